@@ -31,7 +31,7 @@ from anyseek.api.routes import collections, items, jobs, maps, predictions, prev
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
 from anyseek.api.service import Service
-from anyseek.model.galleries.demo import credits_text
+from anyseek.model.galleries.photos import credits_text
 
 # Queries are tried first, as most requests are queries.
 _ROUTES = (queries, collections, maps, items, several, predictions, previews, jobs, service_routes, health)

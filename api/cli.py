@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from anyseek.model.compute.importing import importing, keep_imports
-
 # name -> (where the click command is, the line that `anyseek --help` shows)
 COMMANDS = {
     "index": ("anyseek.api.commands.index:index", "Put the pictures of a folder into a collection."),
@@ -59,8 +57,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        with importing(module):
-            command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,7 +76,6 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: run the command and leave with its exit code."""
-    keep_imports()
     code = run(sys.argv[1:])
     gc.freeze()  # else Python looks through all modules for garbage once more before it ends
     sys.exit(code)

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anyseek.model.json_reader import check_unicode, read_json
-from anyseek.model.modalities.reading.decode import decode, known_modality
+from anyseek.model.modalities.reading.decode import decode, known_modality, understand, understand_masked
 from anyseek.model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
-from anyseek.model.modalities.reading.files import read_file
-from anyseek.model.modalities.reading.masks import understand_masked
-from anyseek.model.modalities.reading.understanding import understand
-from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.reading.encoded import Reading, read_file
 from anyseek.model.modalities.registry import Content, Modality
 from anyseek.model.seam import Value
 from anyseek.search.errors import BadQuery

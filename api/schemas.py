@@ -19,7 +19,7 @@ from anyseek.search.settings import Limits
 from anyseek.search.types import Collection, FieldCounts, Item
 
 if TYPE_CHECKING:  # a listing of collections starts sooner without them
-    from anyseek.indexer.patching import Patch
+    from anyseek.indexer.put import Patch
     from anyseek.search.duplicates import Copy, Duplicates
 
 T = TypeVar("T")
@@ -263,7 +263,7 @@ def read_patch(members: Mapping[str, Any]) -> PatchBody:
 
 def patch_of(body: PatchBody, limits: Limits) -> "Patch":
     """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
-    from anyseek.indexer.patching import Patch  # imported here, so that a listing of items starts at once
+    from anyseek.indexer.put import Patch
     from anyseek.model.modalities.reading.documents import parse_text
 
     if not body.model_fields_set:

@@ -17,13 +17,14 @@ from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
+from anyseek.api.http.budgets import RequestAbandoned, budget_of_request
 from anyseek.api.predictions.predictor import Predictor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
+from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
-from anyseek.search.assets.item_files import PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
@@ -131,7 +132,6 @@ class Service:
             PREDICTION_SECONDS,
             serving=lambda: cast(Model, runtime.embedder),
             device=runtime.settings.device,
-            switches=runtime.settings.switches,
         )
         self.observers = Observers(lambda job_id: self.runtime.queue.status(job_id))
         self.predictions = Pool(1, _PREDICTIONS_WAITING)

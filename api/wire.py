@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.reading.errors import BadText
-from anyseek.model.modalities.reading.files import read_file
 from anyseek.model.modalities.registry import Content, resolve
 from anyseek.search.errors import BadQuery
 from anyseek.search.settings import Limits

@@ -95,22 +95,18 @@ def print_stages() -> None:
         marks.append(time.process_time())
         stages[stage] = marks[-1] - marks[-2]
 
-    from anyseek.model.compute.importing import importing, keep_imports
-
-    keep_imports()
     ended("Python itself")
-    with importing("anyseek.api.commands.query"):
-        import anyseek.api.commands.query
-        import anyseek.api.queries.conversion
-        import anyseek.workers.runtime  # noqa: F401
-        from anyseek import Client
+    import anyseek.api.commands.query
+    import anyseek.api.queries.conversion
+    import anyseek.workers.runtime  # noqa: F401
+    from anyseek import Client
+
     ended("imports without torch")
     with Client() as client:
         client.collections()
         ended("opening the catalogue")
         if os.environ["ANYSEEK_MODEL"] != "hashing":
-            with importing("torch"):
-                import torch  # noqa: F401
+            import torch  # noqa: F401
         ended("importing torch")
         client.models()
         ended("importing and loading the model")

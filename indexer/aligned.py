@@ -15,22 +15,22 @@ import json
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anyseek.indexer.attributes import joined, read_metadata
 from anyseek.indexer.errors import BadDescription
 from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
+from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.model.modalities.reading.documents import parse_classes
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.registry import Modality, resolve
 from anyseek.model.seam import Sample
 from anyseek.search.errors import BadInput, NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.search.settings import Limits, Settings
 
 _TEXT_FILES = (".txt", ".json")  # of modalities without other file endings
@@ -78,33 +78,25 @@ def read_aligned(folder: Path, settings: Settings, most: int | None) -> AlignedS
         raise NotAligned(f"{name} has only one modality, {next(iter(by_folder))}; it needs at least two")
     aligned = [thing for thing in things if thing.can_be_asked]
     if alone := [thing for thing in things if not thing.can_be_asked]:
-        notes.append(_told_alone(alone))
+        shown = ", ".join(to_uri(next(iter(thing.files.values()))) for thing in alone[:_SHOWN])
+        more = f" and {len(alone) - _SHOWN:,} more" if len(alone) > _SHOWN else ""
+        notes.append(f"{len(alone):,} files have a key that no other modality has: {shown}{more}")
     if not aligned:
         raise NotAligned(f"no key in {name} has two modalities: {notes[-1]}")
     chosen = evenly(aligned, most)
+    queries: tuple[QuerySet, ...] = ()
+    if not by_folder and (names := sorted(frozenset[str]().union(*(thing.labels for thing in chosen)))):
+        # The name of each label is a query, which should find every thing that has it.
+        texts, labels = [Sample({CAPTION: name}) for name in names], tuple(frozenset({name}) for name in names)
+        queries = (QuerySet("label", CAPTION, texts, (None,) * len(names), labels),)
     return AlignedSet(
         folder.name or str(folder),
         tuple(thing.key for thing in chosen),
         LazySamples(chosen, lambda thing: _sample(root, thing, limits)),
         tuple(thing.labels for thing in chosen) if any(thing.labels for thing in chosen) else (),
-        () if by_folder else _names_of_labels(chosen),
+        queries,
         tuple(notes),
     )
-
-
-def _names_of_labels(things: Sequence[_Thing]) -> tuple[QuerySet, ...]:
-    """The name of each label as a query, which should find every thing that has it."""
-    names = sorted(frozenset[str]().union(*(thing.labels for thing in things)))
-    if not names:
-        return ()
-    samples = [Sample({CAPTION: name}) for name in names]
-    return (QuerySet("label", CAPTION, samples, (None,) * len(names), tuple(frozenset({name}) for name in names)),)
-
-
-def _told_alone(things: Sequence[_Thing]) -> str:
-    shown = ", ".join(to_uri(next(iter(thing.files.values()))) for thing in things[:_SHOWN])
-    more = f" and {len(things) - _SHOWN:,} more" if len(things) > _SHOWN else ""
-    return f"{len(things):,} files have a key that no other modality has: {shown}{more}"
 
 
 def _sample(root: Path, thing: _Thing, limits: Limits) -> Sample:
@@ -123,19 +115,15 @@ def _modality_folders(root: Path) -> dict[str, Path]:
     if (root / MANIFEST).is_file():
         return found
     for path in sorted(root.iterdir()):
-        modality = _named(path.name)
-        if modality is not None and path.is_dir() and not path.is_symlink():
+        try:
+            modality = resolve(path.name)
+        except KeyError:
+            continue
+        if path.is_dir() and not path.is_symlink():
             if modality.name in found:
                 raise NotAligned(f"the folders {found[modality.name].name} and {path.name} are the same modality")
             found[modality.name] = path
     return found
-
-
-def _named(name: str) -> Modality | None:
-    try:
-        return resolve(name)
-    except KeyError:
-        return None
 
 
 def _from_folders(root: Path, folders: Mapping[str, Path], limits: Limits, notes: list[str]) -> list[_Thing]:

@@ -12,10 +12,9 @@ from typing import Any
 
 from anyseek.indexer.sources.folder import MANIFEST
 from anyseek.model.files import remove_leftovers, whole_folder
-from anyseek.model.galleries.demo import CREDITS, read_views
-from anyseek.model.galleries.demo import FOLDER as ROOMS
 from anyseek.model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
-from anyseek.model.galleries.photos import Photo, file_of, photo_credits
+from anyseek.model.galleries.photos import CREDITS, Photo, file_of, photo_credits, read_views
+from anyseek.model.galleries.photos import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
 
@@ -49,8 +48,11 @@ def write_rooms(folder: Path, source: Path = ROOMS) -> None:
     views = read_views(source)
 
     def fill(unfinished: Path) -> None:
-        for name in (CREDITS, *(name for view in views for name in _files_of(view))):
-            _copy(source / name, unfinished / name)
+        maps = (file for view in views for file in view["modalities"].values())
+        named = (file if isinstance(file, str) else file["file"] for file in maps)
+        for name in (CREDITS, *(view["file"] for view in views), *named):
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, unfinished / name)
         for modality in _DOCUMENTS:
             (unfinished / modality).mkdir()
             for view in views:
@@ -72,7 +74,12 @@ def write_photos(folder: Path, photos: Sequence[Photo]) -> None:
             path.write_bytes(photo.webp)
         (unfinished / CREDITS).write_text(photo_credits(photos), encoding="utf-8")
 
-    _write(folder, map(_photo_row, photos), fill)
+    facts = ("title", "source", "licence", "origin")
+    rows = (
+        {"file": file_of(photo.id), "key": photo.id, "attributes": {name: getattr(photo, name) for name in facts}}
+        for photo in photos
+    )
+    _write(folder, rows, fill)
 
 
 def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> None:
@@ -109,22 +116,6 @@ def _room_row(view: _Row) -> _Row:
         "attributes": view["attributes"] | {name: view[name] for name in _TOLD} | {"classes": classes},
         "modalities": view["modalities"] | documents,
     }
-
-
-def _photo_row(photo: Photo) -> _Row:
-    told = {name: getattr(photo, name) for name in ("title", "source", "licence", "origin")}
-    return {"file": file_of(photo.id), "key": photo.id, "attributes": told}
-
-
-def _files_of(view: _Row) -> list[str]:
-    """The picture and the maps of a view."""
-    named = view["modalities"].values()
-    return [view["file"], *(file if isinstance(file, str) else file["file"] for file in named)]
-
-
-def _copy(file: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, to)
 
 
 def _document_of(modality: str, view: _Row) -> str:

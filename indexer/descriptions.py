@@ -78,11 +78,13 @@ def parse_description(data: bytes, root: Path, base: str, limits: Limits, name: 
 def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, name: str) -> Description:
     """Read a description whose JSON is parsed. Raises `BadDescription`, and what `resolve` raises."""
     try:
+        attributes = _object(fields, "attributes")
+        check_attributes(attributes, "the picture")
         return Description(
             file=resolve(_text(fields, "file")) if fields.get("file") is not None else None,
             key=_key(fields),
             caption=_caption(fields, limits),
-            attributes=_attributes(fields),
+            attributes=attributes,
             modalities=_modalities(fields, resolve),
         )
     except (DecodeError, BadAttributes, _BadField) as error:
@@ -159,12 +161,6 @@ def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _BadField(f"the field {name!r} is {json.dumps(value)[:40]}; it must be an object")
     return value
-
-
-def _attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = _object(fields, "attributes")
-    check_attributes(attributes, "the picture")
-    return attributes
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:

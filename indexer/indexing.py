@@ -9,27 +9,25 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
+from anyseek.indexer.attributes import reading_version
 from anyseek.indexer.errors import BadDescription, ModelMismatch
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.pipeline import Pipeline
-from anyseek.indexer.predicted import reading_version
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.source_inputs import SourceInputs
+from anyseek.indexer.source_inputs import SourceInputs, stamp_of
 from anyseek.indexer.sources.base import Found, Position, Source
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
-from anyseek.indexer.sources.prefixed import prefixed
-from anyseek.indexer.stamps import stamp_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import collections, items, jobs, ledger, sources, stamps
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
 from anyseek.search.filters.tree import is_storable
-from anyseek.search.spaces.opening import open_backend
-from anyseek.search.types import Collection, Item, OnDuplicate
+from anyseek.search.spaces.base import open_backend
+from anyseek.search.types import Collection, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 
 PAGE = 500
@@ -134,8 +132,10 @@ class IndexRun(JobRun):
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
-        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._keyed(job), job)
-        with acting(_for_whom(job)):
+        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._source, job)
+        # What is stored counts in the quota of the API key that started the job.
+        who = caller() if job.charged_to is None else replace(caller(), who=Caller.of_key(job.charged_to))
+        with acting(who):
             Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
@@ -169,21 +169,19 @@ class IndexRun(JobRun):
                 self._fitting = tools
             return self._fitting
 
-    def _keyed(self, job: Job) -> Source:
-        return prefixed(self._source, job.key_prefix)
-
     def _list(self, job: Job) -> None:
         assert job.source_id is not None
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
-        source, reading = self._keyed(job), reading_version(self._owner.settings.photos, job.predicts, collection.model)
-        for page in _pages(source.scan(self._position(job))):
+        source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
+        for page in _pages(_keyed(found, job.key_prefix) for found in source.scan(self._position(job))):
             self._owner.check()
             seen = {found.key: stamp_of(source, found.said, reading) for found in page if found.said is not None}
             with self._database.write() as session:
-                if not self._is_ours(jobs.get_locked(session, job.id)):
-                    return
-                held = stamps.of_keys(session, collection, job.source_id, list(seen))
+                locked = jobs.get_locked(session, job.id)
+                if locked.state != JobState.SCANNING or locked.owner != self._owner.name:
+                    return  # it was cancelled, or taken over while this process seemed dead
+                held = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
                 same = {key for key, stamp in held.items() if seen[key] == stamp}
                 ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
                 if position := next((found.position for found in reversed(page) if found.position), None):
@@ -194,10 +192,6 @@ class IndexRun(JobRun):
                 return
             waiting = ledger.counts(session, job.id).open
         self._progress.started(waiting)
-
-    def _is_ours(self, job: Job) -> bool:
-        """Whether this process still owns the job: it may be cancelled, or taken over while this one seemed dead."""
-        return job.state == JobState.SCANNING and job.owner == self._owner.name
 
     def _position(self, job: Job) -> Position | None:
         """The position at which to continue an interrupted scan; None to begin a new one."""
@@ -225,32 +219,31 @@ class IndexRun(JobRun):
                 gone = self._gone(session, job, collection, keys)
                 self._source.check()
                 if gone:
-                    self._delete(job, collection, gone)
+                    with self._database.write() as writing:
+                        stored = items.hashes(writing, collection, gone)
+                        # One of them may have been put over the API meanwhile.
+                        mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]
+                        jobs.add_pruned(writing, job.id, items.delete(writing, collection, mine))
 
     def _gone(self, session: Session, job: Job, collection: Collection, keys: Sequence[str]) -> list[str]:
         absent = set(keys) - ledger.present(session, job.id, keys)
         found = items.by_keys(session, collection, sorted(absent))
-        inputs = {key: self._input_of(item) for key, item in found.items()}
+        pictures = {key: item.assets.get(PICTURE) for key, item in found.items()}
+        inputs = {
+            key: None if picture is None or picture.stored else self._source.input_at(picture.location)
+            for key, picture in pictures.items()
+        }
         kept = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
         unknown_stay = None in inputs.values() and ledger.has_refused(session, job.id)
         return [key for key, uri in inputs.items() if uri not in kept and (uri is not None or not unknown_stay)]
 
-    def _input_of(self, item: Item) -> str | None:
-        """The uri of the input of the item's picture, if the source can tell."""
-        picture = item.assets.get(PICTURE)
-        return None if picture is None or picture.stored else self._source.input_at(picture.location)
 
-    def _delete(self, job: Job, collection: Collection, keys: Sequence[str]) -> None:
-        """Delete those of `keys` that are still this source's: one may have been put over the API meanwhile."""
-        with self._database.write() as session:
-            held = items.hashes(session, collection, keys)
-            mine = [key for key, (_, source_id) in held.items() if source_id == job.source_id]
-            jobs.add_pruned(session, job.id, items.delete(session, collection, mine))
-
-
-def _for_whom(job: Job) -> Caller:
-    """Who has the items written: the API key that started the job, whose quota they count in."""
-    return caller() if job.charged_to is None else replace(caller(), who=Caller.of_key(job.charged_to))
+def _keyed(found: Found, prefix: str) -> Found:
+    """The input with a prefix before its key; it is refused if the whole cannot be a key."""
+    if not prefix or items.is_key(prefix + found.key):
+        return replace(found, key=prefix + found.key)
+    reason = f"with its prefix, the key {found.key[:40]!r} is not {items.KEYS}; give a shorter one"
+    return replace(found, reason=reason, reason_code=BadDescription.code)
 
 
 def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:

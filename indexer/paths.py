@@ -1,4 +1,4 @@
-"""Names of files as texts that can be stored, shown and turned back; paths that must stay inside a folder.
+"""Names of files as texts that can be stored, shown and turned back; what a file is by its name or first bytes.
 
 File names are bytes. Python shows those that are not UTF-8 as half surrogate pairs, which no database takes. A *uri*
 is a path relative to its folder, such a byte written `\\xff` and a backslash doubled, so that it can be read back.
@@ -7,9 +7,44 @@ is a path relative to its folder, such a byte written `\\xff` and a backslash do
 import os
 import posixpath
 import re
+import stat
+import time
 from pathlib import Path
 
 from anyseek.indexer.errors import OutsideFolder
+from anyseek.model.modalities.reading.containers import is_avif, is_heif, is_jxl
+from anyseek.model.modalities.reading.raw import is_raw_start
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES
+
+# A file that is written twice within the steps of a file system's clock has the same times after both. FAT's steps are
+# the longest, two seconds.
+SETTLED_NS = 2_000_000_000
+SNIFFED_BYTES = 18
+SHARD_SUFFIX = ".tar"
+
+_RAW = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr")
+# Pictures that cannot be decoded, so that their owner gets a message about them.
+_OTHERS = (".svg", ".ico", ".jp2", ".j2k", ".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr")
+_SUFFIXES = frozenset((*PICTURE_SUFFIXES, ".jpe", ".jfif", *_RAW, *_OTHERS))
+
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_MEDIA_TYPES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+    b"RIFF": "image/webp",
+    b"BM": "image/bmp",
+    b"\x93NUMPY": "application/x-npy",
+}
+_MEDIA_TYPES_BY_KIND = {
+    is_heif: "image/heic",
+    is_avif: "image/avif",
+    is_jxl: "image/jxl",
+    is_raw_start: "image/x-raw",  # those that begin as TIFF go as TIFF
+}
+_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 
 def to_uri(path: str) -> str:
@@ -19,7 +54,12 @@ def to_uri(path: str) -> str:
 
 def from_uri(uri: str) -> str:
     """The path of which `to_uri` made `uri`."""
-    return re.sub(r"\\(\\|x[0-9a-f]{2})", _unescaped, uri)
+
+    def unescaped(match: re.Match[str]) -> str:
+        code = match.group(1)
+        return "\\" if code == "\\" else os.fsdecode(bytes.fromhex(code[1:]))
+
+    return re.sub(r"\\(\\|x[0-9a-f]{2})", unescaped, uri)
 
 
 def is_remote(name: str) -> bool:
@@ -70,6 +110,38 @@ def _can_name_a_file(path: str) -> bool:
         return False
 
 
-def _unescaped(match: re.Match[str]) -> str:
-    code = match.group(1)
-    return "\\" if code == "\\" else os.fsdecode(bytes.fromhex(code[1:]))
+def file_state(path: str) -> str | None:
+    """The size of a file, and when its content and its entry were last changed; None if it has just been written.
+
+    The second time cannot be set back, as tools that copy files set back the first.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116, a pathlib.Path for each file of a library takes longer
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode) or time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
+        return None
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def is_picture_suffix(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in _SUFFIXES
+
+
+def is_picture_start(start: bytes) -> bool:
+    """Whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
+    if start.startswith(_MAGIC):
+        return True
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"WEBP"
+    if start[:2] == b"BM":  # two letters alone would match every text that begins with them
+        return len(start) == SNIFFED_BYTES and int.from_bytes(start[14:18], "little") in _BMP_HEADER_SIZES
+    return is_heif(start) or is_avif(start) or is_jxl(start) or is_raw_start(start)
+
+
+def media_type(data: bytes) -> str:
+    """The media type of a file that has already been decoded, so that a short look is enough."""
+    for is_kind, name in _MEDIA_TYPES_BY_KIND.items():
+        if is_kind(data):
+            return name
+    return next((name for start, name in _MEDIA_TYPES.items() if data.startswith(start)), "text/plain; charset=utf-8")

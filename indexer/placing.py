@@ -9,22 +9,29 @@ the new folder get its name as their prefix.
 """
 
 import os
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from anyseek.indexer.paths import from_uri, to_key
+from anyseek.indexer.errors import BadSource
+from anyseek.indexer.paths import from_uri, is_remote, to_key
 from anyseek.indexer.sources.base import Found, Source
 from anyseek.indexer.sources.folder import FolderSource
+from anyseek.indexer.sources.opening import open_source
 from anyseek.model.files import file_digest
-from anyseek.search.catalogue import collections, locations, sources
-from anyseek.search.catalogue.locations import Picture
+from anyseek.search.catalogue import collections, duplicates, sources
+from anyseek.search.catalogue.duplicates import Picture
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.sources import HeldSource, SourceHeld
+from anyseek.search.errors import BadInput
+from anyseek.search.filters.tree import is_storable
+from anyseek.search.settings import Settings
 from anyseek.search.types import Collection
 
+PREFIX_CHARACTERS = 200
 _PAGE = 500
 _READ = 16  # files whose bytes are compared before a folder counts as moved
 
@@ -58,7 +65,12 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
         has_items = bool(others) or collections.count(session, collection.id) > 0
     known = next((other for other in others if other.root == source.uri), None)
     if known is not None:
-        return _as_before(known, key_prefix)
+        if key_prefix not in (None, known.key_prefix):
+            said = repr(known.key_prefix) if known.key_prefix else "no prefix"
+            raise SourceHeld(
+                f"the keys of {known.root} have {said} in this collection; forget the source to give another"
+            )
+        return Placement(known.key_prefix)
     chosen = Placement(key_prefix or "")
     if key_prefix is None and has_items and isinstance(source, FolderSource):
         chosen = _chosen(database, collection, source, others)
@@ -69,13 +81,6 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
         else:
             sources.ensure(session, collection, source.uri, chosen.key_prefix)
     return chosen
-
-
-def _as_before(known: HeldSource, key_prefix: str | None) -> Placement:
-    if key_prefix is not None and key_prefix != known.key_prefix:
-        said = repr(known.key_prefix) if known.key_prefix else "no prefix"
-        raise SourceHeld(f"the keys of {known.root} have {said} in this collection; forget the source to give another")
-    return Placement(known.key_prefix)
 
 
 def _chosen(
@@ -100,7 +105,7 @@ def _tally(database: Database, collection: Collection, source: FolderSource, gon
     for page in _pages(source.scan()):
         by_key = {prefix + found.key: found for found in page for prefix in prefixes}
         with database.read() as session:
-            held = locations.of_keys(session, collection, list(by_key))
+            held = duplicates.pictures_of_keys(session, collection, list(by_key))
         for key, picture in held.items():
             _count(tally, key, by_key[key], picture, source.root, gone)
     return tally
@@ -128,7 +133,7 @@ def _free_prefix(database: Database, collection: Collection, root: Path, others:
     with database.read() as session:
         for first in range(len(steps) - 1, -1, -1):
             prefix = "/".join(steps[first:]) + "/"
-            if prefix not in taken and not locations.any_begins_with(session, collection, prefix):
+            if prefix not in taken and not duplicates.any_begins_with(session, collection, prefix):
                 return prefix
     return "/".join(steps) + "/"
 
@@ -158,3 +163,46 @@ def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
     usable = (input_ for input_ in found if input_.reason is None)
     while page := list(islice(usable, _PAGE)):
         yield page
+
+
+_LOOKED_FOR = 100  # files of a source, to tell whether it is the same one
+
+
+def move_source(database: Database, settings: Settings, collection: str, root: str, to: str) -> HeldSource:
+    """Give the source `root` of a collection the place `to`, and return it; nothing is read again.
+
+    Raises `CollectionNotFound`, `SourceNotFound`, `SourceHeld`, `SourceGone` if nothing is at `to`, and `BadSource` if
+    none of the first files of its items is there.
+    """
+    source = open_source(settings, to)
+    if is_remote(root) or is_remote(source.uri):
+        raise BadSource(f"{root if is_remote(root) else source.uri} is an address; only files on this machine move")
+    folders = _folder(root, source), _folder(source.uri, source)
+    with database.read() as session:
+        held = collections.get(session, collection)
+        found = sources.find(session, held, root)
+        known = sources.locations(session, found.id, _LOOKED_FOR)
+    relative = [posixpath.relpath(location, folders[0]) for location in known]
+    if known and not any(Path(folders[1], path).is_file() for path in relative):
+        raise BadSource(f"{source.uri} has no file {relative[0]}, which is one of {root}; give the folder that has it")
+    with database.write() as session:
+        sources.move(session, held, found.id, source.uri, folders)
+        return sources.find(session, held, source.uri)
+
+
+def _folder(root: str, source: Source) -> str:
+    """The folder below which the files of a source lie, of the same kind as `source`."""
+    path = from_uri(root)
+    return path if isinstance(source, FolderSource) else posixpath.dirname(path)
+
+
+def read_prefix(given: str) -> str:
+    """The prefix that a user gives, with one slash at its end, or "" for none.
+
+    Raises `BadInput` for one that is too long or not Unicode text.
+    """
+    if len(given) > PREFIX_CHARACTERS or not is_storable(given):
+        raise BadInput(
+            f"{given[:40]!r} cannot be a prefix of keys; use up to {PREFIX_CHARACTERS} characters of Unicode text"
+        )
+    return f"{given.strip('/')}/" if given.strip("/") else ""

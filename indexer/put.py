@@ -1,15 +1,15 @@
 """Items put and deleted without a job, or made again from their originals by `anyseek rebuild`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.descriptions import check_attributes
+from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
+from anyseek.indexer.descriptions import check_attributes, check_size
 from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.kinds import media_type
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata
-from anyseek.indexer.predicted import predicted, reading_version
+from anyseek.indexer.paths import media_type
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import (
     CAPTION,
@@ -28,9 +28,10 @@ from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thum
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import as_picture
 from anyseek.model.seam import FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, patching, quotas
-from anyseek.search.catalogue.patching import Versions
-from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
+from anyseek.search.catalogue import api_keys, audit, collections, items
+from anyseek.search.catalogue.items import Versions
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, BadInput, ItemChanged, ItemNotFound
 from anyseek.search.telemetry.metrics import embedding
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
@@ -81,12 +82,14 @@ def put_item(
     """
     with tools.database.read() as session:
         into = collections.get(session, collection_name).id
-        quotas.check_room(session, into, key, sum(len(file.data) for file in files))
+        api_keys.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
-    new = _made(tools, collection, key, _distinct(key, files), caption, attributes or {}, predicts)
+    if len({file.modality for file in files}) < len(files):
+        raise BadInput(f"the item {key!r} has a modality twice; give each once")
+    new = _made(tools, collection, key, files, caption, attributes or {}, predicts)
     with tools.database.write() as session:
-        patching.check_unchanged(session, collection, key, versions)
+        items.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
@@ -104,7 +107,10 @@ def _made(
     metadata = read_metadata(files, tools.settings)
     words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
     values = decode_all(files, words, tools.settings.limits)
-    sample = _sample(tools, key, values)
+    sample = sample_for(values, tools.embedder.modalities)
+    if not sample.values:
+        takes = ", ".join(sorted(tools.embedder.modalities))
+        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
     small = thumbnail_of(values)
     guessed = predicted(small, tools.embedder) if predicts and small is not None and PICTURE in values else {}
     version = reading_version(tools.settings.photos, predicts, collection.model)
@@ -129,7 +135,7 @@ def delete_item(session: Session, collection_name: str, key: str, versions: Vers
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`.
     """
     collection = collections.get(session, collection_name)
-    patching.check_unchanged(session, collection, key, versions)
+    items.check_unchanged(session, collection, key, versions)
     if not items.delete(session, collection, [key]):
         raise ItemNotFound(f"the collection {collection_name!r} has no item {key!r}")
     audit.record(session, "item.delete", collection_name, key)
@@ -171,15 +177,6 @@ def _remade(tools: Tools, item: Item) -> NewItem | None:
     )
 
 
-def _sample(tools: Tools, key: str, values: Mapping[str, Value]) -> Sample:
-    """What the model sees of an item. Raises `BadInput` if that is nothing."""
-    sample = sample_for(values, tools.embedder.modalities)
-    if not sample.values:
-        takes = ", ".join(sorted(tools.embedder.modalities))
-        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
-    return sample
-
-
 def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
     """The vectors of an item in some spaces, as they are stored."""
     check_wanted()
@@ -197,7 +194,90 @@ def _stored(tools: Tools, small: bytes | None) -> list[Asset]:
     return [] if small is None else [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
 
 
-def _distinct(key: str, files: Sequence[RawFile]) -> Sequence[RawFile]:
-    if len({file.modality for file in files}) < len(files):
-        raise BadInput(f"the item {key!r} has a modality twice; give each once")
-    return files
+# How often a new caption is embedded again because the item was changed meanwhile.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What to change. `attributes` is a merge patch (RFC 7396), None removes all of them. `caption` is a parsed text,
+    or None to remove it; it counts only with `sets_caption`.
+    """
+
+    attributes: Attributes | None = field(default_factory=dict)
+    caption: str | None = None
+    sets_caption: bool = False
+
+
+def patch_item(
+    database: Database,
+    tools: Callable[[], Tools],
+    collection_name: str,
+    key: str,
+    patch: Patch,
+    versions: Versions | None = None,
+) -> Item:
+    """Change the item `key`. Its vectors stay, unless the caption changes: then it is embedded again from its files.
+
+    Either all changes are made or none. `tools` is called, and so the model loaded, only for a new caption. An item of
+    a source is changed as well; runs over the source leave it so until its files or what is said of them change.
+
+    Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `BadAttributes`,
+    `StoreCorrupt`, and for a caption `BadInput` if nothing is left that the model takes, `AssetNotFound`, `InputError`,
+    `DecodeError`, `ModelMismatch`, `FingerprintMismatch`.
+    """
+    for _ in range(_ATTEMPTS):
+        with database.read() as session:
+            held = items.get(session, collections.get(session, collection_name), key)
+        if not patch.sets_caption or patch.caption == held.caption:
+            return _patch_attributes(database, collection_name, key, patch, versions)
+        items.check_version(held, key, versions)
+        try:
+            return _recaption(tools(), collection_name, held, patch)
+        except ItemChanged:
+            continue
+    raise ItemChanged(f"the item {key!r} is being changed by others all the time; try again")
+
+
+def _patch_attributes(
+    database: Database, collection_name: str, key: str, patch: Patch, versions: Versions | None
+) -> Item:
+    with database.write() as session:
+        collection = collections.get(session, collection_name)
+        changed = items.change_attributes(
+            session, collection, key, lambda held: _attributes(key, held, patch), versions
+        )
+        audit.record(session, "item.patch", collection_name, key)
+        return changed
+
+
+def _attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
+    attributes = {} if patch.attributes is None else items.merged(held, patch.attributes)
+    check_attributes({name: value for name, value in (patch.attributes or {}).items() if value is not None}, repr(key))
+    check_size(attributes, repr(key))
+    return attributes
+
+
+def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> Item:
+    """Give the item another caption. Raises `ItemChanged` if it is no longer `held`."""
+    collection = open_collection(tools, collection_name)
+    values = read_originals(held, tools.assets, tools.settings.limits)
+    values.pop(CAPTION, None)
+    if patch.caption is not None:
+        values[CAPTION] = patch.caption
+    sample = sample_for(values, tools.embedder.modalities)
+    if not sample.values:
+        raise BadInput(f"without its caption the item {held.key!r} has nothing that the model takes; delete it instead")
+    new = NewItem(
+        key=held.key,
+        content_hash=held.content_hash,
+        vectors=vectors_of(tools, sample, list(collection.spaces)),
+        caption=patch.caption,
+        attributes=_attributes(held.key, held.attributes, patch),
+        assets=tuple(asset for asset in held.assets.values() if asset.name != CAPTION),  # a file of the old one
+        source_id=held.source_id,
+    )
+    with tools.database.write() as session:
+        items.check_unchanged(session, collection, held.key, frozenset({held.version}))
+        audit.record(session, "item.patch", collection_name, held.key)
+        return items.write(session, collection, [new], takes_over=False)[0]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.embedders import Embed, Vectors, embed_samples
-from anyseek.indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
+from anyseek.indexer.pipeline import MODEL_ERRORS, Embed, Pipeline, Prepared, Vectors, embed_samples
 from anyseek.indexer.runs import JobRun, Owner, Progress, Tools
 from anyseek.indexer.samples import read_originals, sample_for
 from anyseek.model.seam import Embedder, Sample
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease, Settled, Span

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -20,11 +19,11 @@ from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.paths import one_line
 from anyseek.model.files import FileLock, alive
 from anyseek.model.seam import Embedder
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import jobs, owners
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import jobs, leases
 from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.leases import place
 from anyseek.search.catalogue.ledger import Span
-from anyseek.search.catalogue.owners import place
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
@@ -60,24 +59,19 @@ class Progress(Protocol):
 
     def scanned(self, inputs: int) -> None:
         """Called when more inputs were found, with their number."""
-        ...
 
     def started(self, inputs: int) -> None:
         """Called when the scan is complete, with the number of waiting inputs."""
-        ...
 
     def settled(self, inputs: int) -> None:
         """Called when more inputs are done or quarantined, with their number."""
-        ...
 
 
 class SilentProgress:
     """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
 
     def scanned(self, inputs: int) -> None: ...
-
     def started(self, inputs: int) -> None: ...
-
     def settled(self, inputs: int) -> None: ...
 
 
@@ -121,7 +115,7 @@ class Owner:
         self._renewing.join()
         try:
             with self.database.write() as session:
-                owners.leave(session, self.name)
+                leases.leave(session, self.name)
         except SQLAlchemyError as failure:  # it then expires by itself
             logger.warning("the end of owner %s could not be recorded: %s", self.name, failure)
         finally:
@@ -130,7 +124,15 @@ class Owner:
 
     def living(self, session: Session) -> Callable[[str], bool]:
         """Tells whether the owner of a name lives, as `session` sees it."""
-        return partial(self._lives, session)
+
+        def lives(name: str) -> bool:
+            is_of_here = name.partition(".")[0] == self._place
+            if is_of_here and not alive(self._path(name)):
+                self._path(name).unlink(missing_ok=True)  # the lock file of a dead one
+                return False
+            return leases.is_heard_of(session, name)
+
+        return lives
 
     def stop(self) -> None:
         """Have the run end at its next step, from any thread; its job stays as it is."""
@@ -141,17 +143,9 @@ class Owner:
         if self._stopped.is_set() or self._told_to_stop():
             raise JobStopped("this process is stopping; the job goes on when another process that can run it starts")
 
-    def _lives(self, session: Session, name: str) -> bool:
-        """Whether the owner is alive; the lock file of a dead one is removed."""
-        is_of_here = name.partition(".")[0] == self._place
-        if is_of_here and not alive(self._path(name)):
-            self._path(name).unlink(missing_ok=True)
-            return False
-        return owners.is_heard_of(session, name)
-
     def _renew(self) -> None:
         with self.database.write() as session:
-            owners.renew(session, self.name, self._valid_for)
+            leases.renew(session, self.name, self._valid_for)
 
     def _renew_until_left(self) -> None:
         while not self._left.wait(self._valid_for.total_seconds() / RENEWALS):

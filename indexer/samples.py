@@ -14,9 +14,9 @@ from functools import cached_property
 from anyseek.indexer.errors import InputError
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.documents import parse_classes
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.seam import Sample, Value
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import Asset, Attributes, Item
@@ -50,13 +50,11 @@ class RawFile:
 def content_hash(
     files: Sequence[RawFile], caption: str | None, attributes: Attributes, reading_version: str = ""
 ) -> str:
-    """sha256 over everything an item is made of, the names of its files included; `reading_version` is that of what
-    is read from its files beside values.
+    """sha256 over everything an item is made of, the names of its files included.
+
+    `reading_version` is that of what is read from its files beside values.
     """
-    parts = [
-        [file.modality, file.name, file.sha256, sorted(file.classes.items())]
-        for file in sorted(files, key=lambda file: file.modality)
-    ]
+    parts = [[file.modality, file.name, file.sha256, sorted(file.classes.items())] for file in _sorted(files)]
     whole = [DECODING_VERSION, parts, caption, attributes, *([reading_version] if reading_version else [])]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
@@ -67,11 +65,12 @@ def sample_hash(files: Sequence[RawFile], caption: str | None, decoding_version:
     `decoding_version` is that of its picture. Neither names of files nor attributes count, so that copies under other
     names are recognised.
     """
-    parts = [
-        [file.modality, file.sha256, sorted(file.classes.items())]
-        for file in sorted(files, key=lambda file: file.modality)
-    ]
+    parts = [[file.modality, file.sha256, sorted(file.classes.items())] for file in _sorted(files)]
     return hashlib.sha256(json.dumps([decoding_version, parts, caption]).encode()).hexdigest()
+
+
+def _sorted(files: Sequence[RawFile]) -> list[RawFile]:
+    return sorted(files, key=lambda file: file.modality)
 
 
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:
@@ -91,7 +90,11 @@ def sample_for(values: Mapping[str, Value], modalities: Collection[str]) -> Samp
 def store_class_names(files: Sequence[RawFile], store: AssetStore) -> list[Asset]:
     """Store the names of ids that come with an item's files."""
     return [
-        store.put(file.modality + _CLASSES, _written(file.classes), _CLASSES_MEDIA_TYPE)
+        store.put(
+            file.modality + _CLASSES,
+            json.dumps(dict(sorted(file.classes.items())), ensure_ascii=False).encode(),
+            _CLASSES_MEDIA_TYPE,
+        )
         for file in files
         if file.classes
     ]
@@ -126,7 +129,3 @@ def _original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> by
             f"{asset.location} has changed since the item {item.key!r} was made from it; index its folder again first"
         )
     return data
-
-
-def _written(classes: Mapping[int, str]) -> bytes:
-    return json.dumps(dict(sorted(classes.items())), ensure_ascii=False).encode()

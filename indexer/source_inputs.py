@@ -3,26 +3,26 @@
 `prepare` runs in threads: one input is read and decoded while the thumbnails of others are stored.
 """
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.descriptions import Description, ModalityFile
-from anyseek.indexer.embedders import Embed, Vectors
+from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
+from anyseek.indexer.descriptions import Description
 from anyseek.indexer.errors import BadDescription, DuplicateContent
-from anyseek.indexer.kinds import media_type
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata
-from anyseek.indexer.pipeline import Prepared
-from anyseek.indexer.predicted import predicted, reading_version
+from anyseek.indexer.paths import media_type
+from anyseek.indexer.pipeline import Embed, Prepared, Vectors
 from anyseek.indexer.runs import Stores, Tools
 from anyseek.indexer.samples import (
     CAPTION,
+    DECODING_VERSION,
     PICTURE,
     THUMBNAIL,
     RawFile,
@@ -33,15 +33,14 @@ from anyseek.indexer.samples import (
     store_class_names,
 )
 from anyseek.indexer.sources.base import Source
-from anyseek.indexer.stamps import stamp_of
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
-from anyseek.model.seam import Sample, Value
-from anyseek.search.assets.store import reference
-from anyseek.search.catalogue import collections, duplicates, items, ledger, locations, stamps
+from anyseek.model.seam import Sample
+from anyseek.search.assets import reference
+from anyseek.search.catalogue import collections, duplicates, item_rows, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
 from anyseek.search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
-from anyseek.search.types import Asset, Attributes, Collection, NewItem, OnDuplicate
+from anyseek.search.types import Asset, Collection, NewItem, OnDuplicate
 
 # Threads that wait for a disk take no processor, and a file system writes its journal once for all files that wait: 32
 # thumbnails took 400 ms to flush one after another, and 10 to 80 ms in so many threads.
@@ -53,14 +52,10 @@ Held = Mapping[str, tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class PreparedFile(Prepared):
-    """Everything of an item but its vectors, which are known if another item has this content."""
+    """An item without its vectors, which are known if another item has the content with this `sample_hash`."""
 
-    content_hash: str
+    item: NewItem
     sample_hash: str
-    caption: str | None
-    attributes: Attributes
-    assets: tuple[Asset, ...]
-    stamp: str | None
     vectors: Vectors | None
 
 
@@ -69,6 +64,22 @@ class Unchanged(Settled):
     """An input that was read and found unchanged; its item gets a new `stamp`, so that it need not be read again."""
 
     stamp: str | None = None
+
+
+def stamp_of(source: Source, said: Description, reading: str) -> str | None:
+    """A text that changes with the sizes and times of an input's files, and with what is said of it.
+
+    An input with the stamp that its item has is not read again. None if the source cannot tell, or a file has just been
+    written. `reading` is the `reading_version`.
+    """
+    parts = []
+    for modality, file in said.files.items():
+        state = source.state(file.path)
+        if state is None:
+            return None
+        parts.append([modality, source.name(file.path), state, sorted(file.classes.items())])
+    whole = json.dumps([DECODING_VERSION, reading, parts, said.caption, said.attributes], sort_keys=True)
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 class SourceInputs:
@@ -85,6 +96,7 @@ class SourceInputs:
         self._collection = collection
         self._source = source
         self._source_id = job.source_id
+        self._key_prefix = job.key_prefix
         self._on_duplicate = job.on_duplicate
         self._predicts = job.predicts
         self._reading = reading_version(stores.settings.photos, job.predicts, collection.model)
@@ -125,14 +137,20 @@ class SourceInputs:
 
     def write(self, session: Session, made: Sequence[tuple[PreparedFile, Vectors]], settled: Sequence[Settled]) -> int:
         """Items, their log entries and the ledger's rows. Items whose files have moved here are replaced."""
-        new_items = {file.lease: self._new_item(file, vectors) for file, vectors in made}
+        new_items = {file.lease: replace(file.item, vectors=vectors) for file, vectors in made}
         self._let_go_of_moved(session, list(new_items.values()))
         held = items.hashes(session, self._collection, [new.key for new in new_items.values()])
-        elsewhere = {
-            lease for lease, new in new_items.items() if held.get(new.key, ("", new.source_id))[1] != new.source_id
-        }
-        refused = [Settled(lease, None, _held_elsewhere(lease), KeyHeldElsewhere.code) for lease in elsewhere]
-        refused += [bad for lease, new in new_items.items() if (bad := self._unfit(lease, new)) is not None]
+        refused: list[Settled] = []
+        for lease, new in new_items.items():
+            try:
+                if held.get(new.key, ("", new.source_id))[1] != new.source_id:
+                    raise KeyHeldElsewhere(
+                        f"the key {new.key!r} belongs to an item of another folder or of the API; delete that one or "
+                        "give a key"
+                    )
+                items.check(self._collection, new)
+            except (BadInput, KeyHeldElsewhere) as error:
+                refused.append(Settled(lease, None, str(error), error.code))
         left = {settled.lease for settled in refused}
         mine = {lease: new for lease, new in new_items.items() if lease not in left}
         again = self._settled_duplicates(session, mine)
@@ -140,23 +158,19 @@ class SourceInputs:
         ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
         items.write(session, self._collection, [new_items[lease] for lease in kept])
         again_read = {same.lease.key: same.stamp for same in settled if isinstance(same, Unchanged)}
-        stamps.write(session, self._collection, again_read)
+        item_rows.write_stamps(session, self._collection, again_read)
         return 0
-
-    def _unfit(self, lease: Lease, new: NewItem) -> Settled | None:
-        try:
-            items.check(self._collection, new)
-        except BadInput as error:
-            return Settled(lease, None, str(error), error.code)
-        return None
 
     def _prepare(self, lease: Lease, held: Held) -> PreparedFile | Settled:
         said = self._source.describe(lease.uri)
-        if said.key != lease.key:
+        if self._key_prefix + (said.key or "") != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
         # The stamp comes before the files are read: what changes later changes the stamp.
         stamp = stamp_of(self._source, said, self._reading)
-        files = [self._read(modality, further) for modality, further in said.files.items()]
+        files = [
+            RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
+            for modality, file in said.files.items()
+        ]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
             digest = content_hash(files, said.caption, said.attributes, self._reading)
             if held.get(lease.key) == (digest, self._source_id):
@@ -165,40 +179,40 @@ class SourceInputs:
         caption = said.caption if said.caption or CAPTION in said.modalities else metadata.caption
         content = sample_hash(files, caption, metadata.decoding_version)
         again = self._known(said, content)
-        values, small = ({}, again.thumbnail) if again else self._decoded(files, caption)
-        text = values.get(CAPTION, caption)
-        return PreparedFile(
-            lease=lease,
+        sample, vectors = Sample({}), None
+        if again is not None:
+            small, vectors = again
+        else:
+            with self._may_decode:
+                values = decode_all(files, caption, self._stores.settings.limits)
+                small = thumbnail(np.asarray(values[PICTURE]).astype(np.uint8, copy=False))
+            text = values.get(CAPTION)
+            caption = text if isinstance(text, str) else None
+            sample = sample_for(values, self._load().embedder.modalities)
+        attributes = joined(said.attributes, metadata.attributes)
+        if self._predicts:
+            embedder = self._load().embedder
+            with self._may_decode:
+                attributes |= predicted(small, embedder)
+        item = NewItem(
+            key=lease.key,
             content_hash=digest,
-            sample_hash=content,
-            sample=sample_for(values, self._load().embedder.modalities) if again is None else Sample({}),
-            caption=text if isinstance(text, str) else None,
-            attributes=joined(said.attributes, metadata.attributes) | self._predicted(small),
+            vectors={},
+            caption=caption,
+            attributes=attributes,
             assets=(
                 *(self._asset(file, said.files[file.modality].path) for file in files),
                 *store_class_names(files, self._stores.assets),
                 self._stores.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE),
             ),
+            source_id=self._source_id,
+            sample_hash=content,
             stamp=stamp,
-            vectors=again.vectors if again else None,
         )
+        return PreparedFile(lease, sample, item, content, vectors)
 
-    def _decoded(self, files: Sequence[RawFile], caption: str | None) -> tuple[Mapping[str, Value], bytes]:
-        """The values of an input, and its thumbnail. Raises `DecodeError`."""
-        with self._may_decode:
-            values = decode_all(files, caption, self._stores.settings.limits)
-            return values, _thumbnail(values[PICTURE])
-
-    def _predicted(self, small: bytes) -> dict[str, Any]:
-        """What is predicted from a thumbnail, if the source asks for it."""
-        if not self._predicts:
-            return {}
-        embedder = self._load().embedder
-        with self._may_decode:
-            return predicted(small, embedder)
-
-    def _known(self, said: Description, content: str) -> "_Known | None":
-        """What another item of this content has, so that it need not be decoded; None if something has to be."""
+    def _known(self, said: Description, content: str) -> tuple[bytes, Vectors] | None:
+        """The thumbnail and vectors of another item of this content; None if something has to be decoded."""
         if CAPTION in said.modalities:
             return None
         with self._stores.database.read() as session:
@@ -207,12 +221,9 @@ class SourceInputs:
                 return None
             vectors = duplicates.vectors_by_sample(session, self._collection, [content]).get(content)
         try:
-            return None if vectors is None else _Known(self._stores.assets.read(small), vectors)
+            return None if vectors is None else (self._stores.assets.read(small), vectors)
         except (AssetNotFound, StoreCorrupt):
             return None
-
-    def _read(self, modality: str, file: ModalityFile) -> RawFile:
-        return RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
 
     def _asset(self, file: RawFile, ref: str) -> Asset:
         """A reference to the file where it is, or a stored copy if it cannot be referred to."""
@@ -221,30 +232,18 @@ class SourceInputs:
             return self._stores.assets.put(file.modality, file.data, media_type(file.data))
         return reference(file.modality, path, media_type(file.data), file.sha256, len(file.data))
 
-    def _new_item(self, file: PreparedFile, vectors: Vectors) -> NewItem:
-        return NewItem(
-            key=file.lease.key,
-            content_hash=file.content_hash,
-            vectors=vectors,
-            caption=file.caption,
-            attributes=file.attributes,
-            assets=file.assets,
-            source_id=self._source_id,
-            sample_hash=file.sample_hash,
-            stamp=file.stamp,
-        )
-
     def _let_go_of_moved(self, session: Session, new_items: Sequence[NewItem]) -> None:
         """Delete items whose content is among `new_items` and whose own file is gone: they come back with those.
 
         An item with a new key takes the place of one of them, an item whose key is held only of that with its key.
         """
         contents = [new.sample_hash for new in new_items if new.sample_hash]
-        held = locations.of_contents(session, self._collection, contents)
+        held = duplicates.pictures_of_contents(session, self._collection, contents)
         keys = items.hashes(session, self._collection, [new.key for new in new_items])
         gone: set[str] = set()
         for new in new_items:
-            path = _path_of(new)
+            stays = (asset.location for asset in new.assets if asset.name == PICTURE and not asset.stored)
+            path = next(map(Path, stays), None)
             free = [old for old in held.get(new.sample_hash or "", []) if old.is_free_for(path) and old.key not in gone]
             if new.key in keys:  # its item is replaced by itself, or by its file at another place, or stays
                 elsewhere = keys[new.key][1] != self._source_id
@@ -269,25 +268,3 @@ class SourceInputs:
             for lease in new_items
             if lease.key in twins
         ]
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What an item of some content has: its thumbnail, and its vectors by space."""
-
-    thumbnail: bytes
-    vectors: Vectors
-
-
-def _path_of(new: NewItem) -> Path | None:
-    """Where the picture of an item stays, None if it is stored."""
-    return next((Path(asset.location) for asset in new.assets if asset.name == PICTURE and not asset.stored), None)
-
-
-def _thumbnail(picture: Value) -> bytes:
-    assert isinstance(picture, np.ndarray)
-    return thumbnail(picture.astype(np.uint8, copy=False))
-
-
-def _held_elsewhere(lease: Lease) -> str:
-    return f"the key {lease.key!r} belongs to an item of another folder or of the API; delete that one or give a key"

@@ -5,8 +5,8 @@ else items have beside a picture are used as they are. Each query should find it
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,8 +15,8 @@ from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import PICTURE, read_originals, sample_for
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, listing, tunings
-from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue import audit, collections, items, listing
+from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.query.means import FEWEST, Trial, try_mean
@@ -52,23 +52,6 @@ class Tuned:
         return tuple(trial for trial in self.trials if trial.helps)
 
 
-@dataclass(frozen=True)
-class _Queries:
-    """Queries of one modality: raw vectors (n, d), and the row of the picture that each should find."""
-
-    rows: list[FloatArray] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """The raw vectors (m, d) of the readable pictures by space, the queries by modality, and the unreadable items."""
-
-    pictures: Mapping[str, FloatArray]
-    queries: Mapping[str, _Queries]
-    unreadable: int
-
-
 def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool = False) -> Tuned:
     """Fit means to queries for at most `most` items, drawn by a seed, and use those that lose nothing.
 
@@ -92,22 +75,39 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
 
 def _tried(tools: Tools, head: Head, most: int) -> Tuned:
     """Try means on queries for at most `most` items; nothing is written. Raises `FingerprintMismatch`."""
-    check_made_by(head, tools.embedder)
+    embedder = tools.embedder
+    check_made_by(head, embedder)
     with tools.database.read() as session:
         ids = listing.drawn_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
         stored = {space.name: raw_vectors(session, head, space, ids) for space in head.spaces}
-    usual = _usual_spaces(tools.embedder, means)
-    made = _made(tools, chosen, usual, stored)
-    trials = []
-    for modality, queries in sorted(made.queries.items()):
-        if len(queries.rows) < FEWEST:
+    spaces = {modality: default_among(means, modality, embedder) for modality in embedder.modalities}
+    usual = {modality: space for modality, space in spaces.items() if space is not None}
+    pictures: dict[str, list[FloatArray]] = defaultdict(list)  # raw vectors by space
+    queries: dict[str, list[FloatArray]] = defaultdict(list)  # raw vectors (d,) by modality
+    answers: dict[str, list[int]] = defaultdict(list)  # the row of the picture that each query should find
+    count = unreadable = 0
+    for start in range(0, len(chosen), _AT_ONCE):
+        batch = [(item, _values(tools, item)) for item in chosen[start : start + _AT_ONCE]]
+        unreadable += sum(values is None for _, values in batch)
+        read = [(item, values) for item, values in batch if values is not None and PICTURE in values]
+        if not read:
             continue
-        space = tools.embedder.spaces[usual[modality]]
-        gallery = centre(made.pictures[space.name], means[space.name], space.blocks)
-        trials.append(try_mean(space, modality, np.stack(queries.rows), gallery, queries.answers))
-    return Tuned(tuple(trials), len(chosen), made.unreadable)
+        for space, rows in _picture_vectors(embedder, read, sorted(set(usual.values())), stored).items():
+            pictures[space].append(rows)
+        for modality, samples in _queries([values for _, values in read], embedder, count).items():
+            space = usual[modality]
+            queries[modality].extend(embedder.embed(list(samples.values()), [space])[space])
+            answers[modality].extend(samples)
+        count += len(read)
+    trials = []
+    for modality, vectors in sorted(queries.items()):
+        if len(vectors) >= FEWEST:
+            about = embedder.spaces[usual[modality]]
+            gallery = centre(np.concatenate(pictures[about.name]), means[about.name], about.blocks)
+            trials.append(try_mean(about, modality, np.stack(vectors), gallery, answers[modality]))
+    return Tuned(tuple(trials), len(chosen), unreadable)
 
 
 def reset(database: Database, collection: str) -> None:
@@ -115,7 +115,7 @@ def reset(database: Database, collection: str) -> None:
     with database.write() as session:
         collections.lock(session, collections.get(session, collection))
         for space in collections.head(session, collection).spaces:
-            tunings.replace(session, space.id, ())
+            collections.replace_tunings(session, space.id, ())
         audit.record(session, "collection.reset-tuning", collection)
 
 
@@ -126,44 +126,24 @@ def _write(tools: Tools, before: Head, tuned: Tuned) -> None:
         head = collections.head_by_id(session, before.id)
         check_made_by(head, tools.embedder)
         for space in head.spaces:
-            means = [_tuning(trial, space) for trial in tuned.kept if trial.space == space.name]
-            tunings.replace(session, space.id, means)
+            means = [
+                Tuning(
+                    trial.modality,
+                    space.fingerprint,
+                    trial.mean,
+                    trial.queries,
+                    trial.before.at_10,
+                    trial.after.at_10,
+                    datetime.now(UTC),
+                )
+                for trial in tuned.kept
+                if trial.space == space.name
+            ]
+            collections.replace_tunings(session, space.id, means)
         audit.record(session, "collection.tune", head.name)
 
 
-def _tuning(trial: Trial, space: SpaceHead) -> Tuning:
-    recall = (trial.before.at_10, trial.after.at_10)
-    return Tuning(trial.modality, space.fingerprint, trial.mean, trial.queries, *recall, datetime.now(UTC))
-
-
-def _usual_spaces(embedder: Embedder, held: Collection[str]) -> Mapping[str, str]:
-    """The space that answers queries of each modality in a collection with the spaces `held`."""
-    found = {modality: default_among(held, modality, embedder) for modality in embedder.modalities}
-    return {modality: space for modality, space in found.items() if space is not None}
-
-
-def _made(tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str], stored: _Stored) -> _Made:
-    """The vectors of the items' pictures alone, and queries for them, embedded."""
-    embedder, spaces = tools.embedder, sorted(set(usual.values()))
-    pictures: dict[str, list[FloatArray]] = defaultdict(list)
-    made: dict[str, _Queries] = defaultdict(_Queries)
-    count = unreadable = 0
-    for batch in _read(tools, chosen):
-        unreadable += sum(values is None for _, values in batch)
-        read = [(item, values) for item, values in batch if values is not None and PICTURE in values]
-        if not read:
-            continue
-        for space, rows in _of_pictures(embedder, read, spaces, stored).items():
-            pictures[space].append(rows)
-        for modality, queries in _queries([values for _, values in read], embedder, count).items():
-            space = usual[modality]
-            made[modality].rows.extend(embedder.embed(list(queries.values()), [space])[space])
-            made[modality].answers.extend(queries)
-        count += len(read)
-    return _Made({space: np.concatenate(rows) for space, rows in pictures.items()}, made, unreadable)
-
-
-def _of_pictures(
+def _picture_vectors(
     embedder: Embedder, read: Sequence[tuple[Item, Mapping[str, Value]]], spaces: Sequence[str], stored: _Stored
 ) -> Mapping[str, FloatArray]:
     """The vectors of pictures alone: the stored ones of items that are only a picture to the model, others made now.
@@ -184,17 +164,12 @@ def _of_pictures(
     return {space: np.stack([vectors[space] for vectors in held]) for space in spaces}
 
 
-def _read(tools: Tools, chosen: Sequence[Item]) -> Iterator[list[tuple[Item, Mapping[str, Value] | None]]]:
-    """Items with their values, a few at a time; None for an item that cannot be read."""
-
-    def values(item: Item) -> Mapping[str, Value] | None:
-        try:
-            return read_originals(item, tools.assets, tools.settings.limits)
-        except AnyseekError:
-            return None
-
-    for start in range(0, len(chosen), _AT_ONCE):
-        yield [(item, values(item)) for item in chosen[start : start + _AT_ONCE]]
+def _values(tools: Tools, item: Item) -> Mapping[str, Value] | None:
+    """The values of an item; None if it cannot be read."""
+    try:
+        return read_originals(item, tools.assets, tools.settings.limits)
+    except AnyseekError:
+        return None
 
 
 def _queries(read: Sequence[Mapping[str, Value]], embedder: Embedder, held: int) -> Mapping[str, Mapping[int, Sample]]:

@@ -1,4 +1,4 @@
-"""What several threads need and one of them makes."""
+"""Thread-safe lazy values."""
 
 import threading
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class Once(Generic[_T]):
-    """The result of `make`, computed once by the first thread that asks for it."""
+class Lazy(Generic[_T]):
+    """A value that `make` computes when it is first asked for, once for all threads."""
 
     def __init__(self, make: Callable[[], _T]) -> None:
         self._make, self._made = make, list[_T]()

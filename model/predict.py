@@ -55,7 +55,9 @@ def predict_samples(
     Every sample draws with the same seed, as it would alone. Raises as `predict` does if any sample is wrong.
     """
     predictor = load_model(model, home or default_home()) if isinstance(model, str) else model
-    wanted, asked = [_known(name) for name in targets], _with_known_names(options)
+    wanted = [_known(name) for name in targets]
+    weights = {_known(name): weight for name, weight in options.weights.items()}
+    asked = replace(options, weights=weights, targets={_known(name): own for name, own in options.targets.items()})
     given = [_checked(inputs, wanted, asked) for inputs in samples]
     for name in wanted:
         if name not in predictor.targets:
@@ -74,24 +76,11 @@ def _known(name: str) -> str:
         raise UnsupportedModality(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error
 
 
-def _with_known_names(options: PredictOptions) -> PredictOptions:
-    """Options with aliases of modalities replaced by their names."""
-    weights = {_known(name): weight for name, weight in options.weights.items()}
-    targets = {_known(name): of_target for name, of_target in options.targets.items()}
-    return replace(options, weights=weights, targets=targets)
-
-
 def _checked(inputs: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> dict[str, Value]:
     """The inputs by canonical name, if a model may predict `targets` from them. Raises as `predict` does."""
     values = {_known(name): value for name, value in inputs.items()}
     if len(values) < len(inputs):
         raise PredictionInvalid(f"the same input is given under two names: {', '.join(inputs)}")
-    _check(values, targets, options)
-    return values
-
-
-def _check(values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> None:
-    """Refuse what no model can do."""
     if not values or not targets:
         raise PredictionInvalid(f"a prediction needs inputs and targets; there are {len(values)} and {len(targets)}")
     if len(set(targets)) < len(targets):
@@ -102,3 +91,4 @@ def _check(values: Mapping[str, Value], targets: Sequence[str], options: Predict
         raise PredictionInvalid(f"{strange[0]!r} has a weight but is not an input; the inputs are {', '.join(values)}")
     if strange := [name for name in options.targets if name not in targets]:
         raise PredictionInvalid(f"{strange[0]!r} has options but is not a target; the targets are {', '.join(targets)}")
+    return values

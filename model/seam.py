@@ -1,6 +1,6 @@
 """The two interfaces of models: an Embedder makes unit vectors of samples, a Predictor other modalities of values.
 
-`anyseek.model.library.loading` has the table of implementations; this module knows none of them and does not import
+`anyseek.model.library.loading` knows all implementations; this module knows none of them and does not import
 torch.
 """
 
@@ -18,7 +18,7 @@ from anyseek.model.modalities.formats.boxes import LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.formats.spans import TextStates
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -216,7 +216,7 @@ class PredictionInvalid(RequestInvalid):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """Options for decoding a target; for what is None, `anyseek.model.fourm.plans` has the modality's default.
+    """Options for decoding a target; for what is None, `anyseek.model.fourm.prediction` has the modality's default.
 
     - `scheme`: `roar` or `maskgit`. Sequences are always decoded token by token; `steps` and schedules are not theirs.
     - `steps`: in how many steps its tokens are decoded, 1 to the number of its tokens. More steps take longer and let

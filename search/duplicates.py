@@ -26,7 +26,7 @@ from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import FloatArray
 from anyseek.search.answers.image_similarity import glance, likeness, views
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import duplicates, items
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database

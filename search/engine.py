@@ -10,8 +10,8 @@ from anyseek.model.seam import Embedder
 from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import Chosen, Found, groups, page
 from anyseek.search.answers.result_extras import damage_note, score_note, with_requested_extras
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import checks, collections, facets, fields, words
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, collections, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
@@ -32,8 +32,7 @@ from anyseek.search.query.vectors import (
     raw_item_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
 from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import GroupValue, Hit, Item, Query, Results
 from anyseek.search.upkeep.derived import DerivedRows
@@ -190,7 +189,7 @@ class SearchEngine:
     def _note(self, collection: str, where: Filter) -> str | None:
         """What is odd about a filter that few items pass."""
         with self._database.read() as session:
-            return fields.note(session, collections.head(session, collection).id, where)
+            return facet_counts.note_absent(session, collections.head(session, collection).id, where)
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:

@@ -22,7 +22,7 @@ AnyseekError                 (`anyseek.model.errors`, with BadInput and LimitExc
 │   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
 ├── IndexUnavailable         no index can be searched now; the message says what to do
 │   ├── GpuMissing           (`anyseek.search.spaces.local.candidates`)
-│   ├── IndexUnreachable     (`anyseek.search.spaces.qdrant.index`)
+│   ├── IndexUnreachable     (`anyseek.search.spaces.qdrant.backend`)
 │   └── IndexBehind          (`anyseek.search.spaces.shared`) another process fills it for the first time
 ├── AssetChanged             an original is no longer the file that was indexed
 ├── QuotaExceeded            an API key would store more than it may

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anyseek.model.seam import Embedder, FloatArray
-from anyseek.search.catalogue import facets, fields, items
+from anyseek.search.catalogue import collections, facet_counts, facets, items
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
@@ -20,7 +20,6 @@ from anyseek.search.types import GroupValue, IdArray
 
 MOST_ITEMS = 20_000
 _AT_ONCE = 1_000  # items whose vectors are read together
-_IDS_AT_ONCE = 50_000
 _KEPT = 8  # layouts
 
 
@@ -113,7 +112,7 @@ class MapMaker:
         if path.startswith("@"):
             raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
         with self._database.read() as session:
-            absent = fields.note(session, head.id, checked(Exists(path)))
+            absent = facet_counts.note_absent(session, head.id, checked(Exists(path)))
         if absent:
             raise BadInput(f"a map cannot be coloured so: {absent}")
 
@@ -131,7 +130,8 @@ class MapMaker:
             return making.made
 
     def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
-        ids = self._ids(head)
+        with self._database.read() as session:
+            ids = np.array(sorted(collections.item_ids(session, head.id)), np.int64)
         chosen = ids
         if len(ids) > wanted.limit:
             chosen = np.sort(np.random.default_rng(wanted.seed).choice(ids, wanted.limit, replace=False))
@@ -146,17 +146,6 @@ class MapMaker:
         found = np.concatenate(held)
         positions = lay_out(np.concatenate(vectors))
         return _Layout(found, positions, len(ids), len(chosen) - len(found))
-
-    def _ids(self, head: Head) -> IdArray:
-        """The ids of all items, ascending."""
-        found, after = [np.empty(0, np.int64)], 0
-        while True:
-            with self._database.read() as session:
-                page = items.ids_after(session, head.id, after, _IDS_AT_ONCE)
-            if not page:
-                return np.concatenate(found)
-            found.append(np.array(page, np.int64))
-            after = page[-1]
 
     def _keys(self, ids: IdArray) -> tuple[Mapping[int, str], int]:
         """The keys of items by id, and how many of these have damaged rows; those deleted meanwhile are left out."""

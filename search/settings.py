@@ -6,13 +6,16 @@ A setting's variable is its path in the tree: `Settings.work.lease_seconds` is `
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, create_model
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
 
 from anyseek.model.compute.devices import CPU, OFFERED, is_device
-from anyseek.model.compute.options import Switches
-from anyseek.model.config_reader import TRUTHS, AboveZero, Natural, Positive, Refused, read
 from anyseek.model.home import default_home
 from anyseek.model.json_reader import JsonLimits
 from anyseek.model.modalities.reading.encoded import FileLimits
@@ -28,9 +31,22 @@ BACKENDS = {
 }
 
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
-_LAST_PORT = 65_535
 _FILES = 2  # that a part may have: what it holds and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
+
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _paths(value: object) -> object:
+    """The folders of a text that lists them as `PATH` does."""
+    if not isinstance(value, str):
+        return value
+    return [Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part]
+
+
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)]
 
 
 class BadSetting(BadInput):
@@ -41,6 +57,9 @@ class BadSetting(BadInput):
 class Limits(FileLimits):
     """The largest file, request and answer, where more is refused and never cut, and the memory for found items."""
 
+    bytes_per_file: Positive = FileLimits.bytes_per_file
+    pixels: Positive = FileLimits.pixels
+    text_characters: Positive = FileLimits.text_characters
     bytes_per_request: Positive = 128 * 1024 * 1024
     bytes_per_query: Positive = 1024 * 1024  # of JSON, beside the files in it
     values_per_query: Positive = 100_000  # in lists and objects of that JSON
@@ -71,7 +90,7 @@ class Limits(FileLimits):
 
 @dataclass(frozen=True)
 class Work:
-    """Processing of bulk jobs, the same within one process and by workers. Raises `BadSetting`."""
+    """Processing of bulk jobs, the same within one process and by workers."""
 
     lease_seconds: AboveZero = 60.0  # a process that is silent for this long loses its leases
     task_seconds: Positive = 900  # the longest that one task may take; then its leases are revoked
@@ -82,12 +101,8 @@ class Work:
     resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
     concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
-    metrics_port: Natural = 0  # where `anyseek worker` serves its metrics; 0: nowhere
+    metrics_port: Annotated[Natural, Field(le=65_535)] = 0  # where `anyseek worker` serves its metrics; 0: nowhere
     metrics_host: str = "127.0.0.1"  # the address for that; no key is asked for
-
-    def __post_init__(self) -> None:
-        if self.metrics_port > _LAST_PORT:
-            raise BadSetting(f"{PREFIX}_WORK_METRICS_PORT is {self.metrics_port}; the last port is {_LAST_PORT}")
 
 
 @dataclass(frozen=True)
@@ -121,16 +136,13 @@ class Index:
     """The index that searches vectors; see docs/indexes.md. Raises `BadSetting`."""
 
     backend: str = "faiss"  # one of `BACKENDS`
-    kind: str = "auto"  # of FAISS: flat, hnsw, ivf; auto chooses by the number of vectors
-    device: str = "cpu"  # of FAISS: or gpu
+    kind: Literal["auto", "flat", "hnsw", "ivf"] = "auto"  # of FAISS; auto chooses by the number of vectors
+    device: Literal["cpu", "gpu"] = "cpu"  # of FAISS
 
     def __post_init__(self) -> None:
-        for name, offered in (
-            ("backend", tuple(BACKENDS)),
-            ("kind", ("auto", "flat", "hnsw", "ivf")),
-            ("device", ("cpu", "gpu")),
-        ):
-            _check_offered(f"INDEX_{name.upper()}", getattr(self, name), offered)
+        if self.backend not in BACKENDS:
+            known = ", ".join(BACKENDS)
+            raise BadSetting(f"{PREFIX}_INDEX_BACKEND must be one of {known}, not {self.backend!r}")
 
 
 @dataclass(frozen=True)
@@ -143,14 +155,10 @@ class Audit:
 
 @dataclass(frozen=True)
 class Logs:
-    """The log on stderr. Raises `BadSetting`."""
+    """The log on stderr."""
 
-    format: str = "auto"  # text, json; auto: text on a terminal
-    level: str = "info"
-
-    def __post_init__(self) -> None:
-        for name, offered in (("format", ("auto", "text", "json")), ("level", ("debug", "info", "warning", "error"))):
-            _check_offered(f"LOGS_{name.upper()}", getattr(self, name), offered)
+    format: Literal["auto", "text", "json"] = "auto"  # auto: text on a terminal
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 @dataclass(frozen=True)
@@ -198,10 +206,9 @@ class Settings:
     database_url: str = field(default="", repr=False)  # SQLite in `home` unless set
     broker_url: str = field(default="", repr=False)  # Redis or RabbitMQ; if unset, a job runs where it is started
     model: str = DEFAULT_MODEL  # of new collections
-    roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
+    roots: Paths = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
-    openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/speed.md
     work: Work = field(default_factory=Work)
@@ -227,11 +234,6 @@ class Settings:
     def make_home(self) -> None:
         """Make the data directory if it is absent, for its owner alone."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    @property
-    def switches(self) -> Switches:
-        """The runtimes that may compute networks."""
-        return Switches(self.openvino)
 
     @property
     def assets(self) -> Path:
@@ -260,17 +262,50 @@ class Settings:
         return self.home / "server.json"
 
 
+class _Variables(EnvSettingsSource):
+    """The texts of an environment as a tree: `ANYSEEK_WORK_LEASE_SECONDS` is `lease_seconds` in `work`."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        groups = {f"{PREFIX}_{setting.name}".upper() for setting in fields(Settings) if is_dataclass(setting.type)}
+        # Pydantic would also take a whole group as JSON.
+        self._texts = {name.lower(): text for name, text in environment.items() if text and name not in groups}
+        names: dict[str, Any] = {setting.name: (setting.type, None) for setting in fields(Settings)}
+        tree = create_model("Variables", __base__=BaseSettings, **names)
+        super().__init__(tree, env_prefix=f"{PREFIX}_", env_nested_delimiter="_", env_nested_max_split=1)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._texts
+
+
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment; `ANYSEEK_HOME` is `~/.anyseek` unless set. An empty variable counts as not set.
 
     Raises `BadSetting` for a value that cannot be understood.
     """
-    values = _written(Settings, PREFIX, {**environment, f"{PREFIX}_HOME": str(default_home(environment))})
     try:
-        return read(Settings, values)
-    except Refused as error:
-        variable = f"{PREFIX}_{error.path.replace('.', '_').upper()}"
-        raise BadSetting(f"{variable} {error.sentence}") from error
+        return Settings(**(_Variables(environment)() | {"home": default_home(environment)}))
+    except ValidationError as error:
+        raise BadSetting(_sentence(error.errors()[0])) from error
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Says which variable has a value that cannot be, and what it may be."""
+    variable = "_".join([PREFIX, *map(str, error["loc"])]).upper()
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "literal_error":
+            right = f"one of {limits['expected']}".replace("'", "").replace(" or ", ", ")
+        case "bool_parsing" | "bool_type":
+            right = "true or false"
+        case "float_parsing" | "finite_number" | "greater_than":
+            right = "a number above 0"
+        case "greater_than_equal":
+            right = f"a whole number of at least {limits['ge']}"
+        case "less_than_equal":
+            right = f"a whole number of at most {limits['le']}"
+        case kind:
+            right = "a whole number" if kind.startswith("int") else error["msg"]
+    return f"{variable} must be {right}, not {error['input']!r:.60}"
 
 
 def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
@@ -294,35 +329,6 @@ def masked(address: str) -> str:
 def shown(name: str, value: str) -> str:
     """The value of a setting's variable as it may be shown."""
     return "***" if name.endswith("_API_KEY") and value else masked(value)
-
-
-def _written(kind: type[Any], prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """The texts of a tree's variables by field name; only those that are set."""
-    hints = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for setting in fields(kind):
-        name, hint = f"{prefix}_{setting.name.upper()}", hints[setting.name]
-        if is_dataclass(hint):
-            values[setting.name] = _written(cast(type[Any], hint), name, environment)
-        elif text := environment.get(name):
-            values[setting.name] = _value(hint, text)
-    return values
-
-
-def _value(hint: Any, text: str) -> Any:
-    """The value of a variable's text, as far as its form depends on the environment."""
-    if hint == tuple[Path, ...]:
-        return _paths(text)
-    return TRUTHS.get(text.lower(), text) if hint is bool else text
-
-
-def _paths(text: str) -> list[str]:
-    return [str(Path(part).expanduser().absolute()) for part in text.split(os.pathsep) if part]
-
-
-def _check_offered(name: str, value: str, offered: tuple[str, ...]) -> None:
-    if value not in offered:
-        raise BadSetting(f"{PREFIX}_{name} is {value!r}; it must be one of {', '.join(offered)}")
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:

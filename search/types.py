@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.model.seam import FloatArray, Fusion, Value
 from anyseek.search.answers.explanation import Explanation
 from anyseek.search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.predicted`)
+PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.attributes`)
 IdArray = npt.NDArray[np.int64]
 GroupValue = str | float | bool
 
@@ -138,7 +138,7 @@ class NewItem:
     """A sample to write: its row, assets, and raw vector in every space of the collection.
 
     `stamp` tells later whether its files have changed, None if they have to be read for that
-    (`anyseek.indexer.stamps`).
+    (`anyseek.indexer.source_inputs`).
     """
 
     key: str

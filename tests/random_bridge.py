@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.bridges.features import features_of
-from anyseek.model.bridges.space import Bridge, Way, unit
+from anyseek.model.bridges.space import Bridge, Way, features_of, unit
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder

@@ -26,18 +26,17 @@ from anyseek.model.fourm.bundled.bundle import (
     fingerprint,
 )
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
-from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
-from anyseek.model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder
 from anyseek.model.fourm.bundled.images import file_of
 from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
-from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.fourm.bundled.shortcuts import MAP_CHANNELS, Projection, Shortcuts
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
 from tests.golden.weights import fill_weights
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
@@ -170,3 +169,10 @@ def _drawn(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         name: torch.randn(tensor.shape, generator=generator) / max(tensor.shape[-1] if tensor.ndim else 1, 1) ** 0.5
         for name, tensor in tensors.items()
     }
+
+
+def save_decoder(decoder: DenseDecoder, path: Path) -> None:
+    """Write a decoder as int8, its convolutions as matrices with a row for each output: one scale each is enough."""
+    tensors = decoder.state_dict()
+    flat = {name: tensor.flatten(1) if tensor.ndim > 2 else tensor for name, tensor in tensors.items()}
+    save_file(quantized(flat), path)

@@ -1,5 +1,10 @@
 """Jobs as the catalogue knows them: needs neither a queue nor what works on jobs, which are slow to import."""
 
+import logging
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from anyseek.indexer.paths import one_line
 from anyseek.search.catalogue import audit, jobs
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.session import Database
@@ -12,14 +17,27 @@ class CatalogueJobs:
         self._database = database
 
     def status(self, job_id: int) -> Job:
-        """See `anyseek.workers.queue.TaskQueue`."""
+        """The job with its current counts. Raises `JobNotFound`."""
         with self._database.read() as session:
             return jobs.get_with_counts(session, job_id)
 
     def cancel(self, job_id: int) -> Job:
-        """See `anyseek.workers.queue.TaskQueue`."""
+        """Have an active job end soon, wherever it runs; what is done stays done. Raises `JobNotFound`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
             if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):
                 audit.record(session, "job.cancel", jobs.get(session, job_id).collection, job_id)
             return jobs.get(session, job_id)
+
+
+logger = logging.getLogger(__name__)
+
+
+def record_wait(database: Database, job_id: int, error: Exception) -> None:
+    """Record what the job waits for, for `anyseek jobs show`; if it waits for the database, only the log has it."""
+    logger.warning("job %d is waiting and will be tried again: %s", job_id, error)
+    try:
+        with database.write() as session:
+            jobs.note(session, job_id, f"waits: {one_line(str(error))}"[:500])
+    except SQLAlchemyError as failure:
+        logger.warning("job %d: what it waits for is not recorded: %s", job_id, failure)

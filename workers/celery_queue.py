@@ -29,9 +29,8 @@ from anyseek.workers.app import (
     name_at_broker,
     waiting,
 )
-from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.job_errors import record_wait
-from anyseek.workers.queue import BrokerUnavailable
+from anyseek.workers.catalogue_jobs import record_wait
+from anyseek.workers.queue import BrokerUnavailable, TaskQueue
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +38,8 @@ logger = logging.getLogger(__name__)
 Message = tuple[Task, tuple[object, ...]]
 
 
-class CeleryQueue(CatalogueJobs):
-    """Implements `TaskQueue` with a broker and the workers that listen to it. Safe for many threads and processes."""
+class CeleryQueue(TaskQueue):
+    """A broker and the workers that listen to it. Safe for many threads and processes."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__(database)

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from anyseek.model.compute.options import switching
 from anyseek.model.errors import ModelError
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Sample
@@ -20,7 +19,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import configuration
 from anyseek.search.errors import IndexUnavailable
 from anyseek.search.settings import PREFIX, Settings, masked, variables
-from anyseek.search.spaces.opening import check_backend
+from anyseek.search.spaces.base import check_backend
 
 # Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
 _OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")
@@ -128,8 +127,7 @@ def _index(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     try:
-        with switching(settings.switches):
-            embedder = load_embedder(settings.model, settings.home, settings.device)
+        embedder = load_embedder(settings.model, settings.home, settings.device)
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
     except ModelError as error:
         return Finding("model", str(error), f"fetch its weights, or set {PREFIX}_MODEL (`anyseek models list`)")

@@ -85,41 +85,30 @@ class Observers:
     def __init__(self, look: Callable[[int], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
         self._clock = clock
-        self._held: OrderedDict[int, Observer] = OrderedDict()  # that asked for last at the end
-        self._asked: dict[int, float] = {}  # the clock when each of those was asked for last
+        # Observers and the clock when each was asked for last, in that order.
+        self._held: OrderedDict[int, tuple[Observer, float]] = OrderedDict()
         self._first: dict[int, Observer] = {}  # those whose first look is not over: there may be no such active job
         self._choosing = threading.Lock()
 
     def see(self, job_id: int, now: bool = False) -> Seen:
         """As `Observer.latest`, or `Observer.see` if it has to be what it is `now`. Raises `JobNotFound`."""
         with self._choosing:
-            observer = self._held.get(job_id) or self._first.setdefault(
-                job_id, Observer(lambda: self._look(job_id), self._clock)
-            )
+            observer, _ = self._held.get(job_id, (None, 0.0))
+            observer = observer or self._first.setdefault(job_id, Observer(lambda: self._look(job_id), self._clock))
         is_active = False
         try:
             seen = observer.see() if now else observer.latest()
             is_active = seen.job.active
             return seen
         finally:
-            self._keep(job_id, observer, is_active)
-
-    def _keep(self, job_id: int, observer: Observer, is_active: bool) -> None:
-        with self._choosing:
-            self._first.pop(job_id, None)
-            if not is_active:
-                self._drop(job_id)
-                return
-            self._held.setdefault(job_id, observer)
-            self._held.move_to_end(job_id)
-            self._asked[job_id] = self._clock()
-            idle_since = self._asked[job_id] - LONGEST_WINDOW
-            while self._asked[first := next(iter(self._held))] < idle_since:
-                self._drop(first)
-
-    def _drop(self, job_id: int) -> None:
-        self._held.pop(job_id, None)
-        self._asked.pop(job_id, None)
+            with self._choosing:
+                self._first.pop(job_id, None)
+                self._held.pop(job_id, None)
+                if is_active:
+                    asked = self._clock()
+                    self._held[job_id] = observer, asked
+                    while next(iter(self._held.values()))[1] < asked - LONGEST_WINDOW:
+                        self._held.popitem(last=False)
 
 
 @dataclass(frozen=True)

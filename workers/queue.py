@@ -5,10 +5,10 @@ The other implementation is `anyseek.workers.celery_queue`.
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol
 
 from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.indexing import IndexRun
@@ -18,11 +18,9 @@ from anyseek.indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_j
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.actor import acting, caller
 from anyseek.search.catalogue import jobs
-from anyseek.search.catalogue.jobs import Job
 from anyseek.search.errors import AnyseekError, JobNotFound
 from anyseek.search.telemetry import spans
-from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.job_errors import record_wait
+from anyseek.workers.catalogue_jobs import CatalogueJobs, record_wait
 
 logger = logging.getLogger(__name__)
 
@@ -34,36 +32,28 @@ class BrokerUnavailable(AnyseekError):
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
-class TaskQueue(Protocol):
+class TaskQueue(CatalogueJobs, ABC):
     """Runs jobs of the catalogue. If it is killed, nothing is lost, since the ledger has the open inputs."""
 
+    @abstractmethod
     def submit(self, job_id: int) -> None:
         """Have a job run soon. Raises `JobNotFound`. Harmless if the job is running or has ended."""
-        ...
 
-    def status(self, job_id: int) -> Job:
-        """The job with its current counts. Raises `JobNotFound`."""
-        ...
-
-    def cancel(self, job_id: int) -> Job:
-        """Have an active job end soon, wherever it runs; what is done stays done. Raises `JobNotFound`."""
-        ...
-
+    @abstractmethod
     def resume(self) -> list[int]:
         """Submit active jobs that nobody runs, such as those of a killed service; return their ids."""
-        ...
 
+    @abstractmethod
     def waiting(self) -> dict[str, int] | None:
         """The messages that wait at the broker, by queue; None without one. Raises `BrokerUnavailable`."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Close the queue. Jobs that this process runs stop at their next step, stay active and are resumed later."""
-        ...
 
 
-class InProcessQueue(CatalogueJobs):
-    """Implements `TaskQueue` with one thread: jobs run one after the other."""
+class InProcessQueue(TaskQueue):
+    """Runs jobs in one thread: they run one after the other."""
 
     def __init__(self, tools: Callable[[], Tools], reembed_tools: ReembedTools) -> None:
         super().__init__(reembed_tools.database)

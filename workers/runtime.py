@@ -14,25 +14,22 @@ from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.devices import names_device, split_device
-from anyseek.model.compute.options import switching
 from anyseek.model.compute.processors import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Embedder
-from anyseek.search.assets.item_files import PictureOf, Pictures
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.backup.unfinished import remove_abandoned
+from anyseek.search.assets import AssetStore, PictureOf, Pictures
+from anyseek.search.backup.write import remove_abandoned
 from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import OnDuplicate
 from anyseek.search.upkeep.derived import DerivedRows
-from anyseek.search.upkeep.index_lag import Lag, lag_of
-from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown, write_snapshots
+from anyseek.search.upkeep.snapshots import Lag, lag_of, prepare_switch, remove_unknown, write_snapshots
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 
 T = TypeVar("T")
@@ -254,8 +251,7 @@ class Runtime:
 
     def _load(self, model: str) -> Tools:
         prepare_process(self.settings.threads)
-        with switching(self.settings.switches):
-            embedder = load_embedder(model, self.settings.home, self.settings.device)
+        embedder = load_embedder(model, self.settings.home, self.settings.device)
         engine = SearchEngine(self.database, self.settings, embedder, self._backend, self.derived)
         return Tools(self.settings, self.database, self.assets, embedder, engine)
 

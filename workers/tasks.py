@@ -28,8 +28,8 @@ from anyseek.search.errors import CollectionNotFound, JobNotFound
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans
 from anyseek.workers.app import SNAPSHOT_TASK
+from anyseek.workers.catalogue_jobs import record_wait
 from anyseek.workers.celery_queue import CeleryQueue
-from anyseek.workers.job_errors import record_wait
 from anyseek.workers.metrics import measured
 from anyseek.workers.runtime import Runtime
 
@@ -113,7 +113,10 @@ class Tasks:
     def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
             return ReembedRun(replace(self._runtime.reembed_tools, load=self._with_model), owner, SilentProgress())
-        return IndexRun(lambda: self._with_model_of(job), self._source_of(job), owner, SilentProgress())
+        if self._source is None or self._source[0] != job.id:  # kept between tasks: opening it reads its whole manifest
+            assert job.root is not None
+            self._source = job.id, open_source(self._settings, from_uri(job.root))
+        return IndexRun(lambda: self._with_model_of(job), self._source[1], owner, SilentProgress())
 
     def _job(self, job_id: int) -> Job:
         with self._runtime.database.read() as session:
@@ -123,13 +126,6 @@ class Tasks:
         """An owner that stops after `seconds` or with this process; the rest of its task is then sent back."""
         ends = time.monotonic() + seconds
         return Owner(self._runtime.database, self._settings, lambda: self._told_to_stop() or time.monotonic() > ends)
-
-    def _source_of(self, job: Job) -> Source:
-        """The job's source, kept between tasks, since opening it reads its whole manifest."""
-        if self._source is None or self._source[0] != job.id:
-            assert job.root is not None
-            self._source = job.id, open_source(self._settings, from_uri(job.root))
-        return self._source[1]
 
     def _with_model(self, model: str) -> Tools:
         """The tools with that model; only one model is kept at a time."""

@@ -24,8 +24,8 @@ from anyseek.model.compute.devices import CARD, CPU, WITHOUT_NETWORK, split_devi
 from anyseek.model.compute.processors import processors
 from anyseek.model.files import FileLock
 from anyseek.search.settings import Settings
-from anyseek.search.telemetry import settings as telemetry
 from anyseek.search.telemetry import spans
+from anyseek.search.telemetry import spans as telemetry
 from anyseek.workers.app import (
     EMBED,
     EMBED_TASK,
@@ -167,7 +167,7 @@ class _Processes:
         from anyseek.workers.tasks import Tasks
 
         self._readiness.release_in_child()
-        telemetry.start(self._settings, SERVICE)
+        telemetry.start_tracing(self._settings, SERVICE)
         self._tasks = Tasks(self._own_settings(), lambda: bool(self._flags.stopping.value))
         try:
             if self._options.embeds:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from anyseek.model.compute.importing import importing
 from anyseek.model.files import FileLock, alive
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
@@ -29,10 +28,9 @@ def connect(environment: Mapping[str, str] = os.environ) -> "Client":
     url = _url(read_settings(environment), environment)
     if url:
         return _client(url, environment)
-    with importing("anyseek.api.client.in_process"):
-        from anyseek.api.client.client import Client
+    from anyseek.api.client.client import Client
 
-        return Client()
+    return Client()
 
 
 def reading(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueReader":
@@ -41,10 +39,9 @@ def reading(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueR
     url = _url(settings, environment)
     if url:
         return _client(url, environment)
-    with importing("anyseek.api.client.reader"):
-        from anyseek.api.client.reader import CatalogueReader
+    from anyseek.api.client.reader import CatalogueReader
 
-        return CatalogueReader(settings)
+    return CatalogueReader(settings)
 
 
 @contextmanager
@@ -59,7 +56,7 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     if not url:
         yield None
         return
-    from anyseek.model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
+    from anyseek.model.fourm.published.names import predicting_name  # imports NumPy, which other commands do without
 
     wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with _client(url, environment) as client:

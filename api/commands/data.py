@@ -4,10 +4,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import click
 from tqdm import tqdm
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from anyseek.model.data.build import Progress
     from anyseek.model.data.making import Failure
 
-
-DONE, SOME_FAILED = 0, 3
+_DONE, _SOME_FAILED = 0, 3
 _FAILURES_SHOWN = 20
-SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LINES = 10.0
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -54,13 +53,13 @@ def build(recipe: Path, out: Path, workers: int | None) -> int:
         parsed = read_recipe(recipe)
     except RecipeInvalid as error:
         raise click.UsageError(str(error)) from error
-    with watched() as progress:
-        made = build_dataset(parsed, out, read_settings().home, workers or _cores(), progress)
+    with _watched() as progress:
+        made = build_dataset(parsed, out, read_settings().home, workers or len(os.sched_getaffinity(0)), progress)
     counts = ", ".join(f"{split} {sum(shard.samples for shard in shards)}" for split, shards in made.splits.items())
     click.echo(f"{made.name}: {counts}; {made.failures} failed; {time.monotonic() - started:.1f} s; {out}")
     if made.failures:
         click.echo(_failure_summary(read_failures(out)), err=True)
-    return SOME_FAILED if made.failures else DONE
+    return _SOME_FAILED if made.failures else _DONE
 
 
 @data.command()
@@ -101,7 +100,7 @@ def verify(folder: Path) -> int:
         click.echo(problem, err=True)
     samples = sum(shard.samples for shards in made.splits.values() for shard in shards)
     click.echo(f"{made.name}: {samples} samples, {problems} problems")
-    return 1 if problems else DONE
+    return 1 if problems else _DONE
 
 
 def _failure_summary(failures: "list[Failure]") -> str:
@@ -114,55 +113,27 @@ def _failure_summary(failures: "list[Failure]") -> str:
     return "\n".join([*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])])
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 @contextmanager
-def watched() -> "Iterator[Progress]":
+def _watched() -> "Iterator[Progress]":
     """Progress on stderr: a bar if that is a terminal, else a line now and then."""
-    if sys.stderr.isatty():
-        with tqdm(desc="building", unit=" samples", dynamic_ncols=True) as bar:
-            yield Bar(bar)
-    else:
-        yield Lines()
+    last = 0.0
+    with tqdm(desc="building", unit=" samples", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
 
+        def report(settled: int, total: int, failures: "Sequence[Failure]") -> None:
+            nonlocal last
+            if not bar.disable:
+                if bar.total is None:
+                    bar.reset(total)
+                    bar.initial = settled  # made by an earlier run
+                bar.n = settled
+                bar.set_postfix(failed=len(failures))
+            elif not last:
+                last = time.monotonic()
+                click.echo(
+                    f"{total} samples to make" + (f", {settled} of them made before" if settled else ""), err=True
+                )
+            elif time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                click.echo(f"{settled} of {total} samples, {len(failures)} failed", err=True)
 
-class Bar:
-    """Implements `Progress` with tqdm; the number of failures is at the end."""
-
-    def __init__(self, bar: "tqdm[Never]") -> None:
-        self._bar = bar
-        self._failed = 0
-
-    def started(self, samples: int, done: int) -> None:
-        self._bar.reset(total=samples)
-        self._bar.initial = self._bar.n = done
-
-    def settled(self) -> None:
-        self._bar.update(1)
-
-    def failed(self, failure: "Failure") -> None:
-        self._failed += 1
-        self._bar.set_postfix(failed=self._failed)
-
-
-class Lines:
-    """Implements `Progress` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
-
-    def __init__(self) -> None:
-        self._samples = self._done = self._failed = 0
-        self._last = time.monotonic()
-
-    def started(self, samples: int, done: int) -> None:
-        self._samples, self._done = samples, done
-        click.echo(f"{samples} samples to make" + (f", {done} of them made before" if done else ""), err=True)
-
-    def settled(self) -> None:
-        self._done += 1
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            click.echo(f"{self._done} of {self._samples} samples, {self._failed} failed", err=True)
-
-    def failed(self, failure: "Failure") -> None:
-        self._failed += 1
+        yield report

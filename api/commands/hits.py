@@ -60,7 +60,7 @@ def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: 
     from PIL import Image
 
     from anyseek.model.files import whole_file
-    from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
+    from anyseek.model.modalities.rendering.panels import Print, contact_sheet
 
     kind = Image.registered_extensions().get(file.suffix.lower())
     if kind is None or kind not in Image.SAVE:

@@ -17,11 +17,10 @@ from anyseek.api.commands.progress import Looking, Teller, follow, watched
 from anyseek.indexer.errors import JobStopped, ModelMismatch
 from anyseek.indexer.indexing import IndexRun, open_collection, open_job
 from anyseek.indexer.paths import is_remote, one_line
-from anyseek.indexer.placing import place
+from anyseek.indexer.placing import place, read_prefix
 from anyseek.indexer.runs import Owner, SilentProgress
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
-from anyseek.indexer.sources.prefixed import read_prefix
 from anyseek.search.catalogue import collections, ledger
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Failure

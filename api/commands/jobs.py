@@ -233,7 +233,7 @@ def move(source: str, to: str, collection: str) -> None:
 
     `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
     """
-    from anyseek.indexer.moving import move_source
+    from anyseek.indexer.placing import move_source
 
     settings = read_settings()
     with closing(open_database(settings)) as database:

@@ -11,7 +11,7 @@ import click
 from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
-    from anyseek.search.catalogue.quotas import Quota, Usage
+    from anyseek.search.catalogue.api_keys import Quota, Usage
     from anyseek.search.catalogue.session import Database
     from anyseek.search.catalogue.tables import ApiKeyRow
 
@@ -61,12 +61,12 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
 @keys.command("list")
 def list_keys() -> None:
     """Show each key's name, scope and state, when it was last used, to the hour, and what it stores of its quota."""
-    from anyseek.search.catalogue import api_keys, quotas
+    from anyseek.search.catalogue import api_keys
 
     with _catalogue() as database, database.read() as session:
         for row in api_keys.list_all(session):
             used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
-            stores = _stores(quotas.usage(session, row.name), quotas.Quota(row.most_items, row.most_bytes))
+            stores = _stores(api_keys.usage(session, row.name), api_keys.Quota(row.most_items, row.most_bytes))
             click.echo(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}  {stores}")
 
 
@@ -80,16 +80,16 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
     Items that it put, and those of jobs that it started, count for it. Above its quota it can query, change attributes
     and captions, and delete.
     """
-    from anyseek.search.catalogue import api_keys, quotas
+    from anyseek.search.catalogue import api_keys
 
     if items is None and mb is None:
         raise click.UsageError("say --items, --mb or both; `anyseek keys list` shows quotas")
     new = _quota(items, mb)
     with _catalogue() as database, database.write() as session:
-        old = quotas.of_key(session, name)
-        new = quotas.Quota(old.items if items is None else new.items, old.bytes if mb is None else new.bytes)
+        old = api_keys.quota_of(session, name)
+        new = api_keys.Quota(old.items if items is None else new.items, old.bytes if mb is None else new.bytes)
         api_keys.set_quota(session, name, new)
-        click.echo(f"the key {name} stores {_stores(quotas.usage(session, name), new)}")
+        click.echo(f"the key {name} stores {_stores(api_keys.usage(session, name), new)}")
 
 
 @keys.command()
@@ -146,13 +146,13 @@ def _catalogue() -> "closing[Database]":
 
 
 def _quota(items: int | None, mb: int | None) -> "Quota":
-    from anyseek.search.catalogue.quotas import MB, Quota
+    from anyseek.search.catalogue.api_keys import MB, Quota
 
     return Quota(items or None, mb * MB if mb else None)
 
 
 def _stores(usage: "Usage", quota: "Quota") -> str:
-    from anyseek.search.catalogue.quotas import MB
+    from anyseek.search.catalogue.api_keys import MB
 
     items = f"{usage.items:,} items" + (f" of {quota.items:,}" if quota.items else "")
     return f"{items}, {usage.bytes / MB:,.1f} MB" + (f" of {quota.bytes / MB:,.1f}" if quota.bytes else "")

@@ -53,11 +53,11 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     encoders that the bundled weights need; openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k;
     or `photos`, the open_clip model that is recommended for photo libraries.
     """
-    from anyseek.model.openclip.aliases import ALIASES
+    from anyseek.model.openclip.files import ALIASES
 
     home = read_settings().home
     if source is not None and name != "encoders":
-        raise BadInput("--from works only for `encoders`; use `anyseek models import` for other weights")
+        raise BadInput("--from works only for `encoders`")
     if name == "encoders":
         from anyseek.model.encoders.pull import pull_encoders
 
@@ -118,7 +118,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
     first ten hits, on sources that were left out of the fit.
     """
     from anyseek.model.bridges.files import PREFIX, default_name
-    from anyseek.model.openclip.aliases import full_name
+    from anyseek.model.openclip.files import full_name
     from anyseek.model.training.bridges.adapt import Wanted, trial_lines
     from anyseek.model.training.bridges.adapt import adapt as make_bridge
 
@@ -136,7 +136,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
     """Say which model suits which pictures, and which commands are left to run for it."""
-    from anyseek.model.library.recommended import recommendations
+    from anyseek.model.library.installed import recommendations
 
     for row in recommendations(read_settings().home):
         if as_json:
@@ -148,38 +148,18 @@ def recommend(as_json: bool) -> None:
             click.echo(f"    {command}")
 
 
-@models.command("import")
-@click.argument("folder", type=_FOLDER)
-@click.option("--name", help="The checkpoint that FOLDER holds, if its name does not say so.")
-def import_(folder: Path, name: str | None) -> None:
-    """Install published weights that were fetched elsewhere into FOLDER.
-
-    FOLDER holds folders named like the repositories (4M-21_B/model.safetensors), the vocabulary, or both. The Hub's own
-    cache works too. Everything is checked, then copied.
-    """
-    from anyseek.model.fourm.published.import_folder import import_folder
-    from anyseek.model.fourm.published.store import LICENCE_NOTICE
-
-    records = import_folder(folder, read_settings().home, _say, name)
-    _say(LICENCE_NOTICE)
-    for record in records:
-        click.echo(_installed(record))
-
-
 @models.command()
 @click.argument("name")
 def verify(name: str) -> int:
     """Check the files of NAME, load everything and run it. Exits with 1 and a list if something is wrong.
 
-    For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
-    the networks one after another, so larger ones take minutes.
+    For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte, so larger
+    ones take minutes.
     """
-    from anyseek.model.compute.options import switching
     from anyseek.model.library.verification import verify_model
 
     settings = read_settings()
-    with switching(settings.switches):
-        complaints = verify_model(name, settings.home, click.echo, settings.device)
+    complaints = verify_model(name, settings.home, click.echo, settings.device)
     for complaint in complaints:
         click.echo(complaint)
     return 1 if complaints else 0

@@ -298,7 +298,7 @@ def _ask_here(run: PredictionRun, show: Callable[[str, int, int], None], usual: 
 
     settings = read_settings()
     prepare_process(settings.threads)
-    predictor = Predictor(settings.home, usual, device=device or settings.device, switches=settings.switches)
+    predictor = Predictor(settings.home, usual, device=device or settings.device)
 
     def ask(several: Sequence[Sequence[Input]]) -> list[Predictions | Exception]:
         outcomes: dict[int, Predictions | Exception] = {}

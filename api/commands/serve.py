@@ -15,7 +15,7 @@ import click
 
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, read_settings, shown, variables
-from anyseek.search.telemetry import settings as telemetry
+from anyseek.search.telemetry import spans as telemetry
 
 _BACKLOG = 256
 _WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -50,7 +50,7 @@ def serve(host: str, port: int, model: str | None) -> None:
     from anyseek.workers.runtime import Runtime
 
     installation = read_settings()
-    telemetry.start(installation, "anyseek")
+    telemetry.start_tracing(installation, "anyseek")
     settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:
@@ -164,7 +164,7 @@ def worker(
     if unknown := [queue for queue in wanted if queue not in QUEUES]:
         raise BadInput(f"{unknown[0]!r} is not a queue; the queues are {', '.join(QUEUES)}")
     configure_logs(settings.logs)
-    telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
+    telemetry.wanted_tracer(settings)  # its processes begin to trace, and could only log that they cannot
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     options = Options(name, wanted, concurrency or settings.work.concurrency)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

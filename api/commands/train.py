@@ -29,14 +29,19 @@ def train() -> None:
 def model(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """Pretrain a 4M network as CONFIG says, on any modalities that the shards of its data sets hold.
 
-    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, and at the
-    end model.safetensors. Ctrl-C saves and ends. The same command with --resume goes on, even after a kill, and ends in
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, and at the end
+    model.safetensors. Ctrl-C saves and ends. The same command with --resume goes on, even after a kill, and ends in
     the same weights. docs/training.md lists the keys of a config, and how torchrun starts a run on several machines.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
     if processes > 1:
-        return _together(config, out, resume, device, processes)
+        from anyseek.model.training.run.launching import run_processes
+
+        options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
+        options += ["--device", device] if device else []
+        command = [sys.executable, "-m", "anyseek", "train", "model", str(config), *options]
+        return run_processes(command, processes, lambda line: click.echo(f"anyseek: {line}", err=True))
     from anyseek.model.training.pretraining.train import train_model
 
     return _run(train_model, config, out, resume, device)
@@ -50,7 +55,7 @@ def model(config: Path, out: Path | None, resume: bool, device: str | None, proc
 def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) -> int:
     """Train a tokenizer as CONFIG says, of pictures, maps or vectors that the shards of its data sets hold.
 
-    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, pictures of
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, pictures of
     reconstructions, and at the end tokenizer.safetensors. Ctrl-C saves and ends. The same command with --resume goes
     on, even after a kill, and ends in the same weights. docs/tokenizers.md lists the keys of a config.
 
@@ -59,16 +64,6 @@ def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) 
     from anyseek.model.training.tokenizing.train import train_tokenizer
 
     return _run(train_tokenizer, config, out, resume, device)
-
-
-def _together(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
-    """The exit code of a training by several processes of this command."""
-    from anyseek.model.training.run.launching import run_processes
-
-    options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
-    options += ["--device", device] if device else []
-    command = [sys.executable, "-m", "anyseek", "train", "model", str(config), *options]
-    return run_processes(command, processes, lambda line: click.echo(f"anyseek: {line}", err=True))
 
 
 def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:

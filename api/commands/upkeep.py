@@ -26,16 +26,16 @@ def verify(every: bool, as_json: bool) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from anyseek.search.errors import AnyseekError
-    from anyseek.search.upkeep import originals
-    from anyseek.search.upkeep.maintenance import notes as find_notes
-    from anyseek.search.upkeep.maintenance import verify as find_problems
+    from anyseek.search.upkeep.verify import check_originals, summary
+    from anyseek.search.upkeep.verify import notes as find_notes
+    from anyseek.search.upkeep.verify import verify as find_problems
     from anyseek.workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
         problems = find_problems(runtime.database, runtime.settings)
         notes = find_notes(runtime.database)
         try:
-            lost = originals.check(runtime.database, runtime.settings, every)
+            lost = check_originals(runtime.database, runtime.settings, every)
         except (AnyseekError, SQLAlchemyError, ValueError, TypeError):
             if not problems:
                 raise
@@ -44,7 +44,7 @@ def verify(every: bool, as_json: bool) -> int:
     _show("note", noted, as_json, _SHOWN_NOTES)
     _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
-        click.echo(f"{originals.summary(lost)}; everything else agrees" if lost else "everything agrees")
+        click.echo(f"{summary(lost)}; everything else agrees" if lost else "everything agrees")
     return 1 if problems else 0
 
 
@@ -67,7 +67,7 @@ def rebuild(collection: str | None) -> int:
     """
     from anyseek.indexer.put import remake
     from anyseek.search.catalogue import audit, collections
-    from anyseek.search.upkeep.maintenance import rebuild as rebuild_collection
+    from anyseek.search.upkeep.rebuild import rebuild as rebuild_collection
     from anyseek.workers.runtime import Runtime
 
     settings = read_settings()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -17,9 +18,11 @@ from anyseek.search.catalogue.figures import figures
 from anyseek.search.catalogue.session import Database
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import REGISTRY, SECONDS
-from anyseek.search.telemetry.spans import Span
 from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from anyseek.search.telemetry.opentelemetry_spans import Span
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _NO_ROUTE = "none"
@@ -76,7 +79,7 @@ def measured(scope: Scope) -> Iterator[Measurement]:
                 _tell(span, scope, method, route, measurement.status)
 
 
-def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
+def _tell(span: "Span", scope: Scope, method: str, route: str, status: int) -> None:
     """Say in a span what the line of the log says, without addresses."""
     state = scope.get("state", {})
     attributes = {

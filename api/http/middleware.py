@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import Unauthenticated
+from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Admitted, Guardian, Rates
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, budget_of_request, spending
+from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
 from anyseek.search.actor import ANYBODY, Caller, acting
 from anyseek.search.catalogue.session import patience
@@ -217,7 +218,7 @@ class Budgeted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        budget = Budget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        budget = RequestBudget(self.limits.pixels_per_request, self.limits.decoding_seconds)
         watch = _DisconnectWatch(receive, send, budget)
         with spending(budget), decoding_apart(self.decoders):
             try:
@@ -229,17 +230,10 @@ class Budgeted:
                 watch.end()
 
 
-def allow_batch(limits: Limits) -> None:
-    """Raise the budget of the current request to that of a batch of queries."""
-    budget = budget_of_request()
-    if budget is not None:
-        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch)
-
-
 class _DisconnectWatch:
     """The messages of one request; once its body is complete, a task waits for the client to disconnect."""
 
-    def __init__(self, receive: Receive, send: Send, budget: Budget) -> None:
+    def __init__(self, receive: Receive, send: Send, budget: RequestBudget) -> None:
         self._receive, self._send, self._budget = receive, send, budget
         self._watch: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()

@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from anyseek.api.http.security import DATABASE_SECONDS
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
-from anyseek.search.catalogue import probe
+from anyseek.search.catalogue import figures
 from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.opening import check_backend
+from anyseek.search.spaces.base import check_backend
 from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
 
@@ -138,8 +138,8 @@ def check_database(database: Database) -> Check:
     A lock that another writer holds is no failure, nor a disk that cannot be written: queries are answered nonetheless.
     """
     try:
-        collections = probe.read(database)
-        probe.write(database)
+        collections = figures.probe_read(database)
+        figures.probe_write(database)
     except SQLAlchemyError as error:
         known = meaning(error)
         answers = isinstance(known, DatabaseBusy | StorageFull | StorageReadOnly)

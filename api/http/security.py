@@ -32,9 +32,8 @@ from starlette.requests import Request
 
 from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequests, Unauthenticated
 from anyseek.search.catalogue import api_keys
-from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
-from anyseek.search.catalogue.session import Database, patience
-from anyseek.search.catalogue.sqlite import Version
+from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
+from anyseek.search.catalogue.session import Database, Version, patience
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput

@@ -11,10 +11,8 @@ from anyseek.api.errors import NotReady, TookTooLong
 from anyseek.api.predictions.requests import PredictionRequest
 from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
 from anyseek.model.compute.devices import CPU, names_device
-from anyseek.model.compute.options import Switches, switching
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
-from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
-from anyseek.model.fourm.published.options import predicting_name
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
 from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
@@ -30,7 +28,7 @@ _IN_A_REQUEST = (BadInput, RequestInvalid, UnsupportedModality)  # what is wrong
 class Predictor:
     """Predicts with one model at a time and keeps it for the next request; safe to use from several threads.
 
-    `device` is where models are loaded, and `switches` how they are computed, None as the environment says.
+    `device` is where models are loaded.
     `seconds` is the longest that one prediction may take, None for no limit.
     `serving` gives the model that already embeds under the name `default_model`: it also predicts, and is not loaded
     again. Whoever names it without a dtype gets the one that is served.
@@ -43,9 +41,8 @@ class Predictor:
         seconds: float | None = None,
         serving: Callable[[], Model] | None = None,
         device: str = CPU,
-        switches: Switches | None = None,
     ) -> None:
-        self._home, self._device, self._switches = home, device, switches
+        self._home, self._device = home, device
         self._default = default_model if network_of(default_model) in predicting_models() else _BUNDLED
         self._serves, self._serving = default_model, serving
         self._seconds = seconds
@@ -105,8 +102,7 @@ class Predictor:
             return self._serving()
         if self._held is None or self._held.name != wanted:
             self._held = None  # two models may not fit into memory
-            with switching(self._switches):
-                self._held = load_model(wanted, self._home, self._device)
+            self._held = load_model(wanted, self._home, self._device)
         return self._held
 
     def _watched(self, options: PredictOptions, progress: Progress | None) -> PredictOptions:
@@ -128,7 +124,7 @@ class Predictor:
 
 
 def network_of(embedder: str) -> str:
-    """The name of a model without its owner and without its options (`anyseek.model.fourm.published.options`)."""
+    """The name of a model without its owner and without its options (`anyseek.model.fourm.published.names`)."""
     return embedder.removeprefix(f"{OWNER}/").partition(":")[0]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
 from anyseek.model.json_reader import check_unicode, refuse_constant
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.spelling import unknown
 from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.settings import Limits

@@ -13,9 +13,9 @@ from anyseek.api.queries.batch_file import hits_of
 from anyseek.api.queries.parts import check_count, filter_of, part_from_wire, parts_and_words
 from anyseek.model.errors import ModelError
 from anyseek.model.json_reader import check_unicode
-from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.model.seam import Embedder, Fusion
-from anyseek.search.assets.item_files import PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
 from anyseek.search.settings import Limits

@@ -18,7 +18,7 @@ from anyseek.api.queries.parts import check_count, filter_of, parts_and_words, r
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.answers.explanation import MOST_EXPLAINED
-from anyseek.search.assets.item_files import PICTURE, PictureOf
+from anyseek.search.assets import PICTURE, PictureOf
 from anyseek.search.errors import BadQuery
 from anyseek.search.query.queries import check_taken
 from anyseek.search.settings import Limits

@@ -11,10 +11,9 @@ from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Embedder
-from anyseek.search.assets.item_files import PICTURE, PictureOf
+from anyseek.search.assets import PICTURE, PictureOf
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.filters.from_json import filter_from_json
-from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.from_text import filter_from_json, filter_from_text
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.queries import check_taken
 from anyseek.search.settings import Limits

@@ -16,7 +16,7 @@ from anyseek.api.dependencies import (
     read_json,
     requires,
 )
-from anyseek.api.http.middleware import allow_batch
+from anyseek.api.http.budgets import allow_batch
 from anyseek.api.http.security import Scope
 from anyseek.api.queries.conversion import (
     QUERY,

@@ -20,7 +20,7 @@ from anyseek.api.service import Service
 from anyseek.model.modalities.reading.budget import Budget, spending
 from anyseek.model.seam import Embedder
 from anyseek.search.answers.paging import BadCursor, count_seen
-from anyseek.search.assets.item_files import PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
 from anyseek.search.settings import Limits

@@ -20,7 +20,7 @@ from anyseek.api.schemas import (
     passing,
 )
 from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned, reset, tune
-from anyseek.search.catalogue import collections, facet_counts, folders
+from anyseek.search.catalogue import collections, facet_counts, listing
 from anyseek.search.query.means import FEWEST
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
@@ -149,7 +149,7 @@ def list_folders(
     """List the folders directly in a folder, by path: what stands before a slash of the items' keys."""
     with service.runtime.database.read() as session:
         held = collections.get(session, collection)
-        found = folders.inside(session, held.id, folders.named(folder), after, limit)
+        found = listing.folders_inside(session, held.id, listing.folder_named(folder), after, limit)
     return FoldersAnswer(
         folders=[FolderAnswer.read(folder) for folder in found],
         next=following(found, limit, lambda folder: folder.path),

@@ -17,16 +17,14 @@ from anyseek.api.forms import divided, truth
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, following, passing, patch_of
 from anyseek.api.service import Service
-from anyseek.indexer import patching
 from anyseek.indexer import put as putting
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
-from anyseek.search.assets.item_files import asset_of, open_asset
+from anyseek.search.assets import asset_of, open_asset
 from anyseek.search.catalogue import collections, items, listing
-from anyseek.search.catalogue.folders import named
-from anyseek.search.catalogue.listing import Order, Place
-from anyseek.search.catalogue.patching import Versions
+from anyseek.search.catalogue.items import Versions
+from anyseek.search.catalogue.listing import Order, Place, folder_named
 from anyseek.search.errors import BadInput
 from anyseek.search.types import Item
 
@@ -100,7 +98,9 @@ def list_items(
         service.runtime.derived.facets.check()
     with service.runtime.database.read() as session:
         held = collections.get(session, collection)
-        found = listing.page(session, held, sort, begin, limit, wanted, None if folder is None else named(folder))
+        found = listing.page(
+            session, held, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
+        )
     cursor = following(found, limit, lambda placed: placed[1].cursor(sort))
     return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in found], next=cursor)
 
@@ -144,7 +144,7 @@ async def patch_item(
 
     def work() -> Item:
         tools_for = partial(runtime.tools_for, collection)
-        return patching.patch_item(runtime.database, tools_for, collection, key, wanted, versions)
+        return putting.patch_item(runtime.database, tools_for, collection, key, wanted, versions)
 
     return _answer(await service.writes.run(runtime.through_switches, work), response, paths)
 

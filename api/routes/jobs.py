@@ -20,7 +20,7 @@ from anyseek.api.http.security import Scope
 from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
 from anyseek.api.service import Service
 from anyseek.indexer.paths import is_remote
-from anyseek.indexer.sources.prefixed import read_prefix
+from anyseek.indexer.placing import read_prefix
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure

@@ -9,12 +9,12 @@ from pydantic import AwareDatetime, BaseModel, Field
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import FINGERPRINT, Answer, Limit, Next, Number, SpaceAnswer, following
-from anyseek.model.modalities.reading.understanding import forms_of
+from anyseek.model.modalities.reading.decode import forms_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import caller
-from anyseek.search.catalogue import audit, quotas
+from anyseek.search.catalogue import api_keys, audit
+from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota, Usage
 from anyseek.search.catalogue.audit import Wanted
-from anyseek.search.catalogue.quotas import NO_QUOTA, Quota, Usage
 
 router = APIRouter(prefix="/v1")
 
@@ -80,7 +80,7 @@ def get_quota(service: ServiceDependency) -> QuotaAnswer:
     if key is None:
         return QuotaAnswer.of(None, Usage(0, 0), NO_QUOTA)
     with service.runtime.database.read() as session:
-        return QuotaAnswer.of(key, quotas.usage(session, key), quotas.of_key(session, key))
+        return QuotaAnswer.of(key, api_keys.usage(session, key), api_keys.quota_of(session, key))
 
 
 class EntryAnswer(Answer):

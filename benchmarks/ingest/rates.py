@@ -17,7 +17,7 @@ from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade

@@ -15,7 +15,7 @@ from anyseek.indexer.indexing import IndexRun, open_collection, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.engine import SearchEngine

@@ -10,9 +10,8 @@ import numpy as np
 from anyseek.model.seam import FloatArray
 from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.tree import Compare, Filter, Operator
-from anyseek.search.spaces.local.candidates import Candidates
+from anyseek.search.spaces.local.candidates import Candidates, Kind
 from anyseek.search.spaces.local.faiss import CANDIDATES_PER_HIT, FaissIndex
-from anyseek.search.spaces.local.kinds import Kind
 from anyseek.search.spaces.local.rows import selector
 from anyseek.search.types import IdArray, Part, Query
 from benchmarks.search.gallery import COLLECTION, Gallery, bucket_of

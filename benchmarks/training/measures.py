@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -17,13 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import FourM
-from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.batches import Batch
 from anyseek.model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
 from anyseek.model.training.pretraining.objective import Objective
 from anyseek.model.training.run.config import BatchConfig, Precision, RunConfig
 from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.loop import Trainer, average_gradients
-from anyseek.model.training.run.memory import own_part, recompute_blocks, shard
+from anyseek.model.training.run.loop import Trainer
+from anyseek.model.training.run.memory import average_gradients, own_part, recompute_blocks, shard
 from anyseek.model.training.run.processes import Processes, joined_processes, local_number
 from anyseek.model.training.run.state import TrainingState
 from benchmarks.training.machine import UNCOUNTED
@@ -33,7 +33,8 @@ _USED = 128  # tokens of each modality of a sample, of 196
 _TOKENS = _USED * (len(_GIVEN) + len(_PREDICTED))
 # By a part of the device's name.
 _PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
-_OPTIMISER = OptimiserConfig(1e-4, (0.9, 0.95), 1e-8, 0.05, None, 0.0, 0)
+_OPTIMISER = OptimiserConfig(base_rate=1e-4)
+_RUN = RunConfig(checkpoint_every=10**6, keep=1, report_every=10**6, workers=0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class _Settings:
     optimiser: OptimiserConfig = _OPTIMISER
     steps: int = 10**6
     evaluation: None = None
-    run: RunConfig = field(default_factory=lambda: RunConfig(10**6, 1, 10**6, 0))
+    run: RunConfig = _RUN
 
     def rate_at(self, step: int) -> float:
         return self.optimiser.base_rate
@@ -137,7 +138,7 @@ def _trainer(way: Way, device: torch.device, processes: Processes, folder: Path)
     precision = Precision.FLOAT32 if way.device == "cpu" else Precision.BFLOAT16
     objective = Objective(LossKind.MOD, precision, dict.fromkeys(_PREDICTED, 1.0), {}, device)
     state = TrainingState.fresh(nn.ModuleDict({"network": network}), _OPTIMISER, 0.999)
-    settings = _Settings(BatchConfig(way.batch, processes.count))
+    settings = _Settings(BatchConfig(size=way.batch, accumulation=processes.count))
     return Trainer(
         settings, network, state, objective, _NoSource(), None, RunFolder(folder), {}, print, processes, sharded
     )

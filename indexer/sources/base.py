@@ -6,12 +6,13 @@ work starts. Any process may then describe and open any input by the `uri` of th
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from anyseek.indexer.descriptions import Description
+from anyseek.indexer.paths import to_uri
 
 LOCAL_THREADS = 1
 
@@ -50,66 +51,58 @@ class Found:
     said: Description | None = None
 
 
-class Source(Protocol):
-    """Where inputs come from. Safe for several threads, but for `scan`, of which one runs at a time."""
+class Source(ABC):
+    """Where inputs come from. Safe for several threads, but for `scan`, of which one runs at a time.
+
+    `threads` is the least number of inputs worth reading at once; higher where most of the time is spent waiting.
+    `ignored` is the number of files in the last scan that are not inputs.
+    """
+
+    threads = LOCAL_THREADS
+    ignored = 0
 
     @property
+    @abstractmethod
     def uri(self) -> str:
         """A text by which `open_source` opens it again, on any machine that can reach it."""
-        ...
 
-    @property
-    def ignored(self) -> int:
-        """The number of files in the last scan that are not inputs."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """The least number of inputs worth reading at once; higher where most of the time is spent waiting."""
-        ...
-
+    @abstractmethod
     def check(self) -> None:
         """Raises `SourceGone` unless the source is there, readable, and the one it was at first."""
-        ...
 
     def can_resume(self, position: Position) -> bool:
-        """Whether a scan may continue there: what was scanned before is unchanged."""
-        ...
+        """Whether a scan may continue there: what was scanned before is unchanged, or was listed recently."""
+        return 0 <= time.time() - float(position.version) < RESUMABLE_SECONDS
 
+    @abstractmethod
     def scan(self, position: Position | None = None) -> Iterator[Found]:
         """Find every input, or those after `position`, with at most a page in memory. Raises `SourceGone`."""
-        ...
 
+    @abstractmethod
     def describe(self, uri: str) -> Description:
         """The description of an input; `file` is its picture. Raises `BadInput` if it cannot be understood."""
-        ...
 
+    @abstractmethod
     def open(self, ref: str) -> bytes:
         """The bytes of a file that a description names. Raises `InputError`, `TooManyBytes`."""
-        ...
 
     def name(self, ref: str) -> str:
         """The name of that file in errors and content hashes."""
-        ...
+        return to_uri(ref)
 
     def state(self, ref: str) -> str | None:
         """A text that changes with the file, had without reading it; None where there is none, or not yet."""
-        ...
+        return None
 
     def local(self, ref: str) -> Path | None:
         """The file's path if it can be referred to; None if a copy has to be stored."""
-        ...
+        return None
 
     def input_at(self, location: str) -> str | None:
         """The uri of the input whose picture lies at `location`, a path that `local` gave; None if that is unknown."""
-        ...
+        return None
 
 
 def version_now() -> str:
     """What stands for the state of a listing that begins now."""
     return str(time.time())
-
-
-def is_fresh(version: str) -> bool:
-    """Whether a listing that began then may still be continued."""
-    return 0 <= time.time() - float(version) < RESUMABLE_SECONDS

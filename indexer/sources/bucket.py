@@ -8,16 +8,14 @@ them. To index a bucket with a manifest, give the manifest as the source.
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from anyseek.indexer.descriptions import Description, json_object, read_fields, sidecar_of
 from anyseek.indexer.errors import BadSource, InputVanished
-from anyseek.indexer.kinds import is_picture_suffix
-from anyseek.indexer.paths import from_uri, to_key, to_uri
+from anyseek.indexer.paths import from_uri, is_picture_suffix, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Position, is_fresh, version_now
+from anyseek.indexer.sources.base import Found, Position, Source, version_now
 from anyseek.indexer.sources.folder import MANIFEST
-from anyseek.indexer.sources.remote import RemoteStorage
+from anyseek.indexer.sources.storage import RemoteStorage
 from anyseek.model.modalities.registry import resolve
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -25,8 +23,8 @@ from anyseek.search.settings import Limits
 _MOST_TOGETHER = 64
 
 
-class BucketSource:
-    """Implements `Source` for the files below a folder of another machine. A `ref` is a path below it.
+class BucketSource(Source):
+    """The files below a folder of another machine. A `ref` is a path below it.
 
     Raises `SourceGone` if nothing is there, `BadSource` if it has a manifest.
     """
@@ -34,7 +32,6 @@ class BucketSource:
     def __init__(self, storage: RemoteStorage, limits: Limits) -> None:
         self._storage, self._limits = storage, limits
         self.threads = storage.threads
-        self.ignored = 0
         self.check()
         if storage.has(MANIFEST):
             manifest = f"{self.uri}/{MANIFEST}"
@@ -46,9 +43,6 @@ class BucketSource:
 
     def check(self) -> None:
         self._storage.check()
-
-    def can_resume(self, position: Position) -> bool:
-        return is_fresh(position.version)
 
     def scan(self, position: Position | None = None) -> Iterator[Found]:
         self.ignored = position.ignored if position else 0
@@ -69,18 +63,6 @@ class BucketSource:
 
     def open(self, ref: str) -> bytes:
         return self._storage.read(ref)
-
-    def name(self, ref: str) -> str:
-        return to_uri(ref)
-
-    def state(self, ref: str) -> str | None:
-        return None
-
-    def local(self, ref: str) -> Path | None:
-        return None
-
-    def input_at(self, location: str) -> str | None:
-        return None
 
     def _found(self, path: str, has_sidecar: bool) -> Found:
         try:

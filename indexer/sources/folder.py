@@ -18,11 +18,19 @@ import numpy as np
 
 from anyseek.indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
 from anyseek.indexer.errors import BadDescription, InputError, InputUnreadable, InputVanished, SourceGone
-from anyseek.indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
-from anyseek.indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
-from anyseek.indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
-from anyseek.indexer.stamps import file_state
-from anyseek.model.modalities.reading.files import open_file, read_file, read_start
+from anyseek.indexer.paths import (
+    SNIFFED_BYTES,
+    check_inside,
+    file_state,
+    from_uri,
+    is_picture_start,
+    is_picture_suffix,
+    is_utf8,
+    to_key,
+    to_uri,
+)
+from anyseek.indexer.sources.base import Found, Position, Source, version_now
+from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
 
@@ -151,8 +159,8 @@ class Manifest:
         return description
 
 
-class FolderSource:
-    """Implements `Source` for a folder, walked without following links to folders; `skip` is left out.
+class FolderSource(Source):
+    """A folder, walked without following links to folders; `skip` is left out.
 
     A `ref` is a path below `root`, which is resolved.
 
@@ -170,8 +178,6 @@ class FolderSource:
             self._manifest = Manifest(self.root, limits)
         except InputError as error:
             raise SourceGone(f"the folder {to_uri(str(self.root))} cannot be read: {error}") from error
-        self.ignored = 0
-        self.threads = LOCAL_THREADS
 
     @property
     def uri(self) -> str:
@@ -189,9 +195,6 @@ class FolderSource:
             raise SourceGone(f"the folder {name} cannot be read: {error.strerror}") from error
         if _identity(self.root) != self._identity:
             raise SourceGone(f"the folder {name} was replaced by another one while it was read")
-
-    def can_resume(self, position: Position) -> bool:
-        return is_fresh(position.version)
 
     def scan(self, position: Position | None = None) -> Iterator[Found]:
         """Like `Source.scan`, ordered by name; the files of a folder come before its folders."""
@@ -225,9 +228,6 @@ class FolderSource:
     def open(self, ref: str) -> bytes:
         check_inside(self.root, ref)
         return read_file(self.root / ref, self._limits, to_uri(ref))
-
-    def name(self, ref: str) -> str:
-        return to_uri(ref)
 
     def state(self, ref: str) -> str | None:
         return file_state(f"{self._base}{ref}")

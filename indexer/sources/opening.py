@@ -4,21 +4,14 @@ import os
 import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anyseek.indexer.errors import BadSource, InputError, SourceGone
-from anyseek.indexer.kinds import SHARD_SUFFIX, is_picture_suffix
-from anyseek.indexer.paths import is_remote, to_uri
+from anyseek.indexer.paths import SHARD_SUFFIX, is_picture_suffix, is_remote, to_uri
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.indexer.sources.parquet import ParquetTable
-from anyseek.indexer.sources.remote import RemoteStorage
-from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
-from anyseek.indexer.sources.storage import LocalStorage, Storage
+from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, ParquetTable, Table, UrlLines
+from anyseek.indexer.sources.storage import LocalStorage, RemoteStorage, Storage
 from anyseek.search.settings import BadSetting, Settings
-
-if TYPE_CHECKING:
-    from anyseek.indexer.sources.web import Network
 
 _TABLES: Mapping[str, Callable[[Open, str], Table]] = {
     ".jsonl": JsonLines,
@@ -34,8 +27,13 @@ def open_source(settings: Settings, name: str | Path) -> Source:
 
     Raises `SourceGone` if it does not exist, `BadSource` if it is not a source, `ExtraMissing`.
     """
-    if is_remote(str(name)):
-        return _remote(settings, str(name))
+    if is_remote(url := str(name)):
+        folder, _, file = url.rstrip("/").rpartition("/")
+        if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SHARD_SUFFIX):
+            return _of_file(settings, RemoteStorage(folder, settings.limits), file)
+        from anyseek.indexer.sources.bucket import BucketSource
+
+        return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
     path = Path(name).absolute()
     path = path.resolve() if posixpath.isfile(path) else path  # unlike Path.is_file, false for an impossible name
     if posixpath.isdir(path):
@@ -49,15 +47,6 @@ def open_source(settings: Settings, name: str | Path) -> Source:
     return _of_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
 
 
-def _remote(settings: Settings, url: str) -> Source:
-    folder, _, file = url.rstrip("/").rpartition("/")
-    if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SHARD_SUFFIX):
-        return _of_file(settings, RemoteStorage(folder, settings.limits), file)
-    from anyseek.indexer.sources.bucket import BucketSource
-
-    return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
-
-
 def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
     kind = posixpath.splitext(file)[1]
     storage.check()
@@ -66,23 +55,17 @@ def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
 
         return TarSource(storage, file, settings.limits)
     from anyseek.indexer.sources.table import TableSource
-    from anyseek.indexer.sources.web import Web
+    from anyseek.indexer.sources.web import Web, read_networks
 
-    web = Web(settings.limits, _networks(settings))
+    try:
+        web = Web(settings.limits, read_networks(settings.url_networks))
+    except ValueError as error:
+        raise BadSetting(f"ANYSEEK_URL_NETWORKS is not a list of networks such as 10.0.0.0/8: {error}") from error
     try:
         table = _TABLES[kind](lambda: storage.stream(file), to_uri(file))
         return TableSource(storage, file, table, web, settings.limits)
     except InputError as error:
         raise SourceGone(f"{storage.uri}/{to_uri(file)} cannot be read: {error}") from error
-
-
-def _networks(settings: Settings) -> "tuple[Network, ...]":
-    from anyseek.indexer.sources.web import read_networks
-
-    try:
-        return read_networks(settings.url_networks)
-    except ValueError as error:
-        raise BadSetting(f"ANYSEEK_URL_NETWORKS is not a list of networks such as 10.0.0.0/8: {error}") from error
 
 
 def _has_shards(folder: Path) -> bool:

@@ -4,21 +4,25 @@ A row can be read again by its place, without an index.
 """
 
 import csv
+import math
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, BinaryIO
 
 from anyseek.indexer.descriptions import json_object
-from anyseek.indexer.errors import BadDescription, BadSource
+from anyseek.indexer.errors import BadDescription, BadSource, ExtraMissing
 from anyseek.indexer.paths import one_line
 
 LINE_BYTES = 1 << 20
 MODALITY_COLUMN = "modality:"  # with the name of a modality behind it
 LABEL_COLUMNS = ("label", "labels")
-_BOM = b"\xef\xbb\xbf"
+_BOM, _BLANK = b"\xef\xbb\xbf", "\ufeff \t\r\n"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?")
 _WORDS = {"true": True, "false": False}
 _KNOWN = frozenset({"file", "url", "key", "caption", "attributes", "modalities", *LABEL_COLUMNS})
@@ -41,19 +45,18 @@ class Row:
     error: str = ""
 
 
-class Table(Protocol):
-    """Rows of a file. Safe for several threads."""
+class Table(ABC):
+    """Rows of a file. Safe for several threads. With `extra_columns`, other columns are attributes of items."""
 
-    # Whether columns with unknown names are attributes of the items.
-    extra_columns: bool
+    extra_columns = False
 
+    @abstractmethod
     def rows(self, place: str | None = None) -> Iterator[Row]:
         """All rows, or those from `place` on."""
-        ...
 
+    @abstractmethod
     def row(self, place: str) -> Row:
         """The row at `place`. Raises `BadDescription` if there is none (any more)."""
-        ...
 
 
 class _Lines:
@@ -88,7 +91,7 @@ class _Lines:
         return data.decode("utf-8")
 
 
-class _TextTable(ABC):
+class _TextTable(Table):
     """The base class of tables of text."""
 
     _first = "1@0"
@@ -124,33 +127,29 @@ class _TextTable(ABC):
 
 
 class JsonLines(_TextTable):
-    """Implements `Table` for one JSON object a line."""
-
-    extra_columns = False
+    """One JSON object a line."""
 
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         def following() -> Mapping[str, Any] | None:
             line = next(lines)
-            return json_object(line.encode(), "the line") if line.strip("\ufeff \t\r\n") else None
+            return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
 
         return following
 
 
 class UrlLines(_TextTable):
-    """Implements `Table` for one URL per line; lines that begin with `#` are skipped."""
-
-    extra_columns = False
+    """One URL a line; lines that begin with `#` are skipped."""
 
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         def following() -> Mapping[str, Any] | None:
-            line = next(lines).strip("\ufeff \t\r\n")
+            line = next(lines).strip(_BLANK)
             return {"url": line} if line and not line.startswith("#") else None
 
         return following
 
 
 class CsvTable(_TextTable):
-    """Implements `Table` for comma-separated values in UTF-8 whose first line names the columns.
+    """Comma-separated values in UTF-8 whose first line names the columns.
 
     Empty cells are skipped. In attributes, numbers, `true` and `false` are parsed. Raises `BadSource` for an invalid
     first line.
@@ -197,3 +196,108 @@ def _value(column: str, cell: str) -> Any:
     if _NUMBER.fullmatch(cell):
         return float(cell) if set(cell) & set(".eE") else int(cell)
     return _WORDS.get(cell, cell)
+
+
+BATCH = 256
+_KEPT_BATCHES = 4
+
+
+class ParquetTable(Table):
+    """Parquet. A place is the number of a row from 0; columns of bytes are left out.
+
+    Raises `ExtraMissing` without pyarrow, `BadSource` for a file that is no Parquet.
+    """
+
+    extra_columns = True
+
+    def __init__(self, open_file: Callable[[], BinaryIO], name: str) -> None:
+        try:
+            import pyarrow as arrow
+            import pyarrow.parquet as parquet
+        except ImportError as error:
+            raise ExtraMissing(f"reading {name} needs pyarrow: pip install 'anyseek[sources]'") from error
+        self._name = name
+        try:
+            self._file = parquet.ParquetFile(open_file(), pre_buffer=False)
+        except (arrow.ArrowInvalid, OSError) as error:
+            raise BadSource(f"{name} is not a Parquet table: {one_line(str(error))}") from error
+        self._wrong = (arrow.ArrowException, OSError)
+        schema = self._file.schema_arrow
+        types = arrow.types
+        held_as_bytes = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+        self._columns = [column.name for column in schema if not any(is_kind(column.type) for is_kind in held_as_bytes)]
+        self._lock = threading.Lock()
+        self._ahead: Iterator[tuple[int, list[dict[str, Any]]]] | None = None
+        self._batches: dict[int, list[dict[str, Any]]] = {}
+
+    def rows(self, place: str | None = None) -> Iterator[Row]:
+        """Like `Table.rows`. Raises `BadSource` where the file is damaged, as the rows after it cannot be found."""
+        first = int(place or 0)
+        for start, batch in self._from(first):
+            for index, fields in enumerate(batch, start):
+                if index >= first:
+                    yield _row(index, fields)
+
+    def row(self, place: str) -> Row:
+        """Like `Table.row`; cheap if rows are requested roughly in order."""
+        index = int(place)
+        with self._lock:
+            return _row(index, self._find(index))
+
+    def _find(self, index: int) -> dict[str, Any]:
+        for start, batch in self._batches.items():
+            if start <= index < start + len(batch):
+                return batch[index - start]
+        if self._ahead is None or index < max(self._batches, default=index):
+            self._ahead, self._batches = self._from(index), {}
+        for start, batch in self._ahead:
+            self._batches[start] = batch
+            if len(self._batches) > _KEPT_BATCHES:
+                del self._batches[min(self._batches)]
+            if index < start + len(batch):
+                return batch[index - start]
+        self._ahead = None
+        raise BadDescription(f"{self._name} was changed while it was read; index it again")
+
+    def _from(self, index: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Yield batches with the number of their first row, starting with the row group that has row `index`."""
+        start = 0
+        for group in range(self._file.num_row_groups):
+            length = self._file.metadata.row_group(group).num_rows
+            if start + length > index:
+                yield from self._of_group(group, start)
+            start += length
+
+    def _of_group(self, group: int, start: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        batches = self._file.iter_batches(BATCH, row_groups=[group], columns=self._columns, use_threads=False)
+        try:
+            for batch in batches:
+                yield start, batch.to_pylist()
+                start += len(batch)
+        except self._wrong as error:
+            raise BadSource(f"{self._name} is damaged at row {start + 1}: {one_line(str(error))}") from error
+
+
+def _row(index: int, fields: Mapping[str, Any]) -> Row:
+    here, following = str(index), str(index + 1)
+    try:
+        return Row(index + 1, here, following, {name: _plain(value) for name, value in fields.items()})
+    except ValueError as error:
+        return Row(index + 1, here, following, None, str(error))
+
+
+def _plain(value: Any) -> Any:
+    """Convert a value to its JSON form; NaN and infinity become None. Raises `ValueError` if it has no such form."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(member) for name, member in value.items()}
+    if value is None or isinstance(value, str | int):
+        return value
+    raise ValueError(f"a value of the type {type(value).__name__} cannot be written as JSON")

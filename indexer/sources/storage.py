@@ -1,86 +1,62 @@
-"""The folder that has the files of a table or an archive, local or on another machine (`indexer.sources.remote`)."""
+"""The folder that has the files of a table or an archive: local, or on another machine through fsspec (`sources`)."""
 
+import io
 import os
+import posixpath
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, cast
 
-from anyseek.indexer.errors import SourceGone
-from anyseek.indexer.paths import inside, is_utf8, to_uri
+from anyseek.indexer.errors import (
+    BadSource,
+    ExtraMissing,
+    InputError,
+    InputUnavailable,
+    InputUnreadable,
+    InputVanished,
+    OutsideFolder,
+    SourceGone,
+    TooManyBytes,
+)
+from anyseek.indexer.paths import file_state, inside, is_utf8, one_line, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS
-from anyseek.indexer.stamps import file_state
-from anyseek.model.modalities.reading.files import open_file, read_file
+from anyseek.model.modalities.reading.encoded import open_file, read_file
 from anyseek.search.settings import Limits
 
-
-class Storage(Protocol):
-    """Files below one folder. A *ref* is a path relative to it, with `/`. Safe for several threads."""
-
-    @property
-    def uri(self) -> str:
-        """The URI of the folder."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """The least number of files worth reading at once."""
-        ...
-
-    def check(self) -> None:
-        """Raises `SourceGone` unless the folder is there."""
-        ...
-
-    def resolve(self, path: str) -> str:
-        """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
-        ...
-
-    def names(self, pattern: str) -> Iterator[str]:
-        """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""
-        ...
-
-    def version(self, ref: str) -> str:
-        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
-        ...
-
-    def read(self, ref: str) -> bytes:
-        """Read the whole file. Raises `InputError`, `TooManyBytes`."""
-        ...
-
-    def stream(self, ref: str) -> BinaryIO:
-        """Open the file for reading, with seeking. Raises `InputError`."""
-        ...
-
-    def state(self, ref: str) -> str | None:
-        """Return a text that changes with the file, had without opening it; None where there is none, or not yet."""
-        ...
-
-    def local(self, ref: str) -> Path | None:
-        """Return the file's path if it is on this machine and a text that can be stored, else None."""
-        ...
+# Other kinds read local files or the web, for which there are other sources with their own checks.
+_REFUSED = frozenset({"file", "local", "http", "https", "dir"})
+_AHEAD = 256 * 1024
+_LISTED_AT_ONCE = 1_000
 
 
 class LocalStorage:
-    """Implements `Storage` for a folder of this machine; `root` is resolved."""
+    """A folder of this machine; `root` is resolved. A *ref* is a path relative to it, with `/`. Safe for threads.
+
+    `RemoteStorage` has the same methods; either is a `Storage`.
+    """
 
     threads = LOCAL_THREADS
 
     def __init__(self, root: Path, limits: Limits) -> None:
-        self._root = root
-        self._limits = limits
+        self._root, self._limits = root, limits
 
     @property
     def uri(self) -> str:
         return to_uri(str(self._root))
 
     def check(self) -> None:
+        """Raises `SourceGone` unless the folder is there."""
         if not self._root.is_dir():
             raise SourceGone(f"the folder {self.uri} is gone")
 
     def resolve(self, path: str) -> str:
+        """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
         return inside(self._root, "", path)
 
     def names(self, pattern: str) -> Iterator[str]:
+        """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""
         try:
             with os.scandir(self._root) as entries:
                 yield from (entry.name for entry in entries if fnmatchcase(entry.name, pattern) and entry.is_file())
@@ -88,19 +64,204 @@ class LocalStorage:
             raise SourceGone(f"the folder {self.uri} cannot be read: {error.strerror}") from error
 
     def version(self, ref: str) -> str:
+        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
         with self.stream(ref) as stream:
             status = os.fstat(stream.fileno())
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
     def read(self, ref: str) -> bytes:
+        """Read the whole file. Raises `InputError`, `TooManyBytes`."""
         return read_file(self._root / self.resolve(ref), self._limits, to_uri(ref))
 
     def stream(self, ref: str) -> BinaryIO:
+        """Open the file for reading, with seeking. Raises `InputError`."""
         return open_file(self._root / self.resolve(ref), to_uri(ref))
 
     def state(self, ref: str) -> str | None:
+        """See `Source.state`."""
         return file_state(str(self._root / ref))
 
     def local(self, ref: str) -> Path | None:
+        """See `Source.local`."""
         path = self._root / ref
         return path if is_utf8(str(path)) else None
+
+
+class RemoteStorage:
+    """A folder of a file system that fsspec opens, by its `url`; see `LocalStorage` for what the methods do.
+
+    Raises `ExtraMissing` if a package is missing, `BadSource` for an unknown or disallowed kind of file system.
+    """
+
+    threads = 16  # most of the time is spent waiting
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        self.uri = url.rstrip("/")
+        self._limits = limits
+        self._files, root = _file_system(url)
+        self._root = root.rstrip("/")
+
+    def check(self) -> None:
+        try:
+            with _reaching(self.uri):
+                if not self._files.exists(self._root):
+                    raise InputVanished(f"{self.uri} does not exist")
+        except InputError as error:
+            raise SourceGone(f"{self.uri} is gone or cannot be reached: {error}") from error
+
+    def resolve(self, path: str) -> str:
+        relative = posixpath.normpath(path.removeprefix(f"{self.uri}/"))
+        if posixpath.isabs(relative) or relative.split("/")[0] in ("..", ".") or "://" in path or "\0" in path:
+            raise OutsideFolder(f"{one_line(path)!r} is not a file inside {self.uri}; paths must stay inside it")
+        return relative
+
+    def names(self, pattern: str) -> Iterator[str]:
+        try:
+            with _reaching(self.uri):
+                listed = self._files.ls(self._root, detail=False)
+        except InputError as error:
+            raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
+        names = (posixpath.basename(path) for path in listed)
+        return (name for name in names if fnmatchcase(name, pattern))
+
+    def has(self, ref: str) -> bool:
+        """Whether there is a file of that name. Raises `InputError`."""
+        with _reaching(ref):
+            return bool(self._files.isfile(self._path(ref)))
+
+    def version(self, ref: str) -> str:
+        with _reaching(ref):
+            return str(self._files.ukey(self._path(ref)))
+
+    def read(self, ref: str) -> bytes:
+        most = self._limits.bytes_per_file
+        with _reaching(ref):
+            size = int(self._files.size(self._path(ref)) or 0)
+            if size > most:
+                raise TooManyBytes(f"{ref} has {size:,} bytes; at most {most:,} are allowed")
+            return cast(bytes, self._files.cat_file(self._path(ref), start=0, end=size)) if size else b""
+
+    def read_range(self, ref: str, start: int, size: int) -> bytes:
+        """Return `size` bytes from `start` on, or fewer at the end of the file. Raises `InputError`."""
+        with _reaching(ref):
+            return cast(bytes, self._files.cat_file(self._path(ref), start=start, end=start + size))
+
+    def stream(self, ref: str) -> BinaryIO:
+        with _reaching(ref):
+            size = int(self._files.size(self._path(ref)) or 0)
+        return cast(BinaryIO, io.BufferedReader(_Ranges(self, ref, size), _AHEAD))
+
+    def state(self, ref: str) -> str | None:
+        return None
+
+    def local(self, ref: str) -> Path | None:
+        return None
+
+    def paths(self, after: str | None = None) -> Iterator[str]:
+        """Yield all files below the folder, or those after the ref `after`, in the order of their refs.
+
+        An S3 bucket is listed in pages; other kinds are listed one folder at a time. Raises `SourceGone`.
+        """
+        try:
+            with _reaching(self.uri):
+                yield from self._s3_paths(after) if self.uri.startswith("s3://") else self._walk("", after)
+        except InputError as error:
+            raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
+
+    def _s3_paths(self, after: str | None) -> Iterator[str]:
+        bucket, _, prefix = self._root.partition("/")
+        prefix = f"{prefix}/" if prefix else ""
+        last = prefix + after if after else ""
+        while True:
+            page = self._files.call_s3(
+                "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_LISTED_AT_ONCE
+            )
+            found = [str(entry["Key"]) for entry in page.get("Contents", [])]
+            yield from (key.removeprefix(prefix) for key in found if not key.endswith("/"))
+            if not page.get("IsTruncated") or not found:
+                return
+            last = found[-1]
+
+    def _walk(self, base: str, after: str | None) -> Iterator[str]:
+        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`."""
+        root = posixpath.join(self._root, base) if base else self._root
+        entries = self._files.ls(root, detail=True)
+        names = sorted(
+            posixpath.basename(str(entry["name"]).rstrip("/")) + ("/" if entry["type"] == "directory" else "")
+            for entry in entries
+        )
+        for name in names:
+            path = base + name
+            if name.endswith("/") and not (after and path < after and not after.startswith(path)):
+                yield from self._walk(path, after)
+            elif not name.endswith("/") and not (after and path <= after):
+                yield path
+
+    def _path(self, ref: str) -> str:
+        return f"{self._root}/{ref}"
+
+
+Storage = LocalStorage | RemoteStorage
+
+
+class _Ranges(io.RawIOBase):
+    """A file of a `RemoteStorage` that fetches only the ranges that are read."""
+
+    def __init__(self, storage: RemoteStorage, ref: str, size: int) -> None:
+        self._storage, self._ref, self._size, self._at = storage, ref, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        data = self._storage.read_range(self._ref, self._at, wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    protocol = url.partition("://")[0].lower()
+    if "::" in url or protocol in _REFUSED:
+        raise BadSource(f"{one_line(url)} cannot be a source; give a folder, a table, shards, or a bucket as s3://…")
+    missing = f"reading {protocol}:// takes more packages: pip install 'anyseek[sources]'"
+    try:
+        import fsspec
+    except ImportError as error:
+        raise ExtraMissing(missing) from error
+    try:
+        files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # files may change after a listing
+    except ImportError as error:
+        raise ExtraMissing(f"{missing}, or as fsspec says: {one_line(str(error))}") from error
+    except ValueError as error:
+        raise BadSource(f"{one_line(url)} cannot be opened: {one_line(str(error))}") from error
+    return files, str(root)
+
+
+@contextmanager
+def _reaching(name: str) -> Iterator[None]:
+    """Turn any error of a file system into an `InputError`, as each kind raises its own errors."""
+    try:
+        yield
+    except (InputError, TooManyBytes):
+        raise
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputVanished(f"{name} does not exist (any more)") from error
+    except PermissionError as error:
+        raise InputUnreadable(f"{name} cannot be read for lack of permission: {one_line(str(error))}") from error
+    except Exception as error:
+        raise InputUnavailable(f"{name} cannot be fetched: {one_line(str(error)) or type(error).__name__}") from error

@@ -18,7 +18,7 @@ from typing import Any
 from anyseek.indexer.descriptions import Description, read_fields
 from anyseek.indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
 from anyseek.indexer.paths import to_key, to_uri
-from anyseek.indexer.sources.base import Found, Position
+from anyseek.indexer.sources.base import Found, Position, Source
 from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url
@@ -29,15 +29,16 @@ from anyseek.search.settings import Limits
 _URI_CHARACTERS = 1_500  # databases cannot index much longer ones
 
 
-class TableSource:
-    """Implements `Source` for a table in a folder. A `ref` is a path below the folder, or a URL."""
-
-    ignored = 0
+class TableSource(Source):
+    """A table in a folder. A `ref` is a path below the folder, or a URL."""
 
     def __init__(self, storage: Storage, file: str, table: Table, web: Web, limits: Limits) -> None:
         self._storage, self._file, self._table, self._web, self._limits = storage, file, table, web, limits
         self._name = to_uri(file)
-        self.threads = web.threads if self._begins_with_url() else storage.threads
+        first = next(iter(table.rows()), None)
+        fields = first.fields if first and first.fields else {}
+        begins_with_url = is_url(str(fields.get("url") or fields.get("file") or ""))
+        self.threads = web.threads if begins_with_url else storage.threads
 
     @property
     def uri(self) -> str:
@@ -72,14 +73,6 @@ class TableSource:
 
     def local(self, ref: str) -> Path | None:
         return None if is_url(ref) else self._storage.local(ref)
-
-    def input_at(self, location: str) -> str | None:
-        return None
-
-    def _begins_with_url(self) -> bool:
-        first = next(iter(self._table.rows()), None)
-        fields = first.fields if first and first.fields else {}
-        return is_url(str(fields.get("url") or fields.get("file") or ""))
 
     def _version(self) -> str:
         try:

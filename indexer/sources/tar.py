@@ -6,25 +6,32 @@
     KEY.cls                       the attribute `label`
     KEY.depth.png  KEY.normal.png   further modalities, by name
 
-The members of an item follow each other, as the convention requires.
+The members of an item follow each other, as the convention requires. They are read in order, starting at any member,
+without a list of them: Python's own reader keeps one, and takes a truncated archive for one that ends there.
 """
 
 import math
 import re
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from anyseek.indexer.descriptions import Description, ModalityFile, json_object, read_fields
-from anyseek.indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
-from anyseek.indexer.kinds import SHARD_SUFFIX, is_picture_suffix
-from anyseek.indexer.paths import from_uri, one_line, to_key, to_uri
+from anyseek.indexer.errors import (
+    BadDescription,
+    BadSource,
+    DecodeError,
+    InputError,
+    InputVanished,
+    SourceGone,
+    TooManyBytes,
+)
+from anyseek.indexer.paths import SHARD_SUFFIX, from_uri, is_picture_suffix, one_line, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Position
+from anyseek.indexer.sources.base import Found, Position, Source
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.table import description_fields
-from anyseek.indexer.sources.tar_reader import BadArchive, Member, members
 from anyseek.model.modalities.reading.documents import parse_text
 from anyseek.model.modalities.registry import resolve
 from anyseek.search.errors import BadInput
@@ -35,6 +42,107 @@ _OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the fil
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}", re.ASCII)
 _MOST_SHARDS = 100_000
 _MOST_MEMBERS = 64  # of one item
+BLOCK = 512
+_LONGEST_NAME = 65_536
+_LONG_NAME, _EXTENDED = b"L", b"x"  # what follows is the name of the next member, or more of its facts
+_NO_FILES = (b"K", b"g")  # the target of a link, facts of all members
+
+
+class BadArchive(InputError):
+    """The file is not a tar archive, or is damaged or truncated."""
+
+    code = "bad-archive"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: its name, the `place` to start reading the archive at, and the position of its bytes."""
+
+    name: str
+    place: int
+    start: int
+    size: int
+
+    @property
+    def following(self) -> int:
+        """The place after this member."""
+        return self.start + _padded(self.size)
+
+
+def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
+    """Yield the regular files from `place` on, in order. `length` is the size of the archive in bytes.
+
+    Raises `BadArchive` where the archive cannot be read any further.
+    """
+    while header := _header(stream, place):
+        first, given = place, dict[str, str]()
+        while header.type in (_LONG_NAME, _EXTENDED, *_NO_FILES):
+            given |= _facts_before(stream, header, place)
+            place += BLOCK + _padded(header.size)
+            header = _header(stream, place)
+            if header is None:
+                raise BadArchive(f"damaged at byte {place:,}")
+        name, start = given.get("path") or header.name, place + BLOCK
+        size = int(given["size"]) if "size" in given else header.size
+        has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
+        place = start + (_padded(size) if has_content else 0)
+        if header.isreg():
+            if not 0 <= size <= length - start or header.type == tarfile.GNUTYPE_SPARSE:
+                raise BadArchive(f"the archive is cut off in {name!r}, or written in a format that cannot be read")
+            yield Member(name, first, start, size)
+
+
+def _facts_before(stream: BinaryIO, header: tarfile.TarInfo, place: int) -> dict[str, str]:
+    """The `path` and `size` of the next member, if a header of its own says them."""
+    if not 0 <= header.size <= _LONGEST_NAME:
+        raise BadArchive(f"the name of a member at byte {place:,} is too long")
+    stream.seek(place + BLOCK)
+    data = stream.read(header.size)
+    if header.type == _LONG_NAME:
+        return {"path": data.rstrip(b"\0").decode("utf-8", "surrogateescape")}
+    return _facts(data, place) if header.type == _EXTENDED else {}
+
+
+def _padded(size: int) -> int:
+    return -(-max(size, 0) // BLOCK) * BLOCK
+
+
+def _header(stream: BinaryIO, place: int) -> tarfile.TarInfo | None:
+    """Read the header at `place`; None at the end mark. Raises `BadArchive`."""
+    stream.seek(place)
+    block = stream.read(BLOCK)
+    if len(block) < BLOCK and place:
+        raise BadArchive("the archive is cut off: it has no end mark")
+    if not block:
+        raise BadArchive("it is empty")
+    if not any(block):
+        return None
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError) as error:
+        what = (
+            "it is not a tar archive (compressed archives cannot be read)"
+            if place == 0
+            else f"damaged at byte {place:,}"
+        )
+        raise BadArchive(what) from error
+
+
+def _facts(data: bytes, place: int) -> dict[str, str]:
+    """The records `LENGTH KEY=VALUE` of a pax header."""
+    facts: dict[str, str] = {}
+    try:
+        while data.strip(b"\0"):
+            length = int(data.split(b" ", 1)[0])
+            if length <= 0:
+                raise ValueError("a record without a length")
+            key, _, value = data[:length].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
+            facts[key.decode()] = value.decode("utf-8", "surrogateescape")
+            data = data[length:]
+        int(facts.get("size", 0))
+    except (ValueError, IndexError) as error:
+        raise BadArchive(f"damaged at byte {place:,}") from error
+    return facts
 
 
 @dataclass(frozen=True)
@@ -50,15 +158,14 @@ class _Group:
         return f"{to_uri(self.shard)}#{to_uri(self.key)}@{self.members[0].place}"
 
 
-class TarSource:
-    """Implements `Source` for shards in one folder. A `ref` is SHARD#NAME@START+SIZE.
+class TarSource(Source):
+    """Shards in one folder. A `ref` is SHARD#NAME@START+SIZE.
 
     `pattern` is a file name with `*`, `?` or `{000..010}`. Raises `SourceGone` if no shard is there.
     """
 
     def __init__(self, storage: Storage, pattern: str, limits: Limits) -> None:
         self._storage, self._pattern, self._limits = storage, pattern, limits
-        self.ignored = 0
         self.threads = storage.threads
         self._shards = tuple(_shards(storage, pattern))
         if not any(self._version(shard) for shard in self._shards):
@@ -101,15 +208,6 @@ class TarSource:
     def name(self, ref: str) -> str:
         shard, name, _ = _split(ref)
         return f"{to_uri(shard)}#{to_uri(name)}"
-
-    def state(self, ref: str) -> str | None:
-        return None
-
-    def local(self, ref: str) -> Path | None:
-        return None
-
-    def input_at(self, location: str) -> str | None:
-        return None
 
     def _version(self, shard: str) -> str:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 
@@ -93,7 +93,11 @@ class Web:
             answer = self._get(url)
             if isinstance(answer, bytes):
                 return answer
-            url = _redirected(url, answer.url)
+            try:
+                url = _checked(urljoin(url, answer.url))
+            except ValueError as error:
+                to = one_line(answer.url[:200])
+                raise AddressRefused(f"{url} redirects to {to!r}, which is not a web address: {error}") from error
         raise InputUnreadable(f"{asked} redirects too often: more than {REDIRECTS} redirects")
 
     def _get(self, url: str) -> "bytes | _Redirect":
@@ -107,7 +111,9 @@ class Web:
                 _check_status(response.status, headers.get(b"retry-after", ""), url)
                 return self._limited(response.iter_stream(), headers.get(b"content-length", ""), url)
         except _FAILURES as error:
-            raise _Transient(_told(error)) from error
+            is_late = isinstance(error, httpcore.TimeoutException)
+            told = "the server took too long" if is_late else one_line(str(error).strip()) or "the connection broke"
+            raise _Transient(told) from error
 
     def _limited(self, chunks: Iterable[bytes], length: str, url: str) -> bytes:
         most, data = self._limits.bytes_per_file, bytearray()
@@ -155,28 +161,13 @@ def _seconds(retry_after: str) -> float:
         return 0.0
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, httpcore.TimeoutException):
-        return "the server took too long"
-    return " ".join(str(error).split()) or "the connection broke"
-
-
-def _redirected(url: str, to: str) -> str:
-    """The address that an answer of `url` names. Raises `AddressRefused`."""
-    try:
-        return _checked(urljoin(url, to))
-    except ValueError as error:
-        raise AddressRefused(
-            f"{url} redirects to {one_line(to[:200])!r}, which is not a web address: {error}"
-        ) from error
-
-
 def _checked(url: str) -> str:
     url = url.strip().partition("#")[0]
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
-        url = _UNENCODED.sub(_percent, url.replace(parts.netloc, parts.netloc.encode("idna").decode(), 1))
+        named = url.replace(parts.netloc, parts.netloc.encode("idna").decode(), 1)
+        url = _UNENCODED.sub(lambda found: quote(found.group(), safe="", errors="surrogatepass"), named)
     except ValueError as error:
         raise AddressRefused(f"{url[:200]!r} is not a web address: {error}") from error
     if parts.scheme.lower() not in ("http", "https") or not host:
@@ -189,10 +180,6 @@ def _checked(url: str) -> str:
         most = f"{URL_CHARACTERS:,} are allowed"
         raise AddressRefused(f"an address on {host!r} has {len(url):,} characters; at most {most}")
     return url
-
-
-def _percent(character: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.group().encode("utf-8", "surrogatepass"))
 
 
 class _CheckedBackend(httpcore.NetworkBackend):

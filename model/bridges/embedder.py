@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.bridges.features import features_of
 from anyseek.model.bridges.files import NUMBERS_FILE, folder_of, read_record
-from anyseek.model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
+from anyseek.model.bridges.space import Bridge, features_of, fingerprint_of, load_bridge, unit
 from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
@@ -55,18 +54,15 @@ class BridgeEmbedder(PredictsVectors):
         for space in spaces:
             self.spaces[space]
         for sample in samples:
-            self._check(sample)
+            check_taken(self, sample.values)
+            if not sample.values:
+                raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
+            for modality, value in sample.values.items():
+                check_value(MODALITIES[modality], value)
         rows = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
         if samples and spaces:
             rows = self._stored(samples) if gallery else self._directions(samples)
         return {space: rows.copy() for space in spaces}
-
-    def _check(self, sample: Sample) -> None:
-        check_taken(self, sample.values)
-        if not sample.values:
-            raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
-        for modality, value in sample.values.items():
-            check_value(MODALITIES[modality], value)
 
     def _directions(self, samples: Sequence[Sample]) -> FloatArray:
         """Unit rows (n, d) around zero; the prior's direction for a sample that says nothing."""

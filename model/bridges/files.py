@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
-from anyseek.model.openclip.aliases import ALIASES
-from anyseek.model.openclip.files import LOCAL_PREFIX, published_parts
+from anyseek.model.openclip.files import ALIASES, LOCAL_PREFIX, published_parts
 from anyseek.model.openclip.files import PREFIX as OPENCLIP
 
 PREFIX = "bridge:"

@@ -11,16 +11,20 @@ n values, d numbers in a vector, q in what a map sees, r the rank of a map.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.metadata import FIELDS, Count, Metadata
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.seam import FloatArray, Value
 
 VERSION = "1"  # raise it when the same files give other vectors
 _NOTHING = 1e-6  # a shorter vector has no direction
@@ -59,7 +63,10 @@ class Way:
 
         The map sees the features, or, if there are none, what was rendered. A row without direction is zero.
         """
-        shown = None if looks is None else unit(looks - self._nearest(looks))
+        if looks is not None and len(self.means):
+            distances = np.square(self.means).sum(axis=1) - 2 * looks @ self.means.T
+            looks = looks - self.means[distances.argmin(axis=1)]
+        shown = None if looks is None else unit(looks)
         seen = shown if features is None else features
         assert seen is not None, "a way has a look, features or both"
         total: FloatArray = np.zeros((len(seen), self.outward.shape[1]), np.float32) if shown is None else shown
@@ -67,13 +74,6 @@ class Way:
             told = np.asarray((seen - self.origin) @ self.inward @ self.outward, np.float32)
             total = (total + self.weight * unit(told)).astype(np.float32)
         return unit(total)
-
-    def _nearest(self, rows: FloatArray) -> FloatArray:
-        if not len(self.means):
-            return np.zeros((1, rows.shape[1]), np.float32)
-        distances = np.square(self.means).sum(axis=1) - 2 * rows @ self.means.T
-        nearest: FloatArray = self.means[distances.argmin(axis=1)]
-        return nearest
 
 
 @dataclass(frozen=True)
@@ -136,3 +136,47 @@ def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bri
             "`anyseek models adapt`"
         )
     return bridge
+
+
+_GRID = 4  # steps of each of red, green and blue
+_WIDTH = 56.0  # of the bell around each point of the grid
+_MARKS = np.linspace(0, 1, 5, dtype=np.float32)  # of each field of metadata
+_LARGEST_COUNT = 1000.0
+_BINS = 50.0  # of fields that are no counts
+
+
+def features_of(modality: str, values: Sequence[Value]) -> FloatArray | None:
+    """float32 (n, q) for n values of a modality, None if its map sees what is rendered."""
+    make = _FEATURES.get(MODALITIES[modality].content)
+    return None if make is None else np.stack([make(value) for value in values])
+
+
+def palette_features(palette: ByteArray) -> FloatArray:
+    """Which colours uint8 (n, 3) has, whatever their order: a soft histogram of 64 colours, float32 (64,)."""
+    steps = np.linspace(0, 255, _GRID, dtype=np.float32)
+    points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    distances = np.square(palette[:, None].astype(np.float32) - points).sum(axis=2)
+    near = np.exp(-distances / (2 * _WIDTH**2))
+    shares: FloatArray = (near / near.sum(axis=1, keepdims=True)).mean(axis=0)
+    return shares
+
+
+def metadata_features(metadata: Metadata) -> FloatArray:
+    """For each field how near it is to five marks from its lowest to its highest value: float32 (105,).
+
+    Absent fields are zero, so that a few given ones ask by themselves.
+    """
+    features = np.zeros((len(FIELDS), len(_MARKS)), np.float32)
+    for row, (name, binning) in enumerate(FIELDS.items()):
+        if name in metadata.values:
+            number = binning.to_bin(metadata.values[name])
+            is_count = isinstance(binning, Count)
+            place = np.log1p(number) / np.log1p(_LARGEST_COUNT) if is_count else min(number / _BINS, 1.0)
+            features[row] = np.maximum(1 - np.abs(place - _MARKS) / (_MARKS[1] - _MARKS[0]), 0)
+    return features.reshape(-1)
+
+
+_FEATURES: Mapping[Content, Callable[[Any], FloatArray]] = {
+    Content.PALETTE: palette_features,
+    Content.METADATA: metadata_features,
+}

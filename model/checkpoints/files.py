@@ -6,7 +6,7 @@ tensors, or the tensors that `anyseek.model.checkpoints.quantized` restores from
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -113,7 +113,13 @@ def save_checkpoint(
     whole or not at all, and the same network always gives the same bytes. Raises `WeightsCorrupt` for numbers that int8
     cannot hold.
     """
-    tensors = sharing_rows(distinct_tensors(network), told_apart)
+    tied = tied_names(network)
+    distinct = {  # of shared tensors only the first by name
+        name: tensor.contiguous()
+        for name, tensor in network.state_dict().items()
+        if min(tied.get(name, [name])) == name
+    }
+    tensors = sharing_rows(distinct, told_apart)
     if dtype is torch.int8:
         computed = computed_positions(network)
         tensors = quantized({name: tensor for name, tensor in tensors.items() if name not in computed})
@@ -185,7 +191,12 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
     source = _sources(network, path)
     with safe_open(path, framework="pt") as file:
         stored = frozenset(file.keys())
-        tensors = {name: _read(file, kept, stored, dtype) for name, kept in source.items()}
+        tensors = {}
+        for name, kept in source.items():
+            tensor = restored_tensor(kept, file.get_tensor, stored)
+            if tensor.dtype is torch.int8:
+                raise WeightsCorrupt(f"the tensor {kept} is int8 and has no scale")
+            tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     computed = computed_positions(network).items()
     tensors |= {name: compute().to(dtype) for name, compute in computed if name not in tensors}
     for name, group in tied_names(network).items():
@@ -202,20 +213,15 @@ def _sources(network: nn.Module, path: Path) -> dict[str, str]:
     twins, computed = tied_names(network), computed_positions(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
-        found = {name: _stored_shape(file, name, stored) for name in whole_names(stored)}
+        found = {}
+        for name in whole_names(stored):
+            rows, *others = file.get_slice(name).get_shape() or [None]
+            if name + ROWS in stored:
+                (rows,) = file.get_slice(name + ROWS).get_shape()
+            found[name] = () if rows is None else (rows, *others)
     tensors = network.state_dict().items()
     expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in found or name not in computed}
-    source = {name: first_present(twins.get(name, [name]), name, found) for name in expected}
-    _check_names(path, expected, found, source)
-    return source
-
-
-def _check_names(
-    path: Path,
-    expected: Mapping[str, tuple[int, ...]],
-    found: Mapping[str, tuple[int, ...]],
-    source: Mapping[str, str],
-) -> None:
+    source = {name: next((twin for twin in (name, *twins.get(name, ())) if twin in found), name) for name in expected}
     complaints = []
     if missing := [name for name in expected if source[name] not in found]:
         complaints.append(f"missing {', '.join(missing)}")
@@ -230,22 +236,7 @@ def _check_names(
         complaints.append(f"of another shape: {', '.join(reshaped)}")
     if complaints:
         raise CheckpointMismatch(f"{path} does not fit its network: {'; '.join(complaints)}")
-
-
-def _stored_shape(file: Any, name: str, stored: Collection[str]) -> tuple[int, ...]:
-    """The shape that a tensor of an open safetensors file has once restored, from the header."""
-    rows, *others = file.get_slice(name).get_shape() or [None]
-    if name + ROWS in stored:
-        (rows,) = file.get_slice(name + ROWS).get_shape()
-    return () if rows is None else (rows, *others)
-
-
-def _read(file: Any, name: str, stored: Collection[str], dtype: torch.dtype) -> Tensor:
-    """One tensor of an open safetensors file, restored, floats cast. Raises `WeightsCorrupt`."""
-    tensor = restored_tensor(name, file.get_tensor, stored)
-    if tensor.dtype is torch.int8:
-        raise WeightsCorrupt(f"the tensor {name} is int8 and has no scale")
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return source
 
 
 class _WithoutInitialisation(TorchFunctionMode):
@@ -273,18 +264,6 @@ def tied_names(network: nn.Module) -> dict[str, list[str]]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return {name: group for group in names.values() if len(group) > 1 for name in group}
-
-
-def distinct_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a network, contiguous; of shared tensors only the first by name."""
-    tied = tied_names(network)
-    tensors = network.state_dict().items()
-    return {name: tensor.contiguous() for name, tensor in tensors if min(tied.get(name, [name])) == name}
-
-
-def first_present(group: Sequence[str], name: str, found: Mapping[str, object]) -> str:
-    """`name` if the file has it, else a tied name in the file, else `name`."""
-    return next((candidate for candidate in (name, *group) if candidate in found), name)
 
 
 def fingerprint(files: Sequence[Path], preprocessing_version: str, constants: Mapping[str, FloatArray]) -> str:

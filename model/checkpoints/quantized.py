@@ -38,7 +38,9 @@ def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif tensor.ndim >= 2 and tensor.numel() >= LEAST_ELEMENTS:
             stored[name], stored[name + SCALE] = _rounded(name, tensor.float())
         else:
-            stored[name] = _halved(name, tensor)
+            stored[name] = tensor.half().contiguous()
+            if not stored[name].isfinite().all():
+                raise _too_large(name)
     return stored
 
 
@@ -53,29 +55,30 @@ def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def whole_names(names: Collection[str]) -> list[str]:
     """The names of tensors, without those that only describe how another is stored."""
-    return [name for name in names if not any(_is_about(name, ending, names) for ending in (SCALE, ROWS))]
+    about = {name + ending for name in names for ending in (SCALE, ROWS)}
+    return [name for name in names if name not in about]
 
 
 def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[str]) -> Tensor:
     """Restore one of the stored tensors `names`: int8 to float32, tables to all rows. Raises `WeightsCorrupt`."""
     tensor = read(name)
     if name + SCALE in names:
-        tensor = _scaled(name, tensor, read(name + SCALE))
-    return spread_rows(name, tensor, read(name + ROWS)) if name + ROWS in names else tensor
-
-
-def _is_about(name: str, ending: str, names: Collection[str]) -> bool:
-    return name.endswith(ending) and name.removesuffix(ending) in names
-
-
-def _scaled(name: str, rounded: Tensor, scale: Tensor) -> Tensor:
-    """int8 (rows ..., n) and a scale (rows ...) -> float32 (rows ..., n). Raises `WeightsCorrupt`."""
-    if rounded.dtype != torch.int8 or scale.shape != rounded.shape[:-1]:
-        raise WeightsCorrupt(
-            f"the tensor {name} is {rounded.dtype} of shape {tuple(rounded.shape)} with a scale of shape "
-            f"{tuple(scale.shape)}; a scale has a number for each row of int8"
-        )
-    return rounded.float() * scale.float()[..., None]
+        scale = read(name + SCALE)
+        if tensor.dtype != torch.int8 or scale.shape != tensor.shape[:-1]:
+            raise WeightsCorrupt(
+                f"the tensor {name} is {tensor.dtype} of shape {tuple(tensor.shape)} with a scale of shape "
+                f"{tuple(scale.shape)}; a scale has a number for each row of int8"
+            )
+        tensor = tensor.float() * scale.float()[..., None]
+    if name + ROWS in names:
+        rows = read(name + ROWS)
+        count = len(tensor)
+        if rows.dtype != torch.int16 or rows.ndim != 1 or not rows.numel() or rows.min() < 0 or rows.max() >= count:
+            raise WeightsCorrupt(
+                f"the tensor {name} has {count} rows; {name}{ROWS} must be int16 numbers of these, one for each row"
+            )
+        tensor = tensor[rows.long()]
+    return tensor
 
 
 def _rounded(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,13 +91,6 @@ def _rounded(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
         raise _too_large(name)
     divisor = torch.where(scale > 0, scale.float(), 1.0)[..., None]
     return (tensor / divisor).round().to(torch.int8), scale
-
-
-def _halved(name: str, tensor: Tensor) -> Tensor:
-    halved = tensor.half().contiguous()
-    if not halved.isfinite().all():
-        raise _too_large(name)
-    return halved
 
 
 def _too_large(name: str) -> WeightsCorrupt:
@@ -111,22 +107,10 @@ def sharing_rows(tensors: Mapping[str, Tensor], told_apart: Mapping[str, Tensor]
     for name, rows in told_apart.items():
         table = tensors.get(name)
         if table is not None and len(rows) < min(len(table), _MOST_STORED):
-            stored[name], stored[name + ROWS] = _shared(table, rows)
+            others = torch.ones(len(table), dtype=torch.bool)
+            others[rows] = False
+            numbers = torch.full((len(table),), len(rows), dtype=torch.int16)
+            numbers[rows] = torch.arange(len(rows), dtype=torch.int16)
+            stored[name] = torch.cat((table[rows], table[others].mean(dim=0, keepdim=True)))
+            stored[name + ROWS] = numbers
     return stored
-
-
-def spread_rows(name: str, stored: Tensor, rows: Tensor) -> Tensor:
-    """Stored rows (k + 1, ...) and int16 (rows,) -> the whole table (rows, ...). Raises `WeightsCorrupt`."""
-    if rows.dtype != torch.int16 or rows.ndim != 1 or not rows.numel() or rows.min() < 0 or rows.max() >= len(stored):
-        raise WeightsCorrupt(
-            f"the tensor {name} has {len(stored)} rows; {name}{ROWS} must be int16 numbers of these, one for each row"
-        )
-    return stored[rows.long()]
-
-
-def _shared(table: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    others = torch.ones(len(table), dtype=torch.bool)
-    others[rows] = False
-    numbers = torch.full((len(table),), len(rows), dtype=torch.int16)
-    numbers[rows] = torch.arange(len(rows), dtype=torch.int16)
-    return torch.cat((table[rows], table[others].mean(dim=0, keepdim=True))), numbers

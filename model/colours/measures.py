@@ -8,7 +8,7 @@ because light, dark and pale colours have it, too.
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.colours.lab import Numbers, to_lab
+from anyseek.model.colours.space import Numbers, to_lab
 from anyseek.model.modalities.drawings import ByteArray
 
 _SAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {

@@ -1,7 +1,7 @@
 """Where networks compute, and how their inputs get there.
 
-On a card, kernels run beside the program as long as nobody asks for a result. So inputs wait in pinned memory, a stream
-of their own copies them, batches are as large as memory allows, and threads prepare the next batch meanwhile. On a CPU
+On a card, kernels run beside the program as long as nobody asks for a result. So inputs are
+copied from pinned memory, batches are as large as memory allows, and threads prepare the next batch meanwhile. On a CPU
 tensors are where they belong already. No card has run any of this yet (docs/speed.md).
 """
 
@@ -83,29 +83,15 @@ def room_for(shape: tuple[int, ...], where: torch.device, dtype: torch.dtype, go
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on `device`; to a card by a stream of its own, for which later kernels wait and the program does not.
-
-    The copy may still be under way: write no more into a pinned `tensor`. Freeing it is no harm, since torch keeps its
-    memory until then.
-    """
+    """The tensor on `device`. The copy to a card may still be under way: write no more into a pinned `tensor`."""
     if device.type != CARD or tensor.device == device:
         return tensor.to(device)
-    own, copies = torch.cuda.current_stream(device), _copying_stream(device)
-    with torch.cuda.stream(copies):
-        found = tensor.pin_memory().to(device, non_blocking=True)
-    own.wait_stream(copies)
-    found.record_stream(own)
-    return found
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def prepared(make: Callable[[_T], _R], values: Iterable[_T], device: torch.device) -> list[_R]:
     """What `make` gives for each value, which must not use a network: in threads where a card would wait for it."""
     return [make(value) for value in values] if device.type == CPU else list(_preparing().map(make, values))
-
-
-@cache
-def _copying_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @cache

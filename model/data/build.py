@@ -1,7 +1,7 @@
 """Build a data set: `anyseek data build`.
 
 A build can be killed at any moment; the next start resumes after the last complete shard. The recipe and the sources
-determine everything before the work starts (`anyseek.model.data.plan`), each shard is written whole or not at all, and
+determine everything before the work starts (`making.make_plan`), each shard is written whole or not at all, and
 the manifest is written last. The result is therefore the same, byte for byte, however often the build was interrupted
 and however many workers it used.
 """
@@ -9,16 +9,16 @@ and however many workers it used.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-from anyseek.model.data.codecs import decode_value, sample_of
+from pydantic import TypeAdapter
+
+from anyseek.model.data.contents import decode_value, sample_of
 from anyseek.model.data.errors import BuildConflict, DataSetInvalid, SampleInvalid, ShardCorrupt
-from anyseek.model.data.making import Failure, Made, Workshop, make_in_order
-from anyseek.model.data.plan import Plan, ShardPlan, make_plan, open_sources
+from anyseek.model.data.making import Failure, Made, Plan, ShardPlan, Workshop, make_in_order, make_plan, open_sources
 from anyseek.model.data.recipe import Recipe
 from anyseek.model.data.registry import Place
 from anyseek.model.data.samples import Source, Split
@@ -26,7 +26,6 @@ from anyseek.model.data.shards import (
     ATTRIBUTES,
     MANIFEST,
     DataSet,
-    Entry,
     Shard,
     ShardWriter,
     SourceRecord,
@@ -42,6 +41,8 @@ _PLAN = "plan.json"
 
 
 Classes = dict[str, dict[int, str]]
+# Called with the samples that are settled, all planned samples, and the failures among those made by this run.
+Progress = Callable[[int, int, Sequence[Failure]], None]
 
 
 @dataclass(frozen=True)
@@ -53,39 +54,13 @@ class ShardRecord:
 
     split: Split
     shard: Shard | None
-    modalities: Mapping[str, int]
-    sources: Mapping[str, int]
+    modalities: dict[str, int]
+    sources: dict[str, int]
     classes: Classes
     failures: tuple[Failure, ...]
 
 
-class Tally:
-    """Counts the entries of a shard while it is written."""
-
-    def __init__(self) -> None:
-        self.modalities: Counter[str] = Counter()
-        self.sources: Counter[str] = Counter()
-        self.classes: Classes = {}
-
-    def add(self, entry: Entry, classes: Mapping[str, Mapping[int, str]]) -> None:
-        """Count one entry; `classes` are the names of ids in its region maps. Raises `DataSetInvalid`."""
-        self.modalities.update(name.partition(".")[0] for name in entry.files if name != ATTRIBUTES)
-        self.sources[entry.key.partition("/")[0]] += 1
-        merge_classes(self.classes, classes)
-
-
-class Progress(Protocol):
-    """Is told how far a build is."""
-
-    def started(self, samples: int, done: int) -> None:
-        """`samples` are planned, `done` of them were made by an earlier run."""
-        ...
-
-    def settled(self) -> None:
-        """Count one more sample as made or failed."""
-        ...
-
-    def failed(self, failure: Failure) -> None: ...
+_RECORD = TypeAdapter(ShardRecord)
 
 
 def build(recipe: Recipe, out: Path, home: Path, workers: int, progress: Progress) -> DataSet:
@@ -100,7 +75,13 @@ def build(recipe: Recipe, out: Path, home: Path, workers: int, progress: Progres
     plan = make_plan(recipe, sources, place)
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST).is_file():
-        return _finished(out, plan)
+        made = open_dataset(out)
+        if made.digest != plan.digest:
+            raise BuildConflict(
+                f"{out} already holds a data set of another recipe or other sources; choose another folder"
+            )
+        shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
+        return made
     with _state(out, plan) as state:
         records = _make_shards(plan, Workshop(recipe, place, sources), out, state, workers, progress)
         return _finish(recipe, plan, sources, records, out)
@@ -113,14 +94,6 @@ def read_failures(folder: Path) -> list[Failure]:
         return [Failure(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, TypeError) as error:
         raise DataSetInvalid(f"{path} cannot be read: {error}") from error
-
-
-def _finished(out: Path, plan: Plan) -> DataSet:
-    made = open_dataset(out)
-    if made.digest != plan.digest:
-        raise BuildConflict(f"{out} already holds a data set of another recipe or other sources; choose another folder")
-    shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
-    return made
 
 
 @contextmanager
@@ -151,72 +124,85 @@ def _make_shards(
     plan: Plan, workshop: Workshop, out: Path, state: Path, workers: int, progress: Progress
 ) -> list[ShardRecord]:
     """Make what is not recorded yet; the records of all shards in their order."""
-    records = {shard.name: read_record(state / f"{shard.name}.json") for shard in plan.shards}
+    paths = {shard.name: state / f"{shard.name}.json" for shard in plan.shards}
+    records = {name: _RECORD.validate_json(path.read_bytes()) for name, path in paths.items() if path.is_file()}
     classes: Classes = {}
     for known in records.values():
-        merge_classes(classes, known.classes if known else {})
-    missing = [shard for shard in plan.shards if records[shard.name] is None]
-    left = sum(len(shard.jobs) for shard in missing)
-    progress.started(plan.samples, plan.samples - left)
+        merge_classes(classes, known.classes)
+    missing = [shard for shard in plan.shards if shard.name not in records]
     jobs = [job for shard in missing for job in shard.jobs]
-    with closing(make_in_order(workshop, jobs, workers)) as made:
+    done, failures = plan.samples - len(jobs), list[Failure]()
+    progress(done, plan.samples, failures)
+
+    def report(result: Made) -> None:
+        nonlocal done
+        done += 1
+        if isinstance(result, Failure):
+            failures.append(result)
+        progress(done, plan.samples, failures)
+
+    with closing(make_in_order(workshop, jobs, workers)) as results:
         for shard in missing:
-            record = _make_shard(shard, made, out, progress)
+            record = records[shard.name] = _make_shard(shard, results, out, report)
             merge_classes(classes, record.classes)
-            write_record(state / f"{shard.name}.json", record)
-            records[shard.name] = record
-    return [record for record in records.values() if record is not None]
+            write_file(paths[shard.name], json.dumps(asdict(record), sort_keys=True))
+    return [records[shard.name] for shard in plan.shards]
 
 
-def _make_shard(shard: ShardPlan, made: Iterator[Made], out: Path, progress: Progress) -> ShardRecord:
+def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Callable[[Made], None]) -> ShardRecord:
     """Write the shard from the next results; one without any sample is no file."""
-    tally, failures = Tally(), list[Failure]()
+    modalities, sources = Counter[str](), Counter[str]()
+    classes: Classes = {}
+    failures: list[Failure] = []
     with ShardWriter(out / shard.name) as writer:
         for _ in shard.jobs:
-            result = next(made)
+            result = next(results)
+            report(result)
             if isinstance(result, Failure):
                 failures.append(result)
-                progress.failed(result)
-            else:
-                writer.write(result)
-                tally.add(result, _classes(result))
-            progress.settled()
+                continue
+            writer.write(result)
+            modalities.update(name.partition(".")[0] for name in result.files if name != ATTRIBUTES)
+            sources[result.key.partition("/")[0]] += 1
+            for name, data in result.files.items():  # instances have ids of their own in each sample
+                if name.startswith("semseg."):
+                    merge_classes(classes, {"semseg": decode_value(name, data).classes})
     if not writer.samples:
         (out / shard.name).unlink()
     file = Shard(shard.name, writer.samples, writer.size, writer.sha256) if writer.samples else None
-    return ShardRecord(shard.split, file, dict(tally.modalities), dict(tally.sources), tally.classes, tuple(failures))
-
-
-def _classes(entry: Entry) -> Mapping[str, Mapping[int, str]]:
-    """The names of ids in the segmentation map of an entry; instances have ids of their own in each sample."""
-    maps = [name for name in entry.files if name.startswith("semseg.")]
-    return {"semseg": decode_value(maps[0], entry.files[maps[0]]).classes} if maps else {}
+    return ShardRecord(shard.split, file, dict(modalities), dict(sources), classes, tuple(failures))
 
 
 def _finish(
     recipe: Recipe, plan: Plan, sources: Sequence[Source], records: Sequence[ShardRecord], out: Path
 ) -> DataSet:
     """Write failures and manifest, and forget what was remembered."""
-    failures = all_failures(records)
-    lines = [json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures]
-    write_file(out / FAILURES, "".join(lines))
+    failures = [failure for record in records for failure in record.failures]
+    write_file(out / FAILURES, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
     classes: Classes = {}
-    modalities: dict[str, int] = {}
+    modalities = Counter[str]()
     for record in records:
         merge_classes(classes, record.classes)
-        for modality, count in record.modalities.items():
-            modalities[modality] = modalities.get(modality, 0) + count
+        modalities.update(record.modalities)
     splits = {split: tuple(r.shard for r in records if r.split is split and r.shard) for split in Split}
-    kinds = [
-        SourceRecord(
-            wanted.name, wanted.kind, source.licence, source.origin, wanted.weight, counts(records, source.name)
+    described = []
+    for stated, source in zip(recipe.sources, sources, strict=True):
+        counts = {split: sum(r.sources.get(source.name, 0) for r in records if r.split is split) for split in Split}
+        samples = {split.value: count for split, count in counts.items() if count}
+        described.append(SourceRecord(stated.name, stated.kind, source.licence, source.origin, stated.weight, samples))
+    write_manifest(
+        DataSet(
+            folder=out,
+            name=recipe.name,
+            digest=plan.digest,
+            image_size=recipe.image_size,
+            splits=splits,
+            modalities=dict(modalities),
+            classes=classes,
+            sources=tuple(described),
+            failures=len(failures),
         )
-        for wanted, source in zip(recipe.sources, sources, strict=True)
-    ]
-    made = DataSet(
-        out, recipe.name, plan.digest, recipe.image_size, splits, modalities, classes, tuple(kinds), len(failures)
     )
-    write_manifest(made)
     shutil.rmtree(out / _STATE)
     return open_dataset(out)
 
@@ -233,37 +219,6 @@ def merge_classes(known: Classes, found: Mapping[str, Mapping[int, str]]) -> Non
                 )
 
 
-def write_record(path: Path, record: ShardRecord) -> None:
-    """Keep what is known of a shard; the file appears whole or not at all."""
-    write_file(path, json.dumps(asdict(record), sort_keys=True))
-
-
-def read_record(path: Path) -> ShardRecord | None:
-    """Read what `write_record` stored; None if the shard was not reached."""
-    if not path.is_file():
-        return None
-    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return ShardRecord(
-        Split(written["split"]),
-        Shard(**written["shard"]) if written["shard"] else None,
-        written["modalities"],
-        written["sources"],
-        {modality: {int(n): name for n, name in names.items()} for modality, names in written["classes"].items()},
-        tuple(Failure(**failure) for failure in written["failures"]),
-    )
-
-
-def all_failures(records: Iterable[ShardRecord]) -> list[Failure]:
-    """The failures of all shards in their order."""
-    return [failure for record in records for failure in record.failures]
-
-
-def counts(records: Sequence[ShardRecord], source: str) -> dict[str, int]:
-    """How many samples of a source are in each split."""
-    found = {split: sum(r.sources.get(source, 0) for r in records if r.split is split) for split in Split}
-    return {split.value: count for split, count in found.items() if count}
-
-
 def verify(dataset: DataSet) -> Iterator[str]:
     """Check a data set: its shards, the values in them, and the counts. Returns the problems in words, or nothing."""
     found: Counter[str] = Counter()
@@ -272,10 +227,16 @@ def verify(dataset: DataSet) -> Iterator[str]:
         for shard in dataset.splits.get(split, ()):
             yield from _verify_shard(dataset.folder, shard, found, keys)
     for modality in sorted({*found, *dataset.modalities}):
-        told = dataset.modalities.get(modality, 0)
-        if found[modality] != told:
-            yield f"{found[modality]} samples have {modality}; the manifest says {told}"
-    yield from _verify_failures(dataset)
+        expected = dataset.modalities.get(modality, 0)
+        if found[modality] != expected:
+            yield f"{found[modality]} samples have {modality}; the manifest says {expected}"
+    try:
+        listed = len(read_failures(dataset.folder))
+    except DataSetInvalid as error:
+        yield str(error)
+        return
+    if listed != dataset.failures:
+        yield f"failures.jsonl has {listed} lines; the manifest says {dataset.failures}"
 
 
 def _verify_shard(folder: Path, shard: Shard, found: Counter[str], keys: set[str]) -> Iterator[str]:
@@ -296,13 +257,3 @@ def _verify_shard(folder: Path, shard: Shard, found: Counter[str], keys: set[str
     else:
         if samples != shard.samples:
             yield f"{shard.name} has {samples} samples; the manifest says {shard.samples}"
-
-
-def _verify_failures(dataset: DataSet) -> Iterator[str]:
-    try:
-        listed = len(read_failures(dataset.folder))
-    except DataSetInvalid as error:
-        yield str(error)
-        return
-    if listed != dataset.failures:
-        yield f"failures.jsonl has {listed} lines; the manifest says {dataset.failures}"

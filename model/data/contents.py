@@ -1,14 +1,16 @@
-"""Handling of each kind of content by data sets: one record each, alongside those of `anyseek.model.modalities.values`.
+"""Handling of each kind of content by data sets, and samples as the entries of shards. No torch.
 
 A sample may hold several captions and palettes, and training draws one at a time; all other values are as the modality
 defines them. A field is a modality, one of the few names that only data sets have (`field_content` in
-`anyseek.model.modalities.registry`), or an array made for a network and named after it. No torch.
+`anyseek.model.modalities.registry`), or an array made for a network and named after it.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.data import encodings, perturbations
+from anyseek.model.data.encodings import to_json
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.data.shards import ATTRIBUTES, Entry
+from anyseek.model.errors import BadInput
 from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading.arrays import read_npy
 from anyseek.model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
+from anyseek.model.modalities.reading.errors import DecodeError, InputError
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
 from anyseek.model.modalities.rendering import documents
 from anyseek.model.modalities.values import CONTENTS
@@ -66,16 +73,15 @@ def fitted(sample: DataSample, size: int) -> DataSample:
 
     Raises `SampleInvalid` for an unknown field.
     """
-    return replace(sample, values={field: _fit(field, value, size) for field, value in sample.values.items()})
-
-
-def _fit(field: str, value: Any, size: int) -> Any:
-    fit = stored_content(field).fit
-    if fit is None:
-        return value
-    height, width = (value.ids if isinstance(value, Regions) else value).shape[:2]
-    scale = size / min(height, width)
-    return value if scale >= 1 else fit(value, (max(round(height * scale), size), max(round(width * scale), size)))
+    values = dict(sample.values)
+    for field, value in sample.values.items():
+        if (fit := stored_content(field).fit) is not None:
+            shape = (value.ids if isinstance(value, Regions) else value).shape[:2]
+            scale = size / min(shape)
+            if scale < 1:
+                height, width = (max(round(side * scale), size) for side in shape)
+                values[field] = fit(value, (height, width))
+    return replace(sample, values=values)
 
 
 def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
@@ -85,16 +91,12 @@ def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
     """
     change = stored_content(field).change
     if change is None:
-        raise SampleInvalid(f"values of {field!r} are not varied; only those with pixels, boxes and palettes are")
+        raise SampleInvalid(f"values of {field!r} are not varied; only pictures, drawings, depth and regions are")
     return change(value, generator)
 
 
-def _blend(picture: ByteArray, shape: Shape) -> ByteArray:
-    return np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.LANCZOS))
-
-
-def _mean(drawing: ByteArray, shape: Shape) -> ByteArray:
-    return np.asarray(Image.fromarray(drawing).resize(shape[::-1], Image.Resampling.BOX))
+def _resized(picture: ByteArray, shape: Shape, resample: Image.Resampling = Image.Resampling.BOX) -> ByteArray:
+    return np.asarray(Image.fromarray(picture).resize(shape[::-1], resample))
 
 
 def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
@@ -104,10 +106,6 @@ def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
     )
     picked: npt.NDArray[Any] = values[rows[:, None], columns]
     return picked
-
-
-def _pick_ids(regions: Regions, shape: Shape) -> Regions:
-    return Regions(_pick(regions.ids, shape), regions.classes)
 
 
 def _read_captions(file: Encoded) -> tuple[Caption, ...]:
@@ -128,20 +126,32 @@ def _read_palettes(file: Encoded) -> tuple[ByteArray, ...]:
     return (parse_palette(text, file.name),)
 
 
-def _document(content: Content, members: Callable[[Any], Any], change: Any = None) -> StoredContent:
+def _record(
+    content: Content,
+    suffixes: tuple[str, ...],
+    encode: Callable[[Any], tuple[str, bytes]],
+    decode: Callable[[bytes], Any],
+    fit: Callable[[Any, Shape], Any] | None = None,
+    change: Callable[[Any, np.random.Generator], Any] | None = None,
+) -> StoredContent:
+    """A content whose files are read as those of queries."""
+    return StoredContent(suffixes, CONTENTS[content].decode, encode, decode, fit, change)
+
+
+def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
     """A content that is JSON of the same form in users' files and in shards."""
     read = CONTENTS[content].decode
-    return StoredContent(
-        suffixes=(".json",),
-        read=read,
-        encode=lambda value: encodings.encode_document(members(value), read),
-        decode=partial(encodings.decode_document, read=read),
-        change=change,
-    )
+
+    def encode(value: Any) -> tuple[str, bytes]:
+        data = encodings.to_json(members(value))
+        read(Encoded(data, "it"))
+        return "json", data
+
+    return StoredContent((".json",), read, encode, lambda data: read(Encoded(data, "it")))
 
 
 # What the names of arrays begin with or end in.
-_ARRAY_ENDINGS = (
+_ARRAY_ENDINGS = [
     "features",
     "pooled",
     "states",
@@ -152,65 +162,51 @@ _ARRAY_ENDINGS = (
     "rotations",
     "views",
     "array",
-)
+]
 _ARRAY_NAME = re.compile(rf"tok_\w+|(\w+_)?({'|'.join(_ARRAY_ENDINGS)})")
 
 ARRAYS = StoredContent((".npy",), read_npy, encodings.encode_array, encodings.decode_array)
 STORED: Mapping[Content, StoredContent] = {
-    Content.PICTURE: StoredContent(
-        suffixes=PICTURE_SUFFIXES,
-        read=CONTENTS[Content.PICTURE].decode,
-        encode=encodings.encode_picture,
-        decode=encodings.decode_picture,
-        fit=_blend,
+    Content.PICTURE: _record(
+        Content.PICTURE,
+        PICTURE_SUFFIXES,
+        encodings.encode_picture,
+        encodings.decode_picture,
+        fit=partial(_resized, resample=Image.Resampling.LANCZOS),
         change=perturbations.change_rgb,
     ),
-    Content.DRAWING: StoredContent(
-        suffixes=PICTURE_SUFFIXES,
-        read=CONTENTS[Content.DRAWING].decode,
-        encode=encodings.encode_drawing,
-        decode=encodings.decode_drawing,
-        fit=_mean,
+    Content.DRAWING: _record(
+        Content.DRAWING,
+        PICTURE_SUFFIXES,
+        encodings.encode_drawing,
+        encodings.decode_drawing,
+        fit=_resized,
         change=perturbations.change_ink,
     ),
-    Content.DEPTH: StoredContent(
-        suffixes=(".png", ".npy"),
-        read=CONTENTS[Content.DEPTH].decode,
-        encode=encodings.encode_depth,
-        decode=encodings.decode_depth,
+    Content.DEPTH: _record(
+        Content.DEPTH,
+        (".png", ".npy"),
+        encodings.encode_depth,
+        encodings.decode_depth,
         fit=_pick,
         change=perturbations.change_depth,
     ),
-    Content.NORMAL: StoredContent(
-        suffixes=(".png",),
-        read=CONTENTS[Content.NORMAL].decode,
-        encode=encodings.encode_normal,
-        decode=encodings.decode_picture,
-        fit=_mean,
-        change=perturbations.change_normal,
-    ),
-    Content.REGIONS: StoredContent(
-        suffixes=(".png", ".npy"),
-        read=CONTENTS[Content.REGIONS].decode,
-        encode=encodings.encode_regions,
-        decode=encodings.decode_regions,
-        fit=_pick_ids,
+    Content.NORMAL: _record(Content.NORMAL, (".png",), encodings.encode_normal, encodings.decode_picture, fit=_resized),
+    Content.REGIONS: _record(
+        Content.REGIONS,
+        (".png", ".npy"),
+        encodings.encode_regions,
+        encodings.decode_regions,
+        fit=lambda regions, shape: Regions(_pick(regions.ids, shape), regions.classes),
         change=perturbations.change_regions,
     ),
     Content.TEXT: StoredContent(
-        suffixes=(".txt", ".json"),
-        read=_read_captions,
-        encode=encodings.encode_captions,
-        decode=encodings.decode_captions,
+        (".txt", ".json"), _read_captions, encodings.encode_captions, encodings.decode_captions
     ),
     Content.PALETTE: StoredContent(
-        suffixes=(".json", ".txt"),
-        read=_read_palettes,
-        encode=encodings.encode_palettes,
-        decode=encodings.decode_palettes,
-        change=perturbations.change_palettes,
+        (".json", ".txt"), _read_palettes, encodings.encode_palettes, encodings.decode_palettes
     ),
-    Content.BOXES: _document(Content.BOXES, documents.box_members, perturbations.change_boxes),
+    Content.BOXES: _document(Content.BOXES, documents.box_members),
     Content.METADATA: _document(Content.METADATA, documents.metadata_members),
     Content.POSES: _document(Content.POSES, documents.pose_members),
     Content.INSTANCES: _document(Content.INSTANCES, documents.instance_members),
@@ -219,3 +215,89 @@ STORED: Mapping[Content, StoredContent] = {
     Content.VECTOR: ARRAYS,
     Content.TEXT_STATES: ARRAYS,
 }
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    SyntaxError,  # what Pillow raises for some broken PNG files
+    BadInput,
+    FormatInvalid,
+    Image.DecompressionBombError,
+)
+
+
+def read_file_value(field: str, path: Path, classes: Mapping[int, str]) -> Any:
+    """The value in a user's file, as `read_value` gives it. Raises `SampleInvalid`, naming the file."""
+    try:
+        data = read_file(path, FileLimits(), str(path))
+    except InputError as error:
+        raise SampleInvalid(str(error)) from error
+    return read_value(field, data, str(path), classes)
+
+
+def read_value(field: str, data: bytes, name: str, classes: Mapping[int, str] | None = None) -> Any:
+    """Read a value from a user's file, as a query's is read, but at the file's own size.
+
+    Errors call the file `name`; `classes` names the ids of a region map. Raises `SampleInvalid`.
+    """
+    read = stored_content(field).read
+    try:
+        return read(Encoded(data, name, classes=classes or {}, side=None))
+    except DecodeError as error:
+        raise SampleInvalid(str(error)) from error
+    except _UNREADABLE as error:
+        raise SampleInvalid(f"{name} is no {field}: {error}") from error
+
+
+def encode_value(field: str, value: Any) -> tuple[str, bytes]:
+    """Encode a value as a file: its name `<field>.<ending>` and its bytes.
+
+    Raises `SampleInvalid`, also for a field that is neither a modality nor named as an array.
+    """
+    encode = stored_content(field).encode
+    try:
+        ending, data = encode(value)
+    except _UNREADABLE as error:
+        raise SampleInvalid(f"a value of {field} cannot be stored: {error}") from error
+    return f"{field}.{ending}", data
+
+
+def decode_value(name: str, data: bytes) -> Any:
+    """Decode the value of a file named `<field>.<ending>`; a file ending in `.npy` is an array, whatever its field.
+
+    Raises `SampleInvalid`.
+    """
+    field, _, ending = name.partition(".")
+    decode = (ARRAYS if ending == "npy" else stored_content(field)).decode
+    try:
+        return decode(data)
+    except _UNREADABLE as error:
+        raise SampleInvalid(f"{name} cannot be read: {error}") from error
+
+
+def entry_of(key: str, sample: DataSample) -> Entry:
+    """A sample as files under `key`. Raises `SampleInvalid`."""
+    files = dict(encode_value(field, value) for field, value in sample.values.items())
+    return Entry(key, {**files, ATTRIBUTES: to_json({**sample.attributes, "key": sample.key})})
+
+
+def sample_of(entry: Entry) -> DataSample:
+    """The sample in an entry; its key is the one in its source. Raises `SampleInvalid`."""
+    values = {n.partition(".")[0]: decode_value(n, data) for n, data in entry.files.items() if n != ATTRIBUTES}
+    attributes = attributes_of(entry)
+    return DataSample(attributes.pop("key", entry.key), values, attributes)
+
+
+def attributes_of(entry: Entry) -> dict[str, Any]:
+    """An entry's attributes, `key` among them; empty if it has none. Raises `SampleInvalid`."""
+    try:
+        found = json.loads(entry.files.get(ATTRIBUTES, b"{}"))
+    except ValueError as error:
+        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not a JSON object")
+    return found

@@ -2,14 +2,13 @@
 
 Pictures are stored as PNG, or as JPEG of quality 95 where that is smaller. Everything else is stored exactly, except
 float arrays, which become float16, and depth, which is rounded to 65,535 steps. The same value always gives the same
-bytes. `anyseek.model.data.codecs` turns whatever these functions raise for a wrong value or damaged bytes into
+bytes. `anyseek.model.data.contents` turns whatever these functions raise for a wrong value or damaged bytes into
 `SampleInvalid`.
 """
 
 import io
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,8 @@ from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, Origin
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.documents import palette_of_members
-from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.rendering.documents import palette_members
 from anyseek.model.seam import FloatArray, Regions
-
-T = TypeVar("T")
 
 _STEPS = 65535
 _FORMATS = ("PNG", "JPEG", "WEBP")  # of shards; other decoders raise errors of their own kinds
@@ -131,18 +127,6 @@ def encode_palettes(palettes: tuple[ByteArray, ...]) -> tuple[str, bytes]:
 def decode_palettes(data: bytes) -> tuple[ByteArray, ...]:
     """Palettes uint8 (n, 3)."""
     return tuple(palette_of_members(colours, "a palette") for colours in json.loads(data))
-
-
-def encode_document(members: Any, read: Callable[[Encoded], object]) -> tuple[str, bytes]:
-    """JSON that `read` takes for a user's file as well."""
-    data = to_json(members)
-    read(Encoded(data, "it"))
-    return "json", data
-
-
-def decode_document(data: bytes, read: Callable[[Encoded], T]) -> T:
-    """Decode JSON with `read`."""
-    return read(Encoded(data, "it"))
 
 
 def encode_array(array: npt.NDArray[Any]) -> tuple[str, bytes]:

@@ -1,29 +1,108 @@
-"""Make samples in worker processes: read, scale, label and encode each one, and return results in order.
+"""Plan a data set's shards, and make its samples in worker processes, returning results in order.
 
-A sample that kills its process affects no other sample.
+Samples are assigned to shards before any work starts, so that a build can stop and resume anywhere. A sample that kills
+its process affects no other sample.
 """
 
+import hashlib
+import json
 import multiprocessing
 import os
 import re
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
 
-from anyseek.model.data.codecs import entry_of
-from anyseek.model.data.contents import fitted
-from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.plan import Job
+from anyseek.model.data.contents import entry_of, fitted
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.recipe import Recipe
-from anyseek.model.data.registry import Labeller, Place, labeller_kind
-from anyseek.model.data.samples import DataSample, Source, shard_key
+from anyseek.model.data.registry import Labeller, Place, labeller_kind, source_kind
+from anyseek.model.data.samples import DataSample, Source, Split, shard_key
 from anyseek.model.data.shards import Entry
+
+_VERSION = 2  # raise it when the same recipe and sources give other shards
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sample to be made: the place of its source in the recipe, and its key there."""
+
+    source: int
+    key: str
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard's file and the samples that belong into it, in their order."""
+
+    name: str
+    split: Split
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All shards of a data set. `digest` stands for recipe, sources, keys and weights: what decides the bytes."""
+
+    shards: tuple[ShardPlan, ...]
+    digest: str
+
+    @property
+    def samples(self) -> int:
+        """How many samples are planned."""
+        return sum(len(shard.jobs) for shard in self.shards)
+
+
+def open_sources(recipe: Recipe, place: Place) -> tuple[Source, ...]:
+    """The recipe's sources in its order. Raises `SourceUnavailable`, `DownloadFailed` and so on."""
+    return tuple(source_kind(source.kind).open(source.name, source.options, place) for source in recipe.sources)
+
+
+def make_plan(recipe: Recipe, sources: Sequence[Source], place: Place) -> Plan:
+    """Order all keys at random by the recipe's seed, and cut them into shards; labellers check that they can work.
+
+    Raises `SourceUnavailable`, and what the labellers raise, such as `WeightsMissing`.
+    """
+    chosen = _choose(recipe, sources)
+    shards: list[ShardPlan] = []
+    for split in Split:
+        jobs = [job for job, its_split in chosen.items() if its_split is split]
+        jobs.sort(key=lambda job: _order(recipe.seed, split, sources[job.source].name, job.key))
+        for start in range(0, len(jobs), recipe.shard_samples):
+            name = f"{split}-{start // recipe.shard_samples:06d}.tar"
+            shards.append(ShardPlan(name, split, tuple(jobs[start : start + recipe.shard_samples])))
+    if not shards:
+        raise SourceUnavailable(f"the sources of {recipe.name} have no samples at all")
+    decisive = {  # everything that decides the bytes of the shards
+        "version": _VERSION,
+        "recipe": recipe.model_dump(mode="json"),
+        "origins": [source.origin for source in sources],
+        "labellers": [labeller_kind(used.kind).fetch(used.options, place) for used in recipe.labellers],
+        "shards": [[shard.name, *([job.source, job.key] for job in shard.jobs)] for shard in shards],
+    }
+    return Plan(tuple(shards), hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest())
+
+
+def _choose(recipe: Recipe, sources: Sequence[Source]) -> dict[Job, Split]:
+    """Every job and its split; of a source with a limit, the first ones of its own random order."""
+    chosen: dict[Job, Split] = {}
+    for number, (source, wanted) in enumerate(zip(sources, recipe.sources, strict=True)):
+        found = [(key, split) for split in wanted.only or Split for key in source.keys(split)]
+        if wanted.limit is not None:
+            found = sorted(found, key=lambda pair: _order(recipe.seed, "limit", source.name, pair[0]))[: wanted.limit]
+        for key, split in found:
+            if chosen.setdefault(Job(number, key), split) is not split:
+                raise SourceUnavailable(f"{key} of {source.name} is in two splits: {chosen[Job(number, key)]}, {split}")
+    return chosen
+
+
+def _order(seed: int, purpose: str, source: str, key: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{purpose}\n{source}\n{key}".encode(errors="surrogateescape")).digest()
 
 
 @dataclass(frozen=True)
@@ -97,10 +176,10 @@ def make(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> Made:
             sample = _labelled(sample, labeller)
         step = "storing"
         return entry_of(shard_key(source.name, job.key), sample)
-    except SampleInvalid as error:
-        return Failure(source.name, job.key, step, _said(error))
     except Exception as error:  # noqa: BLE001 (whatever one sample raises, the others are made)
-        return Failure(source.name, job.key, step, f"{type(error).__name__}: {_said(error)}")
+        reason = re.sub(" at 0x[0-9a-f]+", "", str(error))  # addresses in memory differ from run to run
+        kind = "" if isinstance(error, SampleInvalid) else f"{type(error).__name__}: "
+        return Failure(source.name, job.key, step, kind + reason)
 
 
 def labelled_sample(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> DataSample:
@@ -111,21 +190,14 @@ def labelled_sample(workshop: Workshop, labellers: Sequence[Labeller], job: Job)
     return sample
 
 
-def _said(error: Exception) -> str:
-    """The error's words without addresses in memory, which differ from run to run."""
-    return re.sub(" at 0x[0-9a-f]+", "", str(error))
-
-
 def _labelled(sample: DataSample, labeller: Labeller) -> DataSample:
     if not labeller.needs <= sample.values.keys():
         return sample
     return replace(sample, values={**sample.values, **labeller.label(sample)})
 
 
-_BATCH = 4
-_BATCHES_AHEAD = 4  # of each worker, so that no one waits at the end of a shard
-
-Batch = tuple[Job, ...]
+_BATCH = 4  # samples that a worker makes at a time
+_AHEAD = 64  # batches of each worker that are handed out together
 
 
 def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Generator[Made, None, None]:
@@ -133,66 +205,40 @@ def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Gene
 
     Errors from making the labellers, such as `WeightsMissing`, are raised here.
     """
-    batches = iter([tuple(jobs[start : start + _BATCH]) for start in range(0, len(jobs), _BATCH)])
+    batches = [tuple(jobs[start : start + _BATCH]) for start in range(0, len(jobs), _BATCH)]
+    done = 0
     pool = _open_pool(workshop, workers)
-    waiting: deque[tuple[Batch, Future[list[Made]]]] = deque()
     try:
-        _submit(pool, _first(batches, workers * _BATCHES_AHEAD), waiting)
-        while waiting:
-            batch, future = waiting.popleft()
+        while done < len(batches):
             try:
-                made = future.result()
+                for made in pool.map(make_all, batches[done : done + workers * _AHEAD]):
+                    done += 1
+                    yield from made
             except BrokenProcessPool:
-                _close(pool)
-                made = list(_make_alone(workshop, batch))
+                pool.shutdown(cancel_futures=True)
+                done += 1
+                yield from _make_alone(workshop, batches[done - 1])
                 pool = _open_pool(workshop, workers)
-                lost = [other for other, _ in waiting]
-                waiting.clear()
-                _submit(pool, lost, waiting)
-            yield from made
-            _submit(pool, _first(batches, 1), waiting)
     finally:
-        _close(pool)
+        pool.shutdown(cancel_futures=True)
 
 
-def _make_alone(workshop: Workshop, batch: Batch) -> Iterator[Made]:
+def _make_alone(workshop: Workshop, batch: Sequence[Job]) -> Iterator[Made]:
     """Make jobs one by one, in a process that runs nothing else, to see which of them kills it."""
-    pool = _open_pool(workshop, 1)
-    try:
-        for job in batch:
+    left = list(batch)
+    while left:
+        with _open_pool(workshop, 1) as pool:
             try:
-                yield from pool.submit(make_all, (job,)).result()
+                while left:
+                    yield from pool.submit(make_all, left[:1]).result()
+                    del left[0]
             except BrokenProcessPool:
-                _close(pool)
+                job = left.pop(0)
                 source = workshop.sources[job.source].name
                 yield Failure(source, job.key, "worker", "the process that made it died: a crash, or not enough memory")
-                pool = _open_pool(workshop, 1)
-    finally:
-        _close(pool)
 
 
 def _open_pool(workshop: Workshop, workers: int) -> ProcessPoolExecutor:
     """Fresh processes: a forked one would share the threads' locks of libraries."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(workshop,))
-
-
-def _close(pool: ProcessPoolExecutor) -> None:
-    pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _first(batches: Iterator[Batch], count: int) -> list[Batch]:
-    return [batch for _, batch in zip(range(count), batches, strict=False)]
-
-
-def _submit(
-    pool: ProcessPoolExecutor, batches: Iterable[Batch], waiting: "deque[tuple[Batch, Future[list[Made]]]]"
-) -> None:
-    """Hand batches to the pool. One that broke at this moment says so when its result is asked for."""
-    for batch in batches:
-        try:
-            future = pool.submit(make_all, batch)
-        except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
-        waiting.append((batch, future))

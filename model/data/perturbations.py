@@ -4,15 +4,11 @@ People draw with thick or thin strokes, tilted and wobbly. The rest of the sampl
 that the changed value still means the same. NumPy and Pillow, seeded generators.
 """
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from anyseek.model.modalities.drawings import ByteArray, ink, square
-from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.rendering.looks import SIDE
 from anyseek.model.seam import FloatArray, Regions
 
@@ -22,18 +18,40 @@ _HALF = 128
 
 
 def change_rgb(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Tilted, scaled, moved, in other light; sometimes only a part of it."""
-    return change_picture(square(_part(picture, generator), SIDE, 255), generator)
+    """Tilted, scaled, moved, in other light, on white or another paper; three times in ten only a part of it."""
+    if generator.random() < 0.3:
+        height, width = (max(int(side * generator.uniform(0.6, 1)), 1) for side in picture.shape[:2])
+        top, left = (
+            int(generator.integers(0, n - m + 1)) for n, m in zip(picture.shape, (height, width), strict=False)
+        )
+        picture = picture[top : top + height, left : left + width]
+    inverted = _warp(255 - square(picture, SIDE, 255), generator, tilt=12.0, wobble=0.0)
+    light = generator.uniform(0.85, 1.15, size=3) * generator.uniform(0.85, 1.1)
+    paper = 255.0 if generator.random() < 0.5 else generator.uniform(120, 255, size=3)
+    changed = (255 - inverted.astype(np.float32)) / 255.0 * (paper if generator.random() < 0.5 else 255.0)
+    return np.clip(changed * light, 0, 255).astype(np.uint8)
 
 
 def change_ink(drawing: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """In another hand; sometimes filled, partly rubbed out, or dark on light."""
+    """Other stroke widths, a wobbling hand, a tilt; sometimes filled, partly rubbed out, or dark on light."""
     strength = ink(drawing)
     if generator.random() < 0.15:
         strength = filled(strength)
-    strength = change_drawing(strength, generator)
-    if generator.random() < 0.2:
-        strength = _rubbed_out(strength, generator)
+    image = Image.fromarray(strength)
+    stroke = int(generator.choice([0, 0, 3, 3, 5]))
+    if stroke:
+        image = image.filter(ImageFilter.MaxFilter(stroke))
+    elif generator.random() < 0.3:
+        image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0.5, 1.2))))
+    wobble = float(generator.choice([0.0, 2.0, 4.0]))
+    strength = _warp(np.asarray(image), generator, tilt=15.0, wobble=wobble)
+    if generator.random() < 0.2:  # without a rectangle of up to 40% of each side
+        height, width = strength.shape
+        tall, wide = int(height * generator.uniform(0.1, 0.4)), int(width * generator.uniform(0.1, 0.4))
+        top, left = int(generator.integers(0, height - tall + 1)), int(generator.integers(0, width - wide + 1))
+        rest = strength.copy()
+        rest[top : top + tall, left : left + wide] = 0
+        strength = rest if rest.any() else strength
     return 255 - strength if generator.random() < 0.5 else strength
 
 
@@ -46,22 +64,20 @@ def change_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArra
     noisy *= 1 + generator.normal(0, generator.uniform(0, 0.03), depth.shape)
     step = float(np.nanmax(noisy)) / generator.choice([32, 128, 1024])
     stepped = np.maximum(np.rint(noisy / step), 1) * step
-    stepped[_holes(depth.shape, generator)] = np.nan
+    # Holes are where a smooth random field is high, up to a quarter of all pixels, and single pixels.
+    field = _smooth_field(generator, (depth.shape[0], depth.shape[1]), 1.0)
+    share = generator.uniform(0, 0.25)
+    stepped[(field > np.quantile(field, 1 - share)) | (generator.random(depth.shape) < 0.01)] = np.nan
     return stepped.astype(np.float32) if np.isfinite(stepped).any() else depth
-
-
-def change_normal(normal: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """With noise, turned a little as a camera may be."""
-    noise = generator.normal(0, generator.uniform(0, 12), normal.shape)
-    turn = generator.uniform(-10, 10, 3)
-    return np.clip(normal + noise + turn, 0, 255).astype(np.uint8)
 
 
 def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
     """With foreign ids and no names half of the time, in coarser outlines half of the time, some ids left out."""
     ids = regions.ids
     if generator.random() < 0.5:
-        ids = _coarse(ids, int(generator.integers(2, 6)))
+        step = int(generator.integers(2, 6))
+        coarse = ids[::step, ::step].repeat(step, axis=0).repeat(step, axis=1)
+        ids = coarse[: ids.shape[0], : ids.shape[1]]
     classes = dict(regions.classes)
     present = np.unique(ids)
     left_out = present[generator.random(len(present)) < 0.1]
@@ -72,82 +88,12 @@ def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
     return Regions(ids.astype(np.int32), classes)
 
 
-def change_boxes(boxes: tuple[LabelledBox, ...], generator: np.random.Generator) -> tuple[LabelledBox, ...]:
-    """Corners a little off; some boxes missing, never all."""
-    kept = [box for box in boxes if generator.random() >= 0.15] or list(boxes)
-    return tuple(replace(box, box=_moved(box.box, generator)) for box in kept)
-
-
-def change_palettes(palettes: tuple[ByteArray, ...], generator: np.random.Generator) -> tuple[ByteArray, ...]:
-    """One palette, of any number of colours, each a little off."""
-    palette = palettes[int(generator.integers(len(palettes)))]
-    return (np.clip(palette + generator.normal(0, 8, palette.shape), 0, 255).astype(np.uint8),)
-
-
 def filled(strength: ByteArray) -> ByteArray:
     """Ink uint8 (H, W) with everything inked that no path leads to from outside; what is open stays as it is."""
     walls = Image.fromarray(np.pad((strength >= _HALF).astype(np.uint8) * 255, 1)).copy()  # writable
     ImageDraw.floodfill(walls, (0, 0), 1)
     inside = np.asarray(walls)[1:-1, 1:-1] != 1
     return np.where(inside, 255, strength).astype(np.uint8)
-
-
-def _part(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Three times in ten a part of at least 60% of each side."""
-    if generator.random() >= 0.3:
-        return picture
-    height, width = (max(int(side * generator.uniform(0.6, 1)), 1) for side in picture.shape[:2])
-    top, left = (int(generator.integers(0, n - m + 1)) for n, m in zip(picture.shape, (height, width), strict=False))
-    return picture[top : top + height, left : left + width]
-
-
-def _rubbed_out(strength: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Without a rectangle of up to 40% of each side; as it is if nothing would be left."""
-    height, width = strength.shape
-    tall, wide = int(height * generator.uniform(0.1, 0.4)), int(width * generator.uniform(0.1, 0.4))
-    top, left = int(generator.integers(0, height - tall + 1)), int(generator.integers(0, width - wide + 1))
-    rest = strength.copy()
-    rest[top : top + tall, left : left + wide] = 0
-    return rest if rest.any() else strength
-
-
-def _holes(shape: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Where a smooth random field is high, up to a quarter of all pixels, and single pixels."""
-    field: FloatMap = smooth_field(generator, (shape[0], shape[1]), 1.0)
-    share = generator.uniform(0, 0.25)
-    found: npt.NDArray[np.bool_] = (field > np.quantile(field, 1 - share)) | (generator.random(shape) < 0.01)
-    return found
-
-
-def _coarse(ids: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
-    """Every `step`-th id, for as many pixels around it."""
-    few: npt.NDArray[Any] = ids[::step, ::step]
-    return few.repeat(step, axis=0).repeat(step, axis=1)[: ids.shape[0], : ids.shape[1]]
-
-
-def _moved(box: Box, generator: np.random.Generator) -> Box:
-    xmin, ymin, xmax, ymax = np.clip(np.array(box.corners) + generator.normal(0, 0.02, 4), 0, 1).tolist()
-    return Box(min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax))
-
-
-def change_drawing(strength: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Ink uint8 (H, W) with other stroke widths, a wobbling hand, a tilt, another size and place."""
-    image = Image.fromarray(strength)
-    width = int(generator.choice([0, 0, 3, 3, 5]))
-    if width:
-        image = image.filter(ImageFilter.MaxFilter(width))
-    elif generator.random() < 0.3:
-        image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0.5, 1.2))))
-    return _warp(np.asarray(image), generator, tilt=15.0, wobble=float(generator.choice([0.0, 2.0, 4.0])))
-
-
-def change_picture(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """uint8 (H, W, 3) tilted, scaled and moved a little, in other light, on white or another paper."""
-    inverted = _warp(255 - picture, generator, tilt=12.0, wobble=0.0)
-    light = generator.uniform(0.85, 1.15, size=3) * generator.uniform(0.85, 1.1)
-    paper = 255.0 if generator.random() < 0.5 else generator.uniform(120, 255, size=3)
-    changed = (255 - inverted.astype(np.float32)) / 255.0 * (paper if generator.random() < 0.5 else 255.0)
-    return np.clip(changed * light, 0, 255).astype(np.uint8)
 
 
 def _warp(image: ByteArray, generator: np.random.Generator, tilt: float, wobble: float) -> ByteArray:
@@ -158,12 +104,12 @@ def _warp(image: ByteArray, generator: np.random.Generator, tilt: float, wobble:
     shift = generator.uniform(-0.06, 0.06, size=2) * (height, width)
     rows, columns = np.indices((height, width), np.float32)
     y, x = (rows - height / 2 - shift[0]) / scale, (columns - width / 2 - shift[1]) / (scale * stretch)
-    from_y = np.cos(angle) * y - np.sin(angle) * x + height / 2 + smooth_field(generator, (height, width), wobble)
-    from_x = np.sin(angle) * y + np.cos(angle) * x + width / 2 + smooth_field(generator, (height, width), wobble)
+    from_y = np.cos(angle) * y - np.sin(angle) * x + height / 2 + _smooth_field(generator, (height, width), wobble)
+    from_x = np.sin(angle) * y + np.cos(angle) * x + width / 2 + _smooth_field(generator, (height, width), wobble)
     return _sample(image, from_y, from_x)
 
 
-def smooth_field(generator: np.random.Generator, shape: tuple[int, int], size: float) -> FloatMap:
+def _smooth_field(generator: np.random.Generator, shape: tuple[int, int], size: float) -> FloatMap:
     """A smooth random field with deviation `size`: noise on 7 x 7 points, enlarged."""
     coarse = Image.fromarray(generator.normal(0.0, size, (7, 7)).astype(np.float32))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))

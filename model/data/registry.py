@@ -1,42 +1,42 @@
 """The kinds of sources and labellers that a recipe can name, and what each is constructed from. No torch.
 
-To add a kind, write a module with a `SourceKind` or `LabellerKind` and add one line below. The module is imported only
-when a recipe names it, so it may have dependencies of its own.
+To add a kind, write a module with a `SourceKind` or `LabellerKind`, whose `options` are a `Config`, and add a
+line. The module is imported only when a recipe names it, so it may have dependencies of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid
-from anyseek.model.data.samples import DataSample, Source
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import DataSample, Shares, Source
 
 SOURCES = {
     "folder": "anyseek.model.data.sources.folder:FOLDER",
     "shards": "anyseek.model.data.sources.shards:SHARDS",
     "emoji": "anyseek.model.data.sources.emoji:EMOJI",
     "clipart": "anyseek.model.data.sources.clipart:CLIPART",
-    "photos": "anyseek.model.data.sources.photos:PHOTOS",
-    "captions": "anyseek.model.data.sources.captions:CAPTIONS",
-    "sketches": "anyseek.model.data.sources.sketches:SKETCHES",
-    "depth": "anyseek.model.data.sources.measured:DEPTH",
-    "segmentation": "anyseek.model.data.sources.measured:SEGMENTATION",
+    "photos": "anyseek.model.data.sources.packs:PHOTOS",
+    "captions": "anyseek.model.data.sources.packs:CAPTIONS",
+    "sketches": "anyseek.model.data.sources.packs:SKETCHES",
+    "depth": "anyseek.model.data.sources.packs:DEPTH",
+    "segmentation": "anyseek.model.data.sources.packs:SEGMENTATION",
     "rooms": "anyseek.model.rooms.source:ROOMS",
     "texts": "anyseek.model.data.sources.texts:TEXTS",
 }
 LABELLERS = {
-    "canny_edge": "anyseek.model.data.labellers.edges:CANNY_EDGE",
-    "soft_edge": "anyseek.model.data.labellers.edges:SOFT_EDGE",
-    "color_palette": "anyseek.model.data.labellers.palette:COLOR_PALETTE",
-    "caption": "anyseek.model.data.labellers.captions:CAPTION",
-    "metadata": "anyseek.model.data.labellers.metadata:METADATA",
-    "feature_map": "anyseek.model.data.labellers.pictures:FEATURE_MAP",
-    "visual_global": "anyseek.model.data.labellers.pictures:VISUAL_GLOBAL",
-    "caption_states": "anyseek.model.data.labellers.texts:CAPTION_STATES",
-    "semantic_global": "anyseek.model.data.labellers.texts:SEMANTIC_GLOBAL",
+    "canny_edge": "anyseek.model.data.labellers.computed:CANNY_EDGE",
+    "soft_edge": "anyseek.model.data.labellers.computed:SOFT_EDGE",
+    "color_palette": "anyseek.model.data.labellers.computed:COLOR_PALETTE",
+    "caption": "anyseek.model.data.labellers.computed:CAPTION",
+    "metadata": "anyseek.model.data.labellers.computed:METADATA",
+    "feature_map": "anyseek.model.data.labellers.encoded:FEATURE_MAP",
+    "visual_global": "anyseek.model.data.labellers.encoded:VISUAL_GLOBAL",
+    "caption_states": "anyseek.model.data.labellers.encoded:CAPTION_STATES",
+    "semantic_global": "anyseek.model.data.labellers.encoded:SEMANTIC_GLOBAL",
     "tokens": "anyseek.model.data.labellers.tokens:TOKENS",
 }
 
@@ -54,47 +54,38 @@ class Place:
     shares: Shares
 
 
-class Labeller(Protocol):
-    """Makes values from other values of a sample.
+@dataclass(frozen=True)
+class Labeller:
+    """Makes values from other values of a sample. Each worker process makes one labeller.
 
-    A labeller runs on every sample that has all of `needs`; the values it returns are added to the sample or replace
-    those already there. The same sample always gives the same values. Each worker process makes one labeller.
+    `label` runs on every sample that has all modalities in `needs`; the values it returns, by modality, are added to
+    the sample or replace those already there. The same sample always gives the same values. It raises `SampleInvalid`
+    if it cannot.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Modalities without which there is nothing to do; those that it only uses if they are there do not count."""
-        ...
-
-    @property
-    def gives(self) -> frozenset[str]: ...
-
-    def label(self, sample: DataSample) -> Mapping[str, Any]:
-        """Values by modality, none or some of `gives`. Raises `SampleInvalid` if it cannot."""
-        ...
+    name: str
+    label: Callable[[DataSample], Mapping[str, Any]]
+    needs: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class SourceKind:
-    """`options` is a frozen dataclass, its fields are what a recipe may set; `open` gets the source's name and them."""
+    """A kind of sources: `open` gets a source's name and `options`."""
 
-    options: type
     open: Callable[[str, Any, Place], Source]
+    options: type[Config]
 
 
 @dataclass(frozen=True)
 class LabellerKind:
-    """A kind: `options` is a frozen dataclass of what a recipe may set; `open` makes the labeller in a worker.
+    """A kind of labellers: `open` makes the labeller in a worker.
 
     `fetch` runs before any work, makes sure that what the labeller needs is there, and identifies it exactly: weights
     by their checksum.
     """
 
-    options: type
     open: Callable[[Any, Place], Labeller]
+    options: type[Config] = Config
     fetch: Callable[[Any, Place], str] = lambda options, place: ""
 
 

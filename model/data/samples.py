@@ -1,4 +1,4 @@
-"""What sources yield and shards hold: the decoded, aligned modalities of one thing. No torch.
+"""What sources yield and shards hold: the decoded, aligned modalities of one thing; and splits. No torch.
 
 The value of each modality:
 
@@ -18,11 +18,16 @@ The value of each modality:
 | `tok_…`, `…_features`, `…_pooled`, … | an array: finite numbers, float16 once stored, or integers |
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from pydantic import model_validator
+
+from anyseek.model.config import Config, Share
 
 
 class Split(StrEnum):
@@ -99,9 +104,28 @@ def shard_key(source: str, key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    parts = (re.sub(r"[^A-Za-z0-9_+-]", _percent, part) for part in text.split("/"))
+    def percent(match: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in match.group().encode())
+
+    parts = (re.sub(r"[^A-Za-z0-9_+-]", percent, part) for part in text.split("/"))
     return "/".join(part or "%" for part in parts)  # no part may be empty: `a//b` is not `a/b`
 
 
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode())
+class Shares(Config):
+    """How much of a source without splits of its own goes to `val` and `test`; the rest is for training."""
+
+    val: Share = 0.05
+    test: Share = 0.05
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.val + self.test > 1:
+            raise ValueError("must leave something for training")
+        return self
+
+    def split_of(self, group: str) -> Split:
+        """The split of everything that belongs to `group`, by hash: the same on every machine."""
+        place = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 2**32
+        if place < self.test:
+            return Split.TEST
+        return Split.VAL if place < self.test + self.val else Split.TRAIN

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from anyseek.model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
 from anyseek.model.data.samples import Split
@@ -188,6 +189,9 @@ class DataSet:
             yield from read_shard(self.folder / shard.name, shard.sha256)
 
 
+_DATASET = TypeAdapter(DataSet)
+
+
 def open_dataset(folder: Path) -> DataSet:
     """The data set that was built in `folder`. Raises `DataSetInvalid` if there is none, or only part of one."""
     path = folder / MANIFEST
@@ -195,25 +199,11 @@ def open_dataset(folder: Path) -> DataSet:
         written = json.loads(path.read_text(encoding="utf-8"))
         if written["format"] != _FORMAT:
             raise DataSetInvalid(f"{path} has format {written['format']}; this version reads {_FORMAT}; build it again")
-        return _from_json(folder, written)
+        return _DATASET.validate_python({**written, "folder": folder})
     except FileNotFoundError as error:
         raise DataSetInvalid(f"{folder} has no finished data set: it lacks {MANIFEST}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataSetInvalid(f"{path} is not the manifest of a data set: {error!r}") from error
-
-
-def _from_json(folder: Path, written: dict[str, Any]) -> DataSet:
-    return DataSet(
-        folder,
-        written["name"],
-        written["digest"],
-        written["image_size"],
-        {Split(split): tuple(Shard(**shard) for shard in shards) for split, shards in written["splits"].items()},
-        written["modalities"],
-        {m: {int(number): name for number, name in names.items()} for m, names in written["classes"].items()},
-        tuple(SourceRecord(**source) for source in written["sources"]),
-        written["failures"],
-    )
 
 
 def write_manifest(dataset: DataSet) -> None:

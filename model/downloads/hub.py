@@ -80,7 +80,11 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
                 http_get(file.url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=file.size)
         put_in_place(part, target)
     found = describe(target)
-    if not _is(file, found, target):
+    checksum = found.sha256
+    if len(file.checksum) != _SHA256:  # git's
+        data = target.read_bytes()
+        checksum = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
+    if checksum != file.checksum:
         target.unlink()
         raise WeightsCorrupt(
             f"{file.name} of {file.repository} does not have the checksum {file.checksum} that the Hub states; "
@@ -107,22 +111,13 @@ def _look_up(repository: str, name: str, endpoint: str | None, revision: str | N
     return RemoteFile(repository, name, found.commit_hash, found.etag, found.size, url)
 
 
-def _is(file: RemoteFile, found: InstalledFile, path: Path) -> bool:
-    if len(file.checksum) == _SHA256:
-        return found.sha256 == file.checksum
-    data = path.read_bytes()
-    header = f"blob {len(data)}\0".encode()
-    return hashlib.sha1(header + data, usedforsecurity=False).hexdigest() == file.checksum
-
-
 @contextmanager
 def _hub_errors(what: str) -> Iterator[None]:
     """What the Hub's library raises becomes `DownloadFailed`; errors of the disk, which have a number, pass."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    client_error: type[Exception] = HfHubHTTPError.__bases__[
-        0
-    ]  # of the HTTP client, which differs from version to version
+    # Of the HTTP client, which differs from version to version.
+    client_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         yield
     except (OSError, client_error) as error:

@@ -9,29 +9,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.compute.options import switches
-from anyseek.model.encoders.conse import class_sentences, conse
-from anyseek.model.encoders.fastest import load_fastest
+from anyseek.model.encoders.efficientnet import ImageEncoder, class_sentences, conse
+from anyseek.model.encoders.fused import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.preprocess import VERSION, encoder_input, picture_pixels
 from anyseek.model.encoders.pull import check_encoders, encoders_digest
-from anyseek.model.encoders.remembering import ImageEncoder, Remembering
-from anyseek.model.fourm.model import FourMModel
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.network.packing import pack_linears
-from anyseek.model.seam import Embedder, FloatArray
+from anyseek.model.seam import FloatArray
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
-
-
-def look_once(embedder: Embedder, encoders: "Encoders | None") -> None:
-    """Make a bundled model and the encoders beside it encode a picture once, even if it is shown again soon."""
-    specialists = embedder.parts.specialists if isinstance(embedder, FourMModel) else None
-    if specialists is not None:
-        shared = Remembering(specialists.image_encoder)
-        specialists.image_encoder = shared
-        if encoders is not None:
-            encoders.image_encoder = shared
 
 
 class Encoders:
@@ -40,7 +27,7 @@ class Encoders:
     def __init__(self, home: Path) -> None:
         """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
         folder = check_encoders(home)
-        self.image_encoder: ImageEncoder = load_fastest(folder / "efficientnet-lite0.safetensors", switches().openvino)
+        self._image: ImageEncoder = load_fastest(folder / "efficientnet-lite0.safetensors")
         self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
         pack_linears(self._text)
 
@@ -55,7 +42,7 @@ class Encoders:
         pooled, logits = [], []
         for start in range(0, len(pictures), _PICTURES_AT_ONCE):
             batch = [picture_pixels(picture) for picture in pictures[start : start + _PICTURES_AT_ONCE]]
-            features = self.image_encoder(encoder_input(batch))
+            features = self._image(encoder_input(batch))
             pooled.append(F.normalize(features.pooled, dim=1).cpu().numpy())
             logits.append(features.logits.cpu().numpy())
         return np.concatenate(pooled), np.concatenate(logits)

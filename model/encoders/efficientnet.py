@@ -5,7 +5,7 @@ everywhere. It is used for inference only. So converting the weights folds batch
 network overwrites its intermediate results in place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ FINE_BLOCKS = 11  # blocks before it
 PARTS = 4  # a side of the grid of parts that this map is averaged in
 LEVELS = ((28, 40, 5), (14, 112, 11), (7, 320, 16))  # maps at strides 8, 16 and 32: side, channels, blocks before it
 _BATCH_NORM_EPSILON = 1e-3
+_CLASS_NAMES = Path(__file__).with_name("imagenet_classes.txt")
 
 # kernel, stride, expansion, output channels, repeats
 _STAGES = (
@@ -50,6 +51,9 @@ class Features:
     pooled: Tensor
     logits: Tensor
     parts: Tensor
+
+
+ImageEncoder = Callable[[Tensor], Features]  # of float32 (B, 3, 224, 224)
 
 
 class SameConv(nn.Conv2d):
@@ -181,3 +185,21 @@ def load_efficientnet(path: Path) -> EfficientNetLite0:
         network = EfficientNetLite0()
     network.load_state_dict(load_file(path), assign=True)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def class_names() -> list[str]:
+    """The 1,000 ImageNet classes, in the encoder's order."""
+    return _CLASS_NAMES.read_text(encoding="utf-8").splitlines()
+
+
+def class_sentences() -> list[str]:
+    """ "a photo of a CLASS" for the 1,000 ImageNet classes, in the encoder's order."""
+    return [f"a photo of a {name}" for name in class_names()]
+
+
+def conse(logits: Tensor, class_vectors: Tensor, temperature: float = 2.0) -> Tensor:
+    """Sentence vectors of pictures by ConSE (Norouzi et al., arXiv 1312.5650): unit (B, 384).
+
+    The mean of the class sentences' vectors (1000, 384) by the probabilities of the logits (B, 1000).
+    """
+    return F.normalize((logits / temperature).softmax(dim=1) @ class_vectors, dim=1)

@@ -1,19 +1,66 @@
 """EfficientNet-Lite0 with each convolution, its bias and what follows it as one operation of oneDNN.
 
 Torch's own layers write a map, read it again for the ReLU6 or the residual, and put the weights into oneDNN's layout on
-every call. Results are the same up to rounding. A fused network can neither be trained, saved nor moved.
+every call. Results are the same up to rounding, so both share a fingerprint. A fused network can neither be trained,
+saved nor moved.
 """
+
+import logging
+from dataclasses import fields
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, InvertedBottleneck, SameConv
+from anyseek.model.compute.devices import LEAST_COSINE
+from anyseek.model.encoders.efficientnet import (
+    IMAGE_SIZE,
+    EfficientNetLite0,
+    Features,
+    InvertedBottleneck,
+    SameConv,
+    load_efficientnet,
+)
 
 _BATCH = 4  # pictures for which oneDNN chooses the layout; it serves any number of them
 _RELU6 = ("hardtanh", (0.0, 6.0), "")
 _NOTHING: tuple[str, tuple[float, ...], str] = ("none", (), "")
+
+# Waves that differ in every channel: (1, 3, 224, 224) between -1 and 1.
+_WAVES = torch.outer(torch.arange(1.0, 4.0), torch.linspace(0, 20, IMAGE_SIZE))
+_PATTERN = (_WAVES.sin()[:, None, :] * _WAVES.cos()[:, :, None])[None]
+
+_log = logging.getLogger(__name__)
+
+
+def load_fastest(path: Path) -> EfficientNetLite0:
+    """The encoder with the converted weights at `path`, for the CPU, fused where that gives the same features."""
+    return fused_if_same(load_efficientnet(path))
+
+
+def fused_if_same(network: EfficientNetLite0) -> EfficientNetLite0:
+    """The network fused; itself, with a warning, where that fails on this processor or gives other features."""
+    if not can_fuse():
+        return network
+    try:
+        faster = fused(network)
+        cosine = least_cosine(faster(_PATTERN), network(_PATTERN))
+    except RuntimeError as error:
+        _log.warning("Torch's fused operations cannot be used: %s", " ".join(str(error).split()))
+        return network
+    if not cosine >= LEAST_COSINE:  # nor where it is NaN
+        _log.warning("Torch's fused operations give other features (cosine %.5f), so they are not used", cosine)
+        return network
+    return faster
+
+
+def least_cosine(some: Features, others: Features) -> float:
+    """The least cosine between two encoders' outputs for the same pictures, of any of their tensors; NaN if one is."""
+    names = [part.name for part in fields(Features)]
+    pairs = ((getattr(some, name).flatten(1), getattr(others, name).flatten(1)) for name in names)
+    return float(torch.cat([F.cosine_similarity(a.double(), b.double()) for a, b in pairs]).min())
 
 
 class FusedConv(nn.Module):

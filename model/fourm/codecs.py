@@ -4,7 +4,7 @@ A codec receives the network's row for its checkpoint key, so one codec serves b
 model's tokenizers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -15,18 +15,53 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.fourm.images import ToImage, ToValue
-from anyseek.model.fourm.specialists import Read, Specialist
-from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.formats.table import FORMATS
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.fourm.specialists import Specialist
+from anyseek.model.modalities.formats.bins import SPECIAL_TOKEN
+from anyseek.model.modalities.formats.boxes import boxes_from_text, boxes_to_text
+from anyseek.model.modalities.formats.color_palette import palette_from_text, palette_to_text
+from anyseek.model.modalities.formats.human_poses import poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.metadata import metadata_from_text, metadata_to_text
+from anyseek.model.modalities.formats.sam_instances import instances_from_text, instances_to_text
+from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.network.config import ConfigInvalid, ModalityConfig
 from anyseek.model.seam import FloatArray, Value
 from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.diffusion import Progress, Scheduler, seeded_noise
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.samplers import Progress, Scheduler, seeded_noise
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
+
+
+@dataclass(frozen=True)
+class SequenceFormat:
+    """`to_text` writes a value and raises `FormatInvalid` for one that has no text; `from_text` reads what a text
+    holds of the format and leaves out the rest, since a network may predict anything.
+    """
+
+    to_text: Callable[[Any], str]
+    from_text: Callable[[str], Any]
+
+
+def caption_to_text(caption: str) -> str:
+    """The caption itself; sentinels in it keep their meaning. The vocabulary lowercases it."""
+    return caption
+
+
+def caption_from_text(text: str) -> str:
+    """The text without special tokens, one space between words."""
+    return " ".join(SPECIAL_TOKEN.sub(" ", text).split())
+
+
+FORMATS: Mapping[str, SequenceFormat] = {
+    "caption": SequenceFormat(caption_to_text, caption_from_text),  # str
+    "det": SequenceFormat(boxes_to_text, boxes_from_text),  # list of LabelledBox
+    "metadata": SequenceFormat(metadata_to_text, metadata_from_text),  # Metadata
+    "color_palette": SequenceFormat(palette_to_text, palette_from_text),  # uint8 (n, 3)
+    "human_poses": SequenceFormat(poses_to_text, poses_from_text),  # list of HumanPose
+    "sam_instance": SequenceFormat(instances_to_text, instances_from_text),  # list of QueryPoint
+}
+
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -86,46 +121,16 @@ class TokenCodec(Codec, TokenDecoder, Protocol):
     """Encodes a value as an input, and decodes predicted tokens to a value."""
 
 
-@runtime_checkable
-class ExpectingDecoder(TokenDecoder, Protocol):
-    """A decoder of images that uses the probabilities of all codes, which gives better values than the likeliest."""
-
-    def expected(self, probabilities: Tensor) -> Value:
-        """The value for probabilities float (h, w, K) of the codes at each position."""
-        ...
-
-
-class DirectDecoder(Protocol):
-    """Decodes images from what an encoder sees of an input, without a pass of the network."""
-
-    def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """Which of the modalities `given` shows `target` best; None where it cannot be decoded from any of them."""
-        ...
-
-    def decode(self, target: str, modality: str, value: Value) -> Value:
-        """The image of `target` for the value of an input that `best_input` named."""
-        ...
-
-
-@dataclass(frozen=True)
-class EncoderStates:
-    """A specialist encoder's map of a value, or its states of a text; input only."""
-
-    def encode_read(self, read: Read) -> Tensor:
-        """One sample's input: float (C, h, w) of what is seen, (n, width) of a text."""
-        return read.states
-
-
 @dataclass(frozen=True)
 class Form:
     """A checkpoint key under which a modality enters a network, and how its values become entries there.
 
-    `specialist` is the encoder that reads the value: for `EncoderStates`, and for the value's own vector, which a
-    residual maps to the spaces.
+    `specialist` is the encoder that reads the value: for the value's own vector, which a residual maps to the spaces,
+    and for its states, which are the input where there is no `codec`.
     """
 
     key: str
-    codec: Codec | EncoderStates
+    codec: Codec | None
     specialist: Specialist | None = None
 
 
@@ -149,7 +154,6 @@ class Pixels:
     to_image: ToImage
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         return torch.from_numpy(self.to_image(value, _rows(row) * (row.patch or 1)))
 
 
@@ -162,13 +166,11 @@ class ImageTokens:
     to_value: ToValue
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
         image = torch.from_numpy(self.to_image(value, _rows(row) * tokenizer.patch))
         return tokenizer.encode(_on(tokenizer, image)).flatten()
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         image = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
         return Decoded(self.to_value(image))
 
@@ -180,7 +182,6 @@ class FeatureTokens:
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
         features, wanted = cast(FloatArray, value), (tokenizer.config.n_channels, *(row.grid or ()))
         if features.shape != wanted:
@@ -188,7 +189,6 @@ class FeatureTokens:
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(features))).flatten()
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         features = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
         return Decoded(np.asarray(features.float().cpu()))
 
@@ -200,7 +200,6 @@ class VectorTokens:
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
         vector, wanted = cast(FloatArray, value), (tokenizer.config.n_channels,)
         if vector.shape != wanted:
@@ -208,7 +207,6 @@ class VectorTokens:
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(vector)))[0]
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
         vectors = tokenizer.decode_tokens(_on(tokenizer, tokens))
         return Decoded(np.asarray(F.normalize(vectors.float(), dim=1)[0].cpu()))
@@ -246,7 +244,6 @@ class States:
     """Another network's vectors of a text, given as such; input only."""
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         vectors = cast(TextStates, value).vectors
         if vectors.shape[1] != row.width:
             raise FormatInvalid(f"states for {_plain(row)} have {row.width} numbers each, not {vectors.shape[1]}")

@@ -17,12 +17,12 @@ from torch import Tensor
 from anyseek.model.fourm.bundled.layout import DENSE
 from anyseek.model.modalities.coco import CLASSES, LABELS, label_of
 from anyseek.model.modalities.drawings import ByteArray, ink
+from anyseek.model.modalities.edge_detection import edge_lines
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.modalities.thin_lines import edge_lines
 from anyseek.model.modalities.values import check_value
 from anyseek.model.seam import FloatArray, Regions, Value
-from anyseek.model.tokenizers.outputs import images_to_uint8, logits_to_labels
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8, logits_to_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -94,12 +94,6 @@ def flipped_normals(normals: ByteArray) -> ByteArray:
     return mirrored
 
 
-def standardised_depth(depth: npt.NDArray[np.uint16]) -> FloatArray:
-    """Depth uint16 (H, W) -> float32 (1, H, W) without mean and deviation of its middle 80 %."""
-    values = depth.astype(np.float32) / np.float32(65535)
-    return standardised(values, middle_of(values))[None]
-
-
 def middle_of(values: FloatArray) -> FloatArray:
     """The middle 80 % of all values, in order: float32 (n,)."""
     ordered = np.sort(values, axis=None)
@@ -112,11 +106,6 @@ def standardised(values: FloatArray, middle: FloatArray) -> FloatArray:
     return np.asarray((values - middle.mean()) / deviation, np.float32)
 
 
-def shifted_labels(labels: ByteArray) -> npt.NDArray[np.int64]:
-    """Stored class ids uint8 (H, W), 255 for none -> 0 for none and class k as k + 1."""
-    return (labels + np.uint8(1)).astype(np.int64)
-
-
 def _unit(pixels: ByteArray) -> FloatArray:
     return pixels.astype(np.float32) / np.float32(255)
 
@@ -124,21 +113,6 @@ def _unit(pixels: ByteArray) -> FloatArray:
 def _channels_first(values: npt.NDArray[np.floating]) -> FloatArray:
     return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1))
 
-
-__all__ = [
-    "ToImage",
-    "ToValue",
-    "depth_image",
-    "depth_of",
-    "drawing_of",
-    "edge_image",
-    "label_image",
-    "line_image",
-    "picture_of",
-    "regions_of",
-    "rgb_input",
-    "rgb_tokenizer_input",
-]
 
 # A value and the side of the image in pixels -> the image.
 ToImage = Callable[[Any, int], npt.NDArray[Any]]
@@ -184,27 +158,21 @@ def label_image(regions: Regions, size: int) -> npt.NDArray[np.int64]:
     Class names decide where there are any; regions without a name that COCO knows are none. Without names the ids are
     labels already. Raises `FormatInvalid` where neither says anything.
     """
-    labels = _named_labels(regions) if regions.classes else _plain_labels(regions)
-    return _central(labels, size, Image.Resampling.NEAREST).astype(np.int64)
-
-
-def _named_labels(regions: Regions) -> ByteArray:
-    known = {number: label_of(name) for number, name in regions.classes.items()}
-    if not any(known.values()):
-        names = ", ".join(sorted(regions.classes.values())[:5])
-        raise FormatInvalid(f"of the classes {names} none is one of COCO's, such as {', '.join(CLASSES[:3])}")
-    ids, places = np.unique(regions.ids, return_inverse=True)
-    labels = np.array([known.get(int(number)) or _NONE for number in ids], np.uint8)
-    return np.asarray(labels[places.reshape(regions.ids.shape)])
-
-
-def _plain_labels(regions: Regions) -> ByteArray:
-    ids = np.where(regions.ids == _UNLABELLED, _NONE, regions.ids)
-    if ids.min() < 0 or ids.max() > len(CLASSES):
-        raise FormatInvalid(
-            f"a segmentation map without class names has labels from 0 (none) to {len(CLASSES)}, not {ids.max()}"
-        )
-    return ids.astype(np.uint8)
+    if regions.classes:
+        known = {number: label_of(name) for number, name in regions.classes.items()}
+        if not any(known.values()):
+            names = ", ".join(sorted(regions.classes.values())[:5])
+            raise FormatInvalid(f"of the classes {names} none is one of COCO's, such as {', '.join(CLASSES[:3])}")
+        ids, places = np.unique(regions.ids, return_inverse=True)
+        of_ids = np.array([known.get(int(number)) or _NONE for number in ids], np.uint8)
+        labels = np.asarray(of_ids[places.reshape(regions.ids.shape)])
+    else:
+        labels = np.where(regions.ids == _UNLABELLED, _NONE, regions.ids)
+        if labels.min() < 0 or labels.max() > len(CLASSES):
+            raise FormatInvalid(
+                f"a segmentation map without class names has labels from 0 (none) to {len(CLASSES)}, not {labels.max()}"
+            )
+    return _central(labels.astype(np.uint8), size, Image.Resampling.NEAREST).astype(np.int64)
 
 
 def _central(values: ByteArray, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> ByteArray:

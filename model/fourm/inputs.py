@@ -12,9 +12,10 @@ from torch import Tensor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import moved, prepared, room_for
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
+from anyseek.model.fourm.bundled.images import SeenImages
+from anyseek.model.fourm.codecs import Form, Pixels, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
-from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.generation.run import Unconditional
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.network.config import ModalityConfig
@@ -46,7 +47,7 @@ class FourMParts:
     specialists: Specialists | None = None
     larger: "Callable[[], FourMParts] | None" = None
     gives_values: bool = False
-    direct: DirectDecoder | None = None
+    direct: SeenImages | None = None
     packed: bool = False
     unconditional: Unconditional = field(init=False, repr=False, compare=False, default_factory=Unconditional)
     _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
@@ -119,7 +120,9 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     readers = {name: form.specialist for name, form in forms.items() if form.specialist is not None}
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
     inputs = {form.key: _encoded(parts, form, name, samples, read.get(name, {})) for name, form in forms.items()}
-    own = {name: _own(found, len(samples)) for name, found in read.items()}
+    own = {
+        name: _rows({place: of.own[None] for place, of in found.items()}, len(samples)) for name, found in read.items()
+    }
     seen = {name: rows for name, found in read.items() if (rows := _seen(found, len(samples)))}
     return Encoded(inputs, own, seen, tuple(frozenset(sample.values.keys() & read.keys()) for sample in samples))
 
@@ -131,8 +134,8 @@ def _encoded(
     row, like = parts.network.config.row(form.key), parts.network.mask_token
     places = [place for place, sample in enumerate(samples) if name in sample.values]
     codec, values = form.codec, [samples[place].values[name] for place in places]
-    if isinstance(codec, EncoderStates):
-        entries = [codec.encode_read(read[place]) for place in places]
+    if codec is None:
+        entries = [read[place].states for place in places]
     elif isinstance(codec, Pixels):
         entries = prepared(partial(codec.encode, parts.tokenizers, row), values, like.device)
     else:
@@ -164,13 +167,11 @@ def _batch(entries: Mapping[int, Tensor], count: int, row: ModalityConfig, like:
     return ModalityInput(values, mask)
 
 
-def _own(read: Mapping[int, Read], count: int) -> Tensor:
-    """The vectors of the whole as rows float32 (count, d)."""
-    first = next(iter(read.values())).own
-    vectors = first.new_zeros(count, len(first))
-    for place, found in read.items():
-        vectors[place] = found.own
-    return vectors
+def _rows(entries: Mapping[int, Tensor], count: int) -> Tensor:
+    """Entries (1, …) by place as rows (count, …), zero elsewhere."""
+    known = torch.cat(list(entries.values()))
+    places = torch.tensor(list(entries), device=known.device)
+    return known.new_zeros(count, *known.shape[1:]).index_copy(0, places, known)
 
 
 def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
@@ -178,13 +179,8 @@ def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
     rows = {place: found.seen for place, found in read.items() if found.seen is not None}
     if not rows:
         return None
-    places = torch.tensor(list(rows), device=next(iter(rows.values())).pooled.device)
-
-    def spread(name: str) -> Tensor:
-        known = torch.cat([getattr(found, name) for found in rows.values()])
-        return known.new_zeros(count, *known.shape[1:]).index_copy(0, places, known)
-
-    return Seen(*(spread(part.name) for part in fields(Seen)))
+    parts = ({place: getattr(found, part.name) for place, found in rows.items()} for part in fields(Seen))
+    return Seen(*(_rows(part, count) for part in parts))
 
 
 def _found(forms: Mapping[str, _Form], modality: str, refusal: str) -> _Form:

@@ -25,12 +25,11 @@ from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
 from anyseek.model.image_attributes import Told
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.token_budget import within_budget
-from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.tokens import Fill, ModalityInput, within_budget
 from anyseek.model.seam import (
     Decoding,
     EmbeddingSpace,
@@ -52,7 +51,7 @@ _USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckone
 
 class FourMModel:
     """Implements `CodeEmbedder` and `Predictor` of `anyseek.model.seam`, `NamingEmbedder` and `TellingEmbedder` of
-    `anyseek.model.image_attributes`. It is safe for several threads.
+    `anyseek.model.image_attributes`, which describe its members. It is safe for several threads.
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
@@ -70,11 +69,10 @@ class FourMModel:
         self.parts, self.modalities = parts, modalities
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
-        self._vectors, self._embedding = tuple(vectors), Once(embedding)
+        self._vectors, self._embedding = tuple(vectors), Lazy(embedding)
 
     @property
     def name(self) -> str:
-        """See `Embedder.name`."""
         return self.parts.name
 
     @property
@@ -95,36 +93,29 @@ class FourMModel:
 
     @property
     def fingerprint(self) -> str:
-        """See `Embedder.fingerprint`. Raises as `embedding` does, as all that is about vectors."""
         return self.embedding.fingerprint
 
     @property
     def spaces(self) -> Mapping[str, EmbeddingSpace]:
-        """See `Embedder.spaces`."""
         return self.embedding.about
 
     @property
     def fusion(self) -> Fusion:
-        """See `Embedder.fusion`."""
         return self.embedding.fusion
 
     @property
     def decoding(self) -> Decoding:
-        """See `CodeEmbedder.decoding`."""
         return self.embedding.decoding
 
     @property
     def exact_spaces(self) -> frozenset[str]:
-        """See `CodeEmbedder.exact_spaces`."""
         return self.embedding.exact_spaces
 
     def default_space(self, modality: str) -> str:
-        """See `Embedder.default_space`. Raises `UnsupportedModality`."""
         self._check_taken([modality])
         return self.embedding.default_spaces[modality]
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed`."""
         return self._embedded(samples, spaces, (self.decoding,))[self.decoding]
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -132,18 +123,15 @@ class FourMModel:
         return self._embedded(samples, spaces, (self.decoding,), gallery=True)[self.decoding]
 
     def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
-        """See `CodeEmbedder.embed_decoded`."""
         return self._embedded(samples, spaces, tuple(Decoding))
 
     @property
     def code_spaces(self) -> frozenset[str]:
-        """See `CodeEmbedder.code_spaces`."""
         spaces = self.embedding.spaces
         return frozenset(name for name, space in spaces.items() if isinstance(space.tokenizer, VQVAE))
 
     @SHARING.a_pass()
     def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
-        """See `CodeEmbedder.code_probabilities`."""
         self._check_samples(samples)
         of, network = self.embedding.spaces[space], self.parts.network
         about = cast(VQVAE, of.tokenizer).config
@@ -156,7 +144,6 @@ class FourMModel:
 
     @SHARING.a_pass()
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
-        """See `CodeEmbedder.codes_of`."""
         tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
         with torch.inference_mode():
             codes = tokenizer.encode(torch.tensor(vectors, device=self.device))
@@ -164,7 +151,6 @@ class FourMModel:
 
     @property
     def naming_spaces(self) -> frozenset[str]:
-        """See `NamingEmbedder.naming_spaces`."""
         joint = self.embedding.joint
         return frozenset() if joint is None or self._captioner is None else frozenset({joint.about.name})
 
@@ -182,7 +168,6 @@ class FourMModel:
 
     @SHARING.a_pass()
     def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
-        """See `CodeEmbedder.through_codes`."""
         tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
         with torch.inference_mode():
             decoded = tokenizer.decode_tokens(tokenizer.encode(torch.from_numpy(vectors).to(self.device)))

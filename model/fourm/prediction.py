@@ -1,19 +1,19 @@
 """Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anyseek.model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
+from anyseek.model.fourm.bundled.images import DenseTarget
+from anyseek.model.fourm.codecs import Diffusing, TargetForm
 from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
-from anyseek.model.fourm.plans import ALONE, SUPER_RESOLUTION, Plan, changed_plan, default_plan
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Observer, Options, Pass
-from anyseek.model.generation.schedule import Step, chain
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
 from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
 from anyseek.model.generation.state import given as given_input
 from anyseek.model.modalities.formats.sam_instances import (
@@ -25,9 +25,83 @@ from anyseek.model.modalities.formats.sam_instances import (
 from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.config import ModalityConfig
-from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
-from anyseek.model.tokenizers.samplers import Scheduler
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.seam import (
+    Prediction,
+    PredictionInvalid,
+    PredictOptions,
+    Progress,
+    Sample,
+    TargetOptions,
+    Value,
+    set_options,
+)
+from anyseek.model.tokenizers.diffusion import Scheduler
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fields of `anyseek.model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
+
+    scheme: Scheme
+    steps: int = 1
+    token_schedule: str = "linear"
+    temperature: float = 0.0
+    temperature_schedule: str = "constant"
+    guidance: float = 1.0
+    top_p: float = 0.8
+    top_k: int | float = 0
+
+    def of_target(self, row: ModalityConfig, weights: tuple[float, ...] = ()) -> TargetPlan:
+        """The plan of the target that `row` holds; `weights` of single inputs take the place of one guidance."""
+        settings = asdict(self) | {"guidance": weights or self.guidance}
+        del settings["top_p"], settings["top_k"]
+        return TargetPlan(row.key, tokens=row.tokens if row.is_image else 0, **settings)
+
+
+# of an image whose tokens the network does not take; without guidance, as it never learned what is likely where nothing
+# is given
+ALONE = Plan(Scheme.ROAR, temperature=0.01)
+_SEEN = Plan(Scheme.ROAR, temperature=0.01, guidance=2.0)
+_GLOBAL = Plan(Scheme.ROAR, temperature=0.1)
+_IMAGINED = Plan(Scheme.MASKGIT, 8, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0)
+_IMAGINED_OTHERWISE = {
+    "clip": Plan(Scheme.ROAR, 50, "linear", 5.0, "onex:0.5:0.5", guidance=3.0),
+    "rgb": Plan(Scheme.MASKGIT, 25, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0),
+}
+_TEMPERATURES = {"caption": 0.3, "bounding_boxes": 0.7, "sam_instance": 0.01}
+_TEMPERATURE = 0.1
+
+_OF_IMAGES = ("scheme", "steps", "token_schedule", "temperature_schedule")
+
+SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
+
+
+def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> Plan:
+    """How to decode a modality, held as `row` says, from the modalities that are given."""
+    if row.kind is EmbeddingKind.SEQUENCE:
+        return Plan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
+    if MODALITIES[modality].content is Content.VECTOR:
+        return _GLOBAL
+    if "rgb" in given:
+        return _SEEN
+    return _IMAGINED_OTHERWISE.get(modality, _IMAGINED)
+
+
+def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
+    """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
+    asked = set_options(options)
+    if not row.is_image:
+        # one set of options may serve several targets: options of images do not apply to this one
+        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
+    elif asked.get("steps", 1) > row.tokens:
+        raise PredictionInvalid(
+            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
+        )
+    if "scheme" in asked:
+        asked["scheme"] = Scheme(asked["scheme"])
+    return replace(plan, **asked)
+
 
 MOST_TOGETHER = 16  # samples decoded together
 _MOST_ROWS = 64  # points asked about in one batch
@@ -49,7 +123,7 @@ class Goal:
     row: ModalityConfig
     plan: Plan
     steps: Sequence[Step]
-    expecting: ExpectingDecoder | None
+    expecting: DenseTarget | None
 
 
 @dataclass(frozen=True)
@@ -159,7 +233,7 @@ def _goals(
         form = parts.target_form(name)
         row = parts.network.config.row(form.key)
         plan = plan_of(name, row)
-        codec = form.codec if isinstance(form.codec, ExpectingDecoder) and plan == ALONE and not weights else None
+        codec = form.codec if isinstance(form.codec, DenseTarget) and plan == ALONE and not weights else None
         goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known), codec))
         if not weights:
             known.append(form.key)
@@ -260,7 +334,12 @@ def _answers(
     ids, answers = SpecialIds.of(text), list[QueryPoint]()
     for start in range(0, len(points), _MOST_ROWS):
         rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MOST_ROWS]]
-        batch = {name: _repeated(entry, len(rows)) for name, entry in state.items()}
+        batch = {
+            name: ModalityState(
+                *(part.expand(len(rows), *part.shape[1:]) for part in (one.values, one.input_mask, one.target_mask))
+            )
+            for name, one in state.items()
+        }
         batch[goal.form.key] = text_target(rows, _LONGEST_ANSWER, ids)
         done = generate(parts.network, batch, goal.steps, ids, sampling, observe)[goal.form.key]
         # the first point is the one that was asked about; the network may go on to others
@@ -268,17 +347,17 @@ def _answers(
     return answers
 
 
-def _repeated(entry: ModalityState, count: int) -> ModalityState:
-    """One row `count` times."""
-    tensors = (entry.values, entry.input_mask, entry.target_mask)
-    return ModalityState(*(tensor.expand(count, *tensor.shape[1:]) for tensor in tensors))
-
-
 @torch.inference_mode()
 def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, options: PredictOptions) -> Prediction:
     """The value and tokens of a decoded target, of the sample at `place`."""
     if goal.expecting is not None and found.first is not None:
-        return _expected(goal, goal.expecting, found.first, place)
+        # An image of the mean code of each position, by how likely the network finds each code there.
+        logits = found.first.logits[place]
+        shares = torch.empty_like(logits)
+        shares[found.first.positions[place]] = logits.softmax(dim=-1)
+        shares = shares.view(*(goal.row.grid or (-1,)), -1)
+        value = goal.expecting.expected(shares)
+        return Prediction(goal.modality, value, np.asarray(shares.argmax(dim=-1).cpu()))
     tokens: Tensor = found.entry.values[place][~found.entry.input_mask[place]]
     name, progress = goal.modality, options.progress
     diffusing = Diffusing(
@@ -291,14 +370,6 @@ def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, option
     on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
     shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
-
-
-def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass, place: int) -> Prediction:
-    """An image of the mean code of each position, by how likely the network finds each code there."""
-    shares = torch.empty_like(done.logits[place])
-    shares[done.positions[place]] = done.logits[place].softmax(dim=-1)
-    shares = shares.view(*(goal.row.grid or (-1,)), -1)
-    return Prediction(goal.modality, codec.expected(shares), np.asarray(shares.argmax(dim=-1).cpu()))
 
 
 def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import prepared
-from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.efficientnet import Features, ImageEncoder
 from anyseek.model.encoders.minilm import MiniLM
 from anyseek.model.encoders.preprocess import encoder_input, looked_at
-from anyseek.model.encoders.remembering import ImageEncoder
 from anyseek.model.fourm.bundled.dense_decoder import mirrored
 from anyseek.model.fourm.bundled.layout import LONGEST_CAPTION
 from anyseek.model.seam import Sample, Value

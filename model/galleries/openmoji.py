@@ -57,16 +57,15 @@ def read_concepts(table: Path = TABLE) -> list[Concept]:
     """All base concepts in the order of their hexcodes."""
     with table.open(encoding="utf-8", newline="") as file:
         return [
-            Concept(row["hexcode"], row["caption"], row["group"], row["subgroup"], _split(row["tags"]))
+            Concept(
+                row["hexcode"],
+                row["caption"],
+                row["group"],
+                row["subgroup"],
+                tuple(filter(None, row["tags"].split("|"))),
+            )
             for row in csv.DictReader(file, delimiter="\t")
         ]
-
-
-def base_hexcodes(wheel: Path) -> list[str]:
-    """The hexcodes of the base concepts that `wheel` has a drawing of, sorted."""
-    with zipfile.ZipFile(wheel) as archive:
-        stems = (Path(name).stem for name in archive.namelist() if name.endswith(".svg"))
-        return sorted(stem for stem in stems if SKIN_TONES.isdisjoint(stem.split("-")))
 
 
 class Drawings(Mapping[str, str]):
@@ -114,10 +113,6 @@ def keep_groups(svg: str, rendering: Rendering) -> str:
 def line_drawing(svg: str) -> str:
     """The SVG with nothing but its lines."""
     return keep_groups(svg, Rendering.LINE)
-
-
-def _split(tags: str) -> tuple[str, ...]:
-    return tuple(tags.split("|")) if tags else ()
 
 
 PICTURE_SIZE = 224

@@ -1,7 +1,8 @@
-"""The gallery `photos`: 200 photographs in the public domain and their titles, in one file that ships with the project.
+"""The galleries `photos` and `rooms` of the demo, which ship with the project, and the credits of all its galleries.
 
-`photos.tar` has `photos.json`, which says what is known of each photo, and their WebP files.
-It was made by `model/galleries/make_photos.py` of commit b3515be.
+`photos.tar` has 200 photographs in the public domain, as WebP files, and `photos.json`, which describes them. It was
+made by `model/galleries/make_photos.py` of commit b3515be. The 300 rendered views in `rooms/` are of the test split of
+`anyseek.model.rooms` (docs/data.md).
 """
 
 import hashlib
@@ -11,11 +12,13 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.galleries.openmoji import ATTRIBUTION
 from anyseek.model.modalities.drawings import ByteArray
 
 ARCHIVE = Path(__file__).with_name("photos.tar")
@@ -75,4 +78,32 @@ def photo_credits(photos: Sequence[Photo]) -> str:
         "of publicity or privacy. The titles are those of the archives, in the words of their time. Photos\n"
         "were made smaller; the origin of each is in brackets.\n\n"
         f"{licences}\n\n{taken}\n"
+    )
+
+
+FOLDER = Path(__file__).with_name("rooms")
+CREDITS, _MANIFEST = "CREDITS.txt", "manifest.jsonl"
+
+
+def read_views(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """The lines of the manifest: a view each, paths relative to `folder`."""
+    return [json.loads(line) for line in (folder / _MANIFEST).read_text("utf-8").splitlines()]
+
+
+_EMOJIBASE_LICENCE = Path(__file__).with_name("LICENSE.emojibase-data.txt")
+_CC_BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
+
+
+def credits_text() -> str:
+    """Return the credits of all demo collections as plain text. Raises `ShardCorrupt` if the photos are damaged."""
+    return "\n".join(
+        (
+            "The collection openmoji\n",
+            f"{ATTRIBUTION}\nCC BY-SA 4.0: {_CC_BY_SA}\n\nThe licence of emojibase-data:\n",
+            _EMOJIBASE_LICENCE.read_text("utf-8"),
+            "\nThe collection rooms\n",
+            (FOLDER / CREDITS).read_text("utf-8"),
+            "\nThe collection photos\n",
+            photo_credits(read_photos()),
+        )
     )

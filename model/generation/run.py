@@ -1,9 +1,11 @@
 """The state that the steps of one call of `anyseek.model.generation.generate` share.
 
 It holds the network, the options, the random numbers, and the encoded context of each pass of guided generation. A
-context is encoded again only when its input changed.
+context is encoded again only when its input changed; the unconditional pass is kept where it is a constant.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,15 +13,43 @@ import torch
 from torch import Tensor
 
 from anyseek.model.errors import RequestInvalid, UnsupportedModality
-from anyseek.model.generation.guidance import Guidance
-from anyseek.model.generation.schedule import Scheme, Step
+from anyseek.model.generation.schedule import Guidance, Scheme, Step
 from anyseek.model.generation.state import ModalityState, State, emptied
-from anyseek.model.generation.unconditional import Unconditional
 from anyseek.model.modalities.formats.spans import SpecialIds
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import Context, FourM
 
 _GREEDY = 1e-10  # temperatures below this take the likeliest token
+_MOST_BYTES = 128 * 2**20  # all image targets of 4M-21 at 224 pixels take 65 MB for one kind of inputs
+
+Inputs = Mapping[str, ModalityInput]
+
+
+class Unconditional:
+    """Keeps unconditional logits of one network, at most `most_bytes`; safe for several threads.
+
+    Whoever changes the network's weights needs a new one.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+
+    def logits(self, target: str, emptied: tuple[str, ...], compute: Callable[[], Tensor]) -> Tensor:
+        """Logits (n, V) of all n tokens of `target` where only the `emptied` sequences are left of the inputs.
+
+        `compute` makes them the first time, and again after others took their place.
+        """
+        with self._lock:
+            key = target, emptied
+            if key not in self._kept:
+                self._kept[key] = compute()
+            self._kept.move_to_end(key)
+            found = self._kept[key]
+            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._most_bytes:
+                self._kept.popitem(last=False)
+        return found
 
 
 class SamplingInvalid(RequestInvalid):
@@ -35,11 +65,14 @@ def filter_logits(logits: Tensor, top_k: int | float, top_p: float) -> Tensor:
     largest, up to and including the first at which the sum of their probabilities exceeds it; 0 keeps all.
     Raises `SamplingInvalid`.
     """
-    count = top_k_count(top_k, logits.shape[-1])
+    if top_k < 0 or (isinstance(top_k, float) and top_k > 1):
+        raise SamplingInvalid(f"top_k is a count from 0 or a fraction from 0.0 to 1.0, not {top_k}")
+    vocabulary = logits.shape[-1]
+    count = max(int(top_k * vocabulary), 1) if isinstance(top_k, float) and top_k > 0 else int(top_k)
     if not 0 <= top_p <= 1:
         raise SamplingInvalid(f"top_p is a probability from 0 to 1, not {top_p}")
     if count:
-        least = logits.topk(count, dim=-1).values[..., -1:]
+        least = logits.topk(min(count, vocabulary), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if top_p:
         ordered, order = logits.sort(dim=-1, descending=True)
@@ -49,14 +82,6 @@ def filter_logits(logits: Tensor, top_k: int | float, top_p: float) -> Tensor:
         dropped[..., 0] = False
         logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -torch.inf)
     return logits
-
-
-def top_k_count(top_k: int | float, vocabulary: int) -> int:
-    """The number of `vocabulary` logits that top-k keeps, 0 for all. Raises `SamplingInvalid`."""
-    if top_k < 0 or (isinstance(top_k, float) and top_k > 1):
-        raise SamplingInvalid(f"top_k is a count from 0 or a fraction from 0.0 to 1.0, not {top_k}")
-    count = max(int(top_k * vocabulary), 1) if isinstance(top_k, float) and top_k > 0 else int(top_k)
-    return min(count, vocabulary)
 
 
 def sample(
@@ -80,9 +105,6 @@ def sample(
     return tokens.squeeze(-1), probabilities.gather(-1, tokens).squeeze(-1)
 
 
-Inputs = Mapping[str, ModalityInput]
-
-
 class ViewEncoder:
     """Encodes a state with some conditions hidden, and keeps the last context of each pass."""
 
@@ -97,7 +119,7 @@ class ViewEncoder:
         """
         inputs = self._inputs(state, guidance.hidden(place), separate=guidance.separate)
         kept = self._kept.get(place)
-        if kept is None or not _same(kept[0], inputs):
+        if kept is None or list(kept[0]) != list(inputs) or not all(map(_same, kept[0].values(), inputs.values())):
             kept = self._kept[place] = inputs, self._network.encode(inputs)
         return kept[1]
 
@@ -140,11 +162,8 @@ class ViewEncoder:
         return used or {first: inputs[first]}
 
 
-def _same(first: Inputs, second: Inputs) -> bool:
-    return list(first) == list(second) and all(
-        torch.equal(first[key].mask, second[key].mask) and torch.equal(first[key].values, second[key].values)
-        for key in first
-    )
+def _same(first: ModalityInput, second: ModalityInput) -> bool:
+    return torch.equal(first.mask, second.mask) and torch.equal(first.values, second.values)
 
 
 class GenerationInvalid(RequestInvalid):

@@ -3,17 +3,80 @@
 `chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that
 `anyseek.model.generation.generate` runs. Targets are decoded one after the other; a finished target becomes an input of
 the next.
+
+Classifier-free guidance combines the logits of several passes, each seeing different conditions. The last pass sees
+none of them; with u its logits and c_i those of term i,
+
+    logits = u + sum_i w_i (c_i - u)
+
+A negative weight steers away from its condition. Every pass sees the target's own tokens that are already decoded. With
+one scale for all conditions, the last pass sees them emptied. An emptied sequence still has an input: `[S_1]` alone, as
+in training. With a weight for each condition, a pass leaves hidden conditions out entirely.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
+from torch import Tensor
 
 from anyseek.model.errors import RequestInvalid
-from anyseek.model.generation.guidance import Guidance
+
+
+@dataclass(frozen=True)
+class Term:
+    """A pass that sees `conditions`, and the weight of its contribution."""
+
+    weight: float
+    conditions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Weighted terms over `conditions`, the inputs that the last pass does not see.
+
+    Without terms there is that one pass; with no conditions either it is the plain, unguided one. `separate` says that
+    each condition has a weight of its own.
+    """
+
+    conditions: frozenset[str] = frozenset()
+    terms: tuple[Term, ...] = ()
+    separate: bool = False
+
+    @classmethod
+    def together(cls, scale: float, conditions: Sequence[str]) -> Self:
+        """One scale for all conditions at once; 1, or no condition, is no guidance."""
+        if scale == 1 or not conditions:
+            return cls()
+        return cls(frozenset(conditions), (Term(scale, frozenset(conditions)),))
+
+    @classmethod
+    def weighted(cls, weights: Sequence[float], conditions: Sequence[str]) -> Self:
+        """One weight for each condition; conditions beyond the weights are seen by no pass."""
+        terms = tuple(Term(weight, frozenset({key})) for weight, key in zip(weights, conditions, strict=False))
+        return cls(frozenset(conditions), terms, separate=True)
+
+    @property
+    def passes(self) -> int:
+        """How many passes a step makes: one for each term, then the one that sees no condition."""
+        return len(self.terms) + 1
+
+    def hidden(self, place: int) -> frozenset[str]:
+        """The conditions that pass number `place` does not see."""
+        return self.conditions - self.terms[place].conditions if place < len(self.terms) else self.conditions
+
+
+def combine(logits: Sequence[Tensor], guidance: Guidance) -> Tensor:
+    """Combine the logits of all passes, the terms' first, into guided ones; all have the same shape."""
+    *conditional, unconditional = (of_pass.float() for of_pass in logits)
+    combined = unconditional
+    for term, seen in zip(guidance.terms, conditional, strict=True):
+        combined = combined + term.weight * (seen - unconditional)
+    return combined
+
 
 _COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
 
@@ -40,7 +103,7 @@ class TargetPlan:
     share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
     `temperature` 0 picks the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
     `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
-    may be negative; see `anyseek.model.generation.guidance`.
+    may be negative; see `anyseek.model.generation.schedule`.
     """
 
     target: str
@@ -92,38 +155,27 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
     Raises `ScheduleInvalid` for any other.
     """
     name, *numbers = schedule.split(":")
+    total = sum(counts)
     match name, len(numbers):
         case "constant", 0:
             return [start] * len(counts)
         case "linear", 0:
-            return _linear_temperatures(start, counts)
+            remaining = [total - sum(counts[:step]) for step in range(len(counts))]
+            return [max(start * tokens / total, _COLDEST) for tokens in remaining]
         case "onex", 2:
-            return _onex_temperatures(start, *_floats(numbers, schedule), counts)
+            try:
+                least, power = map(float, numbers)
+            except ValueError as error:
+                raise ScheduleInvalid(
+                    f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>"
+                ) from error
+            curve = 1 / np.linspace(1, 100, total) ** power
+            curve = curve - curve.min()
+            if curve.max() > 0:
+                curve = curve / curve.max()
+            left = 1 - np.cumsum(counts) / total
+            return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
     raise ScheduleInvalid(f"{schedule!r} is not a temperature schedule; use constant, linear or onex:<min>:<power>")
-
-
-def _linear_temperatures(start: float, counts: Sequence[int]) -> list[float]:
-    total = sum(counts)
-    remaining = [total - sum(counts[:step]) for step in range(len(counts))]
-    return [max(start * left / total, _COLDEST) for left in remaining]
-
-
-def _onex_temperatures(start: float, least: float, power: float, counts: Sequence[int]) -> list[float]:
-    total = sum(counts)
-    curve = 1 / np.linspace(1, 100, total) ** power
-    curve = curve - curve.min()
-    if curve.max() > 0:
-        curve = curve / curve.max()
-    left = 1 - np.cumsum(counts) / total
-    return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
-
-
-def _floats(texts: Sequence[str], schedule: str) -> tuple[float, float]:
-    try:
-        first, second = map(float, texts)
-    except ValueError as error:
-        raise ScheduleInvalid(f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>") from error
-    return first, second
 
 
 def chain(
@@ -147,7 +199,11 @@ def chain(
 
 
 def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
-    guidance = _guidance(plan, conditions)
+    guidance = (
+        Guidance.weighted(plan.guidance, conditions)
+        if isinstance(plan.guidance, tuple)
+        else Guidance.together(plan.guidance, conditions)
+    )
     if plan.scheme is Scheme.AUTOREGRESSIVE:
         return [Step(plan.target, plan.scheme, None, plan.temperature, guidance)]
     counts = token_counts(plan)
@@ -156,12 +212,6 @@ def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
         Step(plan.target, plan.scheme, count, temperature, guidance)
         for count, temperature in zip(counts, warmth, strict=True)
     ]
-
-
-def _guidance(plan: TargetPlan, conditions: Sequence[str]) -> Guidance:
-    if isinstance(plan.guidance, tuple):
-        return Guidance.weighted(plan.guidance, conditions)
-    return Guidance.together(plan.guidance, conditions)
 
 
 def token_counts(plan: TargetPlan) -> list[int]:

@@ -50,11 +50,11 @@ class ModalityState:
 
     def target_rows(self) -> list[list[int]]:
         """The target entries of each row."""
-        return _rows(self.values, self.target_mask)
+        return [row[~unused].tolist() for row, unused in zip(self.values.cpu(), self.target_mask.cpu(), strict=True)]
 
     def input_rows(self) -> list[list[int]]:
         """The input entries of each row."""
-        return _rows(self.values, self.input_mask)
+        return [row[~unused].tolist() for row, unused in zip(self.values.cpu(), self.input_mask.cpu(), strict=True)]
 
 
 State = Mapping[str, ModalityState]
@@ -110,19 +110,12 @@ def emptied(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> Modal
     An image leaves nothing, a sequence `[S_1]`, and sequence embeddings one zero vector.
     """
     mask = torch.ones_like(state.input_mask)
-    match kind:
-        case EmbeddingKind.SEQUENCE:
-            mask[:, 0] = False
-            return ModalityInput(torch.full_like(state.values, ids.sentinel(1)), mask)
-        case EmbeddingKind.SEQUENCE_EMBEDDING:
-            mask[:, 0] = False
-            return ModalityInput(torch.zeros_like(state.values), mask)
-        case _:
-            return ModalityInput(state.values, mask)
-
-
-def _rows(values: Tensor, mask: Tensor) -> list[list[int]]:
-    return [row[~unused].tolist() for row, unused in zip(values.cpu(), mask.cpu(), strict=True)]
+    values = state.values
+    if kind is EmbeddingKind.SEQUENCE:
+        mask[:, 0], values = False, torch.full_like(values, ids.sentinel(1))
+    elif kind is EmbeddingKind.SEQUENCE_EMBEDDING:
+        mask[:, 0], values = False, torch.zeros_like(values)
+    return ModalityInput(values, mask)
 
 
 def _padded(rows: Sequence[Sequence[int]], ids: SpecialIds) -> tuple[Tensor, Tensor]:

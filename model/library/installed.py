@@ -1,16 +1,16 @@
 """All models that Anyseek knows, and how much of each is here. Imports no torch and reads no weights."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from anyseek.model.bridges.files import bridges, read_record
+from anyseek.model.bridges.files import PREFIX, bridges, read_record
 from anyseek.model.bridges.files import folder_of as bridge_folder
 from anyseek.model.errors import ModelError
 from anyseek.model.fourm.published.names import LICENCE, PUBLISHED, VOCABULARY
 from anyseek.model.fourm.published.store import State, installed, state_of
-from anyseek.model.openclip.aliases import ALIASES
-from anyseek.model.openclip.files import CONFIG_FILE, pulled_models
+from anyseek.model.openclip.files import ALIASES, CONFIG_FILE, PHOTOS, pulled_models
 from anyseek.model.openclip.files import folder_of as openclip_folder
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
@@ -39,7 +39,10 @@ def list_models(home: Path) -> list[ModelRow]:
         encoders,
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
         _published(VOCABULARY, "vocabulary", _APACHE, home),
-        *(_openclip(name, home) for name in pulled_models(home)),
+        *(
+            ModelRow(name, "embedder", State.INSTALLED, _licence_of(name), size=_size(openclip_folder(name, home)))
+            for name in pulled_models(home)
+        ),
         *(_bridge(name, home) for name in bridges(home)),
     ]
 
@@ -68,12 +71,7 @@ def _published(name: str, kind: str, licence: str, home: Path) -> ModelRow:
     return ModelRow(name, kind, State.INSTALLED, licence, record.fingerprint, record.size)
 
 
-def _openclip(name: str, home: Path) -> ModelRow:
-    size = _size(openclip_folder(name, home))
-    return ModelRow(name, "embedder", State.INSTALLED, _openclip_licence(name), size=size)
-
-
-def _openclip_licence(name: str) -> str:
+def _licence_of(name: str) -> str:
     """The licence of a recommended model; that of others is on their page."""
     return next((alias.licence for alias in ALIASES.values() if alias.model == name), "its own")
 
@@ -86,9 +84,60 @@ def _bridge(name: str, home: Path) -> ModelRow:
     except ModelError:
         return ModelRow(name, "bridge", State.INCOMPLETE, "its own")
     state = State.INSTALLED if there else State.INCOMPLETE
-    licence, size = _openclip_licence(record.base), _size(bridge_folder(name, home))
+    licence, size = _licence_of(record.base), _size(bridge_folder(name, home))
     return ModelRow(name, "bridge", state, licence, record.fingerprint, size)
 
 
 def _size(folder: Path) -> int | None:
     return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) or None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A model for a purpose. `commands` are still to be run as they are; the last one uses it."""
+
+    purpose: str
+    model: str
+    licence: str
+    installed: bool
+    commands: tuple[str, ...]
+
+
+_ENCODERS = "anyseek models pull encoders"
+_PULL_PHOTOS, _ADAPT_PHOTOS = f"anyseek models pull {PHOTOS.name}", f"anyseek models adapt {PHOTOS.name}"
+_PULL_PUBLISHED = "anyseek models pull 4M-21_B"
+
+
+def recommendations(home: Path) -> list[Recommendation]:
+    """The models for icons, for photo libraries and for features, with what is missing of each below `home`."""
+    states = {row.name: row.state for row in list_models(home)}
+
+    def recommended(purpose: str, model: str, licence: str, needed: Mapping[str, str], use: str) -> Recommendation:
+        missing = [command for command, name in needed.items() if states.get(name) is not State.INSTALLED]
+        return Recommendation(purpose, model, licence, not missing, (*missing, use))
+
+    adapted = PREFIX + PHOTOS.name
+    photos = {_PULL_PHOTOS: PHOTOS.model, _ADAPT_PHOTOS: adapted}
+    return [
+        recommended(
+            "icons, drawings and a first look",
+            "4m-tiny",
+            "non-commercial and research use",
+            {_ENCODERS: "4m-tiny"},
+            "anyseek index PICTURES/ --collection NAME",
+        ),
+        recommended(
+            "photo libraries",
+            adapted,
+            PHOTOS.licence,
+            photos,
+            f"anyseek index PHOTOS/ --collection NAME --model {adapted}",
+        ),
+        recommended(
+            "depth, poses and feature maps",
+            "4M-21_B",
+            LICENCE,
+            {_PULL_PUBLISHED: "4M-21_B"},
+            "anyseek index PHOTOS/ --collection NAME --model 4M-21_B",
+        ),
+    ]

@@ -1,23 +1,18 @@
-"""The one table from a model's name to its implementation, each imported when a name asks for it.
+"""From a model's name to its implementation, each imported when a name asks for it.
 
 Nothing that an implementation imports may import this module, so that no circle of imports forms.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import bridges
 from anyseek.model.compute.devices import CPU, WITHOUT_NETWORK, split_device
-from anyseek.model.compute.importing import importing
 from anyseek.model.errors import UnknownModel
-from anyseek.model.fourm.published.options import is_published
+from anyseek.model.fourm.published.names import is_published
 from anyseek.model.fourm.published.store import installed_networks
 from anyseek.model.openclip.files import pulled_models
 from anyseek.model.seam import Model
-
-_Load = Callable[[str, Path, str], Model]
 
 BUNDLED = ("4m-tiny", "4m-tiny-open")
 KNOWN_MODELS = (*BUNDLED, WITHOUT_NETWORK)
@@ -37,9 +32,27 @@ def load_model(name: str, home: Path, device: str = CPU) -> Model:
     `CheckpointMismatch`.
     """
     name, own = split_device(name)
-    for row in _TABLE:
-        if row.takes(name):
-            return row.load(name, home, own or device)
+    device = own or device
+    if name == WITHOUT_NETWORK:
+        from anyseek.model.hashing import HashingEmbedder
+
+        return HashingEmbedder()
+    if name in BUNDLED or Path(name).is_absolute():
+        from anyseek.model.fourm.bundled.loading import load_bundled
+
+        return load_bundled(name, home, None if name in BUNDLED else Path(name), device)
+    if is_published(name):
+        from anyseek.model.fourm.published.loading import load_published
+
+        return load_published(name, home, device)
+    if name.startswith("openclip:"):
+        from anyseek.model.openclip.embedder import load_openclip_embedder
+
+        return load_openclip_embedder(name, home, device)
+    if name.startswith(BRIDGE):
+        from anyseek.model.bridges.embedder import load_bridge_embedder
+
+        return load_bridge_embedder(name, home, device)
     known = ", ".join(
         (*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "bridge:NAME", "/FOLDER")
     )
@@ -54,62 +67,3 @@ def load_embedder(name: str, home: Path, device: str = CPU) -> Model:
     model = load_model(name, home, device)
     _ = model.spaces
     return model
-
-
-def _hashing(name: str, home: Path, device: str) -> Model:
-    from anyseek.model.hashing import HashingEmbedder
-
-    return HashingEmbedder()
-
-
-def _bundled(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.bundled.loading import load_bundled
-
-    return load_bundled(name, home, device=device)
-
-
-def _own_folder(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.bundled.loading import load_bundled
-
-    return load_bundled(name, home, Path(name), device)
-
-
-def _published(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.published.loading import load_published
-
-    return load_published(name, home, device)
-
-
-def _openclip(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.openclip.embedder import load_openclip_embedder
-
-    return load_openclip_embedder(name, home, device)
-
-
-def _bridge(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.bridges.embedder import load_bridge_embedder
-
-    return load_bridge_embedder(name, home, device)
-
-
-@dataclass(frozen=True)
-class _Implementation:
-    """Which names an implementation takes, and how it is loaded."""
-
-    takes: Callable[[str], bool]
-    load: _Load
-
-
-_TABLE = (
-    _Implementation(lambda name: name == WITHOUT_NETWORK, _hashing),
-    _Implementation(lambda name: name in BUNDLED, _bundled),
-    _Implementation(is_published, _published),
-    _Implementation(lambda name: name.startswith("openclip:"), _openclip),
-    _Implementation(lambda name: name.startswith(BRIDGE), _bridge),
-    _Implementation(lambda name: Path(name).is_absolute(), _own_folder),
-)

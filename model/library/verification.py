@@ -3,28 +3,37 @@
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import read_record
-from anyseek.model.compute.device_parity import LEAST_COSINE, lowest_cosines
-from anyseek.model.compute.devices import CPU, split_device
+from anyseek.model.checkpoints.files import load_fourm, load_tokenizer
+from anyseek.model.compute.devices import CPU, LEAST_COSINE, split_device
 from anyseek.model.compute.placement import settled_device
 from anyseek.model.encoders.pull import check_encoders
-from anyseek.model.errors import BadDevice, ModelError, UnknownModel
+from anyseek.model.errors import BadDevice, CheckpointMismatch, ModelError, UnknownModel, WeightsCorrupt
 from anyseek.model.fourm.model import FourMModel
-from anyseek.model.fourm.published.installing import Say
-from anyseek.model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
-from anyseek.model.fourm.published.options import is_published, parse_name
-from anyseek.model.fourm.published.verify import changed_checkpoints, try_network, verify_published
+from anyseek.model.fourm.published.names import (
+    OWNER,
+    PUBLISHED,
+    VOCABULARY,
+    Role,
+    is_published,
+    parse_name,
+    published,
+    with_needs,
+)
+from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, describe, folder_of, installed
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES, Content
-from anyseek.model.openclip.aliases import full_name
 from anyseek.model.openclip.files import PREFIX as OPENCLIP
+from anyseek.model.openclip.files import full_name
 from anyseek.model.openclip.pull import changed_files
 from anyseek.model.predict import predict
 from anyseek.model.seam import Embedder, Model, Regions, Sample, Value
+from anyseek.model.tokenizers.text import TextTokenizer
 
 _LONGEST_ERROR = 1e-3  # of the length of a unit vector
 _WORDS = "a red bicycle"
@@ -34,20 +43,17 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     """Check everything that belongs to `name` and run it; returns what is wrong, nothing if all is right.
 
     On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
-    (`anyseek.model.compute.device_parity`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
+    (`LEAST_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
     name, own = split_device(name)
-    name, device = _known_as(full_name(name)), settled_device(own or device)
+    name, device = full_name(name), settled_device(own or device)
+    if is_published(name):  # its owner may precede options too
+        name = name.removeprefix(f"{OWNER}/")
     complaints = _verify_alone(name, home, say)
     embeds = is_published(name) or (name not in (*PUBLISHED, VOCABULARY, "encoders") and not name.startswith(OWNER))
     if complaints or device == CPU or not embeds:
         return complaints
     return _verify_on(device, name, home, say)
-
-
-def _known_as(name: str) -> str:
-    """A published network without its owner, which may precede options too."""
-    return name.removeprefix(f"{OWNER}/") if is_published(name) else name
 
 
 def _verify_on(device: str, name: str, home: Path, say: Say) -> list[str]:
@@ -70,8 +76,10 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
     if here.fingerprint != there.fingerprint:
         say(f"{there.name}  right on {device}, where its vectors have a fingerprint of their own: {there.fingerprint}")
         return []
-    samples = [Sample({name: _TRIALS[MODALITIES[name].content]}) for name in _tried(here)]
-    cosines = lowest_cosines(here, there, samples)
+    samples = [Sample({name: value}) for name, value in _trials(here).items()]
+    spaces = list(here.spaces)
+    of_here, of_there = here.embed(samples, spaces), there.embed(samples, spaces)
+    cosines = {space: float((of_here[space] * of_there[space]).sum(axis=1).min()) for space in spaces}
     wrong = [
         f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
         f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"
@@ -83,23 +91,59 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
     return wrong
 
 
-def _tried(embedder: Embedder) -> list[str]:
-    """The modalities of an embedder of whose kind there is a trial."""
-    return [name for name in sorted(embedder.modalities) if MODALITIES[name].content in _TRIALS]
-
-
 def _verify_alone(name: str, home: Path, say: Say) -> list[str]:
     if name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/"):
         return verify_published(name, home, say)
     try:
         if name == "encoders":
-            return _verify_encoders(home, say)
-        changed = _changed(name, home)
-        return changed or verify_embedder(load_embedder(name, home), say)
+            say(f"encoders  right  {check_encoders(home)}")
+            return []
+        return _changed(name, home) or verify_embedder(load_embedder(name, home), say)
     except UnknownModel:
         raise
     except ModelError as error:
         return [str(error)]
+
+
+def verify_published(name: str, home: Path, say: Say) -> list[str]:
+    """Check every byte and every tensor of the checkpoint `name`, its tokenizers and the vocabulary.
+
+    Returns the problems found; `say` gets a line for each part without problems. Raises `UnknownModel`.
+    """
+    complaints = []
+    for needed in with_needs(name):
+        try:
+            record = _check_files(needed, home)
+            path = folder_of(needed, home)
+            if needed == VOCABULARY:
+                TextTokenizer.from_file(path / VOCABULARY_FILE)
+            else:
+                load = load_tokenizer if published(needed).role is Role.TOKENIZER else load_fourm
+                _check_finite(needed, load(path / MODEL_FILE))
+        except ModelError as error:
+            complaints.append(str(error))
+        else:
+            say(f"{needed}  right  {record.size / 1e6:.1f} MB  fingerprint {record.fingerprint}")
+    return complaints
+
+
+def _check_files(name: str, home: Path) -> Record:
+    """Read every byte. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    record = installed(name, home)
+    for file, was in record.files.items():
+        digest = describe(folder_of(name, home) / file).sha256
+        if digest != was.sha256:
+            raise WeightsCorrupt(
+                f"{folder_of(name, home) / file} has sha256 {digest}, not {was.sha256} as when it was installed; "
+                f"remove {folder_of(name, home)} and pull {name} again"
+            )
+    return record
+
+
+def _check_finite(name: str, network: nn.Module) -> None:
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointMismatch(f"the tensor {key} of {name} holds numbers that are not finite")
 
 
 def _changed(name: str, home: Path) -> list[str]:
@@ -107,16 +151,15 @@ def _changed(name: str, home: Path) -> list[str]:
     that a bridge belongs to.
     """
     if is_published(name):
-        return changed_checkpoints(parse_name(name)[0], home)
+        complaints = []
+        for needed in with_needs(parse_name(name)[0]):
+            try:
+                _check_files(needed, home)
+            except ModelError as error:
+                complaints.append(str(error))
+        return complaints
     base = read_record(name, home).base if name.startswith(BRIDGE) else name
-    if not base.startswith(OPENCLIP):
-        return []
-    return changed_files(base, home)
-
-
-def _verify_encoders(home: Path, say: Say) -> list[str]:
-    say(f"encoders  right  {check_encoders(home)}")
-    return []
+    return changed_files(base, home) if base.startswith(OPENCLIP) else []
 
 
 def verify_embedder(embedder: Model, say: Say) -> list[str]:
@@ -124,40 +167,29 @@ def verify_embedder(embedder: Model, say: Say) -> list[str]:
 
     Returns what is wrong. Raises `CheckpointMismatch` for an output that is no numbers.
     """
-    complaints, tried = [], _tried(embedder)
-    for modality in tried:
-        complaints += _try(embedder, Sample({modality: _TRIALS[MODALITIES[modality].content]}), modality)
-    outputs = [] if complaints else _try_outputs(embedder)
+    complaints, trials, outputs = list[str](), _trials(embedder), list[str]()
+    for modality, value in trials.items():
+        for space, rows in embedder.embed([Sample({modality: value})], list(embedder.spaces)).items():
+            right = rows.shape == (1, embedder.spaces[space].dimension)
+            if not right or not abs(float(np.linalg.norm(rows)) - 1) < _LONGEST_ERROR:
+                complaints.append(f"{embedder.name} makes no unit vector of {space} from {modality}")
     if not complaints:
-        untried = ", ".join(sorted(embedder.modalities - set(tried)))
-        takes = ", ".join(tried) + (f"  not tried {untried}" if untried else "")
+        if isinstance(embedder, FourMModel):
+            _check_finite(embedder.name, embedder.parts.network)
+        outputs = sorted(set(embedder.targets) - embedder.spaces.keys())
+        for name in outputs:
+            predict({"caption": _WORDS} if name == "rgb" else {"rgb": _gradient()}, [name], model=embedder)
+        untried = ", ".join(sorted(embedder.modalities - trials.keys()))
+        takes = ", ".join(trials) + (f"  not tried {untried}" if untried else "")
         predicts = f"  predicts {', '.join(outputs)}" if outputs else ""
         say(f"{embedder.name}  right  fingerprint {embedder.fingerprint}  takes {takes}{predicts}")
     return complaints
 
 
-def _try(embedder: Embedder, sample: Sample, modality: str) -> list[str]:
-    """What is wrong with the vectors of a sample: each must be one row of its space, of length 1."""
-    wrong = []
-    for space, rows in embedder.embed([sample], list(embedder.spaces)).items():
-        right = rows.shape == (1, embedder.spaces[space].dimension)
-        if not right or not abs(float(np.linalg.norm(rows)) - 1) < _LONGEST_ERROR:
-            wrong.append(f"{embedder.name} makes no unit vector of {space} from {modality}")
-    return wrong
-
-
-def _try_outputs(model: Model) -> list[str]:
-    """Predict everything that a model predicts beside its vectors; returns what that is.
-
-    Raises `CheckpointMismatch` for an output whose logits are no numbers.
-    """
-    decoded = sorted(set(model.targets) - model.spaces.keys())
-    if isinstance(model, FourMModel):
-        try_network(model.name, model.parts.network)
-    for name in decoded:
-        seen = {"caption": _WORDS} if name == "rgb" else {"rgb": _gradient()}
-        predict(seen, [name], model=model)
-    return decoded
+def _trials(embedder: Embedder) -> dict[str, Value]:
+    """A value for each modality of an embedder of whose kind there is a trial."""
+    contents = {name: MODALITIES[name].content for name in sorted(embedder.modalities)}
+    return {name: _TRIALS[content] for name, content in contents.items() if content in _TRIALS}
 
 
 def _gradient() -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:

@@ -52,7 +52,9 @@ def cleaned(picture: ByteArray) -> CleanedDrawing | None:
     corners = _paper(photo)
     sheet = photo if corners is None else _straightened(photo, corners)
     ink = _ink(sheet)
-    plain = _without_rules(ink)
+    # Less what runs on across or down a whole window, which strokes seldom do.
+    running = np.maximum(_running(ink), _running(np.ascontiguousarray(ink.T)).T)
+    plain = np.asarray(np.clip(ink - running, 0, 1), np.float32)
     ruled = float(np.mean(ink - plain > _FAINTEST)) > 0.01
     strength = _strokes(plain)
     if not strength.any() or np.mean(strength > 0) > _MOST_INK:
@@ -144,13 +146,6 @@ def _ink(sheet: Image.Image) -> FloatArray:
     seen = np.asarray(sheet.filter(ImageFilter.MedianFilter(3)), np.float32)
     light = seen / np.maximum(np.asarray(paper, np.float32), 1)
     return np.asarray(1 - np.clip(light.min(axis=2), 0, 1), np.float32)
-
-
-def _without_rules(ink: FloatArray) -> FloatArray:
-    """Less what runs on across or down a whole window, which strokes seldom do."""
-    across = _running(ink)
-    down = _running(np.ascontiguousarray(ink.T)).T
-    return np.asarray(np.clip(ink - np.maximum(across, down), 0, 1), np.float32)
 
 
 def _running(ink: FloatArray) -> FloatArray:

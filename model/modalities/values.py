@@ -12,11 +12,11 @@ import numpy as np
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.modalities.reading import arrays, depth_forms, documents, pictures
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.registry import Content, Modality, resolve
@@ -95,25 +95,9 @@ def _tuple(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
 
 
-def _is_regions(value: object) -> bool:
-    return isinstance(value, Regions) and value.ids.ndim == 2 and value.ids.size > 0 and value.ids.dtype.kind in "iu"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 def _finite(kinds: str, shape: str) -> Callable[[object], bool]:
     is_array = _array(kinds, shape)
     return lambda value: is_array(value) and bool(np.isfinite(np.asarray(value)).all())
-
-
-def _is_depth(value: object) -> bool:
-    return _array("f4", "HW")(value) and bool(np.isfinite(np.asarray(value)).any())
-
-
-def _is_palette(value: object) -> bool:
-    return _array("u1", "n3")(value) and len(np.asarray(value)) <= 7
 
 
 def _described(value: object) -> str:
@@ -143,7 +127,7 @@ CONTENTS: Mapping[Content, ContentRecord] = {
     ),
     Content.DEPTH: ContentRecord(
         words="a float32 array (height, width) with a finite number in it",
-        holds=_is_depth,
+        holds=lambda value: _array("f4", "HW")(value) and bool(np.isfinite(np.asarray(value)).any()),
         decode=depth_forms.decode_depth,
         files=files.depth_files,
         look=looks.depth_look,
@@ -157,21 +141,21 @@ CONTENTS: Mapping[Content, ContentRecord] = {
     ),
     Content.REGIONS: ContentRecord(
         words="Regions with integer ids (height, width)",
-        holds=_is_regions,
+        holds=lambda value: isinstance(value, Regions) and _array("i1 i2 i4 i8 u1 u2 u4 u8", "HW")(value.ids),
         decode=arrays.decode_regions,
         files=files.regions_files,
         look=looks.regions_look,
     ),
     Content.TEXT: ContentRecord(
         words="a text of at least one character",
-        holds=_is_text,
+        holds=lambda value: isinstance(value, str) and bool(value.strip()),
         decode=documents.decode_text,
         files=files.text_files,
         members=written.text_members,
     ),
     Content.PALETTE: ContentRecord(
         words="a uint8 array (colours, 3) of 1 to 7 colours",
-        holds=_is_palette,
+        holds=lambda value: _array("u1", "n3")(value) and len(np.asarray(value)) <= MOST_COLOURS,
         decode=documents.decode_palette,
         files=files.palette_files,
         members=written.palette_members,

@@ -1,14 +1,15 @@
 """Batches of modalities, and the single list of tokens that the encoder or the decoder sees.
 
 B batch, n entries of a modality, N encoder tokens, M decoder tokens, D width. Every mask is boolean and True means
-*not used*. The list keeps only the used entries of all modalities, in order, padded on the right.
-"""
+*not used*. The list keeps only the used entries of all modalities, in order, padded on the right."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from anyseek.model.network.config import FourMConfig
 
 
 @dataclass(frozen=True)
@@ -191,3 +192,35 @@ def _used_first(mask: Tensor, limit: int | None) -> Tensor:
 def _gather(x: Tensor, order: Tensor) -> Tensor:
     """Rows of x (B, n, D) at order (B, kept) -> (B, kept, D)."""
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def within_budget(inputs: Mapping[str, ModalityInput], config: FourMConfig, budget: int) -> dict[str, ModalityInput]:
+    """Keep at most `budget` tokens of each modality on a grid, at the same places in every row.
+
+    Sequences stay whole.
+    """
+    return {key: _thinned(given, config, key, budget) for key, given in inputs.items()}
+
+
+def _thinned(given: ModalityInput, config: FourMConfig, key: str, budget: int) -> ModalityInput:
+    row = config.row(key)
+    if not row.is_image or row.grid is None or budget >= row.tokens:
+        return given
+    left_out = ~spread(row.grid, budget)
+    return ModalityInput(given.values, given.mask | left_out.to(given.mask.device))
+
+
+def spread(grid: tuple[int, int], count: int) -> Tensor:
+    """Which `count` places of a grid (rows, columns) to keep: bool (rows * columns,), row by row.
+
+    Always the same, and evenly spread, in the order of Bayer's dither matrix: first every other place of every other
+    row, then those diagonally between them (half of the grid, as on a chessboard). More places keep all of fewer.
+    """
+    row, column = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
+    rank = torch.zeros_like(row)
+    for bit in range(max(grid).bit_length()):
+        # the lowest bits of the coordinates, where neighbours differ, decide first
+        rank = 4 * rank + 2 * ((row ^ column) >> bit & 1) + (row >> bit & 1)
+    kept = torch.zeros(rank.numel(), dtype=torch.bool)
+    kept[rank.flatten().argsort()[:count]] = True
+    return kept

@@ -5,27 +5,117 @@ centre vectors.
 """
 
 import hashlib
+import importlib.util
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, library
 
 from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import BATCH, chosen_device, moved, prepared
 from anyseek.model.compute.processors import SHARING
-from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.errors import CheckpointMismatch, PackageMissing, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
-from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
-from anyseek.model.openclip.package import import_open_clip
-from anyseek.model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
+from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of, is_installed
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
+
+VERSION = "1"  # of preprocessing, part of every fingerprint: raise it whenever a value changes
+_LONGEST_SHAPE = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
+
+
+class Preprocessing:
+    """open_clip's own transform of pictures. `str()` of it is part of fingerprints."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is the `preprocess_cfg` of a model. Raises `TypeError` and `ValueError` for one that cannot be."""
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        values = PreprocessCfg(**config)
+        interpolation = "bicubic" if values.interpolation == "random" else values.interpolation
+        if values.resize_mode not in ("shortest", "longest", "squash") or interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"resize mode {values.resize_mode!r} or interpolation {interpolation!r} is unknown")
+        size = values.size
+        self.height: int = size if isinstance(size, int) else size[0]
+        self.width: int = size if isinstance(size, int) else size[1]
+        self._transform, self._crops = image_transform_v2(values, is_train=False), values.resize_mode != "squash"
+        self._described = (
+            f"Preprocessing(height={self.height}, width={self.width}, mean={_channels(values.mean)}, "
+            f"deviation={_channels(values.std)}, interpolation={interpolation!r}, "
+            f"resize_mode={values.resize_mode!r}, fill={values.fill_color!r})"
+        )
+
+    def __str__(self) -> str:
+        return self._described
+
+    def picture(self, picture: ByteArray) -> Tensor:
+        """uint8 (H, W, 3) of any size -> float32 (3, height, width); of slivers the middle."""
+        if self._crops:
+            most = _LONGEST_SHAPE * min(picture.shape[:2])
+            top, left = (max(side - most, 0) // 2 for side in picture.shape[:2])
+            picture = picture[top : top + most, left : left + most]
+        return cast(Tensor, self._transform(Image.fromarray(picture)))
+
+    def drawing(self, drawing: ByteArray) -> Tensor:
+        """A drawing uint8 (H, W) of any polarity, as black ink on white paper that nothing is cropped from."""
+        return self.picture(square(ink_as_picture(enlarged(ink(drawing))), max(self.height, self.width), 255))
+
+
+def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
+    """One number for all three channels, or three."""
+    return (float(value),) * 3 if isinstance(value, int | float) else tuple(map(float, value))
+
+
+_DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+def import_open_clip() -> ModuleType:
+    """The module `open_clip`. Raises `PackageMissing`."""
+    if not is_installed():
+        raise PackageMissing("models called openclip:… need the extra openclip; run `pip install 'anyseek[openclip]'`")
+    define_missing_operators()
+    import open_clip
+
+    module: ModuleType = open_clip
+    return module
+
+
+@cache
+def define_missing_operators() -> None:
+    """Define `torchvision::nms` and `torchvision::qnms`, without a body, if torchvision's library does not load."""
+    if library_loads():
+        return
+    for operator in _DESCRIBED:
+        library.define(f"torchvision::{operator}", _SIGNATURE)
+
+
+def library_loads() -> bool:
+    """Whether torchvision is absent, or its compiled library is there and loads beside this torch."""
+    package = importlib.util.find_spec("torchvision")
+    if package is None or not package.submodule_search_locations:
+        return True
+    finder = FileFinder(package.submodule_search_locations[0], (ExtensionFileLoader, EXTENSION_SUFFIXES))
+    compiled = finder.find_spec("_C")
+    if compiled is None or compiled.origin is None:
+        return False
+    try:
+        torch.ops.load_library(compiled.origin)  # type: ignore[no-untyped-call]
+    except OSError:
+        return False
+    return True
+
 
 SPACE = "open_clip"
 
@@ -86,7 +176,11 @@ class OpenCLIPEmbedder(PredictsVectors):
     def _forward(self, samples: Sequence[Sample]) -> Tensor:
         """Unit vectors of a batch of samples, float32 (B, dimension)."""
         total = torch.zeros(len(samples), self.spaces[SPACE].dimension, device=self._device)
-        encoders = {"caption": self._texts, "canny_edge": self._drawings, "rgb": self._pictures}
+        encoders: Mapping[str, Callable[[list[Any]], Tensor]] = {
+            "caption": self._texts,
+            "canny_edge": partial(self._pixels, self._preprocessing.drawing),
+            "rgb": partial(self._pixels, self._preprocessing.picture),
+        }
         for modality, encode in encoders.items():
             present = [n for n, sample in enumerate(samples) if modality in sample.values]
             if present:
@@ -99,18 +193,9 @@ class OpenCLIPEmbedder(PredictsVectors):
             tokens = self._tokenizer(texts)
         return cast(Tensor, self._network.encode_text(moved(tokens, self._device)))
 
-    def _pictures(self, pictures: list[Any]) -> Tensor:
-        return self._pixels(
-            prepared(lambda picture: picture_input(picture, self._preprocessing), pictures, self._device)
-        )
-
-    def _drawings(self, drawings: list[Any]) -> Tensor:
-        return self._pixels(
-            prepared(lambda drawing: drawing_input(drawing, self._preprocessing), drawings, self._device)
-        )
-
-    def _pixels(self, inputs: list[FloatArray]) -> Tensor:
-        return cast(Tensor, self._network.encode_image(moved(torch.from_numpy(np.stack(inputs)), self._device)))
+    def _pixels(self, make: Callable[[ByteArray], Tensor], values: list[Any]) -> Tensor:
+        pixels = torch.stack(prepared(make, values, self._device))
+        return cast(Tensor, self._network.encode_image(moved(pixels, self._device)))
 
 
 def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:
@@ -127,7 +212,7 @@ def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIP
         network = open_clip.create_model(source, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(source)
         dimension = int(open_clip.get_model_config(source)["embed_dim"])
-        preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
+        preprocessing = Preprocessing(network.visual.preprocess_cfg)
     except SafetensorError as error:
         raise WeightsCorrupt(f"the weights in {folder} are not a safetensors file: {error}") from error
     except OSError as error:  # parts that open_clip takes from elsewhere, such as a text tower's own configuration

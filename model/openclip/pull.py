@@ -11,18 +11,19 @@ from anyseek.model.downloads.hub import fetch, remote_file
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import UnknownModel, WeightsCorrupt
 from anyseek.model.files import FileLock, file_digest, whole_folder
-from anyseek.model.fourm.published.installing import check_space
-from anyseek.model.fourm.published.store import Record, describe
-from anyseek.model.openclip.aliases import ALIASES, Alias, full_name
+from anyseek.model.fourm.published.store import Record, check_space, describe
+from anyseek.model.openclip.embedder import import_open_clip
 from anyseek.model.openclip.files import (
+    ALIASES,
     CONFIG_FILE,
     RECORD_FILE,
     WEIGHTS_FILE,
+    Alias,
     folder_of,
+    full_name,
     published_folder,
     published_parts,
 )
-from anyseek.model.openclip.package import import_open_clip
 
 
 def pull_openclip(name: str, home: Path, endpoint: str | None = None) -> list[Path]:

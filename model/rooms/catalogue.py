@@ -9,8 +9,8 @@ import hashlib
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,18 +22,17 @@ FURNITURE = Path("/usr/share/sweethome3d/furniture")  # where Debian puts it
 CLASSES = Path(__file__).with_name("classes.tsv")
 OBJECTS = Path(__file__).with_name("objects.tsv")
 LICENCES = {
-    "BlendSwap-CC-0": ("CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
-    "BlendSwap-CC-BY": ("CC BY 3.0", "https://creativecommons.org/licenses/by/3.0/"),
-    "KatorLegaz": ("CC BY 3.0 US", "https://creativecommons.org/licenses/by/3.0/us/"),
-    "Reallusion": ("CC BY 3.0 US", "https://creativecommons.org/licenses/by/3.0/us/"),
-    "Scopia": ("CC BY 3.0", "https://creativecommons.org/licenses/by/3.0/"),
+    "BlendSwap-CC-0": "CC0 1.0",
+    "BlendSwap-CC-BY": "CC BY 3.0",
+    "KatorLegaz": "CC BY 3.0 US",
+    "Reallusion": "CC BY 3.0 US",
+    "Scopia": "CC BY 3.0",
 }
 
 FLAT = frozenset({"window", "door"})  # classes made to fill a hole in a wall; here they are put upon it
 _FLAT_DEPTH = 0.12  # metres of them that stand out
 _PROPERTIES = "PluginFurnitureCatalog.properties"
 _PROPERTY = re.compile(r"(\w+)#(\d+)\s*=\s*(.*)")
-_PAGE = re.compile(r"https?://www\.blendswap\.com/blends/view/\d+")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _HELD_OUT = 0.15  # of a class's objects for each of validation and test
 _SPLITTABLE = 4  # objects; the objects of a smaller class are for training alone
@@ -59,11 +58,9 @@ class Furniture:
     """One object. `size` is width, height and depth in metres, `elevation` the height of its base above the floor.
 
     `rotation` is a row-major 3 x 3 matrix to be applied to the model. `nouns` are words for it, any of them true.
-    `page` is where its maker published it, empty if not known.
     """
 
     id: str
-    name: str
     kind: ObjectClass
     nouns: tuple[str, ...]
     size: tuple[float, float, float]
@@ -71,15 +68,6 @@ class Furniture:
     rotation: tuple[float, ...]
     archive: Path
     model: str
-    creator: str
-    licence: str
-    page: str
-
-    @property
-    def credit(self) -> str:
-        """Title, maker, licence and origin in one line, as CC BY asks."""
-        origin = self.page or "http://www.sweethome3d.com"
-        return f"{self.name} ({self.id}) by {self.creator}, {self.licence}, {origin}"
 
 
 BACKGROUND = {1: "wall", 2: "floor", 3: "ceiling"}  # class ids of the room itself; objects' follow
@@ -119,7 +107,7 @@ def read_catalogue(folder: Path = FURNITURE) -> tuple[Furniture, ...]:
         raise SourceUnavailable(
             f"{folder} lacks {len(missing)} objects such as {missing[0]!r}; {PACKAGE} 1.8 contains them"
         )
-    return tuple(_with_pages(found[id_] for id_ in used))
+    return tuple(found[id_] for id_ in used)
 
 
 def split_catalogue(furniture: Sequence[Furniture]) -> dict[Split, tuple[Furniture, ...]]:
@@ -177,7 +165,6 @@ def _furniture(properties: Mapping[str, str], kind: ObjectClass, nouns: tuple[st
     rotation = properties.get("modelRotation", "1 0 0 0 1 0 0 0 1")
     return Furniture(
         id=properties["id"],
-        name=properties["name"],
         kind=kind,
         nouns=nouns,
         size=(width, height, depth),
@@ -185,23 +172,7 @@ def _furniture(properties: Mapping[str, str], kind: ObjectClass, nouns: tuple[st
         rotation=tuple(float(number) for number in rotation.split()),
         archive=archive,
         model=properties["model"].lstrip("/"),
-        creator=properties["creator"],
-        licence=LICENCES[archive.stem][0],
-        page="",
     )
-
-
-def _with_pages(furniture: Iterable[Furniture]) -> list[Furniture]:
-    """The same objects with the pages that the credit files beside the models name."""
-    pages: dict[tuple[Path, str], str] = {}
-    items = list(furniture)
-    for path in dict.fromkeys(item.archive for item in items):
-        with _open(path) as archive:
-            for name in archive.namelist():
-                if name.lower().endswith((".html", ".txt")) and "/" in name:
-                    page = _PAGE.search(archive.read(name).decode("latin-1"))
-                    pages[path, name.rpartition("/")[0]] = page[0] if page else ""
-    return [replace(item, page=pages.get((item.archive, item.model.rpartition("/")[0]), "")) for item in items]
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Render a view of a room: the picture, and what is known of each of its pixels."""
+"""Render a view of a room: the picture by Lambert's law, shadows and ambient light, and what is known of each pixel."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.rooms.camera import Camera, DoubleArray
-from anyseek.model.rooms.scene import Scene
-from anyseek.model.rooms.shading import Surfaces, developed, lit, surfaces_of
-from anyseek.model.rooms.tracing import CEILING, FLOOR, NOTHING, Hits, IntArray, first_hits
+from anyseek.model.rooms.mesh import load_mesh, luminance, sample
+from anyseek.model.rooms.scene import Camera, Covering, DoubleArray, Placed, Room, Scene, Texture
+from anyseek.model.rooms.tracing import CEILING, FLOOR, HIGH_X, LOW_X, NOTHING, Hits, IntArray, blocked, first_hits
 from anyseek.model.seam import FloatArray
 
+_JOINT = 0.012  # metres between tiles and bricks
+_SIDE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float32)
+_GAMMA = 2.2
+_OFFSET = 2e-3  # metres above a surface from which shadows are looked for
+_REACH = 3.0  # metres from which a light has half of its strength
+_DARK_CORNER, _CORNER = 0.35, 0.35  # how much light the room's corners lose, and metres over which
 _WALL_ID, _FLOOR_ID, _CEILING_ID = 1, 2, 3  # as in `catalogue.BACKGROUND`
 _EDGE = 0.25  # sum of differences of red, green and blue between neighbours above which both are drawn finer
 _QUARTERS = (0.25, 0.75)  # where a pixel is looked through again, as parts of it
@@ -39,36 +44,37 @@ class View:
 
 def render(scene: Scene, camera: Camera, size: int) -> View:
     """The view of a camera inside the room. All maps are of the middles of the pixels; edges of `rgb` are smoothed."""
-    origin = np.array(camera.position)
-    directions = camera.pixel_rays(size)
+    origin, directions = np.array(camera.position), camera.pixel_rays(size)
     hits = first_hits(scene, origin, directions)
-    surfaces = surfaces_of(scene, hits, origin, directions)
-    linear = lit(scene, surfaces)
+    bare = hits.thing == NOTHING
+    surfaces = _surfaces_of(scene, hits, origin, directions)
+    linear = _lit(scene, surfaces)
     brightest = np.maximum(np.maximum(linear[:, 0], linear[:, 1]), linear[:, 2])
     exposure = _BRIGHT / max(float(np.percentile(brightest, 85)), 1e-3)
-    rgb = developed(linear, exposure).reshape(size, size, 3)
+    rgb = _developed(linear, exposure).reshape(size, size, 3)
     edges = np.flatnonzero(_edges(rgb, hits.thing.reshape(size, size)))
     rgb.reshape(-1, 3)[edges] = _finer(scene, camera, edges, size, exposure)
+    normals = surfaces.normals.astype(np.float64) @ camera.axes.T
+    sides = np.where(bare, hits.surface, 0)
+    side_ids = np.full(6, _WALL_ID, np.uint8)
+    side_ids[FLOOR], side_ids[CEILING] = _FLOOR_ID, _CEILING_ID
+    kinds = np.array([thing.furniture.kind.number for thing in scene.things] + [0], np.uint8)  # the last for NOTHING
     return View(
         rgb=np.asarray(np.rint(rgb * 255), np.uint8),
         depth=hits.distance.reshape(size, size).astype(np.float32),
-        normal=_encoded(surfaces, camera).reshape(size, size, 3),
-        classes=_class_ids(scene, hits).reshape(size, size),
+        normal=np.rint((normals + 1) * 127.5).clip(0, 255).astype(np.uint8).reshape(size, size, 3),
+        classes=np.where(bare, side_ids[sides], kinds[hits.thing]).reshape(size, size),
         things=hits.thing.reshape(size, size).astype(np.int16),
         colours=surfaces.colours.reshape(size, size, 3),
-        sides=np.where(hits.thing == NOTHING, hits.surface, 0).reshape(size, size).astype(np.uint8),
+        sides=sides.reshape(size, size).astype(np.uint8),
     )
 
 
-def _finer(scene: Scene, camera: Camera, pixels: IntArray, size: int, exposure: float) -> FloatArray:
-    """The mean colours of pixels, each looked through at four places: (n, 3)."""
-    rows, columns = np.divmod(pixels, size)
-    places = [(columns + across, rows + down) for across in _QUARTERS for down in _QUARTERS]
-    places_across, places_down = np.concatenate(places, axis=1)
-    directions = camera.rays(places_across, places_down, size)
-    origin = np.array(camera.position)
-    surfaces = surfaces_of(scene, first_hits(scene, origin, directions), origin, directions)
-    return np.asarray(developed(lit(scene, surfaces), exposure).reshape(4, -1, 3).mean(axis=0))
+def visible_shares(scene: Scene, camera: Camera, size: int) -> tuple[FloatArray, DoubleArray]:
+    """A quick look at `size` x `size` places: the share of the picture that each thing has, and all depths."""
+    hits = first_hits(scene, np.array(camera.position), camera.pixel_rays(size))
+    counts = np.bincount(hits.thing[hits.thing >= 0], minlength=len(scene.things))
+    return np.asarray(counts / size**2, np.float32), hits.distance
 
 
 def _edges(rgb: FloatArray, things: IntArray) -> npt.NDArray[np.bool_]:
@@ -81,20 +87,139 @@ def _edges(rgb: FloatArray, things: IntArray) -> npt.NDArray[np.bool_]:
     return edges
 
 
-def _encoded(surfaces: Surfaces, camera: Camera) -> ByteArray:
-    seen = surfaces.normals.astype(np.float64) @ camera.axes.T
-    return np.asarray(np.rint((seen + 1) * 127.5).clip(0, 255), np.uint8)
+def _finer(scene: Scene, camera: Camera, pixels: IntArray, size: int, exposure: float) -> FloatArray:
+    """The mean colours of pixels, each looked through at four places: (n, 3)."""
+    rows, columns = np.divmod(pixels, size)
+    places = [(columns + across, rows + down) for across in _QUARTERS for down in _QUARTERS]
+    places_across, places_down = np.concatenate(places, axis=1)
+    directions = camera.rays(places_across, places_down, size)
+    origin = np.array(camera.position)
+    surfaces = _surfaces_of(scene, first_hits(scene, origin, directions), origin, directions)
+    return np.asarray(_developed(_lit(scene, surfaces), exposure).reshape(4, -1, 3).mean(axis=0))
 
 
-def _class_ids(scene: Scene, hits: Hits) -> npt.NDArray[np.uint8]:
-    sides = np.full(6, _WALL_ID, np.uint8)
-    sides[FLOOR], sides[CEILING] = _FLOOR_ID, _CEILING_ID
-    kinds = np.array([thing.furniture.kind.number for thing in scene.things] + [0], np.uint8)  # the last for NOTHING
-    return np.where(hits.thing == NOTHING, sides[np.where(hits.thing == NOTHING, hits.surface, 0)], kinds[hits.thing])
+@dataclass(frozen=True, eq=False)
+class _Surfaces:
+    """Where n rays hit, (n, 3) each: `points` in metres, unit `normals` towards the viewer, `colours` in sRGB."""
+
+    points: DoubleArray
+    normals: FloatArray
+    colours: FloatArray
 
 
-def visible_shares(scene: Scene, camera: Camera, size: int) -> tuple[FloatArray, DoubleArray]:
-    """A quick look at `size` x `size` places: the share of the picture that each thing has, and all depths."""
-    hits = first_hits(scene, np.array(camera.position), camera.pixel_rays(size))
-    counts = np.bincount(hits.thing[hits.thing >= 0], minlength=len(scene.things))
-    return np.asarray(counts / size**2, np.float32), hits.distance
+def _surfaces_of(scene: Scene, hits: Hits, origin: DoubleArray, directions: DoubleArray) -> _Surfaces:
+    """The surfaces that rays hit, with their colours without light."""
+    points = origin + directions * hits.distance[:, None]
+    normals = np.empty((len(points), 3), np.float32)
+    colours = np.empty((len(points), 3), np.float32)
+    for side, normal in enumerate(_SIDE_NORMALS):
+        rays = np.flatnonzero((hits.thing == NOTHING) & (hits.surface == side))
+        # A wall's first direction runs along it, a floor's across the room.
+        across, up = points[rays, 2 if side in (LOW_X, HIGH_X) else 0], points[rays, 1]
+        if side in (FLOOR, CEILING):
+            up = points[rays, 2]
+        normals[rays], colours[rays] = normal, _covering_colours(scene.room.coverings[side], across, up)
+    for number, placed in enumerate(scene.things):
+        rays = np.flatnonzero(hits.thing == number)
+        if rays.size:
+            normals[rays], colours[rays] = _thing_surface(placed, hits, rays)
+    away = np.einsum("ij,ij->i", normals, directions) > 0
+    normals[away] *= -1  # a model's faces may be wound either way round
+    return _Surfaces(points, normals, colours)
+
+
+def _thing_surface(placed: Placed, hits: Hits, rays: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Unit normals in the world and colours where `rays` meet a thing.
+
+    Painted materials take the paint's colour and keep their own light and dark.
+    """
+    mesh, triangles = load_mesh(placed.furniture), hits.surface[rays]
+    second, third = hits.weights[rays].T
+    weights = np.stack([1 - second - third, second, third], axis=1).astype(np.float32)
+    normals = np.einsum("nc,ncd->nd", weights, mesh.normals[triangles])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    uv = np.einsum("nc,ncd->nd", weights, mesh.uv[triangles])
+    materials = mesh.material[triangles].astype(np.int64)
+    colours = np.empty((len(materials), 3), np.float32)
+    paint = dict(placed.paint)
+    for number in np.unique(materials).tolist():
+        of_material = np.flatnonzero(materials == number)
+        material = mesh.materials[number]
+        own = sample(material, uv[of_material])
+        if number in paint:
+            relative = luminance(own) / max(material.luminance, 0.05) if material.texture is not None else np.ones(1)
+            own = np.array(paint[number], np.float32) * np.clip(relative, 0.5, 1.4)[:, None]
+        colours[of_material] = own
+    return np.asarray(normals @ placed.matrix.T, np.float32), colours.clip(0, 1)
+
+
+def _lit(scene: Scene, surfaces: _Surfaces) -> FloatArray:
+    """Linear colours (n, 3) of the light that surfaces reflect."""
+    upward = 0.75 + 0.25 * surfaces.normals[:, 1:2]
+    light = scene.ambient * upward * _corners(scene.room, surfaces.points)[:, None]
+    raised = surfaces.points + _OFFSET * surfaces.normals
+    for source in scene.lights:
+        position = np.array(source.position)
+        towards = position - raised
+        squared = np.einsum("ij,ij->i", towards, towards)
+        facing = np.einsum("ij,ij->i", towards, surfaces.normals) / np.sqrt(np.maximum(squared, 1e-9))
+        strength = np.maximum(facing, 0) / (1 + squared / _REACH**2)
+        rays = np.flatnonzero(strength > 0)
+        strength[rays[blocked(scene, raised[rays], position)]] = 0
+        light = light + strength[:, None] * np.array(source.colour)
+    return np.asarray(surfaces.colours**_GAMMA * light, np.float32)
+
+
+def _corners(room: Room, points: DoubleArray) -> DoubleArray:
+    """How much of the light from everywhere reaches places near the room's edges: (n,) in [0, 1]."""
+    gap = np.minimum(points, np.array(room.size) - points)
+    across, up, along = np.exp(-np.maximum(gap, 0) / _CORNER).T
+    # A place on a side is always near that side; the second nearest side forms the corner.
+    second = np.maximum(np.minimum(across, up), np.minimum(np.maximum(across, up), along))
+    return np.asarray(1 - _DARK_CORNER * second)
+
+
+def _developed(linear: FloatArray, exposure: float) -> FloatArray:
+    """Linear colours as sRGB in [0, 1]; the brightest are compressed instead of cut."""
+    exposed = linear * exposure
+    return np.asarray((exposed * (1 + exposed / 4) / (1 + exposed)) ** (1 / _GAMMA), np.float32).clip(0, 1)
+
+
+def _covering_colours(covering: Covering, across: DoubleArray, up: DoubleArray) -> FloatArray:
+    """sRGB colours (n, 3) in [0, 1] of a covering at places of a side, in metres along its two directions."""
+    share = _second_share(covering, across, up)
+    first, second = np.array(covering.first, np.float32), np.array(covering.second, np.float32)
+    return np.asarray(first + (second - first) * share[:, None].astype(np.float32), np.float32)
+
+
+def _second_share(covering: Covering, across: DoubleArray, up: DoubleArray) -> DoubleArray:
+    """How much of the second colour each place of a covering has: (n,)."""
+    size, seed = covering.size, covering.seed
+    match covering.texture:
+        case Texture.PLANKS:
+            row = np.floor(across / size)
+            length = up / (size * 8) + _noise(row, row, seed)
+            gap = (across / size % 1 < 0.05) | (length % 1 < 0.006)
+            return np.where(gap, 1.6, _noise(row, np.floor(length), seed + 1))
+        case Texture.TILES:
+            joint = (across % size < _JOINT) | (up % size < _JOINT)
+            return np.where(joint, 1.0, 0.25 * _noise(np.floor(across / size), np.floor(up / size), seed))
+        case Texture.CHECKS:
+            return (np.floor(across / size) + np.floor(up / size)) % 2
+        case Texture.STRIPES:
+            return np.floor(across / size) % 2
+        case Texture.BRICKS:
+            row = np.floor(up / size)
+            shifted = across + (row % 2) * size * 1.25
+            joint = (up % size < _JOINT) | (shifted % (size * 2.5) < _JOINT)
+            return np.where(joint, 1.0, 0.4 * _noise(row, np.floor(shifted / (size * 2.5)), seed))
+        case Texture.CARPET:
+            return _noise(np.floor(across / 0.02), np.floor(up / 0.02), seed)
+    return np.zeros(len(across))
+
+
+def _noise(first: DoubleArray, second: DoubleArray, seed: int) -> DoubleArray:
+    """A number in [0, 1) for each pair of whole numbers, always the same for the same pair and seed."""
+    mixed = first.astype(np.int64) * 374761393 + second.astype(np.int64) * 668265263 + seed
+    mixed = (mixed ^ (mixed >> 13)) * 1274126177
+    return ((mixed ^ (mixed >> 16)) & 0xFFFF) / 65536

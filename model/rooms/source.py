@@ -2,32 +2,30 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anyseek.model.config_reader import Natural
+from anyseek.model.config import Config, Natural
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.rooms.camera import Camera
-from anyseek.model.rooms.captions import compose
-from anyseek.model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
-from anyseek.model.rooms.furnish import furnish
-from anyseek.model.rooms.labels import (
+from anyseek.model.rooms.captions import (
     Seen,
     class_regions,
+    compose,
     instance_regions,
     known_metadata,
     labelled_boxes,
     seen_things,
 )
-from anyseek.model.rooms.render import View, render
-from anyseek.model.rooms.scene import Room
-from anyseek.model.rooms.viewpoint import choose_camera
+from anyseek.model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
+from anyseek.model.rooms.furnish import choose_camera, furnish
+from anyseek.model.rooms.render import render
+from anyseek.model.rooms.scene import Camera, Room
 
 VERSION = 1  # of the scenes that keys stand for; changes with anything that changes a picture
 LICENCE = (
@@ -38,8 +36,7 @@ _ATTEMPTS = 20  # scenes until one is worth a picture
 _LEAST_SIZE = 16  # pixels
 
 
-@dataclass(frozen=True)
-class Options:
+class RoomsOptions(Config):
     """`furniture`: the folder of the `.sh3f` files; `train`, `val`, `test`: how many views each split has."""
 
     furniture: Path = FURNITURE
@@ -58,7 +55,7 @@ class RoomsSource:
 
     licence = LICENCE
 
-    def __init__(self, name: str, options: Options, image_size: int) -> None:
+    def __init__(self, name: str, options: RoomsOptions, image_size: int) -> None:
         """Raises `SourceUnavailable` if the furniture is not there."""
         if image_size < _LEAST_SIZE:
             raise SourceUnavailable(f"rooms are rendered in {_LEAST_SIZE} pixels or more, not {image_size}")
@@ -74,7 +71,12 @@ class RoomsSource:
         return [f"{split.value}-{number:05d}" for number in range(count)]
 
     def sample(self, key: str) -> DataSample:
-        pool, random = _pool(self.furniture, _split_of(key)), _random(key)
+        try:
+            pool = _pool(self.furniture, Split(key.partition("-")[0]))
+        except ValueError as error:
+            raise SampleInvalid(f"{key!r} is not a key of rooms; a key looks like train-00012") from error
+        digest = hashlib.sha256(f"rooms {VERSION} {key}".encode()).digest()
+        random = np.random.default_rng(int.from_bytes(digest[:16], "little"))
         for _ in range(_ATTEMPTS):
             scene = furnish(pool, random)
             camera = choose_camera(scene, random)
@@ -83,21 +85,18 @@ class RoomsSource:
             view = render(scene, camera, self._size)
             seen = seen_things(scene, camera, view)
             if captions := compose(scene.room, view, seen, random):
-                values = {**_values(view, seen), "caption": captions}
+                values = {
+                    "rgb": view.rgb,
+                    "depth": view.depth,
+                    "normal": view.normal,
+                    "semseg": class_regions(view),
+                    "instances": instance_regions(view, seen),
+                    "bounding_boxes": labelled_boxes(seen),
+                    "metadata": known_metadata(view, seen),
+                    "caption": captions,
+                }
                 return DataSample(key, values, _attributes(scene.room, camera, seen, self._size))
         raise SampleInvalid(f"no room with a visible thing was found for {key} in {_ATTEMPTS} attempts")
-
-
-def _values(view: View, seen: Sequence[Seen]) -> dict[str, Any]:
-    return {
-        "rgb": view.rgb,
-        "depth": view.depth,
-        "normal": view.normal,
-        "semseg": class_regions(view),
-        "instances": instance_regions(view, seen),
-        "bounding_boxes": labelled_boxes(seen),
-        "metadata": known_metadata(view, seen),
-    }
 
 
 @lru_cache(maxsize=8)
@@ -105,51 +104,29 @@ def _pool(furniture: Path, split: Split) -> tuple[Furniture, ...]:
     return split_catalogue(read_catalogue(furniture))[split]
 
 
-def _split_of(key: str) -> Split:
-    try:
-        return Split(key.partition("-")[0])
-    except ValueError as error:
-        raise SampleInvalid(f"{key!r} is not a key of rooms; a key looks like train-00012") from error
-
-
-def _random(key: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"rooms {VERSION} {key}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
-
-
 def _attributes(room: Room, camera: Camera, seen: Sequence[Seen], size: int) -> dict[str, Any]:
-    named = dict.fromkeys(item.thing.furniture.kind.name for item in seen)
+    """Attributes in plain numbers: metres and degrees."""
+    angles = {name: round(float(np.rad2deg(value)), 2) for name, value in asdict(camera).items() if name != "position"}
+    things = [
+        {
+            "object": item.thing.furniture.id,
+            "class": item.thing.furniture.kind.name,
+            "noun": item.thing.furniture.nouns[0],
+            "colour": item.colour,
+            "share": round(item.share, 4),
+            "depth": round(item.depth, 3),
+        }
+        for item in seen
+    ]
     return {
         "medium": "rendering",
-        "tags": list(named),
+        "tags": list(dict.fromkeys(thing["class"] for thing in things)),
         "original_width": size,
         "original_height": size,
-        "camera": _camera(camera),
-        "room": _room(room),
-        "things": [_thing(item) for item in seen],
+        "camera": {"position": [round(part, 3) for part in camera.position], **angles},
+        "room": {"kind": room.kind, "size": [round(part, 3) for part in room.size]},
+        "things": things,
     }
 
 
-def _camera(camera: Camera) -> dict[str, Any]:
-    """Metres and degrees."""
-    angles = {name: round(float(np.rad2deg(value)), 2) for name, value in asdict(camera).items() if name != "position"}
-    return {"position": [round(part, 3) for part in camera.position], **angles}
-
-
-def _room(room: Room) -> dict[str, Any]:
-    return {"kind": room.kind, "size": [round(part, 3) for part in room.size]}
-
-
-def _thing(item: Seen) -> dict[str, Any]:
-    furniture = item.thing.furniture
-    return {
-        "object": furniture.id,
-        "class": furniture.kind.name,
-        "noun": furniture.nouns[0],
-        "colour": item.colour,
-        "share": round(item.share, 4),
-        "depth": round(item.depth, 3),
-    }
-
-
-ROOMS = SourceKind(Options, lambda name, options, place: RoomsSource(name, options, place.image_size))
+ROOMS = SourceKind(lambda name, options, place: RoomsSource(name, options, place.image_size), RoomsOptions)

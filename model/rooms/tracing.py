@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.errors import PackageMissing
-from anyseek.model.rooms.camera import DoubleArray
 from anyseek.model.rooms.catalogue import Furniture
 from anyseek.model.rooms.mesh import Mesh, load_mesh
-from anyseek.model.rooms.scene import Placed, Room, Scene
+from anyseek.model.rooms.scene import DoubleArray, Placed, Room, Scene
 from anyseek.model.seam import FloatArray
 
 NOTHING = -1

@@ -7,13 +7,9 @@ from torch import Tensor, nn
 
 from anyseek.model.network.layers import LayerNorm
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.mlp import is_mlp
-from anyseek.model.tokenizers.unet import PatchedUNet
-from anyseek.model.tokenizers.unet_blocks import AttentionBlock, ResidualBlock
-from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.tokenizers.divae import AttentionBlock, DiVAE, PatchedUNet, ResidualBlock
+from anyseek.model.tokenizers.image_vqvae import ImageTokenizer, ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE, is_mlp
 
 Tokenizer = VQVAE | ImageVQVAE | DiVAE
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from anyseek.model.network.config import ConfigInvalid, parse_metadata, select_fields
+from anyseek.model.network.config import ConfigInvalid, select_fields
 
 DIFFUSION_DECODER = "unet_patched"
 
@@ -83,16 +83,11 @@ class TokenizerConfig:
         return (self.image_size_dec or self.image_size) // self.decoder_patch
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """The config of a checkpoint from its metadata strings. Raises `ConfigInvalid`."""
-        return cls.from_values(parse_metadata(metadata))
-
-    @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
         """The config from values already parsed. Raises `ConfigInvalid` for a value of another type."""
         implied = {"dec_type": DIFFUSION_DECODER} if _DIFFUSION_KEYS & values.keys() else {}
         return cls(**select_fields(cls, implied | dict(values)))
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata strings that `from_metadata` reads back to this config."""
+        """The metadata strings that `parse_metadata` and `from_values` read back to this config."""
         return {key: str(value) for key, value in asdict(self).items()}

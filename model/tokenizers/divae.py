@@ -1,30 +1,221 @@
-"""The tokenizers of pictures, depth, normals and edges: a ViT encoder, lucid codes and a diffusion decoder."""
+"""The tokenizers of pictures, depth, normals and edges: a ViT encoder, lucid codes and a diffusion decoder.
 
+The decoder is a UNet that denoises an image in patches, conditioned on a grid of code vectors (arXiv 2105.05233). B
+batch, C channels, H x W positions, E width of the time embedding. Parameter names match the published tokenizers.
+"""
+
+import math
 from functools import cached_property
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.network.layers import attend
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.noise_schedule import alphas_cumprod
-from anyseek.model.tokenizers.samplers import Diffusion, NoiseSource, Prediction, Progress, Sampling, Scheduler, sample
-from anyseek.model.tokenizers.unet import PatchedUNet, UNetShape
+from anyseek.model.tokenizers.diffusion import (
+    Diffusion,
+    NoiseSource,
+    Prediction,
+    Progress,
+    Sampling,
+    Scheduler,
+    alphas_cumprod,
+    sample,
+)
+from anyseek.model.tokenizers.image_vqvae import ImageTokenizer
+
+_PATCH = 4
+_MULTIPLIERS = (1, 2, 2, 2)  # of the width, for each level; the grid of level i is halved i times
+_ATTENTION_LEVELS = (2, 3)
+SIDE_MULTIPLE = _PATCH * 2 ** (len(_MULTIPLIERS) - 1)  # pixels, of images
+_TIME_EXPANSION = 4
+_GROUPS = 32
+_LONGEST_PERIOD = 10_000.0
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Normalisation over 32 groups of channels; `channels` must be a multiple of 32."""
+    return nn.GroupNorm(_GROUPS, channels, eps=1e-5)
+
+
+def embed_timesteps(timesteps: Tensor, width: int) -> Tensor:
+    """Sinusoids of timesteps (B,) -> float32 (B, width): all cosines first, then all sines."""
+    half = width // 2
+    frequencies = torch.exp(-math.log(_LONGEST_PERIOD) * torch.arange(half, dtype=torch.float32) / half)
+    angles = timesteps.float()[:, None] * frequencies.to(timesteps.device)
+    return torch.cat((angles.cos(), angles.sin()), dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with the time added between them; a 1x1 convolution in the skip where channels change."""
+
+    def __init__(self, channels: int, out_channels: int, time_width: int) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(time_width, out_channels))
+        # the identity has the place of the dropout, so that the convolution is called `out_layers.3`
+        self.out_layers = nn.Sequential(
+            group_norm(out_channels), nn.SiLU(), nn.Identity(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        )
+        changes = channels != out_channels
+        self.skip_connection = nn.Conv2d(channels, out_channels, 1) if changes else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x float (B, C, H, W), time float (B, E) -> (B, out_channels, H, W)."""
+        hidden = self.in_layers(x) + self.emb_layers(time)[:, :, None, None]
+        out: Tensor = self.skip_connection(x) + self.out_layers(hidden)
+        return out
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention of all positions with one head over all channels, added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x float (B, C, H, W) -> (B, C, H, W)."""
+        # (B, C, H, W) -> (B, 3*C, n) -> three of (B, 1, n, C)
+        qkv = self.qkv(self.norm(x).flatten(2))
+        query, key, value = qkv.transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        # (B, n, C) -> (B, C, n)
+        attended = self.proj_out(attend(query, key, value, None).transpose(1, 2))
+        out: Tensor = x + attended.reshape(x.shape)
+        return out
+
+
+class Downsample(nn.Module):
+    """Half the size by a convolution of stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x float (B, C, H, W) -> (B, C, H/2, W/2)."""
+        out: Tensor = self.op(x)
+        return out
+
+
+class Upsample(nn.Module):
+    """Twice the size by repetition, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x float (B, C, H, W) -> (B, C, 2*H, 2*W)."""
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return out
+
+
+class Stage(nn.ModuleList):
+    """Blocks that run one after the other; the residual ones see the time."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x float (B, C, H, W), time float (B, E) -> float of other channels and size."""
+        for block in self:
+            x = block(x, time) if isinstance(block, ResidualBlock) else block(x)
+        return x
+
+
+class PatchedUNet(nn.Module):
+    """An image of patches and its codes through a UNet (Ronneberger et al., arXiv 1505.04597).
+
+    B batch, C channels, H x W pixels, P patch, L latent width, h x w codes. `width` is the channels of the first level,
+    a multiple of 32, and `blocks` the residual blocks of a level; the rest of the shape is that of all published
+    decoders.
+    """
+
+    def __init__(self, channels: int, latent_dim: int, width: int = 256, blocks: int = 3) -> None:
+        super().__init__()
+        self._width, self._time_width = width, _TIME_EXPANSION * width
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, self._time_width), nn.SiLU(), nn.Linear(self._time_width, self._time_width)
+        )
+        patch_channels = channels * _PATCH**2
+        levels = [width * multiplier for multiplier in _MULTIPLIERS]
+        descent = [Stage([nn.Conv2d(patch_channels + latent_dim, width, 3, padding=1)])]
+        skips = [width]  # the channels that each stage hands on to the way up
+        for level, level_channels in enumerate(levels):
+            if level:
+                descent.append(Stage([Downsample(skips[-1])]))
+                skips.append(skips[-1])
+            for _ in range(blocks):
+                descent.append(self._stage(level, skips[-1], level_channels))
+                skips.append(level_channels)
+        self.input_blocks = nn.ModuleList(descent)
+        deepest = levels[-1]
+        ends = [ResidualBlock(deepest, deepest, self._time_width) for _ in range(2)]
+        self.middle_block = Stage([ends[0], AttentionBlock(deepest), ends[1]])
+        ascent, before = [], deepest
+        for level, level_channels in reversed(list(enumerate(levels))):
+            for block in range(blocks + 1):
+                stage = self._stage(level, before + skips.pop(), level_channels)
+                if level and block == blocks:
+                    stage.append(Upsample(level_channels))
+                ascent.append(stage)
+                before = level_channels
+        self.output_blocks = nn.ModuleList(ascent)
+        self.out = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv2d(width, patch_channels, 3, padding=1))
+
+    def _stage(self, level: int, channels: int, out_channels: int) -> Stage:
+        stage = Stage([ResidualBlock(channels, out_channels, self._time_width)])
+        if level in _ATTENTION_LEVELS:
+            stage.append(AttentionBlock(out_channels))
+        return stage
+
+    def forward(self, image: Tensor, timesteps: Tensor, codes: Tensor) -> Tensor:
+        """image float (B, C, H, W), timesteps int (B,), codes float (B, L, h, w) -> float (B, C, H, W).
+
+        Raises ValueError for sides that are not multiples of 32.
+        """
+        height, width = image.shape[2:]
+        if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE:
+            raise ValueError(f"an image of {height} x {width} must have sides that are multiples of {SIDE_MULTIPLE}")
+        time = self.time_embed(embed_timesteps(timesteps, self._width).to(image.dtype))
+        # (B, C, H, W) -> (B, C*P*P, H/P, W/P); channels vary slowest inside a patch
+        patches = F.pixel_unshuffle(image, _PATCH)
+        x = torch.cat((patches, F.interpolate(codes, patches.shape[2:], mode="nearest")), dim=1)
+        skips = []
+        for stage in self.input_blocks:
+            x = stage(x, time)
+            skips.append(x)
+        x = self.middle_block(x, time)
+        for stage in self.output_blocks:
+            x = stage(torch.cat((x, skips.pop()), dim=1), time)
+        return F.pixel_shuffle(self.out(x), _PATCH)
 
 
 class DiVAE(ImageTokenizer):
     """Images to tokens, and back by a diffusion that sees the codes (Mizrahi et al., arXiv 2312.06647).
 
-    Decoding starts from noise: the same tokens and the same noise give the same image. `unet` is the decoder's shape
-    where the config's keys do not say all of it.
+    Decoding starts from noise: the same tokens and the same noise give the same image.
     """
 
-    def __init__(self, config: TokenizerConfig, unet: UNetShape | None = None) -> None:
+    def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
-        _check(config)
-        shape = unet or UNetShape(width=config.unet_width, blocks_a_level=config.unet_blocks)
-        self.decoder = PatchedUNet(config.n_channels, config.latent_dim, shape)
+        known = {  # of what no published diffusion decoder has anything else
+            "conditioning": ("concat",),
+            "prediction_type": tuple(Prediction),
+            "scheduler": tuple(Scheduler),
+            "n_labels": (None,),
+        }
+        for name, values in known.items():
+            if getattr(config, name) not in values:
+                wanted = " or ".join(map(str, values))
+                raise ConfigInvalid(f"a diffusion decoder needs {name} {wanted}, not {getattr(config, name)!r}")
+        if config.unet_width % _GROUPS:
+            raise ConfigInvalid(
+                f"a diffusion decoder needs a unet_width that is a multiple of {_GROUPS}, not {config.unet_width}"
+            )
+        self.decoder = PatchedUNet(config.n_channels, config.latent_dim, config.unet_width, config.unet_blocks)
 
     @cached_property
     def diffusion(self) -> Diffusion:
@@ -72,19 +263,3 @@ class DiVAE(ImageTokenizer):
             return self.denoise(image, timestep, codes)
 
         return sample(predict, start, self.diffusion, sampling or self.default_sampling, noise, progress)
-
-
-def _check(config: TokenizerConfig) -> None:
-    """Refuse what no published diffusion decoder has."""
-    wanted = {
-        "conditioning": ("concat",),
-        "prediction_type": tuple(Prediction),
-        "scheduler": tuple(Scheduler),
-        "n_labels": (None,),
-    }
-    for name, values in wanted.items():
-        if getattr(config, name) not in values:
-            known = " or ".join(str(value) for value in values)
-            raise ConfigInvalid(f"a diffusion decoder needs {name} {known}, not {getattr(config, name)!r}")
-    if config.unet_width % 32:
-        raise ConfigInvalid(f"a diffusion decoder needs a unet_width that is a multiple of 32, not {config.unet_width}")

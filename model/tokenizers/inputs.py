@@ -20,7 +20,7 @@ from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.seam import FloatArray, Regions
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.mlp import is_mlp
+from anyseek.model.tokenizers.vqvae import is_mlp
 
 Array = npt.NDArray[Any]
 
@@ -119,7 +119,17 @@ def tokenizer_input(field: str, value: Any, config: TokenizerConfig, size: int) 
     if kind is InputKind.MAP:
         return _array(value, (None, None, config.n_channels)).transpose(2, 0, 1)
     if kind is InputKind.LABELS:
-        return _labels(value, config.n_labels or 0, size)
+        # COCO's where there are as many as it has, else ids as they are.
+        if config.n_labels == _COCO:
+            return label_image(value, size)
+        labels = config.n_labels or 0
+        if value.ids.max() >= labels:
+            raise FormatInvalid(
+                f"a tokenizer of {labels} labels takes ids from 0 to {labels - 1}, not {value.ids.max()}"
+            )
+        ids = value.ids.astype(np.uint8)
+        central = crop_resized(ids, centre_crop(*ids.shape), size, resample=Image.Resampling.NEAREST)
+        return central.astype(np.int64)
     pixels = pixels_of(field)
     assert pixels is not None, "`input_kind` has refused every other field"
     return np.asarray(pixels.tokenizer(value, size))
@@ -137,17 +147,6 @@ def instance_mask(regions: Regions, number: int, size: int) -> FloatArray:
 def instance_numbers(regions: Regions) -> list[int]:
     """The numbers of the instances; 0 is none."""
     return [int(number) for number in np.unique(regions.ids) if number]
-
-
-def _labels(regions: Regions, labels: int, size: int) -> npt.NDArray[np.int64]:
-    """COCO's where there are as many as it has, else ids as they are."""
-    if labels == _COCO:
-        return label_image(regions, size)
-    if regions.ids.max() >= labels:
-        raise FormatInvalid(f"a tokenizer of {labels} labels takes ids from 0 to {labels - 1}, not {regions.ids.max()}")
-    ids = regions.ids.astype(np.uint8)
-    central = crop_resized(ids, centre_crop(*ids.shape), size, resample=Image.Resampling.NEAREST)
-    return central.astype(np.int64)
 
 
 def _array(value: Any, shape: tuple[int | None, ...]) -> FloatArray:

@@ -26,7 +26,12 @@ class TextTokenizer:
         self.unknown_id = self._special("[UNK]")
         self.start_id = self._special("[SOS]")
         self.end_id = self._special("[EOS]")
-        self.sentinel_ids = self._sentinels()
+        numbered = {
+            int(match[1]): id_ for token, id_ in self.vocabulary.items() if (match := _SENTINEL.fullmatch(token))
+        }
+        if sorted(numbered) != list(range(len(numbered))) or len(numbered) < 2:
+            raise WeightsCorrupt(f"the vocabulary of {source} must have the sentinels [S_0], [S_1], … in a row")
+        self.sentinel_ids = tuple(numbered[number] for number in range(len(numbered)))
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -75,12 +80,3 @@ class TextTokenizer:
         if found is None:
             raise WeightsCorrupt(f"the vocabulary of {self._source} lacks {token}")
         return found
-
-    def _sentinels(self) -> tuple[int, ...]:
-        numbered = {}
-        for token, found in self._tokenizer.get_vocab().items():
-            if match := _SENTINEL.fullmatch(token):
-                numbered[int(match[1])] = found
-        if sorted(numbered) != list(range(len(numbered))) or len(numbered) < 2:
-            raise WeightsCorrupt(f"the vocabulary of {self._source} must have the sentinels [S_0], [S_1], … in a row")
-        return tuple(numbered[number] for number in range(len(numbered)))

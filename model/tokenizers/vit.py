@@ -87,20 +87,16 @@ class _Trunk(nn.Module):
     def transform(self, x: Tensor) -> Tensor:
         """x float (B, D, h, w) -> (B, h*w, D), patches row by row."""
         # (B, D, h, w) -> (B, n, D)
-        x = (x + self._positions(x)).flatten(2).transpose(1, 2)
+        size = x.shape[2:]
+        positions: Tensor = self.pos_emb  # (1, D, h, w), interpolated where the grid is not the one it was made for
+        if positions.shape[2:] != size:
+            positions = F.interpolate(positions.float(), size, mode="bicubic", align_corners=False).to(x.dtype)
+        x = (x + positions).flatten(2).transpose(1, 2)
         for block in self.blocks:
             x = block(x, None)
         if self.norm_mlp is not None and self.post_mlp is not None:
             x = x + self.post_mlp(self.norm_mlp(x))
         return x
-
-    def _positions(self, x: Tensor) -> Tensor:
-        """The table (1, D, h, w), interpolated where the grid is not the one it was made for."""
-        size = x.shape[2:]
-        if self.pos_emb.shape[2:] == size:
-            return self.pos_emb
-        resized = F.interpolate(self.pos_emb.float(), size, mode="bicubic", align_corners=False)
-        return resized.to(x.dtype)
 
 
 class ViTEncoder(_Trunk):

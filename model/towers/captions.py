@@ -4,7 +4,7 @@ A network with a small vocabulary has a caption for every picture, right or wron
 guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
 everyday word that fits best. How sure each is comes from a logistic regression for each of the four, on how much better
 the words fit than other words do in the towers' space, and on the classifier's probability. Its weights were fitted on
-pictures of many sources, and checked on sources left out (`anyseek.model.training.towers.certainty`).
+pictures of many sources, and checked on sources left out (`anyseek.model.training.certainty`).
 """
 
 import re
@@ -16,14 +16,59 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, sigmoid
 
-from anyseek.model.encoders.conse import class_names
-from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.efficientnet import Features, class_names
 from anyseek.model.image_attributes import Told
 from anyseek.model.seam import Certainty, Guess, Prediction, Value
 from anyseek.model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
-from anyseek.model.towers.telling import Answers
+
+PEOPLE, PLACE = "has_people", "place"
+INDOORS, OUTDOORS = "indoors", "outdoors"
+
+
+class Question(StrEnum):
+    """What is asked; the answer is yes or no."""
+
+    PEOPLE = "people"
+    INDOORS = "indoors"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`weights` of the words and a constant at the end, by question; an answer is given from a probability of `sure`.
+
+    Raises ValueError for a question without weights, weights of different lengths, and a `sure` outside 0.5 to 1.
+    """
+
+    weights: Mapping[Question, tuple[float, ...]]
+    sure: float
+
+    def __post_init__(self) -> None:
+        if set(self.weights) != set(Question) or len({len(row) for row in self.weights.values()}) != 1:
+            raise ValueError(f"there are as many weights for each of {', '.join(Question)}")
+        if not 0.5 <= self.sure < 1:
+            raise ValueError(f"an answer is given from a probability of 0.5 to 1, not {self.sure}")
+
+    @property
+    def words(self) -> int:
+        """How many words are weighed."""
+        return len(next(iter(self.weights.values()))) - 1
+
+    def probability(self, question: Question, fits: Tensor) -> float:
+        """How likely the answer is yes, given how well each of the words fits (words,)."""
+        *weights, constant = self.weights[question]
+        return float(sigmoid(fits @ fits.new_tensor(weights) + constant))
+
+    def told(self, fits: Tensor) -> dict[str, Told]:
+        """The answers that are sure. That nobody is there is never told: small people are easily overlooked."""
+        people, indoors = (self.probability(question, fits) for question in (Question.PEOPLE, Question.INDOORS))
+        found = {
+            PEOPLE: Told(True, people),
+            PLACE: Told(INDOORS if indoors >= 0.5 else OUTDOORS, max(indoors, 1 - indoors)),
+        }
+        return {name: told for name, told in found.items() if told.confidence >= self.sure}
+
 
 SIGNALS = 5  # that a logistic regression sees, with a constant
 _LEAST = 1e-4  # a probability below it says no more than it does

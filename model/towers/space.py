@@ -1,7 +1,7 @@
 """One space for photos and all queries for them: looks that need no training, plus what two small towers learned.
 
 A vector has four blocks, each centred and scaled to length 1 before it is weighted, so that one cosine is a weighted
-sum of four: `whole` and `places` (`anyseek.model.towers.looks`), `words` (MiniLM's sentence vector of a caption,
+sum of four: `whole` and `places` (`anyseek.model.towers.space`), `words` (MiniLM's sentence vector of a caption,
 ConSE's of a photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four
 with equal weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources
 left out of training, and the untrained blocks stay in the sum, so that no result is worse than without training.
@@ -29,15 +29,29 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized, quantized
-from anyseek.model.encoders.conse import conse
-from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.towers.looks import places_vectors, whole_vectors
+
+_POWER = 0.35
+_FAINT = 1.0  # a channel that varies less than this over the parts says little, and is not blown up
+
+
+def whole_vectors(pooled: Tensor) -> Tensor:
+    """Pooled features (B, 1280), 0 or more -> unit float32 (B, 1280)."""
+    return F.normalize(pooled.float().clamp(min=0) ** _POWER, dim=1)
+
+
+def places_vectors(parts: Tensor) -> Tensor:
+    """`Features.parts` (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
+    centred = parts.float() - parts.float().mean(dim=(2, 3), keepdim=True)
+    spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return F.normalize((centred / (spread + _FAINT)).flatten(1), dim=1)
+
 
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"
@@ -108,16 +122,13 @@ class Seen:
 class Tower(nn.Module):
     """A hidden layer beside a linear map: (B, width_in) -> unit (B, width_out)."""
 
-    def __init__(self, width_in: int, hidden: int, width_out: int, dropout: float = 0.0) -> None:
+    def __init__(self, width_in: int, hidden: int, width_out: int) -> None:
         super().__init__()
         self.wide, self.narrow = nn.Linear(width_in, hidden), nn.Linear(hidden, width_out)
         self.straight = nn.Linear(width_in, width_out, bias=False)
-        self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.dropout, self.training)
-        hidden = F.dropout(F.gelu(self.wide(x)), self.dropout, self.training)
-        return F.normalize(self.narrow(hidden) + self.straight(x), dim=1)
+        return F.normalize(self.narrow(F.gelu(self.wide(x))) + self.straight(x), dim=1)
 
 
 class Projection(nn.Module):
@@ -163,7 +174,10 @@ class Towers(nn.Module):
         self.photo = Tower(shape.seen + WIDTH + shape.told, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
         self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
-        for name, width in self._means().items():
+        # What is taken off: of ConSE's vectors, of both towers', and of whole photo vectors.
+        learned = shape.learned
+        means = {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": shape.dimension}
+        for name, width in means.items():
             self.register_buffer(name, torch.zeros(width))
         for modality, count in known.items():
             for block in _MEANS_OF.get(modality, (WHOLE, PLACES)):
@@ -171,11 +185,6 @@ class Towers(nn.Module):
                 self.register_buffer(f"{block}_of_{modality}", torch.zeros(count, width))
         for modality in mapped:
             self.register_buffer(f"map_of_{modality}", torch.zeros(shape.looks, shape.looks))
-
-    def _means(self) -> dict[str, int]:
-        """What is taken off by name: of ConSE's vectors, of both towers', and of whole photo vectors."""
-        learned = self.shape.learned
-        return {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": self.shape.dimension}
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -195,7 +204,9 @@ class Towers(nn.Module):
         """
         # Rows without a modality go through it as well and are left out after it: counting them would wait for a card.
         present = {name: found.pooled.any(dim=1, keepdim=True) for name, found in seen.items()}
-        blocks = {name: self._blocks_of(name, found) for name, found in seen.items()}
+        blocks = {
+            name: self.photos(found) if name == PHOTO else self.rendered(name, found) for name, found in seen.items()
+        }
         if texts is not None:
             present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.captions(texts)
         rows = []
@@ -208,17 +219,11 @@ class Towers(nn.Module):
         total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
 
-    def _blocks_of(self, modality: str, seen: Seen) -> dict[str, Tensor]:
-        return self.photos(seen) if modality == PHOTO else self.rendered(modality, seen)
-
-    def seen_rows(self, seen: Seen) -> Tensor:
-        """The photo tower's visual input before its axes are applied: (B, 2560)."""
-        peak = F.normalize(seen.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
-        return torch.cat([whole_vectors(seen.pooled), peak], dim=1)
-
-    def tower_input(self, seen: Seen) -> Tensor:
+    def _tower_input(self, seen: Seen) -> Tensor:
         """The photo tower's input: (B, seen + 384 + told)."""
-        parts = [self.seen(self.seen_rows(seen)), seen.words - self.get_buffer("words_mean")]
+        peak = F.normalize(seen.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
+        rows = torch.cat([whole_vectors(seen.pooled), peak], dim=1)  # (B, 2560)
+        parts = [self.seen(rows), seen.words - self.get_buffer("words_mean")]
         if self.shape.told:
             parts.append(self._told(seen) @ self.told.axes)
         return torch.cat(parts, dim=1)
@@ -228,14 +233,11 @@ class Towers(nn.Module):
 
         It is zero of photos that look like none.
         """
-        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
-        told = F.normalize(self.tells(seen) - self.told.mean, dim=1)
-        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
-
-    def tells(self, seen: Seen) -> Tensor:
-        """What the network's linear map tells of photos: unit (B, 384)."""
         assert self._tells is not None, "towers with told words are loaded with what tells them"
-        return F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
+        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
+        words = F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
+        told = F.normalize(words - self.told.mean, dim=1)
+        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
 
     def looks(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Both looks of pictures, not centred for their modality: two of (B, looks)."""
@@ -247,7 +249,7 @@ class Towers(nn.Module):
         words = seen.words - self.get_buffer("words_mean")
         if self.shape.told:
             words = F.normalize(words, dim=1) + self.shape.telling * self._told(seen)
-        learned = self.photo(self.tower_input(seen)) - self.get_buffer("photo_mean")
+        learned = self.photo(self._tower_input(seen)) - self.get_buffer("photo_mean")
         return _unit({WHOLE: whole, PLACES: places, WORDS: words, LEARNED: learned})
 
     def captions(self, vectors: Tensor) -> dict[str, Tensor]:
@@ -287,24 +289,6 @@ class Towers(nn.Module):
             for name, width in zip((WHOLE, PLACES, WORDS, LEARNED), self.blocks, strict=True)
         ]
         return torch.cat(parts, dim=1)
-
-
-def save_towers(towers: Towers, path: Path) -> None:
-    """Write the space: matrices as int8, what they belong to in the metadata."""
-    told = {
-        "shape": asdict(towers.shape),
-        "weights": {name: asdict(one) for name, one in towers.weights.items()},
-        "known": towers.known,
-        "mapped": towers.mapped,
-    }
-    beside = path.with_name(f".{path.name}.partial")
-    save_file(quantized(towers.state_dict()), beside, {TOLD: json.dumps(told)})
-    beside.replace(path)
-
-
-def save_classes(classes: Tensor, path: Path) -> None:
-    """Write the sentences of ConSE's classes as int8."""
-    save_file(quantized({"classes": classes}), path)
 
 
 def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor], Tensor] | None = None) -> Towers:

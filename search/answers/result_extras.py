@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from anyseek.search.answers.hits import Found
-from anyseek.search.catalogue import facet_counts, fields
+from anyseek.search.catalogue import facet_counts
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.tree import Exists, Filter
@@ -37,7 +37,7 @@ def _counted(
     found = facet_counts.count(session, collection_id, len(query.facets), _VALUES, where, query.facets)
     by_path = {counts.field: counts for counts in found}
     missing = (path for path in query.facets if path not in by_path)
-    notes = (fields.note(session, collection_id, Exists(path)) for path in missing)
+    notes = (facet_counts.note_absent(session, collection_id, Exists(path)) for path in missing)
     in_order = tuple(by_path.get(path, FieldCounts(path, 0, 0)) for path in query.facets)
     return in_order, next(filter(None, notes), None)
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import JSON, DateTime, LargeBinary, Table
-from sqlalchemy.types import TypeEngine
 
 from anyseek.search.catalogue.values import utc
 from anyseek.search.errors import BackupCorrupt
@@ -196,7 +195,11 @@ class Part:
 
 def kinds_of(table: Table) -> dict[str, ColumnKind]:
     """The columns of a table by name."""
-    return {column.name: _kind(column.type) for column in table.columns}
+    known = ((LargeBinary, ColumnKind.BYTES), (DateTime, ColumnKind.TIME), (JSON, ColumnKind.JSON))
+    return {
+        column.name: next((kind for type_, kind in known if isinstance(column.type, type_)), ColumnKind.PLAIN)
+        for column in table.columns
+    }
 
 
 def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, ColumnKind], name: str) -> Iterator[dict[str, Any]]:
@@ -206,23 +209,17 @@ def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, ColumnKind], name:
         values = json.loads(line)
         if not isinstance(values, list) or len(values) != len(columns):
             raise BackupCorrupt(f"{name} has a row whose columns are not those of its table")
-        row = {}
+        row: dict[str, Any] = {}
         for value, (column, kind) in zip(values, columns.items(), strict=True):
             if kind == ColumnKind.BYTES and value is not None:
                 row[column] = blobs[place : place + value]
                 place += value
             else:
-                row[column] = _read(value, kind)
+                is_time = kind == ColumnKind.TIME and value is not None
+                row[column] = datetime.fromisoformat(value) if is_time else value
         yield row
     if place != len(blobs):
         raise BackupCorrupt(f"{name} has {len(blobs)} bytes of vectors where its rows have {place}")
-
-
-def _kind(type_: TypeEngine[Any]) -> ColumnKind:
-    for kind, known in ((ColumnKind.BYTES, LargeBinary), (ColumnKind.TIME, DateTime), (ColumnKind.JSON, JSON)):
-        if isinstance(type_, known):
-            return kind
-    return ColumnKind.PLAIN
 
 
 def _written(value: Any, kind: ColumnKind) -> Any:
@@ -231,7 +228,3 @@ def _written(value: Any, kind: ColumnKind) -> Any:
     if kind == ColumnKind.TIME:
         return utc(value).isoformat()
     return len(value) if kind == ColumnKind.BYTES else value
-
-
-def _read(value: Any, kind: ColumnKind) -> Any:
-    return datetime.fromisoformat(value) if kind == ColumnKind.TIME and value is not None else value

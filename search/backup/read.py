@@ -10,10 +10,10 @@ from typing import Any
 from alembic import command
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy import Connection, MetaData, func, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.archive import (
     ASSETS,
     HEADER,
@@ -106,7 +106,12 @@ def check(path: Path) -> Header:
     if header is None or sealed is None:
         raise BackupCorrupt(f"{path} is cut short: its manifest, which comes last, is not there")
     if seen != sealed:
-        raise BackupCorrupt(f"{path} does not hold what its manifest says: {_difference(seen, sealed)}")
+        wrong = f"{seen.assets} stored files where there should be {sealed.assets}, or others"
+        for name in sorted({*seen.members, *sealed.members}):
+            if seen.members.get(name) != sealed.members.get(name):
+                wrong = f"{name} is missing or has other bytes"
+                break
+        raise BackupCorrupt(f"{path} does not hold what its manifest says: {wrong}")
     return header
 
 
@@ -147,8 +152,10 @@ def _fill(connection: Connection, header: Header, path: Path, store: AssetStore)
         if name is None:
             assets += 1
             continue
-        table = _table(there, name, header.tables)
-        found = list(rows_of(lines, blobs, header.tables[name], f"a part of the table {name} in {path}"))
+        table, columns = there.tables.get(name), header.tables.get(name)
+        if table is None or columns is None or not set(columns) <= set(table.columns.keys()):
+            raise BackupUnknown(f"the backup has a table {name!r} with columns that this version does not know")
+        found = list(rows_of(lines, blobs, columns, f"a part of the table {name} in {path}"))
         connection.execute(insert(table), found)
         rows[name] += len(found)
     return rows, assets
@@ -170,13 +177,6 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
             yield member.name.removeprefix(TABLES).partition("/")[0], lines, member.read()
 
 
-def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, ColumnKind]]) -> Table:
-    table = there.tables.get(name)
-    if table is None or name not in columns or not set(columns[name]) <= set(table.columns.keys()):
-        raise BackupUnknown(f"the backup has a table {name!r} with columns that this version of Anyseek does not know")
-    return table
-
-
 def _go_on_numbering(connection: Connection) -> None:
     """Continue the numbering of ids after the highest one used."""
     there = MetaData()
@@ -188,19 +188,16 @@ def _go_on_numbering(connection: Connection) -> None:
         if table.name in _NUMBERED_IN_LOG:
             in_log = there.tables["log"].c[_NUMBERED_IN_LOG[table.name]]
             highest = max(highest, connection.scalar(select(func.max(in_log))) or 0)
-        if highest:
-            _number_on(connection, table.name, highest)
-
-
-def _number_on(connection: Connection, table: str, highest: int) -> None:
-    values: dict[str, Any] = {"table": table, "highest": highest}
-    if connection.dialect.name != "sqlite":
-        connection.execute(text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :highest)"), values)
-        return
-    made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :table"), values)
-    if "AUTOINCREMENT" in str(made):  # other tables continue after the highest id present
-        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :table"), values)
-        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :highest)"), values)
+        values: dict[str, Any] = {"table": table.name, "highest": highest}
+        if not highest:
+            continue
+        if connection.dialect.name != "sqlite":
+            connection.execute(text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :highest)"), values)
+            continue
+        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :table"), values)
+        if "AUTOINCREMENT" in str(made):  # other tables continue after the highest id present
+            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :table"), values)
+            connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :highest)"), values)
 
 
 def _read_header(member: Member, path: Path) -> tuple[Header, str]:
@@ -233,10 +230,3 @@ def _digest(member: Member) -> str:
     if member.name.startswith(ASSETS) and member.name != f"{ASSETS}{digest[:2]}/{digest[2:]}":
         raise BackupCorrupt(f"{member.name} in the backup does not have the checksum in its name")
     return digest
-
-
-def _difference(seen: Contents, sealed: Contents) -> str:
-    for name in sorted({*seen.members, *sealed.members}):
-        if seen.members.get(name) != sealed.members.get(name):
-            return f"{name} is missing or has other bytes"
-    return f"{seen.assets} stored files where there should be {sealed.assets}, or others"

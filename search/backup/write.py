@@ -1,19 +1,19 @@
 """`anyseek backup`: writes everything of an installation that cannot be derived into one file, even during service."""
 
 import json
-from contextlib import ExitStack
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic.migration import MigrationContext
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from anyseek.model.files import whole_file
-from anyseek.search.assets.store import AssetStore
+from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, whole_file
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Part, Writer, kinds_of
-from anyseek.search.backup.unfinished import noted
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
 from anyseek.search.errors import BackupCorrupt
@@ -59,6 +59,8 @@ def tables() -> list[SqlTable]:
 
 
 def _write(database: Database, store: AssetStore, writer: Writer, with_assets: bool) -> tuple[dict[str, int], int]:
+    from alembic.migration import MigrationContext  # takes longer to import than a query to answer
+
     with database.read() as session:
         columns = {table.name: kinds_of(table) for table in tables()}
         schema = MigrationContext.configure(session.connection()).get_current_revision()
@@ -106,3 +108,30 @@ def _write_assets(session: Session, store: AssetStore, writer: Writer) -> None:
                 f"the stored file {path} cannot be read, so nothing was backed up: {error}; anyseek verify lists what "
                 "else is missing, anyseek rebuild repairs it, --no-assets leaves files out"
             ) from error
+
+
+_NOTE = "backup-"
+
+
+@contextmanager
+def noted(folder: Path, unfinished: Path) -> Iterator[None]:
+    """Note in `folder` that this process writes `unfinished` while the block runs."""
+    note = folder / f"{_NOTE}{uuid.uuid4().hex}"
+    with FileLock(note):
+        try:
+            note.write_text(str(unfinished), encoding="utf-8", errors="surrogateescape")
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished backups of processes that are gone; what cannot be removed stays until the next start."""
+    for note in folder.glob(f"{_NOTE}*"):
+        if alive(note):
+            continue
+        with suppress(OSError):
+            unfinished = Path(note.read_text(encoding="utf-8", errors="surrogateescape"))
+            if unfinished.is_absolute() and unfinished.name.startswith(TEMPORARY_PREFIX):
+                unfinished.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)

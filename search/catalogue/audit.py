@@ -65,7 +65,10 @@ def list_page(session: Session, wanted: Wanted, before_id: int | None, limit: in
     """The `limit` newest entries, newest first; `before_id` is the last id of the page before."""
     before = () if before_id is None else (AuditRow.id < before_id,)
     query = select(AuditRow).where(*before, *_conditions(wanted)).order_by(AuditRow.id.desc()).limit(limit)
-    return [_entry(row) for row in session.scalars(query)]
+    return [
+        Entry(row.id, utc(row.at), row.who, row.address, row.request_id, row.action, row.collection, row.target)
+        for row in session.scalars(query)
+    ]
 
 
 def prune(database: Database, days: int, rows: int) -> int:
@@ -76,14 +79,13 @@ def prune(database: Database, days: int, rows: int) -> int:
     if last is None:
         return 0
     up_to = max(last - rows, (old or 0) if days else 0)
-    return sum(_remove(database, at, up_to) for at in range(first, up_to + 1, _REMOVED_AT_ONCE))
-
-
-def _remove(database: Database, first: int, up_to: int) -> int:
-    some = AuditRow.id.between(first, min(first + _REMOVED_AT_ONCE - 1, up_to))
-    with database.write() as session:
-        removed = session.execute(delete(AuditRow).where(some).execution_options(synchronize_session=False))
-    return int(removed.rowcount)  # type: ignore[attr-defined]
+    removed = 0
+    for start in range(first, up_to + 1, _REMOVED_AT_ONCE):
+        some = delete(AuditRow).where(AuditRow.id.between(start, min(start + _REMOVED_AT_ONCE - 1, up_to)))
+        with database.write() as session:
+            done = session.execute(some.execution_options(synchronize_session=False))
+            removed += int(done.rowcount)  # type: ignore[attr-defined]
+    return removed
 
 
 def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
@@ -100,8 +102,3 @@ def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
     if wanted.until is not None:
         found.append(AuditRow.at < wanted.until.astimezone(UTC))
     return found
-
-
-def _entry(row: AuditRow) -> Entry:
-    fields = (row.who, row.address, row.request_id, row.action, row.collection, row.target)
-    return Entry(row.id, utc(row.at), *fields)

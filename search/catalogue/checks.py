@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, text, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
 from anyseek.search.catalogue import collections, facets, item_rows, log, words
@@ -17,14 +16,13 @@ NO_VECTOR = "has no vector in the log"
 DAMAGED = "has a damaged vector"
 
 
-def orphans(session: Session) -> list[tuple[str, int]]:
-    """The number of rows of each table that refer to a missing row; only tables that have any."""
-    counted = []
+def orphans(session: Session) -> Iterator[str]:
+    """A sentence about the rows of each table that refer to a missing row."""
     for key in _foreign_keys():
-        count = session.scalar(select(func.count()).select_from(key.parent.table).where(_dangles(key))) or 0
+        table = key.parent.table
+        count = session.scalar(select(func.count()).select_from(table).where(_dangles(key)))
         if count:
-            counted.append((key.parent.table.name, count))
-    return counted
+            yield f"{count} rows of table {table.name!r} refer to rows that are not there"
 
 
 def remove_orphans(session: Session) -> None:
@@ -80,8 +78,9 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
                 faults[item_id] = "has a vector made by other weights"
             elif len(data) != 4 * space.dimension:
                 faults[item_id] = f"has a vector of {len(data)} bytes instead of {4 * space.dimension}"
-        for key, item_id in _keys(session, list(faults)):
-            yield key, faults[item_id]
+        for some in chunks(list(faults)):
+            keys = session.execute(select(ItemRow.key, ItemRow.id).where(ItemRow.id.in_(some)))
+            yield from ((key, faults[item_id]) for key, item_id in keys)
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
@@ -89,10 +88,16 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
     return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
+def _sound_pages(session: Session, head: Head) -> Iterator[list[Item]]:
+    """The sound items of a collection, in pages."""
+    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
+        yield [item for item in some if not item.damaged]  # a damaged one may have a key that is no text
+
+
 def stale_facets(session: Session, head: Head) -> Iterator[str]:
     """Keys of sound items whose facets do not match their attributes."""
-    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
-        yield from (item.key for item in facets.stale(session, head.id, [item for item in some if not item.damaged]))
+    for sound in _sound_pages(session, head):
+        yield from (item.key for item in facets.stale(session, head.id, sound))
 
 
 def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None) -> Iterator[str]:
@@ -100,8 +105,7 @@ def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None)
 
     `indexed` is what `words.indexed` says in the same transaction.
     """
-    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
-        sound = [item for item in some if not item.damaged]  # a damaged one may have a key that is no text
+    for sound in _sound_pages(session, head):
         yield from (item.key for item in words.stale(session, head.id, sound, indexed))
 
 
@@ -151,7 +155,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str], index_wor
     log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
     if index_words:
-        words.index_again(session)
+        words.rebuild_index(session)
     words.make_again(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)
@@ -176,60 +180,17 @@ def _without_vector(collection_id: int, space_id: int) -> Any:
     return select(ItemRow.key).where(ItemRow.collection_id == collection_id, ItemRow.id.not_in(having))
 
 
-def _keys(session: Session, ids: Sequence[int]) -> Iterator[tuple[str, int]]:
-    for some in chunks(ids):
-        yield from session.execute(select(ItemRow.key, ItemRow.id).where(ItemRow.id.in_(some)))
-
-
 _MOST = 20
-_HAS_AMCHECK = text("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'")
-_INDEXES = text(
-    "SELECT c.oid, c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_class t "
-    "ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND t.relname = :table "
-    "AND t.relnamespace = current_schema()::regnamespace"
-)
 
 
 def database_faults(session: Session) -> Iterator[str]:
-    """Faults that the database's own check reports, a sentence each. PostgreSQL needs the extension amcheck for it."""
+    """Faults that SQLite's own check reports, a sentence each; PostgreSQL's pages have checksums."""
     if session.get_bind().dialect.name == "sqlite":
-        yield from _of_sqlite(session)
-    elif session.scalar(_HAS_AMCHECK) is not None:
-        for table in Table.metadata.sorted_tables:
-            yield from _of_postgres(session, table.name)
-
-
-def index_disagrees(session: Session, table: str) -> bool:
-    """True if a table of SQLite and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
-    if session.get_bind().dialect.name != "sqlite":
-        return False
-    return session.scalars(text(f"PRAGMA integrity_check({table})")).all() != ["ok"]
-
-
-def rebuild_indexes(session: Session, table: str) -> None:
-    """Make the indexes of a table of SQLite anew."""
-    if session.get_bind().dialect.name == "sqlite":
-        session.execute(text(f"REINDEX {table}"))
+        found = session.scalars(text(f"PRAGMA integrity_check({_MOST})")).all()
+        yield from (f"the database is damaged: {what}" for what in found if what != "ok")
 
 
 def mend_indexes(session: Session) -> None:
     """Make the indexes of a SQLite database anew from its tables, where they disagree."""
-    if session.get_bind().dialect.name == "sqlite" and any(_of_sqlite(session)):
+    if any(database_faults(session)):
         session.execute(text("REINDEX"))
-
-
-def _of_sqlite(session: Session) -> Iterator[str]:
-    """The sentences of `PRAGMA integrity_check`, in so far as it can be run."""
-    found = session.scalars(text(f"PRAGMA integrity_check({_MOST})")).all()
-    yield from (f"the database is damaged: {what}" for what in found if what != "ok")
-
-
-def _of_postgres(session: Session, table: str) -> Iterator[str]:
-    for oid, name in session.execute(_INDEXES, {"table": table}).all():
-        try:
-            with session.begin_nested():
-                session.execute(text("SELECT bt_index_check(CAST(:oid AS oid), true)"), {"oid": oid})
-        except DBAPIError as error:
-            yield f"the index {name} of the database is damaged: {str(error.orig).splitlines()[0]}"
-    for (what,) in session.execute(text("SELECT msg FROM verify_heapam(CAST(:table AS regclass))"), {"table": table}):
-        yield f"the table {table} of the database is damaged: {what}"

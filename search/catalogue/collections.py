@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
-from anyseek.search.catalogue import audit, checksums, tunings
+from anyseek.search.catalogue import audit, checksums
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import (
     CollectionRow,
@@ -22,6 +22,7 @@ from anyseek.search.catalogue.tables import (
     LogRow,
     SourceRow,
     SpaceRow,
+    TuningRow,
     WordsRow,
 )
 from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
@@ -33,7 +34,7 @@ from anyseek.search.errors import (
     SpaceNotFound,
     StoreCorrupt,
 )
-from anyseek.search.types import Collection, Space
+from anyseek.search.types import Collection, Space, Tuning
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -87,25 +88,22 @@ class Head:
         )
 
 
-_SPACE_HEAD = (
-    SpaceRow.id,
-    SpaceRow.name,
-    SpaceRow.fingerprint,
-    SpaceRow.dimension,
-    SpaceRow.centre_version,
-    SpaceRow.centre_count,
-    SpaceRow.state,
-    SpaceRow.blocks,
-    SpaceRow.tuning_version,
-)
 _HEADS = (
     select(
-        CollectionRow.id,
-        CollectionRow.name,
+        CollectionRow.id.label("of_collection"),
+        CollectionRow.name.label("collection"),
         CollectionRow.model,
         CollectionRow.last_seq,
         CollectionRow.compacted_seq,
-        *_SPACE_HEAD,
+        SpaceRow.id,
+        SpaceRow.name,
+        SpaceRow.fingerprint,
+        SpaceRow.dimension,
+        SpaceRow.centre_version,
+        SpaceRow.centre_count,
+        SpaceRow.state,
+        SpaceRow.blocks,
+        SpaceRow.tuning_version,
     )
     .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
     .order_by(SpaceRow.id)
@@ -271,32 +269,21 @@ def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: s
     rows = connection.execute(statement, {"wanted": wanted}).all()
     if not rows:
         return None
-    spaces = [_space_of(*row[5:]) for row in rows]
+    spaces = [space_head(row) for row in rows]
     serving = tuple(space for space in spaces if space.state == SpaceState.SERVING)
     beside = tuple(space for space in spaces if space.state != SpaceState.SERVING)
-    collection_id, name, model, last_seq, compacted_seq = rows[0][:5]
-    return Head(collection_id, name, model, last_seq, compacted_seq, serving, beside)
+    row = rows[0]
+    return Head(row.of_collection, row.collection, row.model, row.last_seq, row.compacted_seq, serving, beside)
 
 
-def _space_of(*values: Any) -> SpaceHead:
-    """The space made of the values of `_SPACE_HEAD`."""
-    *held, state, blocks, tuning_version = values
-    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version])
-
-
-def _state(text: str) -> SpaceState:
-    """Raises `StoreCorrupt` for what no version has written."""
+def space_head(row: Any) -> SpaceHead:
+    """The head of a space, of its row. Raises `StoreCorrupt` for a state that no version has written."""
     try:
-        return SpaceState(text)
+        state = SpaceState(row.state)
     except ValueError as error:
-        raise StoreCorrupt(f"a space has the state {text!r} in the database, which is damaged") from error
-
-
-def space_head(row: SpaceRow) -> SpaceHead:
-    """One row of a space."""
+        raise StoreCorrupt(f"a space has the state {row.state!r} in the database, which is damaged") from error
     counts = (row.dimension, row.centre_version, row.centre_count)
-    state, blocks = _state(row.state), tuple(row.blocks)
-    return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version)
+    return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, tuple(row.blocks), row.tuning_version)
 
 
 def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:
@@ -343,6 +330,47 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
 
 
 def _space(session: Session, row: SpaceRow) -> Space:
-    tuned = tunings.of_space(session, row.id, row.fingerprint)
+    tuned = tunings_of(session, row.id, row.fingerprint)
     centred = (from_bytes(row.centre), row.centre_version)
     return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned))
+
+
+def tunings_of(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
+    """The tunings of a space, by modality, without damaged ones and those of another fingerprint."""
+    return [
+        Tuning(row.modality, fingerprint, from_bytes(row.mean), row.queries, row.before, row.after, utc(row.made_at))
+        for row in _tuning_rows(session, space_id)
+        if row.fingerprint == fingerprint and _tuning_is_sound(row)
+    ]
+
+
+def damaged_tunings(session: Session, space_id: int) -> list[str]:
+    """The modalities of a space whose tunings do not match their checksums."""
+    return [row.modality for row in _tuning_rows(session, space_id) if not _tuning_is_sound(row)]
+
+
+def replace_tunings(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
+    """Give a space these tunings in place of all that it had."""
+    rows = []
+    for tuning in tuned:
+        mean = to_bytes(tuning.mean)
+        checksum = checksums.of_tuning(space_id, tuning.modality, tuning.fingerprint, mean)
+        rows.append(vars(tuning) | {"space_id": space_id, "mean": mean, "checksum": checksum})
+    session.execute(delete_rows(TuningRow).where(TuningRow.space_id == space_id))
+    if rows:
+        session.execute(insert(TuningRow), rows)
+    session.execute(
+        update(SpaceRow)
+        .where(SpaceRow.id == space_id)
+        .values(tuning_version=SpaceRow.tuning_version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _tuning_rows(session: Session, space_id: int) -> Iterable[TuningRow]:
+    query = select(TuningRow).where(TuningRow.space_id == space_id).order_by(TuningRow.modality)
+    return session.scalars(query.execution_options(populate_existing=True))
+
+
+def _tuning_is_sound(row: TuningRow) -> bool:
+    return row.checksum == checksums.of_tuning(row.space_id, row.modality, row.fingerprint, row.mean)

@@ -5,12 +5,11 @@ words should be can be worked out again from sound ones. Items without a checksu
 damaged, so they are left to `verify`, which only names what differs.
 """
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +23,7 @@ from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.catalogue.values import CHUNK, Lookup, chunks
 from anyseek.search.types import Item
 
-ITSELF = "anyseek"  # who mends, for the audit log
+ITSELF = "anyseek"  # the actor that mends, in the audit log
 _CHECKED = Lookup(select(ItemRow.id).where(ItemRow.checksum.is_not(None)), ItemRow.__table__.c.id)
 _NO_TEXT = "could not decode"  # what SQLite's driver says of a text whose bytes are none
 
@@ -32,96 +31,38 @@ Indexed = Mapping[int, int] | None  # see `words.indexed`
 T = TypeVar("T")
 
 
-class DerivedKind(ABC):
-    """One kind of derived rows; its subclasses say how those of its table are compared and written."""
+class DerivedKind(Protocol):
+    """One kind of derived rows, with what the modules `facets` and `words` know of their table."""
 
-    name: ClassVar[str]  # as users call it
-
-    def index_disagrees(self, session: Session) -> bool:
-        """True if the table and its indexes disagree."""
-        return False
+    NAME: str  # as users call it
 
     def indexed(self, session: Session, rest: Callable[[], None]) -> Indexed:
         """The content of an index that is compared item by item; `rest` is called now and then while it is read."""
-        return None
 
-    @abstractmethod
+    def index_disagrees(self, session: Session) -> bool:
+        """True if the table and its indexes disagree."""
+
     def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
         """The sound items of `some` whose rows differ from what they should be."""
 
-    @abstractmethod
     def strays(self, session: Session, indexed: Indexed) -> list[int]:
         """Ids of items that have rows and do not exist."""
 
-    def index_differs(self, stale: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
+    def index_differs(self, some: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
         """True if the content of the index, and not only a row, is wrong about stale items or strays."""
-        return False
 
-    @abstractmethod
     def rebuild_index(self, session: Session) -> None:
         """Rebuild the indexes from the rows."""
 
-    @abstractmethod
     def delete(self, session: Session, ids: Sequence[int]) -> None:
         """Delete the rows of items."""
 
-    @abstractmethod
     def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
         """Replace the rows of items; `index_is_of_rows` if the indexes have just been rebuilt."""
 
 
-class Facets(DerivedKind):
-    """The rows by which filters and counts find items."""
-
-    name = "attributes"
-
-    def index_disagrees(self, session: Session) -> bool:
-        return checks.index_disagrees(session, "facets")
-
-    def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
-        return facets.stale(session, collection_id, some)
-
-    def strays(self, session: Session, indexed: Indexed) -> list[int]:
-        return facets.strays(session)
-
-    def rebuild_index(self, session: Session) -> None:
-        checks.rebuild_indexes(session, "facets")
-
-    def delete(self, session: Session, ids: Sequence[int]) -> None:
-        facets.delete(session, ids)
-
-    def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
-        facets.write_again(session, collection_id, some)
-
-
-class Words(DerivedKind):
-    """The rows by which full text finds items, and their index, which is compared item by item."""
-
-    name = "words"
-
-    def indexed(self, session: Session, rest: Callable[[], None]) -> Indexed:
-        return words.indexed(session, rest)
-
-    def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
-        return words.stale(session, collection_id, some, indexed)
-
-    def strays(self, session: Session, indexed: Indexed) -> list[int]:
-        return words.strays(session, indexed)
-
-    def index_differs(self, stale: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
-        return words.index_differs(stale, strays, indexed)
-
-    def rebuild_index(self, session: Session) -> None:
-        words.index_again(session)
-
-    def delete(self, session: Session, ids: Sequence[int]) -> None:
-        words.delete(session, ids)
-
-    def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
-        words.write_again(session, collection_id, some, index_is_of_rows)
-
-
-FACETS, WORDS = Facets(), Words()
+FACETS: DerivedKind = facets
+WORDS: DerivedKind = words
 
 
 @dataclass(frozen=True)
@@ -173,7 +114,7 @@ def mend(database: Database, kind: DerivedKind, damage: Damage) -> None:
         if damage.in_indexes:  # first, because rows cannot be taken out of an index that has others
             with database.write() as session:
                 kind.rebuild_index(session)
-                audit.record(session, "collection.mend", None, f"the index of {kind.name}")
+                audit.record(session, "collection.mend", None, f"the index of {kind.NAME}")
         for some in chunks(damage.strays):
             with database.write() as session:
                 _delete_strays(session, kind, some)
@@ -210,7 +151,7 @@ def _delete_strays(session: Session, kind: DerivedKind, ids: Sequence[int]) -> N
     if not gone:
         return
     kind.delete(session, gone)
-    audit.record(session, "collection.mend", None, f"the {kind.name} of {len(gone)} items that are gone")
+    audit.record(session, "collection.mend", None, f"the {kind.NAME} of {len(gone)} items that are gone")
 
 
 def _write_again(session: Session, kind: DerivedKind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
@@ -221,7 +162,7 @@ def _write_again(session: Session, kind: DerivedKind, number: int, ids: Sequence
     kind.write_again(session, number, sound, is_renewed)
     log.append(session, number, last_seq, [NewEntry(log.PAYLOAD, item.id, item.revision) for item in sound])
     name = collections.head_by_id(session, number).name
-    audit.record(session, "collection.mend", name, f"the {kind.name} of {len(sound)} items")
+    audit.record(session, "collection.mend", name, f"the {kind.NAME} of {len(sound)} items")
 
 
 def _suspects(

@@ -1,49 +1,36 @@
 """The facets of items, which are written with the items, and SQL statements for the conditions of filters."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, text
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from anyseek.search.catalogue import item_rows
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.catalogue.values import Lookup, chunks
-from anyseek.search.filters import spheres
+from anyseek.search.filters import spheres, tree
 from anyseek.search.filters.facets import Facet, facets_of
-from anyseek.search.filters.tree import (
-    CAPTION,
-    KEY,
-    And,
-    AnyOf,
-    Compare,
-    Exists,
-    Filter,
-    InBox,
-    InRadius,
-    Moment,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    StartsWith,
-)
+from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import Attributes, GroupValue, IdArray, Item
 
 _COLUMNS = [FacetRow.item_id, FacetRow.collection_id, *(getattr(FacetRow, name) for name in Facet._fields)]
 _OF_ITEMS = Lookup(select(*_COLUMNS), FacetRow.__table__.c.item_id)  # a row is two numbers and a `Facet`
+NAME = "attributes"  # what users call facets
 _FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
-    Operator.EQUAL: lambda column, value: column == value,
-    Operator.LESS: lambda column, value: column < value,
-    Operator.AT_MOST: lambda column, value: column <= value,
-    Operator.GREATER: lambda column, value: column > value,
-    Operator.AT_LEAST: lambda column, value: column >= value,
+    Operator.EQUAL: operator.eq,
+    Operator.LESS: operator.lt,
+    Operator.AT_MOST: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.AT_LEAST: operator.ge,
 }
 
 
@@ -65,7 +52,7 @@ def delete(session: Session, ids: Sequence[int]) -> None:
         session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
 
 
-def write_again(session: Session, collection_id: int, some: Sequence[Item]) -> None:
+def write_again(session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool = True) -> None:
     """Replace the facets of items."""
     delete(session, [item.id for item in some])
     insert_of(session, collection_id, {item.id: item.attributes for item in some})
@@ -78,7 +65,27 @@ def make_again(session: Session, collection_id: int) -> None:
         insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
 
-def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[Item]:
+def indexed(session: Session, rest: Callable[[], None] = lambda: None) -> None:
+    """No index of facets is compared item by item."""
+
+
+def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: object = None) -> bool:
+    """False: see `indexed`."""
+    return False
+
+
+def index_disagrees(session: Session) -> bool:
+    """True if SQLite's table and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
+    return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
+
+
+def rebuild_index(session: Session) -> None:
+    """Rebuild SQLite's indexes from the rows."""
+    if _is_sqlite(session):
+        session.execute(text("REINDEX facets"))
+
+
+def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: object = None) -> list[Item]:
     """The sound items of `some` whose facets do not match their attributes."""
     wrong: list[Item] = []
     for few in chunks(some):
@@ -90,9 +97,9 @@ def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[It
     return wrong
 
 
-def strays(session: Session) -> list[int]:
-    """The numbers of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
-    if session.get_bind().dialect.name != "sqlite":
+def strays(session: Session, indexed: object = None) -> list[int]:
+    """Ids of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
+    if not _is_sqlite(session):
         return []
     of_none = FacetRow.item_id.not_in(select(ItemRow.id))
     return list(session.scalars(select(FacetRow.item_id).where(of_none).distinct()))
@@ -137,27 +144,27 @@ def ids_where(session: Session, collection_id: int, where: Filter, among: IdArra
 
 def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tables) -> IdArray:
     match where:
-        case And(parts):
+        case tree.And(parts):
             found = _ids_where(session, collection_id, parts[0], tables)
             for part in parts[1:]:
                 others = _ids_where(session, collection_id, part, tables)
                 found = np.intersect1d(found, others, assume_unique=True)
             return found
-        case Or(parts):
+        case tree.Or(parts):
             return np.unique(np.concatenate([_ids_where(session, collection_id, part, tables) for part in parts]))
-        case Not(part):
+        case tree.Not(part):
             every = _ids(session, _items(tables, collection_id))
             return np.setdiff1d(every, _ids_where(session, collection_id, part, tables), assume_unique=True)
-        case InRadius():
+        case tree.InRadius():
             return _ids_in_radius(session, collection_id, where, tables)
         case _:
             return _ids(session, _statement(tables, collection_id, where))
 
 
-def _ids_in_radius(session: Session, collection_id: int, where: InRadius, tables: _Tables) -> IdArray:
+def _ids_in_radius(session: Session, collection_id: int, where: tree.InRadius, tables: _Tables) -> IdArray:
     """The points in the box around the circle come from the database, which need not know sines, and are measured."""
     box = spheres.bounds(where.lat, where.lon, where.km)
-    latitude, longitude = _sides(tables, InBox(where.field, **asdict(box)))
+    latitude, longitude = _sides(tables, tree.InBox(where.field, **asdict(box)))
     facets = tables.facets
     of_lon = _facets(tables, collection_id, *longitude).add_columns(facets.number.label("lon")).subquery()
     of_lat = _facets(tables, collection_id, *latitude).add_columns(facets.number, of_lon.c.lon)
@@ -171,25 +178,26 @@ def _ids(session: Session, statement: Select[int]) -> IdArray:
     return np.unique(np.fromiter(session.scalars(statement), np.int64))
 
 
-def _statement(
-    tables: _Tables, collection_id: int, condition: Compare | AnyOf | StartsWith | Exists | InBox
-) -> Select[int]:
+def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -> Select[int]:
     """A statement for the ids of the items that satisfy one condition; an id may come several times."""
     facets = tables.facets
-    if isinstance(condition, InBox):
+    if isinstance(condition, tree.InBox):
         latitude, longitude = _sides(tables, condition)
         of_lon = _facets(tables, collection_id, *longitude)
         return _facets(tables, collection_id, *latitude).where(facets.item_id.in_(of_lon))
-    if condition.field in (KEY, CAPTION):
-        return _items(tables, collection_id).where(_of_item(tables.items, condition))
-    if isinstance(condition, Exists):
+    if condition.field in (tree.KEY, tree.CAPTION):
+        column = tables.items.key if condition.field == tree.KEY else tables.items.caption
+        is_there = isinstance(condition, tree.Exists)
+        holds = column.is_not(None) if is_there else _holds(condition, lambda value: (column, value))
+        return _items(tables, collection_id).where(holds)
+    if isinstance(condition, tree.Exists):
         below = and_(facets.path >= f"{condition.field}.", facets.path < f"{condition.field}/")
         within = or_(facets.path == condition.field, below)
         return select(facets.item_id).where(facets.collection_id == collection_id, within)
-    return _facets(tables, collection_id, condition.field, _of_facet(facets, condition))
+    return _facets(tables, collection_id, condition.field, _holds(condition, partial(_column, facets)))
 
 
-def _sides(tables: _Tables, box: InBox) -> list[tuple[str, ColumnElement[bool]]]:
+def _sides(tables: _Tables, box: tree.InBox) -> list[tuple[str, ColumnElement[bool]]]:
     """The paths of latitudes and longitudes, and what holds for those in a box."""
     number = tables.facets.number
     north, east = _between(number, box.south, box.north), _across(number, box.west, box.east)
@@ -205,55 +213,32 @@ def _facets(tables: _Tables, collection_id: int, path: str, holds: ColumnElement
     return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, holds)
 
 
-def _of_facet(facets: Any, condition: Compare | AnyOf | StartsWith) -> ColumnElement[bool]:
+def _holds(condition: tree.Condition, column_of: Callable[[tree.Scalar], tuple[Any, Any]]) -> ColumnElement[bool]:
+    """What holds for a value that satisfies a condition; `column_of` is the column for a value, and the value in it."""
+    holds: ColumnElement[bool]
     match condition:
-        case Compare(_, operator, value):
-            column, bare = _column(facets, value)
-            holds: ColumnElement[bool] = _ORDER[operator](column, bare)
-            return holds
-        case AnyOf(_, values):
-            return or_(*(_equal(facets, value) for value in values))
-        case StartsWith(_, prefix):
-            return _starts(facets.text, prefix)
+        case tree.Compare(_, order, value):
+            holds = _ORDER[order](*column_of(value))
+        case tree.AnyOf(_, values):
+            holds = or_(*(column == bare for column, bare in map(column_of, values)))
+        case tree.StartsWith(_, prefix):  # as a range, which an index answers and which gives no character a meaning
+            column, _ = column_of(prefix)
+            holds = and_(column >= prefix, column < prefix + _LAST_CHARACTER)
+        case _:
+            raise TypeError(f"{condition} is no comparison with values")
+    return holds
 
 
-def _of_item(items: Any, condition: Compare | AnyOf | StartsWith | Exists) -> ColumnElement[bool]:
-    """A condition on the key or the caption."""
-    column: Any = {KEY: items.key, CAPTION: items.caption}[condition.field]
-    match condition:
-        case Compare(_, operator, value):
-            holds: ColumnElement[bool] = _ORDER[operator](column, value)
-            return holds
-        case AnyOf(_, values):
-            return or_(*(column == value for value in values))
-        case StartsWith(_, prefix):
-            return _starts(column, prefix)
-        case Exists():
-            present: ColumnElement[bool] = column.is_not(None)
-            return present
-
-
-def _column(facets: Any, value: Scalar) -> tuple[Any, bool | float | str]:
+def _column(facets: Any, value: tree.Scalar) -> tuple[Any, bool | float | str]:
     match value:
         case bool():
             return facets.truth, value
-        case Moment(seconds):
+        case tree.Moment(seconds):
             return facets.moment, seconds
         case str():
             return facets.text, value
         case _:
             return facets.number, value
-
-
-def _equal(facets: Any, value: Scalar) -> ColumnElement[bool]:
-    column, bare = _column(facets, value)
-    holds: ColumnElement[bool] = column == bare
-    return holds
-
-
-def _starts(column: Any, prefix: str) -> ColumnElement[bool]:
-    """The prefix as a range, which an index can answer and which gives no character a special meaning."""
-    return and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 
 def _between(column: Any, low: float, high: float) -> ColumnElement[bool]:
@@ -264,3 +249,7 @@ def _across(column: Any, west: float, east: float) -> ColumnElement[bool]:
     if west <= east:
         return _between(column, west, east)
     return or_(column >= west, column <= east)
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"

@@ -40,17 +40,13 @@ _SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
 def meaning(error: BaseException) -> AnyseekError | None:
     """The error of our own that a failure of the database or the disk stands for; None for any other error."""
     if isinstance(error, SQLAlchemyError):
-        return _of_database(error)
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        for part, kind, sentence in _SAID:
+            if part in said.lower():
+                return kind(sentence)
+        return DatabaseFailed(f"the database failed: {said.splitlines()[0][:200] if said else type(error).__name__}")
     if isinstance(error, OSError) and error.errno in _FULL:
         return StorageFull("the disk is full; make room, then try again")
     if isinstance(error, OSError) and error.errno in _READ_ONLY:
         return StorageReadOnly("the data directory is on a disk that cannot be written")
     return None
-
-
-def _of_database(error: SQLAlchemyError) -> AnyseekError:
-    said = str(error.orig if isinstance(error, DBAPIError) else error)
-    for part, kind, sentence in _SAID:
-        if part in said.lower():
-            return kind(sentence)
-    return DatabaseFailed(f"the database failed: {said.splitlines()[0][:200] if said else type(error).__name__}")

@@ -1,14 +1,17 @@
 """Numbers of the whole installation, for those who watch it: jobs, their inputs, leases, quarantine."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import ledger
+from anyseek.search.catalogue import collections, leases, ledger
 from anyseek.search.catalogue.jobs import ACTIVE
-from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.leases import clock
+from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
 
 # Reasons are codes of this program, but rows outlive programs: no more than this many are counts apart.
@@ -34,17 +37,14 @@ def figures(session: Session) -> Figures:
     """Reads the open and the quarantined rows of the ledger, by its index, and a few others."""
     inputs = _inputs(session)
     now = clock(session)
+    by_state = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
+    jobs = {state.value: 0 for state in ACTIVE} | _numbers(session, by_state)
     leases = {
         "inputs": inputs[ledger.LEASED],
         "snapshots": _count(session, SnapshotLeaseRow.expires_at > now),
         "cursors": _count(session, CursorRow.expires_at > now),
     }
-    return Figures(_jobs(session), inputs, _quarantined(session), leases, _count(session, OwnerRow.expires_at > now))
-
-
-def _jobs(session: Session) -> dict[str, int]:
-    query = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
-    return {state.value: 0 for state in ACTIVE} | _numbers(session, query)
+    return Figures(jobs, inputs, _quarantined(session), leases, _count(session, OwnerRow.expires_at > now))
 
 
 def _inputs(session: Session) -> dict[str, int]:
@@ -81,3 +81,23 @@ def _numbers(session: Session, query: Select[str, int]) -> dict[str, int]:
 
 def _count(session: Session, where: object) -> int:
     return session.scalar(select(func.count()).where(where)) or 0  # type: ignore[arg-type]
+
+
+class _Undo(Exception):
+    """Ends the transaction of a probe, so that it is rolled back."""
+
+
+def probe_read(database: Database) -> int:
+    """Read the collections' ids, and return how many there are. Raises SQLAlchemy's errors."""
+    with database.read() as session:
+        return len(collections.ids(session))
+
+
+def probe_write(database: Database) -> None:
+    """Write a row in a transaction that is rolled back. Raises SQLAlchemy's errors."""
+    try:
+        with database.write() as session:
+            leases.renew(session, f"probe.{uuid.uuid4().hex}", timedelta(0))
+            raise _Undo
+    except _Undo:
+        return

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head
-from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.sqlite import Version
+from anyseek.search.catalogue.session import Database, Version
 from anyseek.search.types import Item
 
 # With more changes it is quicker to read items again than to learn which of them are old.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from anyseek.search.catalogue import checksums, log
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
 from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now
-from anyseek.search.types import Asset, Item
+from anyseek.search.types import Asset, Collection, Item
 
 _ITEM = (
     ItemRow.id,
@@ -30,14 +30,7 @@ _ITEM = (
     ItemRow.collection_id,
     ItemRow.checksum,
 )
-_ASSET = (
-    AssetRow.name,
-    AssetRow.location,
-    AssetRow.stored,
-    AssetRow.media_type,
-    AssetRow.sha256,
-    AssetRow.size_bytes,
-)
+_ASSET = (AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type, AssetRow.sha256, AssetRow.size_bytes)
 # One statement for an item and its assets, so that both are of one moment; compiled once, because building or compiling
 # it takes several times as long as running it.
 _JOINED = select(*_ITEM, *_ASSET).outerjoin(AssetRow, AssetRow.item_id == ItemRow.id)
@@ -52,21 +45,13 @@ Change = Callable[[Item], Item]
 
 
 def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
-    """The items for which `where` holds, with their assets; always two statements."""
-    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
-    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
+    """The items for which `where` holds, with their assets, read in one statement."""
+    return _items(session.execute(_JOINED.where(*where)))
 
 
 def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
     """The items with up to a few hundred `ids`, read in one statement; missing ones are left out."""
-    rows: dict[int, Sequence[Any]] = {}
-    assets: dict[int, dict[str, Asset]] = {}
-    for row in _BY_IDS.rows(connection, ids):
-        item_id, of_asset = row[0], row[len(_ITEM) :]
-        rows[item_id] = row
-        if of_asset[0] is not None:
-            assets.setdefault(item_id, {})[of_asset[0]] = _asset(of_asset)
-    return [_item(row[: len(_ITEM)], assets.get(item_id, {})) for item_id, row in rows.items()]
+    return _items(_BY_IDS.rows(connection, ids))
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
@@ -143,23 +128,22 @@ def _change(session: Session, collection_id: int, held: Iterable[Item], change_o
 
 
 def _log_changes(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Enter changed items in the log, from which other processes learn that their copies are stale."""
+    """Log changed items; from this other processes learn that their copies are stale."""
     entries = [log.NewEntry(log.PAYLOAD, item.id, item.revision) for item in changed]
     log.append(session, collection_id, log.lock(session, collection_id), entries)
 
 
-def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
-    """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
-    held: dict[int, dict[str, Asset]] = {}
-    for row in assets:
-        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
-    return [_item(row, held.get(row[0], {})) for row in items]
-
-
-def _asset(row: Sequence[Any]) -> Asset:
-    """The asset made of a row of `_ASSET` as the driver gives it, which knows truths as numbers on SQLite."""
-    name, location, stored, *rest = row
-    return Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
+def _items(joined: Iterable[Sequence[Any]]) -> list[Item]:
+    """The items made of rows of `_JOINED`."""
+    rows: dict[int, Sequence[Any]] = {}
+    assets: dict[int, dict[str, Asset]] = {}
+    for row in joined:
+        item_id, (name, location, stored, *rest) = row[0], row[len(_ITEM) :]
+        rows[item_id] = row[: len(_ITEM)]
+        if name is not None:  # SQLite's driver gives truths as numbers, and whatever else a damaged row says
+            held = assets.setdefault(item_id, {})
+            held[name] = Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
+    return [_item(row, assets.get(item_id, {})) for item_id, row in rows.items()]
 
 
 def _item(row: Sequence[Any], assets: Mapping[str, Asset]) -> Item:
@@ -195,3 +179,30 @@ def _values(collection_id: int, item: Item) -> dict[str, object]:
         "updated_at": now(),
         "checksum": _checksum(collection_id, item),
     }
+
+
+_SET_STAMP = (
+    update(ItemRow)
+    .where(ItemRow.collection_id == bindparam("of_collection"), ItemRow.key == bindparam("of_key"))
+    .values(stamp=bindparam("new_stamp"))
+)
+
+
+def stamps_of_keys(session: Session, collection: Collection, source_id: int, keys: Sequence[str]) -> dict[str, str]:
+    """The stamps of those of `keys` that are items of the source and have one.
+
+    The source is compared here: asked for it, SQLite reads all items of the source to find these keys.
+    """
+    found: dict[str, str] = {}
+    for some in chunks(keys):
+        of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
+        rows = session.execute(select(ItemRow.key, ItemRow.stamp, ItemRow.source_id).where(*of_items))
+        found.update((key, stamp) for key, stamp, held in rows if stamp is not None and held == source_id)
+    return found
+
+
+def write_stamps(session: Session, collection: Collection, stamps: Mapping[str, str | None]) -> None:
+    """Give items stamps, by key. No reader of the catalogue has to know, so nothing is logged."""
+    rows = [{"of_collection": collection.id, "of_key": key, "new_stamp": stamp} for key, stamp in stamps.items()]
+    if rows:
+        session.connection().execute(_SET_STAMP, rows)

@@ -1,25 +1,32 @@
 """Items in the catalogue, written together with their vectors and assets, and read in pages."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
+from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import collections, facets, item_rows, log, quotas, stamps, words
+from anyseek.search.catalogue import api_keys, collections, facets, item_rows, log, words
 from anyseek.search.catalogue.collections import SpaceState
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
 from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
-from anyseek.search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
+from anyseek.search.errors import (
+    BadInput,
+    FingerprintMismatch,
+    ItemChanged,
+    ItemNotFound,
+    KeyHeldElsewhere,
+    StoreCorrupt,
+)
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.types import Attributes, Collection, Item, NewItem, Space
 
@@ -68,18 +75,23 @@ def write(
     last_seq = collections.lock(session, collection)
     _check(session, collection, new_items)
     held = by_keys(session, collection, [new.key for new in new_items])
-    _refuse_held_elsewhere(collection, new_items, held)
+    for new in new_items:
+        if new.key in held and held[new.key].source_id != new.source_id:
+            raise KeyHeldElsewhere(
+                f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
+                "(another folder or the API); delete that item first or choose another key"
+            )
     vectors = _held_vectors(session, collection, held.values())
     fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
     changes = []
     for new in new_items:
-        before = held.get(new.key) or _blank(next(fresh_ids), new)
+        before = held.get(new.key) or Item(next(fresh_ids), new.key, new.source_id, "", None, {}, 0)
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
     store(session, collection.id, [change.item for change in happened])
-    stamps.write(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
+    item_rows.write_stamps(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
-    quotas.charge(session, [change.item for change in happened], takes_over)
+    api_keys.charge(session, [change.item for change in happened], takes_over)
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
 
@@ -87,7 +99,12 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     """Remove the items that have these keys and return how many there were; unknown keys are ignored."""
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
-    _delete(session, [item.id for item in held])
+    ids = [item.id for item in held]
+    facets.delete(session, ids)
+    words.delete(session, ids)
+    for some in chunks(ids):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
     entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in held]
     log.append(session, collection.id, last_seq, entries)
     return len(entries)
@@ -129,13 +146,8 @@ def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
 
 def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
     """The next `limit` ids of the collection's items above `item_id`, ascending."""
-    query = select(ItemRow.id).where(*above(collection_id, item_id)).order_by(ItemRow.id).limit(limit)
-    return list(session.scalars(query))
-
-
-def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the items of a collection above `item_id`, to be ordered by id."""
-    return item_rows.of_collection(collection_id), ItemRow.id > item_id
+    above = (item_rows.of_collection(collection_id), ItemRow.id > item_id)
+    return list(session.scalars(select(ItemRow.id).where(*above).order_by(ItemRow.id).limit(limit)))
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
@@ -199,15 +211,6 @@ def referenced_locations(session: Session, locations: AnyCollection[str]) -> set
     return found
 
 
-def _refuse_held_elsewhere(collection: Collection, new_items: Sequence[NewItem], held: Mapping[str, Item]) -> None:
-    for new in new_items:
-        if new.key in held and held[new.key].source_id != new.source_id:
-            raise KeyHeldElsewhere(
-                f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
-                "(another folder or the API); delete that item first or choose another key"
-            )
-
-
 def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> HeldVectors:
     ids = [item.id for item in held]
     return {
@@ -241,14 +244,15 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
     return _Change(new, replace(same, revision=before.revision + 1), spaces)
 
 
-def _blank(item_id: int, new: NewItem) -> Item:
-    """A new item before its first change: revision 0 and no assets."""
-    return Item(item_id, new.key, new.source_id, "", None, {}, 0)
-
-
 def _check(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
     """Raises `BadInput` or `FingerprintMismatch`; see `write`."""
-    _check_spaces(session, collection)
+    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
+    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
+    if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
+        raise FingerprintMismatch(
+            f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
+            "embed the items again"
+        )
     seen: set[str] = set()
     for new in new_items:
         check(collection, new)
@@ -264,7 +268,18 @@ def check(collection: Collection, new: NewItem) -> None:
     if new.caption is not None and not is_storable(new.caption):
         raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
     stored_attributes(new.key, new.attributes)
-    _check_vectors(collection, new)
+    if new.vectors.keys() != collection.spaces.keys():
+        raise BadInput(
+            f"the item {new.key!r} has vectors for {sorted(new.vectors)}, but the collection {collection.name!r} has "
+            f"the spaces {sorted(collection.spaces)}; give one for each"
+        )
+    for name, vector in new.vectors.items():
+        space = collection.spaces[name]
+        if not fits(space, vector):
+            raise BadInput(
+                f"the vector of {new.key!r} in space {name!r} has shape {vector.shape} and length "
+                f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
+            )
 
 
 def is_key(text: str) -> bool:
@@ -282,37 +297,9 @@ def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
     return stored
 
 
-def _check_spaces(session: Session, collection: Collection) -> None:
-    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
-    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
-    if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
-        raise FingerprintMismatch(
-            f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
-            "embed the items again"
-        )
-
-
-def _check_vectors(collection: Collection, new: NewItem) -> None:
-    if new.vectors.keys() != collection.spaces.keys():
-        raise BadInput(
-            f"the item {new.key!r} has vectors for {sorted(new.vectors)}, but the collection {collection.name!r} has "
-            f"the spaces {sorted(collection.spaces)}; give one for each"
-        )
-    for name, vector in new.vectors.items():
-        _check_vector(new.key, collection.spaces[name], vector)
-
-
 def fits(space: Space, vector: FloatArray) -> bool:
     """True if the vector has the space's dimension and length 1 (which excludes NaN)."""
     return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
-
-
-def _check_vector(key: str, space: Space, vector: FloatArray) -> None:
-    if not fits(space, vector):
-        raise BadInput(
-            f"the vector of {key!r} in space {space.name!r} has shape {vector.shape} and length "
-            f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
-        )
 
 
 def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
@@ -349,9 +336,59 @@ def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None
     words.insert_of(session, collection_id, changed)
 
 
-def _delete(session: Session, ids: Sequence[int]) -> None:
-    facets.delete(session, ids)
-    words.delete(session, ids)
-    for some in chunks(ids):
-        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
-        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
+Versions = frozenset[str]
+ANY_VERSION = "*"
+
+
+def merged(held: Attributes, patch: Attributes) -> dict[str, Any]:
+    """`held` with the members of `patch`: null removes one, an object is merged, everything else replaces."""
+    result = dict(held)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping):
+            before = result.get(name)
+            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[name] = value
+    return result
+
+
+def change_attributes(
+    session: Session,
+    collection: Collection,
+    key: str,
+    change: Callable[[Attributes], Attributes],
+    versions: Versions | None = None,
+) -> Item:
+    """Give the item `key` what `change` makes of its attributes; nothing is written if they stay as they are.
+
+    Raises `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `StoreCorrupt` for a damaged item,
+    `BadInput` for attributes that are not JSON, `CollectionNotFound`, and what `change` raises.
+    """
+    last_seq = collections.lock(session, collection)
+    held = get(session, collection, key)
+    check_version(held, key, versions)
+    attributes = stored_attributes(key, change(held.attributes))
+    if attributes == held.attributes:
+        return held
+    changed = replace(held, attributes=attributes, revision=held.revision + 1)
+    store(session, collection.id, [changed])
+    log.append(session, collection.id, last_seq, [NewEntry(log.PAYLOAD, changed.id, changed.revision)])
+    return changed
+
+
+def check_unchanged(session: Session, collection: Collection, key: str, versions: Versions | None) -> None:
+    """Keep others from changing the item `key` until the commit. Raises `ItemChanged` if it is none of `versions`."""
+    if versions is None:
+        return
+    collections.lock(session, collection)
+    check_version(by_keys(session, collection, [key]).get(key), key, versions)
+
+
+def check_version(held: Item | None, key: str, versions: Versions | None) -> None:
+    """Raises `ItemChanged` if an item that is there, or None, is none of `versions`; None allows all."""
+    if versions is None or (held is not None and (ANY_VERSION in versions or held.version in versions)):
+        return
+    now = "there is no such item" if held is None else f"it is now {held.version}"
+    raise ItemChanged(f"the item {key!r} has changed since you read it: {now}; read it again")

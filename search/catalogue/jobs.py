@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.actor import caller
 from anyseek.search.catalogue import audit, collections, ledger, space_switch
+from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.ledger import Counts
-from anyseek.search.catalogue.owners import clock
 from anyseek.search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
 from anyseek.search.catalogue.values import now, utc
 from anyseek.search.errors import JobNotFound, JobNotRetriable
@@ -94,7 +94,9 @@ def open_index_job(
     collections.lock(session, collection)
     active = session.scalar(select(JobRow).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE)))
     if active is None:
-        _drop_finished(session, source_id)
+        earlier = select(JobRow.id).where(JobRow.source_id == source_id)
+        finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
+        session.execute(delete_rows(LedgerRow).where(*finished).execution_options(synchronize_session=False))
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
         active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
         active.charged_to = caller().key
@@ -262,15 +264,6 @@ def _close(session: Session, job_id: int, state: JobState, error: str | None) ->
     numbers = {name: getattr(counts, name) for name in ("indexed", "unchanged", "quarantined", "skipped")}
     session.execute(
         update(JobRow).where(JobRow.id == job_id).values(state=state, error=error, ended_at=now(), **numbers)
-    )
-
-
-def _drop_finished(session: Session, source_id: int) -> None:
-    earlier = select(JobRow.id).where(JobRow.source_id == source_id)
-    session.execute(
-        delete_rows(LedgerRow)
-        .where(LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.tables import LedgerRow
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import LeaseLost
@@ -284,15 +284,15 @@ def has_open(session: Session, job_id: int) -> bool:
 
 def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
     """The next `limit` quarantined inputs; `after_id` is the last id of the page before."""
-    return _told(session, job_id, LedgerRow.state == QUARANTINED, after_id, limit)
+    return _failures(session, job_id, LedgerRow.state == QUARANTINED, after_id, limit)
 
 
 def skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
     """The next inputs that were left out as duplicates; the reason names the other key."""
-    return _told(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
+    return _failures(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
 
 
-def _told(session: Session, job_id: int, which: ColumnElement[bool], after_id: int, limit: int) -> list[Failure]:
+def _failures(session: Session, job_id: int, which: ColumnElement[bool], after_id: int, limit: int) -> list[Failure]:
     rows = session.execute(
         select(LedgerRow.id, LedgerRow.uri, LedgerRow.key, LedgerRow.reason_code, LedgerRow.reason)
         .where(LedgerRow.job_id == job_id, which, LedgerRow.id > after_id)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,11 +11,54 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import facets, folders, items
+from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.errors import BadInput, StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import Collection, Item
+
+SLASH = "/"
+_AFTER_SLASH = chr(ord(SLASH) + 1)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, the number of the items in it and in all folders _below, and the first of their keys."""
+
+    path: str
+    items: int
+    cover: str
+
+
+def folder_named(text: str) -> str:
+    """Return the folder that a text names, with or without the slash at its end."""
+    return text if not text or text.endswith(SLASH) else text + SLASH
+
+
+def folders_inside(session: Session, collection_id: int, folder: str, after: str | None, limit: int) -> list[Folder]:
+    """The next `limit` folders that are directly in `folder`, by path; `after` is the last path of the page before."""
+    path = func.substr(ItemRow.key, 1, len(folder) + _place_of_slash(session, folder)).label("path")
+    deeper = select(path, ItemRow.key).where(*_below(collection_id, folder), _place_of_slash(session, folder) > 0)
+    if after is not None:  # what follows all keys of that folder
+        deeper = deeper.where(ItemRow.key >= after[:-1] + _AFTER_SLASH)
+    rows = deeper.subquery()
+    found = select(rows.c.path, func.count(), func.min(rows.c.key)).group_by(rows.c.path).order_by(rows.c.path)
+    return [Folder(*row) for row in session.execute(found.limit(limit))]
+
+
+def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the items in a folder and in all folders _below."""
+    of_collection = ItemRow.collection_id == collection_id
+    if not folder:
+        return (of_collection,)
+    return of_collection, ItemRow.key > folder, ItemRow.key < folder[:-1] + _AFTER_SLASH
+
+
+def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
+    """The place of a key's next slash _below `folder`, counted from 1 behind the folder's path; 0 without one."""
+    find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
+    return find(func.substr(ItemRow.key, len(folder) + 1), SLASH)
+
 
 TAKEN = "taken"  # the attribute that says when a picture was taken
 _FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out
@@ -41,8 +85,9 @@ class Place:
         if order is Order.KEY:
             return cls(cursor)
         moment, space, key = cursor.partition(" ")
-        if space and (not moment or _is_moment(moment)):
-            return cls(key, float(moment) if moment else None)
+        with suppress(ValueError):
+            if space and (not moment or math.isfinite(float(moment))):
+                return cls(key, float(moment) if moment else None)
         raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
 
     def cursor(self, order: Order) -> str:
@@ -50,13 +95,6 @@ class Place:
         if order is Order.KEY:
             return self.key
         return f"{'' if self.moment is None else repr(self.moment)} {self.key}"
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 _Row = tuple[int, str, float | None]
@@ -79,24 +117,22 @@ def page(
     """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
-        wanted = folders.directly_in(session, collection.id, folder)
+        wanted = (*_below(collection.id, folder), _place_of_slash(session, folder) == 0)
     following = _by_key(session, wanted) if order is Order.KEY else _by_date(session, collection.id, wanted, order)
     if where is None:
         rows = following(after, limit)
     else:
         passing = set(facets.ids_where(session, collection.id, where).tolist())
         rows = _passing(following, passing, after, limit)
-    found = items.by_ids(session, [row[0] for row in rows])
-    return [(_sound(found.get(item_id), key), Place(key, moment)) for item_id, key, moment in rows]
-
-
-def _sound(item: Item | None, key: str) -> Item:
-    """The item that was listed as `key`. Raises `StoreCorrupt` if it is damaged, or an index says otherwise."""
-    if item is not None:
-        items.refuse_damaged(item)
-    if item is None or item.key != key:
-        raise StoreCorrupt(f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild")
-    return item
+    held = items.by_ids(session, [row[0] for row in rows])
+    for item_id, key, _ in rows:
+        if item_id in held:
+            items.refuse_damaged(held[item_id])
+        if item_id not in held or held[item_id].key != key:
+            raise StoreCorrupt(
+                f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild"
+            )
+    return [(held[item_id], Place(key, moment)) for item_id, key, moment in rows]
 
 
 def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:

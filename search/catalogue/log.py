@@ -114,7 +114,18 @@ def append(session: Session, collection_id: int, last_seq: int, entries: Sequenc
     """Store `entries`, numbered from `last_seq` + 1; the caller holds the collection's lock."""
     if not entries:
         return
-    rows = [_row_values(seq, entry) for seq, entry in enumerate(entries, last_seq + 1)]
+    rows = [
+        {
+            "seq": seq,
+            "kind": entry.kind,
+            "item_id": entry.item_id,
+            "space_id": entry.space_id,
+            "fingerprint": entry.fingerprint,
+            "vector": None if entry.vector is None else to_bytes(entry.vector),
+            "revision": entry.revision,
+        }
+        for seq, entry in enumerate(entries, last_seq + 1)
+    ]
     found = checksums.of_entries(collection_id, [list(row.values()) for row in rows])
     complete = [row | {"collection_id": collection_id, "checksum": new} for row, new in zip(rows, found, strict=True)]
     session.execute(insert(LogRow), complete)
@@ -176,10 +187,8 @@ def latest_vectors(
         for some in chunks(sorted(ids)):
             yield _vector_page(session, collection_id, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
         return
-    in_order = (
-        LogRow.collection_id,
-        LogRow.item_id,
-    )  # in the order of the index; otherwise SQLite sorts all remaining rows each time
+    # In the order of the index; otherwise SQLite sorts all remaining rows each time.
+    in_order = (LogRow.collection_id, LogRow.item_id)
     after = 0
     while True:
         newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(*in_order).limit(page)
@@ -269,15 +278,3 @@ def _are_sound(collection_id: int, entries: Sequence[Row[*tuple[Any, ...]]]) -> 
     """Flags of the rows of `_ENTRY` whose values match their checksum."""
     found = checksums.of_entries(collection_id, [entry[:-1] for entry in entries])
     return [entry[-1] in (None, checksum) for entry, checksum in zip(entries, found, strict=True)]
-
-
-def _row_values(seq: int, entry: NewEntry) -> dict[str, Any]:
-    return {
-        "seq": seq,
-        "kind": entry.kind,
-        "item_id": entry.item_id,
-        "space_id": entry.space_id,
-        "fingerprint": entry.fingerprint,
-        "vector": None if entry.vector is None else to_bytes(entry.vector),
-        "revision": entry.revision,
-    }

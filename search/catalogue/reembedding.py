@@ -61,10 +61,8 @@ def open_job(
     """
     collections.lock(session, collection)
     wanted = list(spaces)
-    if active := _active(session, collection, REEMBED, model):
-        if owner:
-            jobs.adopt(session, active, owner, is_alive)
-        return jobs.get(session, active)
+    if job := _active(session, collection, REEMBED, model, owner, is_alive):
+        return job
     served = {space.name: space.fingerprint for space in collection.spaces.values()}
     if served == {space.name: space.fingerprint for space in wanted}:
         raise AlreadyEmbedded(f"the collection {collection.name!r} already has the vectors of {model}")
@@ -79,10 +77,8 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
     Raises `NothingKept`, `ReembedUnderWay`.
     """
     collections.lock(session, collection)
-    if active := _active(session, collection, ROLLBACK, None):
-        if owner:
-            jobs.adopt(session, active, owner, is_alive)
-        return jobs.get(session, active)
+    if job := _active(session, collection, ROLLBACK, None, owner, is_alive):
+        return job
     space_switch.bring_back(session, collection)
     audit.record(session, "collection.rollback", collection.name)
     return _new_job(session, collection, ROLLBACK, owner)
@@ -108,7 +104,9 @@ def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], 
     """
     ledger.check(session, [lease for lease, _ in made])
     space_switch.check_target(session, target)
-    now = _revisions(session, [new.item_id for _, new in made])
+    now: dict[int, int] = {}
+    for some in chunks([new.item_id for _, new in made]):
+        now.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
     fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
     changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
     gone = [Settled(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
@@ -183,7 +181,11 @@ def leave_out(session: Session, collection: Collection) -> int:
             f"not every item of the collection {collection.name!r} has been tried with {target.model}; wait for job "
             f"{job_id}, or run the same anyseek collections reembed again"
         )
-    out = _lacking_keys(session, target)
+    out: list[str] = []
+    after = 0
+    while found := space_switch.lacking(session, target, after, PAGE):
+        out += [item.key for item in found]
+        after = found[-1].item_id
     space_switch.switch(session, target)
     item_rows.forget_content(session, collection.id, out)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
@@ -211,15 +213,19 @@ def check_idle(session: Session, collection: Collection) -> None:
         raise _under_way(session, collection, job_id)
 
 
-def _active(session: Session, collection: Collection, kind: str, model: str | None) -> int | None:
-    """The active job of this kind and model. Raises `ReembedUnderWay` if another one is active."""
+def _active(
+    session: Session, collection: Collection, kind: str, model: str | None, owner: str | None, is_alive: IsAlive
+) -> Job | None:
+    """The active job of this kind and model, adopted by `owner`. Raises `ReembedUnderWay` if another one is active."""
     job_id = _last_job(session, collection.id)
     if job_id is None or (job := jobs.get(session, job_id)).state not in ACTIVE:
         return None
     target = space_switch.target(session, collection.id)
     if job.kind != kind or target is None or model not in (None, target.model):
         raise _under_way(session, collection, job_id)
-    return job_id
+    if owner:
+        jobs.adopt(session, job_id, owner, is_alive)
+    return jobs.get(session, job_id)
 
 
 def _under_way(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
@@ -244,22 +250,6 @@ def _new_job(session: Session, collection: Collection, kind: str, owner: str | N
     session.add(row)
     session.flush()
     return jobs.get(session, row.id)
-
-
-def _lacking_keys(session: Session, target: Target) -> list[str]:
-    keys: list[str] = []
-    after = 0
-    while found := space_switch.lacking(session, target, after, PAGE):
-        keys += [item.key for item in found]
-        after = found[-1].item_id
-    return keys
-
-
-def _revisions(session: Session, ids: Sequence[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for some in chunks(ids):
-        found.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
-    return found
 
 
 def _log(session: Session, target: Target, made: Sequence[Made]) -> None:

@@ -33,7 +33,7 @@ class SourceHeld(Conflict):
 class HeldSource:
     """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`.
 
-    With `predicts` its items get predicted attributes (`anyseek.indexer.predicted`).
+    With `predicts` its items get predicted attributes (`anyseek.indexer.attributes`).
     """
 
     id: int

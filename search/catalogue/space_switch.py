@@ -15,8 +15,9 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace
-from anyseek.search.catalogue import audit, collections, items, log
+from anyseek.search.catalogue import audit, collections, log
 from anyseek.search.catalogue.collections import SpaceHead, SpaceState
+from anyseek.search.catalogue.item_rows import of_collection
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.errors import Conflict, FingerprintMismatch
 from anyseek.search.types import Collection
@@ -145,7 +146,7 @@ def lacking(session: Session, of: Target, after_id: int, limit: int, since: int 
     With `since` only of the items that entries of the log above it concern.
     """
     complete = and_(*(_has_vector(space) for space in of.spaces.values()))
-    where = [*items.above(of.collection_id, after_id), ~complete]
+    where = [of_collection(of.collection_id), ItemRow.id > after_id, ~complete]
     if since and since >= collections.head_by_id(session, of.collection_id).compacted_seq:  # else some may be gone
         changed = select(LogRow.item_id).where(LogRow.collection_id == of.collection_id, LogRow.seq > since)
         where.append(ItemRow.id.in_(changed))

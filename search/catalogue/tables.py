@@ -145,9 +145,9 @@ class SourceRow(Table):
 class ItemRow(Table):
     """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
 
-    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.stamps`); null: read
-    them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
-    (`anyseek.search.catalogue.quotas`).
+    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.source_inputs`); null:
+    read them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
+    (`anyseek.search.catalogue.api_keys`).
     """
 
     __tablename__ = "items"
@@ -174,13 +174,7 @@ class ItemRow(Table):
 
 
 _charged = ItemRow.charged_to.is_not(None)
-Index(
-    "items_by_charge",
-    ItemRow.charged_to,
-    ItemRow.stored_bytes,
-    sqlite_where=_charged,
-    postgresql_where=_charged,
-)
+Index("items_by_charge", ItemRow.charged_to, ItemRow.stored_bytes, sqlite_where=_charged, postgresql_where=_charged)
 
 
 class AssetRow(Table):
@@ -278,7 +272,7 @@ class LogRow(Table):
 
 
 class JobRow(Table):
-    """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.owners`.
+    """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.leases`.
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
     scan, for whoever takes it over; `on_duplicate` is one of `anyseek.search.types.OnDuplicate`; `charged_to` is the
@@ -346,7 +340,7 @@ class OwnerRow(Table):
 
 
 class SnapshotLeaseRow(Table):
-    """`place` is that of `search.catalogue.owners`, `holder` a random name; see `search.snapshot_lease`."""
+    """`place` is that of `search.catalogue.leases`, `holder` a random name; see `SnapshotLease`."""
 
     __tablename__ = "snapshot_leases"
     collection_id: Mapped[int] = mapped_column(
@@ -358,7 +352,7 @@ class SnapshotLeaseRow(Table):
 
 
 class CursorRow(Table):
-    """The position of an external index in a space's log; see `anyseek.search.catalogue.cursors`.
+    """The position of an external index in a space's log; see `anyseek.search.catalogue.leases`.
 
     `centre` is float32 little-endian. `fence` grows with each lease.
     """
@@ -376,7 +370,7 @@ class CursorRow(Table):
 class ApiKeyRow(Table):
     """`last_used_at` is written at most once an hour (`anyseek.search.catalogue.api_keys.USE_NOTED_EVERY`).
 
-    `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.quotas`), null without one.
+    `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.api_keys`), null without one.
     """
 
     __tablename__ = "api_keys"

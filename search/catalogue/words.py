@@ -20,6 +20,7 @@ from anyseek.search.filters.tree import Filter
 from anyseek.search.query.words import document, words_of
 from anyseek.search.types import IdArray, Item
 
+NAME = "words"
 _FIND = {
     "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :wanted"),
     "postgresql": text(
@@ -46,11 +47,7 @@ _INDEX_AGAIN = text("INSERT INTO words_index (words_index) VALUES ('rebuild')")
 def insert_of(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write the words of items that have none."""
     rows = [
-        {
-            "item_id": item.id,
-            "collection_id": collection_id,
-            "words": document(item.key, item.caption, item.attributes),
-        }
+        {"item_id": item.id, "collection_id": collection_id, "words": document(item.key, item.caption, item.attributes)}
         for item in changed
     ]
     if rows:
@@ -79,10 +76,15 @@ def write_again(session: Session, collection_id: int, some: Sequence[Item], inde
     insert_of(session, collection_id, some)
 
 
-def index_again(session: Session) -> None:
+def rebuild_index(session: Session) -> None:
     """Make SQLite's index of all collections' words anew; a damaged one cannot follow what `make_again` writes."""
     if _is_sqlite(session):
         session.execute(_INDEX_AGAIN)
+
+
+def index_disagrees(session: Session) -> bool:
+    """False: what is wrong with the index, `index_differs` tells."""
+    return False
 
 
 def make_again(session: Session, collection_id: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from anyseek.search.catalogue import tunings
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.query.vectors import Tuned, TunedSpaces
@@ -35,7 +35,7 @@ class Tunings:
         if cached is not None and cached.version == space.tuning_version:
             return cached.means
         with self._database.read() as session:
-            read = tunings.of_space(session, space.id, space.fingerprint)
+            read = collections.tunings_of(session, space.id, space.fingerprint)
         means = {tuning.modality: tuning.mean for tuning in read}
         self._cached[space.id] = _Cached(space.tuning_version, means)
         return means

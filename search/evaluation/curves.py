@@ -1,4 +1,4 @@
-"""Fits the curves from which hits get their probabilities, on collections of the transfer suite's packs.
+"""Fits the curves from which hits get their probabilities, on collections of real photos (`packs`).
 
     python -m anyseek.search.evaluation.curves DATA [--limit 250]
 
@@ -16,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.compute.options import switching
+from anyseek.model.data.aligned import AlignedSet, QuerySet, evenly
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import Embedder, FloatArray, Sample
@@ -33,9 +33,8 @@ from anyseek.search.confidence.probabilities import (
     standing,
     together,
 )
-from anyseek.search.evaluation.aligned import QuerySet, evenly
-from anyseek.search.evaluation.calibration_error import calibration_error, logistic, sigmoid
-from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
+from anyseek.search.evaluation.calibration import calibration_error, logistic, sigmoid
+from anyseek.search.evaluation.packs import PHOTO, photo_collections
 from anyseek.search.query.fusing import Weighted, fused, ranks_of
 from anyseek.search.query.vectors import centre_queries
 from anyseek.search.settings import read_settings
@@ -96,11 +95,11 @@ class Pairs:
     weights: Numbers
 
 
-def measured(embedder: Embedder, one: TransferSet) -> Measured:
+def measured(embedder: Embedder, collection: AlignedSet) -> Measured:
     """Embed a set's pictures and queries, with palettes, the pictures themselves and parts of them."""
-    keys = one.aligned.keys
+    keys = collection.keys
     place = {key: row for row, key in enumerate(keys)}
-    pictures = [Sample({PHOTO: one.aligned.samples[row].values[PHOTO]}) for row in range(len(keys))]
+    pictures = [Sample({PHOTO: collection.samples[row].values[PHOTO]}) for row in range(len(keys))]
     gallery = _embedded(pictures, list(embedder.spaces), embedder, of_items=True)
     few = range(0, len(keys), 2)
     kinds = {
@@ -110,9 +109,9 @@ def measured(embedder: Embedder, one: TransferSet) -> Measured:
     asked = [_asked(embedder, kind, PHOTO, samples, list(few)) for kind, samples in kinds.items()]
     palettes = [Sample({"color_palette": palette_of(_pixels(pictures[row]), 2 + row % 4)}) for row in few]
     of_colours = _asked(embedder, _PALETTE, _PALETTE, palettes, list(few))
-    asked += [_of_set(embedder, queries, place) for queries in one.aligned.queries]
+    asked += [_of_set(embedder, queries, place) for queries in collection.queries]
     asked += [of_colours, *(_beside(each, of_colours) for each in asked[1:])]
-    return Measured(one.source, gallery, [each for each in asked if len(each.own) >= _FEWEST])
+    return Measured(collection.name, gallery, [each for each in asked if len(each.own) >= _FEWEST])
 
 
 def _beside(asked: Asked, others: Asked) -> Asked:
@@ -289,10 +288,8 @@ def _left_out(everything: Sequence[Pairs], sort: Sort) -> Iterator[str]:
 def main(data: Path, model: str, limit: int) -> None:
     """Fit the curves on the packs in DATA, and print the calibration error where each collection was left out."""
     settings = read_settings()
-    with switching(settings.switches):
-        embedder = load_embedder(model, settings.home, settings.device)
-    sets = (one for one in transfer_sets(data, (), limit) if not one.by_label)
-    collections = [measured(embedder, one) for one in sets]
+    embedder = load_embedder(model, settings.home, settings.device)
+    collections = [measured(embedder, collection) for collection in photo_collections(data, limit)]
     everything = list(pairs(embedder, collections))
     for sort in Sort:
         curve = fitted([each for each in everything if each.sort is sort])

@@ -1,44 +1,43 @@
-"""The recall matrix: every kind of query against every kind of item, in every space, compared with both baselines.
+"""The recall matrix: every kind of query against every kind of item, in every space, compared with the encoders alone.
 
-This module also makes the matrix's `summary` and measures the ceilings of spaces. A ceiling is the best result that a
-space's codes allow: how often exact vectors, encoded as codes and decoded, find themselves among the exact vectors.
+The baseline needs no trained model: it renders every map as a picture, encodes it with the image encoder and centres
+each side on its own mean; captions are compared with ConSE vectors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from anyseek.model.data.aligned import AlignedSet
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray
-from anyseek.search.errors import NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet
-from anyseek.search.evaluation.baselines import Baselines
-from anyseek.search.evaluation.cells import Cell, Row, galleries_for
-from anyseek.search.evaluation.encoder_vectors import EXTRACTORS, TEXT
-from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, Progress
-from anyseek.search.evaluation.measures import Answers, Estimate, Scores, score
-from anyseek.search.evaluation.query_kinds import query_kinds
-from anyseek.search.evaluation.reading import EncodedSet, ReadSet, encode_set, read_set
+from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion
+from anyseek.search.errors import BadQuery, NotAligned
+from anyseek.search.evaluation.measures import Scores, score
+from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
+from anyseek.search.evaluation.vectors import SENTENCE, TEXT, VISUAL, Encoders, Progress, SetVectors, read_set
+from anyseek.search.query.vectors import centre_queries, fuse
 from anyseek.search.spaces.base import centre
-
-AVERAGE_PRECISION = "mAP"
-_DECIMALS = 4  # vectors equal to so many decimals are of the same thing, such as a repeated caption
+from anyseek.search.upkeep.snapshots import CENTRE_FROM
 
 
 @dataclass(frozen=True)
-class Ceiling:
-    """How well `vectors` different exact vectors of `modality` find themselves once encoded as codes and decoded.
+class Row:
+    """One kind of query in one gallery of one space.
 
-    `cosine` is the mean cosine to the original vectors. Both sides are centred on their own means.
+    `gallery` is the only modality of the items. `default` is True in the space that the service uses.
+    `contains_gallery` is True if the query has the same file, or one of the files, that the item is indexed by.
+    `encoders` is None if the encoders cannot encode one of the sides.
     """
 
-    modality: str
+    query: str
+    modalities: tuple[str, ...]
+    gallery: str
     space: str
-    vectors: int
-    at_1: Estimate
-    at_10: Estimate
-    cosine: float
+    default: bool
+    contains_gallery: bool
+    model: Scores
+    encoders: Scores | None
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Matrix:
     """All rows of one set of `things` things.
 
     `left_out` says by modality why it has no row or fewer things, `unreadable` says which things were left out and
-    why, `notes` say what else was left out, and `ridge_fit` says what the ridge was fitted on (None: there are no
-    baselines). `comparisons` and `ceilings` hold the requested ones.
+    why, `notes` say what else was left out.
     """
 
     name: str
@@ -56,129 +54,103 @@ class Matrix:
     left_out: Mapping[str, str]
     unreadable: tuple[str, ...]
     notes: tuple[str, ...]
-    ridge_fit: str | None
-    comparisons: tuple[Comparison, ...]
-    ceilings: tuple[Ceiling, ...]
 
 
 def recall_matrix(
-    instruments: Instruments, aligned: AlignedSet, training: AlignedSet | None, progress: Progress
+    embedder: Embedder, aligned: AlignedSet, spaces: Sequence[str], encoders: Encoders | None, progress: Progress
 ) -> Matrix:
-    """Measure a set; `training` has the pairs that the ridge is fitted on (without it: folds of the set itself).
+    """Measure a set in some spaces of a model, and with the encoders alone if they are given.
 
     Raises `NotAligned` if there is nothing to compare, `UnsupportedModality` if the model supports none of the set's
     modalities.
     """
-    read = read_set(instruments, aligned, progress)
-    _check(read, instruments.embedder)
-    known = encode_set(instruments, training, progress) if training else None
-    baselines = Baselines(read.encoded, known)
+    vectors = read_set(embedder, spaces, encoders, aligned, progress)
+    _check(vectors, embedder)
     rows: list[Row] = []
-    comparisons: list[Comparison] = []
-    for line in query_kinds(aligned, {**read.vectors.single, **read.queries}):
-        progress(f"{aligned.name}: asking {line.name}")
-        for gallery in galleries_for(line, read.vectors):
-            cell = Cell(instruments, read, line, gallery)
-            rows += cell.rows(baselines)
-            comparisons += cell.comparisons()
-    return Matrix(
-        name=aligned.name,
-        things=len(aligned.keys),
-        rows=tuple(rows),
-        left_out=read.left_out,
-        unreadable=read.unreadable,
-        notes=aligned.notes,
-        ridge_fit=_fitted_on(training) if instruments.encoders else None,
-        comparisons=tuple(comparisons),
-        ceilings=tuple(_ceilings(instruments, read.encoded)),
-    )
+    for kind in query_kinds(aligned, vectors.queries):
+        progress(f"{aligned.name}: asking {kind.name}")
+        for gallery in vectors.items:
+            rows += _rows(embedder, spaces, vectors, kind, gallery)
+    return Matrix(aligned.name, len(aligned.keys), tuple(rows), vectors.left_out, vectors.unreadable, aligned.notes)
 
 
-def _fitted_on(training: AlignedSet | None) -> str:
-    if training is None:
-        return "five folds of the set itself, each mapped by a fit on the other four"
-    return f"{len(training.keys):,} things of {training.name}"
-
-
-def _check(read: ReadSet, embedder: Embedder) -> None:
-    name, found = read.aligned.name, sorted(read.vectors.single)
+def _check(vectors: SetVectors, embedder: Embedder) -> None:
+    aligned, modalities = vectors.aligned, sorted(vectors.items)
     takes = ", ".join(sorted(embedder.modalities))
-    if not found and read.left_out:
-        has = ", ".join(read.left_out)
+    if not modalities and vectors.left_out:
         raise UnsupportedModality(
-            f"{name} has {has}, but the model {embedder.name} takes none of them; it takes {takes}"
+            f"{aligned.name} has {', '.join(vectors.left_out)}, but the model {embedder.name} takes none of them; "
+            f"it takes {takes}"
         )
-    if not found:
-        raise NotAligned(f"nothing of {name} could be read: {'; '.join(read.unreadable[:3]) or 'it is empty'}")
-    if len(found) == 1 and not read.queries and not read.aligned.labels:
+    if not modalities:
+        reasons = "; ".join(vectors.unreadable[:3])
+        raise NotAligned(f"nothing of {aligned.name} could be read: {reasons or 'it is empty'}")
+    if len(modalities) == 1 and not aligned.labels and vectors.queries.keys() == vectors.items.keys():
         raise NotAligned(
-            f"{name} has {found[0]} as the only modality that the model {embedder.name} takes ({takes}); a "
-            "recall matrix compares "
-            "at least two modalities"
+            f"{aligned.name} has {modalities[0]} as the only modality that the model {embedder.name} takes ({takes}); "
+            "a recall matrix compares at least two modalities"
         )
 
 
-def _ceilings(instruments: Instruments, encoded: EncodedSet) -> Iterator[Ceiling]:
-    """Yield ceilings for each space whose extractor is among the encoders, from pictures and from words."""
-    embedder = instruments.embedder
-    if Compare.CEILING not in instruments.compare or not isinstance(embedder, CodeEmbedder):
+def _rows(
+    embedder: Embedder, spaces: Sequence[str], vectors: SetVectors, kind: QueryKind, gallery: str
+) -> Iterator[Row]:
+    """Yield a row for each space that knows the query and the items; none if no query has a right item."""
+    items = vectors.items[gallery]
+    kept, answers = kind.answers(items, vectors.labels, gallery)
+    if not len(kept):
         return
-    for space in instruments.spaces:
-        for modality in ("rgb", TEXT):
-            exact = _exact(encoded, space, modality)
-            if exact is not None:
-                yield _ceiling(embedder, space, modality, exact)
+    usual = embedder.default_space(kind.modalities[0])
+    default = usual if usual in spaces else spaces[0]
+    baseline = _encoders_alone(vectors, kind, gallery)
+    for name in spaces:
+        space = embedder.spaces[name]
+        if all(map(space.knows, (*kind.modalities, gallery))):
+            queries = _centred_queries(embedder, space, vectors, kind)[kept]
+            found = score(queries, _centred_items(items.vectors[name], space), answers)
+            if found is not None:
+                own = answers.own_is_query
+                yield Row(kind.name, kind.modalities, gallery, name, name == default, own, found, baseline)
 
 
-def _exact(encoded: EncodedSet, space: str, modality: str) -> FloatArray | None:
-    """Return the different vectors (n, d) of the space's own extractor; None if it is not among the encoders."""
-    if space not in EXTRACTORS or modality not in encoded.rows:
+def _centred_queries(embedder: Embedder, space: EmbeddingSpace, vectors: SetVectors, kind: QueryKind) -> FloatArray:
+    """Centre and fuse queries as the search engine does."""
+    if len(kind.parts) > 1 and embedder.fusion is Fusion.JOINT:
+        whole = vectors.joint[kind.name]
+        return centre_queries(space, kind.modalities, whole.vectors[space.name][whole.of(kind.places)])
+    parts = []
+    for name, modality in zip(kind.parts, kind.modalities, strict=True):
+        rows = vectors.queries[name]
+        parts.append(centre_queries(space, [modality], rows.vectors[space.name][rows.of(kind.places)]))
+    if len(parts) == 1:
+        return parts[0]
+    shares = [space.share(modality, kind.modalities) for modality in kind.modalities]
+    fused = np.zeros_like(parts[0])
+    for row, query in enumerate(np.stack(parts, axis=1)):
+        try:
+            fused[row] = fuse(query, shares)
+        except BadQuery:  # parts that cancel each other out find nothing
+            continue
+    return fused
+
+
+def _centred_items(vectors: FloatArray, space: EmbeddingSpace) -> FloatArray:
+    """Centre items as a collection does: on their own mean if there are enough, else on the space's prior."""
+    enough = len(vectors) >= CENTRE_FROM and space.gallery_prior.any()
+    return centre(vectors, vectors.mean(axis=0) if enough else space.gallery_prior, space.blocks)
+
+
+def _encoders_alone(vectors: SetVectors, kind: QueryKind, gallery: str) -> Scores | None:
+    """Compare the encoders' vectors; cosines of several parts add up. None if a side is not encoded."""
+    rows = vectors.encoded
+    if gallery not in rows or not all(part in rows for part in kind.parts):
         return None
-    vectors = encoded.rows[modality].vectors.get(EXTRACTORS[space])
-    if vectors is None:
-        return None
-    _, first = np.unique(vectors.round(_DECIMALS), axis=0, return_index=True)
-    different: FloatArray = vectors[np.sort(first)]
-    return different
-
-
-def _ceiling(embedder: CodeEmbedder, space: str, modality: str, exact: FloatArray) -> Ceiling:
-    told = embedder.through_codes(exact, space)
-    told, exact = centre(told, told.mean(axis=0)), centre(exact, exact.mean(axis=0))
-    count = len(exact)
-    none = np.zeros((count, 0), np.bool_)
-    found = score(told, exact, Answers(np.arange(count), none, none))
-    assert found is not None, "every vector has itself to find"
-    cosine = float((told * exact).sum(axis=1).mean())
-    return Ceiling(modality, space, count, found.at_1, found.at_10, cosine)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A table of one matrix: `measure` names the numbers, `cells` are the default rows by query and gallery."""
-
-    measure: str
-    queries: tuple[str, ...]
-    galleries: tuple[str, ...]
-    cells: dict[tuple[str, str], Row]
-
-    def tells_little(self, row: Row) -> bool:
-        """Whether the number measures finding the query's own file; average precision measures others of its kind."""
-        return row.contains_gallery and self.measure != AVERAGE_PRECISION
-
-    def value(self, scores: Scores | None) -> float | None:
-        """Return the score that the table shows."""
-        if scores is None:
-            return None
-        if self.measure == AVERAGE_PRECISION:
-            return scores.mean_average_precision.value if scores.mean_average_precision else None
-        return scores.at_10.value
-
-
-def summary(matrix: Matrix) -> Summary:
-    """Summarise a matrix by R@10, or by mAP if things have labels, with queries and galleries in the matrix's order."""
-    cells = {(row.query, row.gallery): row for row in matrix.rows if row.default}
-    labelled = any(row.model.mean_average_precision for row in cells.values())
-    queries = tuple(dict.fromkeys(query for query, _ in cells))
-    galleries = tuple(dict.fromkeys(gallery for _, gallery in cells))
-    return Summary(AVERAGE_PRECISION if labelled else "R@10", queries, galleries, cells)
+    queries, items = [], []
+    for part, modality in zip(kind.parts, kind.modalities, strict=True):
+        encoder = SENTENCE if TEXT in (modality, gallery) else VISUAL
+        part_queries = rows[part].vectors[encoder][rows[part].of(kind.places)]
+        part_items = rows[gallery].vectors[encoder]
+        queries.append(centre(part_queries, part_queries.mean(axis=0)))
+        items.append(centre(part_items, part_items.mean(axis=0)))
+    kept, answers = kind.answers(rows[gallery], vectors.labels, gallery)
+    return score(np.concatenate(queries, axis=1)[kept], np.concatenate(items, axis=1), answers)

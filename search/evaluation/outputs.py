@@ -1,22 +1,202 @@
-"""Compares what a model predicts of things, from pictures or other modalities, with the known values."""
+"""Compares what a model predicts of things, from pictures or other modalities, with the known values.
 
-from collections import defaultdict
+Maps are compared on the prediction's grid. A map that is not square is cropped to its centre, as models see pictures.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
+from anyseek.model.colours.space import to_lab
+from anyseek.model.data.aligned import AlignedSet
+from anyseek.model.modalities.coco import LABELS, label_of
+from anyseek.model.modalities.drawings import ink
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 from anyseek.model.seam import Regions, Sample, Value
 from anyseek.search.errors import NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet
-from anyseek.search.evaluation.instruments import Progress
 from anyseek.search.evaluation.measures import Estimate, estimate
-from anyseek.search.evaluation.output_measures import MEASURES, Measures, RegionOverlap, measures_of
-from anyseek.search.evaluation.rows import chunks
+from anyseek.search.evaluation.vectors import Progress, chunks
 
 PICTURE, REGIONS = "rgb", "semseg"
 Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value
-Watch = Callable[[Sample, str, Value], object]  # a thing, a target and what was predicted of it
+Numbers = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Measures = dict[str, float]
+_FULL_INK = 255
+_NEAR = 1.25  # a depth within this ratio counts as right
+_LEAST_DEPTH = 1e-6
+_RESAMPLES, _SEED = 1000, 0
+
+
+def word_overlap(predicted: str, true: str) -> Measures:
+    """Return `word_f1` in [0, 1]: the harmonic mean of the shares of words that both texts have, in any order."""
+    said, wanted = Counter(predicted.lower().split()), Counter(true.lower().split())
+    both = (said & wanted).total()
+    return {"word_f1": 2 * both / max(said.total() + wanted.total(), 1)}
+
+
+def palette_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
+    """Return `lab_distance`: the mean CIE76 distance of colours uint8 (n, 3), (m, 3), in the best one-to-one matching.
+
+    Unmatched colours of the larger palette are left out. A palette without colours cannot be measured.
+    """
+    if not (len(predicted) and len(true)):
+        return {}
+    few, many = sorted((to_lab(predicted), to_lab(true)), key=len)
+    distances = np.linalg.norm(few[:, None] - many[None], axis=2)
+    rows = np.arange(len(few))
+    orders = np.array(list(permutations(range(len(many)), len(few))))
+    return {"lab_distance": float(distances[rows, orders].mean(axis=1).min())}
+
+
+def depth_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
+    """Return `abs_rel` (mean |p - t| / t) and `delta_1.25` (share of pixels within that ratio) of the known pixels.
+
+    The prediction has no unit, so it is first scaled and shifted to fit best (least squares; Ranftl et al. 2020).
+    """
+    wanted = on_grid(true, predicted.shape[:2])
+    known = np.isfinite(wanted) & (wanted > 0) & np.isfinite(predicted)
+    p, t = predicted[known].astype(np.float64), wanted[known].astype(np.float64)
+    if not len(t):
+        return {}
+    (scale, shift), *_ = np.linalg.lstsq(np.stack([p, np.ones_like(p)], axis=1), t, rcond=None)
+    fitted = np.maximum(scale * p + shift, _LEAST_DEPTH)
+    near = np.maximum(fitted / t, t / fitted) < _NEAR
+    return {"abs_rel": float((np.abs(fitted - t) / t).mean()), "delta_1.25": float(near.mean())}
+
+
+def normal_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
+    """Return `mean_degrees` and `median_degrees` between normals uint8 (H, W, 3); a component is x / 127.5 - 1."""
+    wanted = _directions(on_grid(true, predicted.shape[:2]))
+    cosines = np.clip((_directions(predicted) * wanted).sum(axis=2), -1, 1)
+    degrees = np.degrees(np.arccos(cosines))
+    return {"mean_degrees": float(degrees.mean()), "median_degrees": float(np.median(degrees))}
+
+
+def edge_overlap(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
+    """Return `edge_f1` in [0, 1]: the harmonic mean of the shares of each drawing's lines that the other has.
+
+    Drawings are uint8 (H, W) of any polarity. A pixel belongs to a line if its ink has a quarter of the full strength.
+    Lines may be off by one pixel on the grid of the prediction.
+    """
+    said, wanted = ink(predicted) >= _FULL_INK / 4, _seen_in_cells(ink(true) >= _FULL_INK / 4, predicted.shape)
+    if not wanted.any():
+        return {}
+    right, found = (said & _grown(wanted)).sum() / max(said.sum(), 1), (wanted & _grown(said)).sum() / wanted.sum()
+    return {"edge_f1": float(2 * right * found / max(right + found, 1e-9))}
+
+
+def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """Return for each cell of a grid of that shape whether it has any pixel of the centre of a mask (H, W)."""
+    high, wide = shape
+    scale = min(mask.shape[0] / high, mask.shape[1] / wide)
+    top, left = (mask.shape[0] - scale * high) / 2, (mask.shape[1] - scale * wide) / 2
+    box = (left, top, left + scale * wide, top + scale * high)
+    shown = Image.fromarray(mask.astype(np.float32)).resize((wide, high), Image.Resampling.BOX, box)
+    return np.asarray(shown) > 0
+
+
+def _grown(mask: Mask) -> Mask:
+    """Return a mask extended by all neighbours of its pixels."""
+    rows, columns = mask.shape
+    padded = np.pad(mask, 1)
+    shifts = [padded[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
+    return cast(Mask, np.logical_or.reduce(shifts))
+
+
+def metadata_error(predicted: Metadata, true: Metadata) -> Measures:
+    """Return the shares of the true fields that were predicted at all (`fields`) and in the same bin (`same_bin`)."""
+    asked = [name for name in true.values if name in FIELDS]
+    if not asked:
+        return {}
+    given = [name for name in asked if name in predicted.values]
+    bins = [tuple(FIELDS[name].to_bin(metadata.values[name]) for metadata in (predicted, true)) for name in given]
+    return {"fields": len(given) / len(asked), "same_bin": sum(first == other for first, other in bins) / len(asked)}
+
+
+def on_grid(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Crop a map (H, W, ...) to its centre with the proportions of `shape`, and resample it to `shape` (nearest)."""
+    rows, columns = array.shape[:2]
+    scale = min(rows / shape[0], columns / shape[1])
+    places = [
+        np.minimum((size - scale * count) / 2 + scale * (np.arange(count) + 0.5), size - 1).astype(np.int64)
+        for size, count in ((rows, shape[0]), (columns, shape[1]))
+    ]
+    return array[np.ix_(*places)]
+
+
+def _directions(normals: npt.NDArray[Any]) -> Numbers:
+    vectors = normals.astype(np.float64) / 127.5 - 1
+    return cast(Numbers, vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9))
+
+
+# The measures of one thing, by modality; segmentation is measured over all things (`RegionOverlap`).
+MEASURES: Mapping[str, Callable[[Any, Any], Measures]] = {
+    "caption": word_overlap,
+    "color_palette": palette_error,
+    "depth": depth_error,
+    "normal": normal_error,
+    "canny_edge": edge_overlap,
+    "metadata": metadata_error,
+}
+LOWER_IS_BETTER = frozenset({"lab_distance", "abs_rel", "mean_degrees", "median_degrees"})
+
+
+class RegionOverlap:
+    """Counts the pixels of segmentations by class name; COCO's different forms of a name count as one."""
+
+    def __init__(self) -> None:
+        self._pixels: list[dict[str, tuple[int, int]]] = []  # by class: in both, in either
+
+    def add(self, predicted: Regions, true: Regions) -> None:
+        """Count one thing. Pixels that have no name in the truth are left out."""
+        wanted = _names(Regions(on_grid(true.ids, predicted.ids.shape), true.classes))
+        known = wanted != ""
+        wanted, said = wanted[known], _names(predicted)[known]
+        names = np.unique(np.concatenate([wanted, said])).tolist()
+        pixels = {name: (wanted == name, said == name) for name in names if name}
+        self._pixels.append({name: (int((w & s).sum()), int((w | s).sum())) for name, (w, s) in pixels.items()})
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def mean(self) -> Estimate | None:
+        """Return the mean over the true or predicted classes, with a 95% interval by resampling things."""
+        names = sorted({name for pixels in self._pixels for name in pixels})
+        if not names:
+            return None
+        counts = np.array([[pixels.get(name, (0, 0)) for name in names] for pixels in self._pixels])
+        both, either = counts[:, :, 0], counts[:, :, 1]
+        things = len(counts)
+        drawn = np.random.default_rng(_SEED).multinomial(things, np.full(things, 1 / things), size=_RESAMPLES)
+        low, high = np.quantile(_mean_over_classes(drawn @ both, drawn @ either), (0.025, 0.975))
+        (value,) = _mean_over_classes(both.sum(axis=0)[None], either.sum(axis=0)[None])
+        return Estimate(float(value), float(low), float(high))
+
+
+def _mean_over_classes(both: Numbers, either: Numbers) -> Numbers:
+    """Average the ratio of pixels (n, classes) over the classes that have any: (n,)."""
+    ratios = np.where(either > 0, both / np.maximum(either, 1), 0.0)
+    means: Numbers = ratios.sum(axis=1) / np.maximum((either > 0).sum(axis=1), 1)
+    return means
+
+
+def _names(regions: Regions) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
+    """Return the name of each pixel's class, empty if it has none."""
+    ids, places = np.unique(regions.ids, return_inverse=True)
+    names = np.array([_one_name(regions.classes.get(int(number), "")) for number in ids], np.str_)
+    return names[places].reshape(regions.ids.shape)
+
+
+def _one_name(name: str) -> str:
+    label = label_of(name)
+    return name.strip().lower() if label is None else LABELS[label]
 
 
 @dataclass(frozen=True)
@@ -44,13 +224,11 @@ def measure_outputs(
     predicted: frozenset[str],
     predict: Predict,
     progress: Progress,
-    watch: Watch | None = None,
     given: Sequence[str] = (PICTURE,),
 ) -> Outputs:
     """Predict the `predicted` modalities of each thing from those `given`, and measure them against the known values.
 
-    Modalities that are not known of a thing or cannot be measured are skipped. `watch` is called with every
-    prediction, thing by thing.
+    Modalities that are not known of a thing or cannot be measured are skipped.
 
     Raises `NotAligned` if the set has no known values that can be measured.
     """
@@ -62,7 +240,7 @@ def measure_outputs(
         for sample in chunk.samples:
             for target in targets:
                 if sample.values.keys() >= {*given, target}:
-                    for measure, value in _measured(sample, given, target, predict, regions, watch).items():
+                    for measure, value in _measured(sample, given, target, predict, regions).items():
                         found[target, measure].append(value)
     rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in found.items()]
     overlap = regions.mean()
@@ -76,17 +254,13 @@ def measure_outputs(
     return Outputs(aligned.name, tuple(given), tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
 
 
-def _measured(
-    sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap, watch: Watch | None
-) -> Measures:
+def _measured(sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap) -> Measures:
     """Measure one prediction; a segmentation whose ids have names is added to `regions` instead."""
     true = sample.values[target]
     if isinstance(true, Regions) and not true.classes:
         return {}
     value = predict({name: sample.values[name] for name in given}, target)
-    if watch is not None:
-        watch(sample, target, value)
     if isinstance(value, Regions) and isinstance(true, Regions):
         regions.add(value, true)
         return {}
-    return measures_of(target, value, true)
+    return MEASURES[target](value, true)

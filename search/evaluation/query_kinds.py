@@ -1,14 +1,29 @@
 """The lines of a recall matrix: the kinds of query in a set, and the right items for each."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from anyseek.model.data.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
+from anyseek.model.seam import FloatArray
 from anyseek.search.answers.ranks import NO_ITEM, BoolArray, IntArray
-from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
 from anyseek.search.evaluation.measures import Answers
-from anyseek.search.evaluation.rows import Rows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Vectors of some of a sequence's members: `places` int64 (n,), ascending; `vectors` (n, d) by space or encoder."""
+
+    places: IntArray
+    vectors: Mapping[str, FloatArray]
+
+    def of(self, places: IntArray) -> IntArray:
+        """Return the row of each place, -1 if it has none: int64 of the same shape."""
+        found = np.searchsorted(self.places, places)
+        clipped = np.minimum(found, len(self.places) - 1)
+        rows: IntArray = np.where((self.places[clipped] == places) & (places >= 0), clipped, -1).astype(np.int64)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -28,28 +43,15 @@ class QueryKind:
     labels: BoolArray
     from_outside: bool
 
-    def answers(self, gallery: Rows, labels: BoolArray, contents: Collection[str]) -> tuple[IntArray, Answers]:
-        """Return the queries for a gallery whose items have the modalities `contents`, and their right answers.
+    def answers(self, gallery: Rows, labels: BoolArray, modality: str) -> tuple[IntArray, Answers]:
+        """Return the queries for a gallery of items of one modality, and their right answers.
 
         A query whose own item is not in the gallery is left out. `labels` are those of all things in the set.
         """
         rows = gallery.of(self.own)
         kept = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
-        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], self.is_in(contents))
-
-    def is_in(self, contents: Collection[str]) -> bool:
-        """Whether the queries, or parts of them, are the same files that items of these modalities have."""
-        return not self.from_outside and not set(self.modalities).isdisjoint(contents)
-
-    def pairs(self, gallery: Rows, labels: BoolArray) -> tuple[IntArray, IntArray]:
-        """Return the rows of queries and of a gallery that belong together: two arrays int64 (pairs,)."""
-        if (self.own != NO_ITEM).any():
-            rows = gallery.of(self.own)
-            asking = np.flatnonzero(rows != NO_ITEM)
-            return asking, rows[asking]
-        shared = self.labels.astype(np.float32) @ labels[gallery.places].T.astype(np.float32) > 0
-        queries, items = np.nonzero(shared)
-        return queries, items
+        own_is_query = not self.from_outside and modality in self.modalities
+        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], own_is_query)
 
 
 def label_table(labels: Labels, names: Sequence[str], count: int) -> BoolArray:

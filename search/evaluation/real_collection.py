@@ -12,7 +12,7 @@ from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
-from anyseek.search.types import Hit, NewItem, Query, Results
+from anyseek.search.types import NewItem, Query, Results
 
 _NAME = "measured"
 _AT_ONCE = 64
@@ -23,14 +23,6 @@ class RealCollection:
 
     def __init__(self, engine: SearchEngine, settings: Settings, size: int) -> None:
         self._engine, self._most, self.size = engine, settings.limits.queries_per_batch, size
-
-    def found(self, queries: Sequence[Query]) -> list[list[str]]:
-        """The keys of each query's hits, best first. Raises the error of a query that has one."""
-        return [[hit.item.key for hit in hits] for hits in self.hits(queries)]
-
-    def hits(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
-        """Each query's hits, best first. Raises the error of a query that has one."""
-        return [results.hits for results in self.answers(queries)]
 
     def answers(self, queries: Sequence[Query]) -> list[Results]:
         """The answer to each query. Raises the error of a query that has one."""

@@ -3,30 +3,20 @@
 from pathlib import Path
 from typing import Any, cast
 
-from anyseek.model.data.codecs import attributes_of, decode_value
+from anyseek.model.data.aligned import AlignedSet, LazySamples, evenly
+from anyseek.model.data.contents import attributes_of, decode_value
 from anyseek.model.data.samples import Caption, Origin, Split
 from anyseek.model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.seam import Sample, Value
 from anyseek.search.errors import NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, evenly
-
-TRAINING_THINGS = 1_000  # things that the ridge is fitted on
 
 
-def shard_sets(folder: Path, split: Split, most: int | None) -> tuple[AlignedSet, AlignedSet | None]:
-    """Return a split (at most `most` of it, evenly chosen), and things of the training split if that is another one.
+def shard_set(folder: Path, split: Split, most: int | None) -> AlignedSet:
+    """Return a split, or at most `most` of it, evenly chosen. Files are kept encoded and decoded on use.
 
-    Files are kept encoded and decoded on use. Raises `DataSetInvalid`, `ShardCorrupt`, and `NotAligned` for an empty
-    split.
+    Raises `DataSetInvalid`, `ShardCorrupt`, and `NotAligned` for an empty split.
     """
-    tested = _shard_set(folder, split, most)
-    has_training = open_dataset(folder).samples(Split.TRAIN) > 0
-    training = _shard_set(folder, Split.TRAIN, TRAINING_THINGS) if has_training and split is not Split.TRAIN else None
-    return tested, training
-
-
-def _shard_set(folder: Path, split: Split, most: int | None) -> AlignedSet:
     dataset = open_dataset(folder)
     count = dataset.samples(split)
     if not count:

@@ -15,26 +15,14 @@
 Keywords may be in any case. In a quoted text, a backslash makes the next character literal.
 """
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from anyseek.search.filters.tree import (
-    DEEPEST,
-    And,
-    AnyOf,
-    BadFilter,
-    Compare,
-    Exists,
-    Filter,
-    InBox,
-    InRadius,
-    Moment,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    StartsWith,
-)
+from anyseek.search.filters import tree
+from anyseek.search.filters.tree import DEEPEST, BadFilter, Filter, Operator
 
 LONGEST = 20_000
 
@@ -103,7 +91,7 @@ class _Reader:
         parts = [self._all(depth)]
         while self._take("or"):
             parts.append(self._all(depth))
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+        return parts[0] if len(parts) == 1 else tree.Or(tuple(parts))
 
     def end(self) -> None:
         if self._next < len(self._tokens):
@@ -113,13 +101,13 @@ class _Reader:
         parts = [self._one(depth)]
         while self._take("and"):
             parts.append(self._one(depth))
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+        return parts[0] if len(parts) == 1 else tree.And(tuple(parts))
 
     def _one(self, depth: int) -> Filter:
         if depth > DEEPEST:
             raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
         if self._take("not"):
-            return Not(self._one(depth + 1))
+            return tree.Not(self._one(depth + 1))
         if self._take("("):
             inner = self.filter(depth + 1)
             self._expect(")")
@@ -129,20 +117,20 @@ class _Reader:
     def _condition(self) -> Filter:
         field = self._field()
         if self._take("!="):
-            return Not(Compare(field, Operator.EQUAL, self._value(field)))
+            return tree.Not(tree.Compare(field, Operator.EQUAL, self._value(field)))
         for sign, operator in _OPERATORS.items():
             if self._take(sign):
-                return Compare(field, operator, self._value(field))
+                return tree.Compare(field, operator, self._value(field))
         if self._take("exists"):
-            return Exists(field)
+            return tree.Exists(field)
         if self._take("in"):
-            return AnyOf(field, self._values(field))
+            return tree.AnyOf(field, self._values(field))
         if self._take("not"):
             self._expect("in")
-            return Not(AnyOf(field, self._values(field)))
+            return tree.Not(tree.AnyOf(field, self._values(field)))
         if self._take("starts"):
             self._expect("with")
-            return StartsWith(field, self._text(field))
+            return tree.StartsWith(field, self._text(field))
         if self._take("within"):
             return self._area(field)
         raise self._unexpected(f"a condition on {field!r}: =, !=, <, <=, >, >=, in, starts with, within or exists")
@@ -157,7 +145,7 @@ class _Reader:
         self._next += 1
         return token.text
 
-    def _values(self, field: str) -> tuple[Scalar, ...]:
+    def _values(self, field: str) -> tuple[tree.Scalar, ...]:
         self._expect("(")
         values = [self._value(field)]
         while self._take(","):
@@ -165,7 +153,7 @@ class _Reader:
         self._expect(")")
         return tuple(values)
 
-    def _value(self, field: str) -> Scalar:
+    def _value(self, field: str) -> tree.Scalar:
         token = self._peek()
         if token is None or token.kind not in ("word", "quoted"):
             raise self._unexpected(f"a value for {field!r}")
@@ -179,18 +167,18 @@ class _Reader:
         value = self._value(field)
         return value if isinstance(value, str) else token.text if token is not None else ""
 
-    def _area(self, field: str) -> InBox | InRadius:
+    def _area(self, field: str) -> tree.InBox | tree.InRadius:
         token = self._peek()
         if token is None or token.text == "(":
             sides = self._values(field)
             numbers = [side for side in sides if isinstance(side, float)]
             if len(numbers) != 4 or len(sides) != 4:
                 raise BadFilter(f"{field!r} within takes four numbers: (south, west, north, east)")
-            return InBox(field, *numbers)
+            return tree.InBox(field, *numbers)
         km = self._distance(field)
         self._expect("of")
         lat, lon = self._point(field)
-        return InRadius(field, lat, lon, km)
+        return tree.InRadius(field, lat, lon, km)
 
     def _distance(self, field: str) -> float:
         """A number of kilometres, with the unit that it is written in."""
@@ -245,7 +233,7 @@ class _Reader:
         return BadFilter(f"the filter has {token.text[:40]!r} at character {token.place}, where {wanted} was expected")
 
 
-def _meaning(word: str) -> Scalar:
+def _meaning(word: str) -> tree.Scalar:
     """Return the value of an unquoted word: a truth value, a number or a moment if it looks like one, else a text."""
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
@@ -254,5 +242,94 @@ def _meaning(word: str) -> Scalar:
         if number in (float("inf"), float("-inf")):
             raise BadFilter(f"the number {word[:20]} in the filter is too large")
         return number
-    moment = Moment.parse(word) if re.match(r"\d{4}-\d\d", word, re.ASCII) else None
+    moment = tree.Moment.parse(word) if re.match(r"\d{4}-\d\d", word, re.ASCII) else None
     return word if moment is None else moment
+
+
+_SIDES = ("south", "west", "north", "east")
+_RADIUS = ("lat", "lon", "km")
+_JSON_OPERATORS = {operator.value: operator for operator in Operator}
+
+
+def filter_from_json(members: Any) -> Filter:
+    """Make a filter from parsed JSON. Raises `BadFilter`."""
+    return _filter_of(members, 0)
+
+
+def _filter_of(members: Any, depth: int) -> Filter:
+    if depth > DEEPEST:
+        raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
+    if not isinstance(members, Mapping) or not members:
+        raise BadFilter(f'a filter must be an object such as {{"field": "width", "gte": 1000}}, not {_shown(members)}')
+    if "field" in members:
+        return _condition_of(members)
+    if len(members) > 1 or not members.keys() <= {"and", "or", "not"}:
+        raise BadFilter(
+            f"a filter needs field, or one of and, or, not; this one has {', '.join(map(str, members))[:80]}"
+        )
+    (word, inner) = next(iter(members.items()))
+    if word == "not":
+        return tree.Not(_filter_of(inner, depth + 1))
+    if not isinstance(inner, list) or not inner:
+        raise BadFilter(f"{word!r} in a filter takes a list of at least one filter, not {_shown(inner)}")
+    parts = tuple(_filter_of(part, depth + 1) for part in inner)
+    return tree.And(parts) if word == "and" else tree.Or(parts)
+
+
+def _condition_of(members: Mapping[str, Any]) -> Filter:
+    field = members["field"]
+    if not isinstance(field, str) or not field:
+        raise BadFilter(f"the field of a filter must be the name of an attribute, not {_shown(field)}")
+    parts = [_one_of(field, word, value) for word, value in members.items() if word != "field"]
+    if not parts:
+        raise BadFilter(f"the filter on {field!r} has no condition, such as eq, in, gte, prefix, box, radius or exists")
+    return parts[0] if len(parts) == 1 else tree.And(tuple(parts))
+
+
+def _one_of(field: str, word: str, value: Any) -> Filter:
+    if word in _JSON_OPERATORS:
+        return tree.Compare(field, _JSON_OPERATORS[word], _scalar(field, value))
+    match word, value:
+        case "in", list() if value:
+            return tree.AnyOf(field, tuple(_scalar(field, choice) for choice in value))
+        case "prefix", str():
+            return tree.StartsWith(field, value)
+        case "exists", bool():
+            return tree.Exists(field) if value else tree.Not(tree.Exists(field))
+        case "box", Mapping() if value.keys() == set(_SIDES):
+            return tree.InBox(field, *(_number(field, value[side]) for side in _SIDES))
+        case "radius", Mapping() if value.keys() == set(_RADIUS):
+            return tree.InRadius(field, *(_number(field, value[name]) for name in _RADIUS))
+    known = ", ".join([*_JSON_OPERATORS, "in (a list)", "prefix (a text)", "exists (true or false)", "box", "radius"])
+    raise BadFilter(f"the filter on {field!r} has {word!r}: {_shown(value)}; conditions are {known}")
+
+
+def _scalar(field: str, value: Any) -> tree.Scalar:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return _number(field, value)
+    if isinstance(value, Mapping) and value.keys() == {"time"} and isinstance(value["time"], str):
+        moment = tree.Moment.parse(value["time"])
+        if moment is not None:
+            return moment
+    raise BadFilter(
+        f"{field!r} is compared with {_shown(value)}; compare it with a text, a number, true, false "
+        'or {"time": "2024-05-01T12:00:00Z"}'
+    )
+
+
+def _number(field: str, value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise BadFilter(f"{field!r} is compared with {_shown(value)}, which is not a finite number")
+    return number
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:60]

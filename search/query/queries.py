@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from anyseek.model.modalities.reading.segmentation_forms import rounded
 from anyseek.model.modalities.registry import resolve
-from anyseek.model.modalities.rough_maps import rounded
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.errors import (

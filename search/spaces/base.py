@@ -7,7 +7,9 @@ backend.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
+from pkgutil import resolve_name
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +19,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.tree import Filter
-from anyseek.search.settings import Settings
+from anyseek.search.settings import BACKENDS, Settings
 from anyseek.search.types import IdArray
 
 # Below this length a difference of unit vectors in float32 is rounding and has no direction.
@@ -49,28 +51,24 @@ class Stored(NamedTuple):
     at: datetime | None = None
 
 
-class View(Protocol):
-    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32."""
+@dataclass(frozen=True)
+class View:
+    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32.
 
-    @property
-    def centre(self) -> FloatArray: ...
+    `find` searches as `search` does, `count()` is the number of vectors, and `vectors(ids)` has the held ones of `ids`
+    (n,), ascending, and their centred vectors (m, d). `lacking` items cannot be found because their vectors are known
+    to be damaged or lost.
+    """
 
-    @property
-    def lacking(self) -> int:
-        """The number of items that cannot be found because their vectors are known to be damaged or lost."""
-        ...
+    centre: FloatArray
+    lacking: int
+    find: Callable[[FloatArray, int, Filter | None], Neighbours]
+    count: Callable[[], int]
+    vectors: Callable[[IdArray], tuple[IdArray, FloatArray]]
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass its resolved filter."""
-        ...
-
-    def count(self) -> int:
-        """The number of vectors."""
-        ...
-
-    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """The held ones of `ids` (n,), ascending, and their centred vectors (m, d); for `anyseek verify`."""
-        ...
+        """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass a resolved filter."""
+        return self.find(vectors, k, where)
 
 
 class LiveSpace(Protocol):
@@ -199,7 +197,8 @@ def nearest(find: Find, vectors: FloatArray, k: int, count: int | None = None) -
         return none_found(len(vectors))
     wanted = min(k + 1, most)
     found = find(vectors, wanted)
-    while found.ids.shape[1] == wanted < most and _is_tied(found, k):
+    # Neighbours that are not listed may have the k-th score of a query.
+    while found.ids.shape[1] == wanted < most and np.any(found.scores[:, -1] == found.scores[:, k - 1]):
         wanted = min(2 * wanted, most)
         found = find(vectors, wanted)
     return best(found.ids, found.scores, k)
@@ -219,6 +218,16 @@ def none_found(queries: int) -> Neighbours:
     return Neighbours(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
 
 
-def _is_tied(found: Neighbours, k: int) -> bool:
-    """True if neighbours that are not listed may have the k-th score of a query."""
-    return bool(np.any(found.scores[:, -1] == found.scores[:, k - 1]))
+def open_backend(database: Database, settings: Settings) -> Backend:
+    """The backend of the settings. Raises `IndexUnavailable` if it is already clear that it cannot be used."""
+    return _backend(settings)(database, settings)
+
+
+def check_backend(settings: Settings) -> str:
+    """Describe the backend in one sentence. Raises `IndexUnavailable` if it cannot be used."""
+    return _backend(settings).check(settings)
+
+
+def _backend(settings: Settings) -> type[Backend]:
+    found: type[Backend] = resolve_name(BACKENDS[settings.index.backend])
+    return found

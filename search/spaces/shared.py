@@ -2,13 +2,12 @@
 
 An applier reads the log's tail and copies the current vector and attributes of each item in it from the catalogue to
 the store, which may be repeated at any time. Its cursor and its lease are in the catalogue
-(`anyseek.search.catalogue.cursors`). A space on a new centre is a new store, filled beside the one that serves.
+(`anyseek.search.catalogue.leases`). A space on a new centre is a new store, filled beside the one that serves.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
@@ -16,13 +15,13 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import collections, cursors, items, log
+from anyseek.search.catalogue import collections, items, leases, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.catalogue.cursors import Cursor, CursorLease
+from anyseek.search.catalogue.leases import Cursor, CursorLease
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import IndexUnavailable, LeaseLost
 from anyseek.search.filters.tree import Filter
-from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
+from anyseek.search.spaces.base import Neighbours, Resolved, Stored, View, centre
 from anyseek.search.types import IdArray, Item
 
 # The most items copied to a store at once.
@@ -42,7 +41,7 @@ class SharedStore(Protocol):
     """The vectors and filterable attributes of one space on one centre, in a database that processes share.
 
     When a call returns, its effect is visible to everybody. Each call raises an `IndexUnavailable` while the database
-    does not answer, and takes no longer than the applier's lease (`cursors.LEASE`). Safe for many threads.
+    does not answer, and takes no longer than the applier's lease (`leases.LEASE`). Safe for many threads.
     """
 
     def make(self) -> None:
@@ -74,24 +73,6 @@ class SharedStore(Protocol):
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
         """The `ids` that are held, ascending, and their vectors (n, d)."""
         ...
-
-
-@dataclass(frozen=True)
-class SharedView:
-    """The serving store; it makes sure that a search sees each item completely."""
-
-    store: SharedStore
-    centre: FloatArray
-    lacking: int = 0
-
-    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        return self.store.search(vectors, k, where)
-
-    def count(self) -> int:
-        return self.store.count()
-
-    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        return self.store.vectors(ids)
 
 
 class SharedSpace:
@@ -135,16 +116,23 @@ class SharedSpace:
         return {}
 
     @contextmanager
-    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[SharedView]:
+    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:
         """The serving store."""
         serving = self._opened()
-        yield SharedView(self._store_of(serving.centre_version), serving.centre, len(self._lacking))
+        store = self._store_of(serving.centre_version)
+        yield View(serving.centre, len(self._lacking), store.search, store.count, store.vectors)
 
     def keep(self, head: Head, minimum_tail: int) -> int:
         """Update the store on the space's current centre, and remove stores on older centres."""
         self._look()
         if self._serving is not None:
-            self._drop_before(self._serving.centre_version)
+            with self._database.read() as session:
+                held = leases.cursors_of(session, self._space.id)
+            for cursor in held:
+                if cursor.centre_version < self._serving.centre_version:
+                    self._store_of(cursor.centre_version).clear()
+                    with self._database.write() as session:
+                        leases.delete_cursor(session, self._space.id, cursor.centre_version)
         version = head.centre_version(self._space.id)
         if self._serving is None or self._serving.centre_version != version:
             self._drive(version)
@@ -172,7 +160,7 @@ class SharedSpace:
 
     def _look(self) -> None:
         with self._database.read() as session:
-            held = [cursor for cursor in cursors.all_of(session, self._space.id) if cursor.ready]
+            held = [cursor for cursor in leases.cursors_of(session, self._space.id) if cursor.ready]
         self._serving = held[-1] if held else None
 
     def _opened(self) -> Cursor:
@@ -186,8 +174,8 @@ class SharedSpace:
         """Apply new log entries; False if another process does."""
         with self._database.write() as session:
             collections.head_by_id(session, self._collection_id)
-            cursors.begin(session, self._space.id, version)
-            lease = cursors.take(session, self._space.id, version)
+            leases.begin_cursor(session, self._space.id, version)
+            lease = leases.take_cursor(session, self._space.id, version)
         if lease is None:
             return False
         try:
@@ -195,7 +183,7 @@ class SharedSpace:
             self._apply(lease)
         finally:
             with self._database.write() as session:
-                cursors.release(session, lease)
+                leases.release_cursor(session, lease)
         return True
 
     def _apply(self, lease: CursorLease) -> None:
@@ -217,17 +205,17 @@ class SharedSpace:
     def _fill(self, lease: CursorLease, at: Cursor, head: Head) -> None:
         """Copy every item to the store, then remove ids that belong to no item."""
         after = 0
-        while ids := self._ids_after(after):
+        while True:
+            with self._database.read() as session:
+                ids = items.ids_after(session, self._collection_id, after, PAGE)
+            if not ids:
+                break
             self._bring(at, ids)
             self._advance(lease, at, at.seq, ready=at.ready)
             after = ids[-1]
         for held in self._store_of(at.centre_version).ids():
             self._bring(at, held.tolist(), removing_only=True)
         self._advance(lease, at, head.last_seq)
-
-    def _ids_after(self, item_id: int) -> Sequence[int]:
-        with self._database.read() as session:
-            return items.ids_after(session, self._collection_id, item_id, PAGE)
 
     def _bring(self, at: Cursor, ids: Sequence[int], removing_only: bool = False) -> None:
         """Update items in the store to their current state in the catalogue."""
@@ -250,22 +238,14 @@ class SharedSpace:
     def _advance(self, lease: CursorLease, at: Cursor, seq: int, ready: bool = True) -> None:
         try:
             with self._database.write() as session:
-                cursors.advance(session, lease, at.seq, seq, ready)
+                leases.advance_cursor(session, lease, at.seq, seq, ready)
         except LeaseLost:
             with self._database.write() as session:
-                cursors.set_back(session, lease, at.seq)
+                leases.set_cursor_back(session, lease, at.seq)
             raise
 
     def _at(self, session: Session, lease: CursorLease) -> Cursor:
-        for cursor in cursors.all_of(session, self._space.id):
+        for cursor in leases.cursors_of(session, self._space.id):
             if cursor.centre_version == lease.centre_version:
                 return cursor
         raise LeaseLost("the space is no longer in the index on this centre")
-
-    def _drop_before(self, version: int) -> None:
-        with self._database.read() as session:
-            older = [cursor for cursor in cursors.all_of(session, self._space.id) if cursor.centre_version < version]
-        for cursor in older:
-            self._store_of(cursor.centre_version).clear()
-            with self._database.write() as session:
-                cursors.delete(session, self._space.id, cursor.centre_version)

@@ -1,12 +1,12 @@
 """Traces by OpenTelemetry, which is optional: `pip install 'anyseek[telemetry]'`.
 
-Spans are sent by OTLP over HTTP. Where to, how many and under which name is said by OpenTelemetry's own variables
+Spans are sent by OTLP over HTTP. OpenTelemetry's own variables say where to, how many and under which name
 (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …). Nothing of it is global, so that tracing
 by others in this process is left alone.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -17,19 +17,37 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from anyseek.search.telemetry.spans import Carried, Span
-
 _FORM = TraceContextTextMapPropagator()
 
 
+@dataclass(frozen=True)
+class Span:
+    """A piece of work that is being traced."""
+
+    span: trace.Span
+
+    def tell(self, name: str, value: str | int) -> None:
+        """Add an attribute."""
+        self.span.set_attribute(name, value)
+
+    def rename(self, name: str) -> None:
+        """Give the span another name, once it is known."""
+        self.span.update_name(name)
+
+    def fail(self, kind: str) -> None:
+        """Mark the span as failed by an error of this kind."""
+        self.span.set_attribute("error.type", kind)
+        self.span.set_status(trace.StatusCode.ERROR)
+
+
 class OpenTelemetry:
-    """Implements `anyseek.search.telemetry.spans.Tracer`. `processor` is given each span when it ends.
+    """Makes spans; which span one is part of follows the context (PEP 567). Thread-safe.
 
     Make it in each process after it was forked, because a thread sends the spans.
     """
 
     def __init__(self, service: str, processor: SpanProcessor) -> None:
-        """`service` is the name of the service unless `OTEL_SERVICE_NAME` is set."""
+        """`service` names the service unless `OTEL_SERVICE_NAME` is set; `processor` gets each span when it ends."""
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
         self._provider = TracerProvider(resource=Resource.create(named))
         self._provider.add_span_processor(processor)
@@ -41,50 +59,38 @@ class OpenTelemetry:
         return cls(service, BatchSpanProcessor(OTLPSpanExporter()))
 
     @contextmanager
-    def begin(self, name: str, carried: Carried, is_request: bool) -> Iterator[Span]:
+    def begin(self, name: str, carried: Mapping[str, str], is_request: bool) -> Iterator[Span]:
+        """A span that is part of the carried one; of the current one, or a trace of its own, where none is carried."""
         kind = trace.SpanKind.SERVER if is_request else trace.SpanKind.CONSUMER
         context = _FORM.extract(carried) if carried else None
         with _current(self._tracer.start_span(name, context, kind)) as span:
             yield span
 
     def within(self, name: str) -> AbstractContextManager[object]:
+        """A span that is part of the current one; none where there is none, because nobody asked for that work."""
         if not trace.get_current_span().get_span_context().is_valid:
             return nullcontext()
         return _current(self._tracer.start_span(name))
 
-    def carried(self) -> Carried:
+    def carried(self) -> Mapping[str, str]:
+        """Headers by which another process continues the current span; empty if there is none."""
         found: dict[str, str] = {}
         _FORM.inject(found)
         return found
 
     def tell(self, name: str, value: str | int) -> None:
+        """Add an attribute to the current span, if there is one."""
         trace.get_current_span().set_attribute(name, value)
 
     def close(self) -> None:
+        """Send what is left."""
         self._provider.shutdown()
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Implements `anyseek.search.telemetry.spans.Span`."""
-
-    span: trace.Span
-
-    def tell(self, name: str, value: str | int) -> None:
-        self.span.set_attribute(name, value)
-
-    def rename(self, name: str) -> None:
-        self.span.update_name(name)
-
-    def fail(self, kind: str) -> None:
-        self.span.set_attribute("error.type", kind)
-        self.span.set_status(trace.StatusCode.ERROR)
 
 
 @contextmanager
 def _current(span: trace.Span) -> Iterator[Span]:
-    """The span of the block, which ends it. Of an error only its kind is told, because its text may quote contents."""
-    traced = _Span(span)
+    """The span of the block, which ends it. Of an error only its kind is kept, because its text may quote contents."""
+    traced = Span(span)
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield traced

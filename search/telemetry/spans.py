@@ -1,65 +1,52 @@
-"""Spans of traces: the time that a request, a stage or a task took, and their parents. None are made until
-`anyseek.search.telemetry.settings.start`.
+"""Spans of traces: the time that a request, a stage or a task took, and their parents; none until `start_tracing`.
 
-The work is done by a `Tracer`: that of `anyseek.search.telemetry.opentelemetry_spans`, which alone imports the optional
-library. Without one, a span costs a look at a variable. Spans never have paths, contents or texts of errors.
+`anyseek.search.telemetry.opentelemetry_spans` makes them, and alone imports the optional library. Without it, a span
+costs a look at a variable. Spans never have paths, contents or texts of errors.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+from anyseek.search.errors import BadInput
+
+if TYPE_CHECKING:
+    from anyseek.search.settings import Settings
+    from anyseek.search.telemetry.opentelemetry_spans import OpenTelemetry, Span
 
 Headers = Iterable[tuple[bytes, bytes]]
 Carried = Mapping[str, str]
 """Names a span in another process or thread, in the form of the headers of W3C Trace Context."""
 
-
-class Span(Protocol):
-    """A piece of work that is being traced."""
-
-    def tell(self, name: str, value: str | int) -> None:
-        """Add an attribute."""
-        ...
-
-    def rename(self, name: str) -> None:
-        """Give the span another name, once it is known."""
-        ...
-
-    def fail(self, kind: str) -> None:
-        """Mark the span as failed by an error of this kind."""
-        ...
-
-
-class Tracer(Protocol):
-    """Makes spans. All methods may be called in any thread; what a span is part of follows the context (PEP 567)."""
-
-    def begin(self, name: str, carried: Carried, is_request: bool) -> AbstractContextManager[Span]:
-        """A span that is part of the carried one; of the current one, or a trace of its own, where none is carried."""
-        ...
-
-    def within(self, name: str) -> AbstractContextManager[object]:
-        """A span that is part of the current one; none where there is none, because nobody asked for that work."""
-        ...
-
-    def carried(self) -> Carried:
-        """Headers by which another process continues the current span; empty if there is none."""
-        ...
-
-    def tell(self, name: str, value: str | int) -> None:
-        """Add an attribute to the current span, if there is one."""
-        ...
-
-    def close(self) -> None:
-        """Send what is left."""
-        ...
-
-
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _CARRIED = (b"traceparent", b"tracestate")
-_tracer: Tracer | None = None
+_tracer: "OpenTelemetry | None" = None
 
 
-def trace_with(tracer: Tracer | None) -> None:
+class TelemetryMissing(BadInput):
+    code = "telemetry-missing"
+
+
+def start_tracing(settings: "Settings", service: str) -> None:
+    """Trace this process if the settings ask for it; call it after forks. Raises `TelemetryMissing`."""
+    if maker := wanted_tracer(settings):
+        trace_with(maker.exporting(service))
+
+
+def wanted_tracer(settings: "Settings") -> "type[OpenTelemetry] | None":
+    """The tracer's class if the settings ask for traces. Raises `TelemetryMissing` if it is not installed."""
+    if not settings.telemetry.traces:
+        return None
+    try:
+        from anyseek.search.telemetry.opentelemetry_spans import OpenTelemetry
+    except ImportError as error:
+        raise TelemetryMissing(
+            "ANYSEEK_TELEMETRY_TRACES is true, but OpenTelemetry is not installed; install anyseek[telemetry]"
+        ) from error
+    return OpenTelemetry
+
+
+def trace_with(tracer: "OpenTelemetry | None") -> None:
     """Trace this process with `tracer` from now on; None ends that, and sends the remaining spans."""
     global _tracer
     before, _tracer = _tracer, tracer
@@ -67,7 +54,7 @@ def trace_with(tracer: Tracer | None) -> None:
         before.close()
 
 
-def of_request(name: str, headers: Headers) -> AbstractContextManager[Span | None]:
+def of_request(name: str, headers: Headers) -> "AbstractContextManager[Span | None]":
     """A span of a request with these headers, which may name a span of its sender."""
     if _tracer is None:
         return _NOTHING
@@ -75,7 +62,7 @@ def of_request(name: str, headers: Headers) -> AbstractContextManager[Span | Non
     return _tracer.begin(name, carried, is_request=True)
 
 
-def of_task(name: str, carried: Carried) -> AbstractContextManager[Span | None]:
+def of_task(name: str, carried: Carried) -> "AbstractContextManager[Span | None]":
     """A span of work that was asked for elsewhere, where `carried` was called."""
     return _NOTHING if _tracer is None else _tracer.begin(name, carried, is_request=False)
 

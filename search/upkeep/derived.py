@@ -85,7 +85,7 @@ class Trust:
         """Compare in small steps, resting for as long as each takes, until the end or `closing`."""
         with self._comparing:
             try:
-                self._compare(_Steps(self._kind.name, closing))
+                self._compare(_Steps(self._kind.NAME, closing))
                 self._failure = None
             except _Closing:
                 return
@@ -112,14 +112,14 @@ class Trust:
             with self._database.read() as session:
                 self._are_many = derived.count_items(session) > AT_ONCE
             if not self._are_many:
-                self._compare(_Steps(self._kind.name))
+                self._compare(_Steps(self._kind.NAME))
             self._failure = None
         except Exception as error:  # noqa: BLE001  kept, so that not every query meets it anew
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """Keep why the rows could not be compared, and say it in the log."""
-        said = f"the {self._kind.name} cannot be compared with their items"
+        said = f"the {self._kind.NAME} cannot be compared with their items"
         known = error if isinstance(error, AnyseekError) else meaning(error)
         if known is None:
             logger.error(said, exc_info=error)
@@ -138,7 +138,7 @@ class Trust:
         self._refusal, self._ended_at = refusal, time.monotonic()
         again = _AGAIN_BESIDE_SECONDS if self._are_many else _AGAIN_SECONDS
         self._try_again_at = self._ended_at + again if refusal else 0.0
-        DERIVED_ENDED.labels(self._kind.name).set_to_current_time()
+        DERIVED_ENDED.labels(self._kind.NAME).set_to_current_time()
 
     def _mended(self, damage: Damage, steps: "_Steps") -> str:
         """Write anew what is damaged, and look again; the sentence that refuses answers if that does not help."""
@@ -154,10 +154,10 @@ class Trust:
                 raise
             left, why = damage, f" ({meaning(error) or error})"
         if not left:
-            DERIVED_MENDED.labels(self._kind.name).inc()
-            logger.warning("the %s of %s were damaged in the database; they are written anew", self._kind.name, damage)
+            DERIVED_MENDED.labels(self._kind.NAME).inc()
+            logger.warning("the %s of %s were damaged in the database; they are written anew", self._kind.NAME, damage)
             return ""
-        said = f"the {self._kind.name} of {left} are damaged in the database and cannot be mended here{why}"
+        said = f"the {self._kind.NAME} of {left} are damaged in the database and cannot be mended here{why}"
         logger.warning(said)
         return f"{said}; anyseek verify names them, and anyseek rebuild mends them"
 

@@ -63,7 +63,7 @@ ATTACKS = (
     ),
     Attack(
         "originals that are replaced, links in assets",
-        ("search/upkeep/test_originals.py", "api/routes/test_originals.py"),
+        ("search/test_originals.py", "api/routes/test_originals.py"),
     ),
     Attack(
         "hostile archives",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.errors import AnyseekError

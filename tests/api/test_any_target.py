@@ -8,7 +8,7 @@ import pytest
 
 from anyseek import Client, Part
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening

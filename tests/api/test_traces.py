@@ -10,8 +10,8 @@ import pytest
 from anyseek import Client
 from anyseek.api.service import Service
 from anyseek.search.settings import Settings, Telemetry
-from anyseek.search.telemetry import settings as telemetry
 from anyseek.search.telemetry import spans
+from anyseek.search.telemetry import spans as telemetry
 from tests.indexer.pictures import png
 from tests.traces import identity, traced
 
@@ -112,7 +112,7 @@ def test_spans_are_sent_to_where_the_standard_variables_say(tmp_path: Path, monk
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-    telemetry.start(Settings(tmp_path, telemetry=Telemetry(traces=True)), "anyseek-test")
+    telemetry.start_tracing(Settings(tmp_path, telemetry=Telemetry(traces=True)), "anyseek-test")
     try:
         with spans.of_task("embed", {}):
             pass

@@ -15,25 +15,10 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
+from anyseek.search.filters import tree
 from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.filters.spheres import kilometres
-from anyseek.search.filters.tree import (
-    CAPTION,
-    KEY,
-    And,
-    AnyOf,
-    Compare,
-    Exists,
-    Filter,
-    InBox,
-    InRadius,
-    Moment,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    StartsWith,
-)
+from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Neighbours, best, none_found
 from anyseek.search.spaces.shared import SharedSpace
@@ -133,47 +118,47 @@ class TableBackend:
 
 def row_facets(item: Item) -> tuple[Facet, ...]:
     """The translation of attributes: facets, and the key and the caption as two more."""
-    own = [Facet(KEY, text=item.key)] + ([] if item.caption is None else [Facet(CAPTION, text=item.caption)])
+    own = [Facet(tree.KEY, text=item.key)] + ([] if item.caption is None else [Facet(tree.CAPTION, text=item.caption)])
     return (*(facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")), *own)
 
 
 def passes(facets: Sequence[Facet], where: Filter) -> bool:
     """The translation of filters: whether one holds for an item of these facets."""
     match where:
-        case And(parts):
+        case tree.And(parts):
             return all(passes(facets, part) for part in parts)
-        case Or(parts):
+        case tree.Or(parts):
             return any(passes(facets, part) for part in parts)
-        case Not(part):
+        case tree.Not(part):
             return not passes(facets, part)
-        case Exists(field):
+        case tree.Exists(field):
             return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in facets)
-        case InBox(field, south, west, north, east):
+        case tree.InBox(field, south, west, north, east):
             latitudes = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
             longitudes = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
             across = (lambda x: west <= x <= east) if west <= east else (lambda x: x >= west or x <= east)
             return any(south <= number <= north for number in latitudes) and any(map(across, longitudes))
-        case InRadius(field, lat, lon, km):
+        case tree.InRadius(field, lat, lon, km):
             lats = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
             lons = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
             pairs = [(a, o) for a in lats for o in lons if abs(a) <= 90 and abs(o) <= 180]
             return any(kilometres(lat, lon, np.array([a]), np.array([o]))[0] <= km for a, o in pairs)
-        case Compare(field, operator, value):
+        case tree.Compare(field, operator, value):
             return any(compared(facet, operator, value) for facet in facets if facet.path == field)
-        case AnyOf(field, values):
+        case tree.AnyOf(field, values):
             named = [facet for facet in facets if facet.path == field]
             return any(compared(facet, Operator.EQUAL, value) for facet in named for value in values)
-        case StartsWith(field, prefix):
+        case tree.StartsWith(field, prefix):
             texts = [facet.text for facet in facets if facet.path == field and facet.text is not None]
             return any(text.startswith(prefix) for text in texts)
 
 
-def compared(facet: Facet, operator: Operator, value: Scalar) -> bool:
+def compared(facet: Facet, operator: Operator, value: tree.Scalar) -> bool:
     """Whether one value of an item stands in this order to another of its kind."""
     match value:
         case bool():
             held, bare = facet.truth, value
-        case Moment(seconds):
+        case tree.Moment(seconds):
             held, bare = facet.moment, seconds
         case str():
             held, bare = facet.text, value

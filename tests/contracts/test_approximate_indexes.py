@@ -8,11 +8,10 @@ import pytest
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours
-from anyseek.search.spaces.local import candidates, kinds
+from anyseek.search.spaces.local import candidates
 from anyseek.search.spaces.local import faiss as faiss_index
-from anyseek.search.spaces.local.candidates import GpuMissing
+from anyseek.search.spaces.local.candidates import GpuMissing, Kind, State
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.kinds import Kind, State
 from tests.search.memory_index import MemoryIndex
 
 DIMENSION = 32
@@ -163,7 +162,7 @@ def test_it_is_built_anew_without_the_dead_while_it_changes(index: FaissIndex, o
 
     for either in (index, oracle):
         either.delete(IDS[:1_100])
-    assert kinds.is_worn(index.state)
+    assert candidates.is_worn(index.state)
     renewed(index, change)
     assert index.state.dead == 200
     assert index.count() == oracle.count()
@@ -223,12 +222,12 @@ def test_the_kind_goes_by_size_and_back_only_well_below() -> None:
     sizes = (20_000, 20_001, 200_001, 150_000, 99_999, 15_000, 9_999)
     chosen, held = [], Kind.FLAT
     for living in sizes:
-        held = kinds.suitable(None, living, held)
+        held = candidates.suitable(None, living, held)
         chosen.append(held.value)
     assert chosen == ["flat", "hnsw", "ivf", "ivf", "hnsw", "hnsw", "flat"]
-    assert kinds.suitable(Kind.IVF, 999, Kind.FLAT) is Kind.FLAT
-    assert kinds.suitable(Kind.IVF, 1_000, Kind.FLAT) is Kind.IVF
-    assert kinds.suitable(Kind.FLAT, 10**7, Kind.IVF) is Kind.FLAT
+    assert candidates.suitable(Kind.IVF, 999, Kind.FLAT) is Kind.FLAT
+    assert candidates.suitable(Kind.IVF, 1_000, Kind.FLAT) is Kind.IVF
+    assert candidates.suitable(Kind.FLAT, 10**7, Kind.IVF) is Kind.FLAT
 
 
 def test_a_flat_index_drops_its_dead_rows_by_itself() -> None:

@@ -11,11 +11,7 @@ import pytest
 from anyseek.search.catalogue import collections, items, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import Table
-from anyseek.search.errors import (
-    BadInput,
-    CollectionExists,
-    CollectionNotFound,
-)
+from anyseek.search.errors import BadInput, CollectionExists, CollectionNotFound
 from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
 from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove
@@ -147,12 +143,15 @@ class TestReadingItems:
             assert items.referenced_locations(session, ["ab/cdef", PICTURE.location, "cd/none"]) == {"ab/cdef"}
 
 
+BATCHES = 8  # of each writer
+
+
 class TestConcurrency:
     def test_writers_at_once_number_without_gaps_and_a_reader_never_skips(
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
         def write(who: str) -> None:
-            for batch in range(20):
+            for batch in range(BATCHES):
                 put(database, collection, embedder, [f"{who}/{batch}/{number}" for number in range(3)])
                 remove(database, collection, [f"{who}/{batch}/0"])
 
@@ -163,7 +162,7 @@ class TestConcurrency:
         while any(writer.is_alive() for writer in writers):
             tailed += [seq for seq, *_ in entries(database, collection, tailed[-1] if tailed else 0)]
         tailed += [seq for seq, *_ in entries(database, collection, tailed[-1] if tailed else 0)]
-        assert tailed == list(range(1, 3 * 20 * 7 + 1))
+        assert tailed == list(range(1, 3 * BATCHES * 7 + 1))
 
     def test_a_read_sees_one_moment(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
         with database.read() as session:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from anyseek.search.catalogue import facets, items, patching, words
+from anyseek.search.catalogue import facets, items, words
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import ItemChanged, ItemNotFound
 from anyseek.search.filters.from_text import filter_from_text
@@ -17,12 +17,8 @@ from tests.search.gallery import WordsEmbedder, item_of, new_item, put
 
 def patch(database: Database, collection: Collection, key: str, change: dict[str, Any], *versions: str) -> Item:
     with database.write() as session:
-        return patching.change_attributes(
-            session,
-            collection,
-            key,
-            lambda held: patching.merged(held, change),
-            frozenset(versions) if versions else None,
+        return items.change_attributes(
+            session, collection, key, lambda held: items.merged(held, change), frozenset(versions) if versions else None
         )
 
 
@@ -44,7 +40,7 @@ def patch(database: Database, collection: Collection, key: str, change: dict[str
 )
 def test_patches_are_merged_as_the_rfc_says(held: Any, change: Any, result: Any) -> None:
     before = repr(held)
-    assert patching.merged(held, change) == result
+    assert items.merged(held, change) == result
     assert repr(held) == before
 
 
@@ -93,9 +89,9 @@ def test_a_key_that_another_item_has_got_is_another_version(
     (held,) = put(database, collection, embedder, ["x"])
     with database.write() as session:
         items.delete(session, collection, ["x"])
-        patching.check_unchanged(session, collection, "x", None)
+        items.check_unchanged(session, collection, "x", None)
         with pytest.raises(ItemChanged, match="there is no such item"):
-            patching.check_unchanged(session, collection, "x", frozenset({"*"}))
+            items.check_unchanged(session, collection, "x", frozenset({"*"}))
     put(database, collection, embedder, ["x"])
     with pytest.raises(ItemChanged):
         patch(database, collection, "x", {"n": 1}, held.version)

@@ -169,7 +169,7 @@ def test_wrong_words_are_seen_and_made_again(
         session.execute(text(statement.format(id=item_id)))
     assert stale(database, filled) == stale_keys
     with database.write() as session:
-        words.index_again(session)
+        words.rebuild_index(session)
         words.make_again(session, filled.id)
     assert stale(database, filled) == []
     assert found(database, filled, "dog") == {"pets/IMG_0042.jpg", "x2"}
@@ -198,8 +198,7 @@ def test_a_later_change_of_the_program_alters_nothing_that_the_migration_makes(
 
 
 @pytest.mark.parametrize(
-    "damage",
-    ["key = x'ff'", "caption = x'ff'", "caption = CAST(x'ff' AS TEXT)", "attributes = 5", "attributes = '{'"],
+    "damage", ["key = x'ff'", "caption = x'ff'", "caption = CAST(x'ff' AS TEXT)", "attributes = 5", "attributes = '{'"]
 )
 def test_a_damaged_item_keeps_no_other_from_getting_words(database: Database, filled: Collection, damage: str) -> None:
     if database.engine.dialect.name != "sqlite":

@@ -9,13 +9,7 @@ from sqlalchemy import event
 
 from anyseek.search.catalogue import collections, items, log, sources
 from anyseek.search.catalogue.session import Database
-from anyseek.search.errors import (
-    BadInput,
-    CollectionNotFound,
-    FingerprintMismatch,
-    ItemNotFound,
-    KeyHeldElsewhere,
-)
+from anyseek.search.errors import BadInput, CollectionNotFound, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere
 from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, new_item, put, remove

@@ -30,10 +30,7 @@ DAMAGES = {
     "text": ("UPDATE facets SET text = 'needlf' WHERE text = 'needle'", "a"),
     "truth": ("UPDATE facets SET truth = NOT truth WHERE path = 'sound'", "ab"),
     "moment": ("UPDATE facets SET moment = moment + 1 WHERE path = 'taken'", "ab"),
-    "item": (
-        "UPDATE facets SET item_id = (SELECT max(id) FROM items) WHERE path = 'size' AND number = 3",
-        "ac",
-    ),
+    "item": ("UPDATE facets SET item_id = (SELECT max(id) FROM items) WHERE path = 'size' AND number = 3", "ac"),
     "path": ("UPDATE facets SET path = 'sizf' WHERE path = 'size' AND number = 3", "a"),
     "lost": ("DELETE FROM facets WHERE path = 'label' AND text = 'straw'", "bc"),
     "doubled": ("UPDATE facets SET number = 4 WHERE path = 'size' AND number = 5", "c"),
@@ -105,10 +102,7 @@ def test_damaged_facets_are_written_anew_before_the_first_answer(
 
 @pytest.mark.parametrize(
     "statement",
-    [
-        "UPDATE words SET words = replace(words, 'needle', 'needlf')",
-        "DELETE FROM words WHERE words LIKE '%needle%'",
-    ],
+    ["UPDATE words SET words = replace(words, 'needle', 'needlf')", "DELETE FROM words WHERE words LIKE '%needle%'"],
 )
 def test_damaged_words_are_written_anew_before_the_first_answer(
     database: Database, collection: Collection, statement: str

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from anyseek.search.catalogue import figures, jobs, ledger, owners, sources
+from anyseek.search.catalogue import figures, jobs, leases, ledger, sources
 from anyseek.search.catalogue.figures import MOST_REASONS, OTHER
 from anyseek.search.catalogue.ledger import NewInput
 from anyseek.search.catalogue.session import Database
@@ -25,8 +25,8 @@ def test_inputs_leases_and_reasons_are_counted(database: Database, collection: C
     bad = [NewInput(f"bad{number}", f"bad{number}", "why", "not-a-picture") for number in range(3)]
     job = begin(database, collection, [*bad, *(NewInput(f"{number}", f"{number}") for number in range(5))])
     with database.write() as session:
-        owners.renew(session, "alive", timedelta(minutes=1))
-        owners.renew(session, "silent", timedelta(minutes=-1))
+        leases.renew(session, "alive", timedelta(minutes=1))
+        leases.renew(session, "silent", timedelta(minutes=-1))
         assert len(ledger.lease_range(session, job, "me", 2, timedelta(minutes=1))) == 2
     with database.read() as session:
         found = figures.figures(session)

@@ -10,36 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 
 from anyseek.search.catalogue import collections, facets, items, log, space_switch
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.tables import ItemRow, LogRow
+from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
-from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, centre
-from anyseek.search.spaces.opening import check_backend, open_backend
+from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
+from anyseek.search.spaces.base import Backend, LiveSpace, check_backend, open_backend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL
 from tests.search.gallery import DIMENSION, WordsEmbedder, direction, keys, make_collection, new_item, put, remove, text
+from tests.search.live_spaces import assert_agrees, contents, expected, freeze, head_of, nearby_ids
 
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
 
 
-@pytest.fixture(
-    params=[
-        "faiss",
-        "qdrant",
-        "table",
-        pytest.param("qdrant server", marks=NEEDS_SERVER),
-    ]
-)
+@pytest.fixture(params=["faiss", "qdrant", "table", pytest.param("qdrant server", marks=NEEDS_SERVER)])
 def home_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that name each backend, in a data directory of its own."""
     for name, backend in ADDED.items():
@@ -65,60 +59,12 @@ def backend(database: Database, home_settings: Settings) -> Iterator[Backend]:
         yield backend
 
 
-def head_of(database: Database, name: str = "things") -> collections.Head:
-    with database.read() as session:
-        return collections.head(session, name)
-
-
 def opened(database: Database, backend: Backend, name: str = "things") -> LiveSpace:
     """As another process opens it, up to date."""
     head = head_of(database, name)
     live = backend.open(head, head.spaces[0])
     live.refresh(head)
     return live
-
-
-def nearby_ids(database: Database) -> np.ndarray:
-    """The ids this test may have used, and some around them: PostgreSQL goes on counting from test to test."""
-    with database.read() as session:
-        last = session.scalar(select(func.max(ItemRow.id))) or 0
-    return np.arange(max(1, last - 250), last + 250)
-
-
-def contents(database: Database, live: LiveSpace) -> dict[int, np.ndarray]:
-    ids = nearby_ids(database)
-    with live.reading() as view:
-        ids, vectors = view.vectors(ids)
-        assert len(ids) == view.count()
-        assert vectors.shape == (len(ids), DIMENSION)
-    return dict(zip(ids.tolist(), vectors, strict=True))
-
-
-def expected(database: Database, mean: np.ndarray, name: str = "things") -> dict[int, np.ndarray]:
-    """The newest vector of every item in the first space, centred on a mean."""
-    head, found = head_of(database, name), {}
-    with database.read() as session:
-        for page in log.latest_vectors(session, head.id, head.spaces[0].id):
-            ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
-            found.update(zip(ids.tolist(), centre(vectors, mean, head.spaces[0].blocks), strict=True))
-    return found
-
-
-def assert_agrees(database: Database, live: LiveSpace, name: str = "things") -> None:
-    """It holds the newest vector of every item, on the space's present centre, and nothing else."""
-    with database.read() as session:
-        mean = collections.centre_of(session, head_of(database, name).spaces[0].id)
-    with live.reading() as view:
-        np.testing.assert_array_equal(view.centre, mean)
-    found, wanted = contents(database, live), expected(database, mean, name)
-    assert found.keys() == wanted.keys()
-    for item_id, vector in wanted.items():
-        np.testing.assert_allclose(found[item_id], vector, atol=1e-6)
-
-
-def freeze(database: Database, value: float) -> None:
-    with database.write() as session:
-        collections.freeze_centre(session, head_of(database).spaces[0].id, np.full(DIMENSION, value, np.float32), 64)
 
 
 def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -> None:
@@ -138,11 +84,10 @@ def test_it_says_how_far_what_it_has_stored_reaches(
     assert stored.seq == head.last_seq < head_of(database).last_seq, "asking brings nothing up to date"
 
 
-def test_settings_take_no_other_name(home_settings: Settings) -> None:
-    with pytest.raises(
-        BadSetting, match=f"ANYSEEK_INDEX_BACKEND is 'pgvector'; it must be one of {', '.join(BACKENDS)}$"
-    ):
-        replace(home_settings, index=Index("pgvector"))
+def test_settings_take_no_other_name() -> None:
+    right = f"ANYSEEK_INDEX_BACKEND must be one of {', '.join(BACKENDS)}, not 'pgvector'$"
+    with pytest.raises(BadSetting, match=right):
+        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
 
 
 def test_an_empty_space_finds_nothing(database: Database, collection: Collection, backend: Backend) -> None:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from anyseek.search.catalogue import probe
+from anyseek.search.catalogue import figures
 from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import OwnerRow
@@ -13,8 +13,8 @@ from anyseek.search.types import Collection
 
 
 def test_it_leaves_nothing_behind(database: Database, collection: Collection) -> None:
-    assert probe.read(database) == 1
-    probe.write(database)
+    assert figures.probe_read(database) == 1
+    figures.probe_write(database)
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(OwnerRow)) == 0
 
@@ -24,9 +24,9 @@ def test_it_gives_up_on_a_lock_after_its_patience(database: Database) -> None:
     with database.write() as session:
         if database.engine.dialect.name == "postgresql":
             session.execute(text("LOCK TABLE owners IN ACCESS EXCLUSIVE MODE"))
-        assert probe.read(impatient) == 0, "reading goes on"
+        assert figures.probe_read(impatient) == 0, "reading goes on"
         with pytest.raises(OperationalError) as refused:
-            probe.write(impatient)
+            figures.probe_write(impatient)
     assert isinstance(meaning(refused.value), DatabaseBusy)
-    probe.write(impatient)
+    figures.probe_write(impatient)
     impatient.close()

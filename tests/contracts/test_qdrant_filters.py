@@ -11,8 +11,8 @@ from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Exists, Filter, Not, Operator, StartsWith, checked
+from anyseek.search.spaces.qdrant.backend import connect
 from anyseek.search.spaces.qdrant.filters import as_condition, payload_of
-from anyseek.search.spaces.qdrant.index import connect
 from anyseek.search.types import Attributes, Collection, Item
 from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, PICTURES, put
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL, in_qdrant

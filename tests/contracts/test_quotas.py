@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from anyseek.search.actor import Caller, acting
-from anyseek.search.catalogue import api_keys, collections, items, patching, quotas
-from anyseek.search.catalogue.quotas import Quota, Usage
+from anyseek.search.catalogue import api_keys, collections, items
+from anyseek.search.catalogue.api_keys import Quota, Usage
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import QuotaExceeded
 from anyseek.search.types import Collection
@@ -28,7 +28,7 @@ def may_store(database: Database, quota: Quota, name: str = "alice") -> None:
 
 def used(database: Database, name: str = "alice") -> Usage:
     with database.read() as session:
-        return quotas.usage(session, name)
+        return api_keys.usage(session, name)
 
 
 def write(
@@ -99,7 +99,7 @@ def test_a_changed_attribute_counts_for_nobody_else(database: Database, collecti
     may_store(database, Quota())
     write(database, collection, ["a"])
     with acting(BOB), database.write() as session:
-        patching.change_attributes(session, collection, "a", lambda held: {**held, "by": "bob"})
+        items.change_attributes(session, collection, "a", lambda held: {**held, "by": "bob"})
     assert (used(database), used(database, "bob")) == (Usage(1, STORED), Usage(0, 0))
 
 
@@ -144,7 +144,7 @@ def test_a_lowered_quota_refuses_what_is_written_next(database: Database, collec
     with pytest.raises(QuotaExceeded):
         write(database, collection, ["a"], size=1)
     with database.read() as session, acting(ALICE):
-        quotas.check_room(session, collection.id, "a", STORED)  # the same again is no more than before
+        api_keys.check_room(session, collection.id, "a", STORED)  # the same again is no more than before
     with pytest.raises(api_keys.ApiKeyNotFound), database.write() as session:
         api_keys.set_quota(session, "nobody", Quota())
 
@@ -153,12 +153,12 @@ def test_an_item_is_refused_before_its_files_are_stored(database: Database, coll
     may_store(database, Quota(items=2, bytes=20))
     write(database, collection, ["a", "b"])
     with database.read() as session, acting(ALICE):
-        quotas.check_room(session, collection.id, "a", 15)
+        api_keys.check_room(session, collection.id, "a", 15)
         for key, size in (("a", 16), ("c", 1)):
             with pytest.raises(QuotaExceeded):
-                quotas.check_room(session, collection.id, key, size)
+                api_keys.check_room(session, collection.id, key, size)
         with acting(BOB):
-            quotas.check_room(session, collection.id, "c", 1_000)
+            api_keys.check_room(session, collection.id, "c", 1_000)
 
 
 def test_who_has_no_key_costs_no_statement(database: Database, embedder: WordsEmbedder, collection: Collection) -> None:

@@ -19,7 +19,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, LeaseLost
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Collection
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
+from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import WordsEmbedder, put
 
 LONG, SHORT = 60, 0.4

@@ -10,9 +10,9 @@ from qdrant_client import QdrantClient
 from anyseek.model.seam import FloatArray
 from anyseek.search.filters.tree import KEY, AnyOf, Compare, Operator
 from anyseek.search.spaces.base import Neighbours
-from anyseek.search.spaces.local.base import VectorIndex
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
+from anyseek.search.spaces.local.snapshots import VectorIndex
+from anyseek.search.spaces.qdrant.backend import QdrantIndex, connect
 from anyseek.search.spaces.shared import SharedStore
 from anyseek.search.types import IdArray, Item
 from tests.contracts.table_backend import TableStore

@@ -19,9 +19,8 @@ from anyseek.api.cli import run
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.indexer.aligned import read_aligned
 from anyseek.model.data.contents import fitted, stored_content
-from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.folder import FolderSource, Options
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Shares, Split
+from anyseek.model.data.sources.folder import FolderOptions, FolderSource
 from anyseek.model.fourm.bundled.layout import INPUTS, BundledInput
 from anyseek.model.modalities import registry
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, Modality
@@ -101,7 +100,7 @@ def test_an_aligned_folder_to_evaluate_on_has_it(aligned: Path) -> None:
 
 
 def test_training_data_have_it(aligned: Path) -> None:
-    source = FolderSource("mine", Options(aligned, "CC0"), Shares(0.0, 0.0))
+    source = FolderSource("mine", FolderOptions(path=aligned, licence="CC0"), Shares(val=0.0, test=0.0))
     sample = fitted(source.sample("warm"), 30)
     assert list(source.keys(Split.TRAIN)) == sorted(COLOURS)
     assert sample.values["thermal"].shape == (30, 40, 3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.data.shards import open_dataset
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.encoders import link_encoders
 
 ROOT = Path(__file__).parents[2]

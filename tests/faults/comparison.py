@@ -15,7 +15,7 @@ from anyseek.search.settings import Settings
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import space_folder
 from anyseek.search.types import Collection
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.faults.gallery import Gallery
 
 

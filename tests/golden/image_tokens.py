@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from anyseek.model.tokenizers.image_vqvae import ImageTokenizer
 from tests.golden.cases import Arrays
 from tests.golden.comparison import Comparison
 

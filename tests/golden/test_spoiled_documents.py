@@ -70,7 +70,6 @@ def test_formats_without_the_vocabulary_say_so() -> None:
         ("pre/rgb_crop", 20, True),
         ("pre/depth_standardized", 1e-3, True),
         ("pre/normal_flipped_u8_strided", 1, False),
-        ("pre/semseg_shifted", 1, False),
     ],
 )
 def test_one_wrong_number_of_the_preprocessing_fails(

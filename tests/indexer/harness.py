@@ -15,7 +15,7 @@ from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, facets, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
@@ -26,7 +26,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
 from anyseek.search.settings import Limits, Settings
 from anyseek.search.types import Item, OnDuplicate
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import begin_catalogue
 
 NAME = "c"

@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,14 @@ def noise(seed: int, width: int = 24, height: int = 16) -> Image.Image:
 
 def png(seed: int, width: int = 24, height: int = 16) -> bytes:
     return encoded(noise(seed, width, height), "PNG")
+
+
+def folder_of(folder: Path, seeds: Iterable[int], name: str = "{}.png") -> Path:
+    """A new folder with a picture for each seed."""
+    folder.mkdir()
+    for seed in seeds:
+        (folder / name.format(seed)).write_bytes(png(seed))
+    return folder
 
 
 def jpeg(seed: int, width: int = 24, height: int = 16) -> bytes:

@@ -21,9 +21,9 @@ from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.query.means import FEWEST
 from anyseek.search.types import Part, Query, Results
-from anyseek.search.upkeep.maintenance import rebuild
+from anyseek.search.upkeep.rebuild import rebuild
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of, png
 
 PICTURES = 12
 
@@ -52,11 +52,7 @@ class WithColours(HashingEmbedder):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    for seed in range(PICTURES):
-        (made / f"{seed}.png").write_bytes(png(seed))
-    return made
+    return folder_of(tmp_path / "photos", range(PICTURES))
 
 
 @pytest.fixture

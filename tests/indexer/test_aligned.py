@@ -10,10 +10,10 @@ from PIL import Image
 
 from anyseek.indexer.aligned import read_aligned
 from anyseek.indexer.errors import BadDescription, OutsideFolder, SourceGone
+from anyseek.model.data.aligned import AlignedSet
 from anyseek.model.modalities.reading.errors import BadMap
 from anyseek.model.seam import Regions
 from anyseek.search.errors import BadInput, NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet
 from anyseek.search.settings import Settings
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 

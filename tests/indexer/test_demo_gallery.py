@@ -8,9 +8,8 @@ import pytest
 from anyseek.indexer import demo_gallery
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.model.galleries.demo import FOLDER
 from anyseek.model.galleries.openmoji import Concept
-from anyseek.model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import FOLDER, read_photos
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.search.settings import Limits
 

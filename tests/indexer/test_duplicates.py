@@ -1,45 +1,16 @@
 """The same content under several keys: linked, skipped or refused, within a job and across jobs."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from anyseek.indexer.indexing import open_collection
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
-from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue import collections, ledger, log
 from anyseek.search.types import OnDuplicate
-from tests.indexer.harness import NAME, check_agreement, failures, given, held, index, installation, numbers
+from tests.indexer.harness import NAME, check_agreement, failures, given, held, index, numbers
 from tests.indexer.pictures import png
-
-
-class Counted(HashingEmbedder):
-    """Counts the samples it has embedded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedded = 0
-
-    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        self.embedded += len(samples)
-        return super().embed_gallery(samples, spaces)
-
-
-@pytest.fixture
-def embedder() -> Counted:
-    return Counted()
-
-
-@pytest.fixture
-def tools(tmp_path: Path, embedder: Counted) -> Iterator[Tools]:
-    with installation(tmp_path / "home", embedder) as tools:
-        yield tools
 
 
 def folder(path: Path, files: dict[str, Any]) -> Path:
@@ -61,24 +32,24 @@ def vectors(tools: Tools) -> dict[str, bytes]:
     return {keys[one]: data for page in pages for one, data in zip(page.ids, page.data, strict=True)}
 
 
-def test_links_share_vectors_and_files(tools: Tools, embedder: Counted, tmp_path: Path) -> None:
+def test_links_share_vectors_and_files(tools: Tools, tmp_path: Path) -> None:
     assert numbers(index(tools, folder(tmp_path / "p", COPIES))) == (4, 0, 0, 0)
-    assert embedder.embedded == 3
+    assert tools.embedder.embedded == 3
     assert vectors(tools)["a.png"] == vectors(tools)["b.png"] != vectors(tools)["c.png"]
     items = held(tools)
     assert items["a.png"].assets["thumbnail"] == items["b.png"].assets["thumbnail"]
     assert numbers(index(tools, folder(tmp_path / "q", {"e.png": png(2), "f.png": png(3)}))) == (2, 0, 0, 0)
-    assert embedder.embedded == 4
+    assert tools.embedder.embedded == 4
     assert vectors(tools)["e.png"] == vectors(tools)["c.png"]
     check_agreement(tools)
 
 
-def test_new_attributes_do_not_run_the_model_again(tools: Tools, embedder: Counted, tmp_path: Path) -> None:
+def test_new_attributes_do_not_run_the_model_again(tools: Tools, tmp_path: Path) -> None:
     photos = folder(tmp_path / "p", COPIES)
     index(tools, photos)
     folder(photos, {"a.json": {"attributes": {"year": 1987}}})
     assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-    assert embedder.embedded == 3
+    assert tools.embedder.embedded == 3
     assert given(held(tools)["a.png"]) == {"year": 1987}
 
 
@@ -97,7 +68,6 @@ def test_skipped_ones_are_recorded_with_the_key_they_equal(tools: Tools, tmp_pat
 
 
 def test_refused_ones_are_quarantined(tools: Tools, tmp_path: Path) -> None:
-    open_collection(tools, NAME)
     put_item(tools, NAME, "by hand", [RawFile("rgb", png(2), "upload")])
     job = index(tools, folder(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.ERROR)
     assert numbers(job) == (2, 0, 2, 0)

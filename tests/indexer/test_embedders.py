@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.indexer.embedders import Embedders, embed_samples
+from anyseek.indexer.pipeline import Embedders, embed_samples
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.settings import Settings, Work

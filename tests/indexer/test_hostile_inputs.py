@@ -4,7 +4,6 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,6 @@ from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
 from tests.indexer.harness import check_agreement, failures, held, index, installation
 from tests.indexer.pictures import png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home") as tools:
-        yield tools
 
 
 @pytest.fixture

@@ -9,27 +9,19 @@ import pytest
 
 from anyseek.indexer.errors import BadSource, SourceGone
 from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.moving import move_source
-from anyseek.indexer.placing import Placement, place
+from anyseek.indexer.placing import PREFIX_CHARACTERS, Placement, move_source, place, read_prefix
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
-from anyseek.indexer.sources.prefixed import PREFIX_CHARACTERS, read_prefix
 from anyseek.search.catalogue import jobs, sources
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.sources import SourceHeld, SourceNotFound
 from anyseek.search.errors import BadInput, JobNotRetriable
 from anyseek.search.types import OnDuplicate
 from tests.indexer import harness
-from tests.indexer.harness import NAME, check_agreement, failures, held, installation, numbers
+from tests.indexer.harness import NAME, check_agreement, failures, held, numbers
 from tests.indexer.pictures import png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path / "home") as tools:
-        yield tools
 
 
 def folder(path: Path, files: Mapping[str, int]) -> Path:

@@ -1,26 +1,19 @@
 """A folder of photos as phones and cameras write them: indexed, filtered by what they say, and indexed again."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.photo_metadata import reading
+from anyseek.indexer import attributes
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.search.settings import Photos
-from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
+from tests.indexer.harness import NAME, check_agreement, failures, found, held, index, numbers
 from tests.indexer.photos import PARIS, ROME, exif_of_camera, heic_photo, jpeg_photo, raw, xmp
 from tests.indexer.pictures import encoded, jpeg, noise, png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home", Watched()) as tools:
-        yield tools
 
 
 @pytest.fixture
@@ -92,7 +85,7 @@ def test_items_that_were_there_are_filled_in_without_the_model(
     assert tools.embedder.embedded == vectors == 4  # type: ignore[attr-defined]
     assert found(tools, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
     assert numbers(index(tools, photos)) == (0, 4, 0, 0), "and then they are unchanged"
-    monkeypatch.setattr(reading, "READING_VERSION", "2")
+    monkeypatch.setattr(attributes, "READING_VERSION", "2")
     assert numbers(index(tools, photos)) == (4, 0, 0, 0), "a version that reads more reads them again"
     assert tools.embedder.embedded == 4  # type: ignore[attr-defined]
     check_agreement(tools)
@@ -102,21 +95,12 @@ def test_a_picture_that_is_decoded_otherwise_than_before_is_embedded_anew(
     tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "a.dng").write_bytes(raw([jpeg(1, 60, 40)]))
-    monkeypatch.setattr(reading, "decoding_version", lambda image: "1")
+    monkeypatch.setattr(attributes, "decoding_version", lambda image: "1")
     index(tools, photos)
     monkeypatch.undo()
-    monkeypatch.setattr(reading, "READING_VERSION", "2")
+    monkeypatch.setattr(attributes, "READING_VERSION", "2")
     index(tools, photos)
     assert tools.embedder.embedded == 6  # type: ignore[attr-defined]
-
-
-def test_places_that_are_switched_off_go(tools: Tools, photos: Path) -> None:
-    index(tools, photos)
-    assert found(tools, "place exists")
-    private = replace(tools, settings=replace(tools.settings, photos=Photos(places=False)))
-    index(private, photos)
-    assert found(tools, "place exists") == set()
-    assert found(tools, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
 
 
 def test_items_put_by_hand_have_them_too(tools: Tools, photos: Path) -> None:

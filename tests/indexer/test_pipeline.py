@@ -39,22 +39,12 @@ from tests.indexer.harness import (
     installation,
     numbers,
 )
-from tests.indexer.pictures import encoded, jpeg, noise, png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path / "home") as tools:
-        yield tools
+from tests.indexer.pictures import encoded, folder_of, jpeg, noise, png
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(5):
-        (folder / f"{number}.png").write_bytes(png(number))
-    return folder
+    return folder_of(tmp_path / "photos", range(5))
 
 
 def test_a_folder_goes_in_and_is_found(tools: Tools, photos: Path) -> None:
@@ -136,14 +126,6 @@ def test_prune_takes_out_what_is_gone_and_nothing_else(tools: Tools, photos: Pat
     check_agreement(tools)
 
 
-def test_nothing_is_pruned_when_the_folder_is_gone(tools: Tools, photos: Path) -> None:
-    index(tools, photos)
-    shutil.rmtree(photos)
-    with pytest.raises(SourceGone):
-        index(tools, photos, prune=True)
-    assert len(held(tools)) == 5
-
-
 def test_a_folder_that_vanishes_midway_fails_the_job(tools: Tools, photos: Path) -> None:
     index(tools, photos)
     for number in range(5, 200):
@@ -206,25 +188,6 @@ def test_names_that_are_no_text(tools: Tools, photos: Path) -> None:
     (photos / "0.png").unlink()
     assert numbers(index(tools, photos, prune=True)) == (0, 5, 1, 1)
     check_agreement(tools)
-
-
-def test_a_folder_whose_name_is_no_text(tools: Tools, tmp_path: Path) -> None:
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9p\\f"))
-    folder.mkdir()
-    (folder / "a.png").write_bytes(png(1))
-    job = index(tools, folder)
-    assert (numbers(job), job.root) == ((1, 0, 0, 0), f"{tmp_path}/d\\xe9p\\\\f")
-    assert tools.assets.read(held(tools)["a.png"].assets["rgb"]) == png(1)
-    (folder / "b.png").write_bytes(png(2))
-
-    class Remover(Counting):
-        def started(self, inputs: int) -> None:
-            shutil.rmtree(folder)
-
-    with pytest.raises(SourceGone):
-        index(tools, folder, progress=Remover())
-    with tools.database.read() as session:
-        assert jobs.list_page(session, None, 1)[0].state == JobState.FAILED
 
 
 def test_links_out_of_the_folder_are_quarantined(tools: Tools, photos: Path, tmp_path: Path) -> None:
@@ -342,13 +305,3 @@ def test_a_collection_that_is_deleted_midway_ends_the_run(tools: Tools, photos: 
     with pytest.raises(Exception, match="no job") as caught:
         index(tools, photos, progress=Deleter())
     assert caught.value.code == "job-not-found"  # type: ignore[attr-defined]
-
-
-def test_many_files_in_deep_folders(tools: Tools, tmp_path: Path) -> None:
-    for number in range(120):
-        path = tmp_path / "many" / str(number % 7) / "deep" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(number))
-    assert numbers(index(tools, tmp_path / "many")) == (120, 0, 0, 0)
-    assert "3/deep/3.png" in held(tools)
-    check_agreement(tools)

@@ -15,7 +15,7 @@ from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.catalogue.ledger import DEADLY
 from tests.indexer.harness import NAME, Counting, check_agreement, failures, held, index, installation, numbers
-from tests.indexer.pictures import encoded, png
+from tests.indexer.pictures import encoded, folder_of, png
 
 WORKER = (
     "import sys\nfrom pathlib import Path\nfrom tests.indexer.harness import Trapped, index, installation, numbers\n"
@@ -31,10 +31,7 @@ def work(home: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(70):
-        (photos / f"{number:02}.png").write_bytes(png(number))
+    photos = folder_of(tmp_path / "photos", range(70), "{:02}.png")
     (photos / "40-deadly.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
     deaths = 0
     while (done := work(tmp_path / "home", photos)).returncode == -signal.SIGKILL:
@@ -53,10 +50,7 @@ def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path
 
 
 def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(3):
-        (photos / f"{number}.png").write_bytes(png(number))
+    photos = folder_of(tmp_path / "photos", range(3))
     with installation(tmp_path / "home") as tools:
         source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
         with Owner(tools.database, tools.settings) as first:

@@ -1,11 +1,8 @@
 """Predicted attributes: asked for, kept, filtered by, taken away, and never mixed up with what people wrote."""
 
-import csv
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +12,17 @@ import torch
 from PIL import Image
 from sqlalchemy import select
 
-from anyseek.indexer import predicted as predicting
+from anyseek.indexer import attributes as predicting
 from anyseek.indexer import source_inputs
+from anyseek.indexer.attributes import predicted
 from anyseek.indexer.errors import BadAttributes
 from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.patching import Patch, patch_item
-from anyseek.indexer.predicted import predicted
-from anyseek.indexer.put import put_item
+from anyseek.indexer.put import Patch, patch_item, put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.processors import SHARING
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.home import default_home
 from anyseek.model.library.loading import load_model
@@ -39,12 +35,6 @@ from tests.indexer.harness import NAME, Watched, check_agreement, failures, foun
 from tests.indexer.pictures import encoded
 
 RED, SKY = (200, 20, 35), (70, 120, 180)
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home", Watched()) as tools:
-        yield tools
 
 
 def plain(colour: tuple[int, int, int]) -> bytes:
@@ -128,7 +118,7 @@ def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: 
 def test_what_is_unchanged_by_its_stamp_gets_them_too(
     tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anyseek.indexer.stamps.SETTLED_NS", 0)
+    monkeypatch.setattr("anyseek.indexer.paths.SETTLED_NS", 0)
     time.sleep(0.01)
     index(tools, folder)
     assert numbers(index(tools, folder)) == (0, 2, 0, 0)
@@ -185,28 +175,20 @@ def test_words_are_looked_for_only_in_what_people_wrote(tools: Tools, folder: Pa
     assert "blue" not in words["sky.png"]
 
 
-@pytest.mark.parametrize("how", ["sidecar", "manifest", "table"])
+@pytest.mark.parametrize("how", ["sidecar", "table"])
 def test_an_input_with_such_an_attribute_of_its_own_is_set_aside(tools: Tools, folder: Path, how: str) -> None:
-    said = {"predicted": {"brightness": 2}}
-    source = folder
+    source = folder / "t.csv" if how == "table" else folder
     if how == "sidecar":
-        (folder / "red.json").write_text(json.dumps({"attributes": said}))
-    elif how == "manifest":
-        (folder / "manifest.jsonl").write_text(json.dumps({"file": "red.png", "attributes": said}) + "\n")
+        (folder / "red.json").write_text('{"attributes": {"predicted": {"brightness": 2}}}')
     else:
-        source = folder / "t.csv"
-        with source.open("w", newline="") as file:
-            csv.writer(file).writerows([["file", "predicted"], ["red.png", "yes"], ["sky.png", ""]])
-    job = index(tools, source)
-    (failure,) = failures(tools, job).values()
+        source.write_text("file,predicted\nred.png,yes\nsky.png,\n")
+    (failure,) = failures(tools, index(tools, source)).values()
     assert failure.code == "bad-description"
     assert "leave it out or give it another name" in failure.reason
-    assert "predicted" not in held(tools).get("red.png", held(tools)["sky.png"]).attributes
-    assert set(held(tools)) == ({"sky.png", "red.png"} if how == "manifest" else {"sky.png"})  # a bad line says nothing
+    assert set(held(tools)) == {"sky.png"}
 
 
 def test_put_predicts_on_request_and_refuses_such_attributes(tools: Tools) -> None:
-    open_collection(tools, NAME)
     files = [RawFile("rgb", plain(RED), "a.png")]
     with pytest.raises(BadAttributes, match="'predicted'"):
         put_item(tools, NAME, "k", files, attributes={"predicted": {}})
@@ -220,7 +202,6 @@ def test_put_predicts_on_request_and_refuses_such_attributes(tools: Tools) -> No
 
 
 def test_a_patch_keeps_them_and_may_remove_but_not_change_them(tools: Tools) -> None:
-    open_collection(tools, NAME)
     told = put_item(tools, NAME, "k", [RawFile("rgb", plain(RED), "a.png")], predicts=True).attributes["predicted"]
 
     def patch(attributes: dict[str, object]) -> dict[str, object]:
@@ -230,22 +211,6 @@ def test_a_patch_keeps_them_and_may_remove_but_not_change_them(tools: Tools) -> 
     with pytest.raises(BadAttributes, match="'predicted'"):
         patch({"predicted": {"brightness": 1}})
     assert "predicted" not in patch({"predicted": None})
-
-
-def test_a_copy_of_a_known_picture_gets_them_from_its_thumbnail(tools: Tools, folder: Path) -> None:
-    index(tools, folder, predicts=True)
-    (folder / "copy.png").write_bytes((folder / "red.png").read_bytes())
-    assert isinstance(tools.embedder, Watched)
-    before = tools.embedder.embedded
-    index(tools, folder)
-    assert tools.embedder.embedded == before
-    assert of(tools, "copy.png") == of(tools, "red.png")
-
-
-def test_without_metadata_they_are_predicted_all_the_same(tools: Tools, folder: Path) -> None:
-    settings = replace(tools.settings, photos=replace(tools.settings.photos, metadata=False))
-    index(replace(tools, settings=settings), folder, predicts=True)
-    assert set(held(tools)["red.png"].attributes) == {"predicted"}
 
 
 @pytest.mark.slow

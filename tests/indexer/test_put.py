@@ -1,27 +1,36 @@
 """One item put by hand: findable at once, its files kept."""
 
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sqlalchemy import delete
 
-from anyseek.indexer.errors import DecodeError
-from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.put import put_item
+from anyseek.indexer.errors import BadAttributes, DecodeError
+from anyseek.indexer.put import Patch, delete_item, patch_item, put_item, remake, thumbnail_of
 from anyseek.indexer.runs import Tools
-from anyseek.indexer.samples import RawFile
-from anyseek.search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
-from anyseek.search.types import Part, Query
-from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
-from tests.indexer.pictures import noise, png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home") as tools:
-        open_collection(tools, NAME)
-        yield tools
+from anyseek.indexer.samples import OriginalChanged, RawFile, class_names, read_originals
+from anyseek.model.seam import FloatArray, Regions, Value
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.errors import (
+    BadInput,
+    CollectionNotFound,
+    ItemChanged,
+    ItemNotFound,
+    KeyHeldElsewhere,
+    StoreCorrupt,
+)
+from anyseek.search.types import Item, Part, Query
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
+from tests.indexer.harness import NAME, check_agreement, given, held, index
+from tests.indexer.pictures import folder_of, noise, png
 
 
 def picture(seed: int) -> RawFile:
@@ -70,3 +79,235 @@ def test_what_is_refused(tools: Tools, tmp_path: Path) -> None:
         put_item(tools, NAME, "0.png", [picture(1)])
     assert set(held(tools)) == {"0.png"}
     check_agreement(tools)
+
+
+def patch(tools: Tools, key: str, change: Patch, *versions: str) -> Item:
+    return patch_item(tools.database, lambda: tools, NAME, key, change, frozenset(versions) if versions else None)
+
+
+def vectors(tools: Tools, key: str) -> np.ndarray:
+    hits = tools.engine.query(NAME, Query((Part(item=key),), vectors=True)).hits
+    return next(hit.vector for hit in hits if hit.item.key == key and hit.vector is not None)
+
+
+def never() -> Tools:
+    raise AssertionError("the model is not needed")
+
+
+def test_attributes_change_without_the_model(tools: Tools) -> None:
+    put_item(tools, NAME, "k", [RawFile("rgb", png(1), "a.png")], "a dog", {"n": 1})
+    before = vectors(tools, "k")
+    changed = patch_item(tools.database, never, NAME, "k", Patch({"n": 2, "tag": "x"}))
+    assert changed.attributes.items() >= {"n": 2, "tag": "x"}.items()
+    assert patch_item(tools.database, never, NAME, "k", Patch({"n": 3}, "a dog", True)).attributes["n"] == 3
+    assert np.array_equal(vectors(tools, "k"), before)
+    hits = tools.engine.query(NAME, Query((Part("caption", "a dog"),))).hits
+    assert hits[0].item.attributes["n"] == 3
+    assert patch(tools, "k", Patch(attributes=None)).attributes == {}
+    check_agreement(tools)
+
+
+def test_a_new_caption_is_embedded_with_the_files(tools: Tools) -> None:
+    files = [RawFile("rgb", png(1), "a.png"), RawFile("caption", b"a dog", "a.txt")]
+    put_item(tools, NAME, "k", files, None, {"n": 1})
+    changed = patch(tools, "k", Patch({"n": 2}, "a zebra", True))
+    assert (changed.caption, changed.attributes["n"], set(changed.assets)) == ("a zebra", 2, {"rgb", "thumbnail"})
+    put_item(tools, NAME, "whole", [RawFile("rgb", png(1), "a.png")], "a zebra")
+    assert np.allclose(vectors(tools, "k"), vectors(tools, "whole"), atol=1e-6)
+    bare = patch(tools, "k", Patch({}, None, True))
+    assert bare.caption is None
+    put_item(tools, NAME, "picture", [RawFile("rgb", png(1), "a.png")])
+    assert np.allclose(vectors(tools, "k"), vectors(tools, "picture"), atol=1e-6)
+    check_agreement(tools)
+
+
+def test_what_cannot_be_changed_stays_as_it_was(tools: Tools) -> None:
+    held = put_item(tools, NAME, "words", [], "a dog", {"n": 1})
+    with pytest.raises(BadInput, match="nothing that the model takes"):
+        patch(tools, "words", Patch({"n": 2}, None, True))
+    with pytest.raises(BadAttributes, match="65,536"):
+        patch(tools, "words", Patch({"long": "x" * 70_000}))
+    with pytest.raises(ItemChanged):
+        patch(tools, "words", Patch({"n": 2}, "a cat", True), "9-9")
+    with pytest.raises(ItemNotFound):
+        patch(tools, "nobody", Patch({"n": 2}))
+    with tools.database.read() as session:
+        assert items.get(session, collections.get(session, NAME), "words") == held
+    changed = patch(tools, "words", Patch({"n": 2}, "a cat", True), held.version)
+    assert (changed.caption, changed.attributes) == ("a cat", {"n": 2})
+    with tools.database.write() as session, pytest.raises(ItemChanged):
+        delete_item(session, NAME, "words", frozenset({held.version}))
+
+
+def test_a_caption_that_another_changes_meanwhile_is_made_again(tools: Tools) -> None:
+    """The attributes that the other one set are not lost."""
+    put_item(tools, NAME, "k", [], "a dog", {"n": 1})
+    meanwhile = iter([{"other": 1}])
+
+    def interrupted() -> Tools:
+        for change in meanwhile:
+            patch(tools, "k", Patch(change))
+        return tools
+
+    changed = patch_item(tools.database, interrupted, NAME, "k", Patch({"n": 2}, "a cat", True))
+    assert (changed.caption, changed.attributes) == ("a cat", {"n": 2, "other": 1})
+
+
+def test_items_of_a_folder_keep_their_patch_until_their_files_change(tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(1))
+    (folder / "a.png.json").write_text(json.dumps({"caption": "a dog", "attributes": {"n": 1}}))
+    index(tools, folder)
+    patch(tools, "a.png", Patch({"rating": 5}, "a cat", True))
+    index(tools, folder)
+    with tools.database.read() as session:
+        held = items.get(session, collections.get(session, NAME), "a.png")
+    assert (held.caption, held.attributes["rating"]) == ("a cat", 5)
+    rebuild(tools.database, tools.settings, NAME)
+    check_agreement(tools)
+    (folder / "a.png").write_bytes(png(2))
+    with pytest.raises(OriginalChanged):
+        patch(tools, "a.png", Patch({}, "a cow", True))
+
+
+NAMES = {0: "wall", 1: "sofa", 7: "Fußboden"}
+
+
+def _regions() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.repeat(np.array([[0, 1, 7]], np.uint8), 3, axis=0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _names_in(item: Item, tools: Tools) -> object:
+    value = read_originals(item, tools.assets, tools.settings.limits)["semseg"]
+    assert isinstance(value, Regions)
+    return dict(value.classes)
+
+
+def test_names_of_an_item_that_was_put(tools: Tools) -> None:
+    files = [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.regions.png", NAMES)]
+    item = put_item(tools, NAME, "k", files)
+    assert set(item.assets) == {"rgb", "semseg", "semseg.classes", "thumbnail"}
+    assert _names_in(item, tools) == NAMES
+    assert put_item(tools, NAME, "k", files) == item, "the same again writes nothing"
+    other = put_item(tools, NAME, "l", [*files[:1], RawFile("semseg", _regions(), "b.png", NAMES)])
+    assert other.assets["semseg.classes"].location == item.assets["semseg.classes"].location
+    check_agreement(tools)
+
+
+def test_names_of_an_item_of_a_folder(tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(1))
+    (folder / "a.regions.png").write_bytes(_regions())
+    classes = {str(number): name for number, name in NAMES.items()}
+    described = {"file": "a.png", "modalities": {"semseg": {"file": "a.regions.png", "classes": classes}}}
+    (folder / "manifest.jsonl").write_text(json.dumps(described), encoding="utf-8")
+    index(tools, folder)
+    (item,) = held(tools).values()
+    assert _names_in(item, tools) == NAMES
+    made = remake(lambda: tools, [item])[item.key]
+    assert "semseg.classes" in {asset.name for asset in made.assets}, "an item that is made anew keeps them"
+
+
+def test_an_item_without_names_has_none(tools: Tools) -> None:
+    item = put_item(tools, NAME, "k", [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.png")])
+    assert set(item.assets) == {"rgb", "semseg", "thumbnail"}
+    assert class_names(item, "semseg", tools.assets) == {}
+    assert _names_in(item, tools) == {}
+
+
+def test_names_that_were_changed_on_disk_are_not_believed(tools: Tools) -> None:
+    files = [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.png", NAMES)]
+    item = put_item(tools, NAME, "k", files)
+    tools.assets.path(item.assets["semseg.classes"]).write_text('{"0": "ceiling"}')
+    with pytest.raises(StoreCorrupt, match=r"semseg\.classes"):
+        read_originals(item, tools.assets, tools.settings.limits)
+
+
+STEP = np.repeat(np.repeat(np.array([[1.0, 5.0]], np.float32), 64, axis=0), 64, axis=1)
+HALVES = Regions(STEP.astype(np.uint8), {1: "wall", 5: "sky"})
+
+
+def shown(values: dict[str, Value]) -> FloatArray:
+    small = thumbnail_of(values)
+    assert small is not None
+    return np.asarray(Image.open(io.BytesIO(small)), np.float32)
+
+
+def test_near_is_bright_in_the_grey_of_a_depth_map() -> None:
+    picture = shown({"depth": STEP})
+    assert np.ptp(picture, axis=2).max() < 8, "grey"
+    assert picture[:, :32].mean() > 200 > 80 > picture[:, 96:].mean()
+
+
+def test_classes_have_colours_in_a_segmentation() -> None:
+    picture = shown({"semseg": HALVES, "caption": "a wall"})
+    left, right = picture[:, :50].mean(axis=(0, 1)), picture[:, 80:].mean(axis=(0, 1))
+    assert np.abs(left - right).max() > 40
+    assert np.ptp(left) > 20
+
+
+def test_a_photo_goes_before_maps_and_words_have_no_picture() -> None:
+    red = np.full((64, 64, 3), (200, 20, 20), np.uint8)
+    assert np.abs(shown({"depth": STEP, "semseg": HALVES, "rgb": red}) - (200, 20, 20)).max() < 10
+    assert np.ptp(shown({"depth": STEP, "semseg": HALVES}), axis=2).max() > 20, "the segmentation"
+    assert thumbnail_of({"caption": "a wall"}) is None
+    assert thumbnail_of({}) is None
+
+
+def test_an_item_of_a_drawing_alone_has_a_thumbnail_that_is_made_again(tools: Tools) -> None:
+    item = put_item(tools, NAME, "k", [RawFile("canny_edge", png(1), "a.png")])
+    assert set(item.assets) == {"canny_edge", "thumbnail"}
+    stored = tools.assets.path(item.assets["thumbnail"])
+    before = stored.read_bytes()
+    stored.unlink()
+    assert verify(tools.database, tools.settings)
+    rebuild(tools.database, tools.settings, NAME, lambda items: remake(lambda: tools, items))
+    assert stored.read_bytes() == before
+    assert verify(tools.database, tools.settings) == []
+
+
+@pytest.fixture
+def filled(tools: Tools, tmp_path: Path) -> Tools:
+    """Three pictures of a folder, and an item that was put."""
+    index(tools, folder_of(tmp_path / "photos", range(3)))
+    put_item(tools, NAME, "put", [RawFile("rgb", png(7), "upload.png")], "a caption", {"n": 1})
+    return tools
+
+
+def mend(tools: Tools) -> list[str]:
+    return rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools))
+
+
+def lose_vectors(tools: Tools, items: Sequence[Item]) -> None:
+    with tools.database.write() as session:
+        session.execute(delete(LogRow).where(LogRow.item_id.in_([item.id for item in items])))
+
+
+def test_lost_vectors_and_thumbnails_come_back_from_the_originals(filled: Tools) -> None:
+    before = held(filled)
+    lose_vectors(filled, [before["1.png"], before["put"]])
+    filled.assets.path(before["2.png"].assets["thumbnail"]).unlink()
+    assert verify(filled.database, filled.settings)
+    assert mend(filled) == []
+    check_agreement(filled)
+    after = held(filled)
+    assert after.keys() == before.keys()
+    assert (after["put"].caption, given(after["put"])) == ("a caption", {"n": 1})
+
+
+def test_an_item_whose_original_is_gone_too_is_named(filled: Tools, tmp_path: Path) -> None:
+    before = held(filled)
+    lose_vectors(filled, [before["0.png"], before["1.png"]])
+    (tmp_path / "photos" / "0.png").unlink()
+    assert mend(filled) == ["0.png"]
+
+
+def test_nothing_lost_loads_no_model(filled: Tools) -> None:
+    def refuse() -> Tools:
+        raise AssertionError("the model was loaded")
+
+    assert rebuild(filled.database, filled.settings, NAME, partial(remake, refuse)) == []

@@ -28,11 +28,12 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import FingerprintMismatch
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import left_out, rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown
+from anyseek.search.upkeep.verify import left_out, verify
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of, png
 
 
 class Installation:
@@ -98,10 +99,7 @@ def picture(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
     with installation(tmp_path / "home") as tools:
-        folder = tmp_path / "photos"
-        folder.mkdir()
-        for seed in range(12):
-            (folder / f"{seed}.png").write_bytes(png(seed))
+        folder = folder_of(tmp_path / "photos", range(12))
         index(tools, folder)
         made = Installation(tools, folder)
         made.put("put", 50)

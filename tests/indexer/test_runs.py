@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from anyseek.indexer.runs import Owner, place
-from anyseek.search.catalogue import owners
+from anyseek.search.catalogue import leases
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import OwnerRow
 from anyseek.search.catalogue.upgrade import upgrade
@@ -40,10 +40,10 @@ def lives(database: Database, settings: Settings, name: str) -> bool:
 
 
 def test_an_owner_lives_while_it_works_however_long(database: Database, settings: Settings) -> None:
-    patient = replace(settings, work=Work(lease_seconds=3))
+    patient = replace(settings, work=Work(lease_seconds=1))
     with Owner(database, patient) as owner:
         assert lives(database, patient, owner.name)
-        time.sleep(4)
+        time.sleep(1.5)
         assert lives(database, patient, owner.name)
     assert not lives(database, patient, owner.name)
     assert not list(settings.locks.glob("owner-*"))
@@ -62,7 +62,7 @@ def test_one_that_was_killed_is_dead_at_once(database: Database, settings: Setti
     done = subprocess.run([sys.executable, "-c", killed, str(settings.home)], capture_output=True, text=True)
     name = done.stdout.strip()
     with database.read() as session:
-        assert owners.is_heard_of(session, name), "it was not silent for long enough yet"
+        assert leases.is_heard_of(session, name), "it was not silent for long enough yet"
     assert not lives(database, settings, name)
 
 
@@ -77,8 +77,8 @@ def test_one_that_hangs_is_dead_though_its_lock_is_held(database: Database, sett
 def test_one_of_another_machine_lives_until_it_is_silent(database: Database, settings: Settings) -> None:
     """No lock of it is seen here, which says nothing."""
     with database.write() as session:
-        owners.renew(session, "elsewhere.1", timedelta(hours=1))
-        owners.renew(session, "elsewhere.2", timedelta(hours=-1))
+        leases.renew(session, "elsewhere.1", timedelta(hours=1))
+        leases.renew(session, "elsewhere.2", timedelta(hours=-1))
     assert lives(database, settings, "elsewhere.1")
     assert not lives(database, settings, "elsewhere.2")
     assert not lives(database, settings, "elsewhere.3")
@@ -86,8 +86,8 @@ def test_one_of_another_machine_lives_until_it_is_silent(database: Database, set
 
 def test_long_silent_owners_are_forgotten(database: Database, settings: Settings) -> None:
     with database.write() as session:
-        owners.renew(session, "elsewhere.1", timedelta(days=-2))
-        owners.renew(session, "elsewhere.2", timedelta(hours=-1))
+        leases.renew(session, "elsewhere.1", timedelta(days=-2))
+        leases.renew(session, "elsewhere.2", timedelta(hours=-1))
     with Owner(database, settings):
         pass
     with database.read() as session:

@@ -16,12 +16,12 @@ from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset
 from tests.indexer.harness import NAME, held, index, installation, numbers
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of
 
 PATIENCE = 30.0
 BATCH = 8
@@ -29,11 +29,7 @@ BATCH = 8
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    for number in range(3 * BATCH):
-        (made / f"{number:02}.png").write_bytes(png(number))
-    return made
+    return folder_of(tmp_path / "photos", range(3 * BATCH), "{:02}.png")
 
 
 @pytest.fixture
@@ -138,7 +134,7 @@ def test_an_unchanged_input_is_not_decoded(
     assert isinstance(made, PreparedFile)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
     monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
-    assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
+    assert preparing.prepare(lease(0), {"00.png": (made.item.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
 
 
 def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:

@@ -6,12 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anyseek.indexer.runs import Tools
-from anyseek.search.catalogue import collections, items, log
 from tests.indexer import sources_kit as kit
 from tests.indexer.harness import Counting, check_agreement, failures, index, installation, numbers
 from tests.indexer.pictures import jpeg, png
@@ -21,46 +19,6 @@ from tests.indexer.pictures import jpeg, png
 def tools(tmp_path: Path) -> Iterator[Tools]:
     with installation(tmp_path / "home", settings=kit.settings(tmp_path / "home")) as tools:
         yield tools
-
-
-def state(tools: Tools, name: str) -> dict[str, Any]:
-    """Everything of a collection's items that does not depend on where they came from."""
-    with tools.database.read() as session:
-        collection = collections.get(session, name)
-        held = items.list_page(session, collection, None, 100)
-        (space,) = collection.spaces.values()
-        pages = list(log.latest_vectors(session, collection.id, space.id))
-    vectors = {one: data for page in pages for one, data in zip(page.ids, page.data, strict=True)}
-    return {
-        item.key: (
-            item.caption,
-            dict(item.attributes),
-            {a.name: a.sha256 for a in item.assets.values()},
-            vectors[item.id],
-        )
-        for item in held
-    }
-
-
-def test_the_same_pictures_give_the_same_items(tools: Tools, tmp_path: Path) -> None:
-    shards = {f"s-{number}.tar": kit.tar(files) for number, files in enumerate(kit.shard_files())}
-    folder = kit.write(tmp_path / "folder", {**kit.FILES, **kit.sidecars()})
-    tables = kit.write(tmp_path / "t", {**kit.FILES, "t.csv": kit.csv_table(), "t.jsonl": kit.json_lines()})
-    assert numbers(index(tools, folder, name="folder")) == (3, 0, 0, 0)
-    for name, source in {
-        "csv": tables / "t.csv",
-        "jsonl": tables / "t.jsonl",
-        "tars": kit.write(tmp_path / "shards", shards),
-    }.items():
-        assert numbers(index(tools, source, name=name)) == (3, 0, 0, 0)
-        assert state(tools, name) == state(tools, "folder")
-        assert numbers(index(tools, source, name=name)) == (0, 3, 0, 0)
-    with kit.site() as site:
-        site.serve(kit.FILES)
-        urls = kit.write(tmp_path / "u", {"t.csv": kit.csv_table(site.url)}) / "t.csv"
-        assert numbers(index(tools, urls, name="urls")) == (3, 0, 0, 0)
-    assert state(tools, "urls") == state(tools, "folder")
-    check_agreement(tools)
 
 
 def test_a_bucket_goes_in_without_a_file_on_this_machine(tools: Tools, tmp_path: Path) -> None:

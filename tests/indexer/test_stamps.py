@@ -6,35 +6,25 @@ from typing import Any
 
 import pytest
 
-from anyseek.indexer import stamps
+from anyseek.indexer import paths
 from anyseek.indexer.indexing import IndexRun, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import collections
-from tests.indexer.harness import NAME, check_agreement, held, index, installation, numbers
-from tests.indexer.pictures import png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path / "home") as tools:
-        yield tools
+from tests.indexer.harness import NAME, check_agreement, held, index, numbers
+from tests.indexer.pictures import folder_of, png
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    for number in range(4):
-        (made / f"{number}.png").write_bytes(png(number))
-    return made
+    return folder_of(tmp_path / "photos", range(4))
 
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as written long ago."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
 
 
 def read_again(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
@@ -75,10 +65,10 @@ def test_the_model_is_not_loaded_for_unchanged_files(tools: Tools, photos: Path)
 
 
 def test_what_has_just_been_written_is_read_again(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "SETTLED_NS", 10**15)
+    monkeypatch.setattr(paths, "SETTLED_NS", 10**15)
     index(tools, photos)
     assert len(read_again(tools, photos, monkeypatch)) == 4
-    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
     assert len(read_again(tools, photos, monkeypatch)) == 4
     assert read_again(tools, photos, monkeypatch) == set()
 
@@ -112,8 +102,3 @@ def test_further_files_count(tools: Tools, photos: Path, settled: None) -> None:
     index(tools, photos)
     (maps / "sketch.png").write_bytes(png(9))
     assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-
-
-def test_a_file_that_is_gone_or_no_file_has_no_state(tmp_path: Path) -> None:
-    assert stamps.file_state(str(tmp_path)) is None
-    assert stamps.file_state(str(tmp_path / "nothing")) is None

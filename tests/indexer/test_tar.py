@@ -10,7 +10,7 @@ import pytest
 from anyseek.indexer.errors import BadSource
 from anyseek.indexer.sources.base import Found, Source
 from anyseek.indexer.sources.opening import open_source
-from anyseek.indexer.sources.tar_reader import BLOCK, BadArchive, Member, members
+from anyseek.indexer.sources.tar import BLOCK, BadArchive, Member, members
 from tests.indexer import sources_kit as kit
 from tests.indexer.pictures import png
 

@@ -13,11 +13,11 @@ from anyseek.indexer.tuning import NothingToTune, reset, tune
 from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import FloatArray, Sample
-from anyseek.search.catalogue import collections, tunings
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import SpaceRow, TuningRow
 from anyseek.search.errors import BadInput, CollectionNotFound, FingerprintMismatch
 from anyseek.search.types import Part, Query, Tuning
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, index, installation
 from tests.indexer.mirrored import Mirrored
 
@@ -129,7 +129,7 @@ def test_a_tuning_of_other_weights_is_never_applied(tools: Tools) -> None:
     with tools.database.write() as session:
         (space,) = collections.head(session, NAME).spaces
         now = collections.get(session, NAME).created_at
-        tunings.replace(session, space.id, [Tuning("canny_edge", "other weights", mean, 60, 0.0, 1.0, now)])
+        collections.replace_tunings(session, space.id, [Tuning("canny_edge", "other weights", mean, 60, 0.0, 1.0, now)])
     assert held(tools) == ()
     assert [place_of(tools, number) for number in range(6)] == untuned
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from anyseek.model.errors import UnsupportedModality
-from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
+from anyseek.model.hashing import SPACE, HashingEmbedder
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
 
@@ -26,28 +25,6 @@ def _embed(embedder: Embedder, *samples: dict[str, object]) -> FloatArray:
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     return HashingEmbedder()
-
-
-def test_rows_are_unit_vectors_and_a_batch_equals_single_calls(embedder: Embedder) -> None:
-    samples: list[dict[str, object]] = [
-        {"rgb": _shape("disc", "red")},
-        {"caption": "a red disc"},
-        {"canny_edge": _shape("box", "red", outline=True)[:, :, 0]},
-        {"color_palette": np.array([[255, 0, 0]], np.uint8)},
-        {"rgb": _shape("box", "blue"), "caption": "a blue box"},
-        {"caption": ""},
-        {"canny_edge": np.full((20, 20), 255, np.uint8)},
-    ]
-    together = _embed(embedder, *samples)
-    alone = np.concatenate([_embed(embedder, sample) for sample in samples])
-    assert together.shape == (len(samples), DIMENSION)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
-    np.testing.assert_array_equal(together, alone)
-
-
-def test_no_samples_give_no_rows(embedder: Embedder) -> None:
-    assert _embed(embedder).shape == (0, DIMENSION)
 
 
 def test_vectors_are_the_same_in_another_process(embedder: Embedder) -> None:
@@ -79,15 +56,6 @@ def test_the_polarity_of_a_drawing_does_not_matter(embedder: Embedder) -> None:
     drawing = _shape("box", "red", outline=True)[:, :, 0]
     dark, light = _embed(embedder, {"canny_edge": drawing}, {"canny_edge": 255 - drawing})
     assert float(dark @ light) > 0.999
-
-
-def test_an_unknown_modality_and_an_unknown_space_are_refused(embedder: Embedder) -> None:
-    with pytest.raises(UnsupportedModality, match=r"does not take depth; it takes canny_edge, caption"):
-        embedder.embed([Sample({"depth": np.zeros((4, 4), np.float32)})], [SPACE])
-    with pytest.raises(UnsupportedModality, match="depth"):
-        embedder.default_space("depth")
-    with pytest.raises(KeyError):
-        embedder.embed([], ["visual_global"])
 
 
 def test_it_loads_by_name_without_torch(tmp_path: object) -> None:

@@ -3,15 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.spaces.qdrant.backend import QdrantBackend
-from anyseek.search.spaces.qdrant.index import connect
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
 from anyseek.search.types import Collection
 from tests.search.gallery import WORDS, WordsEmbedder, make_collection, open_catalogue, thumbnail
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, Item, NewItem, Part, Results
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 
 DIMENSION = 16
 SPACES = ("looks", "means")

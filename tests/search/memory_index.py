@@ -6,8 +6,8 @@ import numpy as np
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours, none_found
-from anyseek.search.spaces.local.base import Frozen, Renewal
-from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
+from anyseek.search.spaces.local.rows import read_vectors, write_vectors
+from anyseek.search.spaces.local.snapshots import Frozen, Renewal
 from anyseek.search.types import IdArray
 
 
@@ -52,8 +52,8 @@ class MemoryIndex:
         return Frozen(type(self).__name__, len(ids), lambda path: write_vectors(path, ids, [vectors], vectors.shape[1]))
 
     def restore(self, path: Path) -> None:
-        stored = read_vectors(path, self._vectors.shape[1])
-        self._ids, self._vectors = stored.ids, stored.vectors.copy()
+        self._ids, vectors, _ = read_vectors(path, self._vectors.shape[1])
+        self._vectors = vectors.copy()
 
     def renewal(self, thorough: bool) -> Renewal | None:
         """Never anything."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text, update
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, listing, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
@@ -13,8 +13,8 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Collection, Part, Query, Results
-from anyseek.search.upkeep.maintenance import rebuild, unchecked, verify
-from anyseek.search.upkeep.repair import uncentred
+from anyseek.search.upkeep.rebuild import rebuild, uncentred
+from anyseek.search.upkeep.verify import unchecked, verify
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 

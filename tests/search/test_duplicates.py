@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 import anyseek.search.duplicates
 from anyseek.model.seam import FloatArray
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow

@@ -22,8 +22,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.spaces.qdrant.backend import QdrantBackend
-from anyseek.search.spaces.qdrant.index import connect
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
 from anyseek.search.types import Collection, Part, Query, Results, Tuning
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
 from tests.search.memory_index import MemoryIndex
@@ -276,9 +275,9 @@ def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
 
 def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
     script = (
-        "import sys\nimport anyseek.search.engine, anyseek.search.upkeep.maintenance\n"
+        "import sys\nimport anyseek.search.engine, anyseek.search.upkeep.rebuild\n"
         "print('qdrant_client' in sys.modules)\n"
-        "import anyseek.search.spaces.qdrant.index\nprint('torch' in sys.modules)"
+        "import anyseek.search.spaces.qdrant.backend\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\nFalse\n"
@@ -331,5 +330,5 @@ def test_means_may_be_forgotten_while_those_of_another_space_are_read(
 
     with database.read() as session:
         space = collections.head(session, "things").spaces[0]
-    monkeypatch.setattr("anyseek.search.confidence.tuned.tunings.of_space", forget_and_read)
+    monkeypatch.setattr("anyseek.search.confidence.tuned.collections.tunings_of", forget_and_read)
     assert engine._tunings.means([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {1: {}, 2: {}}

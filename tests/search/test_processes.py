@@ -15,7 +15,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WordsEmbedder, put
 
 START = """

@@ -4,13 +4,14 @@ import os
 import time
 from collections.abc import Sequence
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Item, NewItem, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thumbnail, whats
 
 
@@ -69,8 +70,8 @@ def test_a_live_index_opens_anew_after_a_rebuild(
     assert found(engine) == sorted(WORDS)
     for _, index in engine._spaces.values():
         with index.reading() as view:
-            ids, _vectors = view.index.vectors(view.index.search(view.centre[None], 100).ids[0])
-            view.index.delete(ids[:2])
+            ids, _vectors = view.vectors(view.search(view.centre[None], 100).ids[0])
+            index._opened().index.delete(ids[:2])
     assert len(found(engine)) == 3
     rebuild(database, settings, "things")
     assert found(engine) == sorted(WORDS)

@@ -88,7 +88,7 @@ def drawn_car(pen: int, mirrored: bool) -> Part:
 
 
 def found(emoji: RealCollection, *parts: Part) -> list[str]:
-    return emoji.found([Query(parts, 10)])[0]
+    return [hit.item.key for hit in emoji.answers([Query(parts, 10)])[0].hits]
 
 
 def test_love_a_drawn_heart_and_red_are_red_hearts(emoji: RealCollection) -> None:

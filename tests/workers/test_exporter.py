@@ -18,7 +18,7 @@ from anyseek.search.settings import Settings, Work
 from anyseek.workers.exporter import FOLDER, CannotExport, exporting
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import installation
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of
 from tests.services.servers import free_port
 from tests.workers.processes import POSTGRES, WorkerProcess, look, settings_of, submit, wait_for, working
 from tests.workers.test_worker import RABBIT
@@ -121,10 +121,7 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
 
 @pytest.mark.skipif(POSTGRES not in os.environ or RABBIT not in os.environ, reason=f"{POSTGRES} or {RABBIT} is not set")
 def test_a_real_worker_exports_its_work_until_it_is_killed(tools: Tools, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(20):
-        (photos / f"{number}.png").write_bytes(png(number))
+    photos = folder_of(tmp_path / "photos", range(20))
     port = tools.settings.work.metrics_port
     with working(tools.settings, "w") as worker:
         assert scraped(port)["anyseek_worker_processes"] == 2

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.settings import Settings
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from anyseek.workers.runtime import Runtime
 from tests.indexer.pictures import png
 

@@ -16,7 +16,7 @@ from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.workers.queue import InProcessQueue
 from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of
 
 
 @pytest.fixture
@@ -27,11 +27,7 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(100):
-        (folder / f"{number}.png").write_bytes(png(number))
-    return folder
+    return folder_of(tmp_path / "photos", range(100))
 
 
 def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:

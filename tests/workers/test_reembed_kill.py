@@ -15,7 +15,7 @@ from anyseek.indexer.samples import RawFile
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.settings import Settings
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from anyseek.workers.runtime import Runtime
 from tests.indexer.mirrored import NEW, OLD, load
 from tests.indexer.pictures import png

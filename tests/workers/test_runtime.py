@@ -10,14 +10,11 @@ from sqlalchemy import update
 
 from anyseek.indexer.errors import ModelMismatch, SourceGone
 from anyseek.indexer.indexing import open_collection
-from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import BadDevice, UnknownModel
-from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.catalogue.tables import SpaceRow
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import DEFAULT_MODEL, Settings
-from anyseek.workers import runtime as composing
 from anyseek.workers.runtime import Runtime
 from tests.indexer.pictures import png
 
@@ -102,20 +99,3 @@ def test_no_job_for_a_collection_of_other_weights(tmp_path: Path) -> None:
             session.execute(update(SpaceRow).values(fingerprint="of other weights"))
         with pytest.raises(FingerprintMismatch):
             runtime.submit_index("c", tmp_path, prune=False)
-
-
-@pytest.mark.parametrize("said", [True, False])
-def test_models_are_loaded_with_the_switches_of_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bool
-) -> None:
-    """Also where settings are not from the environment."""
-    found = []
-
-    def load(name: str, home: Path, device: str) -> HashingEmbedder:
-        found.append(switches())
-        return HashingEmbedder()
-
-    monkeypatch.setattr(composing, "load_embedder", load)
-    with Runtime.open(Settings(tmp_path, openvino=said), "hashing") as runtime:
-        runtime.tools()
-    assert found == [Switches(openvino=said)]

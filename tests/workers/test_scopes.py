@@ -12,7 +12,7 @@ from anyseek.api.service import Service, ServiceSettings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.contracts.catalogue import empty
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of, png
 from tests.workers.processes import POSTGRES, settings_of, wait_for, working
 
 REDIS = "ANYSEEK_TEST_REDIS"
@@ -24,10 +24,7 @@ INPUTS = 20
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(INPUTS):
-        (folder / f"{number}.png").write_bytes(png(number))
+    folder = folder_of(tmp_path / "photos", range(INPUTS))
     (folder / "bad.png").write_text("no picture")
     return folder
 

@@ -3,8 +3,8 @@
 The tokenizer is either a published one, named by an installed network, or the file of one that was trained here.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from anyseek.model.checkpoints.files import load_tokenizer, weights_digest
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
-from anyseek.model.data.registry import LabellerKind, Place
+from anyseek.model.data.registry import Labeller, LabellerKind, Place
 from anyseek.model.data.samples import DataSample
 from anyseek.model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
 from anyseek.model.fourm.published.loading import InstalledTokenizers, installed_config
 from anyseek.model.fourm.published.modalities import target_form
 from anyseek.model.fourm.published.names import published
 from anyseek.model.fourm.published.store import installed
-from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import Content, field_content
 from anyseek.model.network.config import ConfigInvalid, ModalityConfig
@@ -30,9 +30,8 @@ from anyseek.model.tokenizers.inputs import InputKind, input_kind, tokenizer_inp
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options: `of` is the modality; `model` is the installed network whose tokenizer and grid are used.
+class TokenOptions(Config):
+    """`of` is the modality; `model` is the installed network whose tokenizer and grid are used.
 
     `tokenizer` is the file of a tokenizer to use instead. It takes pictures of `size` pixels a side, by default the
     size it was made for. It sees their central squares or, for drawings with `whole`, the whole drawing within a
@@ -46,36 +45,30 @@ class Options:
     whole: bool = False
 
 
-class Tokens:
-    """`tok_<of>` int32 (n,): the codes row by row."""
+def tokens(options: TokenOptions, place: Place) -> Labeller:
+    """`tok_<of>` int32 (n,): the codes row by row.
 
-    def __init__(self, options: Options, place: Place) -> None:
-        """Raises `UnknownModel`, `UnsupportedModality`, `RecipeInvalid`, and what loading weights raises."""
-        self.name = f"tokens of {options.of}"
-        self.needs = frozenset({options.of})
-        self.gives = frozenset({f"tok_{options.of}"})
-        self._of = options.of
-        if options.tokenizer is None:
-            self._encode = _published_encoder(options, place)
-        else:
-            self._encode = _file_encoder(options, options.tokenizer)
+    Raises `UnknownModel`, `UnsupportedModality`, `RecipeInvalid`, and what loading weights raises.
+    """
+    field = options.of
+    if options.tokenizer is not None:
+        encode = _file_encoder(options, options.tokenizer)
+    else:
+        codec, row = _published_codec(options, place)
+        encode = partial(codec.encode, InstalledTokenizers(place.home), row)
 
     @torch.inference_mode()
-    def label(self, sample: DataSample) -> Mapping[str, Any]:
+    def label(sample: DataSample) -> dict[str, Any]:
         try:
-            codes = self._encode(sample.values[self._of])
+            codes = encode(sample.values[field])
         except FormatInvalid as error:
-            raise SampleInvalid(f"its {self._of} has no tokens: {error}") from error
-        return {f"tok_{self._of}": codes.numpy().astype(np.int32)}
+            raise SampleInvalid(f"its {field} has no tokens: {error}") from error
+        return {f"tok_{field}": codes.numpy().astype(np.int32)}
+
+    return Labeller(f"tokens of {field}", label, {field})
 
 
-def _published_encoder(options: Options, place: Place) -> Callable[[Any], Tensor]:
-    codec, row = _published_codec(options, place)
-    tokenizers = InstalledTokenizers(place.home)
-    return lambda value: codec.encode(tokenizers, row, value)
-
-
-def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
+def _file_encoder(options: TokenOptions, path: Path) -> Callable[[Any], Tensor]:
     """From a value to codes int64 (n,) by the tokenizer in a file. Raises `RecipeInvalid` where it does not take it."""
     tokenizer = load_tokenizer(path)
     try:
@@ -93,19 +86,16 @@ def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
         raise RecipeInvalid(f"tokens of {options.of}: only of drawings can be encoded whole")
 
     def encode(value: Any) -> Tensor:
-        image = tokenizer_input(options.of, _padded(value) if options.whole else value, tokenizer.config, size)
+        if options.whole:  # a drawing uint8 (H, W), in the middle of a square
+            missing = [max(value.shape) - side for side in value.shape]
+            value = np.pad(value, [(count // 2, count - count // 2) for count in missing])
+        image = tokenizer_input(options.of, value, tokenizer.config, size)
         return tokenizer.encode(torch.from_numpy(image)[None])[0].flatten()
 
     return encode
 
 
-def _padded(drawing: ByteArray) -> ByteArray:
-    """A drawing uint8 (H, W), light on dark, in the middle of a square."""
-    missing = [max(drawing.shape) - side for side in drawing.shape]
-    return np.pad(drawing, [(count // 2, count - count // 2) for count in missing])
-
-
-def _published_codec(options: Options, place: Place) -> tuple[_TokenCodec, ModalityConfig]:
+def _published_codec(options: TokenOptions, place: Place) -> tuple[_TokenCodec, ModalityConfig]:
     if options.whole:
         raise RecipeInvalid(
             f"tokens of {options.of}: whole needs tokenizer, because published networks see only the centre"
@@ -117,7 +107,7 @@ def _published_codec(options: Options, place: Place) -> tuple[_TokenCodec, Modal
     return form.codec, config.row(form.key)
 
 
-def _checked(options: Options, place: Place) -> str:
+def _checked(options: TokenOptions, place: Place) -> str:
     """Which network says it, and which tokenizer does it."""
     if options.tokenizer is not None:
         _file_encoder(options, options.tokenizer)
@@ -128,4 +118,4 @@ def _checked(options: Options, place: Place) -> str:
     return f"{row.key} of {network.fingerprint[:16]}, tokenizer {tokenizer.fingerprint[:16]}"
 
 
-TOKENS = LabellerKind(Options, Tokens, _checked)
+TOKENS = LabellerKind(tokens, TokenOptions, _checked)

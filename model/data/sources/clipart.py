@@ -4,32 +4,29 @@ import hashlib
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.data.codecs import read_file_value
+from anyseek.model.config import Config
+from anyseek.model.data.contents import read_file_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import DataSample, Shares, Split
 from anyseek.model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options: `path` is the folder. Files smaller than `least_bytes` are left out: most are arrows and buttons.
+_LEAST_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
+_MOST_PIXELS = 2_000_000
 
-    Pictures of more than `most_pixels` are left out too.
-    """
+
+class ClipartOptions(Config):
+    """`path`: the folder."""
 
     path: Path = Path("/usr/share/openclipart/png")
-    least_bytes: int = 2500
-    most_pixels: int = 2_000_000
 
 
 class ClipartSource:
@@ -37,11 +34,12 @@ class ClipartSource:
 
     licence = LICENCE
 
-    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+    def __init__(self, name: str, options: ClipartOptions, shares: Shares) -> None:
         """Lists the pictures. Raises `SourceUnavailable` if there are none."""
         self.name = name
         self._root, self._shares = options.path, shares
-        self._keys = find_clipart(options)
+        files = sorted(options.path.rglob("*.png"))
+        self._keys = [file.relative_to(options.path).as_posix() for file in files if _fits(file)]
         if not self._keys:
             raise SourceUnavailable(f"{options.path} has no clip art; Debian's package openclipart-png has it")
         listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
@@ -52,15 +50,12 @@ class ClipartSource:
 
     def sample(self, key: str) -> DataSample:
         picture = read_file_value("rgb", self._root / key, {})
-        named = {"label": subject_of(key), "tags": name_words(key), "concept": series_of(key)}
+        path = Path(key)
+        subject = re.sub(r"[_-]+", " ", path.parent.name)  # more reliable than the name: animals/birds/x.png -> birds
+        words = " ".join(word for word in path.stem.replace("-", "_").split("_")[:3] if word.isalpha())
+        named = {"label": subject, "tags": [words] if words else [], "concept": series_of(key)}
         sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
         return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
-
-
-def find_clipart(options: Options) -> list[str]:
-    """The pictures' paths in the folder, sorted: neither tiny nor huge, by their files' sizes and headers."""
-    files = sorted(options.path.rglob("*.png"))
-    return [file.relative_to(options.path).as_posix() for file in files if _tells(file, options)]
 
 
 def trimmed(picture: ByteArray) -> ByteArray:
@@ -73,24 +68,14 @@ def trimmed(picture: ByteArray) -> ByteArray:
     return picture[top : rows.max() + margin + 1, left : columns.max() + margin + 1]
 
 
-def _tells(png: Path, options: Options) -> bool:
-    if png.stat().st_size < options.least_bytes:
+def _fits(png: Path) -> bool:
+    """Whether a picture is neither tiny nor huge, by its file's size and header."""
+    if png.stat().st_size < _LEAST_BYTES:
         return False
     with png.open("rb") as file:
         header = file.read(24)
     width, height = struct.unpack(">II", header[16:24])
-    return bool(width * height <= options.most_pixels)
-
-
-def subject_of(key: str) -> str:
-    """The words of a picture's folder, more reliable than its name: `animals/birds/x.png` -> `birds`."""
-    return re.sub(r"[_-]+", " ", Path(key).parent.name)
-
-
-def name_words(key: str) -> list[str]:
-    """The name as one tag, as far as it reads like words; no tag if it does not."""
-    words = " ".join(word for word in Path(key).stem.replace("-", "_").split("_")[:3] if word.isalpha())
-    return [words] if words else []
+    return bool(width * height <= _MOST_PIXELS)
 
 
 def series_of(key: str) -> str:
@@ -99,4 +84,4 @@ def series_of(key: str) -> str:
     return f"{path.parent.as_posix()}/{re.sub(r'[^a-z]+', ' ', path.stem.lower()).strip()}"
 
 
-CLIPART = SourceKind(Options, lambda name, options, place: ClipartSource(name, options, place.shares))
+CLIPART = SourceKind(lambda name, options, place: ClipartSource(name, options, place.shares), ClipartOptions)

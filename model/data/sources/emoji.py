@@ -1,57 +1,247 @@
 """Rendered emoji from several vendors: picture, line drawing where the vendor has one, name and tags.
 
-Splits are made by concept: all vendors' drawings of one thing, in every skin tone and gender, are in the same split.
+The art is SVG, fetched by npm and pip in pinned versions; none of it is redistributed here. `LICENCES` lists the
+licences that apply to anything made from it. Splits are made by base concept: all drawings of one thing, in every skin
+tone and gender, are in the same split.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import subprocess
+import tarfile
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
-from anyseek.model.config_reader import Refused
-from anyseek.model.data.concepts import Concept, base_concept, plain_hexcode, split_of
-from anyseek.model.data.concepts import Split as ConceptSplit
-from anyseek.model.data.emoji_art import (
-    EMOJIBASE,
-    LICENCES,
-    NAMES_LICENCE,
-    OPENMOJI,
-    PACKAGES,
-    Art,
-    fetch_openmoji,
-    fetch_vendor,
-)
-from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.registry import Place, SourceKind
+from anyseek.model.config import Config
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.galleries.openmoji import Rendering, draw_svg, keep_groups, line_drawing, read_concepts
+from anyseek.model.files import whole_folder
+from anyseek.model.galleries.openmoji import (
+    SKIN_TONES,
+    WHEEL_REQUIREMENT,
+    Rendering,
+    draw_svg,
+    fetch_wheel,
+    keep_groups,
+    line_drawing,
+    read_concepts,
+)
 from anyseek.model.modalities.drawings import ByteArray, ink
 
-UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
-HELD_OUT_VENDOR = "emojione"  # in the test split only
-_LINES = {"fluent": "fluent-line"}  # vendors whose line drawings are a package of their own
-_SPLITS = {
-    ConceptSplit.TRAIN: Split.TRAIN,
-    ConceptSplit.DEVELOPMENT: Split.VAL,
-    ConceptSplit.TEST: Split.TEST,
+HELD_OUT_SHARE = 0.15  # base concepts that only the evaluation sees
+DEVELOPMENT_SHARE = 0.05  # base concepts that choose constants, never trained on, never reported
+
+_VARIATION = "FE0F"
+_JOINER = "200D"
+_GENDER_SIGNS = frozenset({"2640", "2642"})
+# Code points that differ in gender only, as the one that stands for them all.
+_GENDERLESS = {
+    **dict.fromkeys(("1F468", "1F469"), "1F9D1"),  # man, woman: person
+    **dict.fromkeys(("1F466", "1F467"), "1F9D2"),  # boy, girl: child
+    **dict.fromkeys(("1F474", "1F475"), "1F9D3"),  # old man, old woman: older person
+    "1F934": "1F478",  # prince: princess
+    "1F57A": "1F483",  # man dancing: woman dancing
+    "1F936": "1F385",  # Mrs. Claus: Santa Claus
+    "1F46C": "1F46B",  # men holding hands: woman and man holding hands
+    "1F46D": "1F46B",
+    "1F6BA": "1F6B9",  # women's room: men's room
 }
 
 
 @dataclass(frozen=True)
-class Options:
-    """Which vendors' emoji: keys of `model.data.emoji_art.PACKAGES` but `fluent-line`, and `openmoji-unlined`."""
+class Concept:
+    """One emoji of the emojibase table: `hexcode` without variation selectors, its label, tags and short names."""
 
-    vendors: tuple[str, ...] = (OPENMOJI, UNLINED, "noto", "twemoji", "fluent", "fxemoji", HELD_OUT_VENDOR)
+    hexcode: str
+    label: str
+    tags: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        known = {*PACKAGES, UNLINED} - set(_LINES.values())
-        if wrong := [vendor for vendor in self.vendors if vendor not in known]:
-            raise Refused("vendors", f"must be of {', '.join(sorted(known))}, not {wrong[0]!r}")
+
+def plain_hexcode(hexcode: str) -> str:
+    """Upper case, joined by `-`, without variation selectors: `270b-fe0f` becomes `270B`."""
+    return "-".join(part for part in hexcode.upper().split("-") if part != _VARIATION)
+
+
+def has_skin_tone(hexcode: str) -> bool:
+    """Whether the emoji is a skin tone of another one, or a swatch of a tone."""
+    return not SKIN_TONES.isdisjoint(hexcode.upper().split("-"))
+
+
+def base_concept(hexcode: str) -> str:
+    """The hexcode that skin tones and genders of one emoji share."""
+    parts = [p for p in plain_hexcode(hexcode).split("-") if p not in SKIN_TONES | _GENDER_SIGNS]
+    kept = [_GENDERLESS.get(part, part) for part in parts]
+    while kept and kept[-1] == _JOINER:
+        kept.pop()
+    return "-".join(kept) or plain_hexcode(hexcode)
+
+
+def split_of(hexcode: str) -> Split:
+    """The split of an emoji: a hash of its base concept, the same on every machine."""
+    digest = hashlib.sha256(base_concept(hexcode).encode()).hexdigest()
+    share = int(digest[:8], 16) / 2**32
+    if share < HELD_OUT_SHARE:
+        return Split.TEST
+    return Split.VAL if share < HELD_OUT_SHARE + DEVELOPMENT_SHARE else Split.TRAIN
+
+
+def parse_concepts(table: Sequence[Mapping[str, Any]], shortcodes: Mapping[str, Any]) -> dict[str, Concept]:
+    """The concepts of emojibase's `data.json`, by plain hexcode, short names of `shortcodes` added to the tags."""
+    names = {plain_hexcode(code): [value] if isinstance(value, str) else value for code, value in shortcodes.items()}
+    concepts = {}
+    for row in table:
+        code = plain_hexcode(row["hexcode"])
+        words = [name.replace("_", " ").replace("-", " ") for name in names.get(code, [])]
+        tags = dict.fromkeys([*row.get("tags", []), *words])
+        concepts[code] = Concept(code, row["label"], tuple(tags))
+    return concepts
+
+
+def hexcodes_by_name(concepts: Mapping[str, Concept]) -> dict[str, str]:
+    """Squashed names (letters and digits only) to hexcodes, for vendors that do not say code points."""
+    found: dict[str, str] = {}
+    for code, concept in concepts.items():
+        points = [int(part, 16) for part in code.split("-")]
+        formal = unicodedata.name(chr(points[0]), "") if len(points) == 1 else ""
+        for name in (concept.label, formal):
+            if name:
+                found.setdefault(squash(name), code)
+    return found
+
+
+def squash(name: str) -> str:
+    """Lower-case letters and digits of a name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]", "", plain.lower())
+
+
+EMOJIBASE = "emojibase-data@17.0.0"
+OPENMOJI = "openmoji"
+PACKAGES: Mapping[str, str] = {
+    OPENMOJI: WHEEL_REQUIREMENT,
+    "noto": "@iconify-json/noto@1.2.9",
+    "twemoji": "@iconify-json/twemoji@1.2.5",
+    "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "fluent-line": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "emojione": "@iconify-json/emojione@1.2.3",
+}
+LICENCES: Mapping[str, str] = {
+    OPENMOJI: "OpenMoji (openmoji.org), CC BY-SA 4.0",
+    "noto": "Noto Emoji (Google), Apache-2.0",
+    "twemoji": "Twemoji (Twitter), CC BY 4.0",
+    "fluent": "Fluent Emoji (Microsoft), MIT",
+    "fluent-line": "Fluent Emoji (Microsoft), MIT",
+    "fxemoji": "FxEmojis (Mozilla), Apache-2.0",
+    "emojione": "EmojiOne 2 (EmojiTwo), CC BY 4.0",
+}
+NAMES_LICENCE = "names and tags: emojibase-data, MIT"
+
+
+@dataclass(frozen=True)
+class Art:
+    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `anyseek.model.data.sources.emoji`)."""
+
+    vendor: str
+    hexcode: str
+    svg: str
+
+
+def fetch_concepts(downloads: Path) -> dict[str, Concept]:
+    """The concepts of emojibase, by plain hexcode. Raises `SourceUnavailable`."""
+    files = npm_json(EMOJIBASE, ("en/data.json", "en/shortcodes/iamcal.json"), downloads)
+    return parse_concepts(files["en/data.json"], files["en/shortcodes/iamcal.json"])
+
+
+def fetch_openmoji(downloads: Path) -> list[Art]:
+    """OpenMoji's drawings without skin tones, by hexcode. Raises `DownloadFailed`, `WeightsCorrupt`."""
+    art = []
+    with zipfile.ZipFile(fetch_wheel(downloads)) as archive:
+        for name in sorted(archive.namelist()):
+            code = plain_hexcode(Path(name).stem)
+            if name.endswith(".svg") and not has_skin_tone(code):
+                art.append(Art(OPENMOJI, code, archive.read(name).decode()))
+    return art
+
+
+def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) -> list[Art]:
+    """Another vendor's drawings without skin tones, one a hexcode, in the order of their hexcodes.
+
+    Icons without a code point are matched by name. Raises `SourceUnavailable`.
+    """
+    files = npm_json(PACKAGES[vendor], ("icons.json", "chars.json"), downloads)
+    icons = files["icons.json"]
+    codes = {name: code for code, name in files["chars.json"].items()}
+    by_name = hexcodes_by_name(concepts)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    found: dict[str, Art] = {}
+    for name, icon in icons["icons"].items():
+        code = plain_hexcode(codes[name]) if name in codes else by_name.get(squash(name), "")
+        if code and not has_skin_tone(code) and code not in found:
+            width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
+            svg = f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+            found[code] = Art(vendor, code, svg)
+    return [found[code] for code in sorted(found)]
+
+
+def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, Any]:
+    """Read JSON files of an npm package (`name@version`), by their path in it; `npm pack` fetches it the first time.
+
+    Raises `SourceUnavailable` if npm is not installed, fails, or the package has no such file.
+    """
+    wanted = set(files)
+    found: dict[str, Any] = {}
+    try:
+        with tarfile.open(_npm_archive(package, downloads)) as archive:
+            for member in archive:
+                name = member.name.partition("/")[2]  # all is below `package/`
+                content = archive.extractfile(member) if name in wanted else None
+                if content is not None:
+                    found[name] = json.load(content)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise SourceUnavailable(
+            f"{package} cannot be read: {error}; delete it, and it will be fetched again"
+        ) from error
+    if missing := wanted - found.keys():
+        raise SourceUnavailable(f"{package} has no file {min(missing)}")
+    return found
+
+
+def _npm_archive(package: str, downloads: Path) -> Path:
+    folder = downloads / "npm" / re.sub(r"[^\w.-]+", "_", package)
+    if not folder.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SourceUnavailable(f"npm is needed to fetch {package}, and it is not installed")
+        command = [npm, "pack", "--silent", package]
+        with whole_folder(folder) as work:  # appears only when the command succeeded
+            done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not list(work.glob("*.tgz")):
+                raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+    return next(folder.glob("*.tgz"))
+
+
+UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
+HELD_OUT_VENDOR = "emojione"  # in the test split only
+Vendor = Literal["openmoji", "openmoji-unlined", "noto", "twemoji", "fluent", "fxemoji", "emojione"]
+_LINES = {"fluent": "fluent-line"}  # vendors whose line drawings are a package of their own
+
+
+class EmojiOptions(Config):
+    """`vendors` whose emoji are taken."""
+
+    vendors: tuple[Vendor, ...] = get_args(Vendor)
 
 
 @dataclass(frozen=True)
@@ -81,7 +271,8 @@ class EmojiSource:
             f"{vendor}/{code}"
             for vendor in self.vendors
             for code in _art(_package(vendor), self.downloads)
-            if _split_of(vendor, code) is split and not (vendor == UNLINED and self._is_blank(code))
+            if (Split.TEST if vendor == HELD_OUT_VENDOR else split_of(code)) is split
+            and not (vendor == UNLINED and self._is_blank(code))
         ]
 
     def sample(self, key: str) -> DataSample:
@@ -92,8 +283,10 @@ class EmojiSource:
         lines = self._lines(vendor, code)
         if lines is not None:
             values["line_drawing"] = ink(np.asarray(Image.fromarray(self._draw(lines)).convert("L")))
-        concept = _concepts().get(code)
-        return DataSample(key, values, _attributes(vendor, code, concept))
+        # The base concept is what drawings of all vendors share; emoji outside Unicode have no name.
+        about = {"medium": "emoji", "vendor": vendor, "hexcode": code, "concept": base_concept(code)}
+        named = {"label": concept.label, "tags": list(concept.tags)} if (concept := _concepts().get(code)) else {}
+        return DataSample(key, values, {**about, **named})
 
     def _is_blank(self, code: str) -> bool:
         """Whether nothing is left of an OpenMoji drawing without its lines."""
@@ -114,22 +307,8 @@ class EmojiSource:
         return line.svg if line else None
 
 
-def _open(name: str, options: Options, place: Place) -> EmojiSource:
-    return EmojiSource(name, options.vendors, place.home / "downloads", place.image_size)
-
-
 def _package(vendor: str) -> str:
     return OPENMOJI if vendor == UNLINED else vendor
-
-
-def _split_of(vendor: str, code: str) -> Split:
-    return Split.TEST if vendor == HELD_OUT_VENDOR else _SPLITS[split_of(code)]
-
-
-def _attributes(vendor: str, code: str, concept: Concept | None) -> Mapping[str, Any]:
-    """The base concept is what drawings of all vendors share; emoji outside Unicode have no name."""
-    named = {"label": concept.label, "tags": list(concept.tags)} if concept else {}
-    return {"medium": "emoji", "vendor": vendor, "hexcode": code, "concept": base_concept(code), **named}
 
 
 @cache
@@ -146,4 +325,7 @@ def _art(package: str, downloads: Path) -> dict[str, Art]:
     return {art.hexcode: art for art in found}
 
 
-EMOJI = SourceKind(Options, _open)
+EMOJI = SourceKind(
+    lambda name, options, place: EmojiSource(name, options.vendors, place.home / "downloads", place.image_size),
+    EmojiOptions,
+)

@@ -16,19 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.data.codecs import read_file_value
-from anyseek.model.data.contents import ARRAYS, STORED, stored_content
+from anyseek.model.config import Config
+from anyseek.model.data.contents import ARRAYS, STORED, read_file_value, stored_content
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 
 
-@dataclass(frozen=True)
-class Options:
+class FolderOptions(Config):
     """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
 
     path: Path
@@ -37,7 +35,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedSample:
     """One sample: its files by modality, the sidecar that describes it, and its split."""
 
     split: Split
@@ -49,37 +47,47 @@ class Found:
 class FolderSource:
     """Keys are paths in the folder; in an aligned one without the modality's folder and the ending."""
 
-    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+    def __init__(self, name: str, options: FolderOptions, shares: Shares) -> None:
         """Lists the files. Raises `SourceUnavailable` if there are none."""
         self.name, self.licence = name, options.licence
         self._options = options
         if not options.path.is_dir():
             raise SourceUnavailable(f"{options.path} is not a folder")
-        self._found = dict(sorted(_scan(options.path, shares).items()))
-        if not self._found:
+        self._listed = dict(sorted(_scan(options.path, shares).items()))
+        if not self._listed:
             raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
-        self.origin = _digest(options.path, self._found)
+        listed = self._listed.values()
+        files = {path for sample in listed for path in [*sample.files.values(), *sample.classes.values()]}
+        paths = sorted(files | {sample.sidecar for sample in listed if sample.sidecar})
+        lines = [f"{path.relative_to(options.path).as_posix()} {path.stat().st_size}" for path in paths]
+        self.origin = f"{len(listed)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
     def keys(self, split: Split) -> Sequence[str]:
-        return [key for key, found in self._found.items() if found.split is split]
+        return [key for key, listed in self._listed.items() if listed.split is split]
 
     def sample(self, key: str) -> DataSample:
-        found = self._found[key]
-        about = _read_sidecar(found.sidecar) if found.sidecar else {}
-        files = {**found.files, **_named_files(about, found)}
-        values = {m: read_file_value(m, path, self._classes(m, found)) for m, path in files.items()}
-        if captions := _captions(about):
+        listed = self._listed[key]
+        about = _read_sidecar(listed.sidecar) if listed.sidecar else {}
+        files = {**listed.files, **_named_files(about, listed)}
+        values = {
+            modality: read_file_value(
+                modality, path, _read_classes(listed.classes[modality]) if modality in listed.classes else {}
+            )
+            for modality, path in files.items()
+        }
+        said = about.get("caption", [])
+        texts = [said] if isinstance(said, str) else said
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
+        if captions := tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip()):
             values["caption"] = captions
         attributes = {"medium": self._options.medium, **about.get("attributes", {})}
         if "rgb" in values:
             attributes["original_height"], attributes["original_width"] = values["rgb"].shape[:2]
         return DataSample(key, values, attributes)
 
-    def _classes(self, modality: str, found: Found) -> dict[int, str]:
-        return _read_classes(found.classes[modality]) if modality in found.classes else {}
 
-
-def _scan(root: Path, shares: Shares) -> dict[str, Found]:
+def _scan(root: Path, shares: Shares) -> dict[str, ListedSample]:
     """Every sample by key."""
     parts = [folder.name for folder in _sub_folders(root)]
     if not parts or set(parts) - set(Split):
@@ -91,7 +99,7 @@ def _scan(root: Path, shares: Shares) -> dict[str, Found]:
     }
 
 
-def _scan_part(root: Path) -> dict[str, Found]:
+def _scan_part(root: Path) -> dict[str, ListedSample]:
     contents = {field_content(canonical(folder.name)) for folder in _sub_folders(root)}
     aligned = any(content is not None and STORED[content] is not ARRAYS for content in contents)
     return _scan_aligned(root) if aligned else _scan_plain(root)
@@ -101,12 +109,16 @@ def _sub_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir())
 
 
-def _scan_aligned(root: Path) -> dict[str, Found]:
+def _scan_aligned(root: Path) -> dict[str, ListedSample]:
     """Raises `SourceUnavailable` for two files of one modality and sample, and for a folder named as nothing known."""
     files: dict[str, dict[str, Path]] = {}
     classes: dict[str, Path] = {}
     for folder in _sub_folders(root):
-        modality, suffixes = canonical(folder.name), _suffixes_in(folder)
+        modality = canonical(folder.name)
+        try:
+            suffixes = () if folder.name.startswith(".") else stored_content(modality).suffixes
+        except SampleInvalid as error:
+            raise SourceUnavailable(f"the folder {folder}: {error}") from error
         for path in sorted(folder.rglob("*")):
             if path.name == CLASSES_FILE:
                 classes[modality] = path
@@ -115,20 +127,10 @@ def _scan_aligned(root: Path) -> dict[str, Found]:
                 other = files.setdefault(key, {}).setdefault(modality, path)
                 if other != path:
                     raise SourceUnavailable(f"{other} and {path} are both {modality} of {key}; keep one of them")
-    return {key: Found(Split.TRAIN, paths, classes) for key, paths in files.items()}
+    return {key: ListedSample(Split.TRAIN, paths, classes) for key, paths in files.items()}
 
 
-def _suffixes_in(folder: Path) -> tuple[str, ...]:
-    """The endings of a modality's files, by the name of its folder. Raises `SourceUnavailable` for an unknown one."""
-    if folder.name.startswith("."):
-        return ()
-    try:
-        return stored_content(canonical(folder.name)).suffixes
-    except SampleInvalid as error:
-        raise SourceUnavailable(f"the folder {folder}: {error}") from error
-
-
-def _scan_plain(root: Path) -> dict[str, Found]:
+def _scan_plain(root: Path) -> dict[str, ListedSample]:
     """Pictures that no sidecar names as another modality of its own picture."""
     pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
@@ -139,7 +141,7 @@ def _scan_plain(root: Path) -> dict[str, Found]:
         if (other := path.parent / str(name)) != path
     }
     return {
-        path.relative_to(root).as_posix(): Found(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
+        path.relative_to(root).as_posix(): ListedSample(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
         for path in pictures
         if path not in named
     }
@@ -164,17 +166,17 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     return about
 
 
-def _named_files(about: Mapping[str, Any], found: Found) -> dict[str, Path]:
+def _named_files(about: Mapping[str, Any], listed: ListedSample) -> dict[str, Path]:
     """The further files that a sidecar names, beside it. Raises `SampleInvalid`."""
     named = about.get("modalities", {})
     if not isinstance(named, dict):
-        raise SampleInvalid(f"{found.sidecar} must name files by modality")
-    folder = found.files["rgb"].parent
+        raise SampleInvalid(f"{listed.sidecar} must name files by modality")
+    folder = listed.files["rgb"].parent
     for modality, name in named.items():
         inside = isinstance(name, str) and (folder / name).resolve().is_relative_to(folder.resolve())
         if not inside or Path(str(name)).suffix.lower() not in stored_content(canonical(modality)).suffixes:
             raise SampleInvalid(
-                f"{found.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
+                f"{listed.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
             )
     return {canonical(modality): folder / name for modality, name in named.items()}
 
@@ -187,20 +189,4 @@ def _read_classes(path: Path) -> dict[int, str]:
         raise SampleInvalid(f'{path} must name ids, such as {{"0": "sky"}}: {error}') from error
 
 
-def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
-    said = about.get("caption", [])
-    texts = [said] if isinstance(said, str) else said
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
-    return tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip())
-
-
-def _digest(root: Path, found: Mapping[str, Found]) -> str:
-    """What stands for the files: how many samples, and a digest of names and sizes."""
-    files = {path for sample in found.values() for path in [*sample.files.values(), *sample.classes.values()]}
-    paths = sorted(files | {sample.sidecar for sample in found.values() if sample.sidecar})
-    lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
-    return f"{len(found)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
-
-
-FOLDER = SourceKind(Options, lambda name, options, place: FolderSource(name, options, place.shares))
+FOLDER = SourceKind(lambda name, options, place: FolderSource(name, options, place.shares), FolderOptions)

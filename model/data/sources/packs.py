@@ -1,7 +1,14 @@
-"""Packs: tar shards `NAME-open-*.tar` and `NAME-research-*.tar` whose samples state their source, licence and split.
+"""Packs: tar shards of photos, sketches and maps whose samples state their source, licence and split.
 
-Each sample has a `KEY.json` with `id`, `source`, `license` and `split`. The class in a shard's name says whether its
-samples may be redistributed (open) or are for non-commercial research only (research).
+The shards are `NAME-open-*.tar` and `NAME-research-*.tar`; the class says whether samples may be redistributed (open)
+or are for non-commercial research only (research). Each sample has a `KEY.json` with `id`, `source`, `license`,
+`split`, `width` and `height`. The packs:
+
+- `captions`: a photo `KEY.webp` and its `captions`, written by people.
+- `sketches`: open ones are strokes of Quick, Draw! without a picture, research ones photos with their sketches.
+- `depth`, `segmentation`: a photo, `KEY.depth.png` in 16-bit millimetres (0 where nothing was measured) and
+  `KEY.semseg.png` in 8-bit ids. The `classes.json` next to the shards names each source's ids; 0 has no name.
+- `photos`: shards `photos-*.tar` without a class, with a label and sometimes a caption.
 """
 
 import json
@@ -11,16 +18,52 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.data.codecs import read_value
+import numpy as np
+from PIL import Image, ImageDraw
+
+from anyseek.model.config import Config
+from anyseek.model.data.contents import read_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.tar_members import Member, describe, find_shards, list_members
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.sources.shards import Member, describe, find_shards, list_members
 from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import Regions
 
-_TOLD = ("id", "source", "license", "split")
+LICENCES: Mapping[str, str] = {
+    "captions": (
+        "open: FSA/OWI and DOCUMERICA photographs (US government, no known restrictions), COCO photos CC BY 2.0 and "
+        "CC BY-SA 2.0 with captions CC BY 4.0 (COCO Consortium); research: Flickr8k (Hodosh, Young, Hockenmaier) and "
+        "COCO photos under other licences, non-commercial research only"
+    ),
+    "sketches": (
+        "open: The Quick, Draw! Dataset (Google), CC BY 4.0; research: The Sketchy Database (Sangkloy, Burnell, Ham, "
+        "Hays), licence unclear, research only"
+    ),
+    "depth": (
+        "NYU Depth v2 (Silberman, Hoiem, Kohli, Fergus) and peach-rgbd (tsing-luo), no licence found, research only"
+    ),
+    "segmentation": (
+        "open: Clothing Co-Parsing (Yang, Luo, Lin), Apache-2.0, COCO photos CC BY 2.0 and CC BY-SA 2.0 with "
+        "annotations CC BY 4.0 (COCO Consortium); research: COCO photos under non-commercial licences"
+    ),
+    "photos": (
+        "Caltech 101 (Li, Andreeto, Ranzato, Perona), CC BY 4.0; Clothing dataset (alexeygrigorev), CC0 1.0; "
+        "Grocery Store Dataset (Klasson, Zhang, Kjellström), MIT"
+    ),
+}
+_STATED = ("id", "source", "license", "split", "width", "height")
+_MILLIMETRES = 1000.0
+_VOID = 0  # the id of what nobody named
+_EXTENT = 256  # strokes lie in 0 to 255
+_MARGIN = 0.04  # of the sheet's side
+_PEN = 1 / 64  # of the sheet's side
+_FINER = 2  # drawn at this multiple and scaled down, so that strokes are smooth
+_NO_CLASS = frozenset({"not sure", "skip", "other", "background google"})  # labels of photos
+_SAME = {"faces easy": "faces"}  # the same photos, cropped
 
 
-class Classes(StrEnum):
+class LicenceClass(StrEnum):
     """Which licence classes of a pack are taken."""
 
     ALL = "all"
@@ -28,99 +71,256 @@ class Classes(StrEnum):
     RESEARCH = "research"
 
 
-@dataclass(frozen=True)
-class PackOptions:
-    """Options: `path` is the folder of the shards; `classes` are the licence classes to take.
+class PackOptions(Config):
+    """`path` is the folder of the shards; `classes` are the licence classes to take.
 
-    `of` keeps only samples of these sources, or all if it is empty; `without` excludes sources, so that one can be left
-    out.
+    `of` keeps only samples of these sources, or all if it is empty.
     """
 
     path: Path
-    classes: Classes = Classes.ALL
+    classes: LicenceClass = LicenceClass.ALL
     of: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-
-    def takes(self, source: str) -> bool:
-        """Whether samples of this source are taken."""
-        return source not in self.without and (not self.of or source in self.of)
 
 
 @dataclass(frozen=True)
 class PackEntry:
-    """One sample of a pack: its files by ending, what its `.json` says, and its licence class, open or research."""
+    """One sample of a pack: its files by ending, what its `.json` says, and its licence class, if packs have any."""
 
     files: Mapping[str, Member]
     about: Mapping[str, Any]
-    licence_class: Classes
-
-    @property
-    def source(self) -> str:
-        """Whose sample it is, such as `flickr8k`."""
-        return str(self.about["source"])
+    licence_class: str
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of every sample: source, licence and its class, the id there, the original's size in pixels."""
         return {
-            "source": self.source,
+            "source": self.about["source"],
             "licence": self.about["license"],
-            "licence_class": str(self.licence_class),
+            **({"licence_class": self.licence_class} if self.licence_class else {}),
             "id": self.about["id"],
             "original_width": self.about["width"],
             "original_height": self.about["height"],
         }
 
-    def file(self, ending: str) -> bytes:
-        """The bytes of the file with this ending. Raises `SampleInvalid` if there is none."""
+    def value(self, field: str, ending: str) -> Any:
+        """The value in the file with this ending. Raises `SampleInvalid` if there is none."""
+        name = self.about.get("id", "a sample")
         if ending not in self.files:
-            raise SampleInvalid(f"{self.about['id']} has no .{ending}")
-        return self.files[ending].read()
-
-    def photo(self) -> ByteArray:
-        """uint8 (H, W, 3). Raises `SampleInvalid`."""
-        picture: ByteArray = read_value("rgb", self.file("webp"), f"the photo of {self.about['id']}")
-        return picture
+            raise SampleInvalid(f"{name} has no .{ending}")
+        return read_value(field, self.files[ending].read(), f"the {field} of {name}")
 
 
-@dataclass(frozen=True)
-class Pack:
-    """The samples of a pack by key: `open/NUMBER` or `research/NUMBER`; `origin` stands for the files they are in."""
+class PackSource:
+    """The samples of a pack, by keys `open/NUMBER` and `research/NUMBER`; subclasses say what is in one."""
 
-    entries: Mapping[str, PackEntry]
-    origin: str
+    def __init__(self, name: str, pack: str, options: PackOptions) -> None:
+        """Read what is said of every sample. Raises `SourceUnavailable`."""
+        self.name, self.licence = name, LICENCES[pack]
+        classes = ["open", "research"] if options.classes is LicenceClass.ALL else [options.classes.value]
+        self.entries: dict[str, PackEntry] = {}
+        for licence_class in classes:
+            pattern = options.path / f"{pack}-{licence_class}-*.tar"
+            if options.classes is LicenceClass.ALL and not any(options.path.glob(pattern.name)):
+                continue
+            for key, entry in _entries(pattern, licence_class).items():
+                if not options.of or entry.about["source"] in options.of:
+                    self.entries[f"{licence_class}/{key}"] = entry
+        if not self.entries:
+            raise SourceUnavailable(
+                f"{options.path} has no sample of the kind {pack} that is wanted; check path and sources"
+            )
+        self.origin = f"{pack}, {describe({key: entry.files for key, entry in self.entries.items()})}"
 
     def keys(self, split: Split) -> Sequence[str]:
         """The keys of a split, sorted."""
         return [key for key, entry in self.entries.items() if entry.about["split"] == split]
 
 
-def read_pack(name: str, options: PackOptions) -> Pack:
-    """The samples of the shards `name-CLASS-*.tar` that the options take. Raises `SourceUnavailable`."""
-    classes = [Classes.OPEN, Classes.RESEARCH] if options.classes is Classes.ALL else [options.classes]
-    entries: dict[str, PackEntry] = {}
-    for one in classes:
-        pattern = options.path / f"{name}-{one}-*.tar"
-        if options.classes is Classes.ALL and not sorted(options.path.glob(pattern.name)):
-            continue
-        for key, files in list_members(find_shards(pattern)).items():
-            entry = PackEntry(files, _read_about(key, files), one)
-            if options.takes(entry.source):
-                entries[f"{one}/{key}"] = entry
-    if not entries:
-        raise SourceUnavailable(
-            f"{options.path} has no sample of the kind {name} that is wanted; check path and sources"
-        )
-    return Pack(entries, f"{name}, {describe({key: entry.files for key, entry in entries.items()})}")
+def _entries(pattern: Path, licence_class: str, stated: Sequence[str] = _STATED) -> dict[str, PackEntry]:
+    """The samples of some shards. Raises `SourceUnavailable`, naming what one lacks of `stated` and its split."""
+    entries = {}
+    for key, files in list_members(find_shards(pattern)).items():
+        try:
+            about: dict[str, Any] = json.loads(files["json"].read())
+            if missing := [name for name in stated if name not in about]:
+                raise SourceUnavailable(f"the .json of sample {key} does not say its {missing[0]}")
+            Split(about["split"])
+        except (KeyError, ValueError, TypeError, SampleInvalid) as error:
+            raise SourceUnavailable(f"sample {key} has no .json with its split: {error!r}") from error
+        entries[key] = PackEntry(files, about, licence_class)
+    return entries
 
 
-def _read_about(key: str, files: Mapping[str, Member]) -> dict[str, Any]:
-    """What a sample says of itself. Raises `SourceUnavailable`, naming what it lacks."""
-    try:
-        about: dict[str, Any] = json.loads(files["json"].read())
-        if missing := [name for name in (*_TOLD, "width", "height") if name not in about]:
-            raise SourceUnavailable(f"the .json of sample {key} does not say its {missing[0]}")
-        Split(about["split"])
-    except (KeyError, ValueError, TypeError, SampleInvalid) as error:
-        raise SourceUnavailable(f"sample {key} has no .json with its split: {error!r}") from error
-    return about
+class CaptionsSource(PackSource):
+    """Photos with all of their captions; the attribute `aspect` says which were squashed to squares."""
+
+    def __init__(self, name: str, options: PackOptions) -> None:
+        super().__init__(name, "captions", options)
+
+    def sample(self, key: str) -> DataSample:
+        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        entry = self.entries[key]
+        texts: Any = entry.about.get("captions")
+        if (
+            not isinstance(texts, list)
+            or not texts
+            or not all(isinstance(text, str) and text.strip() for text in texts)
+        ):
+            raise SampleInvalid(f"{entry.about['id']} has no list of captions in its .json")
+        captions = tuple(Caption(text.strip(), Origin.HUMAN) for text in texts)
+        attributes = {"medium": "photo", "aspect": entry.about.get("aspect", "native"), **entry.attributes}
+        return DataSample(key, {"rgb": entry.value("rgb", "webp"), "caption": captions}, attributes)
+
+
+class SketchesSource(PackSource):
+    """Keys are `open/NUMBER` for drawings alone, and `research/NUMBER/SKETCH` for a photo with one of its sketches.
+
+    All have `label`, and `concept`: the photo for Sketchy, so that its sketches are no wrong answers for each other.
+    """
+
+    def __init__(self, name: str, options: PackOptions, side: int) -> None:
+        """`side`: of the sheet that strokes are drawn on, in pixels. Raises `SourceUnavailable`."""
+        super().__init__(name, "sketches", options)
+        self._side = side
+        self.origin = f"{self.origin}, drawn at {side}"
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """The keys of a split, sorted."""
+        keys: list[str] = []
+        for key in super().keys(split):
+            sketches = self.entries[key].about.get("sketches")
+            keys += [key] if sketches is None else [f"{key}/{it['file'].removesuffix('.png')}" for it in sketches]
+        return keys
+
+    def sample(self, key: str) -> DataSample:
+        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        if key in self.entries:
+            entry = self.entries[key]
+            strokes = entry.about.get("drawing")
+            if not strokes or any(len(stroke) != 2 or len(stroke[0]) != len(stroke[1]) for stroke in strokes):
+                raise SampleInvalid(f"{entry.about['id']} has no strokes with an x and a y for each point")
+            values = {"line_drawing": drawn(strokes, self._side)}
+        else:
+            photo_key, _, number = key.rpartition("/")
+            entry = self.entries[photo_key]
+            paper = entry.value("line_drawing", f"{number}.png")
+            values = {"rgb": entry.value("rgb", "webp"), "line_drawing": 255 - paper}
+        medium = "photo" if "rgb" in values else "sketch"
+        named = {"medium": medium, "label": entry.about["label"], "concept": entry.about["id"]}
+        return DataSample(key, values, {**named, **entry.attributes})
+
+
+def drawn(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> ByteArray:
+    """Strokes in the middle of a sheet: uint8 (side, side), ink is 255.
+
+    A stroke is a pair of x and y, each from 0 to 255 a point, downwards; one scale serves all drawings.
+    """
+    large = side * _FINER
+    scale = large * (1 - 2 * _MARGIN) / _EXTENT
+    far = [max((max(axis) for axis in (stroke[n] for stroke in strokes) if axis), default=0.0) for n in (0, 1)]
+    shift = [(large - scale * extent) / 2 for extent in far]
+    sheet = Image.new("L", (large, large), 0)
+    pen = ImageDraw.Draw(sheet)
+    width = max(1, round(large * _PEN))
+    for x, y in strokes:
+        points = [(a * scale + shift[0], b * scale + shift[1]) for a, b in zip(x, y, strict=True)]
+        if len(points) > 1:
+            pen.line(points, fill=255, width=width, joint="curve")
+        for a, b in points[:: max(1, len(points) - 1)]:  # round ends, and strokes of one point
+            pen.ellipse((a - width / 2, b - width / 2, a + width / 2, b + width / 2), fill=255)
+    return np.asarray(sheet.resize((side, side), Image.Resampling.BOX))
+
+
+class MeasuredSource(PackSource):
+    """Photos with maps measured or drawn by people: depth in metres, NaN where not measured; regions of named ids."""
+
+    def __init__(self, name: str, options: PackOptions, pack: str) -> None:
+        super().__init__(name, pack, options)
+        path = options.path / "classes.json"
+        try:
+            written = json.loads(path.read_text(encoding="utf-8"))
+            self._classes = {of: {int(id_): str(name) for id_, name in ids.items()} for of, ids in written.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise SourceUnavailable(f"{path} does not name the ids of each source: {error}") from error
+
+    def sample(self, key: str) -> DataSample:
+        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        entry = self.entries[key]
+        values: dict[str, Any] = {"rgb": entry.value("rgb", "webp")}
+        if "depth.png" in entry.files:
+            values["depth"] = (entry.value("depth", "depth.png") / _MILLIMETRES).astype(np.float32)
+        if "semseg.png" in entry.files:
+            ids = entry.value("semseg", "semseg.png").ids.astype(np.int32)
+            names = self._classes.get(entry.about["source"], {})
+            shown = [int(id_) for id_ in np.unique(ids) if id_ != _VOID]
+            if unknown := [id_ for id_ in shown if id_ not in names]:
+                raise SampleInvalid(
+                    f"{entry.about['id']} has regions of id {unknown[0]}, which classes.json does not name"
+                )
+            values["semseg"] = Regions(ids, {id_: names[id_] for id_ in shown})
+        return DataSample(key, values, {"medium": "photo", **entry.attributes})
+
+
+class PhotosOptions(Config):
+    """`path`: the folder of the shards `photos-*.tar`; `labelled`: leave out photos whose label names no class."""
+
+    path: Path
+    labelled: bool = False
+
+
+class PhotosSource:
+    """Labelled photos of things. Keys are the shards' own, six digits."""
+
+    licence = LICENCES["photos"]
+
+    def __init__(self, name: str, options: PhotosOptions) -> None:
+        """Read what is said of every photo. Raises `SourceUnavailable`."""
+        self.name = name
+        entries = _entries(options.path / "photos-*.tar", "", stated=())
+        self.origin = f"photos, {describe({key: entry.files for key, entry in entries.items()})}"
+        self._entries = {
+            key: entry
+            for key, entry in entries.items()
+            if not options.labelled or entry.about.get("label") not in (None, "", *_NO_CLASS)
+        }
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """The keys of a split, sorted."""
+        return [key for key, entry in self._entries.items() if entry.about["split"] == split]
+
+    def shown_class(self, key: str) -> str | None:
+        """The class of a photo, one name for those that have several; None where nobody says."""
+        label = self._entries[key].about.get("label")
+        return None if not label or label in _NO_CLASS else _SAME.get(label, label)
+
+    def source_of(self, key: str) -> str:
+        """The collection that a photo belongs to, such as `caltech101`."""
+        return str(self._entries[key].about["source"])
+
+    def caption(self, key: str) -> str | None:
+        """A person's words for things of the photo's label."""
+        return self._entries[key].about.get("caption") or None
+
+    def picture(self, key: str) -> ByteArray:
+        """uint8 (H, W, 3). Raises `SampleInvalid`."""
+        picture: ByteArray = self._entries[key].value("rgb", "webp")
+        return picture
+
+    def sample(self, key: str) -> DataSample:
+        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        about = self._entries[key].about
+        values: dict[str, Any] = {"rgb": self.picture(key)}
+        if caption := self.caption(key):
+            values["caption"] = (Caption(caption, Origin.HUMAN),)
+        named = {}
+        if (shown := self.shown_class(key)) is not None:
+            named = {"label": about["label"], "concept": f"{about['source']}/{shown}"}
+        tags = [tag for tag in (about.get("coarse_label"),) if tag and tag != named.get("label")]
+        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self._entries[key].attributes})
+
+
+CAPTIONS = SourceKind(lambda name, options, place: CaptionsSource(name, options), PackOptions)
+SKETCHES = SourceKind(lambda name, options, place: SketchesSource(name, options, place.image_size), PackOptions)
+DEPTH = SourceKind(lambda name, options, place: MeasuredSource(name, options, "depth"), PackOptions)
+SEGMENTATION = SourceKind(lambda name, options, place: MeasuredSource(name, options, "segmentation"), PackOptions)
+PHOTOS = SourceKind(lambda name, options, place: PhotosSource(name, options), PhotosOptions)

@@ -10,11 +10,11 @@ import json
 import shutil
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anyseek.model.config_reader import Positive
+from anyseek.model.config import Config, Positive
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import Place, SourceKind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split
@@ -24,9 +24,8 @@ _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _PACKED = ".gz"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options: `path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
+class TextOptions(Config):
+    """`path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
     `field` is the key of the text in a JSON line. Longer documents are cut after the first `characters`, at a space.
     """
@@ -45,15 +44,11 @@ class _File:
     plain: Path
     starts: "array[int]"
 
-    @property
-    def is_json(self) -> bool:
-        return self.path.name.removesuffix(_PACKED).endswith(_JSON_ENDINGS)
-
 
 class TextsSource:
     """Keys are a file's name and the number of the document in it."""
 
-    def __init__(self, name: str, options: Options, place: Place) -> None:
+    def __init__(self, name: str, options: TextOptions, place: Place) -> None:
         """Looks for lines in all files. Raises `SourceUnavailable`."""
         self.name, self.licence = name, options.licence
         self._options, self._shares = options, place.shares
@@ -66,7 +61,8 @@ class TextsSource:
         self.origin = f"{documents} texts, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
     def keys(self, split: Split) -> Sequence[str]:
-        return [key for key in self._keys() if self._shares.split_of(key) is split]
+        every = (f"{name}/{number:09d}" for name, file in self._files.items() for number in range(len(file.starts)))
+        return [key for key in every if self._shares.split_of(key) is split]
 
     def sample(self, key: str) -> DataSample:
         name, _, number = key.rpartition("/")
@@ -74,14 +70,14 @@ class TextsSource:
         try:
             with file.plain.open("rb") as opened:
                 opened.seek(file.starts[int(number)])
-                text = _text(opened.readline(), self._options.field if file.is_json else None)
+                is_json = file.path.name.removesuffix(_PACKED).endswith(_JSON_ENDINGS)
+                text = _text(opened.readline(), self._options.field if is_json else None)
         except (OSError, ValueError) as error:
             raise SampleInvalid(f"line {number} of {file.path} cannot be read: {error}") from error
-        return DataSample(key, {"caption": (Caption(_cut(text, self._options.characters), Origin.HUMAN),)}, {})
-
-    def _keys(self) -> Iterator[str]:
-        for name, file in self._files.items():
-            yield from (f"{name}/{number:09d}" for number in range(len(file.starts)))
+        most = self._options.characters
+        if len(text) > most:
+            text = text[: most + 1].rpartition(" ")[0] or text[:most]
+        return DataSample(key, {"caption": (Caption(text, Origin.HUMAN),)}, {})
 
 
 def _read_file(path: Path, home: Path) -> _File:
@@ -124,10 +120,4 @@ def _text(line: bytes, field: str | None) -> str:
     return words
 
 
-def _cut(text: str, most: int) -> str:
-    if len(text) <= most:
-        return text
-    return text[: most + 1].rpartition(" ")[0] or text[:most]
-
-
-TEXTS = SourceKind(Options, TextsSource)
+TEXTS = SourceKind(TextsSource, TextOptions)

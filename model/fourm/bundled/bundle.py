@@ -7,7 +7,7 @@ Two sets of weights may share a network: the manifest of one names the folder of
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), how sure captions are (`caption_certainty`, `anyseek.model.towers.captions`), how words answer questions
-about pictures (`picture_answers`, `anyseek.model.towers.telling`), the licence of the weights and the fingerprint. The
+about pictures (`picture_answers`, `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
 fingerprint is that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has
 the checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
@@ -16,10 +16,10 @@ the checksums of files that are gone, and that fingerprints counted before it wa
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -32,10 +32,9 @@ from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
 from anyseek.model.fourm.bundled.dense_decoder import DenseDecoder, load_decoder
-from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
 from anyseek.model.fourm.bundled.images import CLASSES, DenseTarget, load_dense
 from anyseek.model.fourm.bundled.layout import INPUTS, SEMANTIC
-from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from anyseek.model.fourm.bundled.shortcuts import Projection, Shortcuts, load_projection, load_shortcuts
 from anyseek.model.fourm.spaces import TowersSpace
 from anyseek.model.modalities.registry import DECLARATIONS
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
@@ -43,10 +42,9 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.towers.captions import Calibration, From, general_words
+from anyseek.model.towers.captions import Answers, Calibration, From, Question, general_words
 from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
-from anyseek.model.towers.telling import Answers, Question
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MANIFEST = "manifest.json"
@@ -61,6 +59,7 @@ GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may b
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
 RETIRED = "retired"  # of the manifest
 _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
+_Stated = TypeVar("_Stated")
 _OWN = (TOWERS, DECODER)  # files that a set which shares a network has itself
 
 
@@ -136,8 +135,8 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         load_dense(folder, manifest, network.config),
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
         _decoder(manifest, own / DECODER),
-        _certainty(manifest, own / MANIFEST),
-        _answers(manifest, own / MANIFEST),
+        _stated(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, _calibration),
+        _stated(manifest, ANSWERS, "how questions about pictures are answered", own / MANIFEST, _answers),
     )
 
 
@@ -163,17 +162,16 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
         raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{path} is not a manifest of weights: {error}") from error
-    needed = (
-        NETWORK,
-        PROJECTION,
-        SHORTCUTS,
-        CONSTANTS,
-        VOCABULARY,
-        *(f"{space}.safetensors" for space in told["gallery"]),
-    )
+    tokenizers = [f"{space}.safetensors" for space in told["gallery"]]
+    needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, *tokenizers)
     if unlisted := [file for file in needed if file not in told["files"]]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
-    _check_files(told["files"], folder, _folder_of_network(manifest, folder))
+    for file, digest in told["files"].items():
+        place = (folder if file in _OWN else _folder_of_network(manifest, folder)) / file
+        if not place.is_file():
+            raise WeightsMissing(f"the weights file {file} is not in {place.parent}")
+        if file_digest(place) != digest:
+            raise WeightsCorrupt(f"{place} does not have the checksum in the {MANIFEST} of {folder}")
     _check_choices(manifest, path)
     if fingerprint(manifest) != stated:
         raise WeightsCorrupt(f"the fingerprint in {path} does not match its files and constants")
@@ -196,15 +194,6 @@ def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
 def _folder_of_network(manifest: Mapping[str, Any], folder: Path) -> Path:
     """The folder with all files that two sets may share."""
     return folder.parent / manifest["network"] if "network" in manifest else folder
-
-
-def _check_files(listed: Mapping[str, str], folder: Path, shared: Path) -> None:
-    for file, digest in listed.items():
-        path = (folder if file in _OWN else shared) / file
-        if not path.is_file():
-            raise WeightsMissing(f"the weights file {file} is not in {path.parent}")
-        if file_digest(path) != digest:
-            raise WeightsCorrupt(f"{path} does not have the checksum in the {MANIFEST} of {folder}")
 
 
 def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:
@@ -237,28 +226,26 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Sh
     return TowersSpace(about, towers, SEMANTIC)
 
 
-def _certainty(manifest: Mapping[str, Any], path: Path) -> Calibration | None:
-    """How sure captions are, None for a bundle that does not say or has no towers. Raises `WeightsCorrupt`."""
-    if CERTAINTY not in manifest or TOWERS not in manifest["files"]:
+def _stated(
+    manifest: Mapping[str, Any], key: str, what: str, path: Path, read: Callable[[Any], _Stated]
+) -> _Stated | None:
+    """What `read` makes of an entry, None without it or towers. Raises `WeightsCorrupt`."""
+    if key not in manifest or TOWERS not in manifest["files"]:
         return None
     try:
-        told = manifest[CERTAINTY]
-        return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
+        return read(manifest[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsCorrupt(f"{path} does not say how sure captions are: {error}") from error
+        raise WeightsCorrupt(f"{path} does not say {what}: {error}") from error
 
 
-def _answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
-    """What answers questions about pictures, None for a bundle without it or towers. Raises `WeightsCorrupt`."""
-    if ANSWERS not in manifest or TOWERS not in manifest["files"]:
-        return None
-    try:
-        told = manifest[ANSWERS]
-        found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsCorrupt(f"{path} does not say how questions about pictures are answered: {error}") from error
+def _calibration(told: Mapping[str, Any]) -> Calibration:
+    return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
+
+
+def _answers(told: Mapping[str, Any]) -> Answers:
+    found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
     if found.words != len(general_words()):
-        raise WeightsCorrupt(f"{path} weighs {found.words} words in its answers; there are {len(general_words())}")
+        raise ValueError(f"it weighs {found.words} words; there are {len(general_words())}")
     return found
 
 

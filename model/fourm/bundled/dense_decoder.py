@@ -14,10 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized, quantized
+from anyseek.model.checkpoints.quantized import dequantized
 from anyseek.model.encoders.efficientnet import LEVELS
 from anyseek.model.errors import WeightsCorrupt
 from anyseek.model.fourm.images import flipped_normals
@@ -44,10 +44,6 @@ class Decoded:
     depth: Tensor
     normal: Tensor
     semseg: Tensor
-
-    def as_float(self) -> "Decoded":
-        """The same in float32, unless it is already."""
-        return Decoded(self.depth.float(), self.normal.float(), self.semseg.float())
 
 
 class Residual(nn.Module):
@@ -140,11 +136,6 @@ def mirrored(modality: str, look: ByteArray) -> ByteArray:
     return flipped_normals(look) if modality == "normal" else np.ascontiguousarray(look[:, ::-1])
 
 
-def save_decoder(decoder: DenseDecoder, path: Path) -> None:
-    """Write a decoder as int8. Raises `WeightsCorrupt` for numbers that int8 cannot hold."""
-    save_file(quantized(_flat(decoder)), path)
-
-
 def load_decoder(path: Path) -> DenseDecoder:
     """Load a decoder for evaluation. Raises `WeightsCorrupt` for a broken file or one of other shapes."""
     try:
@@ -155,12 +146,6 @@ def load_decoder(path: Path) -> DenseDecoder:
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise WeightsCorrupt(f"{path} is not a decoder of images: {error}") from error
     return decoder.eval().requires_grad_(False)
-
-
-def _flat(decoder: DenseDecoder) -> dict[str, Tensor]:
-    """Its tensors, convolutions as matrices with a row for each output: one scale each is enough."""
-    tensors = decoder.state_dict()
-    return {name: tensor.flatten(1) if tensor.ndim > 2 else tensor for name, tensor in tensors.items()}
 
 
 def _doubled(x: Tensor) -> Tensor:

@@ -22,13 +22,12 @@ from anyseek.model.fourm.bundled.layout import DENSE
 from anyseek.model.fourm.codecs import Decoded, Diffusing, Tokenizers
 from anyseek.model.fourm.images import ToValue, depth_of, drawing_of, picture_of
 from anyseek.model.fourm.specialists import Specialists
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import FourMConfig, ModalityConfig
 from anyseek.model.seam import Regions, Value
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.image_vqvae import ImageDecoder
-from anyseek.model.tokenizers.outputs import logits_to_labels
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, logits_to_labels
 
 CLASSES = "classes"  # the manifest's key: by modality the name of each label
 _VALUES: dict[Content, ToValue] = {
@@ -41,7 +40,7 @@ _VALUES: dict[Content, ToValue] = {
 
 @dataclass(frozen=True)
 class DenseTarget:
-    """A modality that a bundle predicts as an image; an `ExpectingDecoder` of its tokens.
+    """A modality that a bundle predicts as an image; a `TokenDecoder`, also by the probabilities of all codes.
 
     `decoder` loads what decodes, once; queries and items need none. `classes` are the label names of a label map.
     """
@@ -51,7 +50,6 @@ class DenseTarget:
     classes: Mapping[int, str]
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         return Decoded(self.value(tokens.view(row.grid or (-1,))))
 
     @torch.inference_mode()
@@ -61,7 +59,7 @@ class DenseTarget:
 
     @torch.inference_mode()
     def expected(self, probabilities: Tensor) -> Value:
-        """See `ExpectingDecoder.expected`."""
+        """The value for probabilities float (h, w, K) of the codes at each position, better than of the likeliest."""
         decoder = self.decoder()
         return self.value_of(decoder.decode_codes((probabilities @ decoder.codes)[None]))
 
@@ -78,18 +76,18 @@ class DenseTarget:
 
 @dataclass(frozen=True)
 class SeenImages:
-    """A `DirectDecoder` of what the image encoder of `specialists` sees; `targets` make values of its images."""
+    """Decodes what the image encoder of `specialists` sees of an input; `targets` make values of its images."""
 
     decoder: DenseDecoder
     targets: Mapping[str, DenseTarget]
     specialists: Specialists
 
     def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """See `DirectDecoder.best_input`."""
+        """Which of the modalities `given` shows `target` best; None where it cannot be decoded from any of them."""
         return self.decoder.best_input(target, given) if target in self.targets else None
 
     def decode(self, target: str, modality: str, value: Value) -> Value:
-        """See `DirectDecoder.decode`."""
+        """The image of `target` for the value of an input that `best_input` named."""
         images = self.decoder.decoded_both_ways(self.specialists.levels_both_ways(modality, value), modality)
         return self.targets[target].value_of(getattr(images, target))
 
@@ -118,7 +116,7 @@ def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -
         if difference := token_difference(config.row(DENSE[name]), TokenizerConfig.from_values(read_config(path))):
             raise WeightsCorrupt(f"{path} {difference}")
         classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}
-        found[name] = DenseTarget(name, Once(partial(load_image_decoder, path)), classes)
+        found[name] = DenseTarget(name, Lazy(partial(load_image_decoder, path)), classes)
     return found
 
 

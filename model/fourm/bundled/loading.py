@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,21 +11,20 @@ from torch import Tensor
 from anyseek.model.bridges.vector_prediction import vector_targets
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.options import switches
 from anyseek.model.compute.placement import chosen_device
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
-from anyseek.model.encoders.fastest import FastestEncoder, load_fastest
+from anyseek.model.encoders.fused import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
 from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
-from anyseek.model.fourm.codecs import EncoderStates, Form, TargetForm, Text
+from anyseek.model.fourm.codecs import Form, TargetForm, Text
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
@@ -57,7 +57,10 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
-    captioner = None if bundle.joint is None else captioner_of(bundle, specialists)
+    captioner = None
+    if bundle.joint is not None:
+        look, sentences = specialists.look, specialists.sentences
+        captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
 
 
@@ -65,27 +68,20 @@ class FirstUsedEncoder:
     """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        openvino = switches().openvino  # what holds when the model is loaded, not with the first picture
-        self._network = Once(lambda: _image_encoder(path, device, openvino))
+        self._network = Lazy(lambda: _image_encoder(path, device))
 
     def __call__(self, pixels: Tensor) -> Features:
         """As `EfficientNetLite0.forward`."""
-        return self._network()(pixels)
+        return cast(Features, self._network()(pixels))
 
     def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """As `EfficientNetLite0.levels`."""
         return self._network().levels(pixels)
 
 
-def _image_encoder(path: Path, device: torch.device, openvino: bool) -> FastestEncoder | EfficientNetLite0:
-    """On a CPU in the way that is fastest there; a card takes torch's own layers."""
-    return load_fastest(path, openvino) if device.type == CPU else load_efficientnet(path).to(device)
-
-
-def captioner_of(bundle: Bundle, specialists: Specialists) -> Captioner:
-    """What tells how sure the captions of a bundle with towers are."""
-    assert bundle.joint is not None, "a bundle without towers cannot tell"
-    return Captioner(bundle.joint.towers, specialists.look, specialists.sentences, bundle.certainty, bundle.answers)
+def _image_encoder(path: Path, device: torch.device) -> EfficientNetLite0:
+    """On a CPU with fused operations; a card takes torch's own layers."""
+    return load_fastest(path) if device.type == CPU else load_efficientnet(path).to(device)
 
 
 def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
@@ -123,9 +119,9 @@ def _input_form(name: str, config: FourMConfig) -> Form:
         case EmbeddingKind.SEQUENCE:
             return Form(row.key, Text(name, row.ending), specialist)
         case EmbeddingKind.SEQUENCE_EMBEDDING:
-            return Form(row.key, EncoderStates(), Specialist.TEXT)
+            return Form(row.key, None, Specialist.TEXT)
         case _:
-            return Form(row.key, EncoderStates(), specialist)
+            return Form(row.key, None, specialist)
 
 
 def target_forms(bundle: Bundle) -> dict[str, TargetForm]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,22 @@ from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, read_con
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import chosen_device
 from anyseek.model.errors import UnknownModel, WeightsMissing
-from anyseek.model.fourm.codecs import FeatureTokens, Form, VectorTokens
+from anyseek.model.fourm.codecs import FeatureTokens, VectorTokens
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published.modalities import inputs_of, targets_of
-from anyseek.model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
-from anyseek.model.fourm.published.options import EmbedderOptions, Precision, parse_name
+from anyseek.model.fourm.published.names import (
+    SUPER_RESOLUTION,
+    VOCABULARY,
+    EmbedderOptions,
+    Precision,
+    Role,
+    parse_name,
+    published,
+)
 from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.packing import pack
 from anyseek.model.seam import EmbeddingSpace
@@ -49,8 +56,11 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     network_name, options = parse_name(name)
     tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
-    parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
-    modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
+    # The network for super-resolution goes from tokens at 224 pixels to tokens at 448.
+    larger = Lazy(lambda: _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None))
+    parts = _load_parts(network_name, name, dtype, tokenizers, larger)
+    needed = {modality: getattr(form.codec, "tokenizer", None) for modality, form in parts.inputs.items()}
+    modalities = frozenset(name for name, tokenizer in needed.items() if tokenizer is None or _is_here(tokenizer, home))
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 
 
@@ -61,11 +71,6 @@ def installed_config(name: str, home: Path) -> FourMConfig:
         raise UnknownModel(f"{row.name} is a tokenizer, not a network")
     installed(row.name, home)
     return FourMConfig.from_values(read_config(folder_of(row.name, home) / MODEL_FILE))
-
-
-def load_super_resolution(tokenizers: "InstalledTokenizers", dtype: torch.dtype) -> FourMParts:
-    """The network from tokens at 224 pixels to tokens at 448. Raises as `load_published`."""
-    return _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None)
 
 
 class InstalledTokenizers:
@@ -125,46 +130,35 @@ def _load_parts(
 
 def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers, options: EmbedderOptions) -> Embedding:
     """Raises `WeightsMissing`, and `ConfigInvalid` where a tokenizer is of another class than its name says."""
-    home, targets = tokenizers.home, _global_targets(parts.network.config)
+    home, targets = tokenizers.home, dict[str, tuple[str, str]]()
+    forms = targets_of(parts.network.config)
+    for name in _SPACES:
+        if name in forms and isinstance(codec := forms[name].codec, VectorTokens | FeatureTokens):
+            targets[name] = forms[name].key, codec.tokenizer
     vocabulary = installed(VOCABULARY, home).fingerprint
+    # In float32 vectors agree with a CPU's; bfloat16 differs even between a batch and a lone sample (docs/speed.md).
+    on_cpu = tokenizers.device.type == CPU or options.dtype is Precision.FLOAT32
+    of_device = () if on_cpu else (f"on {tokenizers.device.type}",)
     spaces = {}
     for space, (key, tokenizer) in targets.items():
         if _is_here(tokenizer, home):
             covered = fingerprint_with(network, [tokenizer], home)
-            fingerprint = _digest(
-                _VERSION, covered, vocabulary, *options.told(), *_told_of_device(tokenizers.device, options)
-            )
+            fingerprint = _digest(_VERSION, covered, vocabulary, *options.told(), *of_device)
             spaces[space] = _space(space, fingerprint, key, tokenizers.tokenizer(tokenizer), parts)
     if not spaces:
         needed = ", ".join(tokenizer for _, tokenizer in targets.values())
         raise WeightsMissing(
             f"{network} needs at least one of these tokenizers to embed; run `anyseek models pull NAME`: {needed}"
         )
+    preferred = {name: _OWN_SPACES.get(name, _PREFERRED) for name in parts.inputs}
     return Embedding(
         _digest(*(space.about.fingerprint for space in spaces.values())),
         spaces,
-        {name: _default_space(name, spaces) for name in parts.inputs},
+        {name: own if own in spaces else next(iter(spaces)) for name, own in preferred.items()},
         _WINDOW,
         decoding=options.decoding,
         token_budget=options.token_budget,
     )
-
-
-def _told_of_device(device: torch.device, options: EmbedderOptions) -> tuple[str, ...]:
-    """What a fingerprint says of the device: nothing where vectors are a CPU's by the rule of `model.agreement`.
-
-    bfloat16 breaks that rule between a batch and a lone sample of one CPU already (docs/speed.md).
-    """
-    return () if device.type == CPU or options.dtype is Precision.FLOAT32 else (f"on {device.type}",)
-
-
-def _global_targets(config: FourMConfig) -> Mapping[str, tuple[str, str]]:
-    """Checkpoint key and name of the tokenizer of each space that a network can have."""
-    found = {}
-    for name, form in targets_of(config).items():
-        if name in _SPACES and isinstance(form.codec, VectorTokens | FeatureTokens):
-            found[name] = form.key, form.codec.tokenizer
-    return {name: found[name] for name in _SPACES if name in found}
 
 
 def _space(name: str, fingerprint: str, key: str, tokenizer: Tokenizer, parts: FourMParts) -> GlobalSpace:
@@ -175,18 +169,6 @@ def _space(name: str, fingerprint: str, key: str, tokenizer: Tokenizer, parts: F
     dimension = tokenizer.config.n_channels
     about = EmbeddingSpace(name, dimension, fingerprint, np.zeros(dimension, np.float32))
     return GlobalSpace(about, key, grid, tokenizer)
-
-
-def _default_space(modality: str, spaces: Mapping[str, GlobalSpace]) -> str:
-    """`dinov2_global`, or the space of the same features; where that is not among them the first that is."""
-    own = _OWN_SPACES.get(modality, _PREFERRED)
-    return own if own in spaces else next(iter(spaces))
-
-
-def _can_encode(form: Form, home: Path) -> bool:
-    """Whether the tokenizer is installed that a form needs, if it needs one."""
-    needed = getattr(form.codec, "tokenizer", None)
-    return needed is None or _is_here(needed, home)
 
 
 def _is_here(name: str, home: Path) -> bool:

@@ -30,40 +30,28 @@ from anyseek.model.fourm.published import names
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
-from anyseek.model.seam import FloatArray
-from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.outputs import logits_to_masks
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE, logits_to_masks
 
 JOINTS = 23
 _MASK_GRID = (4, 4)
 
 
 def pose_arrays(tokenizers: Tokenizers, people: Sequence[HumanPose]) -> Mapping[str, npt.NDArray[np.generic]]:
-    """`rotations` of `body_rotations`."""
-    return {"rotations": body_rotations(tokenizers, people)}
-
-
-def instance_arrays(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> Mapping[str, npt.NDArray[np.generic]]:
-    """`masks` of `instance_masks`."""
-    return {"masks": instance_masks(tokenizers, points)}
-
-
-def body_rotations(tokenizers: Tokenizers, people: Sequence[HumanPose]) -> FloatArray:
-    """Each person's 23 joints as rotation matrices, as nearly as the tokenizer keeps them: float32 (n, 23, 3, 3).
+    """`rotations` of each person's 23 joints, as nearly as the tokenizer keeps them: float32 (n, 23, 3, 3).
 
     Raises `WeightsMissing` without the tokenizer of poses.
     """
     if not people:
-        return np.zeros((0, JOINTS, 3, 3), np.float32)
+        return {"rotations": np.zeros((0, JOINTS, 3, 3), np.float32)}
     tokenizer = vector_tokenizer(tokenizers, names.HUMAN_POSES)
     with torch.no_grad():
         numbers = tokenizer.decode_tokens(_codes([person.pose for person in people], tokenizer))
     # (n, 207) -> (n, 23, 3, 3)
-    return np.asarray(numbers.float().cpu()).reshape(len(people), JOINTS, 3, 3)
+    return {"rotations": np.asarray(numbers.float().cpu()).reshape(len(people), JOINTS, 3, 3)}
 
 
-def instance_masks(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> npt.NDArray[np.bool_]:
-    """All masks of all points, one after the other, each filling its box: bool (n, 64, 64).
+def instance_arrays(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> Mapping[str, npt.NDArray[np.generic]]:
+    """All `masks` of all points, one after the other, each filling its box: bool (n, 64, 64).
 
     Raises `WeightsMissing` without the tokenizer of instances.
     """
@@ -73,10 +61,11 @@ def instance_masks(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> npt.
         raise ConfigInvalid(f"{names.SAM_INSTANCE} is not a tokenizer of masks")
     if not tokens:
         side = _MASK_GRID[0] * tokenizer.patch
-        return np.zeros((0, side, side), np.bool_)
+        return {"masks": np.zeros((0, side, side), np.bool_)}
     with torch.no_grad():
         # (n, 16) -> (n, 4, 4)
-        return logits_to_masks(tokenizer.decode_tokens(_codes(tokens, tokenizer).view(-1, *_MASK_GRID)))
+        codes = _codes(tokens, tokenizer).view(-1, *_MASK_GRID)
+        return {"masks": logits_to_masks(tokenizer.decode_tokens(codes))}
 
 
 def _codes(rows: Sequence[Sequence[int]], tokenizer: torch.nn.Module) -> torch.Tensor:

@@ -4,10 +4,13 @@ Networks predict tokens; tokenizers make tokens and turn them back. A checkpoint
 Hugging Face Hub, without the owner.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from anyseek.model.errors import UnknownModel
+from anyseek.model.seam import Decoding
 
 OWNER = "EPFL-VILAB"
 LICENCE = "non-commercial"
@@ -58,22 +61,17 @@ _OF_4M_21 = (*_OF_4M_7, EDGE, DINOV2, IMAGEBIND, DINOV2_GLOBAL, IMAGEBIND_GLOBAL
 _SIZES = ("B", "L", "XL")
 
 
-def _rows() -> list[Published]:
-    networks: list[tuple[str, tuple[str, ...]]] = [(f"4M-21_{size}", _OF_4M_21) for size in _SIZES]
-    networks += [(f"4M-7_{size}_{data}", _OF_4M_7) for data in ("CC12M", "COYO700M") for size in _SIZES]
-    networks += [(f"4M-7-T2I_{size}_CC12M", _OF_4M_7) for size in _SIZES]
-    return [
-        *(_row(name, Role.NETWORK, needs) for name, needs in networks),
-        _row(SUPER_RESOLUTION, Role.SUPER_RESOLUTION, _OF_4M_7),
-        *(_row(name, Role.TOKENIZER, ()) for name in _OF_4M_21),
-    ]
-
-
-def _row(name: str, role: Role, needs: tuple[str, ...]) -> Published:
-    return Published(name, f"{OWNER}/{name}", role, needs)
-
-
-PUBLISHED: dict[str, Published] = {row.name: row for row in _rows()}
+PUBLISHED: dict[str, Published] = {
+    name: Published(name, f"{OWNER}/{name}", role, needs)
+    for role, needs, names in (
+        (Role.NETWORK, _OF_4M_21, [f"4M-21_{size}" for size in _SIZES]),
+        (Role.NETWORK, _OF_4M_7, [f"4M-7_{size}_{data}" for data in ("CC12M", "COYO700M") for size in _SIZES]),
+        (Role.NETWORK, _OF_4M_7, [f"4M-7-T2I_{size}_CC12M" for size in _SIZES]),
+        (Role.SUPER_RESOLUTION, _OF_4M_7, [SUPER_RESOLUTION]),
+        (Role.TOKENIZER, (), _OF_4M_21),
+    )
+    for name in names
+}
 
 
 def published(name: str) -> Published:
@@ -82,3 +80,93 @@ def published(name: str) -> Published:
     if row is None:
         raise UnknownModel(f"{name!r} is not a published checkpoint; those are {', '.join(PUBLISHED)}")
     return row
+
+
+def with_needs(name: str) -> list[str]:
+    """A checkpoint or the vocabulary, with the tokenizers and the vocabulary that it needs. Raises `UnknownModel`."""
+    if name == VOCABULARY:
+        return [name]
+    row = published(name)
+    return [row.name, *row.needs, *([VOCABULARY] if row.needs else [])]
+
+
+class Precision(StrEnum):
+    """The dtype that the network computes in; bfloat16 is faster on processors that support it."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class EmbedderOptions:
+    """How a network embeds. `token_budget` is the most tokens to encode of each image-like modality, None for all."""
+
+    decoding: Decoding = Decoding.SOFT
+    token_budget: int | None = None
+    dtype: Precision = Precision.FLOAT32
+
+    def told(self) -> tuple[str, ...]:
+        """Every option in words, for a fingerprint."""
+        return f"decoding {self.decoding}", f"token budget {self.token_budget}", f"dtype {self.dtype}"
+
+
+def is_published(name: str) -> bool:
+    """Whether `name`, with or without options, is that of a published network that predicts from pictures."""
+    row = PUBLISHED.get(_network(name))
+    return row is not None and row.role is Role.NETWORK
+
+
+def parse_name(name: str) -> tuple[str, EmbedderOptions]:
+    """The network's name and its options. Raises `UnknownModel` for what is no option or no value of one."""
+    values: dict[str, Any] = {}
+    for option in filter(None, name.partition(":")[2].split(",")):
+        key, _, value = option.partition("=")
+        if key not in _READERS:
+            raise UnknownModel(f"{name!r} has an unknown option {key!r}; the options are {', '.join(_READERS)}")
+        if key in values:
+            raise UnknownModel(f"{name!r} has the option {key!r} twice; give it once")
+        reads, expected = _READERS[key]
+        try:
+            values[key] = reads(value)
+        except ValueError:
+            raise UnknownModel(f"the option {key} of {name!r} must be {expected}, not {value!r}") from None
+    return _network(name), EmbedderOptions(**values)
+
+
+def predicting_name(name: str) -> str:
+    """The name under which a model predicts: without its owner and without options that change vectors alone.
+
+    `EPFL-VILAB/4M-21_B:token_budget=98,dtype=bfloat16` predicts as `4M-21_B:dtype=bfloat16`, and `4M-21_B` as itself.
+    Other names stay as they are. Raises `UnknownModel` as `parse_name` does.
+    """
+    if not is_published(name):
+        return name
+    network, options = parse_name(name)
+    return f"{network}:dtype={options.dtype}" if options.dtype is Precision.BFLOAT16 else network
+
+
+def may_answer(model: str, asked: str) -> bool:
+    """Whether `model`, as predictions name it, is one that `asked` means: a plain name means any dtype of its network.
+
+    Raises `UnknownModel` as `parse_name` does.
+    """
+    wanted = predicting_name(asked)
+    return model == wanted or (wanted in PUBLISHED and model.startswith(f"{wanted}:"))
+
+
+def _network(name: str) -> str:
+    return name.partition(":")[0].removeprefix(f"{OWNER}/")
+
+
+def _token_budget(text: str) -> int:
+    budget = int(text)
+    if budget < 1:
+        raise ValueError(text)
+    return budget
+
+
+_READERS: dict[str, tuple[Callable[[str], object], str]] = {
+    "decoding": (Decoding, "soft or hard"),
+    "token_budget": (_token_budget, "a whole number, 1 or more"),
+    "dtype": (Precision, "float32 or bfloat16"),
+}

@@ -64,16 +64,15 @@ def poses_to_text(people: Sequence[HumanPose], orders: Sequence[Sequence[str]] |
 def _write_person(person: HumanPose, order: Sequence[str]) -> str:
     if sorted(order) != sorted(GROUPS):
         raise FormatInvalid(f"the groups {list(order)} must be {', '.join(GROUPS)} in some order")
-    return " ".join([_PERSON, write_box(person.box), *(_write_group(person, group) for group in order)])
-
-
-def _write_group(person: HumanPose, group: str) -> str:
-    if group == "pose":
-        words = [write_code(token) for token in person.pose]
-    else:
-        _, low, high = _NUMBERS[group]
-        words = [write_bin(0, scale_to_bin(value, low, high)) for value in person.numbers(group)]
-    return " ".join([group, *words])
+    words = [_PERSON, write_box(person.box)]
+    for group in order:
+        if group == "pose":
+            numbers = [write_code(token) for token in person.pose]
+        else:
+            _, low, high = _NUMBERS[group]
+            numbers = [write_bin(0, scale_to_bin(value, low, high)) for value in person.numbers(group)]
+        words += [group, *numbers]
+    return " ".join(words)
 
 
 def poses_from_text(text: str) -> list[HumanPose]:
@@ -88,14 +87,10 @@ def _read_person(words: Sequence[str | Bin]) -> HumanPose | None:
     groups = {word: words[place + 1 :] for place, word in enumerate(words) if word in GROUPS}
     if box is None or len(groups) < len(GROUPS):
         return None
-    pose = read_codes(groups["pose"], _POSE_TOKENS)
-    rotation, camera, shape = (_read_numbers(groups[group], group) for group in ("global", "camera", "shape"))
-    if pose is None or rotation is None or camera is None or shape is None:
-        return None
-    return HumanPose(box, pose, rotation, camera, shape)
-
-
-def _read_numbers(words: Sequence[str | Bin], group: str) -> tuple[float, ...] | None:
-    count, low, high = _NUMBERS[group]
-    values = take_bins(words, [0] * count)
-    return None if values is None else tuple(scale_from_bin(value, low, high) for value in values)
+    pose, numbers = read_codes(groups["pose"], _POSE_TOKENS), []
+    for group, (count, low, high) in _NUMBERS.items():
+        values = take_bins(groups[group], [0] * count)
+        if pose is None or values is None:
+            return None
+        numbers.append(tuple(scale_from_bin(value, low, high) for value in values))
+    return None if pose is None else HumanPose(box, pose, *numbers)

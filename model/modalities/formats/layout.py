@@ -7,6 +7,7 @@ fills the rest. The masks are boolean and True means not used.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,20 +78,16 @@ def lay_out(
     length = 2 * (budgets.longest + 1)
     if budgets.input + budgets.target > length:
         raise FormatInvalid(f"{budgets.input} input and {budgets.target} target ids do not fit into {length} entries")
-    spans = _mask_to_fit(_shortened(chunks, budgets.longest), budgets.input, keep, ids, random)
+    lengths = accumulate(map(len, chunks))
+    shortened = [chunk for chunk, total in zip(chunks, lengths, strict=True) if total <= budgets.longest]
+    spans = _mask_to_fit(shortened, budgets.input, keep, ids, random)
     target = _cut_target(spans.target, budgets.target, ids, random)
-    return _placed(spans.input, target, budgets.input, length, ids)
-
-
-def _shortened(chunks: Sequence[Sequence[int]], longest: int) -> list[Sequence[int]]:
-    kept: list[Sequence[int]] = []
-    total = 0
-    for chunk in chunks:
-        total += len(chunk)
-        if total > longest:
-            break
-        kept.append(chunk)
-    return kept
+    values = np.full(length, ids.pad_id, np.int64)
+    input_mask, target_mask = np.ones(length, np.bool_), np.ones(length, np.bool_)
+    for start, part, mask in ((0, spans.input, input_mask), (budgets.input, target, target_mask)):
+        values[start : start + len(part)] = part
+        mask[start : start + len(part)] = False
+    return SequenceLayout(values, input_mask, target_mask)
 
 
 def _mask_to_fit(
@@ -119,15 +116,3 @@ def _cut_target(target: tuple[int, ...], budget: int, ids: SpecialIds, random: R
     if len(target) - start < budget:
         start = next((place for place in starts if len(target) - place <= budget), start)
     return target[start : start + budget]
-
-
-def _placed(
-    inputs: tuple[int, ...], target: tuple[int, ...], target_start: int, length: int, ids: SpecialIds
-) -> SequenceLayout:
-    values = np.full(length, ids.pad_id, np.int64)
-    input_mask, target_mask = np.ones(length, np.bool_), np.ones(length, np.bool_)
-    values[: len(inputs)] = inputs
-    input_mask[: len(inputs)] = False
-    values[target_start : target_start + len(target)] = target
-    target_mask[target_start : target_start + len(target)] = False
-    return SequenceLayout(values, input_mask, target_mask)

@@ -67,17 +67,12 @@ def instances_to_text(points: Sequence[QueryPoint]) -> str:
 
 def instances_from_text(text: str) -> list[QueryPoint]:
     """The points of a text; points without coordinates and masks that are not complete are left out."""
-    parts = split_before(read_words(text), lambda word: word == _POINT)
-    points = [_read_point(words[1:]) for words in parts]
-    return [point for point in points if point is not None]
-
-
-def _read_point(words: Sequence[str | Bin]) -> QueryPoint | None:
-    place = take_bins(words, (0, 1))
-    if place is None:
-        return None
-    masks = [_read_mask(part[1:]) for part in split_before(words, lambda word: word == _MASK)]
-    return QueryPoint(place[0], place[1], tuple(mask for mask in masks if mask is not None))
+    points = []
+    for _, *words in split_before(read_words(text), lambda word: word == _POINT):
+        masks = [_read_mask(part[1:]) for part in split_before(words, lambda word: word == _MASK)]
+        if (place := take_bins(words, (0, 1))) is not None:
+            points.append(QueryPoint(place[0], place[1], tuple(mask for mask in masks if mask is not None)))
+    return points
 
 
 def _read_mask(words: Sequence[str | Bin]) -> MaskInstance | None:

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.formats.text_states import LONGEST, TextStates
+from anyseek.model.modalities.formats.spans import LONGEST, TextStates
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BadMap
 from anyseek.model.modalities.reading.pictures import decoding, open_picture
@@ -34,7 +34,15 @@ _LARGEST_ID = np.iinfo(np.int32).max
 
 def decode_regions(file: Encoded) -> Regions:
     """A PNG or an NPY array of ids: int32 (H, W), every n-th pixel of large maps. Raises `DecodeError`."""
-    values = read_ids(file) if is_npy(file) else _read_png(file, ID_MODES)
+    if is_npy(file):
+        values = read_ids(file)
+    else:
+        image = open_picture(file)
+        if image.mode not in ID_MODES:
+            raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
+        with decoding(file.name):
+            image.load()
+            values = np.asarray(image)
     return Regions(picked(values, file.side).astype(np.int32), dict(file.classes))
 
 
@@ -100,15 +108,6 @@ def _finite(file: Encoded, axes: tuple[str, ...]) -> FloatArray:
     if not np.isfinite(values).all():
         raise BadMap(f"{file.name} holds numbers that are infinite or NaN")
     return values
-
-
-def _read_png(file: Encoded, modes: frozenset[str]) -> NumberArray:
-    image = open_picture(file)
-    if image.mode not in modes:
-        raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
-    with decoding(file.name):
-        image.load()
-        return np.asarray(image)
 
 
 def picked(values: NumberArray, side: int | None) -> NumberArray:

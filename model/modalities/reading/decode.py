@@ -4,18 +4,39 @@
 `anyseek.model.modalities.values` says which function decodes it.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
-from anyseek.model.modalities.reading.budget import budget_of_request
-from anyseek.model.modalities.reading.decoder_messages import Wanted
-from anyseek.model.modalities.reading.decoders import decoders_of_service, goes_apart
-from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
-from anyseek.model.modalities.reading.errors import TooManyBytes, UnknownModality
-from anyseek.model.modalities.reading.files import read_file
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
+from anyseek.model.modalities.reading.budget import current_budget
+from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
+from anyseek.model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
+from anyseek.model.modalities.reading.depth_forms import understand_depth
+from anyseek.model.modalities.reading.encoded import (
+    WORKING_SIDE,
+    Encoded,
+    FileLimits,
+    Reading,
+    Understood,
+    read_file,
+    told_form,
+)
+from anyseek.model.modalities.reading.errors import BadRegion, TooManyBytes, UnknownForm, UnknownModality
+from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
+from anyseek.model.modalities.reading.normal_forms import understand_normal
+from anyseek.model.modalities.reading.pictures import decode_drawing, decode_for_part, decode_picture
+from anyseek.model.modalities.reading.segmentation_forms import FORMS as SEGMENTATION_FORMS
+from anyseek.model.modalities.reading.segmentation_forms import understand_regions
 from anyseek.model.modalities.registry import MODALITIES, Content, Modality, resolve
 from anyseek.model.modalities.values import CONTENTS
-from anyseek.model.seam import Value
+from anyseek.model.seam import Regions, Value
 
 
 def decode(
@@ -25,32 +46,39 @@ def decode(
 
     Pictures and maps come with sides of at most `WORKING_SIDE`; `classes` names the ids of a region map. What it
     costs is taken from the budget of the request, whose large pictures are decoded in a process apart. Raises a
-    `DecodeError`, and nothing else whatever the bytes; `RequestAbandoned` for a request whose client has left.
+    `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
-    budget = budget_of_request()
-    file = Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget)
-    content = known_modality(modality).content
-    if budget is None:
-        return decode_content(content, file)
-    budget.check()
-    decoders = decoders_of_service()
-    if decoders is not None and goes_apart(content, data):
-        return decoders.read(Wanted(content), file, budget).value
-    with budget.decoding(name):
-        return decode_content(content, file)
+    kind = known_modality(modality)
+    return _read(Wanted(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
 
 
-def decode_content(content: Content, file: Encoded) -> Value:
-    """The value of that content in a file. Raises a `DecodeError`, and nothing else whatever the bytes."""
-    return CONTENTS[content].decode(checked(file))
-
-
-def checked(file: Encoded) -> Encoded:
-    """The file itself. Raises `TooManyBytes`."""
-    most = file.limits.bytes_per_file
-    if len(file.data) > most:
+def _read(wanted: Wanted, file: Encoded) -> Reading:
+    """What is wanted of a file, at the expense of its budget and, in a service, perhaps in another process."""
+    if len(file.data) > file.limits.bytes_per_file:
+        most = file.limits.bytes_per_file
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
-    return file
+    if file.budget is None:
+        return read_here(wanted, file)
+    file.budget.check()
+    decoders = decoders_of_service()
+    if decoders is not None and goes_apart(wanted.content, file.data):
+        return decoders.read(wanted, file, file.budget)
+    with file.budget.decoding(file.name):
+        return read_here(wanted, file)
+
+
+def read_here(wanted: Wanted, file: Encoded) -> Reading:
+    """What is wanted of a file, read in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
+    if wanted.modality is None:
+        return Reading(CONTENTS[wanted.content].decode(file))
+    reader = _READERS.get(wanted.content)
+    if file.form is not None and reader is None:
+        raise UnknownForm(f"{file.name} is {wanted.modality}, which has one form only; leave out {file.form[:40]!r}")
+    if wanted.box is not None:
+        if wanted.content is not Content.PICTURE:
+            raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
+        return _read_region(file, wanted.box)
+    return Reading(CONTENTS[wanted.content].decode(file)) if reader is None else reader(file)
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
@@ -65,3 +93,139 @@ def known_modality(name: str) -> Modality:
         return resolve(name)
     except KeyError as error:
         raise UnknownModality(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error
+
+
+def _read_region(file: Encoded, box: Sequence[float]) -> Reading:
+    """The part of an upright picture in a box of left, top, right and bottom, as fractions of its sides.
+
+    Uint8 (H, W, 3) with sides of at most `WORKING_SIDE`. Raises `BadRegion` for an empty box or one that is not
+    inside, and `DecodeError`.
+    """
+    written = ", ".join(f"{edge:g}" for edge in box[:8])
+    if len(box) != 4 or not all(math.isfinite(edge) and 0 <= edge <= 1 for edge in box):
+        raise BadRegion(f"the box of {file.name} is {written}; it has left, top, right and bottom from 0 to 1")
+    left, top, right, bottom = box
+    if left >= right or top >= bottom:
+        raise BadRegion(f"the box of {file.name} is {written} and empty; left is below right, top below bottom")
+    whole, (width, height) = decode_for_part(file, right - left, bottom - top, WORKING_SIDE)
+    rows, columns = _within(top, bottom, whole.shape[0]), _within(left, right, whole.shape[1])
+    image = Image.fromarray(np.ascontiguousarray(whole[rows.start : rows.stop, columns.start : columns.stop]))
+    image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    size = f"{len(_within(left, right, width))} x {len(_within(top, bottom, height))}"
+    sentence = f"only the box {written} of {file.name} is used, {size} pixels"
+    return Reading(np.asarray(image), Understood(file.name, "region", 1.0, sentence))
+
+
+def _within(first: float, last: float, pixels: int) -> range:
+    """The pixels of a side that lie between two fractions of it, one at least."""
+    start = min(int(first * pixels), pixels - 1)
+    return range(start, max(math.ceil(last * pixels), start + 1))
+
+
+CLEAN, PHOTOGRAPHED = "clean", "photographed"
+DRAWING_FORMS = {CLEAN: "as it is", PHOTOGRAPHED: "photographed from paper"}
+_SURE_OF_PAPER = 0.95  # the share of such guesses that are right
+
+
+def understand_drawing(file: Encoded) -> Reading:
+    """A drawing uint8 (H, W), as it is or, if it was photographed, dark on white without what the photo added.
+
+    A drawing in which no paper is found stays as it is. Raises `DecodeError`.
+    """
+    told = told_form(file, DRAWING_FORMS)
+    drawing = decode_drawing(file)
+    if told == CLEAN:
+        return Reading(drawing, Understood(file.name, CLEAN, 1.0, f"{file.name} is a drawing that stays as it is"))
+    if told is None and not is_photographed(drawing):
+        return Reading(drawing)
+    found = cleaned(decode_picture(file.again()))
+    if found is None:
+        sentence = f"{file.name} is a drawing without strokes on paper to be told from it, so it stays as it is"
+        return Reading(drawing, Understood(file.name, CLEAN, 0.5, sentence))
+    why = "as you said" if told else "its paper has many shades"
+    sentence = f"{file.name} is a drawing photographed from paper, less {', '.join(found.removed)}: {why}"
+    return Reading(found.drawing, Understood(file.name, PHOTOGRAPHED, 1.0 if told else _SURE_OF_PAPER, sentence))
+
+
+_READERS: Mapping[Content, Callable[[Encoded], Reading]] = {
+    Content.DRAWING: understand_drawing,
+    Content.DEPTH: understand_depth,
+    Content.NORMAL: understand_normal,
+    Content.REGIONS: understand_regions,
+}
+_FORMS: Mapping[Content, Mapping[str, str]] = {
+    Content.DRAWING: DRAWING_FORMS,
+    Content.DEPTH: DEPTH_FORMS,
+    Content.NORMAL: NORMAL_FORMS,
+    Content.REGIONS: SEGMENTATION_FORMS,
+}
+
+
+def forms_of(modality: str) -> Mapping[str, str]:
+    """The forms that files of a modality (a name or an alias) may have, each with what it means; first that of items.
+
+    Empty for a modality whose files leave nothing open. Raises `UnknownModality`.
+    """
+    return _FORMS.get(known_modality(modality).content, {})
+
+
+def understand(
+    modality: str,
+    data: bytes,
+    limits: FileLimits,
+    name: str,
+    classes: Mapping[int, str] | None = None,
+    form: str | None = None,
+    box: Sequence[float] | None = None,
+) -> Reading:
+    """The value that `data` stands for as `modality` (a name or an alias), and what was understood of it.
+
+    `form` is a convention of that modality, which is otherwise guessed; `box` is the part of a picture that counts, as
+    fractions: left, top, right, bottom. It costs what `decode` does, and goes apart like that. Raises a
+    `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
+    """
+    kind = known_modality(modality)
+    file = Encoded(data, name, limits, classes or {}, budget=current_budget(), form=form)
+    return _read(Wanted(kind.content, kind.name, box), file)
+
+
+Mask = npt.NDArray[np.bool_]
+
+
+def understand_masked(
+    modality: str, data: bytes, limits: FileLimits, name: str, mask: bytes, form: str | None = None
+) -> Reading:
+    """What a mask covers of the upright picture in `data`, cut out, on the mean of its own colours: uint8 (H, W, 3).
+
+    `mask` is a PNG of numbers or an NPY array (h, w) with the proportions of the picture; what is not 0 counts. Raises
+    as `understand` does, and `BadRegion` for a modality that is no picture, an empty mask and one of other proportions.
+    """
+    kind = known_modality(modality)
+    if kind.content is not Content.PICTURE:
+        raise BadRegion(f"{name} is {kind.name} and has a mask; a mask is of a picture, such as rgb")
+    regions = decode("semseg", mask, limits, f"the mask of {name}")
+    assert isinstance(regions, Regions)
+    inside: Mask = np.asarray(regions.ids != 0)
+    if not inside.any():
+        raise BadRegion(f"the mask of {name} is 0 everywhere; what is not 0 counts")
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    height, width = inside.shape
+    box = left / width, top / height, right / width, bottom / height
+    picture = cast(ByteArray, understand(modality, data, limits, name, None, form, box).value)
+    high, wide = picture.shape[:2]
+    ratio = wide * width / (right - left) / (high * height / (bottom - top))  # of the whole picture's sides
+    if abs(np.log(ratio / (width / height))) > 0.02 + 2 / min(high, wide):  # more than rounding
+        raise BadRegion(f"the mask of {name} is {width} x {height}, which are not the proportions of the picture")
+    covered = _scaled(inside[top:bottom, left:right], wide, high)
+    mean = np.rint(picture[covered].mean(axis=0)).astype(np.uint8)
+    share = f"only {inside.mean():.1%}" if inside.mean() >= 0.0005 else "less than 0.1%"
+    sentence = f"{share} of {name} is used, where its mask is not 0"
+    return Reading(np.where(covered[:, :, None], picture, mean), Understood(name, "mask", 1.0, sentence))
+
+
+def _scaled(inside: Mask, width: int, height: int) -> Mask:
+    """The mask at the size of a picture; of one that is too thin for that, all that it touches."""
+    shares = np.asarray(Image.fromarray(inside.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX))
+    mostly: Mask = shares >= 128
+    return mostly if mostly.any() else np.asarray(shares > 0)

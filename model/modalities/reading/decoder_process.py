@@ -16,12 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.modalities.reading.decode import decode_content, known_modality
-from anyseek.model.modalities.reading.decoder_messages import Wanted, answer_of, file_of, receive, send
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.decode import read_here
+from anyseek.model.modalities.reading.decoders import answer_of, file_of, receive, send
 from anyseek.model.modalities.reading.errors import DecodeError, RequestTooCostly
-from anyseek.model.modalities.reading.understanding import understand_file
-from anyseek.model.modalities.reading.understood import Reading
 
 READY = {"ready": True}
 
@@ -47,20 +44,13 @@ def _answer(task: dict[str, Any], data: bytes, megabytes: int) -> tuple[dict[str
     wanted, file = file_of(task, data)
     assert file.budget is not None
     try:
-        head, value = answer_of(read(wanted, file))
+        head, value = answer_of(read_here(wanted, file))
     except DecodeError as error:
         told: Exception = error
         if isinstance(error.__cause__, MemoryError):
             told = RequestTooCostly(f"{file.name} takes more than {megabytes:,} MB of memory to decode")
         return {"error": type(told).__name__, "text": str(told), "left": file.budget.pixels_left}, b""
     return {**head, "left": file.budget.pixels_left}, value
-
-
-def read(wanted: Wanted, file: Encoded) -> Reading:
-    """What is wanted of a file. Raises a `DecodeError`."""
-    if wanted.modality is None:
-        return Reading(decode_content(wanted.content, file))
-    return understand_file(known_modality(wanted.modality), file, wanted.box)
 
 
 def _held() -> int:

@@ -5,9 +5,12 @@ BMP, which are nearly all, stay in the thread that asks: the way to a process an
 """
 
 import io
+import json
+import math
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,17 +18,125 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from anyseek.model.modalities.reading import errors
 from anyseek.model.modalities.reading.budget import Budget
-from anyseek.model.modalities.reading.decoder_messages import Message, Wanted, reading_of, receive, send, task_of
-from anyseek.model.modalities.reading.encoded import Encoded
-from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, Reading, Understood
+from anyseek.model.modalities.reading.errors import BrokenPicture, DecodeError, RequestTooCostly
 from anyseek.model.modalities.reading.pictures import decoding
-from anyseek.model.modalities.reading.understood import Reading
 from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Regions
+
+Message = tuple[dict[str, Any], bytearray]
+
+_LENGTHS = struct.Struct(">II")  # of the JSON and of the bytes after it
+_LARGEST_JSON = 16 * 1024 * 1024  # names of classes, above all
+_TYPES = ("|u1", "<f4", "<i4")  # of decoded pictures and maps
+_ERRORS = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, DecodeError)
+}
+
+
+def send(connection: socket.socket, head: dict[str, Any], data: bytes | memoryview = b"") -> None:
+    """Raises `OSError`, above all `TimeoutError`."""
+    written = json.dumps(head).encode()
+    connection.sendall(_LENGTHS.pack(len(written), len(data)) + written)
+    connection.sendall(data)
+
+
+def receive(connection: socket.socket) -> Message | None:
+    """The next message; None where the other end is gone. Raises `OSError`."""
+    start = _exactly(connection, _LENGTHS.size)
+    if start is None:
+        return None
+    json_length, length = _LENGTHS.unpack(start)
+    head = _exactly(connection, min(json_length, _LARGEST_JSON))
+    data = None if head is None else _exactly(connection, length)
+    return None if head is None or data is None else (json.loads(head), data)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytearray | None:
+    whole = bytearray(count)
+    left = memoryview(whole)
+    while left:
+        got = connection.recv_into(left)
+        if not got:
+            return None
+        left = left[got:]
+    return whole
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to read of a file: the value of its `content` as `decode` does, or, with the name of a `modality`, as
+    `understand` does for queries, with the `box` that counts.
+    """
+
+    content: Content
+    modality: str | None = None
+    box: Sequence[float] | None = None
+
+
+def task_of(wanted: Wanted, file: Encoded, pixels: int, seconds: float) -> dict[str, Any]:
+    """The JSON of a task, whose bytes are the file; it may decode so many pixels and take so many seconds."""
+    limits = FileLimits(file.limits.bytes_per_file, file.limits.pixels, file.limits.text_characters)
+    return {
+        "content": wanted.content,
+        "modality": wanted.modality,
+        "box": None if wanted.box is None else list(wanted.box),
+        "form": file.form,
+        "name": file.name,
+        "limits": asdict(limits),
+        "classes": list(file.classes.items()),
+        "side": file.side,
+        "pixels": pixels,
+        "seconds": seconds,
+    }
+
+
+def file_of(task: dict[str, Any], data: bytes) -> tuple[Wanted, Encoded]:
+    """What is wanted of which file; the file has the task's budget."""
+    budget = Budget(task["pixels"], task["seconds"])
+    limits, classes = FileLimits(**task["limits"]), dict(task["classes"])
+    wanted = Wanted(Content(task["content"]), task["modality"], task["box"])
+    return wanted, Encoded(data, task["name"], limits, classes, task["side"], budget, task["form"])
+
+
+def answer_of(reading: Reading) -> tuple[dict[str, Any], memoryview]:
+    """What a picture or a map is sent as."""
+    value = reading.value
+    ids = value.ids if isinstance(value, Regions) else value
+    if not isinstance(ids, np.ndarray):
+        raise TypeError(f"{type(value).__name__} is no picture and no map")
+    classes = list(value.classes.items()) if isinstance(value, Regions) else None
+    array = np.ascontiguousarray(ids)
+    understood = None if reading.understood is None else asdict(reading.understood)
+    head = {"type": array.dtype.str, "shape": array.shape, "classes": classes, "understood": understood}
+    return head, array.data.cast("B")
+
+
+def reading_of(message: Message) -> Reading:
+    """The picture or map of an answer, and what was understood of it.
+
+    Raises the `DecodeError` that it tells, `ValueError` for nonsense.
+    """
+    head, data = message
+    if "error" in head:
+        raise _ERRORS[head["error"]](head["text"])
+    if head["type"] not in _TYPES or math.prod(head["shape"]) * np.dtype(head["type"]).itemsize != len(data):
+        raise ValueError(f"an answer of type {head['type']!r} and shape {head['shape']} has {len(data)} bytes")
+    values = np.frombuffer(data, head["type"]).reshape(head["shape"])
+    understood = None if head["understood"] is None else Understood(**head["understood"])
+    if head["classes"] is None:
+        return Reading(values, understood)
+    return Reading(Regions(values.astype(np.int32, copy=False), dict(head["classes"])), understood)
+
 
 APART_FROM = 16_000_000  # pixels; those with fewer are decoded in a fraction of a second
 
@@ -43,15 +154,10 @@ def goes_apart(content: Content, data: bytes) -> bool:
         return False
     for start, kind in _PLAIN.items():
         if data.startswith(start):
-            return _pixels(data, kind) >= APART_FROM
+            with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+                return image.width * image.height >= APART_FROM
+            return False  # a header that cannot be read is refused at once
     return True
-
-
-def _pixels(data: bytes, kind: str) -> int:
-    """As the header declares them; 0 for one that cannot be read, which is then refused at once."""
-    with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-        return image.width * image.height
-    return 0
 
 
 class Decoders:
@@ -67,12 +173,24 @@ class Decoders:
     def read(self, wanted: Wanted, file: Encoded, budget: Budget) -> Reading:
         """What is wanted of a file. A process that crashes or is killed is replaced, and the file is refused.
 
-        Raises `DecodeError`, and `RequestAbandoned` once the client has left.
+        Raises `DecodeError`, and what `Budget.check` raises.
         """
         while not self._free.acquire(timeout=_LOOKED_SECONDS):
             budget.check()
         try:
-            answer = self._answer(wanted, file, budget)
+            process = self._take()
+            try:
+                with budget.decoding(file.name) as seconds:
+                    answer = process.ask(wanted, file, budget, seconds)
+            except BaseException:
+                process.end()
+                raise
+            with self._lock:
+                closed = self._closed
+                if not closed:
+                    self._idle.append(process)
+            if closed:
+                process.end()
         finally:
             self._free.release()
         budget.pixels_left = min(budget.pixels_left, answer[0]["left"])
@@ -86,44 +204,28 @@ class Decoders:
         for process in idle:
             process.end()
 
-    def _answer(self, wanted: Wanted, file: Encoded, budget: Budget) -> Message:
-        process = self._take()
-        try:
-            with budget.decoding(file.name) as seconds:
-                answer = process.ask(wanted, file, budget, seconds)
-        except BaseException:
-            process.end()
-            raise
-        self._give_back(process)
-        return answer
-
     def _take(self) -> "_Process":
         with self._lock:
             idle = next((process for process in reversed(self._idle) if process.lives()), None)
             self._idle = [process for process in self._idle if process is not idle and process.lives()]
-        if idle is not None:
-            return idle
-        return _Process(self._program, self._megabytes)
-
-    def _give_back(self, process: "_Process") -> None:
-        with self._lock:
-            if not self._closed:
-                self._idle.append(process)
-                return
-        process.end()
+        return idle or _Process(self._program, self._megabytes)
 
 
 class _Process:
     def __init__(self, program: Sequence[str], megabytes: int) -> None:
         self._connection, other = socket.socketpair()
         with other:
+            # What a process needs to find its modules, and none of the service's secrets.
+            environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+            environment |= {"PYTHONPATH": os.pathsep.join(place or str(Path.cwd()) for place in sys.path)}
+            environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             command = [sys.executable, "-P", *program, str(other.fileno()), str(megabytes)]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
-                env=_environment(),
+                env=environment,
             )
         self._connection.settimeout(_STARTING_SECONDS)
         if receive(self._connection) is None:
@@ -132,7 +234,7 @@ class _Process:
             raise RuntimeError(f"a decoder process does not start: it {reason}")
 
     def ask(self, wanted: Wanted, file: Encoded, budget: Budget, seconds: float) -> Message:
-        """The answer. Raises `DecodeError` and `RequestAbandoned`, after which the process is of no use."""
+        """The answer. Raises `DecodeError` and what `Budget.check` raises, after which the process is of no use."""
         stops = time.monotonic() + seconds
         try:
             self._connection.settimeout(seconds)
@@ -149,7 +251,7 @@ class _Process:
         return answer
 
     def _await(self, budget: Budget, stops: float) -> None:
-        """Wait until an answer begins. Raises `TimeoutError`, and `RequestAbandoned` once the client has left."""
+        """Wait until an answer begins. Raises `TimeoutError`, and what `Budget.check` raises."""
         while True:
             left = stops - time.monotonic()
             if left <= 0:
@@ -194,10 +296,3 @@ def decoding_apart(decoders: Decoders | None) -> Iterator[None]:
 def decoders_of_service() -> Decoders | None:
     """The processes for what is decoded here; None outside of services."""
     return _OF_SERVICE.get()
-
-
-def _environment() -> dict[str, str]:
-    """What a process needs to find its modules, and none of the service's secrets."""
-    found = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    modules = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
-    return {**found, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

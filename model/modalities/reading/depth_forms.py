@@ -5,18 +5,106 @@ sensor, in millimetres or another unit of distance), and the scene. Almost every
 nearer than its middle. The unit makes no difference to a model, which sees the order of distances and their ratios.
 """
 
+import io
 import math
 import re
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anyseek.model.modalities.reading.arrays import NumberArray, picked
-from anyseek.model.modalities.reading.depth_files import DepthNumbers, read_depth_numbers
-from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded
-from anyseek.model.modalities.reading.errors import BadMap
-from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
+from anyseek.model.modalities.reading.arrays import MAP_AXES, NumberArray, is_npy, picked, read_npy
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, Reading, Understood, told_form
+from anyseek.model.modalities.reading.errors import BadMap, EmptyInput, FormatNotInstalled, TooManyBytes
+from anyseek.model.modalities.reading.pictures import decoding, open_picture
 from anyseek.model.seam import FloatArray
+
+_GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L", "F"})
+_COLOUR_MODES = frozenset({"LA", "RGB", "RGBA", "P"})
+_NPZ, _EXR = b"PK\x03\x04", b"\x76\x2f\x31\x01"
+_DEPTH_ARRAY = re.compile("depth|distance|range|z|disp|inv")
+_EXR_CHANNELS = ("Z", "depth", "Depth", "V", "Y", "R")  # the likeliest first
+
+
+@dataclass(frozen=True)
+class DepthNumbers:
+    """The numbers of a map as they are stored: real numbers (H, W).
+
+    `full` is the largest that a pixel of the file can hold, None for floats. `called` is what the file calls them.
+    """
+
+    values: NumberArray
+    full: int | None
+    called: str
+
+
+def read_depth_numbers(file: Encoded) -> DepthNumbers:
+    """Raises `DecodeError`: for colours among others, whose order only their maker knows."""
+    if not file.data:
+        raise EmptyInput(f"{file.name} is empty; it must be a depth map")
+    if is_npy(file):
+        return DepthNumbers(read_npy(file, MAP_AXES), None, file.name)
+    if file.data.startswith(_NPZ):
+        return _read_npz(file)
+    if file.data.startswith(_EXR):
+        return _read_exr(file)
+    return _read_picture(file)
+
+
+def _read_picture(file: Encoded) -> DepthNumbers:
+    image = open_picture(file)
+    if image.mode not in _GREY_MODES | _COLOUR_MODES:
+        raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
+    with decoding(file.name):
+        image.load()
+        values = np.asarray(image if image.mode in _GREY_MODES else image.convert("RGB"))
+    if values.ndim == 3:  # grey that was stored in colour: JPEG lets channels differ a little
+        apart = values.max(axis=2).astype(np.int16) - values.min(axis=2)
+        if int(apart.max(initial=0)) > 8:
+            raise BadMap(f"{file.name} is a picture in colours; a depth map has one number per pixel: send it in grey")
+        values = values[:, :, 1]
+    full = {"L": 255, "F": None}.get(image.mode, 255 if image.mode in _COLOUR_MODES else 65535)
+    return DepthNumbers(values, full, file.name)
+
+
+def _read_npz(file: Encoded) -> DepthNumbers:
+    """The array of an NPZ archive: its only one, or the one that is called depth, distance, disparity or inverse."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist() if entry.filename.endswith(".npy")}
+            named = list(sizes) if len(sizes) == 1 else [name for name in sizes if _DEPTH_ARRAY.search(name.lower())]
+            if len(named) != 1:
+                held = ", ".join(list(sizes)[:8]) or "nothing"
+                raise BadMap(f"{file.name} holds {held}; an NPZ archive with one array, or one called depth, is wanted")
+            (name,) = named
+            if sizes[name] > file.limits.bytes_per_file:
+                raise TooManyBytes(f"{file.name}: {name} has {sizes[name]:,} bytes, which is more than is allowed")
+            data = archive.read(name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise BadMap(f"{file.name} is a damaged NPZ archive: {error}") from error
+    inner = replace(file, data=data, name=f"{file.name}: {name.removesuffix('.npy')}")
+    return DepthNumbers(read_npy(inner, MAP_AXES), None, inner.name)
+
+
+def _read_exr(file: Encoded) -> DepthNumbers:
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise FormatNotInstalled(f"{file.name} is OpenEXR, which needs pip install 'anyseek[exr]'") from error
+    with decoding(file.name):
+        header = OpenEXR.File(io.BytesIO(file.data), separate_channels=True, header_only=True).header()
+        low, high = header["dataWindow"]
+        width, height = (int(side) + 1 for side in high - low)
+        file.take_pixels(width * height, f"{width} x {height} pixels")
+        channels = OpenEXR.File(io.BytesIO(file.data), separate_channels=True).channels()
+        ranks = {name: name.rpartition(".")[2] for name in channels}
+        known = [name for name, last in ranks.items() if last in _EXR_CHANNELS]
+        if not known:
+            held = ", ".join(list(channels)[:8])
+            raise BadMap(f"{file.name} has the channels {held}; a depth map has Z, V, Y or R")
+        name = min(known, key=lambda name: _EXR_CHANNELS.index(ranks[name]))
+        return DepthNumbers(np.asarray(channels[name].pixels), None, f"{file.name}: {name}")
+
 
 FAR_BRIGHT, NEAR_BRIGHT, INVERSE = "far-bright", "near-bright", "inverse"
 FORMS = {
@@ -34,12 +122,8 @@ _SENTINEL = 4.0  # the largest number is no measurement if the second largest is
 _NEARNESS, _DISTANCE = re.compile("dispar|inverse|inv_?depth|midas"), re.compile("distance|metres|meters|_mm\\b")
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """Something that speaks for larger being farther (`odds`, log, above 0) or nearer (below 0), in words."""
-
-    odds: float
-    words: str
+# What speaks for larger being farther (log odds above 0) or nearer (below 0), in words.
+_Ground = tuple[float, str]
 
 
 def decode_depth(file: Encoded) -> FloatArray:
@@ -63,7 +147,11 @@ def understand_depth(file: Encoded) -> Reading:
     told = told_form(file, FORMS)
     form, sure, why = (told, 1.0, "as you said") if told else _guess(numbers, values, low)
     sentence = f"{file.name} is a depth map in which {FORMS[form]}: {why}"
-    return Reading(_as_distances(values, form, low, high), Understood(file.name, form, sure, sentence))
+    if form == NEAR_BRIGHT:
+        values = np.asarray(low + high - values, np.float32)
+    elif form == INVERSE:
+        values = np.asarray(1 / np.maximum(values, 1e-6 * high), np.float32)
+    return Reading(values, Understood(file.name, form, sure, sentence))
 
 
 def _distances(file: Encoded, values: NumberArray) -> FloatArray:
@@ -89,40 +177,24 @@ def _measured(numbers: DepthNumbers, depth: FloatArray) -> FloatArray:
     return np.where(np.isin(depth, marks), np.float32(np.nan), depth)
 
 
-def _as_distances(values: FloatArray, form: str, low: float, high: float) -> FloatArray:
-    if form == FAR_BRIGHT:
-        return values
-    if form == NEAR_BRIGHT:
-        return np.asarray(low + high - values, np.float32)
-    return np.asarray(1 / np.maximum(values, 1e-6 * high), np.float32)
-
-
 def _guess(numbers: DepthNumbers, values: FloatArray, low: float) -> tuple[str, float, str]:
     """The likeliest form, how sure that is, and why."""
-    grounds = [ground for ground in (_by_name(numbers), _by_format(numbers, values), _by_scene(values)) if ground]
-    odds = sum(ground.odds for ground in grounds)
-    far = odds > 0
-    sure = 1 / (1 + math.exp(-abs(odds)))
-    words = " and ".join(ground.words for ground in grounds if (ground.odds > 0) == far) or "nothing speaks against it"
+    called, largest = numbers.called.lower(), float(np.nanmax(values))
+    grounds = [_by_scene(values)]
+    if numbers.full is None and largest > _LONG_DISTANCE:
+        grounds.insert(0, (_LONG, "its numbers are as large as distances"))
+    elif numbers.full is not None and numbers.full > 255 and largest < numbers.full:
+        grounds.insert(0, (_SENSOR, "its 16 bits are not used to the end, as by sensors"))
+    if _NEARNESS.search(called):
+        grounds.insert(0, (-_NAMED, "it is called so"))
+    elif _DISTANCE.search(called):
+        grounds.insert(0, (_NAMED, "it is called so"))
+    total = sum(odds for odds, _ in grounds)
+    far, sure = total > 0, 1 / (1 + math.exp(-abs(total)))
+    words = " and ".join(words for odds, words in grounds if (odds > 0) == far) or "nothing speaks against it"
     if far:
         return FAR_BRIGHT, sure, words
     return (INVERSE if numbers.full is None and low > 0 else NEAR_BRIGHT), sure, words
-
-
-def _by_name(numbers: DepthNumbers) -> _Ground | None:
-    called = numbers.called.lower()
-    if _NEARNESS.search(called):
-        return _Ground(-_NAMED, "it is called so")
-    return _Ground(_NAMED, "it is called so") if _DISTANCE.search(called) else None
-
-
-def _by_format(numbers: DepthNumbers, values: FloatArray) -> _Ground | None:
-    if numbers.full is None:
-        is_long = float(np.nanmax(values)) > _LONG_DISTANCE
-        return _Ground(_LONG, "its numbers are as large as distances") if is_long else None
-    if numbers.full > 255 and float(np.nanmax(values)) < numbers.full:
-        return _Ground(_SENSOR, "its 16 bits are not used to the end, as by sensors")
-    return None
 
 
 def _by_scene(values: FloatArray) -> _Ground:
@@ -130,10 +202,10 @@ def _by_scene(values: FloatArray) -> _Ground:
     rows = _rank_rows(values)
     known = [row for row in rows[1:4] if math.isfinite(row)]
     if not known or not math.isfinite(rows[-1]):
-        return _Ground(0.0, "")
+        return 0.0, ""
     apart = sum(known) / len(known) - rows[-1]
     bottom = "smaller" if apart > 0 else "larger"
-    return _Ground(_SCENE * apart, f"its numbers are {bottom} at the bottom edge, which is mostly nearest")
+    return _SCENE * apart, f"its numbers are {bottom} at the bottom edge, which is mostly nearest"
 
 
 def _rank_rows(values: FloatArray) -> list[float]:

@@ -28,7 +28,6 @@ from anyseek.model.modalities.reading.errors import (
     BadMap,
     BadPalette,
     BadText,
-    DecodeError,
     EmptyInput,
     TextTooLong,
 )
@@ -68,8 +67,7 @@ def decode_metadata(file: Encoded) -> Metadata:
     name, members = file.name, parse_json(utf8(file), file.name)
     if not isinstance(members, dict):
         raise BadDocument(f"{name} is {_kind(members)}; metadata is an object of numbers by field name")
-    unknown = [field for field in members if field not in FIELDS]
-    if unknown:
+    if unknown := [field for field in members if field not in FIELDS]:
         raise BadDocument(
             f"{name} has {_short(unknown[0])}, which is not a field of metadata; the fields are {', '.join(FIELDS)}"
         )
@@ -81,20 +79,14 @@ def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
     `DecodeError`.
     """
     members = parse_json(utf8(file), file.name)
-    if _has_key_points(members):
+    listed = members.get("annotations", [members]) if isinstance(members, dict) else members
+    of_coco = isinstance(listed, list) and any(isinstance(entry, dict) and "keypoints" in entry for entry in listed)
+    if of_coco or (isinstance(members, dict) and "people" in members):
         raise BadDocument(
             f"{file.name} holds key points, as of COCO or OpenPose, of which no pose codes can be made; human_pose is "
             "what a model predicts of a picture (box, pose, rotation, camera and shape), so send the picture"
         )
     return _list(members, file.name, _person)
-
-
-def _has_key_points(members: Any) -> bool:
-    """Whether it is a file of OpenPose, or annotations or results of COCO's."""
-    if isinstance(members, dict) and "people" in members:
-        return True
-    listed = members.get("annotations", [members]) if isinstance(members, dict) else members
-    return isinstance(listed, list) and any(isinstance(one, dict) and "keypoints" in one for one in listed)
 
 
 def decode_instances(file: Encoded) -> tuple[QueryPoint, ...]:
@@ -120,7 +112,10 @@ def parse_text(text: str, limits: FileLimits, name: str) -> str:
 def parse_palette(text: str, name: str) -> ByteArray:
     """`#rrggbb,#rrggbb` or the same colours as a JSON list, one to seven: uint8 (n, 3). Raises `BadPalette`."""
     if text.lstrip().startswith("["):
-        return palette_of_members(_palette_json(text, name), name)
+        try:
+            return palette_of_members(parse_json(text, name), name)
+        except (BadDocument, EmptyInput) as error:
+            raise BadPalette(str(error)) from error
     return palette_of_members([colour.strip() for colour in text.split(",")], name)
 
 
@@ -128,19 +123,11 @@ def palette_of_members(colours: Any, name: str) -> ByteArray:
     """A list of one to seven `#rrggbb`: uint8 (n, 3). Raises `BadPalette`."""
     if not isinstance(colours, list) or not colours or not all(isinstance(colour, str) for colour in colours):
         raise BadPalette(f'{name} is not a list of colours; write a palette in JSON as ["#rrggbb", "#rrggbb"]')
-    bad = [colour for colour in colours if not re.fullmatch("#[0-9a-fA-F]{6}", colour)]
-    if bad:
+    if bad := [colour for colour in colours if not re.fullmatch("#[0-9a-fA-F]{6}", colour)]:
         raise BadPalette(f"{name} has the colour {bad[0][:40]!r}; write a palette as #rrggbb,#rrggbb")
     if len(colours) > MOST_COLOURS:
         raise BadPalette(f"{name} has {len(colours)} colours; at most {MOST_COLOURS} are allowed")
     return np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
-
-
-def _palette_json(text: str, name: str) -> Any:
-    try:
-        return parse_json(text, name)
-    except DecodeError as error:
-        raise BadPalette(str(error)) from error
 
 
 def parse_legend(names: Mapping[str, str], name: str) -> dict[int, str]:
@@ -213,10 +200,9 @@ def _box(members: Any, place: str) -> LabelledBox:
 
 def _person(members: Any, place: str) -> HumanPose:
     found = _object(members, place, {"box", "pose", *_POSE_NUMBERS})
-    box = Box(*_numbers(found["box"], _CORNERS, f"{place}.box", 0, 1))
-    pose = _codes(found["pose"], _POSE_CODES, f"{place}.pose")
     numbers = {group: _numbers(found[group], count, f"{place}.{group}") for group, count in _POSE_NUMBERS.items()}
-    return HumanPose(box, pose, **numbers)
+    box = Box(*_numbers(found["box"], _CORNERS, f"{place}.box", 0, 1))
+    return HumanPose(box, _codes(found["pose"], _POSE_CODES, f"{place}.pose"), **numbers)
 
 
 def _point(members: Any, place: str) -> QueryPoint:
@@ -235,11 +221,9 @@ def _mask(members: Any, place: str) -> MaskInstance:
 def _object(members: Any, place: str, wanted: set[str], optional: str | None = None) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise BadDocument(f"{place} is {_kind(members)}; it must be an object with {', '.join(sorted(wanted))}")
-    missing = sorted(wanted - members.keys())
-    if missing:
+    if missing := sorted(wanted - members.keys()):
         raise BadDocument(f"{place} has no {missing[0]}; it needs {', '.join(sorted(wanted))}")
-    unknown = sorted(members.keys() - wanted - {optional})
-    if unknown:
+    if unknown := sorted(members.keys() - wanted - {optional}):
         raise BadDocument(f"{place} has an unknown member {_short(unknown[0])}")
     return members
 

@@ -1,11 +1,24 @@
 """What every function that reads a file takes: its bytes, and how much of them may be decoded."""
 
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from anyseek.model.config_reader import Positive
 from anyseek.model.modalities.reading.budget import Budget
-from anyseek.model.modalities.reading.errors import TooManyPixels
+from anyseek.model.modalities.reading.errors import (
+    InputUnreadable,
+    InputVanished,
+    TooManyBytes,
+    TooManyPixels,
+    UnknownForm,
+)
+
+if TYPE_CHECKING:  # settings are read before NumPy is needed
+    from anyseek.model.seam import Value
 
 WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
 
@@ -51,3 +64,69 @@ class Encoded:
     def again(self) -> "Encoded":
         """The same file for whoever reads it another way, once its pixels have been taken from the budget."""
         return replace(self, budget=None)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """How one file was read: its `name`, the `form` (convention) it was taken to have, and a sentence with the grounds.
+
+    `sure` is the share of such guesses that are right, from 0.5 to 1; 1 where nothing had to be guessed.
+    """
+
+    name: str
+    form: str
+    sure: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file's value, and what was understood of it; None where a file of that modality leaves nothing open."""
+
+    value: "Value"
+    understood: Understood | None = None
+
+
+def told_form(file: Encoded, forms: Collection[str]) -> str | None:
+    """The form that the file's sender named, None if they named none. Raises `UnknownForm` for one not in `forms`."""
+    if file.form is not None and file.form not in forms:
+        raise UnknownForm(f"{file.name} has the form {file.form[:40]!r}; the forms are {', '.join(forms)}")
+    return file.form
+
+
+# Without O_NONBLOCK opening a named pipe waits for its other end for ever.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def read_file(path: Path, limits: FileLimits, name: str) -> bytes:
+    """The whole content of a regular file; errors call it `name`.
+
+    Raises `InputVanished`, `InputUnreadable`, `TooManyBytes`.
+    """
+    data = read_start(path, limits.bytes_per_file + 1, name)
+    if len(data) > limits.bytes_per_file:
+        raise TooManyBytes(f"{name} has more than {limits.bytes_per_file:,} bytes; that is the most allowed")
+    return data
+
+
+def read_start(path: Path, count: int, name: str) -> bytes:
+    """The first `count` bytes of a regular file. Raises `InputVanished`, `InputUnreadable`."""
+    with open_file(path, name) as handle:
+        try:
+            return handle.read(count)
+        except OSError as error:
+            raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
+
+
+def open_file(path: Path, name: str) -> BinaryIO:
+    """Open a regular file for reading, with seeking. Raises `InputVanished`, `InputUnreadable`."""
+    try:
+        handle = os.fdopen(os.open(path, _FLAGS), "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputVanished(f"{name} does not exist (any more)") from error
+    except (OSError, ValueError) as error:  # a ValueError for a NUL in the path
+        raise InputUnreadable(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise InputUnreadable(f"{name} is not a regular file")
+    return handle

@@ -1,26 +1,5 @@
-"""Errors of users' files, each with a stable code.
-
-BadInput (`anyseek.model.errors`)
-├── DecodeError              these bytes are not a value of that modality
-│   ├── EmptyInput           no bytes, or a text of spaces only
-│   ├── NotAPicture          the content is no picture of a known format
-│   ├── FormatNotInstalled   a picture of a format whose package is not installed
-│   ├── NoPreview            a camera RAW without a JPEG to look at
-│   ├── BrokenPicture        a picture's header whose pixels cannot be decoded: truncated or damaged
-│   ├── TooManyPixels        (also LimitExceeded)
-│   ├── TooManyBytes         (also LimitExceeded)
-│   ├── RequestTooCostly     (also LimitExceeded) the files of one request together
-│   ├── TextTooLong          (also LimitExceeded)
-│   ├── BadText              not UTF-8, or characters that cannot be stored
-│   ├── BadPalette
-│   ├── BadMap               a map or an array of the wrong shape or kind
-│   ├── BadRegion            a box that is not inside its picture, or empty
-│   ├── UnknownForm          a convention that the modality does not have
-│   ├── BadDocument          no JSON, or JSON with other members or numbers than the modality has
-│   └── UnknownModality
-└── InputError               a file that cannot be had
-    ├── InputVanished
-    └── InputUnreadable      no permission, no regular file, a disk error
+"""Errors of users' files, each with a stable code: those of `DecodeError` say that bytes are not a value of a modality,
+those of `InputError` that a file cannot be had.
 """
 
 from anyseek.model.errors import BadInput, LimitExceeded
@@ -31,11 +10,11 @@ class DecodeError(BadInput):
 
 
 class EmptyInput(DecodeError):
-    code = "empty-input"
+    code = "empty-input"  # no bytes, or a text of spaces only
 
 
 class NotAPicture(DecodeError):
-    code = "not-a-picture"
+    code = "not-a-picture"  # the content is no picture of a known format
 
 
 class FormatNotInstalled(DecodeError):
@@ -43,11 +22,11 @@ class FormatNotInstalled(DecodeError):
 
 
 class NoPreview(DecodeError):
-    code = "no-preview"
+    code = "no-preview"  # a camera RAW without a JPEG to look at
 
 
 class BrokenPicture(DecodeError):
-    code = "broken-picture"
+    code = "broken-picture"  # a picture's header whose pixels cannot be decoded: truncated or damaged
 
 
 class TooManyPixels(DecodeError, LimitExceeded):
@@ -59,7 +38,7 @@ class TooManyBytes(DecodeError, LimitExceeded):
 
 
 class RequestTooCostly(DecodeError, LimitExceeded):
-    code = "limit-exceeded"
+    code = "limit-exceeded"  # the files of one request together
 
 
 class TextTooLong(DecodeError, LimitExceeded):
@@ -67,7 +46,7 @@ class TextTooLong(DecodeError, LimitExceeded):
 
 
 class BadText(DecodeError):
-    code = "bad-text"
+    code = "bad-text"  # not UTF-8, or characters that cannot be stored
 
 
 class BadPalette(DecodeError):
@@ -75,19 +54,19 @@ class BadPalette(DecodeError):
 
 
 class BadMap(DecodeError):
-    code = "bad-map"
+    code = "bad-map"  # a map or an array of the wrong shape or kind
 
 
 class BadRegion(DecodeError):
-    code = "bad-region"
+    code = "bad-region"  # a box that is not inside its picture, or empty
 
 
 class UnknownForm(DecodeError):
-    code = "unknown-form"
+    code = "unknown-form"  # a convention that the modality does not have
 
 
 class BadDocument(DecodeError):
-    code = "bad-document"
+    code = "bad-document"  # no JSON, or JSON with other members or numbers than the modality has
 
 
 class UnknownModality(DecodeError):
@@ -103,4 +82,4 @@ class InputVanished(InputError):
 
 
 class InputUnreadable(InputError):
-    code = "input-unreadable"
+    code = "input-unreadable"  # no permission, no regular file, a disk error

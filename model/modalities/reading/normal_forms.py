@@ -4,34 +4,24 @@ A camera sees only what faces it, so the axis towards the viewer has one sign al
 picture are mostly floors, which face up, and the sides of a room face each other.
 """
 
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.arrays import NumberArray, is_npy, picked, read_npy
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.arrays import is_npy, picked, read_npy
+from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
 from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
 from anyseek.model.modalities.reading.pictures import decode_normal, decoding, open_picture
-from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
 from anyseek.model.seam import FloatArray
 
 # Where x, y and z point. The first is what items and predictions have.
-_AXES_POINT = list(product(("right", "left"), ("up", "down"), ("viewer", "away")))
-FORMS = {"-".join(axes): f"x, y and z point {', '.join(axes)}" for axes in _AXES_POINT}
+_AXES_POINT = (("right", "left"), ("up", "down"), ("viewer", "away"))
+FORMS = {"-".join(axes): f"x, y and z point {', '.join(axes)}" for axes in product(*_AXES_POINT)}
 _OF_ITEMS = next(iter(FORMS))
 _AXES = ("height", "width", "channels")
 _SHORT, _LONG = 0.5, 1.5  # lengths of vectors that can be normals
 _UNIT = 0.8  # so many vectors have such a length, or it is no map of normals
-
-
-@dataclass(frozen=True)
-class _Sign:
-    """That an axis points as in the first form if `evidence` is above 0, and how often that is right."""
-
-    evidence: float
-    sure: float
 
 
 def understand_normal(file: Encoded) -> Reading:
@@ -42,8 +32,8 @@ def understand_normal(file: Encoded) -> Reading:
     told = told_form(file, FORMS)
     vectors = _vectors(file)
     form, sure, why = (told, 1.0, "as you said") if told else _guess(vectors)
-    x, y, z = (1.0 if right else -1.0 for right in _rights(form))
-    turned = vectors * np.array([x, y, z], np.float32)
+    signs = [1.0 if axis == first else -1.0 for axis, (first, _) in zip(form.split("-"), _AXES_POINT, strict=True)]
+    turned = vectors * np.array(signs, np.float32)
     sentence = f"{file.name} has normals whose {FORMS[form]}: {why}"
     value: ByteArray = np.rint((turned + 1) * 127.5).clip(0, 255).astype(np.uint8)
     if form == _OF_ITEMS and not is_npy(file):  # as it is, like items, whose vectors depend on every level
@@ -51,16 +41,19 @@ def understand_normal(file: Encoded) -> Reading:
     return Reading(value, Understood(file.name, form, sure, sentence))
 
 
-def _rights(form: str) -> tuple[bool, bool, bool]:
-    x, y, z = form.split("-")
-    return x == "right", y == "up", z == "viewer"
-
-
 def _vectors(file: Encoded) -> FloatArray:
     """Float32 (H, W, 3) of length 1, or 0 where there is no normal. Raises `BadMap` for what holds no normals."""
     if not file.data:
         raise EmptyInput(f"{file.name} is empty; it must be a map of normals")
-    stored = read_npy(file, _AXES) if is_npy(file) else _picture(file)
+    if is_npy(file):
+        stored = read_npy(file, _AXES)
+    else:
+        image = open_picture(file)
+        with decoding(file.name):
+            image.load()
+            if image.mode not in ("RGB", "RGBA", "P"):
+                raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
+            stored = np.asarray(image.convert("RGB"))
     if stored.shape[0] == 3 and stored.shape[2] != 3:  # channels first, as PyTorch has them
         stored = np.moveaxis(stored, 0, 2)
     if stored.shape[2] != 3:
@@ -77,15 +70,6 @@ def _vectors(file: Encoded) -> FloatArray:
     return np.where(fits, vectors / np.where(fits, lengths, 1), 0).astype(np.float32)
 
 
-def _picture(file: Encoded) -> NumberArray:
-    image = open_picture(file)
-    with decoding(file.name):
-        image.load()
-        if image.mode not in ("RGB", "RGBA", "P"):
-            raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
-        return np.asarray(image.convert("RGB"))
-
-
 def _unpacked(dtype: np.dtype[np.generic], values: FloatArray) -> FloatArray:
     """The numbers in [-1, 1]: whole ones fill 8 or 16 bits, others are as they are or fill [0, 1]."""
     if dtype.kind in "iu":
@@ -97,12 +81,8 @@ def _unpacked(dtype: np.dtype[np.generic], values: FloatArray) -> FloatArray:
 def _guess(vectors: FloatArray) -> tuple[str, float, str]:
     rows, columns = len(vectors) // 3 or 1, vectors.shape[1] // 3 or 1
     bottom, left, right = vectors[-rows:, :, 1], vectors[:, :columns, 0], vectors[:, -columns:, 0]
-    signs = (
-        _Sign(float(left.mean() - right.mean()), 0.95),
-        _Sign(float(bottom.mean()), 0.95),
-        _Sign(float(vectors[:, :, 2].mean()), 0.99),
-    )
-    names = (("right", "left"), ("up", "down"), ("viewer", "away"))
-    form = "-".join(pair[sign.evidence < 0] for pair, sign in zip(names, signs, strict=True))
-    sure = float(np.prod([sign.sure for sign in signs]))
+    # What speaks for the first way of each axis, and how often that is right.
+    evidence = float(left.mean() - right.mean()), float(bottom.mean()), float(vectors[:, :, 2].mean())
+    sure = 0.95 * 0.95 * 0.99
+    form = "-".join(pair[value < 0] for pair, value in zip(_AXES_POINT, evidence, strict=True))
     return form, sure, "what a camera sees faces it, floors face up, and the sides of a picture face each other"

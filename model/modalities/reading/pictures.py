@@ -2,18 +2,19 @@
 
 import io
 import math
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading import colours
-from anyseek.model.modalities.reading.containers import KNOWN, open_container
+from anyseek.model.modalities.reading.containers import KNOWN, is_jxl, jxl_size, open_container
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
@@ -22,8 +23,70 @@ from anyseek.model.modalities.reading.errors import (
     NoPreview,
     NotAPicture,
 )
-from anyseek.model.modalities.reading.jxl import is_jxl, jxl_size
 from anyseek.model.modalities.reading.raw import as_tiff, is_raw, preview_of
+
+# Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
+_SAME = 2
+_LONGEST_PROFILE = 4 * 1024 * 1024  # printers' profiles have some 500 KB
+_PROFILES_KEPT = 16
+_MODES = {"RGB": ("RGB", "RGBA"), "CMYK": ("CMYK",), "GRAY": ("L",)}  # Pillow's, by the profile's colour space
+
+_making = threading.Lock()
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """The picture in sRGB, RGBA where it was RGBA; itself where it is sRGB or its profile cannot be used."""
+    transform = _transform_of(image, image.mode)
+    if transform is None:
+        return image
+    converted = transform.apply(image)
+    converted.info.pop("icc_profile", None)
+    return converted
+
+
+def is_converted(image: Image.Image) -> bool:
+    """Whether `to_srgb` will change a picture of which only the header has been read."""
+    return _transform_of(image, "RGB" if image.mode in ("P", "PA") else image.mode) is not None
+
+
+def _transform_of(image: Image.Image, mode: str) -> ImageCms.ImageCmsTransform | None:
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _LONGEST_PROFILE:
+        return None
+    with _making:  # once for each profile, not once for each thread
+        return _transform(profile, mode)
+
+
+@lru_cache(_PROFILES_KEPT)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None if that changes nothing, or the profile is damaged or of another kind of picture."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode not in _MODES.get(source.profile.xcolor_space.strip(), ()):
+            return None
+        wanted = "RGBA" if mode == "RGBA" else "RGB"
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, wanted, intent, flags)
+        return transform if _changes(transform, mode) else None
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None  # as browsers do: the numbers are then taken for sRGB
+
+
+def _changes(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform moves any of some evenly spread colours; one from CMYK always does."""
+    if mode == "CMYK":
+        return True
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    if mode == "L":
+        before = Image.fromarray(levels[np.newaxis])
+    else:
+        colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+        before = Image.fromarray(colours).convert(mode)
+    after = transform.apply(before)
+    apart = np.asarray(after.convert("RGB"), np.int16) - np.asarray(before.convert("RGB"), np.int16)
+    return int(np.abs(apart).max()) > _SAME
+
 
 THUMBNAIL_SIDE = 256
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
@@ -70,7 +133,7 @@ def open_picture(file: Encoded) -> Image.Image:
     if is_jxl(file.data):
         return _open_jxl(file)
     image = _open(file)
-    _check_pixels(file, *image.size)
+    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels")
     return image
 
 
@@ -101,7 +164,7 @@ def _open_jxl(file: Encoded) -> Image.Image:
     size = jxl_size(file.data)
     if size is None:
         raise BrokenPicture(f"{file.name} is a damaged picture: its header has no size")
-    _check_pixels(file, *size)
+    file.take_pixels(size[0] * size[1], f"{size[0]} x {size[1]} pixels")
     image = _open(file)
     if not getattr(image, "jpeg", None):  # a JPEG that was packed into the file comes out as it went in
         image.getexif().pop(_ORIENTATION, None)
@@ -113,7 +176,7 @@ def _open_raw(file: Encoded) -> Image.Image:
     preview = preview_of(file.data)
     if preview is None:
         raise NoPreview(f"{file.name} is a camera RAW without a JPEG preview in it; export it as JPEG or TIFF")
-    _check_pixels(file, preview.width, preview.height)
+    file.take_pixels(preview.width * preview.height, f"{preview.width} x {preview.height} pixels")
     image = _open(replace(file, data=file.data[preview.start :]))
     image.format = RAW
     tables = as_tiff(file.data)
@@ -125,10 +188,6 @@ def _open_raw(file: Encoded) -> Image.Image:
         if own is not None:
             exif[_ORIENTATION] = own
     return image
-
-
-def _check_pixels(file: Encoded, width: int, height: int) -> None:
-    file.take_pixels(width * height, f"{width} x {height} pixels")
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
@@ -150,7 +209,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def decoding_version(image: Image.Image) -> str:
     """Raised when the same file is decoded to other pixels than before: by its profile, or from its preview."""
-    return "2" if image.format == RAW or colours.is_converted(image) else "1"
+    return "2" if image.format == RAW or is_converted(image) else "1"
 
 
 @contextmanager
@@ -169,7 +228,7 @@ def decode_picture(file: Encoded) -> ByteArray:
     """Upright sRGB on white: uint8 (H, W, 3). Raises `DecodeError`."""
     image = _upright(file)
     with decoding(file.name):
-        return np.asarray(_on(colours.to_srgb(image), WHITE))
+        return np.asarray(_on(to_srgb(image), WHITE))
 
 
 def decode_for_part(file: Encoded, width: float, height: float, side: int) -> tuple[ByteArray, tuple[int, int]]:
@@ -187,14 +246,18 @@ def decode_for_part(file: Encoded, width: float, height: float, side: int) -> tu
         image.load()
         whole = _turned(_scalable(image), image)
         size = stored if whole.size == image.size else stored[::-1]  # a PNG may say behind its pixels how it lies
-        return np.asarray(_on(colours.to_srgb(whole), WHITE)), size
+        return np.asarray(_on(to_srgb(whole), WHITE)), size
 
 
 def decode_drawing(file: Encoded) -> ByteArray:
     """Upright grey: uint8 (H, W); transparent paper gets the shade strokes stand out on. Raises `DecodeError`."""
     image = _upright(file)
     with decoding(file.name):
-        return np.asarray(_on(image, _paper(image)).convert("L"))
+        paper = WHITE
+        if image.mode in _WITH_ALPHA:  # black under strokes that are light, or these would be lost
+            grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
+            paper = BLACK if (grey * alpha).sum() > 127.5 * alpha.sum() else WHITE
+        return np.asarray(_on(image, paper).convert("L"))
 
 
 def decode_normal(file: Encoded) -> ByteArray:
@@ -280,12 +343,3 @@ def _on(image: Image.Image, paper: tuple[int, int, int]) -> Image.Image:
         return image.convert("RGB")
     coloured = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", coloured.size, paper), coloured).convert("RGB")
-
-
-def _paper(image: Image.Image) -> tuple[int, int, int]:
-    """Black under strokes that are light and white under others, or white strokes would be lost."""
-    if image.mode not in _WITH_ALPHA:
-        return WHITE
-    grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
-    light = (grey * alpha).sum() > 127.5 * alpha.sum()
-    return BLACK if light else WHITE

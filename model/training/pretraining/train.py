@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,14 +11,12 @@ from torch import nn
 from anyseek.model.checkpoints.files import load_vqvae, save_checkpoint, weights_digest
 from anyseek.model.data.samples import Split
 from anyseek.model.network.transformer import FourM
-from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.bank import read_bank
 from anyseek.model.training.pretraining.batches import BatchSource
-from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig
+from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.evaluation import Evaluation
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.plan import Plan, make_plan
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.plan import make_plan, open_vocabulary
+from anyseek.model.training.pretraining.shortcuts import read_bank
 from anyseek.model.training.pretraining.start import (
     begin,
     prepare_contrast,
@@ -26,7 +24,6 @@ from anyseek.model.training.pretraining.start import (
     start_digests,
     target_fields,
 )
-from anyseek.model.training.pretraining.vocabulary import open_vocabulary
 from anyseek.model.training.run.config import Sharding
 from anyseek.model.training.run.data_sets import FolderShards, open_split
 from anyseek.model.training.run.folder import RunFolder, described
@@ -57,16 +54,12 @@ def train_model(config_path: Path, out: Path, *, resume: bool, device: str | Non
             held.enter_context(folder.locked())
         with processes.first_alone():
             checkpoint = folder.checkpoint(resume)
-        told = say if processes.is_first else _say_nothing
-        trainer = prepare(config, folder, chosen, told, processes)
+        say = say if processes.is_first else lambda line: None
+        trainer = prepare(config, folder, chosen, say, processes)
         ended = carry_out(trainer, checkpoint, config_path)
         if ended:
             _save_finished(trainer)
         return ended
-
-
-def _say_nothing(line: str) -> None:
-    """What a process that is not the first one says."""
 
 
 def _save_finished(trainer: Trainer[FourM, Objective]) -> None:
@@ -90,12 +83,17 @@ def prepare(
 ) -> Trainer[FourM, Objective]:
     """A run before its first step; the first process writes what the others read."""
     data = open_split(config.data, Split.TRAIN)
-    tokenizers = _tokenizers(config, device)
+    files = {m.key: m.tokenizer for m in config.modalities if m.kind is FieldKind.VECTOR and m.tokenizer is not None}
+    tokenizers = {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
     text = open_vocabulary(config, folder, data, processes)
     plan = make_plan(config, text, {key: tokenizer.config for key, tokenizer in tokenizers.items()})
     network = FourM(plan.network)
     began = begin(network, config, text, tokenizers, say)
-    say(_summary(config, network, data))
+    parameters, samples = sum(p.numel() for p in network.parameters()), sum(sum(folder.counts) for folder in data)
+    say(
+        f"{parameters / 1e6:.1f} M parameters, {samples:,} samples, "
+        f"{config.steps:,} steps of {config.batch.size} samples and {config.tokens_per_step:,} tokens"
+    )
     sharded = _place(network, config, device, processes)
     trained = nn.ModuleDict({"network": network})
     contrast = bank = None
@@ -105,11 +103,19 @@ def prepare(
         trained["contrast"] = contrast.to(device)
     state = TrainingState.fresh(trained, config.optimiser, config.average_decay)
     state.frozen = began.frozen(config, state.parameters)
-    objective = Objective.of(config, tokenizers, device, contrast, bank)
-    evaluation = _evaluation(config, plan, objective, say) if processes.is_first else None
+    weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
+    objective = Objective(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
     parts = config.batch.accumulation
+    slices = processes.slices(parts)
+    check_divisible(config.batch.size, slices, processes.count)
+    source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.size // slices, config.seed)
+    evaluation = None
+    if config.evaluation is not None and processes.is_first:
+        unseen = open_split(config.data, Split.VAL)
+        own = None if config.contrast is None else read_bank(unseen, target_fields(config, config.contrast), say)
+        measured = replace(source, folders=unseen, size=config.batch.part)
+        evaluation = Evaluation(config.evaluation, measured, replace(objective, bank=own))
     objective = replace(objective, processes=processes.cutting(parts), in_step=sharded is not None)
-    source = _source(config, plan, data, _slice_size(config, processes))
     made_with = _made_with(config, folder, data)
     return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say, processes, sharded)
 
@@ -124,38 +130,9 @@ def _place(network: FourM, config: TrainingConfig, device: torch.device, process
     return None
 
 
-def _slice_size(config: TrainingConfig, processes: Processes) -> int:
-    """How many samples a process has in memory at a time. Raises `TrainingConfigInvalid` if they cannot be shared."""
-    slices = processes.slices(config.batch.accumulation)
-    check_divisible(config.batch.size, slices, processes.count)
-    return config.batch.size // slices
-
-
-def _tokenizers(config: TrainingConfig, device: torch.device) -> dict[str, VQVAE]:
-    """Those of vectors, by key; they are not trained."""
-    vectors = [m for m in config.modalities if m.kind is FieldKind.VECTOR]
-    files = {m.key: m.tokenizer for m in vectors if m.tokenizer is not None}
-    return {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
-
-
-def _source(config: TrainingConfig, plan: Plan, data: tuple[FolderShards, ...], size: int) -> BatchSource:
-    return BatchSource(plan, config.mixture, data, config.data.window, size, config.seed)
-
-
-def _evaluation(
-    config: TrainingConfig, plan: Plan, objective: Objective, say: Callable[[str], None]
-) -> Evaluation | None:
-    if config.evaluation is None:
-        return None
-    data = open_split(config.data, Split.VAL)
-    if config.contrast is not None:
-        objective = replace(objective, bank=read_bank(data, target_fields(config, config.contrast), say))
-    return Evaluation(config.evaluation, _source(config, plan, data, config.batch.part), objective)
-
-
 def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> dict[str, str]:
     """All that the result depends on: settings by their path, files by their bytes."""
-    settings = asdict(config)
+    settings = config.model_dump()
     for name in ("run", "evaluation", "text", "data"):
         del settings[name]
     settings["modalities"] = {modality.pop("key"): modality for modality in settings["modalities"]}
@@ -170,12 +147,3 @@ def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShar
     settings["start"] = start_digests(config)
     settings["shortcuts"] = weights_digest(folder.fitted) if config.contrast is not None else ""
     return described(settings)
-
-
-def _summary(config: TrainingConfig, network: FourM, data: tuple[FolderShards, ...]) -> str:
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    samples = sum(sum(folder.counts) for folder in data)
-    return (
-        f"{parameters / 1e6:.1f} M parameters, {samples:,} samples, "
-        f"{config.steps:,} steps of {config.batch.size} samples and {config.tokens_per_step:,} tokens"
-    )

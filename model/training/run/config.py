@@ -1,23 +1,13 @@
-"""The settings that every training run shares, for 4M networks and tokenizers: data, batches, optimiser and intervals.
-
-No torch.
-"""
+"""The settings that every training run shares, for 4M networks and tokenizers. No torch."""
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from anyseek.model.config_reader import (
-    AboveZero,
-    Bounds,
-    Key,
-    NotNegative,
-    Positive,
-    Refused,
-    Share,
-)
+from pydantic import Field, model_validator
+
+from anyseek.model.config import AboveZero, Config, Natural, NotNegative, Positive, Share
 
 
 class Sharding(StrEnum):
@@ -34,31 +24,30 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(Config):
     """A data set and its weight among the others."""
 
-    path: Annotated[Path, Key("folder")]
+    path: Path = Field(alias="folder")
     weight: NotNegative = 1.0
 
 
-@dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Config):
     """`window`: how many shards of a folder are shuffled into each other, and so read at a time."""
 
     folders: tuple[Folder, ...]
     window: Positive = 64
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if not any(folder.weight for folder in self.folders):
-            raise Refused("folders", "must have a folder with a weight above 0")
+            raise ValueError("folders must have a folder with a weight above 0")
+        return self
 
 
-Beta = Annotated[float, Bounds(0, 1 - 1e-12)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class AdamWConfig:
+class AdamWConfig(Config):
     """AdamW and its rate: base_rate x batch size / 256 after the warm-up, then a cosine down to `final_share` of it.
 
     `clip` is the largest norm of the gradient; None leaves the gradient unchanged.
@@ -80,16 +69,17 @@ class AdamWConfig:
         return peak * (self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-@dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(Config):
     """`size` samples a step, gone through in `accumulation` equal parts."""
 
     size: Positive
     accumulation: Positive = 1
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.size % self.accumulation:
-            raise Refused("size", f"{self.size} must be a multiple of accumulation {self.accumulation}")
+            raise ValueError(f"size {self.size} must be a multiple of accumulation {self.accumulation}")
+        return self
 
     @property
     def part(self) -> int:
@@ -97,17 +87,15 @@ class BatchConfig:
         return self.size // self.accumulation
 
 
-@dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Config):
     """Settings that do not affect the result: intervals in steps, checkpoints kept, processes that read ahead."""
 
     checkpoint_every: Positive = 500
     keep: Positive = 2
     report_every: Positive = 20
-    workers: Annotated[int, Bounds(0, 256)] = 1
+    workers: Annotated[int, Field(ge=0, le=256)] = 1
 
 
-@dataclass(frozen=True)
 class LargeRunConfig(RunConfig):
     """And what memory is traded for: `sharding` for messages, `activation_checkpointing` for computing blocks twice."""
 
@@ -115,6 +103,30 @@ class LargeRunConfig(RunConfig):
     activation_checkpointing: bool = False
 
 
-def warmed_cosine(step: int, steps: int, warm_up: int) -> float:
-    """The share of the peak rate at one of `steps`: up in a line for `warm_up` of them, and down in a cosine."""
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+class EvaluationConfig(Config):
+    """Every `every` steps, on up to `samples` validation samples of each folder."""
+
+    every: Positive
+    samples: Positive = 512
+
+
+class TrainingSettings(Config):
+    """What the training loop reads of a whole run's config."""
+
+    data: DataConfig
+    optimiser: AdamWConfig
+    batch: BatchConfig
+    seed: Natural = 0
+    precision: Precision = Precision.BFLOAT16
+    average_decay: Share = 0.999
+    evaluation: EvaluationConfig | None = None
+    run: RunConfig = Field(default_factory=RunConfig)
+
+    @property
+    def steps(self) -> int:
+        """Steps until everything is seen."""
+        raise NotImplementedError
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, from 0."""
+        raise NotImplementedError

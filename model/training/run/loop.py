@@ -7,35 +7,92 @@ makes no difference which parameters a process used, and frozen parameters need 
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from anyseek.model.training.run.curves import draw_curves, panels_of
+from anyseek.model.training.run.config import TrainingSettings
 from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
-from anyseek.model.training.run.folder import RunFolder, check_same_run
+from anyseek.model.training.run.folder import Number, Records, RunFolder, check_same_run
 from anyseek.model.training.run.launching import Stop, stopped_by_signals
-from anyseek.model.training.run.memory import Sharded, is_split, own_part, whole_network
+from anyseek.model.training.run.memory import Sharded, average_gradients, total_norm, whole_network, zero_gradients
 from anyseek.model.training.run.processes import ALONE, Processes
-from anyseek.model.training.run.records import Number, Records
 from anyseek.model.training.run.state import TrainingState
-from anyseek.model.training.run.task import BatchesByNumber, LossMaker, Measure, Parts, Settings, Source, TaskBatch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Losses by the name of their column, `loss/<modality>` or `contrast/<target>`, each 0 where nothing is predicted.
+
+    `elements` is over how many logits, or samples for contrast, each is a mean. Where processes have a part's samples
+    together, the values of one are its shares: means over the elements of all, to which it adds its own alone.
+    """
+
+    values: Mapping[str, Tensor]
+    elements: Mapping[str, int]
+
+
+class TaskBatch(Protocol):
+    """A batch, which only its own task inspects further. `empty` rows are of no use."""
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def empty(self) -> int: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+
+class BatchesByNumber(Protocol):
+    """Makes batch `number` (from 0), any of them at any time."""
+
+    def training_batch(self, number: int) -> Any: ...
+
+
+class Source(Protocol):
+    """A source of batches: plain data, copied to worker processes, which make in themselves what makes the batches."""
+
+    def maker(self) -> BatchesByNumber: ...
+
+
+class LossMaker(Protocol):
+    """Turns batches into losses: prepares a batch on the device, and combines its losses into one number."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def columns(self) -> list[str]: ...
+
+    def prepared(self, batch: Any) -> Any: ...
+
+    def losses(self, network: Any, batch: Any) -> Parts: ...
+
+    def total(self, parts: Parts) -> Tensor: ...
+
+
+class Measure(Protocol):
+    """Measures a network on validation samples: a value, or None, for each column."""
+
+    def columns(self) -> list[str]: ...
+
+    def measure(self, network: Any) -> Mapping[str, Number]: ...
+
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _Objective = TypeVar("_Objective", bound=LossMaker)
 
 
-def training_columns(losses: Sequence[str]) -> list[str]:
-    """The columns of a row: what `Tally.row` gives, the `losses` among it, and what the trainer adds."""
-    counted = ["tokens", "samples", "seconds", "rate"]
-    return [*counted, "loss", "gradient_norm", "tokens_per_second", "empty", *losses]
+# Of a row of training, before each loss: what the trainer adds, and what `Tally.row` gives.
+_COLUMNS = ("tokens", "samples", "seconds", "rate", "loss", "gradient_norm", "tokens_per_second", "empty")
 
 
 class Tally:
@@ -103,7 +160,7 @@ class Trainer(Generic[_Network, _Objective]):
     a network that is split over them.
     """
 
-    config: Settings
+    config: TrainingSettings
     network: _Network
     state: TrainingState
     objective: _Objective
@@ -140,7 +197,7 @@ class Trainer(Generic[_Network, _Objective]):
 
     def _open_records(self, opened: ExitStack, step: int) -> None:
         root = self.folder.root
-        self._training = Records(root, "metrics", training_columns(self.objective.columns), step)
+        self._training = Records(root, "metrics", [*_COLUMNS, *self.objective.columns], step)
         columns = ["tokens", *self.evaluation.columns()] if self.evaluation else ["tokens"]
         self._evaluated = Records(root, "evaluation", columns, step)
         opened.enter_context(closing(self._training))
@@ -251,64 +308,9 @@ class Trainer(Generic[_Network, _Objective]):
         return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
 
     def _save(self) -> None:
-        first = self.processes.is_first
-        self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep, writes=first)
-        if first:
-            draw_curves(panels_of(self._training.rows, self._evaluated.rows), self.folder.curves)
+        keep, first = self.config.run.keep, self.processes.is_first
+        self.state.save(self.folder.checkpoints, self.made_with, keep, writes=first)
         self._tally = Tally()
-
-
-_MESSAGE = 2**23  # numbers that are summed at a time: 32 MiB
-_EPSILON = 1e-6  # as in `torch.nn.utils.clip_grad_norm_`
-
-
-def zero_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Set all gradients to 0; they keep their memory, so that no step lacks one."""
-    torch._foreach_zero_([own_part(p.grad) for p in parameters if p.grad is not None])
-
-
-def average_gradients(parameters: Sequence[nn.Parameter], processes: Processes) -> None:
-    """Give all processes the mean of their gradients; those that are split have theirs already."""
-    if processes.count == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None and not is_split(p)]
-    for group in _messages(gradients):
-        message = torch.cat([gradient.flatten() for gradient in group])
-        dist.all_reduce(message)
-        message /= processes.count
-        parts = torch.split(message, [gradient.numel() for gradient in group])
-        torch._foreach_copy_(group, [part.view_as(own) for part, own in zip(parts, group, strict=True)])
-
-
-def _messages(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbours of one type that fit into a message; a larger one alone."""
-    group: list[Tensor] = []
-    numbers = 0
-    for gradient in gradients:
-        if group and (gradient.dtype != group[0].dtype or numbers + gradient.numel() > _MESSAGE):
-            yield group
-            group, numbers = [], 0
-        group.append(gradient)
-        numbers += gradient.numel()
-    if group:
-        yield group
-
-
-@torch.no_grad()
-def total_norm(parameters: Sequence[nn.Parameter], clip: float | None) -> Tensor:
-    """The norm of all gradients together, which are scaled down to a norm of `clip` where it is larger."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    split = [own_part(gradient) for gradient in gradients if is_split(gradient)]
-    whole = [gradient for gradient in gradients if not is_split(gradient)]
-    if not split:
-        return nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
-    square = torch.stack(torch._foreach_norm(split)).square().sum()
-    dist.all_reduce(square)
-    square = square + sum(gradient.square().sum() for gradient in whole)
-    norm: Tensor = square.sqrt()
-    if clip is not None:
-        torch._foreach_mul_([*split, *whole], (clip / (norm + _EPSILON)).clamp(max=1.0))
-    return norm
 
 
 _AHEAD = 4  # batches that each worker has ready

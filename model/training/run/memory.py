@@ -9,17 +9,17 @@ splitting.
 Split tensors are torch's `DTensor`. Its module takes a second to import, so it is imported only where one is made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.run.processes import Processes
-from anyseek.model.training.run.task import Parts
 
 
 class Sharded(nn.Module):
@@ -34,7 +34,7 @@ class Sharded(nn.Module):
         inside = {id(p) for block in (*network.encoder, *network.decoder) for p in block.parameters()}
         self._outside = [name for name, p in network.named_parameters() if id(p) not in inside and p.requires_grad]
 
-    def forward(self, run: Callable[[FourM], tuple[Tensor, Parts]]) -> tuple[Tensor, Parts]:
+    def forward(self, run: Callable[[FourM], tuple[Tensor, Any]]) -> tuple[Tensor, Any]:
         """Call `run` on the whole network: returns a loss, and its components."""
         loss, parts = run(self.network)
         # Gradients are summed in one message: each process must have one of every parameter, used or not.
@@ -113,3 +113,56 @@ def recompute_blocks(network: FourM) -> None:
         # No layer draws random numbers, so their state need not be kept.
         again = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
         block.forward = again
+
+
+_MESSAGE = 2**23  # numbers that are summed at a time: 32 MiB
+_EPSILON = 1e-6  # as in `torch.nn.utils.clip_grad_norm_`
+
+
+def zero_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Set all gradients to 0; they keep their memory, so that no step lacks one."""
+    torch._foreach_zero_([own_part(p.grad) for p in parameters if p.grad is not None])
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], processes: Processes) -> None:
+    """Give all processes the mean of their gradients; those that are split have theirs already."""
+    if processes.count == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None and not is_split(p)]
+    for group in _messages(gradients):
+        message = torch.cat([gradient.flatten() for gradient in group])
+        dist.all_reduce(message)
+        message /= processes.count
+        parts = torch.split(message, [gradient.numel() for gradient in group])
+        torch._foreach_copy_(group, [part.view_as(own) for part, own in zip(parts, group, strict=True)])
+
+
+def _messages(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one type that fit into a message; a larger one alone."""
+    group: list[Tensor] = []
+    numbers = 0
+    for gradient in gradients:
+        if group and (gradient.dtype != group[0].dtype or numbers + gradient.numel() > _MESSAGE):
+            yield group
+            group, numbers = [], 0
+        group.append(gradient)
+        numbers += gradient.numel()
+    if group:
+        yield group
+
+
+@torch.no_grad()
+def total_norm(parameters: Sequence[nn.Parameter], clip: float | None) -> Tensor:
+    """The norm of all gradients together, which are scaled down to a norm of `clip` where it is larger."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    split = [own_part(gradient) for gradient in gradients if is_split(gradient)]
+    whole = [gradient for gradient in gradients if not is_split(gradient)]
+    if not split:
+        return nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+    square = torch.stack(torch._foreach_norm(split)).square().sum()
+    dist.all_reduce(square)
+    square = square + sum(gradient.square().sum() for gradient in whole)
+    norm: Tensor = square.sqrt()
+    if clip is not None:
+        torch._foreach_mul_([*split, *whole], (clip / (norm + _EPSILON)).clamp(max=1.0))
+    return norm

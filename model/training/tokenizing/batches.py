@@ -9,14 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, instance_mask, instance_numbers, tokenizer_input
-from anyseek.model.training.run.data_sets import FolderShards, taken_by_weight
+from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place, ShardReader, taken_by_weight
 from anyseek.model.training.run.errors import TrainingDataInvalid
-from anyseek.model.training.run.order import MixedOrder, Place
-from anyseek.model.training.run.shard_reader import ShardReader
 from anyseek.model.training.tokenizing.config import ModalityConfig
 
 _SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # other numbers than those of the order, which begin with 1 and 2
@@ -48,6 +46,7 @@ class InputSource:
     """A source of batches: plain data, which is copied to worker processes. `size` samples make a batch."""
 
     modality: ModalityConfig
+    kind: InputKind
     tokenizer: TokenizerConfig
     folders: tuple[FolderShards, ...]
     window: int
@@ -131,7 +130,7 @@ def read_input(
     None for a picture without any instance. Raises `FormatInvalid`.
     """
     ((name, data),) = files.items()
-    value, kind = decode_value(name, data), source.modality.kind
+    value, kind = decode_value(name, data), source.kind
     if kind is InputKind.MASK:
         numbers = instance_numbers(value)
         return instance_mask(value, numbers[int(draws.integers(len(numbers)))], size) if numbers else None

@@ -1,37 +1,37 @@
-"""The config of a tokenizer's training: one frozen dataclass per section of the file.
+"""The config of a tokenizer's training, which `docs/tokenizers.md` describes key by key.
 
-Everything is counted in samples. `read_config` makes the dataclasses from a file; `docs/tokenizers.md` lists every key.
-A missing, unknown or out-of-range key raises `TrainingConfigInvalid` with a one-sentence message. Paths are relative to
-the current folder.
+Everything is counted in samples. Paths are relative to the current folder.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from anyseek.model.config_reader import (
+from pydantic import BeforeValidator, Field, model_validator
+
+from anyseek.model.config import (
     Alone,
-    Bounds,
-    Key,
+    Config,
     Natural,
     NotNegative,
     Positive,
-    ReadBy,
-    Refused,
     Share,
     Texts,
-    read_file,
-    read_values,
+    partial_model,
+    read_yaml,
+    written_values,
 )
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, input_kind
-from anyseek.model.training.run.config import AdamWConfig, BatchConfig, Beta, DataConfig, Precision, RunConfig
+from anyseek.model.tokenizers.vqvae import parse_mlp
+from anyseek.model.training.run.config import AdamWConfig, Beta, EvaluationConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-from anyseek.model.training.tokenizing.product_quantizer import check_shape
+
+_SHAPE = partial_model(TokenizerConfig)
 
 
 class Reconstruction(StrEnum):
@@ -62,28 +62,27 @@ RECONSTRUCTIONS: Mapping[InputKind, tuple[Reconstruction, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class ModalityConfig:
+class ModalityConfig(Config):
     """What is tokenized: `fields` are alternatives as shards call them, of which a sample shows one that it has.
 
     `sizes` are sides in pixels, of which each batch draws one; they say nothing of masks, maps and vectors.
     """
 
-    fields: tuple[str, ...]
-    kind: InputKind
-    sizes: tuple[int, ...]
+    fields: Texts = Field(alias="field")
+    sizes: Annotated[tuple[Positive, ...], Alone] = ()
 
 
-@dataclass(frozen=True)
-class LossConfig:
-    """The whole loss is that of the reconstruction plus `commitment` x that of latents to their codes."""
+class LossConfig(Config):
+    """The whole loss is that of the reconstruction plus `commitment` x that of latents to their codes.
 
-    reconstruction: Reconstruction
-    commitment: NotNegative
+    The reconstruction is one of `RECONSTRUCTIONS`; by default the published one.
+    """
+
+    reconstruction: Reconstruction = Reconstruction.SMOOTH_L1
+    commitment: NotNegative = 1.0
 
 
-@dataclass(frozen=True)
-class CodesConfig:
+class CodesConfig(Config):
     """`decay` and `dead_share` of codes that follow averages, `temperature` of codes that are drawn (memcodes).
 
     Where memcodes are `fitted`, they and the encoder are a product quantizer of the training vectors, which stays as it
@@ -92,24 +91,17 @@ class CodesConfig:
 
     decay: Share = 0.99
     dead_share: Share = 1 / 32
-    temperature: Annotated[float, Bounds(1e-3)] = 1.0
+    temperature: Annotated[float, Field(ge=1e-3)] = 1.0
     fitted: bool = False
 
 
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Every `every` steps, on up to `samples` validation samples of each folder, the first `pictures` of them drawn.
+class DrawnEvaluationConfig(EvaluationConfig):
+    """And how many of the first samples are drawn; a diffusion decodes these in `steps` steps."""
 
-    A diffusion decodes those that are drawn in `steps` steps.
-    """
-
-    every: Positive
-    samples: Positive = 512
     pictures: Natural = 8
     steps: Positive = 25
 
 
-@dataclass(frozen=True)
 class TokenizerOptimiserConfig(AdamWConfig):
     """And over how many samples the rate rises to its peak."""
 
@@ -117,24 +109,53 @@ class TokenizerOptimiserConfig(AdamWConfig):
     warm_up_samples: Natural = 0
 
 
-@dataclass(frozen=True)
-class TokenizerTraining:
+_MSE_PICTURES = ("rgb", "normal")  # published with squared errors, other pictures with smooth L1
+_DIFFUSION_SIDES = 32  # pixels: a diffusion decoder takes multiples of it
+
+
+def check_shape(config: TokenizerConfig) -> None:
+    """Raise `ConfigInvalid` for a tokenizer of vectors that cannot be a product quantizer."""
+    _, width, _ = parse_mlp(config.enc_type)
+    heads = config.num_codebooks
+    if parse_mlp(config.dec_type)[1] != width or width % heads or width > config.n_channels:
+        raise ConfigInvalid(
+            f"enc_type and dec_type must have one width, a multiple of num_codebooks {heads} and at most n_channels "
+            f"{config.n_channels}, not {config.enc_type!r} and {config.dec_type!r}"
+        )
+    if config.latent_dim != width + heads:
+        raise ConfigInvalid(f"latent_dim must be {width + heads}, one more than the width for each codebook")
+
+
+def _read_tokenizer(written: Any) -> TokenizerConfig:
+    values = written_values(_SHAPE, written)
+    if values.get("undo_std"):
+        raise ValueError("undo_std cannot be: pictures are read in [-1, 1]")
+    try:
+        return TokenizerConfig.from_values(values)
+    except ConfigInvalid as error:
+        raise ValueError(f"cannot be: {error}") from error
+
+
+class TokenizerTraining(TrainingSettings):
     """A whole run. `start` is a tokenizer of the same shape, but for the size of its images, to begin with."""
 
-    seed: int
-    total_samples: int
+    total_samples: Positive
+    tokenizer: Annotated[TokenizerConfig, BeforeValidator(_read_tokenizer)]
     modality: ModalityConfig
-    tokenizer: TokenizerConfig
-    start: Path | None
-    loss: LossConfig
-    codes: CodesConfig
-    data: DataConfig
     optimiser: TokenizerOptimiserConfig
-    batch: BatchConfig
-    precision: Precision
-    average_decay: float
-    evaluation: EvaluationConfig | None
-    run: RunConfig
+    start: Path | None = None
+    loss: LossConfig = Field(default_factory=LossConfig)
+    codes: CodesConfig = Field(default_factory=CodesConfig)
+    average_decay: Share = 0.99  # 0.9999 for diffusions
+    evaluation: DrawnEvaluationConfig | None = None
+
+    @cached_property
+    def kind(self) -> InputKind:
+        """The kind of the modality's inputs. Raises `ConfigInvalid` for one that the tokenizer does not take."""
+        kinds = {input_kind(name, self.tokenizer) for name in self.modality.fields}
+        if len(kinds) != 1:
+            raise ConfigInvalid(f"must name fields of one kind, not {list(self.modality.fields)}")
+        return kinds.pop()
 
     @property
     def steps(self) -> int:
@@ -146,115 +167,50 @@ class TokenizerTraining:
         seen = (step + 1) * self.batch.size
         return self.optimiser.rate(self.batch.size, seen, self.optimiser.warm_up_samples, self.total_samples)
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Check what belongs together, and fill in the usual sizes, reconstruction and decay of averages."""
+        tokenizer, sizes = self.tokenizer, self.modality.sizes or (self.tokenizer.image_size,)
+        try:
+            kind = self.kind
+        except ConfigInvalid as error:
+            raise ValueError(f"modality.field: {error}") from error
+        multiple = _DIFFUSION_SIDES if tokenizer.is_diffusion else tokenizer.patch_size
+        if kind in (InputKind.PICTURE, InputKind.LABELS, InputKind.MASK):
+            for size in sizes:
+                if size % multiple or size % tokenizer.patch_size:
+                    both = f" and {multiple}" if tokenizer.is_diffusion else ""
+                    raise ValueError(f"modality.sizes must be multiples of {tokenizer.patch_size}{both}, not {size}")
+        possible = RECONSTRUCTIONS[kind]
+        chosen = self.loss.reconstruction
+        if "reconstruction" not in self.loss.model_fields_set:
+            is_mse = kind is InputKind.PICTURE and any(name in _MSE_PICTURES for name in self.modality.fields)
+            chosen = Reconstruction.MSE if is_mse else possible[0]
+        if chosen not in possible:
+            raise ValueError(
+                f"loss.reconstruction of a {kind} must be one of {', '.join(possible)}, not {chosen.value!r}"
+            )
+        if self.codes.fitted:
+            self._check_fitted()
+        completed: dict[str, Any] = {
+            "modality": self.modality.model_copy(update={"sizes": sizes}),
+            "loss": self.loss.model_copy(update={"reconstruction": chosen}),
+        }
+        if tokenizer.is_diffusion and "average_decay" not in self.model_fields_set:
+            completed["average_decay"] = 0.9999
+        return self.model_copy(update=completed)
 
-_MSE_PICTURES = ("rgb", "normal")  # published with squared errors, other pictures with smooth L1
-_DIFFUSION_SIDES = 32  # pixels: a diffusion decoder takes multiples of it
-_DIFFUSION_DECAY, _DECAY = 0.9999, 0.99  # of averages
-
-
-def _read_tokenizer(written: object, where: str) -> TokenizerConfig:
-    values = read_values(TokenizerConfig, written, where)
-    if values.get("undo_std"):
-        raise Refused(f"{where}.undo_std", "cannot be: pictures are read in [-1, 1]")
-    try:
-        return TokenizerConfig.from_values(values)
-    except ConfigInvalid as error:
-        raise Refused(where, f"cannot be: {error}") from error
-
-
-@dataclass(frozen=True)
-class _WrittenModality:
-    fields: Annotated[Texts, Key("field")]
-    sizes: Annotated[tuple[Positive, ...], Alone()] = ()
-
-
-@dataclass(frozen=True)
-class _WrittenLoss:
-    reconstruction: Reconstruction | None = None
-    commitment: NotNegative = 1.0
-
-
-@dataclass(frozen=True)
-class _Written:
-    """The keys of a config file."""
-
-    total_samples: Positive
-    tokenizer: Annotated[TokenizerConfig, ReadBy(_read_tokenizer)]
-    modality: _WrittenModality
-    data: DataConfig
-    optimiser: TokenizerOptimiserConfig
-    batch: BatchConfig
-    seed: Natural = 0
-    start: Path | None = None
-    loss: _WrittenLoss = field(default_factory=_WrittenLoss)
-    codes: CodesConfig = field(default_factory=CodesConfig)
-    precision: Precision = Precision.BFLOAT16
-    average_decay: Share | None = None
-    evaluation: EvaluationConfig | None = None
-    run: RunConfig = field(default_factory=RunConfig)
+    def _check_fitted(self) -> None:
+        if self.kind is not InputKind.VECTOR:
+            raise ValueError(f"codes.fitted cannot be: only codes of vectors are fitted, not of a {self.kind}")
+        if self.start is not None:
+            raise ValueError("codes.fitted cannot be beside start, which brings codes of its own")
+        try:
+            check_shape(self.tokenizer)
+        except ConfigInvalid as error:
+            raise ValueError(f"tokenizer: {error}") from error
 
 
 def read_config(path: Path) -> TokenizerTraining:
-    """The config in a file. Raises `TrainingConfigInvalid`."""
-    written = read_file(_Written, path, TrainingConfigInvalid)
-    try:
-        modality = _modality(written.modality, written.tokenizer)
-        loss = _loss(written.loss, modality)
-        _check_fitted(written, modality)
-    except TrainingConfigInvalid as error:
-        raise TrainingConfigInvalid(f"{path}: {error}") from error
-    usual_decay = _DIFFUSION_DECAY if written.tokenizer.is_diffusion else _DECAY
-    decay = usual_decay if written.average_decay is None else written.average_decay
-    return TokenizerTraining(**{**vars(written), "modality": modality, "loss": loss, "average_decay": decay})
-
-
-def _check_fitted(written: _Written, modality: ModalityConfig) -> None:
-    """Raise `TrainingConfigInvalid` where codes are to be fitted to what has none of the kind."""
-    if not written.codes.fitted:
-        return
-    if modality.kind is not InputKind.VECTOR:
-        raise TrainingConfigInvalid(
-            f"codes.fitted cannot be: only codes of vectors are fitted, not of a {modality.kind}"
-        )
-    if written.start is not None:
-        raise TrainingConfigInvalid("codes.fitted cannot be beside start, which brings codes of its own")
-    try:
-        check_shape(written.tokenizer)
-    except ConfigInvalid as error:
-        raise TrainingConfigInvalid(f"tokenizer: {error}") from error
-
-
-def _modality(written: _WrittenModality, tokenizer: TokenizerConfig) -> ModalityConfig:
-    """With the kind of its inputs, and of sizes at least one. Raises `TrainingConfigInvalid`."""
-    sizes = written.sizes or (tokenizer.image_size,)
-    try:
-        kinds = {input_kind(name, tokenizer) for name in written.fields}
-    except ConfigInvalid as error:
-        raise TrainingConfigInvalid(f"modality.field: {error}") from error
-    if len(kinds) != 1:
-        raise TrainingConfigInvalid(f"modality.field must name fields of one kind, not {list(written.fields)}")
-    multiple = _DIFFUSION_SIDES if tokenizer.is_diffusion else tokenizer.patch_size
-    kind = kinds.pop()
-    if kind in (InputKind.PICTURE, InputKind.LABELS, InputKind.MASK):
-        for size in sizes:
-            if size % multiple or size % tokenizer.patch_size:
-                raise TrainingConfigInvalid(
-                    f"modality.sizes must be multiples of {tokenizer.patch_size}"
-                    f"{f' and {multiple}' if tokenizer.is_diffusion else ''}, not {size}"
-                )
-    return ModalityConfig(written.fields, kind, sizes)
-
-
-def _loss(written: _WrittenLoss, modality: ModalityConfig) -> LossConfig:
-    """With the usual reconstruction where none is told. Raises `TrainingConfigInvalid`."""
-    possible = RECONSTRUCTIONS[modality.kind]
-    usual = possible[0]
-    if modality.kind is InputKind.PICTURE and any(name in _MSE_PICTURES for name in modality.fields):
-        usual = Reconstruction.MSE
-    chosen = written.reconstruction or usual
-    if chosen not in possible:
-        known = ", ".join(possible)
-        raise TrainingConfigInvalid(
-            f"loss.reconstruction of a {modality.kind} must be one of {known}, not {chosen.value!r}"
-        )
-    return LossConfig(chosen, written.commitment)
+    """The config in a YAML file. Raises `TrainingConfigInvalid`."""
+    return read_yaml(path, TokenizerTraining, TrainingConfigInvalid)

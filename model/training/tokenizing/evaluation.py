@@ -1,20 +1,138 @@
 """Evaluate a tokenizer on validation samples during training, and draw some of its reconstructions."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from anyseek.model.files import whole_file
 from anyseek.model.tokenizers.build import Tokenizer
-from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.records import Number
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8
+from anyseek.model.tokenizers.inputs import InputKind
+from anyseek.model.training.pretraining.evaluation import recalls
+from anyseek.model.training.run.folder import Number, RunFolder
 from anyseek.model.training.run.state import TrainingState
 from anyseek.model.training.tokenizing.batches import InputBatch, InputSource
-from anyseek.model.training.tokenizing.config import EvaluationConfig
-from anyseek.model.training.tokenizing.gallery import draw_gallery
+from anyseek.model.training.tokenizing.config import DrawnEvaluationConfig
 from anyseek.model.training.tokenizing.objective import CodeCounts, TokenizerObjective, reconstruct
-from anyseek.model.training.tokenizing.quality import Quality, quality_of
+
+_RANGE = 2.0  # of pictures in [-1, 1]
+
+
+class Quality:
+    """The quality of reconstructions by the kind of input, summed over batches.
+
+    - pictures float (B, C, H, W) in [-1, 1]: `quality/l1` and `quality/psnr` (dB, over all pixels); depth, which has no
+      range, is taken to have that one
+    - labels: `quality/accuracy` of pixels, and `quality/miou`, the mean over the labels that occur on either side
+    - masks of 0 and 1, float (B, 1, H, W), against logits that are above 0 inside: `quality/iou`, the mean over masks
+    - maps float (B, C, h, w): `quality/cosine`, the mean over positions
+    - vectors float (B, C): `quality/cosine`, and `quality/found`, how often a vector is the nearest to what its own
+      tokens stand for, both sides centred: the most that retrieval by these tokens can find
+    """
+
+    def __init__(self, kind: InputKind, labels: int = 0) -> None:
+        self._kind, self._count, self._sum, self._square = kind, 0, 0.0, 0.0
+        self._table = torch.zeros(labels, labels, dtype=torch.int64)  # wanted, rebuilt
+        self._vectors: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
+        """Count a batch of inputs and what the tokens of them were decoded to."""
+        match self._kind:
+            case InputKind.LABELS:
+                labels, shown = len(self._table), rebuilt.argmax(dim=1)
+                pairs = wanted.flatten().cpu() * labels + shown.flatten().cpu()
+                self._table += pairs.bincount(minlength=labels**2).view(labels, labels)
+                values = (shown == wanted).float()
+            case InputKind.MASK:
+                real, inside = wanted.flatten(1) > 0.5, rebuilt.flatten(1) > 0
+                values = (real & inside).sum(dim=1) / (real | inside).sum(dim=1).clamp_min(1)
+            case InputKind.PICTURE:
+                values = (rebuilt.float() - wanted).abs()
+            case _:
+                values = F.cosine_similarity(rebuilt.float(), wanted, dim=1)
+                if self._kind is InputKind.VECTOR:
+                    self._vectors.append((rebuilt.float().cpu(), wanted.cpu()))
+        self._count += values.numel()
+        self._sum += float(values.double().sum())
+        self._square += float(values.double().square().sum())
+
+    def columns(self) -> dict[str, Number]:
+        """Its columns; None where nothing was added."""
+        count = self._count
+        mean = self._sum / count if count else None
+        match self._kind:
+            case InputKind.PICTURE:
+                error = max(self._square / max(count, 1), 1e-12)
+                return {"quality/l1": mean, "quality/psnr": 10 * math.log10(_RANGE**2 / error) if count else None}
+            case InputKind.LABELS:
+                both = self._table.diagonal()
+                either = self._table.sum(dim=0) + self._table.sum(dim=1) - both
+                shares = (both / either.clamp_min(1))[either > 0]
+                return {"quality/accuracy": mean, "quality/miou": float(shares.mean()) if count else None}
+            case InputKind.MASK:
+                return {"quality/iou": mean}
+            case InputKind.MAP:
+                return {"quality/cosine": mean}
+            case InputKind.VECTOR:
+                rows = [torch.cat(side) for side in zip(*self._vectors, strict=True)]
+                return {"quality/cosine": mean, "quality/found": recalls(*rows)[0] if count else None}
+
+
+_GAP = 4  # pixels between pictures
+_LEAST = 64  # pixels: what is smaller is shown enlarged
+_BAR = 16  # pixels: height of a vector's row
+_FEW = 1e-6
+
+Pictures = npt.NDArray[np.uint8]
+
+
+def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -> None:
+    """Write a PNG of inputs (left) and reconstructions (right), (B, ...) each; it appears whole or not at all."""
+    sides = [np.broadcast_to(side, (*side.shape[:3], 3)) for side in _shown(kind, wanted.cpu(), rebuilt.float().cpu())]
+    times = max(1, _LEAST // sides[0].shape[2])
+    frame = ((0, 0), (_GAP // 2, _GAP // 2), (_GAP // 2, _GAP // 2), (0, 0))
+    framed = [np.pad(side.repeat(times, 1).repeat(times, 2), frame, constant_values=255) for side in sides]
+    canvas = np.concatenate([np.concatenate(side) for side in framed], axis=1)
+    path.parent.mkdir(exist_ok=True)
+    with whole_file(path) as temporary:
+        Image.fromarray(canvas).save(temporary, "PNG")
+
+
+def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
+    """Both sides uint8 (B, H, W, 1 or 3), in the same colours."""
+    if kind is InputKind.LABELS:
+        both = (wanted, rebuilt.argmax(dim=1))
+        steps = np.array([67, 149, 223])  # a colour for each label, 0 black
+        left, right = ((side.numpy()[..., None] * steps % 256).astype(np.uint8) for side in both)
+        return left, right
+    if kind is InputKind.MASK:
+        wanted, rebuilt = 2 * wanted - 1, 2 * (rebuilt > 0).float() - 1
+    elif kind is InputKind.VECTOR:  # rows of bars, grey where 0, each at length 1
+        wanted, rebuilt = (_bars(side) for side in (wanted, rebuilt))
+    elif kind is InputKind.MAP:  # by the three directions in which the inputs differ most, as red, green and blue
+        rows = wanted.movedim(1, -1).flatten(0, 2)
+        mean, axes = rows.mean(dim=0), (rows - rows.mean(dim=0)).svd().V[:, :3]
+        scale = ((rows - mean) @ axes).abs().amax(dim=0).clamp_min(_FEW)
+        wanted, rebuilt = ((((side.movedim(1, -1) - mean) @ axes) / scale).movedim(-1, 1) for side in (wanted, rebuilt))
+    elif wanted.abs().max() > 1 + _FEW:  # depth leaves [-1, 1]: from the input's least to its largest value
+        low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
+        wanted, rebuilt = (2 * (side - low) / (high - low).clamp_min(_FEW) - 1 for side in (wanted, rebuilt))
+    return images_to_uint8(wanted), images_to_uint8(rebuilt)
+
+
+def _bars(vectors: Tensor) -> Tensor:
+    """Vectors (B, C) as float (B, 1, H, W)."""
+    scaled = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_FEW) * vectors.shape[1] ** 0.5 / 3
+    bars: Tensor = scaled[:, None, None, :].repeat(1, 1, _BAR, 1).repeat_interleave(-(-_LEAST // vectors.shape[1]), 3)
+    return bars
 
 
 @dataclass(frozen=True)
@@ -25,7 +143,7 @@ class TokenizerEvaluation:
     decodes only what is drawn, so its quality is that of these samples.
     """
 
-    config: EvaluationConfig
+    config: DrawnEvaluationConfig
     source: InputSource
     objective: TokenizerObjective
     folder: RunFolder
@@ -34,7 +152,7 @@ class TokenizerEvaluation:
     def columns(self) -> list[str]:
         """The names of what `measure` gives."""
         losses = [name for name in self.objective.columns if name.startswith("loss/")]
-        return ["loss", *losses, "codes/used", "codes/perplexity", *self._quality().found()]
+        return ["loss", *losses, "codes/used", "codes/perplexity", *self._quality().columns()]
 
     @torch.no_grad()
     def measure(self, network: Tokenizer) -> dict[str, Number]:
@@ -46,7 +164,7 @@ class TokenizerEvaluation:
         if tally.drawn:
             wanted, rebuilt = (torch.cat(parts)[: self.config.pictures] for parts in zip(*tally.drawn, strict=True))
             path = self.folder.reconstructions / f"step-{self.state.counters.step:09d}.png"
-            draw_gallery(self.source.modality.kind, wanted, rebuilt, path)
+            draw_gallery(self.source.kind, wanted, rebuilt, path)
         network.train()
         return tally.found(self.objective)
 
@@ -77,7 +195,7 @@ class TokenizerEvaluation:
             maker.close()
 
     def _quality(self) -> Quality:
-        return quality_of(self.source.modality.kind, self.source.tokenizer.n_labels)
+        return Quality(self.source.kind, self.source.tokenizer.n_labels or 0)
 
     def _counts(self) -> CodeCounts:
         return CodeCounts(self.source.tokenizer.num_codebooks, self.source.tokenizer.codebook_size)
@@ -100,4 +218,4 @@ class _Tally:
         means = {name: total / self.samples for name, total in self.losses.items()}
         whole = objective.config.loss.commitment * means.get("loss/commitment", 0.0) + means["loss/reconstruction"]
         used = {"codes/used": self.counts.used(), "codes/perplexity": self.counts.perplexity()}
-        return {"loss": whole, **means, **used, **self.quality.found()}
+        return {"loss": whole, **means, **used, **self.quality.columns()}

@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.tokenizers.build import Tokenizer
-from anyseek.model.tokenizers.codebook import CodebookRule
+from anyseek.model.tokenizers.diffusion import Prediction, Sampling, seeded_noise
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.lucid import Quantised
-from anyseek.model.tokenizers.samplers import Prediction, Sampling, seeded_noise
+from anyseek.model.tokenizers.lucid import CodebookRule, Quantised
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.config import Precision
-from anyseek.model.training.run.task import Parts
+from anyseek.model.training.run.loop import Parts
 from anyseek.model.training.tokenizing.batches import InputBatch
 from anyseek.model.training.tokenizing.config import CodesConfig, Reconstruction, TokenizerTraining
 

@@ -1,19 +1,20 @@
 """Train a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import load_tokenizer, save_checkpoint, weights_digest
 from anyseek.model.data.samples import Split
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer, initialise_image_tokenizer
-from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.vqvae import VQVAE, parse_mlp
 from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from anyseek.model.training.run.folder import RunFolder, described
@@ -21,10 +22,95 @@ from anyseek.model.training.run.loop import Trainer, carry_out
 from anyseek.model.training.run.processes import choose_device
 from anyseek.model.training.run.state import TrainingState
 from anyseek.model.training.tokenizing.batches import InputSource, read_input
-from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTraining, read_config
+from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTraining, check_shape, read_config
 from anyseek.model.training.tokenizing.evaluation import TokenizerEvaluation
 from anyseek.model.training.tokenizing.objective import TokenizerObjective
-from anyseek.model.training.tokenizing.product_quantizer import product_quantizer
+
+_FITTED_ON, _ROUNDS = 12_000, 12
+
+
+@torch.no_grad()
+def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQVAE:
+    """A memcodes tokenizer of vectors like `vectors` float32 (n, C), fitted without gradients. Raises `ConfigInvalid`.
+
+    Training memcodes from random codes with Gumbel noise took hours on a CPU and gave worse results. Here, principal
+    components are dealt out to the heads so that each has a similar share of the variance, k-means finds each head's
+    codes (Ge et al., "Optimized Product Quantization", 2013), and the result becomes the tokenizer's own parameters.
+    A head's slice has one more number than components, 1 in latents and -|c|^2 / 2 in codes c, so that the largest
+    product is the nearest code.
+    """
+    check_shape(config)
+    _, width, _ = parse_mlp(config.enc_type)
+    heads = config.num_codebooks
+    generator = torch.Generator().manual_seed(seed)
+    chosen = vectors[torch.randperm(len(vectors), generator=generator)[:_FITTED_ON]]
+    mean = chosen.mean(dim=0)
+    variances, axes = torch.linalg.eigh(torch.cov((chosen - mean).T))
+    axes = axes.flip(1)[:, :width]
+    dealt = deal_out(variances.flip(0)[:width], heads)
+    tokenizer = VQVAE(config)
+    tokenizer.initialise(seed)
+    for mlp in (tokenizer.encoder, tokenizer.decoder):
+        for block in mlp.blocks:
+            nn.init.zeros_(block.block[2].weight)  # type: ignore[union-attr,index]
+    same = (torch.eye(width), torch.zeros(width))
+    for linear, (weight, bias) in (
+        (tokenizer.encoder.linear_in, (axes.T, -axes.T @ mean)),
+        (tokenizer.encoder.linear_out, same),
+        (tokenizer.decoder.linear_in, same),
+        (tokenizer.decoder.linear_out, (axes, mean)),
+    ):
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    _set_slices(tokenizer, dealt)
+    parts = ((chosen - mean) @ axes)[:, dealt]  # (n, heads, W / h)
+    codes = torch.stack([k_means(parts[:, head], config.codebook_size, generator) for head in range(heads)])
+    lengths = codes.square().sum(dim=2, keepdim=True)
+    tokenizer.quantize.codes.copy_(torch.cat((codes, -lengths / 2), dim=2))
+    identity = torch.eye(codes.shape[2] + 1).expand(heads, -1, -1)
+    tokenizer.quantize.to_k.weight.copy_(identity)
+    tokenizer.quantize.to_v.weight.copy_(identity)
+    tokenizer.quantize.to_v.weight[:, -1] = 0.0
+    return tokenizer.eval()
+
+
+def deal_out(variances: Tensor, heads: int) -> Tensor:
+    """Components int64 (heads, W / h): each, largest first, goes to the head with the smallest product so far."""
+    dealt: list[list[int]] = [[] for _ in range(heads)]
+    logs = [0.0] * heads
+    for component, size in enumerate((variances / variances[-1].clamp_min(1e-12)).log().tolist()):
+        free = (head for head in range(heads) if len(dealt[head]) < len(variances) // heads)
+        head = min(free, key=lambda head: logs[head])
+        dealt[head].append(component)
+        logs[head] += size
+    return torch.tensor(dealt)
+
+
+def k_means(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` centres float32 (K, d) of points (n, d); a centre that lost all points starts anew at one of them."""
+    centres = points[torch.randint(len(points), (count,), generator=generator)]
+    for _ in range(_ROUNDS):
+        nearest = (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)
+        counts = nearest.bincount(minlength=count)[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        fresh = points[torch.randint(len(points), (count,), generator=generator)]
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), fresh)
+    return centres
+
+
+def _set_slices(tokenizer: VQVAE, dealt: Tensor) -> None:
+    """The two 1x1 convolutions: components to the heads' slices, scaled as the search undoes it, and back."""
+    heads, components = dealt.shape
+    scale = (components + 1) ** 0.5
+    into, back = tokenizer.quant_proj, tokenizer.post_quant_proj
+    for convolution in (into, back):
+        nn.init.zeros_(convolution.weight)
+    for head in range(heads):
+        for place, component in enumerate(dealt[head].tolist()):
+            into.weight[head * (components + 1) + place, component] = scale
+            back.weight[component, head * (components + 1) + place] = 1.0
+        into.bias[head * (components + 1) + components] = scale  # type: ignore[index]
+
 
 TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
 
@@ -55,7 +141,8 @@ def prepare(
 ) -> TokenizerTrainer:
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
-    source = _source(config, data)
+    settings = (config.modality, config.kind, config.tokenizer)
+    source = InputSource(*settings, data, config.data.window, config.batch.part, config.seed)
     centred = config.loss.reconstruction is Reconstruction.CENTRED_COSINE
     vectors = read_vectors(source, say) if config.codes.fitted or centred else None
     network = begin(config, vectors)
@@ -64,7 +151,12 @@ def prepare(
         spread_latents(network, maker.training_batch(0).values)
         maker.close()
     network.to(device)
-    say(_summary(config, network, data))
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    samples = sum(folder.samples for folder in data)
+    say(
+        f"{type(network).__name__} of {trained / 1e6:.2f} M parameters, {samples:,} samples, "
+        f"{config.steps:,} steps of {config.batch.size} samples"
+    )
     fixed = {name: parameter.data for name, parameter in network.named_parameters() if not parameter.requires_grad}
     buffers = {**dict(network.named_buffers()), **fixed}
     state = TrainingState.fresh(network, config.optimiser, config.average_decay, buffers)
@@ -72,19 +164,16 @@ def prepare(
     objective = TokenizerObjective(config, device, mean)
     evaluation = None
     if config.evaluation is not None:
-        unseen = _source(config, open_split(config.data, Split.VAL))
+        unseen = replace(source, folders=open_split(config.data, Split.VAL))
         evaluation = TokenizerEvaluation(config.evaluation, unseen, objective, folder, state)
     made_with = _made_with(config, data)
     return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say)
 
 
-def _source(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> InputSource:
-    return InputSource(config.modality, config.tokenizer, data, config.data.window, config.batch.part, config.seed)
-
-
 def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dict[str, str]:
     """All that the result depends on: settings by their path, files by their bytes."""
-    settings = asdict(config)
+    settings = config.model_dump()
+    settings["modality"]["kind"] = config.kind
     for name in ("run", "evaluation"):
         del settings[name]
     settings["data"] = {
@@ -93,15 +182,6 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
     }
     settings["start"] = weights_digest(config.start) if config.start is not None else ""
     return described(settings)
-
-
-def _summary(config: TokenizerTraining, network: Tokenizer, data: tuple[FolderShards, ...]) -> str:
-    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    samples = sum(folder.samples for folder in data)
-    return (
-        f"{type(network).__name__} of {trained / 1e6:.2f} M parameters, {samples:,} samples, "
-        f"{config.steps:,} steps of {config.batch.size} samples"
-    )
 
 
 # Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.

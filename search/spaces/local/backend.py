@@ -9,9 +9,9 @@ from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Index, Settings
+from anyseek.search.spaces.local.candidates import Kind
 from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.filters import ResolvedFilters
-from anyseek.search.spaces.local.kinds import Kind
 from anyseek.search.spaces.local.space import LocalSpace, MakeIndex
 
 logger = logging.getLogger(__name__)

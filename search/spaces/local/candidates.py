@@ -6,16 +6,91 @@ themselves may stay on the disk.
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, Protocol
+from enum import StrEnum
+from typing import Any, BinaryIO, ClassVar
 
 import faiss
 import numpy as np
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.errors import IndexUnavailable
-from anyseek.search.spaces.local.kinds import Kind, lists_for
 from anyseek.search.types import IdArray
+
+
+class Kind(StrEnum):
+    """The structure by which an index finds the nearest vectors."""
+
+    FLAT = "flat"  # every vector is compared: exact, and nothing to build
+    HNSW = "hnsw"  # a graph of neighbours over vectors of 8 bits a number
+    IVF = "ivf"  # lists around centroids, with codes of 4 bits for every two numbers
+    GPU = "gpu"  # every vector is compared, at 16 bits a number, on a GPU
+
+
+# Comparing with this many vectors takes 8 ms; with fewer, an index that misses some gains nothing.
+FLAT_UP_TO = 20_000
+# HNSW is as fast as IVF and misses less, but takes 1 to 2 ms of work per vector: 5 minutes for this many, where IVF
+# takes half a minute.
+HNSW_UP_TO = 200_000
+# An index returns to a smaller kind only well below the size at which it left it, or a collection that stays around
+# that size would be rebuilt again and again.
+BACK_BELOW = 0.5
+
+# Dead rows are scored and discarded. At a fifth of all rows, they cost about a fifth of the time and memory.
+MOST_DEAD = 0.2
+# Fewer dead rows are not worth the work, whatever their share.
+LEAST_DEAD = 1_000
+# Centroids placed for this many times fewer vectors have lists that are too long.
+OUTGROWN = 4
+# New vectors are compared one by one up to this number (0.5 ms), then added to the graph or the lists.
+MOST_PENDING = 1_024
+# They are added in the background, at most this many at once, so that a process can end within seconds.
+TAKEN_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of an index. `pending` rows are not in its graph or lists, which were made for `trained_for` rows."""
+
+    kind: Kind
+    living: int
+    dead: int
+    pending: int
+    trained_for: int
+
+
+def suitable(wanted: Kind | None, living: int, held: Kind) -> Kind:
+    """The kind for `living` vectors, given the current kind `held`; `wanted` is the user's choice."""
+    if wanted is Kind.GPU:
+        return Kind.GPU if living > FLAT_UP_TO * (BACK_BELOW if held is Kind.GPU else 1) else Kind.FLAT
+    if wanted is not None:
+        return wanted if living >= least(wanted) else Kind.FLAT
+    if living > HNSW_UP_TO * (BACK_BELOW if held is Kind.IVF else 1):
+        return Kind.IVF
+    return Kind.HNSW if living > FLAT_UP_TO * (BACK_BELOW if held is not Kind.FLAT else 1) else Kind.FLAT
+
+
+def least(kind: Kind) -> int:
+    """The least number of vectors on which the kind can be trained."""
+    return {Kind.IVF: 1_000, Kind.HNSW: 1_000}.get(kind, 0)
+
+
+def is_worn(state: State) -> bool:
+    """True if the index should be rebuilt although its kind suits."""
+    rows = state.living + state.dead
+    too_many_dead = state.dead > LEAST_DEAD and state.dead > MOST_DEAD * rows
+    return too_many_dead or (state.kind is Kind.IVF and rows > OUTGROWN * state.trained_for)
+
+
+def lists_for(count: int) -> int:
+    """The number of lists of an IVF index of `count` vectors: the power of two nearest to twice the square root.
+
+    Finding the nearest centroids costs as much as scanning their lists at about the root; more lists take longer to
+    place, fewer make filters and large `k` slow.
+    """
+    return int(2 ** round(math.log2(2 * math.sqrt(max(1, count)))))
+
 
 SEED = 1_234
 HNSW_NEIGHBOURS = 32
@@ -40,7 +115,7 @@ class GpuMissing(IndexUnavailable):
     code = "gpu-missing"
 
 
-class Candidates(Protocol):
+class Candidates(ABC):
     """A searchable summary of rows 0 to `count`; row numbers are the order in which vectors were added.
 
     `spare` more rows than wanted are requested, since codes rank near vectors in a slightly wrong order.
@@ -49,55 +124,8 @@ class Candidates(Protocol):
     kind: ClassVar[Kind]
     spare: ClassVar[int]
 
-    @property
-    def count(self) -> int: ...
-
-    @property
-    def trained_for(self) -> int:
-        """The number of vectors that its parameters were chosen for."""
-        ...
-
-    def add(self, vectors: FloatArray) -> None:
-        """Add the next rows."""
-        ...
-
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
-
-        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
-        call is raised accordingly. Safe for many threads while nothing is added.
-        """
-        ...
-
-    def cost(self, wanted: int, share: float) -> float:
-        """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
-        ...
-
-    def copy(self) -> "Candidates":
-        """A copy that can be extended while this one is searched; it may begin with fewer rows."""
-        ...
-
-    def write(self, file: BinaryIO) -> None: ...
-
-
-@dataclass
-class Hnsw:
-    """A graph in which each vector has up to 32 near neighbours, 64 on the lowest level (Malkov and Yashunin, 2016).
-
-    Distances in it are of 8-bit codes: as good for finding candidates as floats, and a third of the time.
-    """
-
-    index: Any
-    kind: ClassVar[Kind] = Kind.HNSW
-    spare: ClassVar[int] = 34
-
-    @classmethod
-    def trained(cls, sample: FloatArray, count: int) -> "Hnsw":
-        """An empty graph; `sample` (n, d) gives the bounds of each number."""
-        codes = faiss.ScalarQuantizer.QT_8bit
-        index = _native.IndexHNSWSQ(sample.shape[1], codes, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-        index.train(sample)
-        return cls(index)
+    def __init__(self, index: Any) -> None:
+        self.index = index
 
     @property
     def count(self) -> int:
@@ -105,10 +133,50 @@ class Hnsw:
 
     @property
     def trained_for(self) -> int:
+        """The number of vectors that its parameters were chosen for."""
         return self.count
 
     def add(self, vectors: FloatArray) -> None:
+        """Add the next rows."""
         self.index.add(vectors)
+
+    @abstractmethod
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
+
+        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
+        call is raised accordingly. Safe for many threads while nothing is added.
+        """
+
+    @abstractmethod
+    def cost(self, wanted: int, share: float) -> float:
+        """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
+
+    def copy(self) -> "Candidates":
+        """A copy that can be extended while this one is searched; it may begin with fewer rows."""
+        return type(self)(faiss.clone_index(self.index))
+
+    def write(self, file: BinaryIO) -> None:
+        """Write what `read_candidates` reads."""
+        _native.write_index(self.index, _native.PyCallbackIOWriter(file.write))
+
+
+class Hnsw(Candidates):
+    """A graph in which each vector has up to 32 near neighbours, 64 on the lowest level (Malkov and Yashunin, 2016).
+
+    Distances in it are of 8-bit codes: as good for finding candidates as floats, and a third of the time.
+    """
+
+    kind: ClassVar[Kind] = Kind.HNSW
+    spare: ClassVar[int] = 34
+
+    @classmethod
+    def trained(cls, sample: FloatArray) -> "Hnsw":
+        """An empty graph; `sample` (n, d) gives the bounds of each number."""
+        codes = faiss.ScalarQuantizer.QT_8bit
+        index = _native.IndexHNSWSQ(sample.shape[1], codes, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        index.train(sample)
+        return cls(index)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         chosen = _native.SearchParametersHNSW(efSearch=wanted)
@@ -118,42 +186,32 @@ class Hnsw:
     def cost(self, wanted: int, share: float) -> float:
         return HNSW_COST * wanted
 
-    def copy(self) -> "Hnsw":
-        return Hnsw(faiss.clone_index(self.index))
 
-    def write(self, file: BinaryIO) -> None:
-        _write(self.index, file)
-
-
-@dataclass
-class Ivf:
+class Ivf(Candidates):
     """Lists around centroids (Jégou et al., 2011), with 4-bit codes that are compared 32 at a time in registers."""
 
-    index: Any
     kind: ClassVar[Kind] = Kind.IVF
     spare: ClassVar[int] = 100
     lists_searched: ClassVar[int] = 24
 
     @classmethod
     def trained(cls, sample: FloatArray, count: int) -> "Ivf":
-        """Empty lists, as many as `count` vectors need and the sample allows."""
+        """Empty lists, as many as `count` vectors need and the sample allows.
+
+        A vector has one 4-bit code for two of its numbers. With one for four, near vectors come in an order so wrong
+        that 20 times as many candidates are needed for the same recall behind a filter.
+        """
         dimension = sample.shape[1]
         lists = min(lists_for(count), max(1, len(sample) // SAMPLE_PER_LIST))
-        index = _native.index_factory(dimension, f"IVF{lists},PQ{_parts(dimension)}x4fs", faiss.METRIC_INNER_PRODUCT)
+        parts = dimension // 2 if dimension % 2 == 0 else dimension
+        index = _native.index_factory(dimension, f"IVF{lists},PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = index.pq.cp.seed = SEED
         index.train(sample)
         return cls(index)
 
     @property
-    def count(self) -> int:
-        return int(self.index.ntotal)
-
-    @property
     def trained_for(self) -> int:
         return max(int(self.index.nlist) ** 2 // 4, SAMPLE_PER_LIST * int(self.index.nlist))
-
-    def add(self, vectors: FloatArray) -> None:
-        self.index.add(vectors)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         chosen = _native.SearchParametersIVF(nprobe=self._lists(wanted, share))
@@ -168,14 +226,8 @@ class Ivf:
         lists = math.ceil(self.lists_searched / share + 2 * wanted * self.index.nlist / max(1, self.count))
         return int(min(self.index.nlist, lists))
 
-    def copy(self) -> "Ivf":
-        return Ivf(faiss.clone_index(self.index))
 
-    def write(self, file: BinaryIO) -> None:
-        _write(self.index, file)
-
-
-class Gpu:
+class Gpu(Candidates):
     """Every vector is compared, in 16-bit floats, on the first GPU; needs faiss-gpu, the extra `gpu`.
 
     Snapshots do not contain its rows, which are added again.
@@ -192,26 +244,18 @@ class Gpu:
         self._resources = gpu.StandardGpuResources()
         configuration = gpu.GpuIndexFlatConfig()
         configuration.useFloat16 = True
-        self._index = gpu.GpuIndexFlatIP(self._resources, dimension, configuration)
+        super().__init__(gpu.GpuIndexFlatIP(self._resources, dimension, configuration))
         self._alone = threading.Lock()  # one call at a time, as FAISS demands of a GPU
-
-    @property
-    def count(self) -> int:
-        return int(self._index.ntotal)
-
-    @property
-    def trained_for(self) -> int:
-        return self.count
 
     def add(self, vectors: FloatArray) -> None:
         with self._alone:
-            self._index.add(vectors)
+            self.index.add(vectors)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         """At most `MOST_WANTED` of each query."""
         wanted = min(wanted, MOST_WANTED)
         with self._alone:
-            rows: IdArray = self._index.search(queries, wanted)[1]
+            rows: IdArray = self.index.search(queries, wanted)[1]
         return rows
 
     def cost(self, wanted: int, share: float) -> float:
@@ -254,19 +298,6 @@ def read_candidates(file: BinaryIO) -> Candidates:
     if isinstance(index, faiss.IndexIVFPQFastScan):
         return Ivf(index)
     raise RuntimeError(f"a snapshot holds an index of the unknown kind {type(index).__name__}")
-
-
-def _write(index: Any, file: BinaryIO) -> None:
-    _native.write_index(index, _native.PyCallbackIOWriter(file.write))
-
-
-def _parts(dimension: int) -> int:
-    """The number of 4-bit codes of a vector: one for two of its numbers.
-
-    With one for four, near vectors come in an order so wrong that 20 times as many candidates are needed for the same
-    recall behind a filter.
-    """
-    return dimension // 2 if dimension % 2 == 0 else dimension
 
 
 def chosen_rows(rows: IdArray, size: int) -> IdArray:

@@ -1,7 +1,7 @@
 """FAISS behind the VectorIndex seam: exact while small, with a graph or lists that propose candidates when large."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -9,22 +9,26 @@ import numpy as np
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours, best
-from anyseek.search.spaces.local import kinds
-from anyseek.search.spaces.local.base import Frozen, Renewal
 from anyseek.search.spaces.local.candidates import (
     ADDED_AT_ONCE,
+    MOST_DEAD,
+    MOST_PENDING,
+    TAKEN_AT_ONCE,
     Candidates,
     Gpu,
     Hnsw,
     Ivf,
+    Kind,
+    State,
     check_gpu,
     chosen_rows,
+    is_worn,
     read_candidates,
     sample_size,
+    suitable,
 )
-from anyseek.search.spaces.local.kinds import MOST_PENDING, TAKEN_AT_ONCE, Kind, State
-from anyseek.search.spaces.local.rows import Bits, Rows
-from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
+from anyseek.search.spaces.local.rows import Bits, Rows, read_vectors, write_vectors
+from anyseek.search.spaces.local.snapshots import Frozen, Renewal
 from anyseek.search.types import IdArray
 
 # The number of candidates per hit, besides those that a filter and deletions will remove.
@@ -39,7 +43,7 @@ BUILDING_THREADS = faiss.omp_get_max_threads()
 
 
 class FaissIndex:
-    """Vectors of `dimension`. `kind` None chooses one by the number of vectors (`anyseek.search.spaces.local.kinds`).
+    """Vectors of `dimension`. `kind` None chooses one by the number of vectors.
 
     Every score is exact. What is found is exact too while the kind is flat, or few vectors are allowed; otherwise
     recall@10 is at least 0.95 on vectors that have any structure.
@@ -90,13 +94,13 @@ class FaissIndex:
         return Frozen(type(self).__name__, rows.living, write)
 
     def restore(self, path: Path) -> None:
-        stored = read_vectors(path, self._rows.dimension)
+        ids, vectors, rest = read_vectors(path, self._rows.dimension)
         candidates = None
-        if stored.rest_bytes:
+        if path.stat().st_size > rest:
             with path.open("rb") as file:
-                file.seek(stored.rest_start)
+                file.seek(rest)
                 candidates = read_candidates(file)
-        self._rows = Rows(self._rows.dimension, stored.ids, stored.vectors)
+        self._rows = Rows(self._rows.dimension, ids, vectors)
         self._candidates = candidates
 
     @property
@@ -109,9 +113,9 @@ class FaissIndex:
 
     def renewal(self, thorough: bool) -> Renewal | None:
         state = self.state
-        kind = kinds.suitable(self._wanted, state.living, state.kind)
+        kind = suitable(self._wanted, state.living, state.kind)
         cheap = kind in (Kind.FLAT, Kind.GPU)
-        if (thorough or cheap) and (kind is not state.kind or kinds.is_worn(state)):
+        if (thorough or cheap) and (kind is not state.kind or is_worn(state)):
             return self._rebuilding(kind)
         if state.pending > MOST_PENDING:
             return self._taking(None if thorough else TAKEN_AT_ONCE)
@@ -121,10 +125,10 @@ class FaissIndex:
         """Build candidates of a kind, over rows without the dead ones if these are many."""
         rows, stop = self._rows, self._rows.count
         living = np.flatnonzero(rows.alive)
-        crowded = stop - len(living) > kinds.MOST_DEAD * stop
+        crowded = stop - len(living) > MOST_DEAD * stop
 
         def made() -> Callable[[], None]:
-            fresh = _compacted(rows, living) if crowded else rows
+            fresh = Rows(rows.dimension, rows.ids[living], rows.vectors(living)) if crowded else rows
             over = np.arange(len(living)) if crowded else living
             candidates = _built(kind, fresh, fresh.count if crowded else stop, over)
 
@@ -212,7 +216,12 @@ def _built(kind: Kind, rows: Rows, stop: int, living: IdArray) -> Candidates | N
     if kind is Kind.FLAT or not len(living):
         return None
     faiss.omp_set_num_threads(BUILDING_THREADS)
-    made = _empty(kind, rows, living)
+    made: Candidates
+    if kind is Kind.GPU:
+        made = Gpu(rows.dimension)
+    else:
+        sample: FloatArray = rows.vectors(chosen_rows(living, sample_size(len(living))))
+        made = Hnsw.trained(sample) if kind is Kind.HNSW else Ivf.trained(sample, len(living))
     _take(made, rows, stop)
     return made
 
@@ -225,28 +234,13 @@ def _take(candidates: Candidates, rows: Rows, stop: int) -> None:
         candidates.add(rows.vectors(next_rows))
 
 
-def _compacted(rows: Rows, living: IdArray) -> Rows:
-    """New rows that hold the `living` ones of others, in their order."""
-    return Rows(rows.dimension, rows.ids[living], rows.vectors(living))
-
-
 def _carry_over(rows: Rows, living: IdArray, stop: int, fresh: Rows) -> None:
     """Update `fresh`, made of `living` rows up to `stop`, to the current content of `rows`."""
     fresh.kill(rows.ids[living[~rows.alive[living]]])
     since = stop + np.flatnonzero(rows.alive[stop:])
-    for some in _pieces(since):
+    for start in range(0, len(since), ADDED_AT_ONCE):
+        some = since[start : start + ADDED_AT_ONCE]
         fresh.append(rows.ids[some], rows.vectors(some))
-
-
-def _empty(kind: Kind, rows: Rows, living: IdArray) -> Candidates:
-    if kind is Kind.GPU:
-        return Gpu(rows.dimension)
-    sample: FloatArray = rows.vectors(chosen_rows(living, sample_size(len(living))))
-    return Hnsw.trained(sample, len(living)) if kind is Kind.HNSW else Ivf.trained(sample, len(living))
-
-
-def _pieces(rows: IdArray) -> Iterator[IdArray]:
-    return (rows[start : start + ADDED_AT_ONCE] for start in range(0, len(rows), ADDED_AT_ONCE))
 
 
 def _are_in(ids: IdArray, allowed: IdArray) -> Bits:

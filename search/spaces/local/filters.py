@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -20,8 +20,7 @@ MOST_CHANGED = 20_000
 _Key = tuple[int, Filter]  # collection and filter
 
 
-@dataclass(frozen=True)
-class _Resolved:
+class _Resolved(NamedTuple):
     """The `ids` that passed a filter as of log entry `seq`, ascending."""
 
     seq: int

@@ -4,9 +4,10 @@ Rows are only appended. A replaced id gets a new row and its old row dies, so ro
 same vectors, and can be read without a lock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
@@ -141,7 +142,7 @@ class Rows:
             _native.knn_inner_product(*_pointers(queries, block), *sizes, *_pointers(scores, places), only)
             found.append(np.where(places < 0, -1, places + start))
         rows = np.concatenate(found, axis=1)
-        return best(self._ids_of(rows), self.scores(queries, rows), k)
+        return best(np.where(rows < 0, -1, self._ids[rows]), self.scores(queries, rows), k)
 
     def _nearest_of(self, queries: FloatArray, k: int, rows: IdArray) -> Neighbours:
         k = min(k, len(rows))
@@ -152,23 +153,18 @@ class Rows:
         found = [_best_of(ids, of_query, k) for of_query in scores]
         return Neighbours(np.stack([part.ids for part in found]), np.stack([part.scores for part in found]))
 
-    def _ids_of(self, rows: IdArray) -> IdArray:
-        return np.where(rows < 0, -1, self._ids[rows])
-
     def _store(self, vectors: FloatArray) -> None:
         room = sum(map(len, self._blocks)) - self.count
         while room < len(vectors):
-            self._blocks.append(np.empty((self._next_block(), self.dimension), np.float32))
-            room += len(self._blocks[-1])
+            size = min(max(SMALLEST_BLOCK, sum(map(len, self._blocks))), LARGEST_BLOCK)
+            self._blocks.append(np.empty((size, self.dimension), np.float32))
+            room += size
         start = 0
         for block in self._blocks:
             first, last = max(start, self.count), min(start + len(block), self.count + len(vectors))
             if first < last:
                 block[first - start : last - start] = vectors[first - self.count : last - self.count]
             start += len(block)
-
-    def _next_block(self) -> int:
-        return min(max(SMALLEST_BLOCK, sum(map(len, self._blocks))), LARGEST_BLOCK)
 
 
 class RowsById:
@@ -236,3 +232,38 @@ def _with_room(values: npt.NDArray[Any], needed: int) -> npt.NDArray[Any]:
     grown = np.empty(max(needed, 2 * len(values)), values.dtype)
     grown[: len(values)] = values
     return grown
+
+
+def write_vectors(
+    path: Path,
+    ids: IdArray,
+    blocks: Iterable[FloatArray],
+    dimension: int,
+    write_rest: Callable[[BinaryIO], None] | None = None,
+) -> None:
+    """Write `ids` and the vectors of `blocks`, as many in all, as two arrays of NumPy in the new file `path`.
+
+    What `write_rest` writes comes after them.
+    """
+    with path.open("wb") as file:
+        np.save(file, ids.astype("<i8", copy=False))
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(ids), dimension)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, "<f4").data)
+        if write_rest is not None:
+            write_rest(file)
+
+
+def read_vectors(path: Path, dimension: int) -> tuple[IdArray, FloatArray, int]:
+    """Ids (n,), vectors (n, dimension) mapped from the file, and where its rest begins. Raises `ValueError`."""
+    with path.open("rb") as file:
+        ids = np.load(file, allow_pickle=False)
+        np.lib.format.read_magic(file)
+        shape = np.lib.format.read_array_header_1_0(file)[0]
+        start = file.tell()
+    if shape != (len(ids), dimension):
+        raise ValueError(f"{path} holds vectors of another shape than ({len(ids)}, {dimension})")
+    mapped = np.memmap(path, "<f4", "r", start, shape) if len(ids) else np.empty(shape, np.float32)
+    # An array over the same memory: memmap itself is slow to slice.
+    return ids, np.asarray(mapped, np.float32), start + 4 * len(ids) * dimension

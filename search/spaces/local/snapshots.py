@@ -10,15 +10,76 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from anyseek.model.files import remove_leftovers, temporary_beside, whole_folder
+from anyseek.model.seam import FloatArray
 from anyseek.search.errors import StoreCorrupt
-from anyseek.search.spaces.local.base import Frozen, VectorIndex
+from anyseek.search.spaces.base import Neighbours
+from anyseek.search.types import IdArray
+
+# Builds a better state of an index beside it, and returns a function that puts it in place. Only that function needs
+# exclusive use of the index; it also carries over changes made in between.
+Renewal = Callable[[], Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The content of an index at one moment, unaffected by later changes: `count` vectors of an index of class `kind`.
+
+    `write` saves it in a new file, which `VectorIndex.restore` of that class reads.
+    """
+
+    kind: str
+    count: int
+    write: Callable[[Path], None]
+
+
+class VectorIndex(Protocol):
+    """Vectors by id, in this process. Derived data, which can always be rebuilt from the log."""
+
+    def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
+        """Insert or replace: `ids` (n,) positive and distinct, `vectors` float32 (n, d) with rows of length 1."""
+        ...
+
+    def delete(self, ids: IdArray) -> None:
+        """Remove `ids`; unknown ids are ignored."""
+        ...
+
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
+        """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer.
+
+        With `allowed`, distinct ids (m,) ascending, the nearest of those; ids that are not held are passed over.
+        """
+        ...
+
+    def count(self) -> int: ...
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        """The `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
+        ...
+
+    def frozen(self) -> Frozen:
+        """The current content, at once; it can be written while searches and changes go on."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Replace the content with that of a file that `Frozen.write` wrote."""
+        ...
+
+    def renewal(self, thorough: bool) -> Renewal | None:
+        """A renewal that would improve the index now, None if nothing would.
+
+        `thorough` is for the one process that builds an index for all; without it, only what takes a few seconds.
+        """
+        ...
+
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +111,8 @@ class Requirements:
 
     centre_version: int
     fingerprint: str
-    kind: str
     compacted_seq: int
     last_seq: int
-
-
-def kind_of(index: VectorIndex) -> str:
-    return type(index).__name__
 
 
 def save(folder: Path, held: Frozen, seq: int, centre_version: int, fingerprint: str) -> Path:
@@ -77,10 +133,16 @@ def load(folder: Path, index: VectorIndex, wanted: Requirements) -> Header | Non
     for path in reversed(listed(folder)):
         try:
             header = read_header(path)
-            _check_wanted(path, header, wanted)
+            held = (header.centre_version, header.fingerprint, header.kind)
+            if held != (wanted.centre_version, wanted.fingerprint, type(index).__name__):
+                raise StoreCorrupt(f"the snapshot {path} is of another centre, other weights or another kind of index")
+            if not wanted.compacted_seq <= header.seq <= wanted.last_seq:
+                known = f"{wanted.compacted_seq} to {wanted.last_seq}"
+                raise StoreCorrupt(f"the snapshot {path} ends at entry {header.seq}, but the log has {known}")
             check_file(path, header)
             index.restore(path / "index")
-            _check_count(path, header, index)
+            if index.count() != header.count:
+                raise StoreCorrupt(f"the snapshot {path} has {index.count()} vectors where it says {header.count}")
         except FileNotFoundError:
             continue  # the writer has pruned it in the meantime
         except (StoreCorrupt, OSError, RuntimeError, ValueError) as error:
@@ -140,22 +202,6 @@ def remove(path: Path) -> None:
     """Remove a snapshot. It is renamed first, so that a kill midway leaves no partial snapshot under its name."""
     renamed = path.rename(temporary_beside(path))
     shutil.rmtree(renamed)
-
-
-def _check_wanted(path: Path, header: Header, wanted: Requirements) -> None:
-    held = (header.centre_version, header.fingerprint, header.kind)
-    if held != (wanted.centre_version, wanted.fingerprint, wanted.kind):
-        raise StoreCorrupt(f"the snapshot {path} belongs to another centre, other weights or another kind of index")
-    if not wanted.compacted_seq <= header.seq <= wanted.last_seq:
-        raise StoreCorrupt(
-            f"the snapshot {path} ends at entry {header.seq}, but the log goes on from {wanted.compacted_seq} "
-            f"to {wanted.last_seq}"
-        )
-
-
-def _check_count(path: Path, header: Header, index: VectorIndex) -> None:
-    if index.count() != header.count:
-        raise StoreCorrupt(f"the snapshot {path} has {index.count()} vectors, but its header says {header.count}")
 
 
 def _encode(header: Header) -> bytes:

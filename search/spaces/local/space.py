@@ -19,12 +19,57 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
-from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
+from anyseek.search.spaces.base import Neighbours, Resolved, Stored, View, centre
 from anyseek.search.spaces.local import snapshots
-from anyseek.search.spaces.local.base import Renewal, VectorIndex
 from anyseek.search.spaces.local.filters import ResolvedFilters
-from anyseek.search.spaces.local.locks import ReadersLock
-from anyseek.search.types import IdArray
+from anyseek.search.spaces.local.snapshots import Renewal, VectorIndex
+
+
+class ReadersLock:
+    """A lock within a process: many threads read at once; a writer waits for them and then holds it alone.
+
+    Readers that come while a writer waits queue behind it, so that steady reading cannot starve it. Not reentrant.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._readers = 0
+        self._writers_waiting = 0
+        self._writing = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._changed:
+            while self._writing or self._writers_waiting:
+                self._changed.wait()
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._readers -= 1
+                if self._writers_waiting:  # nobody else waits for a reader to leave
+                    self._changed.notify_all()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._changed:
+            self._writers_waiting += 1
+            try:
+                self._changed.wait_for(lambda: not self._writing and not self._readers)
+            except BaseException:
+                self._writers_waiting -= 1
+                self._changed.notify_all()  # the readers behind this writer need wait no longer
+                raise
+            self._writers_waiting -= 1
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
 
 logger = logging.getLogger(__name__)
 
@@ -52,25 +97,6 @@ class _Live:
     cursor: int
     lacking: set[int] = field(default_factory=set)
     lock: ReadersLock = field(default_factory=ReadersLock)
-
-
-@dataclass(frozen=True)
-class LocalView:
-    """The index with the mean on which the vectors in it are centred, and the ids that filters allow."""
-
-    index: VectorIndex
-    centre: FloatArray
-    resolved: Resolved
-    lacking: int = 0
-
-    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        return self.index.search(vectors, k, None if where is None else self.resolved[where])
-
-    def count(self) -> int:
-        return self.index.count()
-
-    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        return self.index.vectors(ids)
 
 
 class LocalSpace:
@@ -115,11 +141,15 @@ class LocalSpace:
         return self._filters.resolve(session, head, filters)
 
     @contextmanager
-    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[LocalView]:
+    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:
         """The index, unchanged for the length of the block; `refresh` comes first."""
         live = self._opened()
+
+        def find(vectors: FloatArray, k: int, where: Filter | None) -> Neighbours:
+            return live.index.search(vectors, k, None if where is None else resolved[where])
+
         with live.lock.reading():
-            yield LocalView(live.index, live.centre, resolved, len(live.lacking))
+            yield View(live.centre, len(live.lacking), find, live.index.count, live.index.vectors)
 
     @property
     def cursor(self) -> int:
@@ -219,14 +249,15 @@ class LocalSpace:
     def _tidy(self) -> None:
         """Start a background renewal of a few seconds that makes searches quicker, unless one is running."""
         live = self._opened()
-        if self._better(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
-            threading.Thread(target=self._tidy_up, args=(live,), name="tidy-index").start()
 
-    def _tidy_up(self, live: _Live) -> None:
-        try:
-            self._renew(live, thorough=False)
-        finally:
-            self._renewing.release()
+        def tidy_up() -> None:
+            try:
+                self._renew(live, thorough=False)
+            finally:
+                self._renewing.release()
+
+        if self._better(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
+            threading.Thread(target=tidy_up, name="tidy-index").start()
 
     def _renew(self, live: _Live, thorough: bool) -> None:
         build = self._better(live, thorough)
@@ -264,13 +295,12 @@ class LocalSpace:
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
-            live = _Live(self._empty(), collections.centre_of(session, self._space.id), version, head.last_seq)
-            wanted = snapshots.Requirements(
-                version, self._space.fingerprint, snapshots.kind_of(live.index), head.compacted_seq, head.last_seq
-            )
+            index = self._make_index(self._space.dimension)
+            live = _Live(index, collections.centre_of(session, self._space.id), version, head.last_seq)
+            wanted = snapshots.Requirements(version, self._space.fingerprint, head.compacted_seq, head.last_seq)
             header = snapshots.load(self.folder, live.index, wanted)
             if header is None:
-                live.index = self._empty()  # a snapshot that was refused may have been read by half
+                live.index = self._make_index(self._space.dimension)  # a refused snapshot may have been read by half
                 self._fill(session, live)
             else:
                 live.cursor = header.seq
@@ -287,9 +317,6 @@ class LocalSpace:
             newer = log.items_after(session, self._collection_id, live.cursor)
             ids = np.array(sorted(collections.item_ids(session, self._collection_id) - newer), np.int64)
         live.lacking.update(np.setdiff1d(ids, live.index.vectors(ids)[0]).tolist())
-
-    def _empty(self) -> VectorIndex:
-        return self._make_index(self._space.dimension)
 
     def _fill(self, session: Session, live: _Live) -> None:
         """Add the newest vector of every item, from the log."""
@@ -327,17 +354,14 @@ class LocalSpace:
             else:
                 live.lacking.add(entry.item_id)
         for some in chunks(list(newest), APPLIED_AT_ONCE):
-            self._change(live, {item_id: newest[item_id] for item_id in some})
-
-    def _change(self, live: _Live, newest: dict[int, FloatArray | None]) -> None:
-        kept = {item_id: vector for item_id, vector in newest.items() if vector is not None}
-        gone = [item_id for item_id in newest if item_id not in kept]
-        with live.lock.writing():
-            if gone:
-                live.index.delete(np.array(gone, np.int64))
-            if kept:
-                vectors = centre(np.stack(list(kept.values())), live.centre, self._space.blocks)
-                live.index.upsert(np.array(list(kept), np.int64), vectors)
+            kept = {item_id: vector for item_id in some if (vector := newest[item_id]) is not None}
+            gone = [item_id for item_id in some if item_id not in kept]
+            with live.lock.writing():
+                if gone:
+                    live.index.delete(np.array(gone, np.int64))
+                if kept:
+                    vectors = centre(np.stack(list(kept.values())), live.centre, self._space.blocks)
+                    live.index.upsert(np.array(list(kept), np.int64), vectors)
 
     def _vector(self, entry: LogEntry) -> FloatArray | None:
         if entry.kind == log.DELETE:

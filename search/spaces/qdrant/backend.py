@@ -2,16 +2,214 @@
 
 import hashlib
 import threading
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
-from qdrant_client import QdrantClient
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import IndexUnavailable, StoreCorrupt
+from anyseek.search.filters.tree import Filter
 from anyseek.search.settings import Settings, masked
-from anyseek.search.spaces.qdrant.index import QdrantIndex, Tenant, calling, connect, remove_tenant
-from anyseek.search.spaces.shared import SharedSpace
+from anyseek.search.spaces.base import Neighbours, nearest
+from anyseek.search.spaces.qdrant.filters import INDEXED, as_condition, payload_of
+from anyseek.search.spaces.shared import PAGE, SharedSpace
+from anyseek.search.types import IdArray, Item
+
+# A call that takes longer has failed; the applier's lease is longer than this.
+SECONDS = 20
+# More equal scores than this at the last place come in any order.
+MOST_TIES = 20_000
+# Codes of 8 bits find this many times more than is wanted, and exact scores choose among them.
+OVERSAMPLING = 2.0
+BREADTH = 128
+
+_PARAMETERS = models.SearchParams(
+    hnsw_ef=BREADTH, quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+)
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """The owner of points in a Qdrant collection. `offset` is added to ids: two tenants may hold the same items."""
+
+    name: str = "only"
+    offset: int = 0
+
+    def condition(self) -> models.FieldCondition:
+        return models.FieldCondition(key="tenant", match=models.MatchValue(value=self.name))
+
+
+class IndexUnreachable(IndexUnavailable):
+    """Qdrant does not answer, or refuses this key."""
+
+    code = "index-unreachable"
+
+
+class QdrantIndex:
+    """Vectors of `dimension` of one tenant in the Qdrant collection `name`, which `make` makes.
+
+    Local mode (a folder or `:memory:`) is brute force, meant for tests and up to 20,000 vectors. Everything raises
+    `IndexUnreachable` while there is no answer, and `StoreCorrupt` if the Qdrant collection is gone.
+    """
+
+    def __init__(self, dimension: int, client: QdrantClient, name: str, tenant: Tenant = Tenant()) -> None:
+        self._client = client
+        self._name = name
+        self._dimension = dimension
+        self._tenant = tenant
+
+    def make(self) -> None:
+        """Make the Qdrant collection with its indexes of payloads, if absent; safe for many processes at once.
+
+        Vectors are on the disk and their codes of 8 bits in memory.
+        """
+        with calling():
+            if not self._client.collection_exists(self._name):
+                self._make()
+
+    def upsert(self, ids: IdArray, vectors: FloatArray, items: Sequence[Item] = ()) -> None:
+        """Insert or replace vectors with the filterable attributes of their items."""
+        for page in _pages(len(ids)):
+            payloads = [payload_of(item) for item in items[page]] if items else [{} for _ in ids[page]]
+            marked = [payload | {"tenant": self._tenant.name} for payload in payloads]
+            points = models.Batch(ids=self._points(ids[page]), vectors=vectors[page].tolist(), payloads=marked)
+            with calling():
+                self._client.upsert(self._name, points, wait=True)
+
+    def delete(self, ids: IdArray) -> None:
+        for page in _pages(len(ids)):
+            with calling():
+                self._client.delete(self._name, models.PointIdsList(points=self._points(ids[page])), wait=True)
+
+    def clear(self) -> None:
+        """Remove all points of the tenant."""
+        remove_tenant(self._client, self._name, self._tenant)
+
+    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
+        """Filters are Qdrant's own conditions on the payloads."""
+        only = self._only() if where is None else self._only(as_condition(where))
+        return nearest(lambda some, most: self._find(some, most, only), vectors, k, max(MOST_TIES, k))
+
+    def count(self) -> int:
+        with calling():
+            return self._client.count(self._name, count_filter=self._only(), exact=True).count
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        records: list[models.Record] = []
+        for page in _pages(len(ids)):
+            only = self._only(models.HasIdCondition(has_id=self._points(ids[page])))
+            with calling():
+                records += self._client.scroll(self._name, only, limit=PAGE, with_payload=False, with_vectors=True)[0]
+        records.sort(key=lambda record: record.id)
+        vectors = np.array([record.vector for record in records], np.float32)
+        return self._ids(records), vectors.reshape(len(records), self._dimension)
+
+    def ids(self) -> Iterator[IdArray]:
+        """All ids of the tenant, in order."""
+        offset = None
+        while True:
+            with calling():
+                records, offset = self._client.scroll(
+                    self._name, self._only(), limit=PAGE, offset=offset, with_payload=False, with_vectors=False
+                )
+            yield self._ids(records)
+            if offset is None:
+                return
+
+    def _make(self) -> None:
+        codes = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+        try:
+            self._client.create_collection(
+                self._name,
+                vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.DOT, on_disk=True),
+                quantization_config=models.ScalarQuantization(scalar=codes),
+                hnsw_config=models.HnswConfigDiff(m=16, payload_m=16),  # also link the points of each tenant
+                on_disk_payload=True,
+            )
+        except (UnexpectedResponse, ValueError):
+            if not self._client.collection_exists(self._name):  # else another process has just made it
+                raise
+        if is_server(self._client):
+            for field, kind in INDEXED.items():
+                self._client.create_payload_index(self._name, field, kind, wait=True)
+
+    def _find(self, vectors: FloatArray, k: int, only: models.Filter) -> Neighbours:
+        how = _PARAMETERS if is_server(self._client) else None  # local mode compares with all
+        requests = [models.QueryRequest(query=vector, limit=k, filter=only, params=how) for vector in vectors.tolist()]
+        with calling():
+            answers = [answer.points for answer in self._client.query_batch_points(self._name, requests)]
+        found = min(map(len, answers))  # the same for all, since as many points pass for each
+        ids = np.array([[point.id for point in points[:found]] for points in answers], np.int64) - self._tenant.offset
+        scores = np.array([[point.score for point in points[:found]] for points in answers], np.float32)
+        return Neighbours(ids.reshape(len(vectors), found), scores.reshape(len(vectors), found))
+
+    def _only(self, *conditions: models.Condition) -> models.Filter:
+        return models.Filter(must=[self._tenant.condition(), *conditions])
+
+    def _points(self, ids: IdArray) -> list[Any]:
+        return list((ids + self._tenant.offset).tolist())
+
+    def _ids(self, records: Sequence[models.Record]) -> IdArray:
+        return np.array([record.id for record in records], np.int64) - self._tenant.offset
+
+
+def connect(address: str, api_key: str | None = None) -> QdrantClient:
+    """To the URL of a server, or in local mode to a folder or `:memory:`.
+
+    Raises `IndexUnreachable` if another process has the folder.
+    """
+    if address == ":memory:":
+        return QdrantClient(location=address)
+    if "://" in address:
+        return QdrantClient(url=address, api_key=api_key, timeout=SECONDS, check_compatibility=False)
+    try:
+        return QdrantClient(path=address, force_disable_check_same_thread=True)
+    except RuntimeError as error:
+        raise IndexUnreachable(
+            f"another process is using Qdrant's folder {address}; stop it, or run a Qdrant server and set "
+            "ANYSEEK_QDRANT_URL"
+        ) from error
+
+
+def is_server(client: QdrantClient) -> bool:
+    """True if the client is connected to a server; local mode has no indexes."""
+    return bool(client.init_options.get("url"))
+
+
+def remove_tenant(client: QdrantClient, name: str, tenant: Tenant) -> None:
+    """Remove all points of a tenant."""
+    with calling():
+        of_tenant = models.Filter(must=[tenant.condition()])
+        client.delete(name, models.FilterSelector(filter=of_tenant), wait=True)
+
+
+@contextmanager
+def calling() -> Iterator[None]:
+    """Turn Qdrant's failures into this installation's errors."""
+    try:
+        yield
+    except ResponseHandlingException as error:
+        raise IndexUnreachable(f"Qdrant does not answer: {error}; check that it runs at ANYSEEK_QDRANT_URL") from error
+    except UnexpectedResponse as error:
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            raise StoreCorrupt("Qdrant has lost a collection that was filled; run anyseek rebuild") from error
+        if error.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise IndexUnreachable("Qdrant refused the API key; set ANYSEEK_QDRANT_API_KEY") from error
+        raise
+
+
+def _pages(count: int) -> Iterator[slice]:
+    return (slice(start, start + PAGE) for start in range(0, count, PAGE))
+
 
 PREFIX = "anyseek-"
 # Points of this many versions of a space are told apart by bits above those of the catalogue's ids.
@@ -58,7 +256,7 @@ class QdrantBackend:
         with self._database.read() as session:
             known = collections.space_ids(session)
         for name, hit in hits:
-            if _space_of(str(hit.value)) not in known:
+            if int(str(hit.value).split("-")[1]) not in known:
                 remove_tenant(client, name, Tenant(str(hit.value)))
 
     def close(self) -> None:
@@ -86,7 +284,3 @@ def _connected(settings: Settings) -> QdrantClient:
 
 def _tenant(collection_id: int, space_id: int, version: int) -> Tenant:
     return Tenant(f"{collection_id}-{space_id}-{version}", version % VERSIONS << ID_BITS)
-
-
-def _space_of(tenant: str) -> int:
-    return int(tenant.split("-")[1])

@@ -6,7 +6,7 @@ facets   a list of objects, one for each value: its `path`, and `number`, `text`
 points   a list of objects, one for each latitude with each longitude of one path (`place.lat`, `place.lon`): the `path`
          they are below, and `at`, the point
 paths    every path that has something at or below it
-tenant   whose point it is (`anyseek.search.spaces.qdrant.index`)
+tenant   whose point it is (`anyseek.search.spaces.qdrant.backend`)
 """
 
 import hashlib
@@ -16,25 +16,9 @@ from typing import Any
 
 from qdrant_client import models
 
+from anyseek.search.filters import tree
 from anyseek.search.filters.facets import Facet, facets_of
-from anyseek.search.filters.tree import (
-    CAPTION,
-    KEY,
-    LONGEST_TEXT,
-    And,
-    AnyOf,
-    Compare,
-    Exists,
-    Filter,
-    InBox,
-    InRadius,
-    Moment,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    StartsWith,
-)
+from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import Item
 
 # Of a code point: 21 bits. Two fit into the 53 of a float, with which Qdrant compares.
@@ -63,8 +47,9 @@ INDEXED: Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
 
 def payload_of(item: Item) -> dict[str, Any]:
     """The filterable attributes of an item. Attributes that begin with @, which no filter can name, are left out."""
+    own = [(tree.KEY, item.key)] + ([] if item.caption is None else [(tree.CAPTION, item.caption)])
     facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
-    facets += [Facet(path, text=text[: LONGEST_TEXT + 1]) for path, text in _own_texts(item)]
+    facets += [Facet(path, text=text[: tree.LONGEST_TEXT + 1]) for path, text in own]
     paths = {facet.path[:end] for facet in facets for end in _ends(facet.path)}
     held = {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
     points = list(islice(_points(facets), MOST_POINTS))
@@ -74,30 +59,26 @@ def payload_of(item: Item) -> dict[str, Any]:
 def as_condition(where: Filter) -> models.Filter:
     """The condition on payloads that is equivalent to a `checked` filter."""
     match where:
-        case And(parts):
+        case tree.And(parts):
             return models.Filter(must=[as_condition(part) for part in parts])
-        case Or(parts):
+        case tree.Or(parts):
             return models.Filter(should=[as_condition(part) for part in parts])
-        case Not(part):
+        case tree.Not(part):
             return models.Filter(must_not=[as_condition(part)])
-        case Compare(field, operator, value):
+        case tree.Compare(field, operator, value):
             return _some_facet(field, _compared(operator, value))
-        case AnyOf(field, values):
+        case tree.AnyOf(field, values):
             return models.Filter(should=[_some_facet(field, _compared(Operator.EQUAL, value)) for value in values])
-        case StartsWith(field, prefix):
+        case tree.StartsWith(field, prefix):
             return _some_facet(field, _starting(prefix))
-        case Exists(field):
+        case tree.Exists(field):
             return _all(models.FieldCondition(key="paths", match=models.MatchValue(value=field)))
-        case InBox():
+        case tree.InBox():
             return _in_box(where)
-        case InRadius(field, lat, lon, km):
+        case tree.InRadius(field, lat, lon, km):
             centre = models.GeoPoint(lat=lat, lon=lon)
             circle = models.FieldCondition(key="at", geo_radius=models.GeoRadius(center=centre, radius=km * 1000))
             return _nested("points", field, _all(circle))
-
-
-def _own_texts(item: Item) -> list[tuple[str, str]]:
-    return [(KEY, item.key)] + ([] if item.caption is None else [(CAPTION, item.caption)])
 
 
 def _ends(path: str) -> list[int]:
@@ -133,12 +114,12 @@ def _order(text: str) -> list[int]:
     return [points[place] << _BITS | points[place + 1] for place in range(0, len(points), 2)]
 
 
-def _compared(operator: Operator, value: Scalar) -> models.Filter:
+def _compared(operator: Operator, value: tree.Scalar) -> models.Filter:
     """On one object of `facets`."""
     match value:
         case bool():
             return _all(models.FieldCondition(key="truth", match=models.MatchValue(value=value)))
-        case Moment(seconds):
+        case tree.Moment(seconds):
             return _all(_range("moment", operator, seconds))
         case str() if operator is Operator.EQUAL:
             return _all(models.FieldCondition(key="text", match=models.MatchValue(value=value)))
@@ -160,7 +141,7 @@ def _beside(operator: Operator, value: str) -> models.Filter:
     return models.Filter(should=choices)
 
 
-def _in_box(box: InBox) -> models.Filter:
+def _in_box(box: tree.InBox) -> models.Filter:
     latitude = _some_facet(f"{box.field}.lat", _between(box.south, box.north))
     if box.west <= box.east:
         longitude = _between(box.west, box.east)

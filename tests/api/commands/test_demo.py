@@ -17,9 +17,8 @@ from anyseek.api.commands import demo
 from anyseek.api.commands.demo import examples
 from anyseek.indexer import demo_gallery
 from anyseek.model.galleries import openmoji
-from anyseek.model.galleries.demo import read_views
 from anyseek.model.galleries.openmoji import Concept
-from anyseek.model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import read_photos, read_views
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import SpaceRow
@@ -177,7 +176,7 @@ _PROGRAM = """
 from anyseek.api.cli import main
 from anyseek.indexer import demo_gallery
 from anyseek.model.galleries import openmoji
-from anyseek.model.galleries.demo import read_views
+from anyseek.model.galleries.photos import read_views
 openmoji.check_digest = lambda path, sha256: path
 demo_gallery.read_concepts = lambda: []
 demo_gallery.read_views = lambda source: read_views(source)[:60]

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from anyseek.api.cli import run as in_process
-from anyseek.model.data.emoji_art import Art
 from anyseek.model.fourm.bundled import bundle
-from anyseek.search.evaluation import small_transfer
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
-from tests.model.data.sources.packs_kit import about, encoded, write_shard
 from tests.random_bundle import write_random_bundle
 
 Run = Callable[..., Any]
@@ -39,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _rows(done: Any) -> dict[tuple[str, str, str | None], Any]:
+def _rows(done: Any) -> dict[tuple[str, str], Any]:
     (only,) = json.loads(done.stdout)["sets"]
-    return {(row["query"], row["gallery"], row["fusion"]): row for row in only["rows"]}
+    return {(row["query"], row["gallery"]): row for row in only["rows"]}
 
 
 def test_a_folder_becomes_one_json_object(run: Run, folder: Path) -> None:
@@ -51,17 +47,17 @@ def test_a_folder_becomes_one_json_object(run: Run, folder: Path) -> None:
     answer = json.loads(done.stdout)
     assert (answer["folder"], answer["model"]) == (str(folder), "hashing")
     (only,) = answer["sets"]
-    assert (only["name"], only["things"], only["ridge_fit"]) == ("shapes", 24, None)
+    assert (only["name"], only["things"]) == ("shapes", 24)
     assert only["left_out"] == {"depth": "the model hashing does not take it"}
     rows = _rows(done)
-    own = rows["rgb", "rgb", None]
+    own = rows["rgb", "rgb"]
     assert own["model"]["at_1"]["value"] == 1.0
     assert own["contains_gallery"]
-    drawn = rows["canny_edge", "rgb", None]["model"]
+    drawn = rows["canny_edge", "rgb"]["model"]
     assert drawn["queries"] == drawn["gallery"] == 24
     assert drawn["at_10"]["value"] > 0.7
     assert drawn["at_10"]["low"] <= drawn["at_10"]["value"] <= drawn["at_10"]["high"]
-    assert {fusion for query, _, fusion in rows if query == "caption+color_palette"} == {"late", "joint"}
+    assert rows["caption+color_palette", "rgb"]["modalities"] == ["caption", "color_palette"]
     assert run("eval", str(folder), "--model", "hashing", "--no-baselines", "--json").stdout == done.stdout
 
 
@@ -74,35 +70,16 @@ def test_photos_with_keywords_in_their_files_are_asked_for_by_words(run: Run, tm
     assert done.returncode == 0, done.stderr
     rows = _rows(done)
     for query, asked in (("caption", 12), ("label", 2)):
-        found = rows[query, "rgb", None]["model"]
+        found = rows[query, "rgb"]["model"]
         assert (found["queries"], found["gallery"]) == (asked, 12)
         assert 0 <= found["at_10"]["low"] <= found["at_10"]["value"] <= found["at_10"]["high"] <= 1
-
-
-def test_whole_items_have_rows_of_their_own(run: Run, folder: Path) -> None:
-    done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--whole-items", "--json")
-    assert done.returncode == 0, done.stderr
-    rows = _rows(done)
-    whole, rest = rows["caption", "everything", None], rows["caption", "everything else", None]
-    assert whole["gallery_kind"] == rest["gallery_kind"] == "stored"
-    assert (whole["contains_gallery"], rest["contains_gallery"]) == (True, False)
-    assert whole["model"]["at_1"]["value"] > rest["model"]["at_1"]["value"]
-    assert {gallery for _, gallery, _ in rows} == {
-        *("rgb", "canny_edge", "caption", "color_palette"),
-        *("everything", "everything else"),
-    }
-    told = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--whole-items").stdout
-    assert "everything else (stored)" in told
-    refused = run("eval", "--suite", "emoji", "--whole-items")
-    assert refused.returncode == 2
-    assert "has no recall matrix to print;" in refused.stderr
 
 
 def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Path) -> None:
     done = run("eval", str(folder), "--model", "hashing", "--outputs")
     assert done.returncode == 2
     assert "shapes has no rgb with anything that the model predicts" in done.stderr
-    refused = run("eval", str(folder), "--outputs", "--compare", "fusion")
+    refused = run("eval", str(folder), "--outputs", "--space", "hashing")
     assert refused.returncode == 2
     assert "--outputs needs FOLDER," in refused.stderr
     for options, wrong in (
@@ -114,57 +91,24 @@ def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Pat
         assert wrong in refused.stderr
 
 
-def test_outputs_are_measured_and_drawn(
+def test_outputs_are_measured(
     run: Run, folder: Path, bundled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_random_bundle(tmp_path / "weights" / "4m-tiny", dense=("depth",))
     monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
-    picture = tmp_path / "outputs.png"
-    done = run(
-        "eval", str(folder), "--outputs", "--limit", "2", "--picture", str(picture), ANYSEEK_HOME=str(bundled_home)
-    )
+    arguments = ("eval", str(folder), "--outputs", "--limit", "2")
+    done = run(*arguments, ANYSEEK_HOME=str(bundled_home))
     assert done.returncode == 0, done.stderr
     assert "abs_rel" in done.stdout
-    assert f"drawn into {picture}" in done.stderr
-    with Image.open(picture) as image:
-        assert image.height == 44 + 2 * 134
-    done = run(
-        *("eval", str(folder), "--outputs", "--limit", "2", "--given", "text", "--given", "sketch"),
-        ANYSEEK_HOME=str(bundled_home),
-    )
+    done = run(*arguments, "--given", "text", "--given", "sketch", ANYSEEK_HOME=str(bundled_home))
     assert "predicted from caption + canny_edge alone" in done.stdout, done.stderr
 
 
-def test_people_get_a_table_and_a_picture(run: Run, folder: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "matrix.png"
-    done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--picture", str(picture))
+def test_people_get_a_table(run: Run, folder: Path) -> None:
+    done = run("eval", str(folder), "--model", "hashing", "--no-baselines")
     assert done.returncode == 0, done.stderr
     assert "shapes: 24 things" in done.stdout
     assert "depth has no row: the model hashing does not take it" in done.stdout
-    with Image.open(picture) as image:
-        assert image.format == "PNG"
-        assert image.width > 500
-    assert [path.name for path in tmp_path.iterdir()] == ["matrix.png"]
-
-
-def test_nearest_neighbours_of_a_small_data_set(run: Run, tmp_path: Path) -> None:
-    for part, count in (("train", 5), ("val", 2)):
-        for number, colour in enumerate(COLOURS):
-            (tmp_path / part / str(number)).mkdir(parents=True)
-            for picture in range(count):
-                Image.new("RGB", (20 + picture, 20), colour).save(tmp_path / part / str(number) / f"{picture}.png")
-    arguments = ("eval", "--suite", "imagenet-knn", "--data", str(tmp_path), "--model", "hashing")
-    done = run(*arguments, "--space", "hashing", "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["top_1"]["value"] == 1.0
-    assert (answer["training_pictures"], answer["validation_pictures"], answer["classes"]) == (20, 8, 4)
-    assert "0.07" in answer["vote"]
-    spoken = run(*arguments, "--space", "hashing")
-    assert spoken.stdout.startswith("top-1 1.000")
-    refused = run(*arguments)
-    assert refused.returncode == 2
-    assert "dinov2_global" in refused.stderr
 
 
 def test_a_folder_with_one_modality_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
@@ -200,15 +144,9 @@ def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp
     ("arguments", "says"),
     [
         ((), "FOLDER or --suite, one of the two"),
-        (("FOLDER", "--suite", "emoji"), "FOLDER or --suite, one of the two"),
-        (("--suite", "photos"), "--suite photos needs --data"),
-        (("--suite", "transfer", "--left-out", "all"), "--left-out goes with --suite transfer and --data"),
+        (("FOLDER", "--suite", "queries"), "FOLDER or --suite, one of the two"),
         (("FOLDER", "--data", "FOLDER"), "--data goes with"),
-        (("--suite", "emoji", "--split", "val"), "--split needs"),
-        (("--suite", "emoji", "--picture", "x.png"), "has no recall matrix to print;"),
-        (("--suite", "emoji", "--compare", "all"), "has no recall matrix to print;"),
-        (("FOLDER", "--compare", "decoding"), "has no codes for such vectors"),
-        (("FOLDER", "--compare", "ceiling"), "has no codes for such vectors"),
+        (("--suite", "queries", "--split", "val"), "--split needs"),
         (("FOLDER", "--space", "nowhere"), "has no space 'nowhere'"),
         (("FOLDER", "--limit", "1"), "--limit"),
         (("FOLDER", "--model", "nobody"), "nobody"),
@@ -219,52 +157,3 @@ def test_wrong_usage(run: Run, folder: Path, arguments: tuple[str, ...], says: s
     done = run("eval", *given, *(() if "--model" in given else ("--model", "hashing")))
     assert done.returncode == 2
     assert says in done.stderr
-
-
-def test_the_transfer_suite_tells_where_a_model_is_worse_than_its_encoders(run: Run, tmp_path: Path) -> None:
-    sketches = [{"file": "0.png", "id": "0"}]
-    samples = []
-    for number in range(4):
-        picture = np.full((16, 16, 3), 255, np.uint8)
-        picture[3 * number : 3 * number + 4] = 0
-        said = about(source="sketchy", id=str(number), label=f"bar {number}", split="test", sketches=sketches)
-        samples.append((said, {"webp": encoded(picture, "WEBP"), "0.png": encoded(picture[:, :, 0])}))
-    strokes = [[[0, 255], [0, 0]]]
-    drawing = about(source="quickdraw", label="bar 1", split="test", drawing=strokes)
-    write_shard(tmp_path / "sketches" / "sketches-research-000000.tar", samples)
-    write_shard(tmp_path / "sketches" / "sketches-open-000000.tar", [(drawing, {})])
-    asked = ("eval", "--suite", "transfer", "--data", str(tmp_path), "--model", "hashing", "--no-baselines")
-    told = run(*asked)
-    assert told.returncode == 0, told.stderr
-    assert "sketchy    sketch" in told.stdout
-    assert "worse than the encoders alone (lower bound below -0.01): none" in told.stdout
-    answer = json.loads(run(*asked, "--left-out", "all", "--json").stdout)
-    assert [(row["source"], row["whole"], row["model"]["gallery"]) for row in answer["rows"]] == [
-        ("sketchy", True, 4),
-        ("quickdraw", True, 1),
-    ]
-    assert answer["means"]["encoders"] is None
-    refused = run("eval", "--suite", "photos", "--data", str(tmp_path), "--left-out", "sketchy")
-    assert refused.returncode == 2
-    assert "--left-out goes with --suite transfer" in refused.stderr
-
-
-def test_the_transfer_suite_without_data_is_the_small_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72"><g id="line"><path d="M9 9h30v30"/></g></svg>'
-    art = [Art("openmoji", f"{0x1F300 + number:X}", svg) for number in range(90)]
-    monkeypatch.setattr(small_transfer, "fetch_openmoji", lambda downloads: art)
-    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
-    asked = ["eval", "--suite", "transfer", "--limit", "4", "--model", "hashing", "--no-baselines", "--json"]
-    assert in_process(asked) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert [(row["source"], row["query"], row["model"]["queries"]) for row in answer["rows"]] == [
-        ("photos", "title", 4),
-        ("photos", "edges", 4),
-        ("photos", "all", 8),
-        ("rooms", "edges", 4),
-        ("openmoji", "line", 4),
-    ]
-    refused = [f"rooms: {modality}: the model hashing does not take it" for modality in ("depth", "semseg")]
-    assert answer["left_out"] == refused

@@ -39,10 +39,10 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("command", "needed"),
     [
-        ("keys list", ["sqlalchemy"]),
-        ("audit", ["sqlalchemy"]),
-        ("jobs list", ["sqlalchemy", "numpy"]),
-        ("sources list", ["sqlalchemy", "numpy"]),
+        ("keys list", ["sqlalchemy", "pydantic"]),
+        ("audit", ["sqlalchemy", "pydantic"]),
+        ("jobs list", ["sqlalchemy", "numpy", "pydantic"]),
+        ("sources list", ["sqlalchemy", "numpy", "pydantic"]),
         ("collections list", ["sqlalchemy", "numpy", "pydantic"]),
         ("items list --collection shapes", ["sqlalchemy", "numpy", "pydantic"]),
         ("query --collection shapes red", ["faiss", "sqlalchemy", "numpy", "fastapi", "PIL", "pydantic", "httpx"]),

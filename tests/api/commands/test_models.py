@@ -14,7 +14,7 @@ import pytest
 
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, folder_of
-from anyseek.model.galleries.demo import FOLDER
+from anyseek.model.galleries.photos import FOLDER
 from anyseek.model.openclip.files import is_installed
 from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.model.openclip.making import make_folder
@@ -117,28 +117,18 @@ def test_somebody_at_a_terminal_is_asked(hub: LocalHub, tmp_path: Path, answer: 
     assert bool(hub.requests) == (code == 0)
 
 
-def test_offline_it_says_what_to_bring(hub: LocalHub, tmp_path: Path) -> None:
+def test_offline_it_says_what_to_do(hub: LocalHub, tmp_path: Path) -> None:
     done = anyseek(tmp_path, "pull", "4M-7_B_CC12M", "--accept-licence", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    places = [line for line in done.stderr.splitlines() if line.startswith("  https://")]
-    assert len(places) == 1 + 5 + 1  # the network, its tokenizers, the vocabulary
-    assert "https://huggingface.co/EPFL-VILAB/4M-7_B_CC12M: model.safetensors" in places[0]
-    assert places[0].endswith("-> DIR/4M-7_B_CC12M/")
-    assert "apple/ml-4m" in places[-1]
-    assert done.stderr.rstrip().endswith("run `anyseek models import DIR`.")
+    assert "copy the folders below `models/` of its data directory" in done.stderr
     assert hub.requests == []
 
 
-def test_what_was_brought_is_imported_and_verified(run: Run, published_home: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder_of(POSES, published_home), tmp_path / "brought" / POSES)
-    home = str(tmp_path / "home")
-    done = run("models", "import", str(tmp_path / "brought"), ANYSEEK_HOME=home)
-    assert done.returncode == 0, done.stderr
-    assert "non-commercial" in done.stderr
-    print_ = done.stdout.split()[-1]
-    done = run("models", "verify", POSES, ANYSEEK_HOME=home)
-    assert (done.returncode, done.stdout.split()[1], done.stdout.split()[-1]) == (0, "right", print_)
+def test_what_was_copied_is_verified(run: Run, published_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder_of(POSES, published_home), folder_of(POSES, tmp_path))
+    done = run("models", "verify", POSES, ANYSEEK_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout.split()[1]) == (0, "right")
 
 
 def test_what_is_wrong_is_listed_and_exits_with_1(run: Run, tmp_path: Path) -> None:
@@ -193,10 +183,8 @@ def test_recommendations_name_the_commands(run: Run, tmp_path: Path) -> None:
         (("adapt", "openclip:ViT-B-32/openai", "--as", "../up"), 2, "bridge:NAME"),
         (("adapt", "openclip:ViT-B-32/openai", "--plain", "--data", "."), 2, "--plain fits nothing"),
         (("pull", "4M-22"), 2, "4M-21_XL"),
-        (("pull", "4M-21_B", "--from", "."), 2, "anyseek models import"),
+        (("pull", "4M-21_B", "--from", "."), 2, "works only for `encoders`"),
         (("verify", "4M-22"), 2, "4M-22"),
-        (("import", "."), 1, "holds no published checkpoint"),
-        (("import", ".", "--name", "4M-22"), 2, "4M-22"),
     ],
 )
 def test_what_goes_wrong_is_one_line(

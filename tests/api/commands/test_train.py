@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.training.shapes import settings, with_contrast, write_data
 
 Run = Callable[..., Any]
@@ -120,7 +120,7 @@ def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changed", "code", "says"),
     [
-        ({"precision": "float8"}, 2, "precision must be one of float32, bfloat16, not 'float8'"),
+        ({"precision": "float8"}, 2, "precision must be 'float32' or 'bfloat16', not 'float8'"),
         ({"network": {"dim": 30}}, 2, "network: dim 30 must be a multiple of 4"),
         ({"data": {"folders": [{"folder": "nowhere"}]}}, 1, "nowhere has no finished data set"),
     ],

@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.training.tokenizing.scenes import settings, write_scenes
 
 Run = Callable[..., Any]
@@ -97,5 +97,5 @@ def test_what_is_wrong_is_one_line(run: Run, data: Path, tmp_path: Path) -> None
     config = _config(tmp_path, data, "picture", steps=5, precision="float8")
     done = run("train", "tokenizer", str(config), "--out", str(tmp_path / "run"))
     assert done.returncode == 2
-    assert "precision must be one of float32, bfloat16, not 'float8'" in done.stderr
+    assert "precision must be 'float32' or 'bfloat16', not 'float8'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from anyseek.api.errors import NotReady, status_of
+from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.predictions import predictor as predicting
 from anyseek.api.predictions.predictor import Predictor, predicting_models
 from anyseek.api.predictions.requests import PredictionRequest, read_request
-from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.modalities.reading.budget import spending
 from anyseek.search.settings import Limits
 
 
@@ -42,7 +42,7 @@ def test_a_closed_predictor_stops_at_the_next_step(random_models: Path) -> None:
 
 
 def test_a_prediction_whose_client_left_stops_at_the_next_step(random_models: Path) -> None:
-    budget, seen = Budget(1, 1), []
+    budget, seen = RequestBudget(1, 1), []
 
     def leave_at_the_third_step(what: str, done: int, of: int) -> None:
         seen.append(what)
@@ -145,21 +145,3 @@ def test_a_request_cannot_choose_a_device(random_models: Path, name: str, monkey
         Predictor(random_models).predict(replace(_request("metadata"), model=name))
     assert status_of(raised.value) == 422
     assert raised.value.code == "device-in-name"
-
-
-def test_models_are_loaded_with_the_switches_that_are_said(
-    random_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load_truly, found = predicting.load_model, []
-
-    def load(name: str, home: Path, device: str) -> Any:
-        found.append(switches())
-        return load_truly(name, home)
-
-    monkeypatch.setattr(predicting, "load_model", load)
-    told = Switches(openvino=False)
-    for said in (told, Switches(), None):
-        Predictor(random_models, switches=said).predict(_request("metadata"))
-    monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
-    Predictor(random_models).predict(_request("metadata"))
-    assert found == [told, Switches(), Switches(), Switches(openvino=False)]

@@ -13,13 +13,14 @@ import httpx
 import pytest
 
 from anyseek import Client
+from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.queries import wire
 from anyseek.api.queries.conversion import query_from_wire
 from anyseek.api.queries.together import Asked, Like, answer_together, like
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.answers.hits import Chosen
 from anyseek.search.answers.paging import pages_of
@@ -178,7 +179,7 @@ def test_a_batch_of_wrong_queries_tells_each_what_is_wrong(shared_service: tuple
 def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_query_along(
     shared_service: tuple[str, Service], shapes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budgets, embed_truly = [Budget(100, 1.0), Budget(100, 1.0)], HashingEmbedder.embed
+    budgets, embed_truly = [RequestBudget(100, 1.0), RequestBudget(100, 1.0)], HashingEmbedder.embed
 
     def leave(self: HashingEmbedder, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         budgets[0].abandon()

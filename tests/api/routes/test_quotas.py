@@ -10,8 +10,8 @@ from anyseek import Client
 from anyseek.api.commands.keys import keys
 from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service
-from anyseek.search.catalogue import api_keys, quotas
-from anyseek.search.catalogue.quotas import MB, Quota
+from anyseek.search.catalogue import api_keys
+from anyseek.search.catalogue.api_keys import MB, Quota
 from anyseek.search.catalogue.session import Database
 from tests.api.conftest import check_problem
 from tests.indexer.pictures import png
@@ -92,7 +92,7 @@ def test_a_job_counts_for_the_key_that_started_it(started: tuple[str, Service], 
         again = [seen["job"] for seen in client.watch(client.index_folder("words", str(photos))["id"])][-1]
     assert (again["state"], again["indexed"], again["unchanged"]) == ("done", 8, 32)
     with service.runtime.database.read() as session:
-        assert quotas.usage(session, "alice").items == 40
+        assert api_keys.usage(session, "alice").items == 40
 
 
 def test_the_command_makes_changes_and_shows_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,4 +111,4 @@ def test_the_command_makes_changes_and_shows_quotas(tmp_path: Path, monkeypatch:
     run("create", "bob", "--scope", "read", "--items", "0")
     assert run("list").splitlines()[1].endswith("0 items, 0.0 MB")
     with Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}").read() as session:
-        assert quotas.of_key(session, "alice") == Quota(None, 5 * MB)
+        assert api_keys.quota_of(session, "alice") == Quota(None, 5 * MB)

@@ -12,7 +12,7 @@ from PIL import Image
 from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections, items
-from anyseek.search.catalogue.patching import change_attributes
+from anyseek.search.catalogue.items import change_attributes
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening

@@ -7,9 +7,8 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file
-from anyseek.model.modalities.rough_maps import SHEET, painted
 from anyseek.model.seam import Regions
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime
@@ -82,8 +81,8 @@ def _painting() -> Regions:
     names = {int(number): name for number, name in about["classes"].items()}
     regions = decode_file("semseg", FOLDER / about["file"], Limits(), names)
     assert isinstance(regions, Regions)
-    places = (np.arange(CELLS) * SHEET + SHEET // 2) // CELLS
-    return Regions(painted(regions, CELLS).ids[np.ix_(places, places)], names)
+    rows = [np.array_split(row, CELLS, axis=1) for row in np.array_split(regions.ids, CELLS)]
+    return Regions(np.array([[np.bincount(cell.ravel()).argmax() for cell in row] for row in rows]), names)
 
 
 def _runs(cells: Regions) -> dict[str, list[list[tuple[float, float]]]]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anyseek.search.evaluation.photographed_sketches import photographed
 from tests.api.web.views import Give, Page, Picture, settled
+from tests.model.modalities.photographed_sketches import photographed
 
 
 def _open(page: Page, words: str, key: str) -> None:

@@ -6,9 +6,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from anyseek.model.tokenizers.diffusion import NoiseSource, Sampling, Scheduler, TimestepSpacing
 from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.noise_schedule import TimestepSpacing
-from anyseek.model.tokenizers.samplers import NoiseSource, Sampling, Scheduler
 from tests.golden.cases import Case
 from tests.golden.checkers import CheckOptions
 from tests.golden.comparison import Comparison

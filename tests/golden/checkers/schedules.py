@@ -9,7 +9,7 @@ import torch
 from anyseek.model.generation.run import filter_logits
 from anyseek.model.generation.schedule import cosine_counts, linear_counts, temperatures
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
-from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
+from anyseek.model.tokenizers.diffusion import TimestepSpacing, alphas_cumprod, timesteps
 from tests.golden.cases import Case
 from tests.golden.checkers import CheckOptions
 from tests.golden.comparison import Comparison

@@ -14,7 +14,7 @@ from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
 from anyseek.model.openclip.files import WEIGHTS_FILE
 from anyseek.model.seam import FloatArray, Sample, Value
-from anyseek.model.training.bridges.fitting import plain_bridge
+from anyseek.model.training.bridges.adapt import plain_bridge
 from tests.model.openclip.making import CONFIG, make_folder
 from tests.random_bridge import write_random_bridge
 

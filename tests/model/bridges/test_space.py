@@ -5,8 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.model.bridges.space import Bridge, Way, bridge_bytes, fingerprint_of, load_bridge, unit
+from anyseek.model.bridges.space import (
+    Bridge,
+    Way,
+    bridge_bytes,
+    features_of,
+    fingerprint_of,
+    load_bridge,
+    metadata_features,
+    palette_features,
+    unit,
+)
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import centre
 from tests.random_bridge import random_bridge
@@ -81,3 +92,27 @@ def test_the_fingerprint_covers_the_model_beneath_the_numbers_and_the_weights() 
         fingerprint_of("a", b"1", {"depth": 1.0}),
     }
     assert len(prints) == 4
+
+
+def test_only_palettes_and_metadata_have_features() -> None:
+    assert features_of("depth", []) is None
+    found = features_of("metadata", [Metadata({"brightness": 10.0}), Metadata({"contrast": 10.0})])
+    assert found is not None
+    assert found.shape == (2, 5 * len(FIELDS))
+
+
+def test_a_palette_is_a_set_of_colours() -> None:
+    red, blue, nearly = (np.array([colour], np.uint8) for colour in ([250, 0, 0], [0, 0, 250], [240, 10, 5]))
+    assert np.allclose(palette_features(np.vstack([red, blue])), palette_features(np.vstack([blue, red])))
+    assert np.isclose(palette_features(red).sum(), 1)
+    far, near = (np.abs(palette_features(red) - palette_features(other)).sum() for other in (blue, nearly))
+    assert near < far / 4
+
+
+def test_absent_fields_of_metadata_say_nothing_and_near_values_are_alike() -> None:
+    dark, darker, bright = (metadata_features(Metadata({"brightness": value})) for value in (30.0, 20.0, 230.0))
+    both = metadata_features(Metadata({"brightness": 30.0, "n_humans": 2}))
+    assert dark @ darker > 0.5
+    assert dark @ bright == 0
+    assert np.array_equal(both[dark > 0], dark[dark > 0])
+    assert not metadata_features(Metadata({})).any()

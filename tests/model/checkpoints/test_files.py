@@ -79,13 +79,6 @@ def test_shared_tensors_are_written_once_and_shared_again(saved: Path) -> None:
     assert loaded.decoder_embeddings["palette"].mod_emb is loaded.encoder_embeddings["palette"].mod_emb
 
 
-def test_tied_logits_are_written_once_and_shared_again(make_fourm: Make, tmp_path: Path) -> None:
-    path = tmp_path / "tied.safetensors"
-    save_checkpoint(make_fourm(tie_token_embeddings=True), path)
-    loaded = load_fourm(path).decoder_embeddings["tok_visual"]
-    assert loaded.to_logits.weight is loaded.token_emb.weight
-
-
 def test_a_file_with_both_names_of_a_shared_tensor_loads(saved: Path) -> None:
     def add_twin(tensors: dict[str, torch.Tensor]) -> None:
         tensors["encoder_embeddings.palette.mod_emb"] = tensors["decoder_embeddings.palette.mod_emb"].clone()
@@ -127,12 +120,6 @@ def test_any_dtype_of_file_becomes_the_dtype_asked_for(make_fourm: Make, tmp_pat
     assert {tensor.dtype for tensor in load_fourm(path).state_dict().values()} == {torch.float32}
     wanted = load_fourm(path, torch.bfloat16)
     assert {tensor.dtype for tensor in wanted.state_dict().values()} == {torch.bfloat16}
-
-
-def test_a_loaded_network_can_be_trained_on(saved: Path, small_inputs: dict[str, ModalityInput]) -> None:
-    loaded = load_fourm(saved).train()
-    loaded.encode(small_inputs).states.sum().backward()
-    assert loaded.encoder[0].attn.qkv.weight.grad is not None
 
 
 def test_a_tokenizer_comes_back_with_its_values_kept(tmp_path: Path) -> None:
@@ -225,11 +212,6 @@ def test_the_fingerprint_depends_on_every_part_and_on_nothing_else(tmp_path: Pat
     assert len({base, *others}) == 6
 
 
-def test_fingerprint_of_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissing, match="gone"):
-        fingerprint([tmp_path / "gone"], "1", {})
-
-
 @pytest.fixture
 def quantized_wide(make_fourm: Make, tmp_path: Path) -> Path:
     """A network wide enough that some of its tensors are stored as int8."""
@@ -243,6 +225,8 @@ def test_a_network_stored_as_int8_comes_back_nearly_as_it_was(make_fourm: Make, 
     assert {stored["encoder.0.attn.qkv.weight"].dtype, stored["mask_token"].dtype} == {torch.int8, torch.float16}
     loaded = load_fourm(quantized_wide)
     check_fourm(quantized_wide)
+    tied = loaded.decoder_embeddings["tok_visual"]
+    assert tied.to_logits.weight is tied.token_emb.weight
     assert loaded.decoder_embeddings["palette"].mod_emb is loaded.encoder_embeddings["palette"].mod_emb
     for name, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32

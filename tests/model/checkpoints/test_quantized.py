@@ -30,16 +30,6 @@ def test_no_number_moves_by_more_than_half_the_scale_of_its_row(rows: np.ndarray
     assert ((back.double() - tensor.double()).abs() <= scale[:, None] / 2 * (1 + 1e-6)).all()
 
 
-@given(arrays(np.float32, st.tuples(_ROWS, st.integers(1, 8)), elements=_NUMBERS))
-def test_the_scale_is_hardly_larger_than_it_must_be(rows: np.ndarray) -> None:
-    """A 127th of the row's largest number, but for one step of float16."""
-    tensor = _large(rows)
-    scale = quantized({"weight": tensor})["weight" + SCALE].double()
-    wanted = tensor.double().abs().amax(dim=1) / 127
-    assert (scale >= wanted * (1 - 1e-6)).all()
-    assert (scale <= wanted * (1 + 2**-10) + 2**-24).all()
-
-
 def test_what_was_rounded_once_stays_as_it_is() -> None:
     tensor = torch.randn(3, 40, 64, generator=torch.Generator().manual_seed(0))
     once = dequantized(quantized({"weight": tensor}))
@@ -111,13 +101,6 @@ def test_rows_that_are_told_apart_stay_and_the_others_become_their_mean(kept: se
     others = [row for row in range(30) if row not in kept]
     assert torch.equal(back["table"][rows], table[rows])
     torch.testing.assert_close(back["table"][others], table[others].mean(dim=0).expand(len(others), 4))
-
-
-def test_rounding_does_not_mind_which_rows_are_there() -> None:
-    table = torch.randn(400, 64, generator=torch.Generator().manual_seed(0))
-    rows = torch.arange(3, 100)
-    shared = dequantized(quantized(sharing_rows({"table": table}, {"table": rows})))["table"]
-    assert torch.equal(shared[rows], dequantized(quantized({"table": table}))["table"][rows])
 
 
 def test_tables_without_a_row_to_spare_stay_as_they_are() -> None:

@@ -19,10 +19,6 @@ def test_brightness_is_the_luma(colour: tuple[int, int, int], expected: float) -
     assert brightness(plain(*colour)) == pytest.approx(expected)
 
 
-def test_brightness_is_the_mean_of_all_pixels() -> None:
-    assert brightness(np.concatenate([plain(0, 0, 0), plain(255, 255, 255)])) == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("grey", [0, 77, 255])
 def test_grey_is_not_colourful(grey: int) -> None:
     assert colourfulness(plain(grey, grey, grey)) == 0

@@ -5,10 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.model.colours import space
-from anyseek.model.colours.lab import to_lab
-from anyseek.model.colours.space import COLOURS, DIMENSION, colour_space
+from anyseek.model.colours.space import COLOURS, colour_space, to_lab
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import FloatArray, Sample, Value
 
 SPACE = colour_space(instead="elsewhere")
@@ -75,14 +73,6 @@ def test_an_empty_sheet_is_its_ground() -> None:
     assert palette(WHITE) @ vector("rgb", sheet) == pytest.approx(1, abs=0.02)
 
 
-def test_a_pictures_own_palette_finds_it_among_others() -> None:
-    random = np.random.default_rng(1)
-    pictures = [icon(*map(tuple, random.integers(0, 256, (3, 3)).tolist())) for _ in range(40)]
-    stored = np.stack([vector("rgb", picture, gallery=True) for picture in pictures])
-    asked = np.stack([vector("color_palette", palette_of(picture, 3)) for picture in pictures])
-    assert (np.argmax(asked @ stored.T, axis=1) == np.arange(40)).mean() > 0.9
-
-
 def test_the_order_of_a_palette_and_the_size_of_a_picture_do_not_matter() -> None:
     np.testing.assert_allclose(palette(RED, GREEN, BLUE), palette(BLUE, RED, GREEN), atol=1e-6)
     assert vector("rgb", icon(RED, BLUE)) @ vector("rgb", icon(RED, BLUE, size=300)) > 0.98
@@ -114,10 +104,6 @@ def test_vectors_are_those_that_the_fingerprint_stands_for() -> None:
     largest = [[0.429, 0.392, 0.357], [0.425, 0.357, 0.278], [0.327, 0.291, 0.275], [0.581, 0.315, 0.29]]
     np.testing.assert_allclose([np.sort(row)[::-1][:3] for row in rows], largest, atol=1e-3)
     assert [int(row.argmax()) for row in rows] == [88, 227, 73, 3]
-
-
-def test_no_samples_have_no_rows() -> None:
-    assert SPACE.vectors([], gallery=False).shape == (0, DIMENSION)
 
 
 def test_a_vector_is_what_the_definition_says() -> None:

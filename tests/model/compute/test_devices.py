@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from anyseek.model.compute import placement
 from anyseek.model.compute.devices import is_device, split_device
 from anyseek.model.compute.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
 from anyseek.model.errors import BadDevice
@@ -115,43 +113,3 @@ def test_on_the_cpu_tensors_stay_and_values_are_prepared_in_their_order() -> Non
 def test_for_a_card_values_are_prepared_in_threads_in_their_order() -> None:
     found = prepared(lambda number: np.full(3, number), range(100), torch.device("cuda"))
     assert [int(row[0]) for row in found] == list(range(100))
-
-
-def test_a_copy_to_a_card_is_waited_for_by_its_kernels_and_not_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    card = torch.device("cuda:0")
-
-    class Stream:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def __enter__(self) -> None:
-            seen.append(f"in {self.name}")
-
-        def __exit__(self, *_: object) -> None:
-            seen.append(f"out of {self.name}")
-
-        def wait_stream(self, other: "Stream") -> None:
-            seen.append(f"{self.name} waits for {other.name}")
-
-    class Copied:
-        def record_stream(self, stream: Stream) -> None:
-            seen.append(f"used by {stream.name}")
-
-    class Given:
-        device = torch.device("cpu")
-
-        def pin_memory(self) -> "Given":
-            seen.append("pinned")
-            return self
-
-        def to(self, device: torch.device, *, non_blocking: bool) -> Copied:
-            assert (device, non_blocking) == (card, True)
-            seen.append("copied")
-            return Copied()
-
-    copies, own = Stream("copies"), Stream("own")
-    monkeypatch.setattr(placement, "_copying_stream", lambda device: copies)
-    monkeypatch.setattr(torch, "cuda", SimpleNamespace(current_stream=lambda device: own, stream=lambda stream: stream))
-    moved(Given(), card)  # type: ignore[arg-type]
-    assert seen == ["in copies", "pinned", "copied", "out of copies", "own waits for copies", "used by own"]

@@ -1,6 +1,7 @@
 """A small folder of pictures, and recipes over it: everything that a build needs and nothing to fetch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,15 @@ from anyseek.model.data.recipe import Recipe, parse_recipe
 
 
 class Silent:
-    """A `Progress` that only counts."""
+    """A `Progress` that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.samples = self.done = self.settled_samples = 0
+        self.calls: list[tuple[int, int]] = []
         self.failures: list[Failure] = []
 
-    def started(self, samples: int, done: int) -> None:
-        self.samples, self.done = samples, done
-
-    def settled(self) -> None:
-        self.settled_samples += 1
-
-    def failed(self, failure: Failure) -> None:
-        self.failures.append(failure)
+    def __call__(self, settled: int, total: int, failures: Sequence[Failure]) -> None:
+        self.calls.append((settled, total))
+        self.failures = list(failures)
 
 
 @pytest.fixture
@@ -45,10 +41,8 @@ def draw(path: Path, number: int, size: int = 40) -> None:
     image.save(path)
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def draw_pictures(folder: Path) -> Path:
     """Twenty-four pictures, every third with a caption, one that is broken."""
-    folder = tmp_path / "pictures"
     for number in range(24):
         draw(folder / f"{number:02d}.png", number)
         if number % 3 == 0:
@@ -59,22 +53,24 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-MakeRecipe = Callable[..., Recipe]
+def recipe_over(pictures: Path, **changes: Any) -> Recipe:
+    """A recipe over a folder of pictures with some keys changed."""
+    written = {
+        "name": "shapes",
+        "image_size": 32,
+        "shard_samples": 5,
+        "splits": {"val": 0.2, "test": 0.2},
+        "sources": [{"kind": "folder", "path": str(pictures), "licence": "CC0"}],
+        "labellers": ["canny_edge", "soft_edge", "color_palette", "metadata"],
+    }
+    return parse_recipe(written | changes)
 
 
 @pytest.fixture
-def make_recipe(pictures: Path) -> MakeRecipe:
-    """A recipe over the pictures with some keys changed."""
+def pictures(tmp_path: Path) -> Path:
+    return draw_pictures(tmp_path / "pictures")
 
-    def make(**changes: Any) -> Recipe:
-        written = {
-            "name": "shapes",
-            "image_size": 32,
-            "shard_samples": 5,
-            "splits": {"val": 0.2, "test": 0.2},
-            "sources": [{"kind": "folder", "path": str(pictures), "licence": "CC0"}],
-            "labellers": ["canny_edge", "soft_edge", "color_palette", "metadata"],
-        }
-        return parse_recipe(written | changes)
 
-    return make
+@pytest.fixture
+def make_recipe(pictures: Path) -> Callable[..., Recipe]:
+    return partial(recipe_over, pictures)

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.data.making import Failure, Workshop, make_in_order
-from anyseek.model.data.plan import Job
+from anyseek.model.data.making import Failure, Job, Workshop, make_in_order
 from anyseek.model.data.recipe import parse_recipe
 from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import Shares
 from anyseek.model.data.shards import Entry
-from anyseek.model.data.splits import Shares
 from anyseek.model.errors import WeightsMissing
 from tests.model.data.dying import DyingSource
 

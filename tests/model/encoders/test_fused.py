@@ -1,11 +1,23 @@
 """Fused convolutions: the same encoder, faster."""
 
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
-from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv
-from anyseek.model.encoders.fused import FusedConv, can_fuse, fused
+from anyseek.model.compute.devices import LEAST_COSINE
+from anyseek.model.encoders import fused as fusing
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv, load_efficientnet
+from anyseek.model.encoders.fused import FusedConv, can_fuse, fused, fused_if_same, least_cosine, load_fastest
+from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.photos import read_photos
 
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 pytestmark = pytest.mark.skipif(not can_fuse(), reason="this torch has no oneDNN")
 SIDE = 14
 
@@ -50,3 +62,52 @@ def test_a_fused_network_sees_what_it_saw(batch: int) -> None:
         torch.testing.assert_close(getattr(found, part), getattr(expected, part), atol=1e-4, rtol=1e-4)
     for one, other in zip(faster.levels(pixels), levels, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def _lacking(network: EfficientNetLite0) -> EfficientNetLite0:
+    raise RuntimeError("this processor lacks it")
+
+
+def _with_classifier(fill: float) -> Callable[[EfficientNetLite0], EfficientNetLite0]:
+    def broken(network: EfficientNetLite0) -> EfficientNetLite0:
+        other = EfficientNetLite0().eval()
+        other.load_state_dict(network.state_dict())
+        torch.nn.init.constant_(other.classifier.weight, fill)
+        return other
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (_lacking, "lacks it"),
+        (_with_classifier(0.0), "give other features"),
+        (_with_classifier(float("nan")), "give other features"),
+    ],
+)
+@torch.inference_mode()
+def test_a_processor_where_fusing_goes_wrong_has_one_warning_and_the_layers_of_torch(
+    broken: Callable[[EfficientNetLite0], EfficientNetLite0],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(fusing, "fused", broken)
+    torch.manual_seed(0)
+    network = EfficientNetLite0().eval()
+    with caplog.at_level(logging.WARNING):
+        assert fused_if_same(network) is network
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert says in caplog.text
+
+
+@torch.inference_mode()
+def test_real_pictures_have_the_features_of_the_published_encoder() -> None:
+    """The rule of the fingerprint, with the weights in use; skipped where they are not pulled."""
+    try:
+        path = check_encoders(HOME) / "efficientnet-lite0.safetensors"
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+    photos = encoder_input([picture_pixels(photo.picture()) for photo in read_photos()[::8]])
+    assert least_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > LEAST_COSINE

@@ -17,9 +17,7 @@ def _reversed(data: bytes) -> bytes:
 def sources(monkeypatch: pytest.MonkeyPatch) -> tuple[Source, ...]:
     """Two small files in the place of the encoders."""
     made = tuple(
-        Source(
-            "some-wheel==1.0", f"some_wheel/{name}", hashlib.sha256(data).hexdigest(), None, f"{name}.out", _reversed
-        )
+        Source("some-wheel==1.0", f"some_wheel/{name}", hashlib.sha256(data).hexdigest(), f"{name}.out", _reversed)
         for name, data in (("one.bin", b"first"), ("two.bin", b"second"))
     )
     monkeypatch.setattr(hub, "SOURCES", made)

@@ -1,12 +1,11 @@
-"""The photographs that ship with the project: what they are, and how a damaged file is noticed."""
+"""The photographs and rooms that ship with the project: what they are, and how a damaged file is noticed."""
 
 from pathlib import Path
 
 import pytest
 
 from anyseek.model.data.errors import ShardCorrupt
-from anyseek.model.galleries.demo import credits_text
-from anyseek.model.galleries.photos import ARCHIVE, photo_credits, read_photos
+from anyseek.model.galleries.photos import ARCHIVE, FOLDER, credits_text, photo_credits, read_photos, read_views
 
 SOURCES = ("documerica", "fsa-colour", "fsa-owi")
 LONGEST = 160  # pixels
@@ -44,3 +43,22 @@ def test_every_photo_is_credited() -> None:
     text = photo_credits(photos)
     assert all(f"{photo.id}: {photo.title} [{photo.origin}]" in text for photo in photos)
     assert text in credits_text()
+
+
+def test_the_gallery_that_ships_is_whole_and_small() -> None:
+    lines = read_views()
+    assert len(lines) == 300
+    assert all(line["key"].startswith("test-") for line in lines)
+    named = {line["file"] for line in lines}
+    for line in lines:
+        named |= {value if isinstance(value, str) else value["file"] for value in line["modalities"].values()}
+    files = {str(path.relative_to(FOLDER)): path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
+    assert files.keys() == named | {"manifest.jsonl", "CREDITS.txt"}
+    assert sum(files.values()) <= 6 * 2**20
+
+
+def test_every_object_in_view_is_credited() -> None:
+    text = (FOLDER / "CREDITS.txt").read_text("utf-8")
+    for line in read_views():
+        for thing in line["attributes"]["things"]:
+            assert f"({thing['object']}) by " in text

@@ -1,19 +1,22 @@
-"""Generation with a small network: seeds, batches, chains of targets, and what is refused."""
+"""Generation with a small network: seeds, batches, chains of targets, guidance, and what is refused."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.generation.generate import generate
+from anyseek.model.generation.generate import PrefixDecoder, generate, together
 from anyseek.model.generation.run import GenerationInvalid, Options, Pass
-from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
-from anyseek.model.generation.state import ModalityState
+from anyseek.model.generation.schedule import Guidance, Scheme, Step, TargetPlan, chain, combine
+from anyseek.model.generation.state import ModalityState, given_sequence, sequence_target, text_target
 from anyseek.model.network.tokens import ModalityInput
-from anyseek.model.network.transformer import FourM
-from tests.model.generating import IDS, plan, rows
+from anyseek.model.network.transformer import Context, FourM
+from tests.model.generating import IDS, S1, plan, rows
 
 Make = Callable[..., FourM]
 
@@ -110,3 +113,143 @@ def test_schedules_that_do_not_fit_are_refused(
 def test_a_state_that_the_network_cannot_take_is_refused(network: FourM, state: dict[str, ModalityState]) -> None:
     with pytest.raises(UnsupportedModality, match="takes none of tok_semantic"):
         generate(network, {"tok_semantic": state["tok_semantic"]}, chain([plan(target="tok_semantic")], []), IDS)
+
+
+def test_guidance_moves_every_logit_away_from_the_unconditional_pass(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    seen: list[Pass] = []
+    steps = chain([plan(steps=1, guidance=3.0)], ["map", "states"])
+    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)
+    conditional, unconditional = seen
+    assert torch.equal(conditional.positions, unconditional.positions)
+    guided = unconditional.logits + 3.0 * (conditional.logits - unconditional.logits)
+    assert torch.equal(out["tok_visual"].values.gather(1, seen[0].positions), guided.argmax(dim=-1))
+    # all rows without their conditions are the same row
+    torch.testing.assert_close(unconditional.logits[0], unconditional.logits[2], atol=1e-5, rtol=0)
+    assert not torch.allclose(conditional.logits[0], conditional.logits[2], atol=1e-2)
+
+
+def test_guidance_of_scale_one_is_none_and_an_emptied_sequence_is_not_nothing(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    given_words = {**state, "palette": given_sequence([[7, 8], [9], [10, 11, 12]], IDS)}
+
+    def passes(guidance: Guidance, given_state: dict[str, ModalityState]) -> list[Pass]:
+        seen: list[Pass] = []
+        step = Step("tok_visual", Scheme.MASKGIT, 16, 0.0, guidance)
+        generate(network, given_state, [step], IDS, observe=seen.append)
+        return seen
+
+    assert len(passes(Guidance.together(1.0, ["palette"]), given_words)) == 1
+    emptied = passes(Guidance.together(2.0, ["palette"]), given_words)[-1].logits
+    absent = passes(Guidance.weighted([2.0], ["palette"]), given_words)[-1].logits
+    sentinel = {**state, "palette": given_sequence([[S1]] * 3, IDS)}
+    without = {key: entry for key, entry in state.items() if key != "palette"}
+    torch.testing.assert_close(emptied, passes(Guidance(), sentinel)[0].logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(absent, passes(Guidance(), without)[0].logits, atol=1e-5, rtol=0)
+    assert not torch.allclose(emptied, absent, atol=1e-2)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.ROAR, Scheme.MASKGIT, Scheme.AUTOREGRESSIVE])
+def test_weights_of_several_conditions(network: FourM, state: dict[str, ModalityState], scheme: Scheme) -> None:
+    seen: list[Pass] = []
+    target = "palette" if scheme is Scheme.AUTOREGRESSIVE else "tok_visual"
+    guidance = (2.0, -0.7)
+    steps = chain([plan(scheme, target, steps=2, guidance=guidance)], ["map", "states"])
+    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)
+    for first in range(0, len(seen), 3):
+        assert torch.equal(seen[first].positions, seen[first + 2].positions)
+    if scheme is Scheme.ROAR:
+        logits = combine([one.logits for one in seen[:3]], steps[0].guidance)
+        assert torch.equal(out[target].values.gather(1, seen[0].positions), logits.argmax(dim=-1))
+        # the conditional passes of the second step see what the first one wrote
+        assert set(seen[0].positions[0].tolist()).isdisjoint(seen[3].positions[0].tolist())
+
+
+def test_the_faults_of_the_reference_are_only_repeated_on_request(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    seen: list[Pass] = []
+    steps = chain([plan(steps=2, guidance=(2.0, 0.5))], ["map", "states"])
+    generate(network, state, steps, IDS, Options(seed=0, reference_faults=True), seen.append)
+    assert torch.equal(seen[3].positions, seen[0].positions)
+    assert torch.equal(seen[3].logits, seen[0].logits)
+    assert set(seen[5].positions[0].tolist()).isdisjoint(seen[0].positions[0].tolist())
+
+
+WORDS = [[7, 8, 9], [9], [10, 11]]
+SAMPLING = st.fixed_dictionaries(
+    {
+        "scheme": st.sampled_from([Scheme.ROAR, Scheme.MASKGIT]),
+        "steps": st.integers(1, 3),
+        "temperature": st.sampled_from([0.0, 0.7, 3.0]),
+        "guidance": st.sampled_from([1.0, 2.0, (1.5, -0.5)]),
+    }
+)
+
+
+def _tokens(state: dict[str, ModalityState]) -> dict[str, list[list[int]]]:
+    return {key: state[key].input_rows() for key in ("tok_visual", "palette")}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SAMPLING, st.integers(0, 99))
+def test_each_sample_draws_what_it_draws_alone(
+    network: FourM, state: dict[str, ModalityState], sampling: dict[str, Any], seed: int
+) -> None:
+    given_words = {**state, "palette": given_sequence(WORDS, IDS)}
+    steps = chain([plan(**sampling)], ["map", "palette"])
+    options = Options(top_p=0.9, seed=seed, samples=3)
+    found = _tokens(generate(network, given_words, steps, IDS, options))
+    for row in range(3):
+        alone = generate(network, rows(given_words, row), steps, IDS, Options(top_p=0.9, seed=seed))
+        assert _tokens(alone) == {key: [of_all[row]] for key, of_all in found.items()}
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_sequences_end_for_themselves_and_are_inputs_of_the_next(
+    network: FourM, state: dict[str, ModalityState], guidance: float
+) -> None:
+    asked = {**state, "palette": sequence_target(3, 8, IDS)}
+    plans = [
+        TargetPlan("palette", Scheme.AUTOREGRESSIVE, temperature=2.0, guidance=guidance),
+        plan(steps=2, temperature=1.0, guidance=guidance),
+    ]
+    steps = chain(plans, ["map", "states"])
+    found = _tokens(generate(network, asked, steps, IDS, Options(seed=5, samples=3)))
+    for row in range(3):
+        alone = _tokens(generate(network, rows(asked, row), steps, IDS, Options(seed=5)))
+        assert alone == {key: [of_all[row]] for key, of_all in found.items()}
+
+
+def test_samples_may_have_several_rows(network: FourM, state: dict[str, ModalityState]) -> None:
+    asked = rows(state, 0, 0, 1, 1)
+    asked["palette"] = text_target([[7], [8], [7], [8]], 6, IDS)
+    steps = chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE, temperature=2.0)], [])
+    found = _tokens(generate(network, asked, steps, IDS, Options(seed=1, samples=2)))["palette"]
+    for place in (0, 2):
+        alone = generate(network, rows(asked, place, place + 1), steps, IDS, Options(seed=1))
+        assert _tokens(alone)["palette"] == found[place : place + 2]
+
+
+def test_rows_that_are_not_as_many_for_each_sample_are_refused(network: FourM, state: dict[str, ModalityState]) -> None:
+    with pytest.raises(GenerationInvalid, match="3 rows, which are not as many for each of 2 samples"):
+        generate(network, state, chain([plan()], []), IDS, Options(samples=2))
+
+
+@torch.inference_mode()
+def test_contexts_of_different_lengths_are_decoded_together(network: FourM, small_inputs: dict[str, Any]) -> None:
+    context = network.encode(small_inputs)
+    short = Context(context.states[:, :4], None if context.mask is None else context.mask[:, :4])
+    (joined,) = together([context, short])
+    tokens = torch.tensor([7, 8, 9])
+    found = PrefixDecoder(network, "palette", joined, 3).step(tokens.repeat(2)).chunk(2)
+    for one, logits in zip((context, short), found, strict=True):
+        torch.testing.assert_close(logits, PrefixDecoder(network, "palette", one, 3).step(tokens), atol=1e-5, rtol=0)
+
+
+def test_an_empty_context_stays_apart(network: FourM) -> None:
+    full, empty = (Context(torch.zeros(1, length, network.config.dim), None) for length in (3, 0))
+    assert together([full, empty]) == [full, empty]
+    assert together([empty]) == [empty]

@@ -8,11 +8,10 @@ from PIL import Image, ImageDraw
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
-from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import DecodeError
-from anyseek.model.modalities.reading.understanding import understand
-from anyseek.search.evaluation.photographed_sketches import photographed
+from tests.model.modalities.photographed_sketches import photographed
 
 LIMITS = FileLimits()
 

@@ -14,9 +14,9 @@ _PROGRAM = """
 import io
 import numpy as np
 from anyseek.model.modalities.reading.decode import decode
-from anyseek.model.data.codecs import decode_value, encode_value
+from anyseek.model.data.contents import decode_value, encode_value
 from anyseek.model.data.contents import changed, fitted, stored_content
-from anyseek.model.data.labellers.pictures import FeatureOptions
+from anyseek.model.data.labellers.encoded import FeatureOptions
 from anyseek.model.data.samples import DataSample
 from anyseek.model.modalities.registry import MODALITIES, resolve
 from anyseek.model.encoders.preprocess import looked_at
@@ -32,7 +32,7 @@ assert resolve("heat") is MODALITIES["thermal"]
 assert np.array_equal(decode("heat", data, FileLimits(), name), picture)
 assert np.array_equal(decode_value(name, data), picture)
 assert fitted(DataSample("a", {"thermal": picture}), 20).values["thermal"].shape == (20, 30, 3)
-assert FeatureOptions("thermal").of == "thermal"
+assert FeatureOptions(of="thermal").of == "thermal"
 assert ".jpg" in stored_content("thermal").suffixes and stored_content("range").suffixes == (".png", ".npy")
 assert changed("thermal", picture, np.random.default_rng(0)).shape == (224, 224, 3)
 assert looked_at("thermal", picture).shape == (224, 224, 3)

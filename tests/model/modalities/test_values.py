@@ -20,7 +20,7 @@ def test_every_content_has_one_record() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["anyseek.model.modalities.values", "anyseek.model.modalities.reading.decode", "anyseek.model.data.codecs"],
+    ["anyseek.model.modalities.values", "anyseek.model.modalities.reading.decode", "anyseek.model.data.contents"],
 )
 def test_no_record_needs_torch_to_be_imported(module: str) -> None:
     code = f"import sys, {module}; print('torch' in sys.modules)"

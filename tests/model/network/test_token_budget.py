@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyseek.model.network.config import FourMConfig
-from anyseek.model.network.token_budget import spread, within_budget
-from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.tokens import ModalityInput, spread, within_budget
 
 
 def test_half_of_a_grid_is_a_chessboard_and_a_quarter_every_other_row_and_column() -> None:

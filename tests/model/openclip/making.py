@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from anyseek.model.errors import PackageMissing
+from anyseek.model.openclip.embedder import import_open_clip
 from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
-from anyseek.model.openclip.package import import_open_clip
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 24,

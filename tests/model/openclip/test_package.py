@@ -1,4 +1,4 @@
-"""In processes of their own: an operator once defined stays."""
+"""torchvision beside a torch that its library does not load with."""
 
 import importlib.util
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import torch
-from anyseek.model.openclip.package import define_missing_operators, library_loads
+from anyseek.model.openclip.embedder import define_missing_operators, library_loads
 define_missing_operators()
 define_missing_operators()
 print(library_loads(), hasattr(torch.ops.torchvision, "nms"), hasattr(torch.ops.torchvision, "qnms"))
@@ -53,5 +53,5 @@ def test_a_missing_library_too(torchvision: Path) -> None:
 def test_the_installed_torchvision_can_be_imported() -> None:
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    program = "from anyseek.model.openclip.package import define_missing_operators\ndefine_missing_operators()\n"
+    program = "from anyseek.model.openclip.embedder import define_missing_operators\ndefine_missing_operators()\n"
     assert _run(f"{program}import torchvision.transforms; print('imported')") == "imported"

@@ -14,8 +14,16 @@ from anyseek.model.errors import WeightsCorrupt
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.library.verification import verify_model
 from anyseek.model.openclip import pull
-from anyseek.model.openclip.aliases import ALIASES, PHOTOS, Alias, full_name
-from anyseek.model.openclip.files import RECORD_FILE, WEIGHTS_FILE, folder_of, published_folder
+from anyseek.model.openclip.files import (
+    ALIASES,
+    PHOTOS,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    Alias,
+    folder_of,
+    full_name,
+    published_folder,
+)
 from tests.model.fourm.published.local_hub import COMMIT, LocalHub, serving
 from tests.model.openclip.making import CONFIG, open_clip_or_skip
 

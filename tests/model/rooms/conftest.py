@@ -35,9 +35,7 @@ def make_box(tmp_path: Path) -> Boxes:
             file.writestr("box/box.mtl", f"newmtl paint\nKd {' '.join(map(str, colour))}\nd 1\n")
         kind = ObjectClass(4, name, ("free",), ("living",), True)
         identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-        return Furniture(
-            name, name, kind, nouns or (name,), size, elevation, identity, archive, "box/box.obj", "us", "CC0 1.0", ""
-        )
+        return Furniture(name, kind, nouns or (name,), size, elevation, identity, archive, "box/box.obj")
 
     return make
 

@@ -6,17 +6,29 @@ import numpy as np
 import pytest
 
 from anyseek.model.data.samples import Origin
-from anyseek.model.rooms.camera import Camera
-from anyseek.model.rooms.captions import compose, listed, number_word, plural, sentence, with_article
-from anyseek.model.rooms.labels import known_metadata, labelled_boxes, seen_things
+from anyseek.model.rooms.captions import (
+    NAMES,
+    clear_name,
+    compose,
+    known_metadata,
+    labelled_boxes,
+    listed,
+    name_colours,
+    plural,
+    seen_things,
+    sentence,
+    with_article,
+)
+from anyseek.model.rooms.furnish import PAINTS
 from anyseek.model.rooms.render import render
-from anyseek.model.rooms.scene import Placed, Scene
+from anyseek.model.rooms.scene import Camera, Placed, Scene
 from tests.model.rooms.conftest import Boxes, room_with
 
 pytestmark = pytest.mark.usefixtures("embree")
 
 LEVEL = Camera((3.0, 1.2, 7.5), 0.0, -0.1, 0.0, 1.3)
 RED, BLUE, GREEN = (0.8, 0.1, 0.1), (0.1, 0.25, 0.8), (0.1, 0.6, 0.2)
+SAME = {"dark green": "green", "light blue": "blue", "navy": "blue"}
 
 
 def texts_of(scene: Scene, tries: int = 30) -> set[str]:
@@ -76,10 +88,6 @@ def test_a_thing_too_small_to_name_leaves_the_number_open(make_box: Boxes) -> No
     assert not any("two" in text.lower() for text in texts)
 
 
-def test_an_empty_room_has_no_caption() -> None:
-    assert texts_of(room_with(), tries=1) == set()
-
-
 def test_boxes_are_tight_around_visible_pixels(make_box: Boxes) -> None:
     scene = room_with(Placed(make_box("chair", (0.6, 0.9, 0.6), RED), (1.5, 0.0, 4.0), 0.0))
     view = render(scene, LEVEL, 96)
@@ -126,7 +134,7 @@ def test_plurals(noun: str, expected: str) -> None:
     assert plural(noun) == expected
 
 
-def test_articles_lists_and_numbers() -> None:
+def test_articles_and_lists() -> None:
     assert with_article("armchair") == "an armchair"
     assert with_article("orange bin") == "an orange bin"
     assert with_article("upright piano") == "an upright piano"
@@ -134,6 +142,20 @@ def test_articles_lists_and_numbers() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
     assert listed(["a", "b", "c"]) == "a, b and c"
-    assert number_word(2) == "two"
-    assert number_word(12) == "12"
     assert sentence("a TV on a table") == "A TV on a table."
+
+
+@pytest.mark.parametrize("paint", PAINTS)
+def test_paints_are_called_what_they_are(paint: str) -> None:
+    colour = np.array([PAINTS[paint]], np.float32) / 255
+    assert NAMES[int(name_colours(colour)[0])] == SAME.get(paint, paint)
+
+
+def test_a_colour_of_less_than_most_is_not_named() -> None:
+    red, blue = [0.8, 0.1, 0.1], [0.1, 0.2, 0.8]
+    assert clear_name(np.array([red] * 7 + [blue] * 3, np.float32)) == "red"
+    assert clear_name(np.array([red] * 5 + [blue] * 5, np.float32)) is None
+
+
+def test_an_empty_room_has_no_caption() -> None:
+    assert texts_of(room_with(), tries=1) == set()

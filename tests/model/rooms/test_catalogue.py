@@ -25,18 +25,14 @@ def test_the_table_of_classes_is_whole() -> None:
     assert len(set(class_names().values())) == len(class_names()) == len(classes) + 3
 
 
-def test_objects_have_sizes_makers_and_licences(furniture: Path) -> None:
+def test_objects_have_sizes(furniture: Path) -> None:
     catalogue = read_catalogue(furniture)
     assert len({item.id for item in catalogue}) == len(catalogue) > 450
     assert all(0 < length < 4 for item in catalogue for length in item.size)
-    assert all(item.creator and item.licence in dict(LICENCES.values()) for item in catalogue)
-    (chair,) = [item for item in catalogue if item.id == "Blend Swap CC-BY#armChair2"]
-    assert chair.credit.startswith("Armchair (Blend Swap CC-BY#armChair2) by ")
-    assert chair.credit.endswith("CC BY 3.0, http://www.blendswap.com/blends/view/" + chair.page.rpartition("/")[2])
 
 
 def test_every_archive_has_the_licence_that_is_stated(furniture: Path) -> None:
-    for library, (name, _) in LICENCES.items():
+    for library, name in LICENCES.items():
         with zipfile.ZipFile(furniture / f"{library}.sh3f") as archive:
             text = archive.read("LICENSE.TXT").decode("latin-1").lower()
         assert ("creative commons zero" in text) == (name == "CC0 1.0")
@@ -54,13 +50,6 @@ def test_splits_share_no_object_and_hold_out_only_classes_that_are_trained_on(fu
     assert 0.6 < len(parts[Split.TRAIN]) / len(catalogue) < 0.8
 
 
-def test_a_split_stays_when_another_class_goes(furniture: Path) -> None:
-    catalogue = read_catalogue(furniture)
-    fewer = [item for item in catalogue if item.kind.name != "chair"]
-    before = {item.id for item in split_catalogue(catalogue)[Split.TEST] if item.kind.name != "chair"}
-    assert before == {item.id for item in split_catalogue(fewer)[Split.TEST]}
-
-
 def test_the_fingerprint_tells_other_archives_apart(furniture: Path, tmp_path: Path) -> None:
     assert fingerprint(furniture) == fingerprint(furniture)
     for library in LICENCES:
@@ -75,3 +64,10 @@ def test_missing_furniture_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "BlendSwap-CC-0.sh3f").write_bytes(b"no archive")
     with pytest.raises(SourceUnavailable, match="cannot be read"):
         fingerprint(tmp_path)
+
+
+def test_a_split_stays_when_another_class_goes(furniture: Path) -> None:
+    catalogue = read_catalogue(furniture)
+    fewer = [item for item in catalogue if item.kind.name != "chair"]
+    before = {item.id for item in split_catalogue(catalogue)[Split.TEST] if item.kind.name != "chair"}
+    assert before == {item.id for item in split_catalogue(fewer)[Split.TEST]}

@@ -5,10 +5,8 @@ import pytest
 
 from anyseek.model.data.samples import Split
 from anyseek.model.rooms.catalogue import Furniture, read_catalogue, split_catalogue
-from anyseek.model.rooms.furnish import furnish
-from anyseek.model.rooms.placement import is_free, place_upon
+from anyseek.model.rooms.furnish import choose_camera, furnish, is_free, place_upon
 from anyseek.model.rooms.scene import Placed, Scene
-from anyseek.model.rooms.viewpoint import choose_camera
 from tests.model.rooms.conftest import Boxes, room_with
 
 

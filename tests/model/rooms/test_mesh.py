@@ -8,8 +8,7 @@ from PIL import Image
 
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.rooms.catalogue import Furniture
-from anyseek.model.rooms.materials import sample
-from anyseek.model.rooms.mesh import corner_normals, load_mesh
+from anyseek.model.rooms.mesh import corner_normals, load_mesh, sample
 from tests.model.rooms.conftest import Boxes
 
 

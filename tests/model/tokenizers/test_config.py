@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.network.config import ConfigInvalid, parse_metadata
 from anyseek.model.tokenizers.config import TokenizerConfig
 
 KEYS = Path(__file__).parents[2] / "golden" / "keys"
@@ -34,7 +34,7 @@ def test_a_config_without_decoder_is_a_diffusion_by_its_schedule(key: str) -> No
 
 def test_strings_of_a_checkpoint_become_values() -> None:
     texts = {"n_labels": "134", "image_size_enc": "None", "patch_proj": "False", "beta_schedule": "shifted_cosine:0.5"}
-    config = TokenizerConfig.from_metadata(texts | {"format": "pt", "ema_decay": "1e-06"})
+    config = TokenizerConfig.from_values(parse_metadata(texts | {"format": "pt", "ema_decay": "1e-06"}))
     assert config.n_labels == 134
     assert config.image_size_enc is None
     assert config.patch_proj is False
@@ -43,7 +43,7 @@ def test_strings_of_a_checkpoint_become_values() -> None:
 
 def test_metadata_round_trip() -> None:
     config = TokenizerConfig(n_labels=7, image_size_dec=64, norm_codes=False, dec_type="unet_patched", clip_sample=True)
-    assert TokenizerConfig.from_metadata(config.to_metadata()) == config
+    assert TokenizerConfig.from_values(parse_metadata(config.to_metadata())) == config
 
 
 def test_sides_have_their_own_sizes() -> None:

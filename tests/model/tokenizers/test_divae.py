@@ -7,12 +7,10 @@ import torch
 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.samplers import Prediction, Sampling, Scheduler, seeded_noise
-from anyseek.model.tokenizers.unet import UNetShape
+from anyseek.model.tokenizers.diffusion import Prediction, Sampling, Scheduler, seeded_noise
+from anyseek.model.tokenizers.divae import DiVAE, PatchedUNet
 from tests.golden.weights import fill_weights
 
-UNET = UNetShape(patch=2, width=32, multipliers=(1, 2), blocks_a_level=1, attention_levels=frozenset({1}))
 CONFIG = TokenizerConfig(
     n_channels=1,
     enc_type="vit_s_enc",
@@ -22,22 +20,24 @@ CONFIG = TokenizerConfig(
     image_size=32,
     prediction_type="sample",
     beta_schedule="linear",
+    unet_width=32,
+    unet_blocks=1,
 )
 SAMPLING = Sampling(Scheduler.DDIM, 2)
 
 
 @pytest.fixture(scope="module")
 def divae() -> DiVAE:
-    made = DiVAE(CONFIG, UNET)
+    made = DiVAE(CONFIG)
     fill_weights(made)
     return made.eval()
 
 
 def test_images_become_tokens_and_images_again(divae: DiVAE) -> None:
-    tokens = divae.encode(torch.randn(2, 1, 48, 32))
-    assert tokens.shape == (2, 3, 2)
+    tokens = divae.encode(torch.randn(2, 1, 64, 32))
+    assert tokens.shape == (2, 4, 2)
     image = divae.decode_tokens(tokens, seeded_noise(0), SAMPLING)
-    assert image.shape == (2, 1, 48, 32)
+    assert image.shape == (2, 1, 64, 32)
     assert image.dtype == torch.float32
     assert image.abs().max() <= 1
 
@@ -53,16 +53,16 @@ def test_a_seed_fixes_the_image_and_tokens_matter(divae: DiVAE) -> None:
 def test_another_size_and_progress(divae: DiVAE) -> None:
     told: list[tuple[int, int]] = []
     tokens = torch.tensor([[[0, 5], [9, 2]]])
-    image = divae.decode_tokens(tokens, seeded_noise(1), SAMPLING, (16, 24), lambda *step: told.append(step))
-    assert image.shape == (1, 1, 16, 24)
+    image = divae.decode_tokens(tokens, seeded_noise(1), SAMPLING, (32, 64), lambda *step: told.append(step))
+    assert image.shape == (1, 1, 32, 64)
     assert told == [(1, 2), (2, 2)]
 
 
 def test_the_config_names_the_scheduler_and_what_is_predicted() -> None:
     with torch.device("meta"):
         default, other = (
-            DiVAE(replace(CONFIG, prediction_type="v_prediction"), UNET),
-            DiVAE(replace(CONFIG, scheduler="ddim", thresholding=False, num_train_timesteps=100), UNET),
+            DiVAE(replace(CONFIG, prediction_type="v_prediction")),
+            DiVAE(replace(CONFIG, scheduler="ddim", thresholding=False, num_train_timesteps=100)),
         )
     assert default.default_sampling == Sampling(Scheduler.DDPM, 25)
     assert other.default_sampling.scheduler is Scheduler.DDIM
@@ -74,7 +74,7 @@ def test_the_config_names_the_scheduler_and_what_is_predicted() -> None:
 
 
 def test_half_precision_decodes_to_nearly_the_same(divae: DiVAE) -> None:
-    half = DiVAE(CONFIG, UNET)
+    half = DiVAE(CONFIG)
     half.load_state_dict(divae.state_dict())
     half.eval().to(torch.bfloat16)
     tokens = torch.tensor([[[0, 5], [9, 2]]])
@@ -96,4 +96,24 @@ def test_half_precision_decodes_to_nearly_the_same(divae: DiVAE) -> None:
 )
 def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:
     with torch.device("meta"), pytest.raises(ConfigInvalid, match=complaint):
-        DiVAE(replace(CONFIG, **changes), UNET)
+        DiVAE(replace(CONFIG, **changes))
+
+
+@pytest.fixture(scope="module")
+def unet() -> PatchedUNet:
+    made = PatchedUNet(channels=3, latent_dim=5, width=32, blocks=1)
+    fill_weights(made)
+    return made.eval()
+
+
+def test_stages_are_numbered_as_published() -> None:
+    with torch.device("meta"):
+        unet = PatchedUNet(channels=1, latent_dim=32)
+    assert (len(unet.input_blocks), len(unet.middle_block), len(unet.output_blocks)) == (16, 3, 16)
+    assert [len(stage) for stage in unet.input_blocks] == [1] * 9 + [2] * 3 + [1] + [2] * 3
+    assert [len(stage) for stage in unet.output_blocks] == [2, 2, 2, 3, 2, 2, 2, 3, 1, 1, 1, 2, 1, 1, 1, 1]
+
+
+def test_other_sides_are_refused(unet: PatchedUNet) -> None:
+    with pytest.raises(ValueError, match="32 x 40 must have sides that are multiples of 32"):
+        unet(torch.zeros(1, 3, 32, 40), torch.tensor([0]), torch.zeros(1, 5, 1, 1))

@@ -1,8 +1,9 @@
-"""Tokenizers of label maps, feature maps and masks, end to end."""
+"""Tokenizers of label maps, feature maps and masks, their outputs, and the numbers that training begins with."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,12 +11,17 @@ import torch.nn.functional as F
 from anyseek.model.checkpoints.files import load_image_decoder, load_tokenizer, save_checkpoint
 from anyseek.model.errors import CheckpointMismatch
 from anyseek.model.network.config import ConfigInvalid
-from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.build import initialise_image_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.tokenizers.image_vqvae import (
+    ImageDecoder,
+    ImageTokenizer,
+    ImageVQVAE,
+    images_to_uint8,
+    logits_to_labels,
+    logits_to_masks,
+)
 from tests.golden.weights import fill_weights
 from tests.random_bundle import random_image_tokenizer
 
@@ -87,15 +93,6 @@ def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: s
         ImageTokenizer(replace(LABELS, **changes))
 
 
-def test_a_config_gets_its_class() -> None:
-    mlp = "BottleneckMLP/B_1-Wi_8"
-    vectors = TokenizerConfig(6, mlp, mlp, "memcodes", codebook_size=5, num_codebooks=2, latent_dim=4)
-    with torch.device("meta"):
-        assert isinstance(build_tokenizer(vectors), VQVAE)
-        assert isinstance(build_tokenizer(LABELS), ImageVQVAE)
-        assert isinstance(build_tokenizer(replace(PICTURES, dec_type="unet_patched")), DiVAE)
-
-
 @pytest.mark.parametrize("modality", ["depth", "normal", "semseg"])
 @torch.inference_mode()
 def test_half_a_tokenizer_decodes_as_the_whole_does(modality: str, tmp_path: Path) -> None:
@@ -121,3 +118,48 @@ def test_a_whole_tokenizer_and_a_diffusion_are_no_half(tmp_path: Path) -> None:
     save_checkpoint(DiVAE(replace(vit, dec_type="unet_patched", unet_width=32, unet_blocks=1)), path)
     with pytest.raises(ConfigInvalid, match="is of a DiVAE; only an ImageVQVAE decodes in one pass"):
         load_image_decoder(path)
+
+
+def test_images_span_all_bytes_and_are_clipped() -> None:
+    images = torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5).expand(1, 3, 2, 5)
+    out = images_to_uint8(images)
+    assert out.shape == (1, 2, 5, 3)
+    assert out.dtype == np.uint8
+    assert out[0, 1, :, 2].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_labels_are_the_best_logits() -> None:
+    logits = torch.zeros(1, 134, 2, 2)
+    logits[0, 133, 0, 1] = 1.0
+    assert logits_to_labels(logits).tolist() == [[[0, 133], [0, 0]]]
+
+
+def test_masks_are_where_logits_are_positive() -> None:
+    masks = logits_to_masks(torch.tensor([[[[0.5, 0.0, -0.5]]]]))
+    assert masks.dtype == np.bool_
+    assert masks.tolist() == [[[True, False, False]]]
+
+
+_VIT = {"enc_type": "vit_w16b1h2_enc", "image_size": 32, "patch_size": 8, "latent_dim": 4, "codebook_size": 8}
+
+
+def test_a_seed_says_everything_and_the_codes_wait_for_the_first_batch() -> None:
+    config = TokenizerConfig.from_values(_VIT | {"dec_type": "vit_w16b1h2_dec", "n_labels": 5})
+    networks = [ImageVQVAE(config) for _ in range(3)]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        initialise_image_tokenizer(network, seed)
+    first, same, other = (network.state_dict() for network in networks)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["encoder.proj.weight"], other["encoder.proj.weight"])
+    assert first["cls_emb.weight"].std() > 0.5
+    assert first["quantize._codebook.initted"].item() == 0
+
+
+def test_the_residual_branches_of_a_unet_begin_at_nothing() -> None:
+    config = TokenizerConfig.from_values(_VIT | {"dec_type": "unet_patched", "unet_width": 32, "unet_blocks": 1})
+    network = DiVAE(config)
+    initialise_image_tokenizer(network, 0)
+    image, codes = torch.randn(1, 3, 32, 32), torch.randn(1, 4, 4, 4)
+    with torch.no_grad():
+        assert not network.decoder(image, torch.tensor([5]), codes).any()
+    assert network.decoder.input_blocks[0][0].weight.abs().sum() > 0

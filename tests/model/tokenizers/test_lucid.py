@@ -1,11 +1,10 @@
-"""The lucid quantizer: what near means, and that codes come back as they are stored."""
+"""The lucid quantizer: what near means, and how codes follow latents."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.tokenizers.codebook import CodebookRule
-from anyseek.model.tokenizers.lucid import LucidQuantizer
+from anyseek.model.tokenizers.lucid import Codebook, CodebookRule, LucidQuantizer
 
 
 def _quantizer(*, norm_codes: bool) -> LucidQuantizer:
@@ -36,28 +35,6 @@ def test_distance_is_euclidean_without_norm(latents: torch.Tensor) -> None:
     torch.testing.assert_close(quantizer.scores(latents).reshape(-1, 9), -distances.square(), atol=1e-4, rtol=1e-4)
 
 
-def test_codes_are_returned_with_their_own_length() -> None:
-    quantizer = _quantizer(norm_codes=True)
-    ids = torch.tensor([[[0, 8, 3]]])
-    codes = quantizer.lookup(ids)
-    assert codes.shape == (1, 4, 1, 3)
-    assert torch.equal(codes[0, :, 0, 1], quantizer._codebook.embed[8])
-
-
-def test_certain_probabilities_give_the_hard_lookup() -> None:
-    quantizer = _quantizer(norm_codes=True)
-    ids = torch.tensor([[[6, 0], [3, 1]]])
-    torch.testing.assert_close(quantizer.expected_values(F.one_hot(ids, 9).float()), quantizer.lookup(ids))
-
-
-def test_everything_stored_is_a_buffer() -> None:
-    cosine, euclidean = _quantizer(norm_codes=True), _quantizer(norm_codes=False)
-    assert not list(cosine.parameters())
-    names = {"_codebook.initted", "_codebook.cluster_size", "_codebook.embed"}
-    assert cosine.state_dict().keys() == names
-    assert euclidean.state_dict().keys() == names | {"_codebook.embed_avg"}
-
-
 def test_gradients_go_straight_through_codes(latents: torch.Tensor) -> None:
     quantizer = _quantizer(norm_codes=True)
     latents = latents.requires_grad_()
@@ -84,3 +61,86 @@ def test_learning_moves_the_codes_that_were_chosen(latents: torch.Tensor) -> Non
     after = quantizer.quantise(latents)
     cosines = [F.cosine_similarity(latents, one.values, dim=1).mean() for one in (before, after)]
     assert cosines[1] > cosines[0]
+
+
+_NEVER_DEAD = CodebookRule(decay=0.9, dead_share=0.0)
+
+
+def _draws() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_code_moves_a_tenth_of_the_way_to_the_mean_direction_of_its_latents() -> None:
+    codebook = Codebook(2, 3, norm_codes=True)
+    codebook.embed.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.5], [3.0, 4.0]]))
+    codebook.cluster_size.copy_(torch.tensor([10.0, 20.0, 30.0]))
+    latents = torch.tensor([[5.0, 0.0], [0.0, 2.0], [0.0, -1.0]])
+    assert codebook.learn(latents, torch.tensor([0, 0, 1]), _NEVER_DEAD, _draws()) == 0
+    # sizes: 0.9 of what they were and 0.1 of the counts 2, 1, 0
+    torch.testing.assert_close(codebook.cluster_size, torch.tensor([9.2, 18.1, 27.0]))
+    # (1, 0) and (0, 1) have the mean direction (0.7071, 0.7071); a code that none chose goes to its own direction
+    root = 0.5**0.5
+    expected = torch.tensor([[0.9 + 0.1 * root, 0.1 * root], [0.0, 0.45 - 0.1], [2.7 + 0.06, 3.6 + 0.08]])
+    torch.testing.assert_close(codebook.embed, expected)
+
+
+def test_without_norm_a_code_is_the_running_mean_of_its_latents() -> None:
+    codebook = Codebook(2, 2, norm_codes=False)
+    codebook.cluster_size.copy_(torch.tensor([10.0, 10.0]))
+    codebook.embed_avg.copy_(torch.tensor([[10.0, 20.0], [-10.0, 0.0]]))
+    latents = torch.tensor([[3.0, 5.0], [1.0, 1.0]])
+    codebook.learn(latents, torch.tensor([0, 0]), _NEVER_DEAD, _draws())
+    torch.testing.assert_close(codebook.cluster_size, torch.tensor([9.2, 9.0]))
+    torch.testing.assert_close(codebook.embed_avg, torch.tensor([[9.4, 18.6], [-9.0, 0.0]]))
+    expected = torch.tensor([[9.4 / 9.2, 18.6 / 9.2], [-1.0, 0.0]])
+    torch.testing.assert_close(codebook.embed, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm_codes", [True, False])
+def test_dead_codes_bring_a_collapsed_codebook_back(norm_codes: bool) -> None:
+    """All codes begin at one place, so one of them is chosen by everything; the latents are in sixteen places."""
+    draws, rule = _draws(), CodebookRule()
+    centres = F.normalize(torch.randn(16, 8, generator=draws), dim=1) * 3
+    codebook = Codebook(8, 16, norm_codes=norm_codes)
+    codebook.embed.copy_(centres[:1].expand(16, -1))
+    codebook.cluster_size.fill_(16.0)
+    codebook.cluster_size[1:] = 0.0
+    replaced, used = [], 0
+    for _ in range(40):
+        latents = centres[torch.randint(16, (256,), generator=draws)] + 0.01 * torch.randn(256, 8, generator=draws)
+        ids = _nearest(codebook, latents)
+        used = len(ids.unique())
+        replaced.append(codebook.learn(latents, ids, rule, draws))
+    assert replaced[0] == 15
+    assert used >= 14
+
+
+def _nearest(codebook: Codebook, latents: torch.Tensor) -> torch.Tensor:
+    if codebook.norm_codes:
+        return (F.normalize(latents, dim=1) @ F.normalize(codebook.embed, dim=1).T).argmax(dim=1)
+    return torch.cdist(latents, codebook.embed).argmin(dim=1)
+
+
+def test_a_dead_code_is_one_below_the_share_of_an_even_count() -> None:
+    codebook = Codebook(2, 4, norm_codes=True)
+    codebook.embed.copy_(torch.eye(2).repeat(2, 1))
+    codebook.cluster_size.copy_(torch.tensor([5.0, 0.3, 0.2, 5.0]))
+    latents = torch.tensor([[1.0, 1.0]] * 4)
+    rule = CodebookRule(decay=1.0, dead_share=0.25)  # 4 latents on 4 codes: below 0.25
+    assert codebook.learn(latents, torch.zeros(4, dtype=torch.int64), rule, _draws()) == 1
+    torch.testing.assert_close(codebook.embed[2], torch.tensor([0.5**0.5, 0.5**0.5]))
+    torch.testing.assert_close(codebook.cluster_size, torch.tensor([5.0, 0.3, 0.25, 5.0]))
+
+
+def test_codes_begin_at_different_latents_and_only_once() -> None:
+    codebook = Codebook(3, 5, norm_codes=False)
+    codebook.initted.zero_()
+    latents = torch.randn(5, 3, generator=_draws())
+    codebook.begin(latents, _draws())
+    assert {tuple(row) for row in codebook.embed.tolist()} == {tuple(row) for row in latents.tolist()}
+    codebook.begin(latents + 1, _draws())
+    assert {tuple(row) for row in codebook.embed.tolist()} == {tuple(row) for row in latents.tolist()}
+    few = Codebook(3, 5, norm_codes=False)
+    few.initted.zero_()
+    few.begin(latents[:2], _draws())  # fewer latents than codes: some codes share one
+    assert len(few.embed.unique(dim=0)) == 2

@@ -36,12 +36,6 @@ def test_positions_are_interpolated_on_other_grids() -> None:
     torch.testing.assert_close(encoder(image) - encoder.proj(image), expected, atol=1e-5, rtol=0)
 
 
-def test_the_position_table_is_stored_but_not_trained() -> None:
-    encoder = _encoder()
-    assert "pos_emb" in encoder.state_dict()
-    assert not encoder.pos_emb.requires_grad
-
-
 def test_patches_are_laid_out_by_channel_row_and_column() -> None:
     decoder = ViTDecoder(ViTShape(16, 0, 2, post_mlp=False), channels=2, grid=3, patch=4, out_conv=False)
     torch.nn.init.zeros_(decoder.out_proj.weight)
@@ -51,23 +45,6 @@ def test_patches_are_laid_out_by_channel_row_and_column() -> None:
     assert image.shape == (1, 2, 8, 12)
     # second patch of the first row, channel 1, row 2, column 3 inside the patch
     assert image[0, 1, 2, 4 + 3] == 1 * 16 + 2 * 4 + 3
-
-
-def test_out_conv_changes_the_image_and_keeps_its_size() -> None:
-    with_conv = ViTDecoder(SMALL, channels=3, grid=2, patch=4, out_conv=True)
-    fill_weights(with_conv)
-    plain = ViTDecoder(SMALL, channels=3, grid=2, patch=4, out_conv=False)
-    fill_weights(plain)
-    x = torch.randn(2, 16, 2, 2)
-    first, second = with_conv(x), plain(x)
-    assert first.shape == second.shape == (2, 3, 8, 8)
-    assert not torch.allclose(first, second)
-
-
-def test_names_of_the_published_sizes() -> None:
-    assert parse_vit("vit_s_enc", "enc", post_mlp=False) == ViTShape(512, 8, 8, post_mlp=False)
-    assert parse_vit("vit_b_dec", "dec", post_mlp=True) == ViTShape(768, 12, 12, post_mlp=True)
-    assert parse_vit("vit_l_enc", "enc", post_mlp=True) == ViTShape(1024, 24, 16, post_mlp=True)
 
 
 def test_other_sizes_are_spelt_out() -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from anyseek.model.checkpoints.files import save_checkpoint
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split, shard_key
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.run.config import DataConfig
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
 SHAPES = ("bar", "block", "column")
@@ -81,6 +82,12 @@ def write_data(folder: Path, *, shard_samples: int = 16, weights: tuple[float, .
     dataset = DataSet(folder, "shapes", "0" * 64, 32, splits, {}, {}, sources, 0)
     write_manifest(dataset)
     return dataset
+
+
+def data_config(*folders: Path, weights: tuple[float, ...] | None = None) -> DataConfig:
+    """Data sets in windows of 4 shards."""
+    rows = zip(folders, weights or (1.0,) * len(folders), strict=True)
+    return DataConfig.model_validate({"folders": [{"folder": f, "weight": w} for f, w in rows], "window": 4})
 
 
 def settings(data: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.model.seam import Fusion
 from anyseek.search.answers.paging import BadCursor, pages_of
 from anyseek.search.catalogue import items

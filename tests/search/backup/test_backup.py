@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup import write as writing
 from anyseek.search.backup.read import check, restore
 from anyseek.search.backup.write import backup, tables
@@ -23,20 +23,9 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query
-from anyseek.search.upkeep.maintenance import verify
-from tests.search.gallery import (
-    WordsEmbedder,
-    item_of,
-    keys,
-    make_collection,
-    open_catalogue,
-    put,
-    remove,
-    thumbnail,
-)
-from tests.search.gallery import (
-    text as words,
-)
+from anyseek.search.upkeep.verify import verify
+from tests.search.gallery import WordsEmbedder, item_of, keys, make_collection, open_catalogue, put, remove, thumbnail
+from tests.search.gallery import text as words
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
 

@@ -14,11 +14,7 @@ KEYS = [f"{number:04}" for number in range(1_200)]
 
 @pytest.mark.parametrize("at_once", [7, 1_000])
 def test_all_pages_together_have_each_item_once(
-    database: Database,
-    collection: Collection,
-    embedder: WordsEmbedder,
-    at_once: int,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, collection: Collection, embedder: WordsEmbedder, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "_FETCHED_AT_ONCE", at_once)
     put(database, collection, embedder, KEYS)

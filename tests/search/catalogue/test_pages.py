@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import item_rows, items, log, sources, stamps
+from anyseek.search.catalogue import item_rows, items, log, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.types import Collection
@@ -42,7 +42,7 @@ def of_source(session: Session, _collection: Collection, source_id: int) -> obje
 
 
 def stamps_of_keys(session: Session, collection: Collection, source_id: int) -> object:
-    return stamps.of_keys(session, collection, source_id, [f"{number:06}" for number in range(PAGE)])
+    return item_rows.stamps_of_keys(session, collection, source_id, [f"{number:06}" for number in range(PAGE)])
 
 
 def steps(session: Session, done: Callable[[], object]) -> int:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.catalogue import sqlite
+from anyseek.search.catalogue import session
 from anyseek.search.catalogue.failures import meaning
-from anyseek.search.catalogue.session import Database, patience
-from anyseek.search.catalogue.sqlite import writer_queue
+from anyseek.search.catalogue.session import Database, patience, writer_queue
 from anyseek.search.errors import DatabaseBusy
 from tests.search.gallery import open_catalogue
 
@@ -65,17 +64,17 @@ def test_a_writer_waits_for_another_process_with_random_pauses(
         if len(pauses) == 20:
             other.execute("ROLLBACK")
 
-    monkeypatch.setattr(sqlite.time, "sleep", pause)
+    monkeypatch.setattr(session.time, "sleep", pause)
     with database.write():
         pass
     other.close()
     assert len(set(pauses)) > 10
-    assert max(pauses) <= sqlite.LONGEST_PAUSE_SECONDS
+    assert max(pauses) <= session.LONGEST_PAUSE_SECONDS
 
 
 def test_a_forked_process_writes_while_its_parent_does(database: Database) -> None:
     queue = writer_queue(database.engine)
     with queue.turn(0):
-        sqlite._queues.clear()  # as after a fork
+        session._queues.clear()  # as after a fork
         with patience(0), database.write():
             pass

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from anyseek.model.data.aligned import AlignedSet
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Regions, Sample, Value
-from anyseek.search.evaluation.aligned import AlignedSet
 
 DIMENSION = 128
 LEAN = 100  # the axis that all raw vectors lean towards

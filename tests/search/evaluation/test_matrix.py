@@ -5,17 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.seam import FloatArray, Sample
+from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadInput, NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
-from anyseek.search.evaluation.cells import Row
-from anyseek.search.evaluation.instruments import Instruments
-from anyseek.search.evaluation.matrix import Matrix, recall_matrix
+from anyseek.search.evaluation.matrix import Matrix, Row, recall_matrix
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import NewItem, Part, Query, Results
@@ -23,59 +21,55 @@ from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, number_of,
 from tests.search.memory_index import MemoryIndex
 
 
-def _measure(
-    aligned: AlignedSet, embedder: NumbersEmbedder | None = None, spaces=("main", "other"), whole_items: bool = False
-) -> Matrix:
-    instruments = Instruments(embedder or NumbersEmbedder(), spaces, None, whole_items=whole_items)
-    return recall_matrix(instruments, aligned, None, lambda line: None)
+def _measure(aligned: AlignedSet, embedder: NumbersEmbedder | None = None, spaces=("main", "other")) -> Matrix:
+    return recall_matrix(embedder or NumbersEmbedder(), aligned, spaces, None, lambda line: None)
 
 
-def _row(matrix: Matrix, query: str, gallery: str, kind: str = "predicted", space: str = "main", fusion=None) -> Row:
-    wanted = (query, gallery, kind, space, fusion)
-    found = [r for r in matrix.rows if (r.query, r.gallery, r.gallery_kind, r.space, r.fusion) == wanted]
-    assert len(found) == 1, wanted
-    return found[0]
+def _row(matrix: Matrix, query: str, gallery: str, space: str = "main") -> Row:
+    rows = [row for row in matrix.rows if (row.query, row.gallery, row.space) == (query, gallery, space)]
+    assert len(rows) == 1, (query, gallery, space)
+    return rows[0]
 
 
 def test_recall_is_what_one_counts_by_hand() -> None:
     matrix = _measure(numbers(20, "rgb", "depth"))
-    depth = _row(matrix, "depth", "rgb", "exact")
+    depth = _row(matrix, "depth", "rgb")
     # Even things find themselves; odd ones say the next thing, and come behind it.
     assert depth.model.at_1.value == 0.5
     assert depth.model.queries == depth.model.gallery == 20
-    assert _row(matrix, "rgb", "rgb", "exact").model.at_1.value == 1.0
+    assert _row(matrix, "rgb", "rgb").model.at_1.value == 1.0
     assert _row(matrix, "rgb", "depth").model.at_1.value == pytest.approx(0.0 + 1 / 20), "all but thing 0 share a place"
 
 
-def test_there_is_a_row_for_every_query_gallery_space_and_kind_of_gallery() -> None:
+def test_there_is_a_row_for_every_query_gallery_and_space() -> None:
     matrix = _measure(numbers(6, "rgb", "depth", "caption"))
-    for query in ("rgb", "depth", "caption"):
-        for gallery, kinds in (("rgb", {"exact", "predicted"}), ("depth", {"predicted"}), ("caption", {"predicted"})):
-            rows = [row for row in matrix.rows if (row.query, row.gallery, row.space) == (query, gallery, "main")]
-            assert {row.gallery_kind for row in rows} == kinds
-            assert [row.gallery_kind for row in rows if row.default] == ["exact" if "exact" in kinds else "predicted"]
-    assert {row.gallery_kind for row in matrix.rows if row.space == "other"} == {"predicted"}
-    assert not any(row.default for row in matrix.rows if row.space == "other")
+    modalities = ("rgb", "depth", "caption")
+    rows = {(row.query, row.gallery, row.space) for row in matrix.rows}
+    assert rows == {
+        (query, gallery, space) for query in modalities for gallery in modalities for space in ("main", "other")
+    }
+    assert len(matrix.rows) == len(rows)
+    assert all(row.default == (row.space == "main") for row in matrix.rows)
     assert all(row.contains_gallery == (row.query == row.gallery) for row in matrix.rows)
 
 
 def test_words_that_say_nothing_find_nothing() -> None:
     matrix = _measure(numbers(30, "rgb", "caption"))
-    assert _row(matrix, "caption", "rgb", "exact").model.at_10.value == 0.0
-    assert _row(matrix, "caption", "rgb", "exact").model.median_rank.value == 30
+    assert _row(matrix, "caption", "rgb").model.at_10.value == 0.0
+    assert _row(matrix, "caption", "rgb").model.median_rank.value == 30
 
 
-def test_parts_are_fused_late_and_jointly() -> None:
+@pytest.mark.parametrize(("fusion", "right"), [(Fusion.LATE, 6 / 11), (Fusion.JOINT, 6 / 11)])
+def test_parts_are_fused_as_the_model_does(fusion: Fusion, right: float) -> None:
     embedder = NumbersEmbedder(("rgb", "depth", "semseg"))
-    matrix = _measure(numbers(11, "rgb", "depth", "semseg"), embedder)
-    assert {row.fusion for row in matrix.rows if row.query == "depth+semseg"} == {"late", "joint"}
-    late = _row(matrix, "depth+semseg", "rgb", "exact", fusion="late")
+    embedder.fusion = fusion
+    row = _row(_measure(numbers(11, "rgb", "depth", "semseg"), embedder), "depth+semseg", "rgb")
     # A segmentation map says the right thing, a depth map of an odd one the next: both are as near.
-    assert late.model.at_1.value == pytest.approx(6 / 11)
-    assert late.modalities == ("depth", "semseg")
-    assert late.default
-    assert not _row(matrix, "depth+semseg", "rgb", "exact", fusion="joint").default
-    assert any(set(sample.values) == {"depth", "semseg"} for sample in embedder.embedded)
+    assert row.model.at_1.value == pytest.approx(right)
+    assert row.modalities == ("depth", "semseg")
+    assert row.default
+    together = any(set(sample.values) == {"depth", "semseg"} for sample in embedder.embedded)
+    assert together == (fusion is Fusion.JOINT)
 
 
 class _Telling(NumbersEmbedder):
@@ -107,36 +101,12 @@ def test_an_item_of_one_modality_has_nothing_of_a_caption() -> None:
     assert own.model.at_1.value == 1.0
 
 
-def test_whole_items_are_found_by_what_they_have_and_by_the_rest() -> None:
-    embedder = _Telling()
-    matrix = _measure(numbers(20, "rgb", "depth", "caption"), embedder, whole_items=True)
-    whole = _row(matrix, "caption", "everything", "stored")
-    assert whole.contains_gallery
-    assert whole.default
-    assert whole.model.at_1.value == 1.0, "the item's own caption answers"
-    rest = _row(matrix, "caption", "everything else", "stored")
-    assert not rest.contains_gallery
-    assert rest.default
-    assert rest.model.at_10.value == 0.0, "nothing else says which thing it is"
-    assert _row(matrix, "depth", "everything else", "stored").model.gallery == 20
-    assert frozenset({"rgb", "depth"}) in embedder.stored
-    assert frozenset({"rgb", "depth", "caption"}) in embedder.stored
-
-
-def test_whole_items_have_what_their_thing_has() -> None:
-    samples = [thing(n, "rgb", "caption") if n < 8 else thing(n, "caption" if n == 8 else "rgb") for n in range(10)]
-    matrix = _measure(AlignedSet("ragged", tuple("abcdefghij"), samples), _Telling(), whole_items=True)
-    assert _row(matrix, "caption", "everything", "stored").model.gallery == 10
-    rest = _row(matrix, "caption", "everything else", "stored").model
-    assert (rest.queries, rest.gallery) == (8, 9), "thing 8 is nothing but its caption"
-
-
 def test_queries_from_outside_are_in_no_item() -> None:
     plain = numbers(6, "rgb", "caption")
     asked = QuerySet("other words", "caption", [thing(4, "caption")], ("t4",))
-    matrix = _measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,)), _Telling(), whole_items=True)
+    matrix = _measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,)), _Telling())
     rows = [row for row in matrix.rows if row.query == "other words"]
-    assert {row.gallery for row in rows} == {"rgb", "caption", "everything"}
+    assert {row.gallery for row in rows} == {"rgb", "caption"}
     assert not any(row.contains_gallery for row in rows)
 
 
@@ -149,8 +119,8 @@ def test_every_modality_of_every_thing_is_embedded_once() -> None:
 def test_things_without_a_modality_are_left_out_of_its_rows() -> None:
     samples = [thing(n, "rgb", "depth") if n < 8 else thing(n, "rgb") for n in range(10)]
     matrix = _measure(AlignedSet("ragged", tuple("abcdefghij"), samples))
-    assert _row(matrix, "depth", "rgb", "exact").model.queries == 8
-    assert _row(matrix, "depth", "rgb", "exact").model.gallery == 10
+    assert _row(matrix, "depth", "rgb").model.queries == 8
+    assert _row(matrix, "depth", "rgb").model.gallery == 10
     assert _row(matrix, "rgb", "depth").model.queries == 8
     assert _row(matrix, "rgb", "depth").model.gallery == 8
 
@@ -176,8 +146,8 @@ def test_values_that_the_model_has_no_place_for_are_left_out() -> None:
     assert matrix.left_out == {
         "caption": "3 of its values do not fit the model, such as: 'thing 3' is no word of this model"
     }
-    assert _row(matrix, "caption", "rgb", "exact").model.queries == 7
-    assert _row(matrix, "caption", "rgb", "exact").model.gallery == 10
+    assert _row(matrix, "caption", "rgb").model.queries == 7
+    assert _row(matrix, "caption", "rgb").model.gallery == 10
 
 
 def test_labels_give_a_mean_average_precision() -> None:
@@ -190,7 +160,7 @@ def test_labels_give_a_mean_average_precision() -> None:
     assert named.mean_average_precision is not None
     # Words are as near to all six pictures; of equals the wrong ones come first.
     assert named.mean_average_precision.value == pytest.approx((1 / 4 + 2 / 5 + 3 / 6) / 3)
-    others = _row(matrix, "rgb", "rgb", "exact").model
+    others = _row(matrix, "rgb", "rgb").model
     assert others.at_1.value == 1.0
     assert others.mean_average_precision is not None
     assert others.mean_average_precision.value < 1.0, "a picture is no other picture of its kind"
@@ -199,7 +169,7 @@ def test_labels_give_a_mean_average_precision() -> None:
 def test_further_queries_ask_for_items_by_key() -> None:
     plain = numbers(6, "rgb")
     asked = QuerySet("other hand", "depth", [thing(4, "depth"), thing(2, "depth")], ("t4", "t3"))
-    row = _row(_measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,))), "other hand", "rgb", "exact")
+    row = _row(_measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,))), "other hand", "rgb")
     assert row.model.queries == 2
     assert row.model.at_1.value == 0.5
     assert not row.contains_gallery
@@ -213,7 +183,7 @@ def test_what_cannot_be_read_is_left_out_and_told() -> None:
 
     matrix = _measure(AlignedSet("set", tuple("abcd"), LazySamples(range(4), read)))
     assert matrix.unreadable == ("rgb/2.png is a damaged picture: cut off",)
-    assert _row(matrix, "rgb", "rgb", "exact").model.gallery == 3
+    assert _row(matrix, "rgb", "rgb").model.gallery == 3
 
 
 @pytest.mark.parametrize(
@@ -245,14 +215,12 @@ class _Noisy(NumbersEmbedder):
         return unit
 
 
-@pytest.mark.parametrize("gallery", ["rgb", "everything"])
 @pytest.mark.parametrize("count", [40, 90], ids=["centred on the prior", "centred on its own mean"])
-def test_ranks_are_those_of_the_search_engine(database: Database, settings: Settings, count: int, gallery: str) -> None:
+def test_ranks_are_those_of_the_search_engine(database: Database, settings: Settings, count: int) -> None:
     embedder, aligned = _Noisy(), numbers(count, "rgb", "depth")
-    contents = ["rgb"] if gallery == "rgb" else ["rgb", "depth"]
     with database.write() as session:
         held = collections.create(session, "things", embedder.name, embedder.spaces.values())
-    stored = embedder.embed_gallery([thing(n, *contents) for n in range(count)], ["main", "other"])
+    stored = embedder.embed_gallery([thing(n, "rgb") for n in range(count)], ["main", "other"])
     with database.write() as session:
         items.write(
             session,
@@ -267,8 +235,7 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
         answer = engine.query("things", Query((part,), k=count))
         assert isinstance(answer, Results)
         found.append(next(hit.rank for hit in answer.hits if hit.item.key == aligned.keys[number]))
-    kind = "exact" if gallery == "rgb" else "stored"
-    row = _row(_measure(aligned, embedder, whole_items=gallery != "rgb"), "depth", gallery, kind)
+    row = _row(_measure(aligned, embedder), "depth", "rgb")
     assert row.default
     assert len(set(found)) > 3
     assert row.model.median_rank.value == np.median(found)

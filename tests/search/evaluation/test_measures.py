@@ -3,7 +3,7 @@ import pytest
 
 from anyseek.search.answers.ranks import ranks
 from anyseek.search.evaluation import measures
-from anyseek.search.evaluation.measures import Answers, bootstrap_interval, estimate, recall, score
+from anyseek.search.evaluation.measures import Answers, Estimate, estimate, score
 
 
 def _answers(own: list[int], queries: list[list[int]] | None = None, gallery: list[list[int]] | None = None, **more):
@@ -15,21 +15,6 @@ def test_ranks_count_from_one_and_ties_count_against_the_query() -> None:
     gallery = np.eye(3, dtype=np.float32)
     queries = np.array([[1, 0, 0], [0.5, 0.8, 0], [1, 1, 1], [0, 0, 0]], np.float32)
     assert ranks(queries, gallery, np.array([0, 0, 2, 1])).tolist() == [1, 2, 3, 3]
-
-
-def test_recall_of_known_ranks() -> None:
-    found = recall(np.array([1, 1, 5, 10, 11, 40]))
-    assert found.at_1 == pytest.approx(2 / 6)
-    assert found.at_10 == pytest.approx(4 / 6)
-    assert found.median_rank == 7.5
-    assert found.queries == 6
-    low, high = found.interval_at_10
-    assert low < found.at_10 < high
-
-
-def test_recall_needs_a_query() -> None:
-    with pytest.raises(ValueError, match="at least one query"):
-        recall(np.array([], np.int64))
 
 
 def test_own_items_are_scored_by_their_ranks() -> None:
@@ -95,16 +80,20 @@ def test_scores_do_not_depend_on_how_many_queries_are_compared_at_once(monkeypat
 
 
 def test_intervals_are_the_same_each_time_and_narrow_with_more_queries() -> None:
-    few, many = np.array([True, False] * 10), np.array([True, False] * 500)
-    assert bootstrap_interval(few) == bootstrap_interval(few)
-    assert np.diff(bootstrap_interval(many)) < np.diff(bootstrap_interval(few))
+    few, many = np.array([1.0, 0.0] * 10), np.array([1.0, 0.0] * 500)
+    assert estimate(few, np.mean) == estimate(few, np.mean)
+    assert _width(estimate(many, np.mean)) < _width(estimate(few, np.mean))
+
+
+def _width(interval: Estimate) -> float:
+    return interval.high - interval.low
 
 
 def test_intervals_do_not_depend_on_how_many_numbers_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).random(77)
-    whole = bootstrap_interval(values)
+    whole = estimate(values, np.mean)
     monkeypatch.setattr(measures, "_DRAWN_AT_ONCE", 1000)
-    assert bootstrap_interval(values) == whole
+    assert estimate(values, np.mean) == whole
 
 
 def test_an_interval_of_a_median_holds_the_median() -> None:

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from anyseek.model.data.aligned import AlignedSet
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.seam import Regions, Sample, Value
 from anyseek.search.errors import NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet
-from anyseek.search.evaluation.output_measures import (
+from anyseek.search.evaluation.outputs import (
     RegionOverlap,
     depth_error,
     edge_overlap,
-    measures_of,
+    measure_outputs,
     metadata_error,
     normal_error,
     on_grid,
@@ -21,7 +21,6 @@ from anyseek.search.evaluation.output_measures import (
     to_lab,
     word_overlap,
 )
-from anyseek.search.evaluation.outputs import measure_outputs
 
 
 def test_words_count_as_often_as_both_have_them() -> None:
@@ -44,7 +43,7 @@ def test_colours_are_matched_as_well_as_can_be() -> None:
         lightness / 2, abs=0.01
     )
     assert palette_error(np.array([white]), np.array([grey, white]))["lab_distance"] == pytest.approx(0)
-    assert measures_of("color_palette", np.zeros((0, 3), np.uint8), np.array([white])) == {}
+    assert palette_error(np.zeros((0, 3), np.uint8), np.array([white])) == {}
 
 
 def test_depth_has_any_scale_and_shift() -> None:

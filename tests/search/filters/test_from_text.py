@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyseek.search.filters.from_json import filter_from_json
-from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.from_text import filter_from_json, filter_from_text
 from anyseek.search.filters.tree import (
     And,
     AnyOf,

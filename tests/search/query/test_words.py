@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import Fusion
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.catalogue import items
@@ -21,7 +21,8 @@ from anyseek.search.query.fusing import Weighted, fused
 from anyseek.search.query.words import words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query, Words
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
 
 HELD = {
@@ -212,13 +213,13 @@ def test_the_index_that_collections_share_is_read_and_made_once(
         monkeypatch.setattr(catalogue_words, name, noted)
 
     note("indexed")
-    note("index_again")
+    note("rebuild_index")
     make_collection(database, embedder, "other")
     assert verify(database, settings) == []
     rebuild(database, settings, "things")
     rebuild(database, settings, "other", index_words=False)
-    assert done == ["indexed", "index_again"]
+    assert done == ["indexed", "rebuild_index"]
     file = settings.home / "backup.tar"
     backup(database, AssetStore(settings.assets), file)
     restore(Settings(home=settings.home / "other"), file)
-    assert done == ["indexed", "index_again"]
+    assert done == ["indexed", "rebuild_index"]

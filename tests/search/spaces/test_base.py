@@ -1,8 +1,13 @@
-"""Centring, and the order of neighbours."""
+"""Centring, the order of neighbours, and the backend of the settings."""
+
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from anyseek.search.spaces.base import Neighbours, centre, nearest
+from anyseek.search.errors import IndexUnavailable
+from anyseek.search.settings import Index, Qdrant, Settings
+from anyseek.search.spaces.base import Neighbours, centre, check_backend, nearest
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 
@@ -52,3 +57,11 @@ def test_each_block_is_centred_by_itself_and_keeps_its_length() -> None:
 def test_a_single_block_is_the_whole_vector() -> None:
     rows, mean = np.stack([X, Y]), np.array([0.5, 0.25], np.float32)
     np.testing.assert_allclose(centre(rows, mean, (2,)), centre(rows, mean), atol=1e-6)
+
+
+def test_settings_are_tried_out(settings: Settings) -> None:
+    assert check_backend(settings) == "FAISS, auto, on the CPU of this process"
+    local = replace(settings, index=Index(backend="qdrant"))
+    assert "answers" in check_backend(local)
+    with pytest.raises(IndexUnavailable, match="ANYSEEK_QDRANT_URL"):
+        check_backend(replace(local, qdrant=Qdrant(url="http://127.0.0.1:9")))

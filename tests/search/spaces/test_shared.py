@@ -8,19 +8,18 @@ import pytest
 from qdrant_client import QdrantClient
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, cursors, log
+from anyseek.search.catalogue import leases
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import LeaseLost
 from anyseek.search.settings import Settings
 from anyseek.search.spaces import shared
-from anyseek.search.spaces.base import centre
-from anyseek.search.spaces.qdrant.backend import QdrantBackend, name_of
-from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, QdrantIndex, connect, name_of
 from anyseek.search.spaces.shared import IndexBehind, SharedSpace
 from anyseek.search.types import Collection
-from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.gallery import WordsEmbedder, put, remove
+from tests.search.live_spaces import assert_agrees, contents, freeze, head_of
 
 
 @pytest.fixture
@@ -28,11 +27,6 @@ def client() -> Iterator[QdrantClient]:
     client = connect(":memory:")
     yield client
     client.close()
-
-
-def head_of(database: Database, name: str = "things") -> collections.Head:
-    with database.read() as session:
-        return collections.head(session, name)
 
 
 def opened(database: Database, client: QdrantClient, name: str = "things") -> SharedSpace:
@@ -47,33 +41,6 @@ def refreshed(database: Database, client: QdrantClient) -> SharedSpace:
     return space
 
 
-def contents(space: SharedSpace) -> dict[int, np.ndarray]:
-    with space.reading() as view:
-        ids, vectors = view.vectors(np.arange(1, 200))
-        assert len(ids) == view.count()
-    return dict(zip(ids.tolist(), vectors, strict=True))
-
-
-def assert_agrees(database: Database, space: SharedSpace) -> None:
-    """It holds the newest vector of every item, on the space's present centre, and nothing else."""
-    head = head_of(database)
-    expected: dict[int, np.ndarray] = {}
-    with database.read() as session:
-        mean = collections.centre_of(session, head.spaces[0].id)
-        for page in log.latest_vectors(session, head.id, head.spaces[0].id):
-            ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
-            expected.update(zip(ids.tolist(), centre(vectors, mean), strict=True))
-    found = contents(space)
-    assert found.keys() == expected.keys()
-    for item_id, vector in expected.items():
-        np.testing.assert_allclose(found[item_id], vector, atol=1e-6)
-
-
-def freeze(database: Database, value: float) -> None:
-    with database.write() as session:
-        collections.freeze_centre(session, head_of(database).spaces[0].id, np.full(DIMENSION, value, np.float32), 64)
-
-
 def expire_leases(database: Database) -> None:
     with database.write() as session:
         session.execute(update(CursorRow).values(expires_at=now().replace(year=2000)))
@@ -84,14 +51,17 @@ def test_a_new_centre_is_filled_beside_the_one_that_serves(
 ) -> None:
     put(database, collection, embedder, ["x", "y"])
     space = refreshed(database, client)
-    before = contents(space)
+    before = contents(database, space)
     freeze(database, 0.1)
     space.refresh(head_of(database))
-    np.testing.assert_array_equal(contents(space)[1], before[1])
+    np.testing.assert_array_equal(contents(database, space)[1], before[1])
     assert space.keep(head_of(database), 1) == head_of(database).last_seq
     assert_agrees(database, space)
     with database.read() as session:
-        assert [cursor.centre_version for cursor in cursors.all_of(session, head_of(database).spaces[0].id)] == [0, 1]
+        assert [cursor.centre_version for cursor in leases.cursors_of(session, head_of(database).spaces[0].id)] == [
+            0,
+            1,
+        ]
     space.keep(head_of(database), 1)
     assert client.count(name_of(head_of(database).spaces[0])).count == 2
     assert_agrees(database, refreshed(database, client))
@@ -105,9 +75,9 @@ def test_one_applier_at_a_time(
     space = refreshed(database, client)
     put(database, collection, embedder, ["y"])
     with database.write() as session:
-        assert cursors.take(session, space._space.id, 0) is not None
+        assert leases.take_cursor(session, space._space.id, 0) is not None
     space.refresh(head_of(database))
-    assert len(contents(space)) == 1
+    assert len(contents(database, space)) == 1
     expire_leases(database)
     space.refresh(head_of(database))
     assert_agrees(database, space)
@@ -119,8 +89,8 @@ def test_nothing_is_served_while_another_process_fills_it_first(
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.1)
     space = opened(database, client)
     with database.write() as session:
-        cursors.begin(session, space._space.id, 0)
-        cursors.take(session, space._space.id, 0)
+        leases.begin_cursor(session, space._space.id, 0)
+        leases.take_cursor(session, space._space.id, 0)
     with pytest.raises(IndexBehind, match="being filled"):
         space.refresh(head_of(database))
 

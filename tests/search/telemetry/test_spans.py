@@ -9,7 +9,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.settings import Settings, Telemetry, read_settings
-from anyseek.search.telemetry import settings as telemetry
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import Stage, timed
 from tests.traces import identity, traced
@@ -71,7 +70,8 @@ def test_an_error_is_told_by_its_kind_alone() -> None:
 
 def test_without_a_tracer_nothing_is_traced_or_imported() -> None:
     program = (
-        "import sys; from search import spans; from anyseek.search.telemetry.metrics import Stage, timed\n"
+        "import sys\nfrom anyseek.search.telemetry import spans\n"
+        "from anyseek.search.telemetry.metrics import Stage, timed\n"
         "with spans.of_task('embed', {}) as span, timed(Stage.INDEX): assert span is None and spans.carried() == {}\n"
         "import anyseek.workers.runtime, anyseek.workers.metrics\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
@@ -82,9 +82,9 @@ def test_without_a_tracer_nothing_is_traced_or_imported() -> None:
 def test_traces_are_asked_for_by_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not read_settings({}).telemetry.traces
     assert read_settings({"ANYSEEK_TELEMETRY_TRACES": "true"}).telemetry.traces
-    assert telemetry.wanted(Settings(tmp_path)) is None
+    assert spans.wanted_tracer(Settings(tmp_path)) is None
     wanted = Settings(tmp_path, telemetry=Telemetry(traces=True))
-    assert telemetry.wanted(wanted) is not None
+    assert spans.wanted_tracer(wanted) is not None
     monkeypatch.setitem(sys.modules, "anyseek.search.telemetry.opentelemetry_spans", None)
-    with pytest.raises(telemetry.TelemetryMissing, match=r"install anyseek\[telemetry\]"):
-        telemetry.start(wanted, "anyseek")
+    with pytest.raises(spans.TelemetryMissing, match=r"install anyseek\[telemetry\]"):
+        spans.start_tracing(wanted, "anyseek")

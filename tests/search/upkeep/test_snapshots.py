@@ -11,7 +11,7 @@ from anyseek.search.settings import Settings
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import space_folder
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
+from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import SPACES, WordsEmbedder, make_collection, put, remove
 
 

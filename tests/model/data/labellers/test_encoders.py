@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 
 from anyseek.model.data.errors import RecipeInvalid
-from anyseek.model.data.labellers.encoders import shared_encoders
-from anyseek.model.data.labellers.pictures import FEATURE_MAP, VISUAL_GLOBAL, FeatureOptions, GlobalOptions
-from anyseek.model.data.labellers.texts import CAPTION_STATES, SEMANTIC_GLOBAL, Options
-from anyseek.model.data.labellers.tokens import TOKENS
-from anyseek.model.data.labellers.tokens import Options as TokenOptions
+from anyseek.model.data.labellers.encoded import (
+    CAPTION_STATES,
+    FEATURE_MAP,
+    SEMANTIC_GLOBAL,
+    VISUAL_GLOBAL,
+    FeatureOptions,
+)
+from anyseek.model.data.labellers.tokens import TOKENS, TokenOptions
 from anyseek.model.data.registry import Place
-from anyseek.model.data.samples import Caption, DataSample, Origin
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares
 from anyseek.model.encoders.baselines import Encoders as BaselineEncoders
 from anyseek.model.encoders.pull import encoders_folder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
@@ -53,7 +55,7 @@ def test_feature_maps_are_those_of_the_encoder(picture):
     expected, _ = BaselineEncoders(HOME).pictures([picture])
     pooled = torch.from_numpy(found["rgb_pooled"].astype(np.float32))
     assert float(F.normalize(pooled, dim=0) @ torch.from_numpy(expected[0])) > 0.9999
-    visual = VISUAL_GLOBAL.open(GlobalOptions(), PLACE).label(DataSample("k", {"rgb": picture}))["visual_global"]
+    visual = VISUAL_GLOBAL.open(None, PLACE).label(DataSample("k", {"rgb": picture}))["visual_global"]
     np.testing.assert_allclose(visual, expected[0], atol=1e-5)
 
 
@@ -70,16 +72,16 @@ def test_feature_maps_are_those_of_the_encoder(picture):
     ],
 )
 def test_maps_are_looked_at_as_pictures(modality, value):
-    labeller = FEATURE_MAP.open(FeatureOptions(modality), PLACE)
+    labeller = FEATURE_MAP.open(FeatureOptions(of=modality), PLACE)
     assert labeller.needs == {modality}
     found = labeller.label(DataSample("k", {modality: value}))
-    assert found.keys() == labeller.gives
+    assert found.keys() == {f"{modality}_features", f"{modality}_pooled"}
     assert np.isfinite(found[f"{modality}_features"].astype(np.float32)).all()
 
 
 @needs_encoders
 def test_states_of_captions_are_one_after_the_other():
-    labeller = CAPTION_STATES.open(Options(), PLACE)
+    labeller = CAPTION_STATES.open(None, PLACE)
     texts = human("a cup", "a much longer text about a red cup on a table")
     both = labeller.label(DataSample("k", {"caption": texts}))
     first = labeller.label(DataSample("k", {"caption": texts[:1]}))
@@ -91,7 +93,7 @@ def test_states_of_captions_are_one_after_the_other():
 
 @needs_encoders
 def test_the_semantic_vector_is_of_human_captions_then_templates(picture):
-    labeller = SEMANTIC_GLOBAL.open(Options(), PLACE)
+    labeller = SEMANTIC_GLOBAL.open(None, PLACE)
     template = (Caption("a photo of a dog", Origin.TEMPLATE),)
 
     def found(**values: object) -> np.ndarray:
@@ -105,7 +107,7 @@ def test_the_semantic_vector_is_of_human_captions_then_templates(picture):
 @pytest.mark.slow
 @needs_encoders
 def test_the_semantic_vector_of_a_picture_without_captions_is_of_class_names(picture):
-    found = SEMANTIC_GLOBAL.open(Options(), PLACE).label(DataSample("k", {"rgb": picture}))
+    found = SEMANTIC_GLOBAL.open(None, PLACE).label(DataSample("k", {"rgb": picture}))
     encoders = BaselineEncoders(HOME)
     expected = encoders.conse(encoders.pictures([picture])[1])[0]
     np.testing.assert_allclose(found["semantic_global"], expected, atol=1e-4)
@@ -113,7 +115,7 @@ def test_the_semantic_vector_of_a_picture_without_captions_is_of_class_names(pic
 
 @needs_encoders
 def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(picture):
-    one, three = (FEATURE_MAP.open(FeatureOptions("rgb", views), PLACE) for views in (1, 3))
+    one, three = (FEATURE_MAP.open(FeatureOptions(views=views), PLACE) for views in (1, 3))
     plain = one.label(DataSample("k", {"rgb": picture}))
     first, again = (three.label(DataSample("k", {"rgb": picture})) for _ in range(2))
     assert first["rgb_features"].shape == (3, 7, 7, 256)
@@ -127,7 +129,7 @@ def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(pictur
 def test_half_precision_sees_nearly_the_same(picture):
     found = {}
     for precision in ("float32", "bfloat16"):
-        labeller = FEATURE_MAP.open(FeatureOptions("rgb", views=2, precision=precision), PLACE)
+        labeller = FEATURE_MAP.open(FeatureOptions(views=2, precision=precision), PLACE)
         made = labeller.label(DataSample("k", {"rgb": picture}))
         found[precision] = [torch.from_numpy(made[name].astype(np.float32)) for name in ("rgb_features", "rgb_pooled")]
     (maps, pooled), (half_maps, half_pooled) = found["float32"], found["bfloat16"]
@@ -137,25 +139,14 @@ def test_half_precision_sees_nearly_the_same(picture):
     assert 0.98 < float(F.cosine_similarity(half_pooled[1], pooled[1], dim=0)) < 0.99999
 
 
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision must be float32 or bfloat16, not 'int8'"):
-        FeatureOptions(precision="int8")
-
-
-@needs_encoders
-def test_a_picture_looked_at_twice_is_encoded_once(picture):
-    encoders = shared_encoders(HOME)
-    assert encoders.features(np.zeros((224, 224, 3), np.uint8)) is encoders.features(np.zeros((224, 224, 3), np.uint8))
-
-
 def test_tokens_are_those_of_the_networks_tokenizer(tmp_path, picture):
     write_random_models(tmp_path)
     place = Place(tmp_path, 224, Shares())
-    options = TokenOptions("rgb")
+    options = TokenOptions(of="rgb")
     labeller = TOKENS.open(options, place)
     codes = labeller.label(DataSample("k", {"rgb": picture}))["tok_rgb"]
     assert codes.shape == (196,)
     assert codes.dtype == np.int32
     assert "tok_rgb@224" in TOKENS.fetch(options, place)
     with pytest.raises(RecipeInvalid, match="needs no tokenizer"):
-        TOKENS.fetch(TokenOptions("caption"), place)
+        TOKENS.fetch(TokenOptions(of="caption"), place)

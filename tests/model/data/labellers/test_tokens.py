@@ -8,10 +8,9 @@ import torch
 
 from anyseek.model.checkpoints.files import save_checkpoint
 from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
-from anyseek.model.data.labellers.tokens import TOKENS, Options
+from anyseek.model.data.labellers.tokens import TOKENS, TokenOptions
 from anyseek.model.data.registry import Place
-from anyseek.model.data.samples import DataSample
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import DataSample, Shares
 from anyseek.model.seam import Regions
 from anyseek.model.tokenizers.build import initialise_image_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
@@ -42,7 +41,7 @@ def test_tokens_are_those_of_the_file(tmp_path: Path, place: Place) -> None:
     network = _saved(path, n_channels=1)
     depth = np.linspace(1, 5, 40 * 40, dtype=np.float32).reshape(40, 40)
     for size, side in ((None, 4), (48, 6)):
-        options = Options("depth", tokenizer=path, size=size)
+        options = TokenOptions(of="depth", tokenizer=path, size=size)
         found = TOKENS.open(options, place).label(DataSample("k", {"depth": depth}))
         image = torch.from_numpy(tokenizer_input("depth", depth, network.config, size or 32))
         with torch.no_grad():
@@ -57,9 +56,12 @@ def test_of_a_drawing_that_is_no_square_the_whole_can_be_taken(tmp_path: Path, p
     _saved(path, torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)), n_channels=1)
     square = np.zeros((40, 40), np.uint8)
     square[10:29] = np.random.default_rng(0).integers(0, 256, (19, 40), np.uint8)
-    cut, whole = Options("canny_edge", tokenizer=path), Options("canny_edge", tokenizer=path, whole=True)
+    cut, whole = (
+        TokenOptions(of="canny_edge", tokenizer=path),
+        TokenOptions(of="canny_edge", tokenizer=path, whole=True),
+    )
 
-    def tokens(options: Options, drawing: np.ndarray) -> list[int]:
+    def tokens(options: TokenOptions, drawing: np.ndarray) -> list[int]:
         return TOKENS.open(options, place).label(DataSample("k", {"canny_edge": drawing}))["tok_canny_edge"].tolist()
 
     assert tokens(whole, square[10:29]) == tokens(cut, square)
@@ -71,7 +73,7 @@ def test_another_file_makes_another_data_set(tmp_path: Path, place: Place) -> No
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     _saved(first, n_channels=1)
     _saved(second, n_channels=1, codebook_size=9)
-    said = [TOKENS.fetch(Options("depth", tokenizer=path), place) for path in (first, second)]
+    said = [TOKENS.fetch(TokenOptions(of="depth", tokenizer=path), place) for path in (first, second)]
     assert said[0] != said[1]
 
 
@@ -79,17 +81,17 @@ def test_what_a_file_does_not_take_is_refused(tmp_path: Path, place: Place) -> N
     path = tmp_path / "tokenizer.safetensors"
     _saved(path, n_channels=1)
     for options, says in (
-        (Options("rgb", tokenizer=path), "does not take 'rgb'"),
-        (Options("instances", tokenizer=path), "any number of instances"),
-        (Options("depth", tokenizer=path, size=20), "size must be a multiple of 8"),
-        (Options("depth", tokenizer=path, whole=True), "only of drawings"),
-        (Options("canny_edge", whole=True), "whole needs tokenizer, because"),
+        (TokenOptions(of="rgb", tokenizer=path), "does not take 'rgb'"),
+        (TokenOptions(of="instances", tokenizer=path), "any number of instances"),
+        (TokenOptions(of="depth", tokenizer=path, size=20), "size must be a multiple of 8"),
+        (TokenOptions(of="depth", tokenizer=path, whole=True), "only of drawings"),
+        (TokenOptions(of="canny_edge", whole=True), "whole needs tokenizer, because"),
     ):
         with pytest.raises(RecipeInvalid, match=says):
             TOKENS.open(options, place)
     labels = tmp_path / "labels.safetensors"
     _saved(labels, n_channels=3, n_labels=2)
-    labeller = TOKENS.open(Options("semseg", tokenizer=labels), place)
+    labeller = TOKENS.open(TokenOptions(of="semseg", tokenizer=labels), place)
     regions = Regions(np.full((32, 32), 7), {})
     with pytest.raises(SampleInvalid, match="takes ids from 0 to 1, not 7"):
         labeller.label(DataSample("k", {"semseg": regions}))

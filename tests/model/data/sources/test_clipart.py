@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.clipart import ClipartSource, Options, name_words, series_of, subject_of, trimmed
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Shares, Split
+from anyseek.model.data.sources.clipart import ClipartOptions, ClipartSource, series_of, trimmed
 
 
 def png(size: int) -> bytes:
@@ -29,15 +28,16 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pictures_that_are_tiny_or_huge_are_left_out(tree):
-    source = ClipartSource("clipart", Options(tree, most_pixels=10_000), Shares(0.2, 0.2))
+def test_pictures_that_are_tiny_or_huge_are_left_out(tree, monkeypatch):
+    monkeypatch.setattr("anyseek.model.data.sources.clipart._MOST_PIXELS", 10_000)
+    source = ClipartSource("clipart", ClipartOptions(path=tree), Shares(val=0.2, test=0.2))
     keys = [key for split in Split for key in source.keys(split)]
     assert len(keys) == len(set(keys)) == 60
     assert not [key for key in keys if "tiny" in key or "huge" in key]
 
 
 def test_variants_of_a_drawing_are_in_one_split(tree):
-    source = ClipartSource("clipart", Options(tree), Shares(0.3, 0.3))
+    source = ClipartSource("clipart", ClipartOptions(path=tree), Shares(val=0.3, test=0.3))
     split_of = {key: split for split in Split for key in source.keys(split)}
     series = {series_of(key) for key in split_of}
     assert len(set(split_of.values())) == 3
@@ -46,7 +46,7 @@ def test_variants_of_a_drawing_are_in_one_split(tree):
 
 
 def test_a_sample_is_flattened_on_white_and_named_by_its_folder(tree):
-    sample = ClipartSource("clipart", Options(tree), Shares()).sample("animals/birds/thing_a0_00.png")
+    sample = ClipartSource("clipart", ClipartOptions(path=tree), Shares()).sample("animals/birds/thing_a0_00.png")
     assert sample.values["rgb"].shape == (40, 40, 3)
     assert sample.attributes["label"] == "birds"
     assert sample.attributes["medium"] == "clip art"
@@ -59,13 +59,16 @@ def test_a_sample_is_flattened_on_white_and_named_by_its_folder(tree):
         ("signs_and_symbols/17.png", "signs and symbols", [], "signs_and_symbols/"),
     ],
 )
-def test_names_are_read_as_far_as_they_are_words(key, subject, words, series):
-    assert (subject_of(key), name_words(key), series_of(key)) == (subject, words, series)
+def test_names_are_read_as_far_as_they_are_words(tmp_path, key, subject, words, series):
+    (tmp_path / key).parent.mkdir(parents=True)
+    (tmp_path / key).write_bytes(png(40))
+    about = ClipartSource("clipart", ClipartOptions(path=tmp_path), Shares()).sample(key).attributes
+    assert (about["label"], about["tags"], about["concept"]) == (subject, words, series)
 
 
 def test_a_folder_without_clip_art_is_refused(tmp_path):
     with pytest.raises(SourceUnavailable, match="openclipart-png"):
-        ClipartSource("clipart", Options(tmp_path), Shares())
+        ClipartSource("clipart", ClipartOptions(path=tmp_path), Shares())
 
 
 def test_empty_paper_is_cut_off_but_for_a_margin():

@@ -1,15 +1,25 @@
-"""Emoji as samples, with a few made-up drawings instead of fetched ones."""
+"""Emoji as samples, with a few made-up drawings, concepts, and an npm that packs files from here."""
 
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from anyseek.model.data.concepts import Split as ConceptSplit
-from anyseek.model.data.concepts import base_concept, split_of
-from anyseek.model.data.emoji_art import Art
-from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.samples import Split
 from anyseek.model.data.sources import emoji
+from anyseek.model.data.sources.emoji import (
+    Art,
+    base_concept,
+    has_skin_tone,
+    hexcodes_by_name,
+    npm_json,
+    parse_concepts,
+    plain_hexcode,
+    split_of,
+)
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color">{colour}</g>
@@ -46,8 +56,8 @@ def keys(source: emoji.EmojiSource, split: Split, vendor: str) -> set[str]:
 
 def test_splits_are_by_concept_for_all_vendors_and_one_vendor_is_held_out(source):
     for vendor in ("openmoji", "fluent", "noto"):
-        assert keys(source, Split.TEST, vendor) == {c for c in CODES if split_of(c) is ConceptSplit.TEST}
-        assert keys(source, Split.VAL, vendor) == {c for c in CODES if split_of(c) is ConceptSplit.DEVELOPMENT}
+        assert keys(source, Split.TEST, vendor) == {c for c in CODES if split_of(c) is Split.TEST}
+        assert keys(source, Split.VAL, vendor) == {c for c in CODES if split_of(c) is Split.VAL}
         assert len(set().union(*(keys(source, split, vendor) for split in Split))) == len(CODES)
     assert keys(source, Split.TEST, "emojione") == set(CODES)
     assert not keys(source, Split.TRAIN, "emojione")
@@ -90,3 +100,88 @@ def test_licences_and_packages_are_those_of_the_vendors_that_are_used(source, tm
     assert "fluent-emoji-high-contrast@" in source.origin
     assert "twemoji" not in source.origin
     assert "npm" not in emoji.EmojiSource("e", ("openmoji",), tmp_path, 8).licence
+
+
+@pytest.mark.parametrize(
+    ("hexcode", "base"),
+    [
+        ("1F355", "1F355"),
+        ("270b-fe0f", "270B"),
+        ("270B-1F3FD", "270B"),
+        ("1F469-200D-1F373", "1F9D1-200D-1F373"),
+        ("1F468-1F3FB-200D-1F373", "1F9D1-200D-1F373"),
+        ("1F471-200D-2640-FE0F", "1F471"),
+        ("2640-FE0F", "2640"),
+        ("1F467", "1F9D2"),
+    ],
+)
+def test_skin_tones_and_genders_share_a_concept(hexcode: str, base: str) -> None:
+    assert base_concept(hexcode) == base
+
+
+def test_splits_are_fixed() -> None:
+    assert split_of("1F355") is Split.TRAIN
+    assert split_of("2615") is Split.VAL
+    assert split_of("1F431") is Split.VAL
+
+
+def test_skin_tones_are_known() -> None:
+    assert has_skin_tone("270B-1F3FD")
+    assert has_skin_tone("1F3FB")
+    assert not has_skin_tone("270B")
+    assert plain_hexcode("263a-fe0f") == "263A"
+
+
+def test_concepts_carry_tags_and_short_names() -> None:
+    table = [{"hexcode": "270B-FE0F", "label": "raised hand", "tags": ["stop"]}, {"hexcode": "1F355", "label": "pizza"}]
+    concepts = parse_concepts(table, {"270B": ["hand_up", "stop"], "1F355": "pizza_slice"})
+    assert concepts["270B"].tags == ("stop", "hand up")
+    assert concepts["1F355"].tags == ("pizza slice",)
+    names = hexcodes_by_name(concepts)
+    assert names["raisedhand"] == "270B"
+    assert names["sliceofpizza"] == "1F355"
+
+
+PACKAGE = "@scope/icons@1.0.0"
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the command `npm`, which copies `packed.tgz` and counts its calls."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    with tarfile.open(folder / "packed.tgz", "w:gz") as archive:
+        for name, value in (("package/icons.json", {"a": 1}), ("package/en/data.json", [2]), ("package/x.txt", "")):
+            member = tarfile.TarInfo(name)
+            data = json.dumps(value).encode()
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    (folder / "npm").write_text(f"#!/bin/sh\necho call >> {folder}/calls\n/bin/cp {folder}/packed.tgz icons.tgz\n")
+    (folder / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_files_are_read_and_the_package_is_fetched_once(npm, tmp_path):
+    for _ in range(2):
+        found = npm_json(PACKAGE, ("icons.json", "en/data.json"), tmp_path / "downloads")
+        assert found == {"icons.json": {"a": 1}, "en/data.json": [2]}
+    assert (npm / "calls").read_text() == "call\n"
+
+
+def test_a_missing_file_and_a_broken_package_are_refused(npm, tmp_path):
+    with pytest.raises(SourceUnavailable, match=r"@scope/icons@1\.0\.0 has no file other\.json"):
+        npm_json(PACKAGE, ("icons.json", "other.json"), tmp_path)
+    next(tmp_path.rglob("icons.tgz")).write_bytes(b"words")
+    with pytest.raises(SourceUnavailable, match="cannot be read"):
+        npm_json(PACKAGE, ("icons.json",), tmp_path)
+
+
+def test_npm_that_fails_or_is_not_there_leaves_nothing(npm, tmp_path, monkeypatch):
+    (npm / "npm").write_text("#!/bin/sh\necho no such package >&2\nexit 1\n")
+    with pytest.raises(SourceUnavailable, match="no such package"):
+        npm_json(PACKAGE, ("icons.json",), tmp_path / "downloads")
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(SourceUnavailable, match="npm is needed"):
+        npm_json(PACKAGE, ("icons.json",), tmp_path / "downloads")
+    assert not list((tmp_path / "downloads" / "npm").iterdir())

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.samples import Caption, Origin, Split
-from anyseek.model.data.sources.folder import FolderSource, Options
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Caption, Origin, Shares, Split
+from anyseek.model.data.sources.folder import FolderOptions, FolderSource
 
 
 def open_folder(path: Path, shares: Shares | None = None) -> FolderSource:
-    return FolderSource("mine", Options(path, "CC0"), shares or Shares(0.0, 0.0))
+    return FolderSource("mine", FolderOptions(path=path, licence="CC0"), shares or Shares(val=0.0, test=0.0))
 
 
 def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (8, 6), colour: object = 0) -> None:
@@ -114,7 +113,7 @@ def test_a_broken_file_is_refused_by_its_name(aligned, file, write, said):
 def test_folders_of_splits_are_the_splits(tmp_path):
     for split, name in (("train", "a"), ("train", "b"), ("val", "a"), ("test", "c")):
         picture(tmp_path / split / f"{name}.png")
-    source = open_folder(tmp_path, Shares(0.5, 0.5))
+    source = open_folder(tmp_path, Shares(val=0.5, test=0.5))
     assert {split.value: list(source.keys(split)) for split in Split} == {
         "train": ["train/a.png", "train/b.png"],
         "val": ["val/a.png"],
@@ -127,7 +126,7 @@ def test_other_folders_are_split_by_shares_each_key_in_one(tmp_path):
         picture(tmp_path / f"{number}.png")
     picture(tmp_path / "test" / "x.png")
     picture(tmp_path / "holiday" / "x.png")
-    source = open_folder(tmp_path, Shares(0.3, 0.3))
+    source = open_folder(tmp_path, Shares(val=0.3, test=0.3))
     keys = [list(source.keys(split)) for split in Split]
     assert all(len(part) > 3 for part in keys)
     assert len({key for part in keys for key in part}) == sum(map(len, keys)) == 42

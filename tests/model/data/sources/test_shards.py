@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.build import build
-from anyseek.model.data.codecs import entry_of, sample_of
+from anyseek.model.data.contents import entry_of, sample_of
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
 from anyseek.model.data.shards import Entry, ShardWriter
-from anyseek.model.data.sources.shards import Options, ShardsSource
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.sources.shards import ShardsOptions, ShardsSource
 from anyseek.model.seam import Regions
 
 
@@ -33,7 +32,7 @@ def write_tar(path: Path, files: dict[str, bytes]) -> None:
 
 
 def open_shards(pattern: Path, split: Split | None = Split.TRAIN) -> ShardsSource:
-    return ShardsSource("tars", Options(pattern, "CC0", split), Shares())
+    return ShardsSource("tars", ShardsOptions(path=pattern, licence="CC0", split=split), Shares())
 
 
 def test_anyseeks_own_shards_come_back_as_they_were(tmp_path):

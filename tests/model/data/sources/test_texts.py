@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.registry import Place, source_kind
-from anyseek.model.data.samples import Caption, Origin, Split
-from anyseek.model.data.sources.texts import Options, TextsSource
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import Caption, Origin, Shares, Split
+from anyseek.model.data.sources.texts import TextOptions, TextsSource
 
 LINES = [f"line {number} of a text, café" for number in range(200)]
 
 
 def open_texts(pattern: Path, home: Path, **more: object) -> TextsSource:
-    options = Options(pattern, "CC0", **more)  # type: ignore[arg-type]
-    return TextsSource("texts", options, Place(home, 224, Shares(0.1, 0.1)))
+    options = TextOptions(path=pattern, licence="CC0", **more)  # type: ignore[arg-type]
+    return TextsSource("texts", options, Place(home, 224, Shares(val=0.1, test=0.1)))
 
 
 def said(source: TextsSource) -> list[str]:
@@ -80,7 +79,3 @@ def test_what_is_no_text_is_said(tmp_path):
     for key, reason in zip(keys, ("no text called 'text'", "cannot be read", "cannot be read"), strict=True):
         with pytest.raises(SampleInvalid, match=reason):
             source.sample(key)
-
-
-def test_recipes_know_the_kind():
-    assert source_kind("texts").options is Options

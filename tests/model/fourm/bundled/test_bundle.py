@@ -31,7 +31,7 @@ from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
 from tests.random_bundle import random_image_tokenizer, write_manifest, write_random_bundle
 
 FILES = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, f"{VISUAL}.safetensors", f"{SEMANTIC}.safetensors")

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from anyseek.model.encoders.efficientnet import LEVELS, EfficientNetLite0
 from anyseek.model.errors import WeightsCorrupt
-from anyseek.model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, load_decoder, save_decoder
-from tests.random_bundle import random_decoder
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, load_decoder
+from tests.random_bundle import random_decoder, save_decoder
 
 
 def _levels(count: int = 2) -> list[torch.Tensor]:

@@ -54,20 +54,6 @@ def values() -> dict[str, Value]:
     }
 
 
-def test_rows_are_unit_vectors_and_a_batch_equals_single_calls(embedder: Embedder, values: dict[str, Value]) -> None:
-    samples = [Sample({modality: value}) for modality, value in values.items()] + [Sample(values)]
-    for method in (embedder.embed, embedder.embed_gallery):
-        together = method(samples, SPACES)
-        for space in SPACES:
-            assert together[space].dtype == np.float32
-            assert together[space].shape == (len(samples), embedder.spaces[space].dimension)
-            np.testing.assert_allclose(np.linalg.norm(together[space], axis=1), 1.0, atol=1e-5)
-        for row, sample in enumerate(samples):
-            alone = method([sample], SPACES)
-            for space in SPACES:
-                np.testing.assert_allclose(alone[space][0], together[space][row], atol=2e-5)
-
-
 def test_a_gallery_of_pictures_predicts_no_vector_that_it_stores_as_it_is(
     embedder: Embedder, values: dict[str, Value], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,25 +121,6 @@ def test_the_image_encoder_is_loaded_with_the_first_picture(
     load.assert_called_once()
 
 
-def test_no_samples_and_no_spaces_are_fine(embedder: Embedder, values: dict[str, Value]) -> None:
-    assert embedder.embed([], SPACES)[VISUAL].shape == (0, 1280)
-    assert embedder.embed([Sample(values)], []) == {}
-
-
-def test_one_space_alone_gives_what_it_gives_beside_the_other(embedder: Embedder, values: dict[str, Value]) -> None:
-    both = embedder.embed([Sample(values)], SPACES)
-    for space in SPACES:
-        np.testing.assert_allclose(embedder.embed([Sample(values)], [space])[space], both[space], atol=2e-5)
-
-
-def test_polarity_and_grey_level_of_a_drawing_do_not_matter(embedder: Embedder, values: dict[str, Value]) -> None:
-    drawing = values["canny_edge"]
-    assert isinstance(drawing, np.ndarray)
-    light = (255 - drawing.astype(np.int64)).astype(np.uint8)
-    vectors = embedder.embed([Sample({"canny_edge": drawing}), Sample({"canny_edge": light})], [VISUAL])[VISUAL]
-    assert float(vectors[0] @ vectors[1]) > 0.9999
-
-
 def test_odd_inputs_give_unit_vectors(embedder: Embedder) -> None:
     odd: list[dict[str, Value]] = [
         {"caption": "word " * 500},
@@ -185,15 +152,6 @@ def test_a_drawing_finds_its_picture_and_a_caption_its_colour(embedder: Embedder
     drawn = embedder.embed([Sample({"canny_edge": values["canny_edge"]})], [VISUAL])[VISUAL]
     scores = (gallery - space.gallery_prior) @ (drawn[0] - space.query_means["canny_edge"].mean(axis=0))
     assert scores[0] > scores[1]
-
-
-def test_threads_get_what_one_thread_gets(embedder: Embedder, values: dict[str, Value]) -> None:
-    samples = [Sample({modality: value}) for modality, value in values.items()]
-    expected = [embedder.embed([sample], [VISUAL])[VISUAL] for sample in samples]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda sample: embedder.embed([sample], [VISUAL])[VISUAL], samples))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_palettes_are_asked_in_the_space_of_colours_which_needs_no_pass(

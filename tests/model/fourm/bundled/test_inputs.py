@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.data.labellers.encoders import shared_encoders
-from anyseek.model.data.labellers.pictures import FeatureMap, FeatureOptions
+from anyseek.model.data.labellers.encoded import FeatureOptions, feature_map, shared_encoders
 from anyseek.model.data.samples import DataSample
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
 from anyseek.model.encoders.minilm import load_minilm
@@ -17,9 +16,9 @@ from anyseek.model.encoders.preprocess import encoder_input, looked_at
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.fourm.bundled.bundle import load_bundle
-from anyseek.model.fourm.bundled.feature_maps import load_projection
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import bundled_parts
+from anyseek.model.fourm.bundled.shortcuts import load_projection
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.fourm.specialists import Specialists
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
@@ -72,7 +71,7 @@ def parts(image_encoder: EfficientNetLite0, tmp_path_factory: pytest.TempPathFac
 def test_what_is_seen_is_what_the_labeller_saw(parts: FourMParts, modality: str) -> None:
     value = _values()[modality]
     known = (value,) if modality == "color_palette" else value
-    labelled = FeatureMap(FeatureOptions(modality), shared_encoders(HOME)).label(DataSample("k", {modality: known}))
+    labelled = feature_map(FeatureOptions(of=modality), shared_encoders(HOME)).label(DataSample("k", {modality: known}))
     pooled = torch.from_numpy(labelled[f"{modality}_pooled"].astype(np.float32))
     own = encode_samples(parts, [Sample({modality: value})]).own[modality][0]
     assert float(own @ F.normalize(pooled, dim=0)) > 0.9999

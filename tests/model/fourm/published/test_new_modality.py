@@ -13,7 +13,6 @@ from torch import Tensor
 
 from anyseek.model.fourm import images
 from anyseek.model.fourm.codecs import ImageTokens
-from anyseek.model.fourm.inputs import encode_samples
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.loading import load_published
@@ -96,18 +95,6 @@ def test_others_are_predicted_from_it(thermal: FourMModel) -> None:
     np.testing.assert_array_equal(found["dinov2_global"].tokens, logits["tok_dinov2_global"][0].argmax(dim=1))  # type: ignore[arg-type]
     assert len(ids.unique()) > 1
     assert isinstance(found["caption"].value, str)
-
-
-def test_it_goes_in_beside_others_and_a_batch_equals_single_samples(thermal: FourMModel) -> None:
-    samples = [Sample({"thermal": PICTURE}), Sample({"rgb": PICTURE, "thermal": PICTURE[::-1].copy()})]
-    batch = encode_samples(thermal.parts, samples).inputs
-    assert list(batch) == ["rgb@224", KEY]
-    assert int(batch[KEY].values.max()) < 512
-    with torch.no_grad():
-        together = thermal.parts.network.decode_global(thermal.parts.network.encode(batch), ["tok_dinov2_global"])
-        alone = thermal.parts.network.encode(encode_samples(thermal.parts, samples[:1]).inputs)
-        single = thermal.parts.network.decode_global(alone, ["tok_dinov2_global"])
-    torch.testing.assert_close(together["tok_dinov2_global"][:1], single["tok_dinov2_global"], atol=1e-5, rtol=1e-5)
 
 
 def test_it_is_embedded(thermal: FourMModel, tmp_path: Path) -> None:

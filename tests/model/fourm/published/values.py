@@ -6,7 +6,7 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.formats.spans import TextStates
 from anyseek.model.seam import Regions, Value
 
 _RANDOM = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Span masking and its inverse."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from anyseek.model.modalities.formats.spans import (
     FormatInvalid,
     MaskedSpans,
     SpecialIds,
+    TextStates,
     mask_spans,
+    mask_states,
     merge_spans,
 )
 
@@ -62,3 +65,18 @@ def test_too_many_runs_for_the_vocabulary_are_refused() -> None:
 )
 def test_merging_what_a_network_predicts(inputs: list[int], predicted: list[int], merged: list[int]) -> None:
     assert merge_spans(inputs, predicted, IDS) == merged
+
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(6, 2) + 1
+
+
+def test_a_dropped_run_is_one_zero_vector() -> None:
+    masked = mask_states(TextStates(VECTORS), [True, True, False, True, False, False])
+    zero = np.zeros((1, 2), np.float32)
+    np.testing.assert_array_equal(masked.vectors, np.concatenate([zero, VECTORS[2:3], zero, VECTORS[4:]]))
+    np.testing.assert_array_equal(mask_states(TextStates(VECTORS), [False] * 6).vectors, VECTORS)
+
+
+def test_too_many_states_are_refused() -> None:
+    with pytest.raises(FormatInvalid, match="77"):
+        TextStates(np.zeros((78, 2), np.float32))

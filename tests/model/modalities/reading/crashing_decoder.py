@@ -6,11 +6,10 @@ import sys
 import time
 
 from anyseek.model.modalities.reading import decoder_process
-from anyseek.model.modalities.reading.decoder_messages import Wanted
-from anyseek.model.modalities.reading.encoded import Encoded
-from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.reading.decoders import Wanted
+from anyseek.model.modalities.reading.encoded import Encoded, Reading
 
-_read = decoder_process.read
+_read = decoder_process.read_here
 
 
 def _misbehaving(wanted: Wanted, file: Encoded) -> Reading:
@@ -21,5 +20,5 @@ def _misbehaving(wanted: Wanted, file: Encoded) -> Reading:
     return _read(wanted, file)
 
 
-decoder_process.read = _misbehaving
+decoder_process.read_here = _misbehaving
 decoder_process.main(int(sys.argv[1]), int(sys.argv[2]))

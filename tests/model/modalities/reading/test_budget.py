@@ -10,10 +10,9 @@ from PIL import Image
 
 from anyseek.model.errors import LimitExceeded
 from anyseek.model.modalities.reading.budget import Budget, spending
-from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
-from anyseek.model.modalities.reading.understanding import understand
 from tests.indexer.pictures import encoded
 
 LIMITS = FileLimits()

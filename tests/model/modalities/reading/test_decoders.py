@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart, goes_apart
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BadMap, BrokenPicture, RequestTooCostly, UnknownForm
-from anyseek.model.modalities.reading.understanding import understand
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Regions, Value
 from tests.indexer.pictures import encoded
@@ -147,14 +146,28 @@ def test_pixels_of_all_files_count_there_too(decoders: Decoders) -> None:
             decode("rgb", _picture(), LIMITS, "c")
 
 
+class _Left(Exception):
+    """Nobody waits any more."""
+
+
+class _Awaited(Budget):
+    """Somebody waits until `left`."""
+
+    left = False
+
+    def check(self) -> None:
+        if self.left:
+            raise _Left
+
+
 def test_nobody_decodes_for_a_client_that_has_left(decoders: Decoders) -> None:
-    budget = _plenty()
-    timer = threading.Timer(0.3, budget.abandon)
+    budget = _Awaited(10**9, 120)
+    timer = threading.Timer(0.3, setattr, (budget, "left", True))
     timer.start()
     with spending(budget), decoding_apart(decoders):
-        with pytest.raises(RequestAbandoned):
+        with pytest.raises(_Left):
             decode("rgb", _picture(), LIMITS, "hang")
-        with pytest.raises(RequestAbandoned):
+        with pytest.raises(_Left):
             decode("rgb", _picture("PNG"), LIMITS, "a")
     timer.join()
 

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek.model.galleries.demo import FOLDER, read_views
-from anyseek.model.modalities.reading.decode import decode_file
-from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.galleries.photos import FOLDER, read_views
+from anyseek.model.modalities.reading.decode import decode_file, understand
+from anyseek.model.modalities.reading.encoded import FileLimits, Understood
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
 from anyseek.model.modalities.reading.normal_forms import FORMS
-from anyseek.model.modalities.reading.understanding import understand
-from anyseek.model.modalities.reading.understood import Understood
 
 LIMITS = FileLimits()
 ROOMS = [

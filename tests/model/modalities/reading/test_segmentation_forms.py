@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.class_tables import COLOUR, TABLES
+from anyseek.model.modalities.reading.decode import understand
 from anyseek.model.modalities.reading.documents import parse_legend
-from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.encoded import FileLimits, Understood
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
-from anyseek.model.modalities.reading.understanding import understand
-from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.reading.segmentation_forms import SIDE, rounded
 from anyseek.model.seam import Regions
 
 LIMITS = FileLimits()
@@ -179,3 +180,54 @@ def test_a_photo_and_a_legend_of_other_colours_are_refused() -> None:
         _read(_png(many))
     with pytest.raises(BadMap, match="map has no colour of its classes; they name #87ceeb"):
         _read(_png(np.full((2, 2, 3), (250, 9, 9), np.uint8)), classes={COLOUR + 0x87CEEB: "sky"})
+
+
+def _of_room() -> Regions:
+    (view,) = [view for view in read_views() if view["key"] == "test-00014"]
+    about = view["modalities"]["semseg"]
+    return Regions(
+        np.asarray(Image.open(FOLDER / about["file"])), {int(key): name for key, name in about["classes"].items()}
+    )
+
+
+def _cells(regions: Regions, side: int) -> Regions:
+    size = regions.ids.shape[0]
+    places = (np.arange(side) + 0.5) * size / side
+    return Regions(regions.ids[np.ix_(places.astype(int), places.astype(int))], regions.classes)
+
+
+def test_a_detailed_map_stays_as_it_is() -> None:
+    exact = _of_room()
+    assert rounded(exact) is exact
+
+
+@pytest.mark.parametrize("side", [10, 14])
+def test_cells_are_rounded_and_mostly_stay_where_they_are(side: int) -> None:
+    cells = _cells(_of_room(), side)
+    found = rounded(cells)
+    assert found.ids.shape == (SIDE, SIDE)
+    assert found.classes == cells.classes
+    assert set(np.unique(found.ids)) <= set(np.unique(cells.ids))
+    places = np.arange(SIDE) * side // SIDE
+    unrounded = cells.ids[np.ix_(places, places)]
+    assert 0.005 < np.mean(found.ids != unrounded) < 0.1
+
+
+def test_a_corner_is_rounded_and_a_straight_edge_is_not() -> None:
+    ids = np.full((8, 16), 7)
+    ids[:4, :8] = 3
+    found = rounded(Regions(ids)).ids
+    assert found.shape == (112, 224)
+    assert found[55, 111] == 7  # the corner itself
+    assert (found[:40, 111], found[:40, 112]) == (pytest.approx(3), pytest.approx(7))
+
+
+@pytest.mark.parametrize("ids", [np.full((4, 4), 9), np.arange(100).reshape(10, 10), np.array([[1]])])
+def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
+    regions = Regions(ids)
+    assert rounded(regions) is regions
+
+
+def test_ids_may_be_any_integers() -> None:
+    found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
+    assert set(np.unique(found.ids)) == {-5, 70_000}

@@ -12,7 +12,7 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.formats.spans import TextStates
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.registry import MODALITIES, Content

@@ -16,7 +16,7 @@ from anyseek.model.errors import BadInput
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.library.verification import verify_model
-from anyseek.model.training.bridges import recipes
+from anyseek.model.training.bridges import material
 from anyseek.model.training.bridges.adapt import Wanted, adapt, trial_lines
 from tests.model.data.conftest import Silent
 from tests.model.openclip.making import make_folder
@@ -31,7 +31,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     def offline(downloads: Path) -> Path:
         raise DownloadFailed("there is no network")
 
-    monkeypatch.setattr(recipes, "fetch_wheel", offline)
+    monkeypatch.setattr(material, "fetch_wheel", offline)
     return f"openclip:local-dir:{make_folder(tmp_path / 'model')}"
 
 
@@ -104,5 +104,5 @@ def test_own_data_may_be_a_recipe_a_data_set_or_a_folder(kind: str, tmp_path: Pa
     path = {"recipe": recipe, "folder": own, "shards": tmp_path / "built"}[kind]
     if kind == "shards":
         build(read_recipe(recipe), path, tmp_path, 1, Silent())
-    workshop = recipes.own_workshop(path, tmp_path)
+    workshop = material.own_workshop(path, tmp_path)
     assert sum(len(source.keys(Split.TRAIN)) for source in workshop.sources) > 0

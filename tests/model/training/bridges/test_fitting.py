@@ -5,7 +5,7 @@ import pytest
 
 from anyseek.model.bridges.space import unit
 from anyseek.model.seam import FloatArray
-from anyseek.model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
+from anyseek.model.training.bridges.adapt import Fit, fit_bridge, plain_bridge
 from anyseek.model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
 
 D, PHOTOS = 32, 120

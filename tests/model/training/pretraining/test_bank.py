@@ -1,18 +1,15 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from anyseek.model.data.samples import Split
-from anyseek.model.training.pretraining.bank import Bank, read_bank
-from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.pretraining.shortcuts import Bank, read_bank
 from anyseek.model.training.run.data_sets import FolderShards, entries_of, open_split
 from anyseek.model.training.run.errors import TrainingDataInvalid
-from tests.model.training.shapes import COLOURS, SAMPLES, shape_sample, write_data
+from tests.model.training.shapes import COLOURS, SAMPLES, data_config, shape_sample, write_data
 
 FIELDS = {"shape_global": ["shape_global"]}
 
@@ -23,7 +20,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderShards, ...
     root = tmp_path_factory.mktemp("bank")
     for name in ("one", "other"):
         write_data(root / name, weights=(1.0, 0.5))
-    return open_split(DataConfig((Folder(root / "one", 1.0), Folder(root / "other", 1.0)), 4), Split.TRAIN)
+    return open_split(data_config(root / "one", root / "other"), Split.TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +52,7 @@ def test_a_group_is_a_concept_of_one_source_of_one_folder(bank: Bank) -> None:
 
 def test_others_are_of_the_same_concept_and_another_vendor(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
-    folders = open_split(DataConfig((Folder(tmp_path / "data", 1.0),), 4), Split.TRAIN)
+    folders = open_split(data_config(tmp_path / "data"), Split.TRAIN)
     bank = read_bank(folders, FIELDS, lambda line: None)
     for row in range(len(bank)):
         others = bank.others(row)
@@ -74,14 +71,3 @@ def test_progress_is_told_and_what_no_sample_has_is_refused(folders: tuple[Folde
         read_bank(folders, {"depth_global": ["depth_global"]}, said.append)
     with pytest.raises(TrainingDataInvalid, match=r"features\.npy of shapes0/0000 is neither a vector"):
         read_bank(folders, {"features": ["features"]}, said.append)
-
-
-def test_without_attributes_every_sample_is_a_group_of_its_own(
-    config: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folders = open_split(DataConfig((Folder(data, 1.0),), 4), Split.TRAIN)
-    plain: Callable[..., tuple[str, str]] = lambda entry: ("", "")  # noqa: E731
-    monkeypatch.setattr("anyseek.model.training.pretraining.bank._concept", plain)
-    bank = read_bank(folders, FIELDS, lambda line: None)
-    assert len(set(bank.groups.tolist())) == len(bank)
-    assert not bank.members

@@ -13,16 +13,13 @@ from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.collate import Batch
-from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.pretraining.batches import Batch, BatchMaker, BatchSource
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.data_sets import open_split, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.loop import batches_between
-from tests.model.training.shapes import settings, write_data
+from tests.model.training.shapes import data_config, settings, write_data
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +148,7 @@ def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> No
 
 def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, tmp_path: Path) -> None:
     write_data(tmp_path / "weighted", weights=(1.0, 0.25))
-    folders = open_split(DataConfig((Folder(tmp_path / "weighted", 1.0),), 4), Split.TRAIN)
+    folders = open_split(data_config(tmp_path / "weighted"), Split.TRAIN)
     assert folders[0].source_weights == {"shapes0": 1.0, "shapes1": 0.25}
     maker = BatchMaker(replace(source, folders=folders))
     places = [maker._drawn(number) for number in range(1500)]
@@ -163,7 +160,7 @@ def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, 
 
 def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource) -> None:
     lacking = tuple(
-        replace(one, settings=replace(one.settings, fields=("nothing",))) if one.settings.target else one
+        replace(one, settings=one.settings.model_copy(update={"fields": ("nothing",)})) if one.settings.target else one
         for one in source.plan.modalities
     )
     batch = BatchMaker(replace(source, plan=replace(source.plan, modalities=lacking))).training_batch(0)
@@ -174,7 +171,7 @@ def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource
 
 def test_data_that_cannot_be_drawn_from_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingConfigInvalid, match="no samples in its split test"):
-        open_split(DataConfig((Folder(data, 1.0),), 4), Split.TEST)
+        open_split(data_config(data), Split.TEST)
     with pytest.raises(TrainingConfigInvalid, match="less than a thousandth"):
-        open_split(DataConfig((Folder(data, 1.0), Folder(data, 1e-4)), 4), Split.TRAIN)
-    assert len(open_split(DataConfig((Folder(data, 1.0), Folder(tmp_path, 0.0)), 4), Split.TRAIN)) == 1
+        open_split(data_config(data, data, weights=(1.0, 1e-4)), Split.TRAIN)
+    assert len(open_split(data_config(data, tmp_path, weights=(1.0, 0.0)), Split.TRAIN)) == 1

@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.training.pretraining.batches import BatchMaker
-from anyseek.model.training.pretraining.collate import Batch
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.batches import Batch, BatchMaker
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.objective import Contrast, Objective
 from anyseek.model.training.pretraining.train import prepare
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
@@ -77,9 +75,9 @@ def test_a_picture_as_it_is_is_asked_for_another_vendors(trainer: Trainer) -> No
     asked = contrast.ask(replace(batch, own={"rgb": exact}), bank, ALONE)
     for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True):
         assert found in bank.others(row)
-    contrast.config = replace(contrast.config, other_share=0.0)
+    contrast.config = contrast.config.model_copy(update={"other_share": 0.0})
     assert torch.equal(contrast.ask(replace(batch, own={"rgb": -exact}), bank, ALONE).rows, batch.rows)
-    contrast.config = replace(contrast.config, other_share=1.0)
+    contrast.config = contrast.config.model_copy(update={"other_share": 1.0})
     asked = contrast.ask(replace(batch, own={}), bank, ALONE)
     assert all(found in bank.others(row) for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True))
 
@@ -125,7 +123,7 @@ def test_samples_of_the_same_concept_are_no_wrong_answers(trainer: Trainer) -> N
 def test_samples_that_show_nothing_or_lack_the_target_take_no_part(trainer: Trainer) -> None:
     contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
     assert bank is not None
-    contrast.config = replace(contrast.config, other_share=0.0)
+    contrast.config = contrast.config.model_copy(update={"other_share": 0.0})
     batch = replace(batch, own={})
     logits = _logits(trainer, batch)
     vectors = bank.vectors[TARGET].clone()

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anyseek.model.data.errors import DataSetInvalid
+from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.evaluation import recalls
-from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.train import prepare
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer

@@ -4,16 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import DataSample
-from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig
 from anyseek.model.tokenizers.inputs import unfilled_depth
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import FieldKind, TrainedModality
-from anyseek.model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
-from anyseek.model.training.pretraining.plan import PlannedModality
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.masking import Chance, FieldValue, chosen_field, read_field, read_own
+from anyseek.model.training.pretraining.plan import PlannedModality, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import shape_sample
 
@@ -38,8 +36,7 @@ def _read(
     more: dict[str, Any] | None = None,
 ) -> FieldValue | None:
     """The value of one modality of a sample that went through a shard's files."""
-    settings = TrainedModality("m", (field,), kind, "", {}, (1.0,), (), (Keep.RANDOM,), None, 1.0, None, None)
-    settings = TrainedModality(**{**vars(settings), **(more or {})})
+    settings = TrainedModality.model_construct(key="m", fields=(field,), kind=kind, input=(1.0,), **(more or {}))
     vector_length = row.width if kind is FieldKind.VECTOR else 0
     planned = PlannedModality(settings, row, row.tokens if row.is_image else row.max_length, vector_length)
     return read_field(planned, text, entry_of(sample.key, sample), chance or _chance())
@@ -109,7 +106,7 @@ def test_tokens_are_checked_against_the_vocabulary(text: TextTokenizer) -> None:
     row = ModalityConfig("m", EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=27)
     np.testing.assert_array_equal(_read(text, "tok_rgb", FieldKind.TOKENS, row, sample), sample.values["tok_rgb"])  # type: ignore[arg-type]
     small = ModalityConfig("m", EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=5)
-    with pytest.raises(TrainingDataInvalid, match=r"tok_rgb\.npy of 0003 is no m: its tokens are from"):
+    with pytest.raises(TrainingDataInvalid, match=r"tok_rgb\.npy of 0003 is no m: it has ids from"):
         _read(text, "tok_rgb", FieldKind.TOKENS, small, sample)
 
 
@@ -171,7 +168,7 @@ def test_pairs_of_metadata_are_shuffled(text: TextTokenizer) -> None:
 
 def test_ids_beyond_the_modalitys_vocabulary_are_refused(text: TextTokenizer) -> None:
     row = ModalityConfig("m", EmbeddingKind.SEQUENCE, vocabulary=1300, max_length=40)
-    with pytest.raises(TrainingDataInvalid, match="vocabulary ends at 1299"):
+    with pytest.raises(TrainingDataInvalid, match="from 4213 to 4276, not from 0 to 1299"):
         _read(text, "caption", FieldKind.TEXT, row, shape_sample(5), more={"format": "caption"})
     assert _read(text, "color_palette", FieldKind.TEXT, row, shape_sample(5), more={"format": "color_palette"})
 
@@ -184,9 +181,7 @@ def test_what_a_sample_lacks_is_none(text: TextTokenizer, tmp_path: Path) -> Non
 
 
 def test_of_alternative_fields_one_that_is_there_is_chosen(text: TextTokenizer) -> None:
-    settings = TrainedModality(
-        "m", ("lines", "edges", "dots"), FieldKind.MAP, "", {}, (), (), (), None, 1.0, None, None
-    )
+    settings = TrainedModality.model_construct(key="m", fields=("lines", "edges", "dots"), kind=FieldKind.MAP)
     planned = PlannedModality(settings, ModalityConfig("m", PIXELS, (2, 2), 1, channels=3), 4)
     chosen = {
         chosen_field(planned, {"dots", "lines", "rgb"}, Chance(np.random.default_rng(0), 0.0, 0.0, field))
@@ -201,7 +196,7 @@ def test_own_vectors_are_of_the_view_and_the_text_that_is_shown() -> None:
     sample = DataSample("s", {"edges_pooled": views, "said_vectors": views, "lines_pooled": views[0]})
     for kind, place in ((FieldKind.MAP, "view"), (FieldKind.STATES, "text")):
         fields, own = ("lines", "edges", "said"), ("lines_pooled", "edges_pooled", "said_vectors")
-        settings = TrainedModality("m", fields, kind, "", {}, (), (), (), None, 1.0, None, None)
+        settings = TrainedModality.model_construct(key="m", fields=fields, kind=kind)
         planned = PlannedModality(settings, ModalityConfig("m", PIXELS, (2, 2), 1, channels=3), 4, own=own)
         for share, expected in ((0.2, [1.0, 0.0]), (0.7, [0.0, 1.0])):
             chance = _chance(**{place: share})

@@ -5,13 +5,11 @@ import torch
 from torch import Tensor
 
 from anyseek.model.data.samples import Split
-from anyseek.model.training.pretraining.bank import Bank, read_bank
 from anyseek.model.training.pretraining.config import ContrastConfig
-from anyseek.model.training.pretraining.fit_shortcuts import PENALTY, Scatter, fit_shortcuts, reduced
-from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.pretraining.shortcuts import PENALTY, Bank, Scatter, fit_shortcuts, read_bank, reduced
 from anyseek.model.training.run.data_sets import FolderShards, open_split
 from anyseek.model.training.run.errors import TrainingDataInvalid
-from tests.model.training.shapes import shape_sample, write_data
+from tests.model.training.shapes import data_config, shape_sample, write_data
 
 TARGETS = {"shape_global": ["shape_global"], "said_global": ["said_global"]}
 
@@ -22,14 +20,16 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 
 def _contrast(other_share: float = 0.0, rank: int = 6) -> ContrastConfig:
     own = {"rgb": ("rgb_pooled",), "states": ("caption_vectors",)}
-    return ContrastConfig(tuple(TARGETS), 0.25, 16, other_share, own, dict.fromkeys(TARGETS, rank))
+    return ContrastConfig.model_validate(
+        {"targets": list(TARGETS), "negatives": 16, "other_share": other_share, "own": own, "rank": rank}
+    )
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderShards, ...]:
     folder = tmp_path_factory.mktemp("fit") / "shapes"
     write_data(folder)
-    return open_split(DataConfig((Folder(folder, 1.0),), 4), Split.TRAIN)
+    return open_split(data_config(folder), Split.TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,6 @@ def test_what_is_asked_for_is_what_is_fitted(folders: tuple[FolderShards, ...], 
 
 
 def test_an_input_that_no_sample_has_is_refused(folders: tuple[FolderShards, ...], bank: Bank) -> None:
-    contrast = ContrastConfig(tuple(TARGETS), 0.25, 16, 0.0, {"rgb": ("none",)}, dict.fromkeys(TARGETS, 4))
+    contrast = _contrast().model_copy(update={"own": {"rgb": ("none",)}})
     with pytest.raises(TrainingDataInvalid, match="of rgb"):
         fit_shortcuts(contrast, bank, folders, lambda line: None)

@@ -10,21 +10,22 @@ from hypothesis import strategies as st
 from anyseek.model.modalities.formats.layout import Budgets, Keep
 from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig
-from anyseek.model.training.pretraining.config import FieldKind, Mixture, Range, TrainedModality
+from anyseek.model.training.pretraining.config import FieldKind, Mixture, TrainedModality, read_config
 from anyseek.model.training.pretraining.masking import Masker, mask_grid, mask_text, mask_vectors, share_out
 from anyseek.model.training.pretraining.plan import PlannedModality, make_plan
-from anyseek.model.training.pretraining.read_config import read_config
 
 
 def _planned(
     key: str, kind: FieldKind, tokens: int, given: tuple[float, ...], wanted: tuple[float, ...]
 ) -> PlannedModality:
-    components = max(len(given), len(wanted))
-    settings = TrainedModality(
-        key, (key,), kind, "", {}, given, wanted, (Keep.RANDOM,) * components, None, 1.0, None, None
-    )
+    keep = (Keep.RANDOM,) * max(len(given), len(wanted))
+    settings = TrainedModality.model_construct(key=key, fields=(key,), kind=kind, input=given, target=wanted, keep=keep)
     row = ModalityConfig(key, EmbeddingKind.IMAGE_TOKENS, (1, tokens), vocabulary=9)
     return PlannedModality(settings, row, tokens)
+
+
+def _mixture(weights: tuple[float, ...], inputs: tuple[int, int], targets: tuple[int, int]) -> Mixture:
+    return Mixture.model_validate({"weights": weights, "input_tokens": list(inputs), "target_tokens": list(targets)})
 
 
 IMAGE = _planned("image", FieldKind.TOKENS, 16, (1.0, 0.1), (0.5, 2.0))
@@ -32,11 +33,11 @@ TEXT = _planned("text", FieldKind.TEXT, 12, (0.5, 0.0), (0.5, 1.0))
 PIXELS = _planned("pixels", FieldKind.PICTURE, 9, (1000.0, 0.1), ())
 
 
-@given(st.integers(0, 60), st.integers(1, 60), st.integers(0, 2**32 - 1), st.tuples(*[st.booleans()] * 3))
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1), st.tuples(*[st.booleans()] * 3))
 def test_budgets_are_never_exceeded_and_grids_never_overdrawn(
     inputs: int, targets: int, seed: int, available: tuple[bool, bool, bool]
 ) -> None:
-    mixture = Mixture((1.0, 3.0), Range(min(inputs, 1), inputs), Range(1, targets))
+    mixture = _mixture((1.0, 3.0), (1, inputs), (1, targets))
     draw = Masker((IMAGE, TEXT, PIXELS), mixture).draw(np.array(available), np.random.default_rng(seed))
     if draw is None:
         assert not any(available[:2])  # nothing that can be predicted is there
@@ -82,7 +83,7 @@ def test_small_concentrations_give_one_modality_nearly_everything() -> None:
 
 
 def test_components_are_drawn_by_their_weights() -> None:
-    masker = Masker((IMAGE, TEXT, PIXELS), Mixture((1.0, 3.0), Range(9, 9), Range(9, 9)))
+    masker = Masker((IMAGE, TEXT, PIXELS), _mixture((1.0, 3.0), (9, 9), (9, 9)))
     generator = np.random.default_rng(0)
     draws = [masker.draw(np.array([True, True, True]), generator) for _ in range(2000)]
     first = np.mean([draw is not None and draw.input[2] >= 8 for draw in draws])  # pixels take nearly all of it there
@@ -90,12 +91,12 @@ def test_components_are_drawn_by_their_weights() -> None:
 
 
 def test_a_component_that_a_sample_cannot_serve_is_left_out() -> None:
-    masker = Masker((IMAGE, TEXT), Mixture((1.0, 1.0), Range(8, 8), Range(8, 8)))
+    masker = Masker((IMAGE, TEXT), _mixture((1.0, 1.0), (8, 8), (8, 8)))
     for seed in range(50):
         draw = masker.draw(np.array([False, True]), np.random.default_rng(seed))
         assert draw is not None
         assert draw.input.tolist() == [0, 8]
-    alone = Masker((IMAGE, TEXT), Mixture((0.0, 1.0), Range(8, 8), Range(8, 8)))
+    alone = Masker((IMAGE, TEXT), _mixture((0.0, 1.0), (8, 8), (8, 8)))
     assert alone.draw(np.array([False, True]), np.random.default_rng(0)) is None
 
 
@@ -179,7 +180,7 @@ def test_the_published_mixture_of_rgb_alone_is_drawn(
 def test_without_need_of_a_target_every_input_is_of_use() -> None:
     modalities = [_planned("a", FieldKind.TOKENS, 9, (1.0,), ()), _planned("b", FieldKind.TEXT, 9, (), (1.0,))]
     available, generator = np.array([True, False]), np.random.default_rng(0)
-    mixture = Mixture((1.0,), Range(4, 4), Range(4, 4))
+    mixture = _mixture((1.0,), (4, 4), (4, 4))
     assert Masker(modalities, mixture).draw(available, generator) is None
     draw = Masker(modalities, mixture, needs_target=False).draw(available, generator)
     assert draw is not None

@@ -7,11 +7,11 @@ from anyseek.model.checkpoints.files import load_vqvae
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import FourM, Losses
-from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.batches import Batch
 from anyseek.model.training.pretraining.config import LossKind
 from anyseek.model.training.pretraining.objective import Objective
 from anyseek.model.training.run.config import Precision
-from anyseek.model.training.run.task import Parts
+from anyseek.model.training.run.loop import Parts
 from tests.model.training.shapes import write_vector_tokenizer
 
 CPU = torch.device("cpu")

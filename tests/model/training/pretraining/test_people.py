@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.build import build
-from anyseek.model.data.codecs import decode_value, encode_value, sample_of
+from anyseek.model.data.contents import decode_value, encode_value, sample_of
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.recipe import read_recipe
 from anyseek.model.data.samples import Split
@@ -20,12 +20,11 @@ from anyseek.model.modalities.formats.sam_instances import QueryPoint, instances
 from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
 from anyseek.model.training.run.data_sets import open_split
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
 
 PEOPLE = {"kind": "text", "field": "human_pose", "input": 0.5, "target": 1}

@@ -8,9 +8,8 @@ from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
-from anyseek.model.training.pretraining.vocabulary import SPECIAL_TOKENS, make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import SPECIAL_TOKENS, make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 Written = Callable[[dict[str, Any]], Path]

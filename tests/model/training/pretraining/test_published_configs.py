@@ -9,10 +9,9 @@ import torch
 
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.transformer import FourM
-from anyseek.model.training.pretraining.config import FieldKind, LossKind, TrainingConfig
+from anyseek.model.training.pretraining.config import FieldKind, LossKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.masking import Masker
 from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.run.config import Precision, Sharding
 
 CONFIGS = Path(__file__).parents[4] / "configs"

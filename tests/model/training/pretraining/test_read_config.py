@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from anyseek.model.modalities.formats.layout import Keep
-from anyseek.model.training.pretraining.config import FieldKind, Range
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.config import FieldKind, Range, read_config
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from tests.model.training.shapes import with_contrast
 
@@ -16,7 +15,8 @@ Written = Callable[[dict[str, Any]], Path]
 def test_a_config_is_read_with_its_defaults(config: dict[str, Any], written: Written, data: Path) -> None:
     read = read_config(written(config))
     assert read.mixture.weights == (1.0, 2.0)
-    assert (read.mixture.input_tokens, read.mixture.target_tokens) == (Range(8, 24), Range(24, 24))
+    assert read.mixture.input_tokens == Range(least=8, most=24)
+    assert read.mixture.target_tokens == Range(least=24, most=24)
     assert read.tokens_per_step == 8 * 48
     assert read.steps == 30
     assert read.data.folders[0].path == data
@@ -72,24 +72,24 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     [
         (("seeds",), 1, "the config has no setting 'seeds'; did you mean 'seed'?"),
         (("optimiser", "rate"), 1, "optimiser has no setting 'rate'; did you mean 'base_rate'?"),
-        (("optimiser", "base_rate"), "fast", "optimiser.base_rate must be a number of at least 0, not 'fast'"),
-        (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas[1] must be a number from 0 to 1"),
-        (("optimiser", "clip"), 0, "optimiser.clip must be a number above 0, not 0"),
-        (("batch", "size"), 8.5, "batch.size must be a whole number of at least 1, not 8.5"),
-        (("batch", "size"), True, "batch.size must be a whole number of at least 1, not True"),
+        (("optimiser", "base_rate"), "fast", "optimiser.base_rate must be a valid number, not 'fast'"),
+        (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas[1] must be less than 1, not 1.0"),
+        (("optimiser", "clip"), 0, "optimiser.clip must be greater than 0, not 0"),
+        (("batch", "size"), 8.5, "batch.size must be a valid integer, not 8.5"),
+        (("batch", "size"), True, "batch.size must be a number, not True"),
         (("batch", "accumulation"), 3, "batch.size 8 must be a multiple of accumulation 3"),
-        (("precision",), "float16", "precision must be one of float32, bfloat16, not 'float16'"),
-        (("average_decay",), 1.5, "average_decay must be a number from 0 to 1, not 1.5"),
+        (("precision",), "float16", "precision must be 'float32' or 'bfloat16', not 'float16'"),
+        (("average_decay",), 1.5, "average_decay must be less than or equal to 1, not 1.5"),
         (("masking", "input_tokens"), [24, 8], "masking.input_tokens must be a number or a rising pair"),
         (("masking", "weights"), [0, 0], "masking.weights must have a number above 0"),
         (("network", "size"), "huge", "network.size must be one of tiny, small, B, L, XL, not 'huge'"),
-        (("network", "dim"), "wide", "network.dim must be a whole number, not 'wide'"),
+        (("network", "dim"), "wide", "network.dim must be a valid integer, not 'wide'"),
         (("network", "domains_in"), ["rgb"], "network has no setting 'domains_in'"),
-        (("modalities", "rgb", "kind"), "photo", "modalities.rgb.kind must be one of picture, map"),
+        (("modalities", "rgb", "kind"), "photo", "modalities.rgb.kind must be 'picture', 'map'"),
         (("modalities", "rgb", "input"), [1, 2, 3], "modalities.rgb.input has 3 entries; masking.weights has 2"),
         (("modalities", "rgb", "target"), 1, "modalities.rgb.target is not allowed: a picture can only be an input"),
         (("modalities", "rgb"), {"kind": "picture"}, "modalities.rgb must be an input or a target"),
-        (("modalities", "caption", "keep"), "some", "modalities.caption.keep must be one of random, all, binary"),
+        (("modalities", "caption", "keep"), "some", "modalities.caption.keep[0] must be 'random', 'all' or 'binary'"),
         (("modalities", "caption", "format"), "poem", "modalities.caption.format must be one of caption"),
         (
             ("modalities", "caption", "tokenizer"),
@@ -102,7 +102,7 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         (("text",), {}, "text must have either a vocabulary file or a number of words"),
         (("text",), {"words": 9, "vocabulary": "v.json"}, "text must have either a vocabulary file or a number"),
         (("evaluation", "recall"), [{"target": "caption", "queries": [["rgb"]]}], "needs a target of kind vector"),
-        (("evaluation",), 5, "evaluation must map names to values; it is 5"),
+        (("evaluation",), 5, "evaluation must map names to values, not 5"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -139,7 +139,7 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     [
         (("contrast", "negative"), 1, "contrast has no setting 'negative'; did you mean 'negatives'?"),
         (("contrast", "rank"), [4, 5], "contrast.rank must be one number, or one for each of shape_global, not [4, 5]"),
-        (("contrast", "other_share"), 2, "contrast.other_share must be a number from 0 to 1, not 2"),
+        (("contrast", "other_share"), 2, "contrast.other_share must be less than or equal to 1, not 2"),
         (("contrast", "targets"), ["shape_global", "none"], "contrast.targets must name modalities of kind vector"),
         (("contrast", "targets"), ["rgb"], "modalities.rgb is in contrast.targets; it must be of kind vector"),
         (("contrast", "own"), {"none": "x"}, "contrast.own names 'none', which is not an input"),

@@ -15,10 +15,10 @@ from anyseek.model.fourm.published.store import MODEL_FILE, Record, describe, fo
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
 from anyseek.model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
 from anyseek.model.training.pretraining.train import prepare, train_model
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.launching import Stop

@@ -13,12 +13,11 @@ from anyseek.model.data.samples import Split
 from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
 from anyseek.model.training.run.data_sets import open_split, texts_of
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
 
 WORDS = ("red", "green", "bar", "block", "and", "under", "over", "a", "the", "white")

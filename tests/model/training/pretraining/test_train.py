@@ -22,9 +22,8 @@ from anyseek.model.training.run.errors import (
     TrainingDataInvalid,
     TrainingDiverged,
 )
-from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.folder import RunFolder, read_records
 from anyseek.model.training.run.processes import choose_device
-from anyseek.model.training.run.records import read_records
 from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import with_contrast, with_recall
 
@@ -66,7 +65,6 @@ def test_a_run_learns_and_leaves_everything_in_its_folder(
         "step-000000025.safetensors",
         "step-000000030.safetensors",
     ]
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     assert "30 steps of 8 samples" in said[0]
     assert said[-1].startswith("made ")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from anyseek.model.training.run.loop import _messages, average_gradients, total_norm, zero_gradients
+from anyseek.model.training.run.memory import _messages, average_gradients, total_norm, zero_gradients
 from anyseek.model.training.run.processes import ALONE
 
 
@@ -39,7 +39,7 @@ def test_gradients_become_zero_where_they_are() -> None:
 
 
 def test_messages_hold_neighbours_of_one_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.model.training.run.loop._MESSAGE", 5)
+    monkeypatch.setattr("anyseek.model.training.run.memory._MESSAGE", 5)
     sizes = (2, 3, 1, 9, 1, 1)
     gradients = [torch.zeros(size) for size in sizes]
     gradients[5] = gradients[5].double()

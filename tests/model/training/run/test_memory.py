@@ -10,8 +10,8 @@ from torch import Tensor
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import BatchMaker
+from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.train import prepare
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer

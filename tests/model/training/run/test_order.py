@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyseek.model.training.run.order import FolderOrder, MixedOrder, block_shares
+from anyseek.model.training.run.data_sets import FolderOrder, MixedOrder, block_shares
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any), st.integers(1, 5), st.integers(0, 3))

@@ -16,9 +16,9 @@ from safetensors import safe_open
 
 from anyseek.model.training.pretraining.train import train_model
 from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.folder import read_records
 from anyseek.model.training.run.launching import run_processes
 from anyseek.model.training.run.processes import ALONE, Processes, check_divisible
-from anyseek.model.training.run.records import read_records
 from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import settings, with_contrast
 

@@ -1,11 +1,9 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from anyseek.model.training.run.curves import Panel, draw_curves, panels_of
-from anyseek.model.training.run.records import Records, read_records
+from anyseek.model.training.run.folder import Records, read_records
 
 
 def _row(step: int, **more: float) -> dict[str, float | int | None]:
@@ -71,27 +69,8 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.model.training.run.records.find_spec", lambda name: None)
+    monkeypatch.setattr("anyseek.model.training.run.folder.find_spec", lambda name: None)
     records = Records(tmp_path, "metrics", ["loss"], 0)
     records.add(_row(1))
     records.close()
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
-
-
-def test_curves_are_drawn(tmp_path: Path) -> None:
-    training = [{"step": n, "tokens": 10 * n, "loss": 5 / n, "loss/a": 4 / n, "rate": 1.0} for n in range(1, 9)]
-    evaluation = [{"step": 8, "tokens": 80, "loss": 1.0, "loss/a": None, "recall@1/g/rgb": 0.5, "recall@1/g/a": 0.1}]
-    panels = panels_of(training, evaluation)  # type: ignore[arg-type]
-    assert [panel.title for panel in panels] == ["loss", "loss/a", "recall@1"]
-    assert list(panels[2].curves) == ["g/rgb", "g/a"]
-    assert panels[1].curves["validation"] == []
-    draw_curves(panels, tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (3 * 420, 260)
-        assert (31, 119, 180) in {colour for _, colour in picture.getcolors(100_000) or []}  # a curve's blue
-
-
-def test_an_empty_run_has_a_picture_too(tmp_path: Path) -> None:
-    draw_curves([], tmp_path / "none.png")
-    draw_curves([Panel("loss", {"training": []}), Panel("flat", {"training": [(0.0, 1.0)]})], tmp_path / "flat.png")
-    assert (tmp_path / "flat.png").stat().st_size > 0

@@ -4,7 +4,7 @@ import pytest
 
 from anyseek.model.data.errors import ShardCorrupt
 from anyseek.model.data.shards import read_shard
-from anyseek.model.training.run.shard_reader import ShardReader
+from anyseek.model.training.run.data_sets import ShardReader
 
 
 def test_single_samples_are_what_the_whole_shard_has(data: Path) -> None:

@@ -10,7 +10,7 @@ from anyseek.model.network.layers import LayerNorm
 from anyseek.model.training.pretraining.config import OptimiserConfig
 from anyseek.model.training.run.state import Averages, TrainingState, build_optimiser, checkpoints, made_with
 
-OPTIMISER = OptimiserConfig(0.01, (0.9, 0.95), 1e-8, 0.05, None, 0, 0.0)
+OPTIMISER = OptimiserConfig(base_rate=0.01)
 
 
 class _Small(nn.Module):

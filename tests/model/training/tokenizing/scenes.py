@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import DataSample, Split, shard_key
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
 from anyseek.model.seam import Regions

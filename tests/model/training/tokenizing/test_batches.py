@@ -18,7 +18,7 @@ Written = Callable[[dict[str, Any]], Path]
 def _maker(path: Path) -> InputMaker:
     config = read_config(path)
     data = open_split(config.data, Split.TRAIN)
-    return InputSource(config.modality, config.tokenizer, data, 4, 8, config.seed).maker()
+    return InputSource(config.modality, config.kind, config.tokenizer, data, 4, 8, config.seed).maker()
 
 
 def test_a_batch_is_the_same_whenever_it_is_made(scenes: Path, written: Written) -> None:

@@ -95,7 +95,7 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
     for name in ("evaluation", "run", "precision", "average_decay", "seed"):
         del config[name]
     found = read_config(written(config))
-    assert (found.modality.kind, found.modality.sizes) == (InputKind.PICTURE, (16,))
+    assert (found.kind, found.modality.sizes) == (InputKind.PICTURE, (16,))
     assert found.loss.reconstruction is Reconstruction.MSE
     assert found.evaluation is None
     assert found.start is None
@@ -109,14 +109,14 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
     ("section", "key", "value", "says"),
     [
         ("tokenizer", "n_chanels", 3, "tokenizer has no setting 'n_chanels'; did you mean 'n_channels'?"),
-        ("tokenizer", "codebook_size", "many", "tokenizer.codebook_size must be a whole number, not 'many'"),
+        ("tokenizer", "codebook_size", "many", "tokenizer.codebook_size must be a valid integer, not 'many'"),
         ("tokenizer", "undo_std", True, "tokenizer.undo_std cannot be"),
         ("modality", "field", "depth", "a tokenizer of 3 channels does not take 'depth'"),
         ("modality", "field", ["rgb", "line_drawing"], "does not take 'line_drawing'"),
         ("modality", "sizes", [16, 18], "modality.sizes must be multiples of 4, not 18"),
         ("loss", "reconstruction", "binary", "of a picture must be one of smooth_l1, mse, l1, not 'binary'"),
-        ("codes", "decay", 1.5, "codes.decay must be a number from 0 to 1"),
-        ("evaluation", "every", 0, "evaluation.every must be a whole number of at least 1"),
+        ("codes", "decay", 1.5, "codes.decay must be less than or equal to 1, not 1.5"),
+        ("evaluation", "every", 0, "evaluation.every must be greater than or equal to 1, not 0"),
         (
             "optimiser",
             "warm_up_tokens",
@@ -125,7 +125,7 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
         ),
         ("run", "sharding", "none", "run has no setting 'sharding'"),
         ("run", "activation_checkpointing", False, "run has no setting 'activation_checkpointing'"),
-        ("run", "workers", 257, "run.workers must be a whole number from 0 to 256"),
+        ("run", "workers", 257, "run.workers must be less than or equal to 256, not 257"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.training.tokenizing.product_quantizer import check_shape, deal_out, k_means, product_quantizer
+from anyseek.model.training.tokenizing.config import check_shape
+from anyseek.model.training.tokenizing.train import deal_out, k_means, product_quantizer
 
 MLP = "BottleneckMLP/B_1-Wi_48-E_2"
 SHAPE = TokenizerConfig(64, MLP, MLP, "memcodes", 128, 4, 52)

@@ -19,7 +19,7 @@ from anyseek.model.tokenizers.inputs import tokenizer_input
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from anyseek.model.training.run.state import checkpoints
 from anyseek.model.training.tokenizing.batches import InputSource
 from anyseek.model.training.tokenizing.config import read_config
@@ -66,7 +66,6 @@ def test_each_kind_learns_and_is_measured(
     assert all(row[f"quality/{quality}"] is not None for row in evaluated)
     picture = Image.open(tmp_path / "run" / "reconstructions" / "step-000000020.png")
     assert picture.width > picture.height / 2
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
 
 
@@ -197,7 +196,9 @@ def test_vectors_that_are_much_alike_get_different_codes() -> None:
 def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(scenes: Path, written: Written, tmp_path: Path) -> None:
     path = written(settings(scenes, "fitted", steps=100))
     config = read_config(path)
-    source = InputSource(config.modality, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed)
+    source = InputSource(
+        config.modality, config.kind, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed
+    )
     before = begin(config, read_vectors(source, lambda line: None)).state_dict()
     assert _train(path, tmp_path / "run")
     after = load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").state_dict()

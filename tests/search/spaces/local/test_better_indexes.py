@@ -7,21 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue import log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Index, Settings
 from anyseek.search.spaces.base import centre
-from anyseek.search.spaces.local import candidates, kinds, snapshots
+from anyseek.search.spaces.local import candidates, snapshots
 from anyseek.search.spaces.local import faiss as faiss_index
 from anyseek.search.spaces.local import space as space_index
 from anyseek.search.spaces.local.backend import LocalBackend, space_folder
+from anyseek.search.spaces.local.candidates import Kind, State
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.kinds import Kind, State
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
+from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.live_spaces import freeze, head_of
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)
 
@@ -29,8 +30,8 @@ HNSW = partial(FaissIndex, kind=Kind.HNSW)
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if 100 vectors were many."""
-    monkeypatch.setattr(kinds, "least", lambda kind: 100)
-    monkeypatch.setattr(kinds, "LEAST_DEAD", 10)
+    monkeypatch.setattr(candidates, "least", lambda kind: 100)
+    monkeypatch.setattr(candidates, "LEAST_DEAD", 10)
     monkeypatch.setattr(faiss_index, "MOST_PENDING", 20)
     monkeypatch.setattr(candidates.Hnsw, "cost", lambda *_: 0.0)
     monkeypatch.setattr(candidates.Ivf, "cost", lambda *_: 0.0)
@@ -44,11 +45,6 @@ def gallery(database: Database, embedder: WordsEmbedder, collection: Collection)
     return collection
 
 
-def head_of(database: Database) -> collections.Head:
-    with database.read() as session:
-        return collections.head(session, "things")
-
-
 def opened(database: Database, settings: Settings) -> LocalSpace:
     head = head_of(database)
     index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW)
@@ -57,9 +53,9 @@ def opened(database: Database, settings: Settings) -> LocalSpace:
 
 
 def state(index: LocalSpace) -> State:
-    with index.reading() as view:
-        assert isinstance(view.index, FaissIndex)
-        return view.index.state
+    held = index._opened().index
+    assert isinstance(held, FaissIndex)
+    return held.state
 
 
 def wait_until_tidy(index: LocalSpace) -> None:
@@ -75,9 +71,9 @@ def assert_agrees(database: Database, index: LocalSpace) -> None:
         for page in log.latest_vectors(session, head.id, head.spaces[0].id):
             ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
             expected.update(zip(ids.tolist(), centre(vectors, view.centre), strict=True))
-        ids, vectors = view.index.vectors(np.arange(1, 1_000))
-        assert view.index.count() == len(ids)
-        found = view.index.search(vectors, 1).ids[:, 0]
+        ids, vectors = view.vectors(np.arange(1, 1_000))
+        assert view.count() == len(ids)
+        found = view.search(vectors, 1).ids[:, 0]
     assert ids.tolist() == sorted(expected)
     np.testing.assert_allclose(vectors, np.stack([expected[item_id] for item_id in ids.tolist()]), atol=1e-6)
     assert np.mean(found == ids) > 0.95
@@ -122,7 +118,7 @@ def test_searches_and_changes_go_on_while_it_is_built(
     assert state(index).kind is Kind.HNSW
     assert_agrees(database, index)
     with index.reading() as view:
-        assert view.index.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
+        assert view.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
 
 
 @pytest.mark.usefixtures("gallery")
@@ -160,8 +156,7 @@ def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(
 ) -> None:
     index = opened(database, settings)
     index.keep(head_of(database), 1)
-    with database.write() as session:
-        collections.freeze_centre(session, 1, np.full(DIMENSION, 0.1, np.float32), 64)
+    freeze(database, 0.1)
     put(database, collection, embedder, ["new"])
     index.refresh(head_of(database))
     with index.reading() as view:

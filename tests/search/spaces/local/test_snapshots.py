@@ -14,8 +14,9 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.snapshots import Requirements, checksum
+from tests.search.memory_index import MemoryIndex
 
-WANTED = Requirements(centre_version=1, fingerprint="f", kind="FaissIndex", compacted_seq=0, last_seq=100)
+WANTED = Requirements(centre_version=1, fingerprint="f", compacted_seq=0, last_seq=100)
 
 
 def filled(count: int = 5) -> FaissIndex:
@@ -57,14 +58,7 @@ def test_the_newest_wanted_one_is_taken_by_number_not_by_name(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"centre_version": 2},
-        {"fingerprint": "other"},
-        {"kind": "MemoryIndex"},
-        {"compacted_seq": 10},
-        {"last_seq": 8},
-    ],
+    "change", [{"centre_version": 2}, {"fingerprint": "other"}, {"compacted_seq": 10}, {"last_seq": 8}]
 )
 def test_one_of_another_state_is_not_used(tmp_path: Path, change: dict, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path)
@@ -91,6 +85,11 @@ def damage(path: Path, what: str) -> None:
     else:
         data[position] ^= 1
         file.write_bytes(data)
+
+
+def test_one_of_another_kind_of_index_is_not_used(tmp_path: Path) -> None:
+    save(tmp_path)
+    assert snapshots.load(tmp_path, MemoryIndex(4), WANTED) is None
 
 
 @pytest.mark.parametrize("what", every_damage())

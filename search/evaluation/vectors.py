@@ -1,0 +1,231 @@
+"""Embeds an aligned set in one pass: each thing is read once, embedded by the model and encoded for the baseline.
+
+The vectors are those that the service would make: each modality of each thing is embedded once and alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from anyseek.model.data.aligned import COMBINATIONS, AlignedSet, Samples
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.values import as_picture
+from anyseek.model.seam import Embedder, FloatArray, Fusion, Sample
+from anyseek.search.answers.ranks import BoolArray
+from anyseek.search.errors import BadInput
+from anyseek.search.evaluation.query_kinds import Rows, label_names, label_table
+
+VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
+TEXT = "caption"
+_SAMPLES_AT_ONCE = 64
+_SAME = 1e-4  # smaller differences between vectors are only rounding
+
+Progress = Callable[[str], None]
+
+
+class Encoders(Protocol):
+    """`anyseek.model.encoders.baselines.Encoders`, which needs torch."""
+
+    def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]: ...
+    def sentences(self, texts: Sequence[str]) -> FloatArray: ...
+    def conse(self, logits: FloatArray) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class SetVectors:
+    """Raw unit vectors of an aligned set.
+
+    `queries` has the model's vectors by modality and by the name of a query set, `joint` those of combinations if the
+    model fuses jointly, `items` what a collection stores by modality. `encoded` has the encoders' vectors by modality
+    and query set, with `VISUAL` and `SENTENCE` for spaces. `unreadable` says which things could not be read,
+    `left_out` by modality why it, or some of its values, are not used.
+    """
+
+    aligned: AlignedSet
+    queries: Mapping[str, Rows]
+    joint: Mapping[str, Rows]
+    items: Mapping[str, Rows]
+    encoded: Mapping[str, Rows]
+    unreadable: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+    @cached_property
+    def labels(self) -> BoolArray:
+        """Which labels each thing has: bool (things, labels)."""
+        return label_table(self.aligned.labels, label_names(self.aligned), len(self.aligned.keys))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The readable samples from `start` up to, but not including, `stop`, and their places in the sequence."""
+
+    start: int
+    stop: int
+    places: tuple[int, ...]
+    samples: tuple[Sample, ...]
+
+    def having(self, modalities: Sequence[str]) -> "Chunk":
+        """Return the samples that have all of `modalities`, with only these."""
+        kept = [
+            (place, Sample({name: sample.values[name] for name in modalities}))
+            for place, sample in zip(self.places, self.samples, strict=True)
+            if all(name in sample.values for name in modalities)
+        ]
+        return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
+
+    def without(self, modality: str, places: Collection[int]) -> "Chunk":
+        """Return the same samples, but those at `places` without `modality`."""
+        samples = tuple(
+            Sample({name: value for name, value in sample.values.items() if name != modality or place not in places})
+            for place, sample in zip(self.places, self.samples, strict=True)
+        )
+        return replace(self, samples=samples)
+
+    @property
+    def present(self) -> set[str]:
+        """The modalities that any sample has."""
+        return {name for sample in self.samples for name in sample.values}
+
+
+def chunks(samples: Samples, unreadable: list[str]) -> Iterator[Chunk]:
+    """Yield the samples in order, 64 at a time, reading each once; add those that cannot be read to `unreadable`."""
+    for start in range(0, len(samples), _SAMPLES_AT_ONCE):
+        read = []
+        stop = min(start + _SAMPLES_AT_ONCE, len(samples))
+        for place in range(start, stop):
+            try:
+                read.append((place, samples[place]))
+            except (BadInput, SampleInvalid) as error:
+                unreadable.append(str(error))
+        yield Chunk(start, stop, tuple(place for place, _ in read), tuple(sample for _, sample in read))
+
+
+class _Gatherer:
+    """Collects vectors by name, a chunk at a time."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[int]] = defaultdict(list)
+        self._vectors: dict[str, dict[str, list[FloatArray]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, name: str, places: Sequence[int], vectors: Mapping[str, FloatArray]) -> None:
+        self._places[name].extend(places)
+        for space, rows in vectors.items():
+            self._vectors[name][space].append(rows)
+
+    def rows(self) -> dict[str, Rows]:
+        """Everything that was added, by name, in the order in which the names were first added."""
+        return {
+            name: Rows(np.array(places, np.int64), {k: np.concatenate(v) for k, v in self._vectors[name].items()})
+            for name, places in self._places.items()
+        }
+
+
+def read_set(
+    embedder: Embedder, spaces: Sequence[str], encoders: Encoders | None, aligned: AlignedSet, progress: Progress
+) -> SetVectors:
+    """Embed and encode the modalities of a set that the model supports; without `encoders`, `encoded` is empty."""
+    reader = _Reader(embedder, spaces, encoders)
+    unreadable: list[str] = []
+    present = {queries.modality for queries in aligned.queries}
+    for chunk in chunks(aligned.samples, unreadable):
+        progress(f"{aligned.name}: embedding things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
+        present |= chunk.present
+        reader.add_things(chunk)
+    for queries in aligned.queries:
+        if queries.modality in embedder.modalities:
+            progress(f"{aligned.name}: embedding {queries.name}")
+            for chunk in chunks(queries.samples, unreadable):
+                reader.add_queries(queries.name, queries.modality, chunk)
+    left_out = dict.fromkeys(sorted(present - embedder.modalities), f"the model {embedder.name} does not take it")
+    for modality, reasons in reader.refused.items():
+        left_out[modality] = f"{len(reasons):,} of its values do not fit the model, such as: {reasons[0]}"
+    return SetVectors(
+        aligned,
+        reader.queries.rows(),
+        reader.joint.rows(),
+        reader.items.rows(),
+        reader.encoded.rows(),
+        tuple(unreadable),
+        left_out,
+    )
+
+
+@dataclass
+class _Reader:
+    """Gathers the vectors of a set. `refused` reports by modality the values that do not fit the model."""
+
+    embedder: Embedder
+    spaces: Sequence[str]
+    encoders: Encoders | None
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    queries: _Gatherer = field(default_factory=_Gatherer)
+    joint: _Gatherer = field(default_factory=_Gatherer)
+    items: _Gatherer = field(default_factory=_Gatherer)
+    encoded: _Gatherer = field(default_factory=_Gatherer)
+    _exact: dict[str, list[str]] = field(default_factory=dict)  # spaces whose items differ from queries, by modality
+
+    def add_things(self, chunk: Chunk) -> None:
+        """Add every modality of every sample that the model supports, and the combinations."""
+        for modality in sorted(chunk.present & self.embedder.modalities):
+            chunk = self._add_modality(modality, chunk)
+            self._encode(modality, modality, chunk.having([modality]))
+        for modalities in COMBINATIONS if self.embedder.fusion is Fusion.JOINT else ():
+            both = chunk.having(modalities)
+            if both.places and self.embedder.modalities.issuperset(modalities):
+                self.joint.add("+".join(modalities), both.places, self.embedder.embed(both.samples, self.spaces))
+
+    def add_queries(self, name: str, modality: str, chunk: Chunk) -> None:
+        if chunk.places:
+            self.queries.add(name, chunk.places, self.embedder.embed(chunk.samples, self.spaces))
+            self._encode(name, modality, chunk)
+
+    def _add_modality(self, modality: str, chunk: Chunk) -> Chunk:
+        """Embed one modality as queries and as items; return the chunk without the values that the model refuses."""
+        part = chunk.having([modality])
+        try:
+            vectors = self.embedder.embed(part.samples, self.spaces)
+        except FormatInvalid:
+            chunk = chunk.without(modality, self._refused_places(modality, part))
+            part = chunk.having([modality])
+            if not part.places:
+                return chunk
+            vectors = self.embedder.embed(part.samples, self.spaces)
+        self.queries.add(modality, part.places, vectors)
+        wanted = self._exact.get(modality, list(self.spaces))
+        stored = self.embedder.embed_gallery(part.samples, wanted) if wanted else {}
+        self._exact.setdefault(modality, [k for k in wanted if np.abs(stored[k] - vectors[k]).max() > _SAME])
+        self.items.add(modality, part.places, {**vectors, **stored})
+        return chunk
+
+    def _refused_places(self, modality: str, part: Chunk) -> set[int]:
+        places = set()
+        for place, sample in zip(part.places, part.samples, strict=True):
+            try:
+                self.embedder.embed([sample], self.spaces)
+            except FormatInvalid as error:
+                places.add(place)
+                self.refused.setdefault(modality, []).append(str(error))
+        return places
+
+    def _encode(self, name: str, modality: str, part: Chunk) -> None:
+        """Encode captions as `SENTENCE`, and pictures of everything that can be rendered as `VISUAL`.
+
+        A picture's `SENTENCE` is the ConSE vector of its class probabilities. Other values get no vector.
+        """
+        values = [sample.values[modality] for sample in part.samples]
+        if self.encoders is None or not values:
+            return
+        if modality == TEXT:
+            sentences = self.encoders.sentences([str(value) for value in values])
+            self.encoded.add(name, part.places, {SENTENCE: sentences})
+            return
+        pictures = [picture for value in values if (picture := as_picture(modality, value)) is not None]
+        if len(pictures) == len(values):
+            visual, logits = self.encoders.pictures(pictures)
+            self.encoded.add(name, part.places, {VISUAL: visual, SENTENCE: self.encoders.conse(logits)})

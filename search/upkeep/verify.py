@@ -1,0 +1,324 @@
+"""Checks that catalogue, log, index, stored files and originals agree, even while a service runs."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources, words
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.values import CHUNK
+from anyseek.search.errors import AnyseekError, AssetNotFound, CollectionNotFound
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.base import Backend, LiveSpace, View, centre, open_backend
+from anyseek.search.types import Asset, Item
+
+logger = logging.getLogger(__name__)
+
+# Vectors are centred on the same numbers each time, except for the last bit of a sum.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A disagreement, described in one sentence; `collection` is empty where it is unknown."""
+
+    collection: str
+    what: str
+
+
+def verify(database: Database, settings: Settings) -> list[Problem]:
+    """All problems; empty if there are none. Log entries newer than the last snapshot are not a problem.
+
+    Whatever damage makes a check fail is a problem too, and the other checks go on.
+    """
+    found = [*_checked("", database, checks.database_faults), *_checked("", database, checks.orphans)]
+    names: list[str] = []
+
+    def read_names(session: Session) -> Iterable[str]:
+        names.extend(collection.name for collection in collections.list_all(session))
+        return ()
+
+    found += _checked("", database, read_names)
+    with closing(open_backend(database, settings)) as backend:
+        for name in names:
+            try:
+                found += list(_problems(database, settings, name, backend))
+            except CollectionNotFound:
+                continue  # it has been deleted in the meantime
+    return [*found, *_word_problems(database, names)]
+
+
+def notes(database: Database) -> list[Problem]:
+    """Known conditions that are not problems, as far as damage lets them be read; `verify` reports the damage."""
+    found: list[Problem] = []
+    for kind in (unchecked, left_out):
+        try:
+            found += kind(database)
+        except Exception:
+            logger.debug("notes cannot be read", exc_info=True)
+    return found
+
+
+def unchecked(database: Database) -> list[Problem]:
+    """Rows that an older version wrote without checksums, whose damage cannot be told; known, and not a problem."""
+    with database.read() as session:
+        return [
+            Problem(head.name, f"{count} rows have no checksum yet; anyseek rebuild {head.name} writes them")
+            for head in _heads(session)
+            if (count := checks.unchecked(session, head))
+        ]
+
+
+def left_out(database: Database) -> list[Problem]:
+    """Items that queries no longer find since the last switch of models; known, and not a problem."""
+    with database.read() as session:
+        return [
+            Problem(head.name, f"the item {key!r} was left out of the switch to the model {head.model}: {why}")
+            for head in _heads(session)
+            if (refused := reembedding.left_out(session, head.id))
+            for key, why in sorted(refused.items())
+            if any(checks.lacks_vector(session, head, space, key) for space in head.spaces)
+        ]
+
+
+def _heads(session: Session) -> list[Head]:
+    return [collections.head(session, collection.name) for collection in collections.list_all(session)]
+
+
+def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
+    """The problems that a check finds in a transaction of its own."""
+
+    def run() -> list[str]:
+        with database.read() as session:
+            return list(check(session))
+
+    return _tried(collection, "the database", run)
+
+
+def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> list[Problem]:
+    """The problems that a check finds; if damage stops the check, that is one more."""
+    found: list[Problem] = []
+    try:
+        for sentence in check():
+            found.append(Problem(collection, sentence))
+    except CollectionNotFound:
+        raise
+    except Exception as error:
+        logger.debug("a check failed", exc_info=True)
+        found.append(Problem(collection, f"{what} cannot be read: {error}"))
+    return found
+
+
+def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:
+    heads: list[Head] = []
+
+    def read_head(session: Session) -> Iterable[str]:
+        heads.append(collections.head(session, name))
+        return ()
+
+    yield from _checked(name, database, read_head)
+    for head in heads:
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
+            yield from _checked(name, database, partial(_of_now, check, name))
+        for space in head.spaces:
+            where = f"the index of space {space.name!r}"
+            yield from _tried(name, where, partial(_space_faults, database, head, space, backend))
+        yield from _tried(name, "a stored file", partial(_asset_faults, database, settings, name))
+
+
+def _of_now(check: Callable[[Session, Head], Iterable[str]], name: str, session: Session) -> Iterable[str]:
+    """The results of a check on the head of its own transaction, since the log may have been compacted."""
+    return check(session, collections.head(session, name))
+
+
+def _log_faults(session: Session, head: Head) -> Iterator[str]:
+    if missing := checks.missing_numbers(session, head):
+        some = ", ".join(str(seq) for seq in missing[:5])
+        yield f"{len(missing)} entries are missing in the log: {some}{', …' if len(missing) > 5 else ''}"
+    if beyond := checks.entries_beyond_end(session, head):
+        yield f"{beyond} entries of the log have numbers above {head.last_seq}, the last one given"
+    if head.compacted_seq > head.last_seq:
+        yield f"the log is marked as compacted up to {head.compacted_seq}, beyond its last entry {head.last_seq}"
+    for item_id in checks.vanished_items(session, head):
+        yield f"the log has vectors of item number {item_id}, which is gone without having been deleted"
+
+
+def _entry_faults(session: Session, head: Head) -> Iterator[str]:
+    for seq in checks.damaged_entries(session, head):
+        yield f"entry {seq} of the log, which newer ones have replaced, is damaged"
+
+
+def _item_faults(session: Session, head: Head) -> Iterator[str]:
+    for item in checks.damaged_items(session, head):
+        yield f"the row of item {item.key!r} (number {item.id}) or of one of its files is damaged"
+    for name in collections.damaged_spaces(session, head.id):
+        yield f"the row of the space {name!r} is damaged"
+    for space in head.spaces:
+        for modality in collections.damaged_tunings(session, space.id):
+            yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
+
+
+def _facet_faults(session: Session, head: Head) -> Iterator[str]:
+    if stale := list(checks.stale_facets(session, head)):
+        yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
+
+
+def _word_problems(database: Database, names: Sequence[str]) -> list[Problem]:
+    """Problems of full text in all collections, in one transaction, because they share an index that is read once."""
+    found: list[Problem] = []
+
+    def check(session: Session) -> Iterable[str]:
+        indexed = words.indexed(session)
+        for name in names:
+            with suppress(CollectionNotFound):
+                found.extend(_tried(name, "the database", partial(_word_faults, session, name, indexed)))
+        return ()
+
+    return [*_checked("", database, check), *found]
+
+
+def _word_faults(session: Session, name: str, indexed: Mapping[int, int] | None) -> Iterator[str]:
+    with session.begin_nested():  # or PostgreSQL would go on with no other collection after a failure
+        stale = list(checks.stale_words(session, collections.head(session, name), indexed))
+    if stale:
+        yield f"words would not find {len(stale)} items as they are, such as {stale[0]!r}"
+
+
+def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Backend) -> Iterator[str]:
+    live = backend.open(head, space)
+    yield from live.faults()
+    yield from _index_faults(database, live, head, space)
+
+
+def _asset_faults(database: Database, settings: Settings, name: str) -> Iterator[str]:
+    for item, asset in broken_assets(database, AssetStore(settings.assets), name):
+        yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has changed since it was stored"
+
+
+def _vector_faults(session: Session, head: Head) -> Iterator[str]:
+    """Report missing vectors, except in spaces that do not serve and of items that the last switch left out."""
+    left_out = reembedding.left_out(session, head.id)
+    for space in head.spaces:
+        for key, what in checks.faulty_vectors(session, head, space):
+            if what != checks.NO_VECTOR or key not in left_out:
+                yield f"the item {key!r} {what} in space {space.name!r}"
+    for space in head.beside:
+        for key, what in checks.faulty_vectors(session, head, space):
+            if what != checks.NO_VECTOR:
+                yield f"the item {key!r} {what} in space {space.name!r}, which is {space.state}"
+
+
+def _index_faults(database: Database, live: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
+    """Differences between a newly opened index and the log; items that change in the meantime are left out."""
+    live.refresh(head)
+    with live.reading() as view, database.read() as session:
+        now = collections.head_by_id(session, head.id)
+        behind = live.cursor < min(now.compacted_seq, now.last_seq)
+        compared = None if behind else _compare(session, live.cursor, view, head, space)
+    if compared is None:  # deletions after the cursor are gone from the log: open the index anew
+        yield from _index_faults(database, live, now, space)
+        return
+    for count, what in zip(compared, ("lacks the vectors", "has wrong vectors", "has needless vectors"), strict=True):
+        if count:
+            yield f"the index of space {space.name!r} {what} of {count} items"
+
+
+def _compare(session: Session, cursor: int, view: View, head: Head, space: SpaceHead) -> tuple[int, int, int]:
+    """The numbers of items that the index lacks, that differ from the log, and that the log does not have."""
+    changed = np.array(sorted(log.items_after(session, head.id, cursor)), np.int64)
+    lacking = differing = held = 0
+    for page in log.latest_vectors(session, head.id, space.id):
+        ids, raw = page.of(space.fingerprint, space.dimension)
+        settled = ~np.isin(ids, changed)
+        ids, expected = ids[settled], centre(raw[settled], view.centre, space.blocks)
+        there, vectors = view.vectors(ids)
+        lacking += len(ids) - len(there)
+        differing += int((np.abs(vectors - expected[np.isin(ids, there)]) > TOLERANCE).any(1).sum())
+        held += len(there)
+    return lacking, differing, view.count() - held - len(view.vectors(changed)[0])
+
+
+def sound_items(database: Database, name: str) -> Iterator[Item]:
+    """The sound items of a collection, by id."""
+    after = 0
+    while True:
+        with database.read() as session:
+            ids = items.ids_after(session, collections.head(session, name).id, after, CHUNK)
+            page = items.by_ids(session, ids)
+        if not ids:
+            return
+        yield from (item for item in page.values() if not item.damaged)
+        after = ids[-1]
+
+
+def broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
+    """The stored files of a collection's sound items that are missing or have changed."""
+    for item in sound_items(database, name):
+        for asset in item.assets.values():
+            if asset.stored and not store.is_intact(asset) and _still_has(database, item, asset):
+                yield item, asset
+
+
+def _still_has(database: Database, item: Item, asset: Asset) -> bool:
+    """True if the item still has the asset, which may have been replaced while its file was read."""
+    with database.read() as session:
+        now = items.by_ids(session, [item.id])
+    return item.id in now and now[item.id].assets.get(asset.name) == asset
+
+
+@dataclass(frozen=True)
+class Original:
+    """An original that is `gone`, or has changed; `what` says so in one sentence."""
+
+    collection: str
+    gone: bool
+    what: str
+
+
+def check_originals(database: Database, settings: Settings, every: bool = False) -> list[Original]:
+    """The originals that are gone or have changed, which is known by their sizes; with `every`, all are read."""
+    store = AssetStore(settings.assets)
+
+    @cache
+    def folder_of(source_id: int | None) -> Path | None:
+        with database.read() as session:
+            return sources.folder_of(session, source_id)
+
+    with database.read() as session:
+        names = [collection.name for collection in collections.list_all(session)]
+    return [
+        wrong
+        for name in names
+        for item in sound_items(database, name)
+        for asset in item.assets.values()
+        if not asset.stored and (wrong := _wrong(store, name, item, asset, folder_of(item.source_id), every))
+    ]
+
+
+def _wrong(
+    store: AssetStore, collection: str, item: Item, asset: Asset, root: Path | None, read: bool
+) -> Original | None:
+    path = Path(asset.location)
+    try:
+        if read or path.is_symlink() or path.stat().st_size != asset.size_bytes:
+            store.open(asset, root).close()
+    except (AssetNotFound, FileNotFoundError, NotADirectoryError):
+        return Original(collection, True, f"the original of item {item.key!r} is gone: {path}")
+    except (AnyseekError, OSError) as error:
+        return Original(collection, False, f"the original of item {item.key!r} has changed: {path}: {error}")
+    return None
+
+
+def summary(found: list[Original]) -> str:
+    """The numbers of originals that are gone and that have changed, in a few words; empty if there are none."""
+    gone = sum(original.gone for original in found)
+    counted = [(gone, "gone"), (len(found) - gone, "changed")]
+    return " and ".join(f"{count} original{'s' * (count != 1)} {what}" for count, what in counted if count)

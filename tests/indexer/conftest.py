@@ -1,0 +1,18 @@
+"""What most tests of this folder begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.runs import Tools
+from tests.indexer.harness import NAME, Watched, installation
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    """An installation with an empty collection of the hashing model, which counts what it embeds."""
+    with installation(tmp_path / "home", Watched()) as tools:
+        open_collection(tools, NAME)
+        yield tools
