@@ -193,14 +193,14 @@ def _from_descriptions(root: Path, source: FolderSource, settings: Settings, not
 
 def _described(root: Path, source: FolderSource, settings: Settings, path: str, key: str) -> _Thing:
     """A picture with what is said beside it and, where nothing is, in its file. Raises `BadInput`."""
-    said = source.describe(to_uri(path))
-    files = {PICTURE: path} | {modality: file.path for modality, file in said.modalities.items()}
-    classes = {modality: file.classes for modality, file in said.modalities.items()}
+    description = source.describe(to_uri(path))
+    files = {PICTURE: path} | {modality: file.path for modality, file in description.modalities.items()}
+    classes = {modality: file.classes for modality, file in description.modalities.items()}
     check_inside(root, path)
     picture = RawFile(PICTURE, read_file(root / path, settings.limits, to_uri(path)), to_uri(path))
     written = read_metadata([picture], settings)
-    attributes = joined(said.attributes, written.attributes)
-    caption = said.caption if said.caption or CAPTION in said.modalities else written.caption
+    attributes = joined(description.attributes, written.attributes)
+    caption = description.caption if description.caption or CAPTION in description.modalities else written.caption
     label = attributes.get("label")
     labels = _labels([] if label is None else label)
     return _Thing(key, files, caption, labels.union(*(_texts(attributes.get(name)) for name in _SORTED_BY)), classes)

@@ -155,8 +155,8 @@ def predicted(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
     """
     with Image.open(io.BytesIO(thumbnail)) as image:
         picture: ByteArray = np.asarray(image.convert("RGB"))
-    said = embedder.tell(picture) if isinstance(embedder, TellingEmbedder) else {}
-    by_model = {name: {"value": each.value, "confidence": round(each.confidence, 3)} for name, each in said.items()}
+    answers = embedder.tell(picture) if isinstance(embedder, TellingEmbedder) else {}
+    by_model = {name: {"value": each.value, "confidence": round(each.confidence, 3)} for name, each in answers.items()}
     shares = {name: round(share, 3) for name, share in colour_shares(picture).items()}
     dominant = [name for name, share in shares.items() if share >= LEAST_SHARE]
     by_pixels = {

@@ -176,7 +176,11 @@ class IndexRun(JobRun):
         source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
         for page in _pages(_keyed(found, job.key_prefix) for found in source.scan(self._position(job))):
             self._owner.check()
-            seen = {found.key: stamp_of(source, found.said, reading) for found in page if found.said is not None}
+            seen = {
+                found.key: stamp_of(source, found.description, reading)
+                for found in page
+                if found.description is not None
+            }
             with self._database.write() as session:
                 locked = jobs.get_locked(session, job.id)
                 if locked.state != JobState.SCANNING or locked.owner != self._owner.name:

@@ -66,9 +66,9 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
     known = next((other for other in others if other.root == source.uri), None)
     if known is not None:
         if key_prefix not in (None, known.key_prefix):
-            said = repr(known.key_prefix) if known.key_prefix else "no prefix"
+            prefix = repr(known.key_prefix) if known.key_prefix else "no prefix"
             raise SourceHeld(
-                f"the keys of {known.root} have {said} in this collection; forget the source to give another"
+                f"the keys of {known.root} have {prefix} in this collection; forget the source to give another"
             )
         return Placement(known.key_prefix)
     chosen = Placement(key_prefix or "")

@@ -66,19 +66,19 @@ class Unchanged(Settled):
     stamp: str | None = None
 
 
-def stamp_of(source: Source, said: Description, reading: str) -> str | None:
+def stamp_of(source: Source, description: Description, reading: str) -> str | None:
     """A text that changes with the sizes and times of an input's files, and with what is said of it.
 
     An input with the stamp that its item has is not read again. None if the source cannot tell, or a file has just been
     written. `reading` is the `reading_version`.
     """
     parts = []
-    for modality, file in said.files.items():
+    for modality, file in description.files.items():
         state = source.state(file.path)
         if state is None:
             return None
         parts.append([modality, source.name(file.path), state, sorted(file.classes.items())])
-    whole = json.dumps([DECODING_VERSION, reading, parts, said.caption, said.attributes], sort_keys=True)
+    whole = json.dumps([DECODING_VERSION, reading, parts, description.caption, description.attributes], sort_keys=True)
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
@@ -162,23 +162,23 @@ class SourceInputs:
         return 0
 
     def _prepare(self, lease: Lease, held: Held) -> PreparedFile | Settled:
-        said = self._source.describe(lease.uri)
-        if self._key_prefix + (said.key or "") != lease.key:
+        description = self._source.describe(lease.uri)
+        if self._key_prefix + (description.key or "") != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
         # The stamp comes before the files are read: what changes later changes the stamp.
-        stamp = stamp_of(self._source, said, self._reading)
+        stamp = stamp_of(self._source, description, self._reading)
         files = [
             RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
-            for modality, file in said.files.items()
+            for modality, file in description.files.items()
         ]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
-            digest = content_hash(files, said.caption, said.attributes, self._reading)
+            digest = content_hash(files, description.caption, description.attributes, self._reading)
             if held.get(lease.key) == (digest, self._source_id):
                 return Unchanged(lease, UNCHANGED, stamp=stamp)
             metadata = read_metadata(files, self._stores.settings)
-        caption = said.caption if said.caption or CAPTION in said.modalities else metadata.caption
+        caption = description.caption if description.caption or CAPTION in description.modalities else metadata.caption
         content = sample_hash(files, caption, metadata.decoding_version)
-        again = self._known(said, content)
+        again = self._known(description, content)
         sample, vectors = Sample({}), None
         if again is not None:
             small, vectors = again
@@ -189,7 +189,7 @@ class SourceInputs:
             text = values.get(CAPTION)
             caption = text if isinstance(text, str) else None
             sample = sample_for(values, self._load().embedder.modalities)
-        attributes = joined(said.attributes, metadata.attributes)
+        attributes = joined(description.attributes, metadata.attributes)
         if self._predicts:
             embedder = self._load().embedder
             with self._may_decode:
@@ -201,7 +201,7 @@ class SourceInputs:
             caption=caption,
             attributes=attributes,
             assets=(
-                *(self._asset(file, said.files[file.modality].path) for file in files),
+                *(self._asset(file, description.files[file.modality].path) for file in files),
                 *store_class_names(files, self._stores.assets),
                 self._stores.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE),
             ),
@@ -211,9 +211,9 @@ class SourceInputs:
         )
         return PreparedFile(lease, sample, item, content, vectors)
 
-    def _known(self, said: Description, content: str) -> tuple[bytes, Vectors] | None:
+    def _known(self, description: Description, content: str) -> tuple[bytes, Vectors] | None:
         """The thumbnail and vectors of another item of this content; None if something has to be decoded."""
-        if CAPTION in said.modalities:
+        if CAPTION in description.modalities:
             return None
         with self._stores.database.read() as session:
             small = duplicates.asset_of(session, self._collection, content, THUMBNAIL)

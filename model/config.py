@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from anyseek.model.errors import ModelError
 
@@ -110,7 +118,7 @@ def sentence(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         return f"{path or 'the config'} {said}" if said.startswith(_VERBS) else f"{path}.{said}".removeprefix(".")
     said = "must map names to values" if fault["type"] in _MAPPINGS else re.sub("^[A-Z][a-z]+ should", "must", said)
-    said = re.sub(", (unable|got) .*", "", _WORDS.get(fault["type"], said))
+    said = re.sub(", (unable|got) .*| after validation.*", "", _WORDS.get(fault["type"], said))
     seen = "" if fault["type"] == "missing" else f", not {reprlib.repr(fault['input'])}"
     return f"{path or 'the config'} {said}{seen}"
 

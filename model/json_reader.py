@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from anyseek.model.config_reader import Positive
 from anyseek.model.errors import BadInput, LimitExceeded
 
 DEEPEST = 100
@@ -40,8 +39,8 @@ class JsonLimits:
     Files as base64, in members called data, picture or mask, count for neither, as far as there are `uploads`.
     """
 
-    size: Positive = 1024 * 1024
-    values: Positive = 100_000
+    size: int = 1024 * 1024
+    values: int = 100_000
     uploads: int = 0
 
 

@@ -162,22 +162,7 @@ def check_taken(model: Embedder, given: Iterable[str]) -> None:
 
 @runtime_checkable
 class CodeEmbedder(Embedder, Protocol):
-    """An embedder that predicts codes of a tokenizer; `decoding` is its own way to make vectors of them."""
-
-    @property
-    def decoding(self) -> Decoding: ...
-
-    @property
-    def exact_spaces(self) -> frozenset[str]:
-        """The spaces of which it has the extractor, so that exact vectors are known; those go through codes."""
-        ...
-
-    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
-        """The vectors of `embed` with each way of decoding, in one model pass; alike in a space without codes.
-
-        Raises as `embed`.
-        """
-        ...
+    """An embedder that predicts codes of a tokenizer."""
 
     @property
     def code_spaces(self) -> frozenset[str]:
@@ -194,10 +179,6 @@ class CodeEmbedder(Embedder, Protocol):
 
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
         """The codes nearest to unit vectors (n, d) of one of `code_spaces`: (n, h)."""
-        ...
-
-    def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
-        """Encode unit vectors (n, d) of the extractor of one of `exact_spaces` to codes and back: unit rows (n, d)."""
         ...
 
 

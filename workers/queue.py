@@ -93,8 +93,8 @@ class InProcessQueue(TaskQueue):
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:
-                told = acting(replace(caller(), job=job_id))
-                with told, Owner(self._database, self._settings, self._closing.is_set) as owner:
+                actor = acting(replace(caller(), job=job_id))
+                with actor, Owner(self._database, self._settings, self._closing.is_set) as owner:
                     self._run_as(owner, job_id)
             except (JobCancelled, JobStopped, JobNotFound) as error:
                 logger.info("job %d: %s", job_id, error)

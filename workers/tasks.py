@@ -90,7 +90,7 @@ class Tasks:
                 self._queue.submit(job_id)  # items that came in the meantime are listed
 
     @measured("snapshot")
-    def snapshot(self, collection: str) -> None:
+    def snapshot(self, collection: str, *_: int) -> None:  # messages of older versions may name a job, too
         try:
             self._runtime.write_snapshots(collection)
         except CollectionNotFound as error:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import RawValue, get_context
@@ -100,7 +100,7 @@ def run_worker(settings: Settings, options: Options) -> int:
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-            anyseek=_Watched(app, settings, options, readiness),
+            anyseek=(app, settings, options, readiness),
         )
         worker.start()
     return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
@@ -153,13 +153,21 @@ class _Processes:
         self._living: FileLock | None = None
 
     def register_tasks(self, app: Celery) -> None:
+        """Make the tasks known to an application before its processes are forked."""
+
+        def task(work: str) -> Callable[..., None]:
+            def run(*arguments: Any) -> None:
+                getattr(self._here, work)(*arguments)
+
+            return run
+
         # Only embedding has a hard end: an input that hangs must not hold its worker for ever.
-        app.task(self._scan, name=SCAN_TASK.name)
-        app.task(self._embed, name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
-        app.task(self._end, name=END_TASK.name)
-        app.task(self._end, name=SWITCH_TASK.name)
-        app.task(self._snapshot, name=SNAPSHOT_TASK.name)
-        app.task(self._resubmit, name=RESUBMIT_TASK.name)
+        app.task(task("embed"), name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
+        app.task(task("scan"), name=SCAN_TASK.name)
+        app.task(task("end"), name=END_TASK.name)
+        app.task(task("end"), name=SWITCH_TASK.name)
+        app.task(task("snapshot"), name=SNAPSHOT_TASK.name)
+        app.task(task("resubmit"), name=RESUBMIT_TASK.name)
 
     def begin(self, **_: object) -> None:
         """Run in each process after its fork, before it takes a task."""
@@ -198,21 +206,6 @@ class _Processes:
         """Run in the first process."""
         self._flags.stopping.value = 1
 
-    def _scan(self, job_id: int) -> None:
-        self._here.scan(job_id)
-
-    def _embed(self, job_id: int, first: int, last: int) -> None:
-        self._here.embed(job_id, first, last)
-
-    def _end(self, job_id: int) -> None:
-        self._here.end(job_id)
-
-    def _snapshot(self, collection: str, *_: int) -> None:  # messages of older versions may name a job, too
-        self._here.snapshot(collection)
-
-    def _resubmit(self) -> None:
-        self._here.resubmit()
-
     @property
     def _here(self) -> "Tasks":
         if self._tasks is None:
@@ -220,49 +213,37 @@ class _Processes:
         return self._tasks
 
 
-@dataclass(frozen=True)
-class _Watched:
-    """What the first process looks after."""
-
-    app: Celery
-    settings: Settings
-    options: Options
-    readiness: Readiness
-
-
 class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
     """Announces when the worker is ready, and regularly has lost tasks looked for."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
-    def __init__(self, parent: Any, anyseek: _Watched, **options: Any) -> None:
+    def __init__(self, parent: Any, anyseek: tuple[Celery, Settings, Options, Readiness], **options: Any) -> None:
         super().__init__(parent, **options)
-        self._watched = anyseek
+        self._app, self._settings, self._options, self._readiness = anyseek
         self._entries: list[Any] = []
 
     def start(self, parent: Any) -> None:
         repeat = parent.timer.call_repeatedly
         self._entries = [repeat(_READINESS_SECONDS, self._announce_when_ready)]
-        if MAINTENANCE in self._watched.options.queues:
-            self._entries.append(repeat(self._watched.settings.work.resubmit_seconds, self._send_resubmit))
+        if MAINTENANCE in self._options.queues:
+            self._entries.append(repeat(self._settings.work.resubmit_seconds, self._send_resubmit))
 
     def stop(self, parent: Any) -> None:
         for entry in self._entries:
             entry.cancel()
 
     def _announce_when_ready(self) -> None:
-        watched = self._watched
-        if watched.readiness.is_announced or watched.readiness.processes() < watched.options.concurrency:
+        if self._readiness.is_announced or self._readiness.processes() < self._options.concurrency:
             return
-        watched.readiness.announce()
-        fields = {"worker": watched.options.name, "queues": list(watched.options.queues)}
+        self._readiness.announce()
+        fields = {"worker": self._options.name, "queues": list(self._options.queues)}
         logger.info("ready", extra={"fields": fields})
 
     def _send_resubmit(self) -> None:
         """Send a `resubmit` message, unless one is waiting or the broker is unreachable."""
-        app = self._watched.app
         try:
-            if not waiting(app, MAINTENANCE):
-                app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
+            if not waiting(self._app, MAINTENANCE):
+                self._app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
         except OperationalError as error:
             logger.warning("the broker cannot be reached, so lost tasks are not looked for: %s", error)

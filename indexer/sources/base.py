@@ -40,7 +40,7 @@ class Position:
 class Found:
     """An input that a scan found; one with a `reason` cannot be indexed. `position` is the one after it.
 
-    `said` is its description where the scan had to read that anyway.
+    `description` is known where the scan had to read it anyway.
     """
 
     uri: str
@@ -48,7 +48,7 @@ class Found:
     reason: str | None = None
     reason_code: str | None = None
     position: Position | None = None
-    said: Description | None = None
+    description: Description | None = None
 
 
 class Source(ABC):

@@ -71,8 +71,8 @@ class BucketSource(Source):
             return Found(to_uri(path), to_key(path), str(error), error.code)
 
     def _describe(self, path: str, may_have_sidecar: bool) -> Description:
-        said = (self._read_sidecar(path) if may_have_sidecar else None) or Description()
-        return replace(said, file=path, key=said.key or to_key(path))
+        description = (self._read_sidecar(path) if may_have_sidecar else None) or Description()
+        return replace(description, file=path, key=description.key or to_key(path))
 
     def _read_sidecar(self, path: str) -> Description | None:
         sidecar, base = sidecar_of(path), posixpath.dirname(path)
@@ -84,8 +84,8 @@ class BucketSource(Source):
         def resolved(written: str) -> str:
             return self._storage.resolve(posixpath.join(base, written))
 
-        said = read_fields(json_object(data, to_uri(sidecar)), resolved, self._limits, to_uri(sidecar))
-        return said if said.file in (None, path) else None
+        description = read_fields(json_object(data, to_uri(sidecar)), resolved, self._limits, to_uri(sidecar))
+        return description if description.file in (None, path) else None
 
 
 def _runs(paths: Iterator[str]) -> Iterator[Sequence[str]]:

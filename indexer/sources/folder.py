@@ -216,11 +216,11 @@ class FolderSource(Source):
         Raises `BadDescription`, `OutsideFolder`, `InputUnreadable`, and `BadDescription` if there are both.
         """
         relative = from_uri(uri)
-        said = self._manifest.describe(relative)
+        description = self._manifest.describe(relative)
         sidecar = self._read_sidecar(relative)
-        if said and sidecar:
+        if description and sidecar:
             raise BadDescription(f"{uri} has a sidecar and a line in {MANIFEST}; keep one of them")
-        found = said or sidecar
+        found = description or sidecar
         if found is None:
             return Description(relative, to_key(relative))
         return replace(found, file=relative, key=found.key or to_key(relative))
@@ -306,8 +306,8 @@ class FolderSource(Source):
 
     def _found(self, path: str, uri: str, position: Position | None = None) -> Found:
         try:
-            said = self.describe(uri)
-            return Found(uri, said.key or "", position=position, said=said)
+            description = self.describe(uri)
+            return Found(uri, description.key or "", position=position, description=description)
         except BadInput as error:
             return Found(uri, to_key(path), str(error), error.code, position)
 

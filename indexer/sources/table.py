@@ -57,10 +57,10 @@ class TableSource(Source):
 
     def describe(self, uri: str) -> Description:
         row = self._table.row(uri.rpartition("#")[2])
-        said = self._describe(row)
-        if self._uri(row, said) != uri:
+        description = self._describe(row)
+        if self._uri(row, description) != uri:
             raise BadDescription(f"{self._name} was changed while it was read; index it again")
-        return said
+        return description
 
     def open(self, ref: str) -> bytes:
         return self._web.read(ref) if is_url(ref) else self._storage.read(ref)
@@ -84,14 +84,14 @@ class TableSource(Source):
 
     def _found(self, row: Row) -> Found:
         try:
-            said = self._describe(row)
+            description = self._describe(row)
         except BadInput as error:
             place = f"{self._name}:{row.number}"
             return Found(place, place, str(error), error.code)
-        return Found(self._uri(row, said), said.key or "", said=said)
+        return Found(self._uri(row, description), description.key or "", description=description)
 
-    def _uri(self, row: Row, said: Description) -> str:
-        picture = self.name(said.file or "")
+    def _uri(self, row: Row, description: Description) -> str:
+        picture = self.name(description.file or "")
         return f"{picture if len(picture) <= _URI_CHARACTERS else self._name}#{row.place}"
 
     def _describe(self, row: Row) -> Description:
@@ -105,12 +105,12 @@ class TableSource(Source):
         if row.fields.get("url") and not is_url(str(pictures[0])):
             raise AddressRefused(f"{name}: {str(pictures[0])[:200]!r} is not an http or https address")
         fields = description_fields(row.fields, self._table.extra_columns, name)
-        said = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
-        assert said.file is not None
-        key = said.key or (said.file if is_url(said.file) else to_key(said.file))
+        description = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
+        assert description.file is not None
+        key = description.key or (description.file if is_url(description.file) else to_key(description.file))
         if not is_key(key):
             raise BadDescription(f"{name} has an address that cannot be a key, which is {KEYS}; give it a key")
-        return replace(said, key=key)
+        return replace(description, key=key)
 
     def _resolve(self, path: str) -> str:
         return self._web.resolve(path) if is_url(path) else self._storage.resolve(path)

@@ -75,15 +75,15 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
     Raises `BadArchive` where the archive cannot be read any further.
     """
     while header := _header(stream, place):
-        first, given = place, dict[str, str]()
+        first, facts = place, dict[str, str]()
         while header.type in (_LONG_NAME, _EXTENDED, *_NO_FILES):
-            given |= _facts_before(stream, header, place)
+            facts |= _facts_before(stream, header, place)
             place += BLOCK + _padded(header.size)
             header = _header(stream, place)
             if header is None:
                 raise BadArchive(f"damaged at byte {place:,}")
-        name, start = given.get("path") or header.name, place + BLOCK
-        size = int(given["size"]) if "size" in given else header.size
+        name, start = facts.get("path") or header.name, place + BLOCK
+        size = int(facts["size"]) if "size" in facts else header.size
         has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
         place = start + (_padded(size) if has_content else 0)
         if header.isreg():
@@ -251,12 +251,12 @@ class TarSource(Source):
     def _found(self, stream: BinaryIO, group: _Group) -> Found | None:
         """Return an item, or None for members without a picture."""
         try:
-            said = self._describe(stream, group)
+            description = self._describe(stream, group)
         except _NoPicture:
             return None
         except BadInput as error:
             return Found(group.uri, to_key(group.key), str(error), error.code)
-        return Found(group.uri, said.key or "")
+        return Found(group.uri, description.key or "")
 
     def _describe(self, stream: BinaryIO, group: _Group) -> Description:
         """Describe an item by its members, with `file` and `key` set. Raises `BadDescription`, `_NoPicture`."""
@@ -267,21 +267,21 @@ class TarSource(Source):
         if PICTURE not in files:
             raise _NoPicture(f"{name} has no picture")
         texts = {_ending(member): member for member in group.members if _ending(member) in _TEXTS}
-        said = read_fields(self._fields(stream, texts, name), _no_path, self._limits, name)
+        description = read_fields(self._fields(stream, texts, name), _no_path, self._limits, name)
         if "txt" in texts:
-            said = replace(said, caption=self._caption(stream, texts["txt"], name) or said.caption)
+            description = replace(description, caption=self._caption(stream, texts["txt"], name) or description.caption)
         further = {kind: ModalityFile(_ref(group.shard, file)) for kind, file in files.items() if kind != PICTURE}
-        key = said.key or to_key(group.key)
-        return replace(said, file=_ref(group.shard, files[PICTURE]), key=key, modalities=further)
+        key = description.key or to_key(group.key)
+        return replace(description, file=_ref(group.shard, files[PICTURE]), key=key, modalities=further)
 
     def _fields(self, stream: BinaryIO, texts: dict[str, Member], name: str) -> dict[str, Any]:
         row = json_object(self._content(stream, texts["json"]), f"{name}.json") if "json" in texts else {}
-        told = {column: row.pop(column) for column in _OF_OTHERS if row.get(column) is not None}
+        others = {column: row.pop(column) for column in _OF_OTHERS if row.get(column) is not None}
         if "cls" in texts:
             row["label"] = self._content(stream, texts["cls"]).decode("utf-8", "replace").strip()
             row.pop("labels", None)
         fields = description_fields(row, True, name)
-        return {**fields, "attributes": {**fields["attributes"], **told}}
+        return {**fields, "attributes": {**fields["attributes"], **others}}
 
     def _caption(self, stream: BinaryIO, member: Member, name: str) -> str | None:
         try:

@@ -88,7 +88,7 @@ class Web:
 
     def _follow(self, url: str) -> bytes:
         """Follow redirects and return the bytes. Raises `_Transient` for temporary errors."""
-        asked = url
+        first = url
         for _ in range(REDIRECTS + 1):
             answer = self._get(url)
             if isinstance(answer, bytes):
@@ -98,7 +98,7 @@ class Web:
             except ValueError as error:
                 to = one_line(answer.url[:200])
                 raise AddressRefused(f"{url} redirects to {to!r}, which is not a web address: {error}") from error
-        raise InputUnreadable(f"{asked} redirects too often: more than {REDIRECTS} redirects")
+        raise InputUnreadable(f"{first} redirects too often: more than {REDIRECTS} redirects")
 
     def _get(self, url: str) -> "bytes | _Redirect":
         timeouts = {"connect": self._policy.connect, "read": self._policy.read, "write": self._policy.read}
@@ -112,8 +112,8 @@ class Web:
                 return self._limited(response.iter_stream(), headers.get(b"content-length", ""), url)
         except _FAILURES as error:
             is_late = isinstance(error, httpcore.TimeoutException)
-            told = "the server took too long" if is_late else one_line(str(error).strip()) or "the connection broke"
-            raise _Transient(told) from error
+            reason = "the server took too long" if is_late else one_line(str(error).strip()) or "the connection broke"
+            raise _Transient(reason) from error
 
     def _limited(self, chunks: Iterable[bytes], length: str, url: str) -> bytes:
         most, data = self._limits.bytes_per_file, bytearray()

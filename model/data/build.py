@@ -207,9 +207,9 @@ def _finish(
     return open_dataset(out)
 
 
-def merge_classes(known: Classes, found: Mapping[str, Mapping[int, str]]) -> None:
+def merge_classes(known: Classes, more: Mapping[str, Mapping[int, str]]) -> None:
     """Add names of ids. Raises `DataSetInvalid` if an id has two names: then nobody could read the maps."""
-    for modality, names in found.items():
+    for modality, names in more.items():
         table = known.setdefault(modality, {})
         for number, name in names.items():
             if table.setdefault(number, name) != name:
@@ -221,15 +221,15 @@ def merge_classes(known: Classes, found: Mapping[str, Mapping[int, str]]) -> Non
 
 def verify(dataset: DataSet) -> Iterator[str]:
     """Check a data set: its shards, the values in them, and the counts. Returns the problems in words, or nothing."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     keys: set[str] = set()
     for split in Split:
         for shard in dataset.splits.get(split, ()):
-            yield from _verify_shard(dataset.folder, shard, found, keys)
-    for modality in sorted({*found, *dataset.modalities}):
+            yield from _verify_shard(dataset.folder, shard, counts, keys)
+    for modality in sorted({*counts, *dataset.modalities}):
         expected = dataset.modalities.get(modality, 0)
-        if found[modality] != expected:
-            yield f"{found[modality]} samples have {modality}; the manifest says {expected}"
+        if counts[modality] != expected:
+            yield f"{counts[modality]} samples have {modality}; the manifest says {expected}"
     try:
         listed = len(read_failures(dataset.folder))
     except DataSetInvalid as error:
@@ -239,7 +239,7 @@ def verify(dataset: DataSet) -> Iterator[str]:
         yield f"failures.jsonl has {listed} lines; the manifest says {dataset.failures}"
 
 
-def _verify_shard(folder: Path, shard: Shard, found: Counter[str], keys: set[str]) -> Iterator[str]:
+def _verify_shard(folder: Path, shard: Shard, counts: Counter[str], keys: set[str]) -> Iterator[str]:
     """Checksum, every value, and keys; counts the modalities in `found`."""
     samples = 0
     try:
@@ -249,7 +249,7 @@ def _verify_shard(folder: Path, shard: Shard, found: Counter[str], keys: set[str
                 yield f"{shard.name}: {entry.key} is there twice"
             keys.add(entry.key)
             try:
-                found.update(sample_of(entry).values.keys())
+                counts.update(sample_of(entry).values.keys())
             except SampleInvalid as error:
                 yield f"{shard.name}: {entry.key}: {error}"
     except ShardCorrupt as error:

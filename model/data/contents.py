@@ -114,8 +114,8 @@ def _read_captions(file: Encoded) -> tuple[Caption, ...]:
     if file.name.lower().endswith(".json"):
         return encodings.decode_captions(file.data)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    found = [parse_text(line, file.limits, file.name) for line in lines if line]
-    return tuple(Caption(line, Origin.HUMAN) for line in found or [parse_text(text, file.limits, file.name)])
+    captions = [parse_text(line, file.limits, file.name) for line in lines if line]
+    return tuple(Caption(line, Origin.HUMAN) for line in captions or [parse_text(text, file.limits, file.name)])
 
 
 def _read_palettes(file: Encoded) -> tuple[ByteArray, ...]:
@@ -295,9 +295,9 @@ def sample_of(entry: Entry) -> DataSample:
 def attributes_of(entry: Entry) -> dict[str, Any]:
     """An entry's attributes, `key` among them; empty if it has none. Raises `SampleInvalid`."""
     try:
-        found = json.loads(entry.files.get(ATTRIBUTES, b"{}"))
+        attributes = json.loads(entry.files.get(ATTRIBUTES, b"{}"))
     except ValueError as error:
         raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(attributes, dict):
         raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not a JSON object")
-    return found
+    return attributes

@@ -91,11 +91,11 @@ def make_plan(recipe: Recipe, sources: Sequence[Source], place: Place) -> Plan:
 def _choose(recipe: Recipe, sources: Sequence[Source]) -> dict[Job, Split]:
     """Every job and its split; of a source with a limit, the first ones of its own random order."""
     chosen: dict[Job, Split] = {}
-    for number, (source, wanted) in enumerate(zip(sources, recipe.sources, strict=True)):
-        found = [(key, split) for split in wanted.only or Split for key in source.keys(split)]
-        if wanted.limit is not None:
-            found = sorted(found, key=lambda pair: _order(recipe.seed, "limit", source.name, pair[0]))[: wanted.limit]
-        for key, split in found:
+    for number, (source, stated) in enumerate(zip(sources, recipe.sources, strict=True)):
+        keys = [(key, split) for split in stated.only or Split for key in source.keys(split)]
+        if stated.limit is not None:
+            keys = sorted(keys, key=lambda pair: _order(recipe.seed, "limit", source.name, pair[0]))[: stated.limit]
+        for key, split in keys:
             if chosen.setdefault(Job(number, key), split) is not split:
                 raise SourceUnavailable(f"{key} of {source.name} is in two splits: {chosen[Job(number, key)]}, {split}")
     return chosen

@@ -101,8 +101,8 @@ def read_shard(path: Path, sha256: str | None = None) -> Iterator[Entry]:
     """
     if not path.is_file():
         raise ShardCorrupt(f"the shard {path} is missing")
-    if sha256 is not None and (found := file_digest(path)) != sha256:
-        raise ShardCorrupt(f"the shard {path} has sha256 {found}, not {sha256}; build it again")
+    if sha256 is not None and (digest := file_digest(path)) != sha256:
+        raise ShardCorrupt(f"the shard {path} has sha256 {digest}, not {sha256}; build it again")
     try:
         yield from _entries(path)
     except (tarfile.TarError, SampleInvalid) as error:

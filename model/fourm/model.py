@@ -8,13 +8,11 @@ Embedding involves no random draws and no centring; means to centre by are const
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.bridges.vector_prediction import check_vector_options, predict_vectors
@@ -29,9 +27,8 @@ from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.tokens import Fill, ModalityInput, within_budget
+from anyseek.model.network.tokens import within_budget
 from anyseek.model.seam import (
-    Decoding,
     EmbeddingSpace,
     FloatArray,
     Fusion,
@@ -103,27 +100,16 @@ class FourMModel:
     def fusion(self) -> Fusion:
         return self.embedding.fusion
 
-    @property
-    def decoding(self) -> Decoding:
-        return self.embedding.decoding
-
-    @property
-    def exact_spaces(self) -> frozenset[str]:
-        return self.embedding.exact_spaces
-
     def default_space(self, modality: str) -> str:
         self._check_taken([modality])
         return self.embedding.default_spaces[modality]
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        return self._embedded(samples, spaces, (self.decoding,))[self.decoding]
+        return self._embedded(samples, spaces)
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed_gallery`: a picture's own vector where the space's gallery is exact."""
-        return self._embedded(samples, spaces, (self.decoding,), gallery=True)[self.decoding]
-
-    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
-        return self._embedded(samples, spaces, tuple(Decoding))
+        return self._embedded(samples, spaces, gallery=True)
 
     @property
     def code_spaces(self) -> frozenset[str]:
@@ -167,13 +153,6 @@ class FourMModel:
         return {} if self._captioner is None else self._captioner.tell(picture)
 
     @SHARING.a_pass()
-    def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
-        tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
-        with torch.inference_mode():
-            decoded = tokenizer.decode_tokens(tokenizer.encode(torch.from_numpy(vectors).to(self.device)))
-            return cast(FloatArray, F.normalize(decoded, dim=1).cpu().numpy())
-
-    @SHARING.a_pass()
     def predict(
         self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
     ) -> list[dict[str, Prediction]]:
@@ -215,29 +194,23 @@ class FourMModel:
 
     @SHARING.a_pass()
     def _embedded(
-        self, samples: Sequence[Sample], spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool = False
-    ) -> dict[Decoding, dict[str, FloatArray]]:
+        self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False
+    ) -> dict[str, FloatArray]:
         embedding = self.embedding
-        widths = {space: embedding.about[space].dimension for space in spaces}
-        found = {
-            decoding: {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
-            for decoding in decodings
-        }
+        found = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
         self._check_samples(samples)
         seen = list(spaces)
         if embedding.colours is not None and embedding.colours.about.name in spaces:
             seen.remove(embedding.colours.about.name)
-            coloured = embedding.colours.vectors(samples, gallery)
-            for rows_of in found.values():
-                rows_of[embedding.colours.about.name] = coloured.copy()
+            found[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
         # Vectors stay where they were made until all are there: to fetch one batch is to wait for it.
-        made: list[tuple[Tensor, dict[tuple[Decoding, str], Tensor]]] = []
+        made: list[tuple[Tensor, dict[str, Tensor]]] = []
         for rows, batch in self._batches(samples if seen else ()):
             with torch.inference_mode():
-                made.append((rows, self._forward(batch, seen, decodings, gallery)))
-        for decoding, space in product(decodings, seen) if made else ():
+                made.append((rows, self._forward(batch, seen, gallery)))
+        for space in seen if made else ():
             places = torch.cat([rows for rows, _ in made]).numpy()
-            found[decoding][space][places] = torch.cat([vectors[decoding, space] for _, vectors in made]).cpu().numpy()
+            found[space][places] = torch.cat([vectors[space] for _, vectors in made]).cpu().numpy()
         return found
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
@@ -269,53 +242,35 @@ class FourMModel:
             return encoded
         return replace(encoded, inputs=within_budget(encoded.inputs, self.parts.network.config, budget))
 
-    def _forward(
-        self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
-    ) -> dict[tuple[Decoding, str], Tensor]:
+    def _forward(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
         """Unit vectors of a batch, in the network's spaces and in the joint one."""
         joint = self.embedding.joint
         if joint is None or joint.about.name not in spaces:
-            return self._predicted(batch, spaces, decodings, gallery)
+            return self._predicted(batch, spaces, gallery)
         others = [space for space in spaces if space != joint.about.name]
         told = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
-        vectors = self._predicted(batch, [*others, *told], decodings, gallery)
-        sentences = vectors.get((decodings[0], joint.told_by))
-        found = joint.vectors(batch, sentences, gallery)
-        return vectors | {(decoding, joint.about.name): found for decoding in decodings}
+        vectors = self._predicted(batch, [*others, *told], gallery)
+        return vectors | {joint.about.name: joint.vectors(batch, vectors.get(joint.told_by), gallery)}
 
-    def _predicted(
-        self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
-    ) -> dict[tuple[Decoding, str], Tensor]:
-        """Unit vectors that the network predicts, with what is added to them.
+    def _predicted(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
+        """Unit vectors (B, d) that the network predicts, with what is added to them.
 
-        What a gallery stores as it is need not be predicted.
+        What a gallery stores as it is need not be predicted. Targets do not see each other; those of as many tokens
+        share a pass of the decoder, so that few tokens are not weighed down by many.
         """
-        embedding = self.embedding
-        stored = embedding.stored_as_they_are(batch, spaces) if gallery else {}
-        vectors = {(decoding, space): rows for decoding in decodings for space, rows in stored.items()}
-        missing = [space for space in spaces if space not in stored]
+        embedding, network = self.embedding, self.parts.network
+        vectors = embedding.stored_as_they_are(batch, spaces) if gallery else {}
+        missing = [space for space in spaces if space not in vectors]
         if not missing:
             return vectors
         assert batch.fill is not None, "a batch on a device knows its fill"
-        predicted = self._pass(missing, decodings, batch.inputs, batch.fill)
-        for (decoding, space), rows in predicted.items():
-            vectors[decoding, space] = embedding.completed(rows, batch.own, space, gallery)
-        return vectors
-
-    def _pass(
-        self, spaces: Sequence[str], decodings: Sequence[Decoding], inputs: Mapping[str, ModalityInput], fill: Fill
-    ) -> dict[tuple[Decoding, str], Tensor]:
-        """Unit vectors (B, d) of the network alone: an encoder pass, and a decoder pass for targets of as many tokens.
-
-        Targets do not see each other; decoded apart, few tokens are not weighed down by many.
-        """
-        network, vectors = self.parts.network, dict[tuple[Decoding, str], Tensor]()
-        context, of = network.encode(inputs, fill), {space: self.embedding.spaces[space] for space in spaces}
-        for grid in dict.fromkeys(of[space].grid for space in spaces):
-            alike = [space for space in spaces if of[space].grid == grid]
+        context, of = network.encode(batch.inputs, batch.fill), {space: embedding.spaces[space] for space in missing}
+        for grid in dict.fromkeys(of[space].grid for space in missing):
+            alike = [space for space in missing if of[space].grid == grid]
             logits = network.decode_global(context, [of[space].key for space in alike])
-            for decoding, space in product(decodings, alike):
-                vectors[decoding, space] = of[space].vectors(logits[of[space].key], decoding)
+            for space in alike:
+                rows = of[space].vectors(logits[of[space].key], embedding.decoding)
+                vectors[space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
 
 

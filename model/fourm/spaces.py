@@ -5,7 +5,7 @@ vector: the space `clip` is the mean of the predicted 14 x 14 map of CLIP featur
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -80,8 +80,7 @@ class Embedding:
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
     together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. `joint`
-    is a space beside `spaces` that needs no pass of the network, `colours` one that needs no encoder either. The
-    extractors of `exact_spaces` are known.
+    is a space beside `spaces` that needs no pass of the network, `colours` one that needs no encoder either.
     """
 
     fingerprint: str
@@ -94,7 +93,6 @@ class Embedding:
     residual: Shortcuts | None = None
     joint: TowersSpace | None = None
     colours: ColourSpace | None = None
-    exact_spaces: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def about(self) -> Mapping[str, EmbeddingSpace]:

@@ -53,8 +53,8 @@ def read_photos(archive: Path = ARCHIVE, sha256: str = ARCHIVE_SHA256) -> list[P
         data = archive.read_bytes()
     except OSError as error:
         raise ShardCorrupt(f"{archive} cannot be read ({error.strerror}); install Anyseek again") from error
-    if (found := hashlib.sha256(data).hexdigest()) != sha256:
-        raise ShardCorrupt(f"{archive} is damaged: its sha256 is {found}, not {sha256}; install Anyseek again")
+    if (digest := hashlib.sha256(data).hexdigest()) != sha256:
+        raise ShardCorrupt(f"{archive} is damaged: its sha256 is {digest}, not {sha256}; install Anyseek again")
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         read = {name: file.read() for name, file in files.items() if file}

@@ -46,10 +46,10 @@ class Unconditional:
             if key not in self._kept:
                 self._kept[key] = compute()
             self._kept.move_to_end(key)
-            found = self._kept[key]
+            kept = self._kept[key]
             while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
-        return found
+        return kept
 
 
 class SamplingInvalid(RequestInvalid):

@@ -199,15 +199,13 @@ def within_budget(inputs: Mapping[str, ModalityInput], config: FourMConfig, budg
 
     Sequences stay whole.
     """
-    return {key: _thinned(given, config, key, budget) for key, given in inputs.items()}
-
-
-def _thinned(given: ModalityInput, config: FourMConfig, key: str, budget: int) -> ModalityInput:
-    row = config.row(key)
-    if not row.is_image or row.grid is None or budget >= row.tokens:
-        return given
-    left_out = ~spread(row.grid, budget)
-    return ModalityInput(given.values, given.mask | left_out.to(given.mask.device))
+    thinned = dict(inputs)
+    for key, whole in inputs.items():
+        row = config.row(key)
+        if row.is_image and row.grid is not None and budget < row.tokens:
+            left_out = ~spread(row.grid, budget)
+            thinned[key] = ModalityInput(whole.values, whole.mask | left_out.to(whole.mask.device))
+    return thinned
 
 
 def spread(grid: tuple[int, int], count: int) -> Tensor:

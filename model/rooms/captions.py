@@ -65,8 +65,8 @@ class Seen:
 
 def seen_things(scene: Scene, camera: Camera, view: View) -> tuple[Seen, ...]:
     """All things with a pixel in the picture, the largest first."""
-    found = [_seen(scene, camera, view, number) for number in np.unique(view.things[view.things >= 0]).tolist()]
-    return tuple(sorted(found, key=lambda seen: (-seen.share, seen.number)))
+    things = [_seen(scene, camera, view, number) for number in np.unique(view.things[view.things >= 0]).tolist()]
+    return tuple(sorted(things, key=lambda seen: (-seen.share, seen.number)))
 
 
 def labelled_boxes(seen: Sequence[Seen]) -> tuple[LabelledBox, ...]:
@@ -217,7 +217,9 @@ def compose(room: Room, view: View, seen: Sequence[Seen], random: np.random.Gene
     texts.append(sentence(f"{place} with {words(3)}" + (f", {listed(sides)}" if sides else "")))
     groups = groups_of(seen, random)
     chosen = [groups[number] for number in random.permutation(len(groups))[:3].tolist()]
-    texts.append(sentence(f"there {'is' if chosen[0].count == 1 else 'are'} {listed([one.words for one in chosen])}"))
+    texts.append(
+        sentence(f"there {'is' if chosen[0].count == 1 else 'are'} {listed([group.words for group in chosen])}")
+    )
     related = _related(seen, random)
     everything = (f" with {listed(sides)}" if sides else "") + f": {words()}" + (f"; {related}" if related else "")
     texts.append(sentence(place + everything))
@@ -291,8 +293,8 @@ def side_words(room: Room, view: View) -> list[str]:
             walls, {room.coverings[side].texture for side in np.unique(view.sides[walls])}, view, _WALLS, "walls"
         )
     if floor.mean() >= SIDE_SHARE:
-        found = _covered(floor, {room.coverings[FLOOR].texture}, view, _FLOORS, "floor")
-        words += [with_article(word) for word in found]
+        floor_words = _covered(floor, {room.coverings[FLOOR].texture}, view, _FLOORS, "floor")
+        words += [with_article(word) for word in floor_words]
     return words
 
 

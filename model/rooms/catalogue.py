@@ -96,18 +96,18 @@ def read_catalogue(folder: Path = FURNITURE) -> tuple[Furniture, ...]:
     """The objects of `objects.tsv` in its order. Raises `SourceUnavailable` if the package is not in `folder`."""
     with OBJECTS.open(encoding="utf-8", newline="") as file:
         used = {row["object"]: row for row in csv.DictReader(file, delimiter="\t")}
-    found: dict[str, Furniture] = {}
+    objects: dict[str, Furniture] = {}
     for library in LICENCES:
         archive = folder / f"{library}.sh3f"
         for properties in _read_properties(archive):
             if row := used.get(properties["id"]):
                 kind = object_classes()[row["class"]]
-                found[properties["id"]] = _furniture(properties, kind, _words(row["nouns"]), archive)
-    if missing := sorted(used.keys() - found.keys()):
+                objects[properties["id"]] = _furniture(properties, kind, _words(row["nouns"]), archive)
+    if missing := sorted(used.keys() - objects.keys()):
         raise SourceUnavailable(
             f"{folder} lacks {len(missing)} objects such as {missing[0]!r}; {PACKAGE} 1.8 contains them"
         )
-    return tuple(found[id_] for id_ in used)
+    return tuple(objects[id_] for id_ in used)
 
 
 def split_catalogue(furniture: Sequence[Furniture]) -> dict[Split, tuple[Furniture, ...]]:
@@ -151,11 +151,11 @@ def _read_properties(archive: Path) -> list[dict[str, str]]:
     """The properties of all objects of an archive."""
     with _open(archive) as file:
         text = file.read(_PROPERTIES).decode("latin-1")
-    found: dict[int, dict[str, str]] = defaultdict(dict)
+    objects: dict[int, dict[str, str]] = defaultdict(dict)
     for line in text.splitlines():
         if match := _PROPERTY.fullmatch(line.strip()):
-            found[int(match[2])][match[1]] = _ESCAPE.sub(lambda code: chr(int(code[1], 16)), match[3].strip())
-    return [properties for properties in found.values() if "id" in properties]
+            objects[int(match[2])][match[1]] = _ESCAPE.sub(lambda code: chr(int(code[1], 16)), match[3].strip())
+    return [properties for properties in objects.values() if "id" in properties]
 
 
 def _furniture(properties: Mapping[str, str], kind: ObjectClass, nouns: tuple[str, ...], archive: Path) -> Furniture:

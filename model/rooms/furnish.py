@@ -189,10 +189,10 @@ def furnish(pool: Sequence[Furniture], random: np.random.Generator) -> Scene:
 
 
 def _by_class(items: Iterable[Furniture]) -> dict[str, list[Furniture]]:
-    found: dict[str, list[Furniture]] = defaultdict(list)
+    classes: dict[str, list[Furniture]] = defaultdict(list)
     for furniture in items:
-        found[furniture.kind.name].append(furniture)
-    return found
+        classes[furniture.kind.name].append(furniture)
+    return classes
 
 
 def _hangs(furniture: Furniture) -> bool:

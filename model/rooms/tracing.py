@@ -53,15 +53,15 @@ def first_hits(scene: Scene, origin: DoubleArray, directions: DoubleArray) -> Hi
 
 def blocked(scene: Scene, points: DoubleArray, light: DoubleArray) -> npt.NDArray[np.bool_]:
     """Whether a thing is between points (n, 3) and a light (3,)."""
-    found = np.zeros(len(points), bool)
+    shaded = np.zeros(len(points), bool)
     for placed in scene.things:
         start, end = placed.inward(points), placed.inward(light[None])
         towards = end - start
-        rays = np.flatnonzero(~found & (_box_entry(load_mesh(placed.furniture), start, towards) < 1))
+        rays = np.flatnonzero(~shaded & (_box_entry(load_mesh(placed.furniture), start, towards) < 1))
         if rays.size:
             distance = _intersect(placed.furniture, start[rays], towards[rays])["tfar"]
-            found[rays] = distance < 1
-    return found
+            shaded[rays] = distance < 1
+    return shaded
 
 
 def heights_below(furniture: Furniture, spots: DoubleArray) -> DoubleArray:

@@ -151,8 +151,8 @@ def instance_numbers(regions: Regions) -> list[int]:
 
 def _array(value: Any, shape: tuple[int | None, ...]) -> FloatArray:
     array = np.asarray(value)
-    wanted = tuple(have if want is None else want for have, want in zip(array.shape, shape, strict=False))
-    if array.ndim != len(shape) or array.shape != wanted:
+    expected = tuple(have if want is None else want for have, want in zip(array.shape, shape, strict=False))
+    if array.ndim != len(shape) or array.shape != expected:
         raise FormatInvalid(f"an array for this tokenizer has the shape {shape}, not {array.shape}")
     return array.astype(np.float32)
 

@@ -57,8 +57,8 @@ class TextTokenizer:
     @property
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id, added tokens included."""
-        found: dict[str, int] = self._tokenizer.get_vocab()
-        return found
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return vocabulary
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text; nothing is added before or after it."""
@@ -72,11 +72,11 @@ class TextTokenizer:
 
     def id_of(self, token: str) -> int | None:
         """The id of a token of the vocabulary, None for anything else."""
-        found: int | None = self._tokenizer.token_to_id(token)
-        return found
+        id_: int | None = self._tokenizer.token_to_id(token)
+        return id_
 
     def _special(self, token: str) -> int:
-        found = self.id_of(token)
-        if found is None:
+        id_ = self.id_of(token)
+        if id_ is None:
             raise WeightsCorrupt(f"the vocabulary of {self._source} lacks {token}")
-        return found
+        return id_

@@ -112,12 +112,12 @@ def _grown(mask: Mask) -> Mask:
 
 def metadata_error(predicted: Metadata, true: Metadata) -> Measures:
     """Return the shares of the true fields that were predicted at all (`fields`) and in the same bin (`same_bin`)."""
-    asked = [name for name in true.values if name in FIELDS]
-    if not asked:
+    fields = [name for name in true.values if name in FIELDS]
+    if not fields:
         return {}
-    given = [name for name in asked if name in predicted.values]
-    bins = [tuple(FIELDS[name].to_bin(metadata.values[name]) for metadata in (predicted, true)) for name in given]
-    return {"fields": len(given) / len(asked), "same_bin": sum(first == other for first, other in bins) / len(asked)}
+    known = [name for name in fields if name in predicted.values]
+    bins = [tuple(FIELDS[name].to_bin(metadata.values[name]) for metadata in (predicted, true)) for name in known]
+    return {"fields": len(known) / len(fields), "same_bin": sum(first == other for first, other in bins) / len(fields)}
 
 
 def on_grid(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

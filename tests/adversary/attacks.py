@@ -28,7 +28,6 @@ ATTACKS = (
         "slow bodies",
         (
             f"{_CONNECTIONS}::test_a_body_that_drips_is_cut_off",
-            f"{_CONNECTIONS}::test_a_form_that_drips_is_cut_off",
             f"{_CONNECTIONS}::test_a_client_that_does_not_read_is_cut_off",
         ),
     ),

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from anyseek import ApiError, Client, Part
+from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.engine import SearchEngine
 
@@ -132,14 +132,3 @@ def test_too_many_waiting_requests_are_told_to_come_back(
         go_on.set()
         statuses = sorted(answer.result() for answer in answers)
     assert statuses == [200] * 3 + [503] * 5
-
-
-def test_many_queries_at_once_get_the_answers_of_one(shared_service: tuple[str, Service], shapes: str) -> None:
-    with Client(shared_service[0]) as client:
-        expected = client.query(shapes, [Part("caption", text="a red disc")])
-
-        def ask(_: int) -> bool:
-            return client.query(shapes, [Part("caption", text="a red disc")]) == expected
-
-        with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(ask, range(40)))

@@ -15,7 +15,7 @@ from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
+from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Fusion, Regions, Sample, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge
 from tests.random_towers import write_bundle_with_towers
@@ -172,35 +172,6 @@ def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samp
             method([samples[0], sample], list(embedder.spaces))
     with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
         embedder.default_space(NOT_TAKEN)
-
-
-def test_each_way_of_decoding_codes_gives_vectors_and_one_of_them_is_its_own(
-    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
-) -> None:
-    if not isinstance(embedder, CodeEmbedder):
-        pytest.skip(f"{embedder.name} has no codes")
-    decoded = embedder.embed_decoded(samples, list(embedder.spaces))
-    soft, hard = decoded[Decoding.SOFT], decoded[Decoding.HARD]
-    for name, rows in vectors.items():
-        np.testing.assert_array_equal(decoded[embedder.decoding][name], rows)
-        for one in (soft[name], hard[name]):
-            assert one.dtype == np.float32
-            np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=CLOSE)
-    of_codes = [name for name in vectors if np.abs(soft[name] - hard[name]).max() > CLOSE]
-    without_codes = {"photo_global", "colours"}
-    assert set(of_codes) == embedder.spaces.keys() - without_codes
-
-
-def test_vectors_go_through_the_codes_of_their_space(embedder: Embedder) -> None:
-    if not isinstance(embedder, CodeEmbedder) or not embedder.exact_spaces:
-        pytest.skip(f"{embedder.name} has no exact vectors")
-    for name in embedder.exact_spaces:
-        dimension = embedder.spaces[name].dimension
-        rows = np.random.default_rng(0).standard_normal((5, dimension)).astype(np.float32)
-        told = embedder.through_codes(rows / np.linalg.norm(rows, axis=1, keepdims=True), name)
-        assert told.shape == rows.shape
-        assert told.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(told, axis=1), 1, atol=CLOSE)
 
 
 def test_codes_are_predicted_for_spaces_that_have_them(embedder: Embedder, samples: list[Sample]) -> None:

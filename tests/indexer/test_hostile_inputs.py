@@ -66,14 +66,10 @@ def deep_folder(photos: Path, length: int) -> Path:
     return folder
 
 
-def test_a_path_that_is_too_long_for_a_key(tools: Tools, photos: Path) -> None:
-    (deep_folder(photos, 1_000) / "far.png").write_bytes(png(2))
-    check_refused(tools, photos, "bad-description", "has a key that cannot be stored")
-
-
-def test_a_path_that_is_too_long_for_a_database(tools: Tools, photos: Path) -> None:
-    (deep_folder(photos, 2_700) / "far.png").write_bytes(png(2))
-    check_refused(tools, photos, "bad-description", "has a name that cannot be stored")
+@pytest.mark.parametrize(("length", "what"), [(1_000, "key"), (2_700, "name")])
+def test_a_path_that_is_too_long_for_a_database(tools: Tools, photos: Path, length: int, what: str) -> None:
+    (deep_folder(photos, length) / "far.png").write_bytes(png(2))
+    check_refused(tools, photos, "bad-description", f"has a {what} that cannot be stored")
 
 
 def test_a_long_path_goes_in_under_a_key_of_its_own(tools: Tools, photos: Path) -> None:
@@ -155,33 +151,23 @@ def _png_of_height(height: int) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
-def test_a_manifest_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
-    manifest = photos / "manifest.jsonl"
+def put_no_file(path: Path, kind: str, secret: str) -> None:
+    """A pipe, or a link to a device or to a file outside, in place of a file of the folder."""
     if kind == "pipe":
-        os.mkfifo(manifest)
-    elif kind == "device":
-        manifest.symlink_to("/dev/zero")
-    else:
-        (photos.parent / "private").write_text('{"file": "good.png", "caption": "a secret"}')
-        manifest.symlink_to("../private")
+        os.mkfifo(path)
+        return
+    (path.parent.parent / "private").write_text(secret)
+    path.symlink_to("/dev/zero" if kind == "device" else "../private")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_a_manifest_or_sidecar_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
+    (photos / "bad.png").write_bytes(png(2))
+    put_no_file(photos / "bad.json", kind, '{"caption": "a secret"}')
+    check_refused(tools, photos, "input-unreadable" if kind == "pipe" else "outside-folder", "bad.json")
+    put_no_file(photos / "manifest.jsonl", kind, '{"file": "good.png", "caption": "a secret"}')
     with pytest.raises(SourceGone, match=r"manifest\.jsonl"):
         open_source(tools.settings, photos)
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
-def test_a_sidecar_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
-    (photos / "bad.png").write_bytes(png(2))
-    sidecar = photos / "bad.json"
-    if kind == "pipe":
-        os.mkfifo(sidecar)
-    elif kind == "device":
-        sidecar.symlink_to("/dev/zero")
-    else:
-        (photos.parent / "private").write_text('{"caption": "a secret"}')
-        sidecar.symlink_to("../private")
-    code = "input-unreadable" if kind == "pipe" else "outside-folder"
-    check_refused(tools, photos, code, "bad.json")
 
 
 def test_a_patterns_product_is_limited(tools: Tools, photos: Path) -> None:

@@ -1,6 +1,7 @@
 """What preparing an input costs: how often its file is read and hashed, and what waits for what."""
 
 import hashlib
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,20 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from anyseek.indexer import samples
-from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer import paths, samples
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
+from anyseek.indexer.sources.opening import open_source
 from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset
-from tests.indexer.harness import NAME, held, index, installation, numbers
-from tests.indexer.pictures import folder_of
+from tests.indexer.harness import NAME, check_agreement, held, index, installation, numbers
+from tests.indexer.pictures import folder_of, png
 
 PATIENCE = 30.0
 BATCH = 8
@@ -153,3 +156,91 @@ def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:
     written = [said for said in of_ledger if any(one.startswith("INSERT INTO log") for one in said)]
     leased = [said for said in of_ledger if any("lease_expires=" in one.split("WHERE")[0] for one in said)]
     assert (len(written), len(leased)) == (3, 3)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    return folder_of(tmp_path / "photos", range(4))
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as written long ago."""
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
+
+
+def read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The pictures that indexing again reads."""
+    read: set[str] = set()
+    read_file = folder.read_file
+
+    def reading(path: Path, *others: Any) -> bytes:
+        read.add(path.name)
+        return read_file(path, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "read_file", reading)
+        index(tools, library)
+    return {name for name in read if name.endswith(".png")}
+
+
+def test_unchanged_files_are_not_read(
+    tools: Tools, library: Path, settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(tools, library)
+    assert read_again(tools, library, monkeypatch) == set()
+    assert numbers(index(tools, library)) == (0, 4, 0, 0)
+    check_agreement(tools)
+
+
+def test_the_model_is_not_loaded_for_unchanged_files(tools: Tools, library: Path) -> None:
+    """Neither where they are read, because they have just been written, nor where they need not be."""
+    index(tools, library)
+    for _ in range(2):
+        source = open_source(tools.settings, library)
+        with tools.database.read() as session:
+            collection = collections.get(session, NAME)
+        with Owner(tools.database, tools.settings) as owner:
+            job = open_job(collection, source, owner, prune=True)
+            run = IndexRun(lambda: pytest.fail("the model was loaded"), source, owner, SilentProgress())
+            assert numbers(run.run(job)) == (0, 4, 0, 0)
+
+
+def test_what_has_just_been_written_is_read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "SETTLED_NS", 10**15)
+    index(tools, library)
+    assert len(read_again(tools, library, monkeypatch)) == 4
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
+    assert len(read_again(tools, library, monkeypatch)) == 4
+    assert read_again(tools, library, monkeypatch) == set()
+
+
+def test_changes_that_keep_size_and_time_are_seen(
+    tools: Tools, library: Path, settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = library / "1.png"
+    before, data = path.stat(), path.read_bytes()
+    index(tools, library)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_again(tools, library, monkeypatch) == {"1.png"}
+
+
+def test_what_is_said_of_a_picture_counts(tools: Tools, library: Path, settled: None) -> None:
+    index(tools, library)
+    (library / "2.json").write_text('{"attributes": {"year": 1987}}')
+    assert numbers(index(tools, library)) == (1, 3, 0, 0)
+    assert held(tools)["2.png"].attributes["year"] == 1987
+    (library / "2.json").unlink()
+    assert numbers(index(tools, library)) == (1, 3, 0, 0)
+    assert "year" not in held(tools)["2.png"].attributes
+
+
+def test_further_files_count(tools: Tools, library: Path, settled: None) -> None:
+    maps = library / "maps"
+    maps.mkdir()
+    (maps / "sketch.png").write_bytes(png(8))
+    (library / "0.json").write_text('{"modalities": {"canny_edge": "maps/sketch.png"}}')
+    index(tools, library)
+    (maps / "sketch.png").write_bytes(png(9))
+    assert numbers(index(tools, library)) == (1, 3, 0, 0)

@@ -110,14 +110,14 @@ def parse_concepts(table: Sequence[Mapping[str, Any]], shortcodes: Mapping[str, 
 
 def hexcodes_by_name(concepts: Mapping[str, Concept]) -> dict[str, str]:
     """Squashed names (letters and digits only) to hexcodes, for vendors that do not say code points."""
-    found: dict[str, str] = {}
+    hexcodes: dict[str, str] = {}
     for code, concept in concepts.items():
         points = [int(part, 16) for part in code.split("-")]
         formal = unicodedata.name(chr(points[0]), "") if len(points) == 1 else ""
         for name in (concept.label, formal):
             if name:
-                found.setdefault(squash(name), code)
-    return found
+                hexcodes.setdefault(squash(name), code)
+    return hexcodes
 
 
 def squash(name: str) -> str:
@@ -185,14 +185,14 @@ def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) 
     codes = {name: code for code, name in files["chars.json"].items()}
     by_name = hexcodes_by_name(concepts)
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    found: dict[str, Art] = {}
+    drawings: dict[str, Art] = {}
     for name, icon in icons["icons"].items():
         code = plain_hexcode(codes[name]) if name in codes else by_name.get(squash(name), "")
-        if code and not has_skin_tone(code) and code not in found:
+        if code and not has_skin_tone(code) and code not in drawings:
             width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
             svg = f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
-            found[code] = Art(vendor, code, svg)
-    return [found[code] for code in sorted(found)]
+            drawings[code] = Art(vendor, code, svg)
+    return [drawings[code] for code in sorted(drawings)]
 
 
 def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, Any]:
@@ -201,21 +201,21 @@ def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, A
     Raises `SourceUnavailable` if npm is not installed, fails, or the package has no such file.
     """
     wanted = set(files)
-    found: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
     try:
         with tarfile.open(_npm_archive(package, downloads)) as archive:
             for member in archive:
                 name = member.name.partition("/")[2]  # all is below `package/`
                 content = archive.extractfile(member) if name in wanted else None
                 if content is not None:
-                    found[name] = json.load(content)
+                    documents[name] = json.load(content)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise SourceUnavailable(
             f"{package} cannot be read: {error}; delete it, and it will be fetched again"
         ) from error
-    if missing := wanted - found.keys():
+    if missing := wanted - documents.keys():
         raise SourceUnavailable(f"{package} has no file {min(missing)}")
-    return found
+    return documents
 
 
 def _npm_archive(package: str, downloads: Path) -> Path:
@@ -321,8 +321,8 @@ def _concepts() -> dict[str, Concept]:
 @cache
 def _art(package: str, downloads: Path) -> dict[str, Art]:
     """The drawings of a package by hexcode, read once a process."""
-    found = fetch_openmoji(downloads) if package == OPENMOJI else fetch_vendor(package, _concepts(), downloads)
-    return {art.hexcode: art for art in found}
+    drawings = fetch_openmoji(downloads) if package == OPENMOJI else fetch_vendor(package, _concepts(), downloads)
+    return {art.hexcode: art for art in drawings}
 
 
 EMOJI = SourceKind(

@@ -75,10 +75,10 @@ class FolderSource:
             )
             for modality, path in files.items()
         }
-        said = about.get("caption", [])
-        texts = [said] if isinstance(said, str) else said
+        caption = about.get("caption", [])
+        texts = [caption] if isinstance(caption, str) else caption
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
+            raise SampleInvalid(f"a caption is a text or a list of texts, not {caption!r:.60}")
         if captions := tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip()):
             values["caption"] = captions
         attributes = {"medium": self._options.medium, **about.get("attributes", {})}

@@ -39,10 +39,10 @@ class Member:
 
 def find_shards(pattern: Path) -> list[Path]:
     """The files that match a path whose last part may have `*` and `?`. Raises `SourceUnavailable` if none does."""
-    found = sorted(pattern.parent.glob(pattern.name))
-    if not found:
+    shards = sorted(pattern.parent.glob(pattern.name))
+    if not shards:
         raise SourceUnavailable(f"no file matches {pattern}")
-    return found
+    return shards
 
 
 def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
@@ -50,7 +50,7 @@ def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
 
     Raises `SourceUnavailable` if an archive cannot be read.
     """
-    found: dict[str, dict[str, Member]] = {}
+    samples: dict[str, dict[str, Member]] = {}
     for path in archives:
         try:
             with tarfile.open(path, "r:") as archive:
@@ -59,10 +59,10 @@ def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
                     stem, _, ending = name.partition(".")
                     key = f"{folder}/{stem}" if folder else stem
                     if member.isfile():
-                        found.setdefault(key, {})[ending] = Member(path, member.offset_data, member.size)
+                        samples.setdefault(key, {})[ending] = Member(path, member.offset_data, member.size)
         except (tarfile.TarError, OSError) as error:
             raise SourceUnavailable(f"{path} cannot be read: {error}") from error
-    return dict(sorted(found.items()))
+    return dict(sorted(samples.items()))
 
 
 def describe(samples: Mapping[str, Mapping[str, Member]]) -> str:
@@ -133,12 +133,12 @@ def _attributes(members: Mapping[str, Member]) -> dict[str, Any]:
     for ending in _ATTRIBUTES:
         if ending in members:
             try:
-                found = json.loads(members[ending].read())
+                attributes = json.loads(members[ending].read())
             except ValueError as error:
                 raise SampleInvalid(f"its .{ending} is not JSON: {error}") from error
-            if not isinstance(found, dict):
+            if not isinstance(attributes, dict):
                 raise SampleInvalid(f"its .{ending} is not a JSON object")
-            return {name: value for name, value in found.items() if name != "key"}
+            return {name: value for name, value in attributes.items() if name != "key"}
     return {}
 
 

@@ -148,5 +148,4 @@ def _embedding(bundle: Bundle) -> Embedding:
         residual=bundle.shortcuts,
         joint=bundle.joint,
         colours=colours,
-        exact_spaces=frozenset(spaces),
     )

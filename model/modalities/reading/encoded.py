@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from anyseek.model.config_reader import Positive
 from anyseek.model.modalities.reading.budget import Budget
 from anyseek.model.modalities.reading.errors import (
     InputUnreadable,
@@ -27,9 +26,9 @@ WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pict
 class FileLimits:
     """The most that the content of one file may be; above it the file is refused, never cut."""
 
-    bytes_per_file: Positive = 64 * 1024 * 1024
-    pixels: Positive = 100_000_000  # of a picture or a map, or numbers of an array
-    text_characters: Positive = 10_000
+    bytes_per_file: int = 64 * 1024 * 1024
+    pixels: int = 100_000_000  # of a picture or a map, or numbers of an array
+    text_characters: int = 10_000
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from anyseek.model.openclip.embedder import SPACE, OpenCLIPEmbedder, load_opencl
 from anyseek.model.seam import FloatArray
 from anyseek.model.training.bridges.material import (
     NO_PHOTO,
-    Asked,
-    Kind,
     Material,
+    Queries,
+    QueryKind,
     Say,
     gallery_workshops,
     own_workshop,
@@ -97,8 +97,8 @@ def fit_bridge(material: Material) -> Fit:
     away = [np.linalg.norm(rows - rows.mean(axis=0), axis=1).mean() for rows in material.photos.values()]
     ways = {**plain_bridge(len(prior)).ways, PHOTO: Way.centred(prior[None])}
     trials: list[Trial] = []
-    for modality, asked in material.asked.items():
-        examples = _examples(asked, material)
+    for modality, queries in material.queries.items():
+        examples = _examples(queries, material)
         setting, found = _choose(modality, examples)
         trials += found
         way = fit_way(examples, setting, len(prior))
@@ -111,25 +111,25 @@ def fit_bridge(material: Material) -> Fit:
 class Examples:
     """Values of one kind, and the photos of their source, centred there: unit rows (p, d)."""
 
-    kind: Kind
-    asked: Asked
+    kind: QueryKind
+    queries: Queries
     photos: FloatArray
 
     @property
     def paired(self) -> npt.NDArray[np.int64]:
         """The rows of values that have a photo."""
-        return np.flatnonzero(self.asked.photo != NO_PHOTO)
+        return np.flatnonzero(self.queries.photo != NO_PHOTO)
 
     def of(self, rows: npt.NDArray[np.int64]) -> "Examples":
         """Some of the values, for the same photos."""
-        looks, features = (None if part is None else part[rows] for part in (self.asked.looks, self.asked.features))
-        return replace(self, asked=Asked(looks, features, self.asked.photo[rows]))
+        looks, features = (None if part is None else part[rows] for part in (self.queries.looks, self.queries.features))
+        return replace(self, queries=Queries(looks, features, self.queries.photo[rows]))
 
 
-def _examples(asked: Mapping[Kind, Asked], material: Material) -> list[Examples]:
+def _examples(queries: Mapping[QueryKind, Queries], material: Material) -> list[Examples]:
     """Kinds whose source has no photos have none of them, and serve for means."""
     found = []
-    for kind, values in asked.items():
+    for kind, values in queries.items():
         photos = material.photos.get(kind.source)
         centred = np.zeros((0, 0), np.float32) if photos is None else unit(photos - photos.mean(axis=0))
         found.append(Examples(kind, values, centred))
@@ -138,14 +138,14 @@ def _examples(asked: Mapping[Kind, Asked], material: Material) -> list[Examples]
 
 def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> Way:
     """Fit a modality with a given setting to all examples, every kind weighing the same."""
-    looks = [example.asked.looks for example in examples if example.asked.looks is not None]
+    looks = [example.queries.looks for example in examples if example.queries.looks is not None]
     means = [rows.mean(axis=0) for rows in looks] if setting.centred else []
     way = Way.centred(np.array(means, np.float32).reshape(-1, dimension))
     pairs = [_pairs(example, way) for example in examples if len(example.paired) >= _FEWEST]
     if not setting.weight or not pairs:
         return way
     seen, wanted = [seen for seen, _ in pairs], [wanted for _, wanted in pairs]
-    from_features = examples[0].asked.features is not None
+    from_features = examples[0].queries.features is not None
     origin = np.mean([rows.mean(axis=0) for rows in seen], axis=0) if from_features else np.zeros(dimension)
     inward, outward = _low_rank([np.asarray(rows - origin, np.float32) for rows in seen], wanted)
     return Way(way.means, origin.astype(np.float32), inward, outward, setting.weight)
@@ -153,7 +153,7 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> W
 
 def _pairs(example: Examples, way: Way) -> tuple[FloatArray, FloatArray]:
     """What a map sees of the values that have a photo (n, q), and their photos (n, d)."""
-    paired = example.of(example.paired).asked
+    paired = example.of(example.paired).queries
     seen = paired.features if paired.features is not None else way.directions(paired.looks, None)
     return seen, example.photos[paired.photo]
 
@@ -174,11 +174,11 @@ Round = tuple[list[Examples], Examples]
 
 def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[Trial]]:
     """The setting of a modality, and how it was found."""
-    has_look = examples[0].asked.looks is not None
+    has_look = examples[0].queries.looks is not None
     rounds = list(_rounds(examples))
     if not rounds:
         return (CENTRED if has_look else _ALONE), []
-    halves = len({asking.kind.source for _, asking in rounds}) == 1
+    halves = len({held_out.kind.source for _, held_out in rounds}) == 1
     found = _recalls(rounds, _settings(has_look, halves))
     floor = found[PLAIN] - _TOLERATED if has_look else np.zeros(len(rounds))
     chosen = max(
@@ -187,15 +187,15 @@ def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[
     trials = [
         Trial(
             modality,
-            "/".join(asking.kind),
-            len(asking.paired),
+            "/".join(held_out.kind),
+            len(held_out.paired),
             float(found[PLAIN][row]) if has_look else None,
             float(found[CENTRED][row]) if has_look else None,
             float(found[chosen][row]),
             chosen.weight,
             halves,
         )
-        for row, (_, asking) in enumerate(rounds)
+        for row, (_, held_out) in enumerate(rounds)
     ]
     return chosen, trials
 
@@ -208,14 +208,14 @@ def _settings(has_look: bool, halves: bool) -> tuple[Setting, ...]:
 
 def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
     """Examples to fit to, and others to ask with: of another source where there is one."""
-    asking = [example for example in examples if len(example.paired) >= _FEWEST]
-    if len({example.kind.source for example in asking}) > 1:
-        for example in asking:
+    held_out = [example for example in examples if len(example.paired) >= _FEWEST]
+    if len({example.kind.source for example in held_out}) > 1:
+        for example in held_out:
             yield [other for other in examples if other.kind.source != example.kind.source], example
         return
-    for example in asking:
+    for example in held_out:
         order = np.random.default_rng(_SEED).permutation(len(example.photos))
-        first = order[example.asked.photo] < len(example.photos) // 2
+        first = order[example.queries.photo] < len(example.photos) // 2
         known, rest = example.of(np.flatnonzero(first)), example.of(np.flatnonzero(~first))
         if min(len(known.paired), len(rest.paired)) >= _FEWEST:
             yield [known], rest
@@ -224,20 +224,20 @@ def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
 def _recalls(rounds: Sequence[Round], settings: Sequence[Setting]) -> dict[Setting, FloatArray]:
     """R@10 by setting, a number for each round."""
     found: dict[Setting, list[float]] = {setting: [] for setting in settings}
-    for known, asking in rounds:
-        dimension = asking.photos.shape[1]
+    for known, held_out in rounds:
+        dimension = held_out.photos.shape[1]
         mapped = fit_way(known, Setting(centred=True, weight=1.0), dimension)
         ways = {setting: fit_way(known, replace(setting, weight=0.0), dimension) for setting in settings}
         for setting, way in ways.items():
-            found[setting].append(_recall(replace(mapped, weight=setting.weight) if setting.weight else way, asking))
+            found[setting].append(_recall(replace(mapped, weight=setting.weight) if setting.weight else way, held_out))
     return {setting: np.array(values, np.float32) for setting, values in found.items()}
 
 
-def _recall(way: Way, asking: Examples) -> float:
+def _recall(way: Way, held_out: Examples) -> float:
     """How often a value's photo is among the first 10 of its source's photos."""
-    asked = asking.of(asking.paired).asked
-    scores = way.directions(asked.looks, asked.features) @ asking.photos.T
-    own = scores[np.arange(len(scores)), asked.photo]
+    queries = held_out.of(held_out.paired).queries
+    scores = way.directions(queries.looks, queries.features) @ held_out.photos.T
+    own = scores[np.arange(len(scores)), queries.photo]
     return float(((scores > own[:, None]).sum(axis=1) < _AMONG).mean())
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
 from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Job, Workshop, labelled_sample, make_plan, open_sources
+from anyseek.model.data.making import Workshop, labelled_sample, make_plan, open_sources
 from anyseek.model.data.recipe import Recipe, parse_recipe, read_recipe
 from anyseek.model.data.registry import Place
 from anyseek.model.data.samples import DataSample, Origin, Source, Split
@@ -43,7 +43,7 @@ _CAPTIONS = 2  # of a photo
 _PARTIAL = 2  # further queries made of a photo's metadata, with some of the fields
 
 
-class Kind(NamedTuple):
+class QueryKind(NamedTuple):
     """Where values of a modality come from: a source, and the field there, such as `line_drawing` for drawings."""
 
     source: str
@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Queries:
     """Values of one modality and kind.
 
     `looks` (n, d) is what the model makes of them, `features` (n, q) what a map of their own sees; None where there is
@@ -65,10 +65,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Material:
-    """Unit vectors of `photos` (p, d) by source, what was `asked` by modality and kind, and `licences` by source."""
+    """Unit vectors of `photos` (p, d) by source, `queries` by modality and kind, and `licences` by source."""
 
     photos: Mapping[str, FloatArray]
-    asked: Mapping[str, Mapping[Kind, Asked]]
+    queries: Mapping[str, Mapping[QueryKind, Queries]]
     licences: Mapping[str, str]
 
 
@@ -97,26 +97,22 @@ class _Sourced:
 
 
 def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_Sourced]:
+    """The first training samples of every source, in the plan's random order."""
     labellers = workshop.labellers()
-    for job in _jobs(workshop, limit):
+    taken: defaultdict[int, int] = defaultdict(int)
+    plan = make_plan(workshop.recipe, workshop.sources, workshop.place)
+    for job in (job for shard in plan.shards if shard.split is Split.TRAIN for job in shard.jobs):
+        taken[job.source] += 1
+        if taken[job.source] > limit:
+            continue
         source = workshop.sources[job.source]
         try:
             sample = labelled_sample(workshop, labellers, job)
         except SampleInvalid as error:
             say(f"left out {job.key} of {source.name}: {error}")
             continue
-        told = sample.attributes
-        yield _Sourced(str(told.get("source", source.name)), str(told.get("licence", source.licence)), sample)
-
-
-def _jobs(workshop: Workshop, limit: int) -> Iterator[Job]:
-    """The first training samples of every source, in the plan's random order."""
-    taken: defaultdict[int, int] = defaultdict(int)
-    for shard in make_plan(workshop.recipe, workshop.sources, workshop.place).shards:
-        for job in shard.jobs if shard.split is Split.TRAIN else ():
-            taken[job.source] += 1
-            if taken[job.source] <= limit:
-                yield job
+        said = sample.attributes
+        yield _Sourced(str(said.get("source", source.name)), str(said.get("licence", source.licence)), sample)
 
 
 class _Gathered:
@@ -126,25 +122,25 @@ class _Gathered:
         self._base = base
         self._photos: defaultdict[str, list[FloatArray]] = defaultdict(list)
         self._counts: defaultdict[str, int] = defaultdict(int)
-        self._asked: defaultdict[str, defaultdict[Kind, list[Asked]]] = defaultdict(lambda: defaultdict(list))
+        self._queries: defaultdict[str, defaultdict[QueryKind, list[Queries]]] = defaultdict(lambda: defaultdict(list))
         self._licences: dict[str, str] = {}
 
     def add(self, chunk: Sequence[_Sourced]) -> None:
         """Encode some samples."""
         owners = self._add_photos(chunk)
-        values: defaultdict[tuple[str, Kind], list[tuple[Value, int]]] = defaultdict(list)
+        values: defaultdict[tuple[str, QueryKind], list[tuple[Value, int]]] = defaultdict(list)
         for row, sourced in enumerate(chunk):
             self._licences.setdefault(sourced.source, sourced.licence)
             for field, held in sourced.sample.values.items():
                 modality = _modality(field)
                 for value in _queries(field, held, sourced.sample.key) if modality else ():
                     if _is_whole(modality, value):
-                        values[modality, Kind(sourced.source, field)].append((value, owners[row]))
+                        values[modality, QueryKind(sourced.source, field)].append((value, owners[row]))
         for (modality, kind), pairs in values.items():
-            told = [value for value, _ in pairs]
+            shown = [value for value, _ in pairs]
             photo = np.array([owner for _, owner in pairs], np.int64)
-            asked = Asked(looks_of(self._base, modality, told), features_of(modality, told), photo)
-            self._asked[modality][kind].append(asked)
+            queries = Queries(looks_of(self._base, modality, shown), features_of(modality, shown), photo)
+            self._queries[modality][kind].append(queries)
 
     def _add_photos(self, chunk: Sequence[_Sourced]) -> list[int]:
         """Encode the photos of a chunk; returns the row of each sample's."""
@@ -162,20 +158,20 @@ class _Gathered:
 
     def material(self) -> Material:
         """All that was added."""
-        asked = {
+        queries = {
             modality: {kind: _joined(parts) for kind, parts in sorted(kinds.items())}
-            for modality, kinds in sorted(self._asked.items())
+            for modality, kinds in sorted(self._queries.items())
         }
         photos = {source: np.stack(vectors) for source, vectors in sorted(self._photos.items())}
-        return Material(photos, asked, dict(sorted(self._licences.items())))
+        return Material(photos, queries, dict(sorted(self._licences.items())))
 
 
-def _joined(parts: Sequence[Asked]) -> Asked:
+def _joined(parts: Sequence[Queries]) -> Queries:
     def column(name: str) -> Any:
         found = [getattr(part, name) for part in parts]
         return None if found[0] is None else np.concatenate(found)
 
-    return Asked(column("looks"), column("features"), column("photo"))
+    return Queries(column("looks"), column("features"), column("photo"))
 
 
 def _modality(field: str) -> str:
@@ -291,8 +287,8 @@ class RoomsSource:
     def sample(self, key: str) -> DataSample:
         sample, view = self.maps.sample(key), _views()[key]
         boxes = tuple(LabelledBox(Box(*box["box"]), box["label"]) for box in view["bounding_boxes"])
-        told = {"bounding_boxes": boxes, "metadata": Metadata(view["metadata"])}
-        return DataSample(key, {**sample.values, **told}, sample.attributes)
+        labels = {"bounding_boxes": boxes, "metadata": Metadata(view["metadata"])}
+        return DataSample(key, {**sample.values, **labels}, sample.attributes)
 
 
 @cache

@@ -22,7 +22,6 @@ from anyseek.model.training.pretraining.masking import (
     BoolArray,
     Chance,
     Draw,
-    FieldValue,
     Masker,
     chosen_field,
     mask_grid,
@@ -208,13 +207,13 @@ class BatchMaker:
         keys = [modality.settings.key for modality in self._modalities]
         largest = np.array([modality.max_tokens for modality in self._modalities])
         wanted = np.array([key in targets for key in keys])
-        asked = np.array([key in given for key in keys]) & ~wanted
-        draw = Draw(largest * asked, largest * wanted, (Keep.ALL,) * len(keys))
+        shown = np.array([key in given for key in keys]) & ~wanted
+        draw = Draw(largest * shown, largest * wanted, (Keep.ALL,) * len(keys))
         rows, found, places = [], [], []
         for number in numbers:
             place = self._order.place(number)
             fields = self._fields(place)
-            if self._available(fields)[asked | wanted].all():
+            if self._available(fields)[shown | wanted].all():
                 rows.append(self._shown(place, fields, draw, Chance(self._generator(number), 0.0, 0.0)))
                 found.append(number)
                 places.append(place)
@@ -268,7 +267,15 @@ class BatchMaker:
             value = read_field(modality, self._source.plan.text, entry, chance)
             if value is not None:
                 budgets = Budgets(modality.max_tokens, int(draw.input[n]), int(draw.target[n]))
-                shown.pieces[n] = self._piece(modality, value, budgets, draw.keep[n], chance.generator)
+                if isinstance(value, list) and self._ids is not None:
+                    piece: Piece = SequencePiece(*mask_text(value, budgets, draw.keep[n], self._ids, chance.generator))
+                elif modality.settings.kind is FieldKind.STATES:
+                    kept = mask_vectors(np.asarray(value), budgets.input, draw.keep[n], chance.generator)
+                    piece = SequencePiece(kept, np.zeros(0, np.int64))
+                else:
+                    masks = mask_grid(modality.row.tokens, budgets.input, budgets.target, chance.generator)
+                    piece = GridPiece(np.asarray(value), *masks)
+                shown.pieces[n] = piece
                 own = read_own(modality, chosen[n], entry, chance) if budgets.input else None
                 if own is not None:
                     shown.own[modality.settings.key] = own
@@ -283,19 +290,3 @@ class BatchMaker:
             if modality.own:
                 names.add(modality.own[modality.settings.fields.index(field)])
         return self._reader.read(self._source.folders[place.folder].paths[place.shard], place.sample, names)
-
-    def _piece(
-        self,
-        modality: PlannedModality,
-        value: FieldValue,
-        budgets: Budgets,
-        keep: Keep,
-        generator: np.random.Generator,
-    ) -> Piece:
-        if isinstance(value, list) and self._ids is not None:
-            return SequencePiece(*mask_text(value, budgets, keep, self._ids, generator))
-        array = np.asarray(value)
-        if modality.settings.kind is FieldKind.STATES:
-            kept = mask_vectors(array, budgets.input, keep, generator)
-            return SequencePiece(kept, np.zeros(0, np.int64))
-        return GridPiece(array, *mask_grid(modality.row.tokens, budgets.input, budgets.target, generator))

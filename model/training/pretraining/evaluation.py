@@ -30,7 +30,9 @@ class Evaluation:
 
     def columns(self) -> list[str]:
         """The names of what `measure` gives."""
-        names = [f"{target}/{'+'.join(query)}" for query, targets in self._asked().items() for target in targets]
+        names = [
+            f"{target}/{'+'.join(query)}" for query, targets in self._targets_by_query().items() for target in targets
+        ]
         recalls = [f"recall@{rank}/{name}" for name in names for rank in _RANKS]
         return ["loss", *self.objective.columns, *recalls]
 
@@ -41,7 +43,7 @@ class Evaluation:
         # one for each folder, so that a sample's number does not depend on the other folders
         makers = [BatchMaker(replace(self.source, folders=(folder,))) for folder in self.source.folders]
         found = self._losses(network, makers)
-        for query, targets in self._asked().items():
+        for query, targets in self._targets_by_query().items():
             found.update(self._recalls(network, makers, query, targets))
         network.train()
         for maker in makers:
@@ -63,13 +65,13 @@ class Evaluation:
         total = float(self.objective.total(Parts(means, elements))) if any(elements.values()) else None
         return {"loss": total, **{key: float(means[key]) if elements[key] else None for key in means}}
 
-    def _asked(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+    def _targets_by_query(self) -> dict[tuple[str, ...], tuple[str, ...]]:
         """Every query with the targets that it is to find, so that it is encoded once."""
-        asked: dict[tuple[str, ...], tuple[str, ...]] = {}
+        targets: dict[tuple[str, ...], tuple[str, ...]] = {}
         for recall in self.config.recall:
             for query in recall.queries:
-                asked[query] = (*asked.get(query, ()), recall.target)
-        return asked
+                targets[query] = (*targets.get(query, ()), recall.target)
+        return targets
 
     def _recalls(
         self, network: FourM, makers: Sequence[BatchMaker], query: tuple[str, ...], targets: tuple[str, ...]

@@ -33,7 +33,7 @@ _BLOCKED = -1e4
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answers:
     """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well.
 
     The samples of this process start at number `first`.
@@ -85,7 +85,7 @@ class Contrast(nn.Module):
                 found[key] = found[key] + self.shortcuts(own, key)
         return found
 
-    def ask(self, batch: Batch, bank: Bank, processes: Processes) -> Asked:
+    def draw_answers(self, batch: Batch, bank: Bank, processes: Processes) -> Answers:
         """Choose what the samples of a part should find: a function of the seed and the number of its first sample.
 
         A sample that shows its vector itself is asked for another vendor's drawing of its concept; so are others, now
@@ -101,7 +101,7 @@ class Contrast(nn.Module):
                 others = bank.others(row)
                 rows[place] = others[generator.integers(len(others))] if len(others) else row
         negatives = generator.choice(len(bank), min(self.config.negatives, len(bank)), replace=False)
-        return Asked(torch.from_numpy(rows), torch.from_numpy(negatives), first)
+        return Answers(torch.from_numpy(rows), torch.from_numpy(negatives), first)
 
     def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
         """Which samples have an own vector that is one of their exact vectors: bool (B,)."""
@@ -120,15 +120,17 @@ class Contrast(nn.Module):
 
         The wrong answers are everything that the part of the batch should find, including samples of other processes.
         """
-        asked = self.ask(batch, bank, processes)
+        answers = self.draw_answers(batch, bank, processes)
         given = torch.zeros(batch.samples, dtype=torch.bool, device=next(iter(logits.values())).device)
         for shown in batch.inputs.values():
             given = given | (~shown.mask).any(dim=1)
         vectors = self.vectors(logits, batch.own)
-        return {key: self._loss(key, logits[key], vectors[key], given, asked, bank) for key in self.config.targets}
+        return {key: self._loss(key, logits[key], vectors[key], given, answers, bank) for key in self.config.targets}
 
-    def _loss(self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, asked: Asked, bank: Bank) -> TargetLoss:
-        rows, own = torch.cat((asked.rows, asked.negatives)), slice(asked.first, asked.first + len(logits))
+    def _loss(
+        self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, answers: Answers, bank: Bank
+    ) -> TargetLoss:
+        rows, own = torch.cat((answers.rows, answers.negatives)), slice(answers.first, answers.first + len(logits))
         exact, mean = bank.vectors[key][rows].to(logits.device, torch.float32), self._means[key].to(logits.device)
         takes_part = given & exact[own].any(dim=1)
         if not takes_part.any():
@@ -138,7 +140,7 @@ class Contrast(nn.Module):
         gallery = F.normalize(exact - mean, dim=1)
         scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
         blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, own)
-        right = torch.arange(asked.first, own.stop, device=logits.device)
+        right = torch.arange(answers.first, own.stop, device=logits.device)
         contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])
         chosen = logits.float()[takes_part]
         return TargetLoss(F.cross_entropy(chosen.flatten(0, 1), codes.flatten()), contrast, int(takes_part.sum()))

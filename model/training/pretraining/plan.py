@@ -27,7 +27,7 @@ from anyseek.model.network.config import ModalityConfig as Row
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import pixel_fields
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.config import FieldKind, TextConfig, TrainedModality, TrainingConfig
+from anyseek.model.training.pretraining.config import FieldKind, TrainedModality, TrainingConfig
 from anyseek.model.training.run.data_sets import FolderShards, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder
@@ -80,20 +80,14 @@ def open_vocabulary(
         return None
     with processes.first_alone():
         if processes.is_first:
-            _write_vocabulary(config, config.text, folder, data)
+            if config.text.vocabulary is not None:
+                TextTokenizer.from_file(config.text.vocabulary)  # refuses what is none
+                shutil.copyfile(config.text.vocabulary, folder.vocabulary)
+            else:
+                texts = [m for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
+                fields = [field for m in texts for field in m.fields]
+                save_vocabulary(make_vocabulary(texts_of(data, fields), config.text.words), folder.vocabulary)
     return TextTokenizer.from_file(folder.vocabulary)
-
-
-def _write_vocabulary(
-    config: TrainingConfig, text: TextConfig, folder: RunFolder, data: tuple[FolderShards, ...]
-) -> None:
-    if text.vocabulary is not None:
-        TextTokenizer.from_file(text.vocabulary)  # refuses what is none
-        shutil.copyfile(text.vocabulary, folder.vocabulary)
-    else:
-        texts = [m for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
-        fields = [field for m in texts for field in m.fields]
-        save_vocabulary(make_vocabulary(texts_of(data, fields), text.words), folder.vocabulary)
 
 
 _KINDS = {

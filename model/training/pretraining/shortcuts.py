@@ -173,7 +173,9 @@ class Fitter:
         for key, arrays in self._config.own.items():
             found = [own_vectors(names[array], entry) for array in arrays if array in names]
             if found:
-                share = 1.0 if _is_exact(found[0][0], exact) else self._config.other_share
+                vector = torch.from_numpy(found[0][0])
+                is_exact = any(len(vector) == len(one) and float(vector @ one) > SAME for one in exact)
+                share = 1.0 if is_exact else self._config.other_share
                 self._queue(key, np.concatenate(found), torch.lerp(own, meant, share), weight, entry)
 
     def _mean(self, rows: np.ndarray) -> Tensor:
@@ -213,12 +215,6 @@ class Fitter:
         return shortcuts
 
 
-def _is_exact(own: FloatArray, exact: Sequence[Tensor]) -> bool:
-    """Whether an unchanged own vector is one of the vectors that are to be found."""
-    vector = torch.from_numpy(own)
-    return any(len(vector) == len(row) and float(vector @ row) > SAME for row in exact)
-
-
 def reduced(scatter: Tensor, weights: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Regression weights (p, q) as a product (p, rank) x (rank, q), by the directions in which outputs vary most."""
     _, axes = torch.linalg.eigh(weights.T @ scatter @ weights)
@@ -234,13 +230,9 @@ def fit_shortcuts(
     arrays = {array for own in config.own.values() for array in own}
     progress = Progress("summed up the own vectors", len(bank), say)
     for row, (folder, entry) in enumerate(entries_of(folders, arrays)):
-        fitter.add(row, entry, _weight(folder, entry.key))
+        weights = folder.source_weights
+        own = weights.get(entry.key.partition("/")[0], 1.0) / max(weights.values())
+        # how often training draws the sample, but for a factor that all share
+        fitter.add(row, entry, own * folder.weight / folder.samples)
         progress.add(1)
     return fitter.fit(say)
-
-
-def _weight(folder: FolderShards, key: str) -> float:
-    """How often a sample is drawn, but for a factor that all share."""
-    weights: Mapping[str, float] = folder.source_weights
-    own = weights.get(key.partition("/")[0], 1.0) / max(weights.values())
-    return own * folder.weight / folder.samples

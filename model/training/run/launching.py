@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -26,8 +26,16 @@ def run_processes(command: Sequence[str], count: int, say: Callable[[str], None]
 
     A process ended by a signal counts as 1 and is reported through `say`.
     """
-    shared = {**os.environ, **_addresses(count)}
-    children = [subprocess.Popen(command, env={**shared, **_numbers(number)}) for number in range(count)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    threads = str(max((os.cpu_count() or 1) // count, 1))
+    shared = {"OMP_NUM_THREADS": threads, **os.environ, STARTED_BY: str(os.getpid())}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    children = [
+        subprocess.Popen(command, env={**shared, "RANK": str(number), "LOCAL_RANK": str(number)})
+        for number in range(count)
+    ]
     with _handing_signals_on(children):
         failed = _first_failed(children)
     if failed is None:
@@ -37,19 +45,6 @@ def run_processes(command: Sequence[str], count: int, say: Callable[[str], None]
         name = signal.Signals(-status).name
         say(f"process {failed} of {count} was ended by {name}; --resume goes on from the last checkpoint")
     return status if status > 0 else 1
-
-
-def _addresses(count: int) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    threads = str(max((os.cpu_count() or 1) // count, 1))
-    found = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), STARTED_BY: str(os.getpid()), **found}
-
-
-def _numbers(number: int) -> Mapping[str, str]:
-    return {"RANK": str(number), "LOCAL_RANK": str(number)}
 
 
 def _first_failed(children: Children) -> int | None:

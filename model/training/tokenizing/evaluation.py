@@ -158,29 +158,33 @@ class TokenizerEvaluation:
     def measure(self, network: Tokenizer) -> dict[str, Number]:
         """Every column's value; writes a picture named by the step."""
         network.eval()
-        tally = _Tally(self._quality(), self._counts())
-        for batch in self._batches():
-            self._add(network, self.objective.prepared(batch), tally)
-        if tally.drawn:
-            wanted, rebuilt = (torch.cat(parts)[: self.config.pictures] for parts in zip(*tally.drawn, strict=True))
+        quality, tokenizer = self._quality(), self.source.tokenizer
+        counts = CodeCounts(tokenizer.num_codebooks, tokenizer.codebook_size)
+        losses: dict[str, float] = {}
+        drawn: list[tuple[Tensor, Tensor]] = []
+        samples = 0
+        for batch in map(self.objective.prepared, self._batches()):
+            passed = self.objective.passed(network, batch)
+            for name, loss in self.objective.parts(passed).items():
+                losses[name] = losses.get(name, 0.0) + float(loss) * batch.samples
+            counts.add(passed.ids)
+            draws = samples < self.config.pictures
+            samples += batch.samples
+            if draws or not tokenizer.is_diffusion:
+                size = (int(batch.values.shape[-2]), int(batch.values.shape[-1])) if batch.values.dim() > 2 else (0, 0)
+                rebuilt = reconstruct(network, passed.ids, size, self.config.steps)
+                quality.add(batch.values, rebuilt)
+                if draws:
+                    drawn.append((batch.values, rebuilt))
+        if drawn:
+            wanted, shown = (torch.cat(parts)[: self.config.pictures] for parts in zip(*drawn, strict=True))
             path = self.folder.reconstructions / f"step-{self.state.counters.step:09d}.png"
-            draw_gallery(self.source.kind, wanted, rebuilt, path)
+            draw_gallery(self.source.kind, wanted, shown, path)
         network.train()
-        return tally.found(self.objective)
-
-    def _add(self, network: Tokenizer, batch: InputBatch, tally: "_Tally") -> None:
-        done = self.objective.passed(network, batch)
-        for name, loss in self.objective.parts(done).items():
-            tally.losses[name] = tally.losses.get(name, 0.0) + float(loss) * batch.samples
-        tally.samples += batch.samples
-        tally.counts.add(done.ids)
-        draws = tally.drawn_samples < self.config.pictures
-        if draws or not self.source.tokenizer.is_diffusion:
-            size = (int(batch.values.shape[-2]), int(batch.values.shape[-1])) if batch.values.dim() > 2 else (0, 0)
-            rebuilt = reconstruct(network, done.ids, size, self.config.steps)
-            tally.quality.add(batch.values, rebuilt)
-            if draws:
-                tally.drawn.append((batch.values, rebuilt))
+        means = {name: total / samples for name, total in losses.items()}
+        commitment = self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
+        used = {"codes/used": counts.used(), "codes/perplexity": counts.perplexity()}
+        return {"loss": commitment + means["loss/reconstruction"], **means, **used, **quality.columns()}
 
     def _batches(self) -> Iterator[InputBatch]:
         """The samples in parts; the numbers of the parts are the same at every evaluation."""
@@ -196,26 +200,3 @@ class TokenizerEvaluation:
 
     def _quality(self) -> Quality:
         return Quality(self.source.kind, self.source.tokenizer.n_labels or 0)
-
-    def _counts(self) -> CodeCounts:
-        return CodeCounts(self.source.tokenizer.num_codebooks, self.source.tokenizer.codebook_size)
-
-
-class _Tally:
-    """Sums over the batches of an evaluation; `drawn` are inputs and reconstructions that are shown."""
-
-    def __init__(self, quality: Quality, counts: CodeCounts) -> None:
-        self.quality, self.counts = quality, counts
-        self.losses: dict[str, float] = {}
-        self.samples = 0
-        self.drawn: list[tuple[Tensor, Tensor]] = []
-
-    @property
-    def drawn_samples(self) -> int:
-        return sum(len(wanted) for wanted, _ in self.drawn)
-
-    def found(self, objective: TokenizerObjective) -> dict[str, Number]:
-        means = {name: total / self.samples for name, total in self.losses.items()}
-        whole = objective.config.loss.commitment * means.get("loss/commitment", 0.0) + means["loss/reconstruction"]
-        used = {"codes/used": self.counts.used(), "codes/perplexity": self.counts.perplexity()}
-        return {"loss": whole, **means, **used, **self.quality.columns()}

@@ -14,8 +14,7 @@ from torch import Tensor
 from anyseek.model.tokenizers.build import Tokenizer
 from anyseek.model.tokenizers.diffusion import Prediction, Sampling, seeded_noise
 from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.lucid import CodebookRule, Quantised
+from anyseek.model.tokenizers.lucid import CodebookRule
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.loop import Parts
@@ -66,37 +65,26 @@ class Pass:
 def run_pass(network: Tokenizer, values: Tensor, codes: CodesConfig, draws: torch.Generator) -> Pass:
     """Inputs (B, ...) through the network in its mode; `draws` gives all noise."""
     if isinstance(network, VQVAE):
-        return _vectors(network, values, codes, draws)
-    latents = network.latents(values)
+        if network.training and not codes.fitted:  # codes that learn are drawn; else the best are taken
+            predicted, ids = network(values, codes.temperature, draws)
+        else:
+            ids = network.encode(values)
+            predicted = network.decode_tokens(ids)
+        return Pass(_same_type(predicted, values), values, ids)
+    latents, replaced = network.latents(values), 0
     with torch.autocast(latents.device.type, enabled=False):
-        quantised, replaced = _quantised(network, latents.float(), codes, draws)
+        latents = latents.float()
+        if network.training:
+            network.quantize.begin(latents, draws)
+        quantised = network.quantize.quantise(latents)
+        if network.training:
+            rule = CodebookRule(codes.decay, codes.dead_share)
+            replaced = network.quantize.learn(latents, quantised.ids, rule, draws)
     if isinstance(network, DiVAE):
         predicted, wanted = _denoised(network, values, quantised.values, draws)
     else:
         predicted, wanted = network.decode_latents(quantised.values), values
     return Pass(_same_type(predicted, wanted), wanted, quantised.ids, quantised.commitment, replaced)
-
-
-def _vectors(network: VQVAE, values: Tensor, codes: CodesConfig, draws: torch.Generator) -> Pass:
-    """Codes that learn are drawn in training mode, else the best are taken."""
-    if network.training and not codes.fitted:
-        predicted, ids = network(values, codes.temperature, draws)
-    else:
-        ids = network.encode(values)
-        predicted = network.decode_tokens(ids)
-    return Pass(_same_type(predicted, values), values, ids)
-
-
-def _quantised(
-    network: ImageVQVAE | DiVAE, latents: Tensor, codes: CodesConfig, draws: torch.Generator
-) -> tuple[Quantised, int]:
-    """Latents float32 (B, L, h, w) as codes, and how many of these were replaced."""
-    if not network.training:
-        return network.quantize.quantise(latents), 0
-    network.quantize.begin(latents, draws)
-    quantised = network.quantize.quantise(latents)
-    rule = CodebookRule(codes.decay, codes.dead_share)
-    return quantised, network.quantize.learn(latents, quantised.ids, rule, draws)
 
 
 def _denoised(network: DiVAE, images: Tensor, codes: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -172,12 +160,9 @@ class TokenizerObjective:
     @property
     def columns(self) -> list[str]:
         """The names of all losses, and of what is said of the codes of a batch."""
-        averaged = () if self._learns_by_gradients else ("loss/commitment", "codes/replaced")
+        learned = self.config.tokenizer.quant_type == "memcodes"  # by gradients
+        averaged = () if learned else ("loss/commitment", "codes/replaced")
         return ["loss/reconstruction", *averaged, "codes/used", "codes/perplexity"]
-
-    @property
-    def _learns_by_gradients(self) -> bool:
-        return self.config.tokenizer.quant_type == "memcodes"
 
     def prepared(self, batch: InputBatch) -> InputBatch:
         """The batch on the device."""

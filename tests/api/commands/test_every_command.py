@@ -113,6 +113,7 @@ def test_what_goes_wrong_is_one_line(run: Run, arguments: tuple[str, ...], code:
         ("query", "--collection", "shapes", "x", "--text-weight", "nan"),
         ("query", "--collection", "shapes", "--batch", "gone.jsonl"),
         ("nonsense",),
+        ("keys", "create", "x", "--scope", "root"),
         ("collections", "nonsense"),
     ],
 )
@@ -134,18 +135,3 @@ def test_without_a_service_everything_works_in_the_process(run: Run, home: Path,
     assert run("collections", "delete", "mine", "--yes", **alone).returncode == 0
     assert run("collections", "show", "mine", **alone).returncode == 1
     assert run("verify", "--json", **alone).stdout == ""
-
-
-def test_keys_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
-    alone = {"ANYSEEK_HOME": str(tmp_path / "keys")}
-    made = run("keys", "create", "reader", "--scope", "read", **alone)
-    key = made.stdout.strip()
-    assert key.startswith("anyseek_")
-    listed = run("keys", "list", **alone).stdout
-    assert "reader  read" in listed
-    assert "active" in listed
-    assert key not in listed
-    assert run("keys", "create", "reader", "--scope", "read", **alone).returncode == 1
-    assert run("keys", "revoke", "reader", **alone).returncode == 0
-    assert "revoked" in run("keys", "list", **alone).stdout
-    assert run("keys", "create", "x", "--scope", "root", **alone).returncode == 2

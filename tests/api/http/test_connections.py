@@ -32,6 +32,7 @@ from tests.search.gallery import begin_catalogue
 
 SERVING = Serving(connections=6, bodies_mb=1, head_seconds=0.6, body_seconds=0.6, body_rate=100_000, send_seconds=0.6)
 HEAD = "POST /v1/collections/a/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+FORM = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50000\r\n\r\n"
 Connect = Callable[[], socket.socket]
 
 
@@ -87,11 +88,19 @@ def test_headers_that_drip_are_cut_off(connect: Connect, first: bytes) -> None:
     assert _answer(connection) == (408, "request-timeout")
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 50000", "Transfer-Encoding: chunked"])
-def test_a_body_that_drips_is_cut_off(connect: Connect, length: str) -> None:
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (f"{HEAD}Content-Length: 50000\r\n\r\n", b" "),
+        (f"{HEAD}Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (f"PUT /v1/collections/a/items/y HTTP/1.1\r\nHost: localhost\r\n{FORM}--b\r\n", b"x"),
+    ],
+    ids=["length", "chunked", "form"],
+)
+def test_a_body_that_drips_is_cut_off(connect: Connect, begin: str, drop: bytes) -> None:
     connection = connect()
-    connection.sendall(f"{HEAD}{length}\r\n\r\n".encode())
-    _drip(connection, b"1\r\n \r\n" if "chunked" in length else b" ")
+    connection.sendall(begin.encode())
+    _drip(connection, drop)
     assert _answer(connection) == (408, "request-timeout")
 
 
@@ -106,14 +115,6 @@ def test_bodies_of_all_requests_are_limited_together(connect: Connect, url: str)
     first.sendall(body[-1:])
     assert _answer(first) == (413, "json-too-large")
     assert httpx.post(f"{url}/v1/collections/a/query", content=body, timeout=30).status_code == 413
-
-
-def test_a_form_that_drips_is_cut_off(connect: Connect) -> None:
-    connection = connect()
-    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50000\r\n\r\n--b\r\n"
-    connection.sendall(f"PUT /v1/collections/a/items/y HTTP/1.1\r\nHost: localhost\r\n{form}".encode())
-    _drip(connection, b"x")
-    assert _answer(connection) == (408, "request-timeout")
 
 
 def test_a_long_body_at_a_fair_pace_is_taken(connect: Connect) -> None:

@@ -276,6 +276,7 @@ def test_keys_are_listed_with_their_end_and_last_use(
     assert run(["keys", "create", "a", "--scope", "read", "--days", "90"]) == 0
     assert home.stat().st_mode & 0o777 == 0o700, "nobody else reads the data directory"
     assert run(["keys", "create", "b", "--scope", "read"]) == 0
+    assert run(["keys", "create", "b", "--scope", "read"]) == 1
     assert run(["keys", "revoke", "b"]) == 0
     capsys.readouterr()
     assert run(["keys", "list"]) == 0

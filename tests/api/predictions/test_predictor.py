@@ -1,6 +1,6 @@
 """One model at a time, kept and let go; a prediction that is stopped."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,34 +25,21 @@ def _request(*targets: str, **options: Any) -> PredictionRequest:
     return read_request(members, Limits())
 
 
-def test_a_closed_predictor_stops_at_the_next_step(random_models: Path) -> None:
-    predictor = Predictor(random_models)
-    seen: list[str] = []
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_prediction_stops_at_the_next_step_once_nobody_wants_it(random_models: Path, is_closed: bool) -> None:
+    predictor, budget, seen = Predictor(random_models), RequestBudget(1, 1), list[str]()
 
-    def close_at_the_third_step(what: str, done: int, of: int) -> None:
+    def stop_at_the_third_step(what: str, done: int, of: int) -> None:
         seen.append(what)
         if len(seen) == 3:
-            predictor.close()
+            (predictor.close if is_closed else budget.abandon)()
 
-    with pytest.raises(NotReady):
-        predictor.predict(_request("clip", steps=100), close_at_the_third_step)
+    with spending(budget), pytest.raises(NotReady if is_closed else RequestAbandoned):
+        predictor.predict(_request("clip", steps=100), stop_at_the_third_step)
     assert len(seen) == 3
-    with pytest.raises(NotReady):
-        predictor.predict(_request("metadata"))
-
-
-def test_a_prediction_whose_client_left_stops_at_the_next_step(random_models: Path) -> None:
-    budget, seen = RequestBudget(1, 1), []
-
-    def leave_at_the_third_step(what: str, done: int, of: int) -> None:
-        seen.append(what)
-        if len(seen) == 3:
-            budget.abandon()
-
-    predictor = Predictor(random_models)
-    with spending(budget), pytest.raises(RequestAbandoned):
-        predictor.predict(_request("clip", steps=100), leave_at_the_third_step)
-    assert len(seen) == 3
+    if is_closed:
+        with pytest.raises(NotReady):
+            predictor.predict(_request("metadata"))
 
 
 def test_progress_tells_of_every_step_and_of_pictures(random_models: Path) -> None:
@@ -65,24 +52,35 @@ def test_progress_tells_of_every_step_and_of_pictures(random_models: Path) -> No
     assert any(step[0] == "metadata" for step in told)
 
 
-def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anyseek.api.predictions import predictor as predicting
-
-    loaded: list[str] = []
-    load_truly = predicting.load_model
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Switches]]:
+    """The models that are loaded from now on, and the switches in force then."""
+    load_truly, found = predicting.load_model, list[tuple[str, Switches]]()
 
     def load(name: str, home: Path, device: str) -> Any:
-        loaded.append(name)
+        found.append((name, switches()))
         return load_truly(name, home)
 
     monkeypatch.setattr(predicting, "load_model", load)
+    return found
+
+
+def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, loads: list[tuple[str, Switches]]) -> None:
     predictor = Predictor(random_models)
-    threads = [threading.Thread(target=predictor.predict, args=(_request("dinov2_global", steps=1),)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert loaded == ["4M-21_B"]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(predictor.predict, [_request("dinov2_global", steps=1)] * 3))
+    assert [name for name, _ in loads] == ["4M-21_B"]
+
+
+def test_models_are_loaded_with_the_switches_that_are_said(
+    random_models: Path, loads: list[tuple[str, Switches]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Switches(openvino=False)
+    for given in (wanted, Switches(), None):
+        Predictor(random_models, switches=given).predict(_request("metadata"))
+    monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
+    Predictor(random_models).predict(_request("metadata"))
+    assert [held for _, held in loads] == [wanted, Switches(), Switches(), wanted]
 
 
 def test_the_model_that_embeds_predicts_too_unless_another_is_asked_for(random_models: Path) -> None:

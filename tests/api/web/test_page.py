@@ -81,22 +81,6 @@ def test_a_dropped_or_pasted_picture_finds_itself(
     assert {key.split()[1] for key in keys(page)[:3]} == {"disc"}
 
 
-def test_a_chosen_file_is_a_part(page: Page, picture: Picture) -> None:
-    page.set_input_files("#file", {"name": "f.png", "mimeType": "image/png", "buffer": picture("red", "box")})
-    _wait_for_first(page, "red box")
-
-
-def test_one_click_finds_more_like_a_result(page: Page) -> None:
-    page.fill("#words", "green")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".score")
-    page.hover('.card[data-key="green box"]')
-    page.locator('.card[data-key="green box"] .like').click()
-    page.wait_for_selector('.card:first-child[data-key="green box"] .score', state="attached")
-    assert page.inner_text(".chip .name") == "a green box"
-    assert page.input_value("#words") == ""
-
-
 def test_parts_are_weighed_pushed_away_and_removed(until: Until, page: Page) -> None:
     page.click("#open-palette")
     page.click('[aria-label="Add red"]')
@@ -122,17 +106,6 @@ def test_words_can_be_several_parts(page: Page) -> None:
     page.keyboard.press("Enter")
     _wait_for_first(page, "red disc")
     assert page.locator(".chip").count() == 2
-
-
-def test_a_result_opens_in_full_and_closes_by_key(page: Page) -> None:
-    page.locator('.card[data-key="red disc"] .picture').focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#details[open] img")
-    shown = page.inner_text("#details")
-    assert "a red disc" in shown
-    assert "kind" in shown
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#details:not([open])", state="attached")
 
 
 def test_another_collection_is_chosen(page: Page) -> None:

@@ -74,13 +74,6 @@ def _scribble() -> bytes:
     return _png(sheet)
 
 
-def test_both_collections_can_be_chosen(rooms: Page) -> None:
-    assert rooms.locator("#collection option").all_inner_texts() == ["openmoji", "rooms"]
-    rooms.select_option("#collection", "openmoji")
-    rooms.wait_for_selector("text=All of openmoji")
-    assert rooms.inner_text(".card .title") == "red circle"
-
-
 def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> None:
     _open(rooms)
     rooms.wait_for_selector('.view[data-view="bounding_boxes"] img')
@@ -98,16 +91,21 @@ def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> Non
     rooms.wait_for_selector("#details dt[title='room.kind']")
 
 
-def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
+@pytest.mark.parametrize(
+    ("view", "button"),
+    [("depth", "its depth map"), ("normal", "its surface normals"), ("semseg", "its segmentation")],
+)
+def test_a_view_of_an_item_is_a_query(rooms: Page, view: str, button: str) -> None:
     _open(rooms)
-    rooms.click('.view[data-view="depth"]')
-    (part,) = asked(rooms, lambda: rooms.click("text=Search with its depth map"))
-    assert part["modality"] == "depth"
-    assert part["data"][:8] == "iVBORw0K"  # a PNG
-    rooms.wait_for_selector('.chip[data-kind="depth"] img')
+    rooms.click(f'.view[data-view="{view}"]')
+    (part,) = asked(rooms, lambda: rooms.click(f"text=Search with {button}"))
+    assert (part["modality"], part["data"][:8]) == (view, "iVBORw0K")  # a PNG
+    assert part.get("form") == {"depth": "far-bright", "normal": "right-up-viewer"}.get(view, part.get("form"))
+    assert ("desk" in part.get("classes", {}).values()) == (view == "semseg")
+    rooms.wait_for_selector(f'.chip[data-kind="{view}"] img')
     rooms.wait_for_selector(".card .score")
-    assert len(rooms.query_selector_all(".card")) == 2
     assert "An orange desk" in rooms.inner_text(".chip .name")
+    assert not rooms.query_selector(".understood"), "what the service holds is not guessed at"
 
 
 def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, rooms: Page, visiting: Visiting) -> None:
@@ -130,24 +128,6 @@ def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, roo
     rooms.wait_for_selector(".understood >> text=larger is farther: ")
     rooms.select_option(".chip .what select", "rgb")  # a picture leaves nothing open
     rooms.wait_for_selector(".understood", state="detached")
-
-
-def test_what_the_service_holds_is_not_guessed_at(rooms: Page) -> None:
-    _open(rooms)
-    rooms.click('.view[data-view="normal"]')
-    (part,) = asked(rooms, lambda: rooms.click("text=Search with its surface normals"))
-    assert part["form"] == "right-up-viewer"
-    rooms.wait_for_selector(".card .score")
-    assert not rooms.query_selector(".understood")
-
-
-def test_a_segmentation_is_asked_with_the_names_of_its_classes(rooms: Page) -> None:
-    _open(rooms)
-    rooms.click('.view[data-view="semseg"]')
-    (part,) = asked(rooms, lambda: rooms.click("text=Search with its segmentation"))
-    assert part["modality"] == "semseg"
-    assert "desk" in part["classes"].values()
-    rooms.wait_for_selector(".card .score")
 
 
 def test_colours_of_an_item_and_words_are_asked_together(rooms: Page) -> None:
@@ -309,13 +289,6 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everyth
         assert dialog["x"] >= 0
         assert dialog["x"] + dialog["width"] <= 360
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_credits_are_one_press_away(rooms: Page) -> None:
-    rooms.click(".foot a[href='/credits']")
-    rooms.wait_for_url("**/credits")
-    assert "OpenMoji" in rooms.inner_text("body")
-    assert "Teapot" in rooms.inner_text("body")
 
 
 def test_what_the_model_predicts_of_query_and_item_is_shown_side_by_side(rooms: Page) -> None:

@@ -187,7 +187,6 @@ def _embed(found: Recording, embedder: Any, values: Mapping[str, Value], togethe
     found.fingerprints["model"] = embedder.fingerprint
     found.fingerprints |= {space: embedder.spaces[space].fingerprint for space in spaces}
     batches = {"embed": embedder.embed(samples * 2, spaces), "gallery": embedder.embed_gallery(samples * 2, spaces)}
-    batches |= {f"decoded {how}": rows for how, rows in embedder.embed_decoded(samples, spaces).items()}
     alone = [embedder.embed([sample], spaces) for sample in samples]
     batches["alone"] = {space: np.concatenate([rows[space] for rows in alone]) for space in spaces}
     for method, by_space in batches.items():

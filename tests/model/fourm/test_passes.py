@@ -21,9 +21,8 @@ VECTORS = np.ones((1, 4), np.float32)
         lambda model: model.tell(np.zeros((8, 8, 3), np.uint8)),
         lambda model: model.names(VECTORS, SPACE, 3),
         lambda model: model.codes_of(VECTORS, SPACE),
-        lambda model: model.through_codes(VECTORS, SPACE),
     ],
-    ids=["tell", "names", "codes_of", "through_codes"],
+    ids=["tell", "names", "codes_of"],
 )
 def test_it_is_a_pass(ask: Callable[[FourMModel], Any]) -> None:
     seen = list[bool]()

@@ -14,7 +14,7 @@ from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.home import default_home
 from anyseek.model.modalities.formats.metadata import Metadata
-from anyseek.model.seam import Decoding, Sample
+from anyseek.model.seam import Sample
 from anyseek.model.towers.space import FILE
 from anyseek.model.training.release import BETTER_PREDICTED
 from tests.random_towers import WEIGHTS, write_bundle_with_towers
@@ -71,7 +71,6 @@ def test_network_and_towers_have_a_vector_for_every_sample(model: FourMModel) ->
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
     alone = model.embed(samples[2:3], [JOINT])[JOINT]
     np.testing.assert_allclose(found[JOINT][2:3], alone, atol=1e-5)
-    assert model.embed_decoded(samples[:1], [JOINT]).keys() == set(Decoding)
 
 
 def test_what_towers_do_not_take_has_words_of_the_network_alone(model: FourMModel) -> None:

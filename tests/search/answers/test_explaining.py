@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from anyseek.model.seam import Decoding, FloatArray, Fusion, Sample
+from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.answers.explanation import Explanation
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
@@ -213,15 +213,7 @@ class Coded(WordsEmbedder):
     It finds each code of its own likely to 0.8.
     """
 
-    decoding = Decoding.SOFT
-    exact_spaces = frozenset({"means"})
     code_spaces = frozenset({"means"})
-
-    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
-        return {decoding: self.embed(samples, spaces) for decoding in Decoding}
-
-    def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
-        return vectors
 
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
         return (vectors[:, :2] > 0).astype(np.int64)

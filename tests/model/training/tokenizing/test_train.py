@@ -1,4 +1,4 @@
-"""Whole runs in this process: what they learn, write and refuse. Kills: tests/api/commands/test_train_tokenizer.py."""
+"""Training tokenizers in this process; the command line is tested by tests/api/commands/test_train_tokenizer.py."""
 
 import signal
 from collections.abc import Callable
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
 from anyseek.model.checkpoints.files import load_tokenizer
 from anyseek.model.data.samples import Split
+from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.inputs import tokenizer_input
@@ -22,9 +24,15 @@ from anyseek.model.training.run.errors import RunConflict, TrainingConfigInvalid
 from anyseek.model.training.run.folder import read_records
 from anyseek.model.training.run.state import checkpoints
 from anyseek.model.training.tokenizing.batches import InputSource
-from anyseek.model.training.tokenizing.config import read_config
+from anyseek.model.training.tokenizing.config import check_shape, read_config
 from anyseek.model.training.tokenizing.objective import CodeCounts, run_pass
-from anyseek.model.training.tokenizing.train import begin, read_vectors, spread_latents, train_tokenizer
+from anyseek.model.training.tokenizing.train import (
+    begin,
+    product_quantizer,
+    read_vectors,
+    spread_latents,
+    train_tokenizer,
+)
 from tests.model.training.tokenizing.scenes import FAMILIES, FITTED, VECTOR, scene, settings
 
 Written = Callable[[dict[str, Any]], Path]
@@ -237,3 +245,39 @@ def test_codes_that_cannot_be_fitted_are_refused(
     config = settings(scenes, family) | {"codes": {"fitted": True}} | changes
     with pytest.raises(TrainingConfigInvalid, match=says):
         read_config(written(config))
+
+
+MLP = "BottleneckMLP/B_1-Wi_48-E_2"
+SHAPE = TokenizerConfig(64, MLP, MLP, "memcodes", 128, 4, 52)
+
+
+def _vectors() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(60, 64, generator=generator)
+    chosen = centres[torch.randint(60, (1500,), generator=generator)]
+    return F.normalize(chosen + 0.1 * torch.randn(1500, 64, generator=generator), dim=1)
+
+
+def test_vectors_are_found_again_by_their_codes() -> None:
+    vectors = _vectors()
+    tokenizer = product_quantizer(SHAPE, vectors, seed=0)
+    with torch.no_grad():
+        rebuilt = tokenizer.decode_tokens(tokenizer.encode(vectors))
+        latents = tokenizer.latents(vectors).reshape(len(vectors), 4, 13)
+    assert F.cosine_similarity(rebuilt, vectors).mean() > 0.95
+    assert F.cosine_similarity(rebuilt, vectors.roll(1, 0)).mean() < 0.5
+    scaled = latents / latents[:, :, -1:]
+    codes = tokenizer.quantize.codes.detach()
+    nearest = torch.stack([torch.cdist(scaled[:, head, :-1], codes[head, :, :-1]).argmin(1) for head in range(4)], 1)
+    assert (nearest == tokenizer.encode(vectors)).float().mean() > 0.999
+
+
+def test_the_same_vectors_make_the_same_tokenizer() -> None:
+    first, second = (product_quantizer(SHAPE, _vectors(), seed=0).state_dict() for _ in range(2))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("change", [{"num_codebooks": 5}, {"latent_dim": 48}, {"n_channels": 32}])
+def test_other_shapes_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ConfigInvalid):
+        check_shape(TokenizerConfig(**{**vars(SHAPE), **change}))

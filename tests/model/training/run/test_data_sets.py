@@ -1,12 +1,15 @@
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyseek.model.training.run.data_sets import FolderOrder, MixedOrder, block_shares
+from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.data.shards import read_shard
+from anyseek.model.training.run.data_sets import FolderOrder, MixedOrder, ShardReader
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any), st.integers(1, 5), st.integers(0, 3))
@@ -47,21 +50,36 @@ def test_folders_take_turns_by_weight() -> None:
     assert first[0] == pytest.approx(120, abs=30)
 
 
-def test_a_folder_goes_on_where_it_was_in_the_block_before() -> None:
-    order = MixedOrder([[700], [300]], [0.7, 0.3], 4, 0)
-    places = [order.place(n) for n in range(1000)]
-    assert len({(place.folder, place.shard, place.sample) for place in places}) == 1000
-
-
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=9))
-def test_the_shares_of_a_block_fill_it(weights: list[float]) -> None:
-    shares = block_shares(weights)
-    assert shares.sum() == 1000
-    assert np.abs(shares - np.array(weights) / sum(weights) * 1000).max() < 1
-
-
 def test_any_sample_of_a_folder_can_be_drawn() -> None:
     order, generator = MixedOrder([[3, 0, 2]], [1.0], 2, 0), np.random.default_rng(0)
     seen = Counter((place.shard, place.sample) for place in (order.anywhere(0, generator) for _ in range(1000)))
     assert set(seen) == {(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)}
     assert min(seen.values()) > 150
+
+
+def test_single_samples_are_what_the_whole_shard_has(data: Path) -> None:
+    reader = ShardReader(kept=1)
+    for path in sorted(data.glob("train-*.tar")):
+        for number, entry in enumerate(read_shard(path)):
+            assert reader.read(path, number) == entry
+            assert reader.key(path, number) == entry.key
+            assert reader.fields(path, number) == {name.partition(".")[0] for name in entry.files}
+            assert set(reader.read(path, number, {"rgb", "caption", "none"}).files) == {"rgb.png", "caption.json"}
+    reader.close()
+
+
+def test_a_shard_that_is_gone_or_cut_off_is_named(data: Path, tmp_path: Path) -> None:
+    reader = ShardReader(kept=2)
+    with pytest.raises(ShardCorrupt, match=r"none\.tar cannot be read"):
+        reader.read(tmp_path / "none.tar", 0)
+    whole = (data / "train-000000.tar").read_bytes()
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ShardCorrupt, match=r"cut\.tar"):
+        [reader.read(cut, number) for number in range(16)]
+    with pytest.raises(ShardCorrupt, match="ends after 16 samples"):
+        reader.read(data / "train-000000.tar", 16)
+    rubbish = tmp_path / "rubbish.tar"
+    rubbish.write_bytes(b"x" * 4096)
+    with pytest.raises(ShardCorrupt, match="not a complete shard"):
+        reader.read(rubbish, 0)
