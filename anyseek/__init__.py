@@ -1,10 +1,10 @@
-"""Anyseek for other programs: clients of a service, their requests and answers, and models in your own process.
+"""Anyseek for other programs: search, its requests and answers, and models in your own process.
 
     import anyseek
 
-    with anyseek.Client("http://127.0.0.1:8765") as client:
-        for hit in client.query("photos", "a red bicycle").hits:
-            print(hit.key, hit.score)
+    client = anyseek.connect()
+    for hit in client.query("photos", "a red bicycle").hits:
+        print(hit.key, hit.score)
 
     model = anyseek.open_model("4m-tiny")
     vectors = model.embed([anyseek.Sample({"caption": "a red bicycle"})], list(model.spaces))
@@ -18,13 +18,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anyseek.api.client.http import AsyncClient, Client
+    from anyseek.api.client.answers import (
+        Attribute,
+        Collection,
+        Duplicates,
+        Failure,
+        Item,
+        Job,
+        JobEvent,
+        Map,
+        Model,
+        Quota,
+        Retry,
+        Tuning,
+    )
+    from anyseek.api.client.async_client import AsyncClient
+    from anyseek.api.client.client import Client
     from anyseek.api.errors import ApiError, ClientError, ServiceUnreachable
     from anyseek.api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
     from anyseek.model.errors import ModelError
     from anyseek.model.seam import Embedder, Sample
     from anyseek.search.answers.results import Hit, Refusal, Results
-    from anyseek.search.errors import AnyseekError
+    from anyseek.search.errors import AnyseekError, BadInput
     from anyseek.search.query.query import Part, Query
 
 __version__: str
@@ -33,47 +48,74 @@ __all__ = [
     "AnyseekError",
     "ApiError",
     "AsyncClient",
+    "Attribute",
+    "BadInput",
     "Client",
     "ClientError",
+    "Collection",
+    "Duplicates",
+    "Failure",
     "Guess",
     "Hit",
     "Input",
+    "Item",
+    "Job",
+    "JobEvent",
+    "Map",
+    "Model",
     "ModelError",
     "Part",
     "Predicted",
     "PredictedFile",
     "Predictions",
     "Query",
+    "Quota",
     "Refusal",
     "Refused",
     "Results",
+    "Retry",
     "Sample",
     "ServiceUnreachable",
+    "Tuning",
     "__version__",
+    "connect",
     "open_model",
 ]
 
-_MODULES = {  # of what `__getattr__` imports
-    "AnyseekError": "search.errors",
-    "ApiError": "api.errors",
-    "AsyncClient": "api.client.http",
-    "Client": "api.client.http",
-    "ClientError": "api.errors",
-    "Guess": "api.predictions.wire",
-    "Hit": "search.answers.results",
-    "Input": "api.predictions.wire",
-    "ModelError": "model.errors",
-    "Part": "search.query.query",
-    "Predicted": "api.predictions.wire",
-    "PredictedFile": "api.predictions.wire",
-    "Predictions": "api.predictions.wire",
-    "Query": "search.query.query",
-    "Refusal": "search.answers.results",
-    "Refused": "api.predictions.wire",
-    "Results": "search.answers.results",
-    "Sample": "model.seam",
-    "ServiceUnreachable": "api.errors",
+_NAMES = {  # what `__getattr__` imports, by module
+    "api.client.answers": "Attribute Collection Duplicates Failure Item Job JobEvent Map Model Quota Retry Tuning",
+    "api.client.async_client": "AsyncClient",
+    "api.client.client": "Client",
+    "api.errors": "ApiError ClientError ServiceUnreachable",
+    "api.predictions.wire": "Guess Input Predicted PredictedFile Predictions Refused",
+    "model.errors": "ModelError",
+    "model.seam": "Sample",
+    "search.answers.results": "Hit Refusal Results",
+    "search.errors": "AnyseekError BadInput",
+    "search.query.query": "Part Query",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def connect(
+    location: str | Path | None = None,
+    key: str | None = None,
+    *,
+    model: str | None = None,
+    timeout: float = 120.0,
+    patience: float = 120.0,
+) -> "Client":
+    """Open a data directory in this process, or connect to a service; the methods are the same.
+
+        anyseek.connect()                                  # the directory of ANYSEEK_HOME, or ~/.anyseek
+        anyseek.connect("/data/anyseek")                   # another one
+        anyseek.connect("https://pictures.example", key)   # a service
+
+    The parameters are those of `Client`, but a service that is still loading its model is waited for.
+    """
+    from anyseek.api.client.client import Client
+
+    return Client(location, key, timeout, patience, model=model)
 
 
 def open_model(name: str | None = None, home: Path | None = None) -> "Embedder":

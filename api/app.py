@@ -84,7 +84,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
     app.state.readiness = readiness_of(service)
     app.state.exporter = Exporter(service.runtime, app.state.readiness)
-    install_handlers(app)
+    install_handlers(app, service.settings.in_process)
     for routes in _ROUTES:
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
     app.include_router(page_router)
@@ -95,12 +95,13 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _middleware(service: Service, rates: Rates) -> list[Middleware]:
-    """What a request passes through, the outermost first."""
+    """What a request passes through, the outermost first. One of this process has the rights and name of its user."""
     serving = service.runtime.settings.serving
     guardian = Guardian(service.runtime.database, service.settings.loopback)
+    guard = Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds)
     return [
         Middleware(RequestContext),
-        Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
+        *(() if service.settings.in_process else (guard,)),
         Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
     ]

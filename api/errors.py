@@ -103,14 +103,19 @@ class ServiceUnreachable(ClientError):
 
 
 class ApiError(ClientError):
-    """A refusal by the service: its HTTP `status`, its `type`, which is stable, and as its text one sentence."""
+    """A refusal by the service.
 
-    code = "api-error"
+    `code` is stable, such as `collection-not-found`; `status` is that of HTTP, `type` the URN of the code; the text is
+    one sentence.
+    """
+
+    code: str = "api-error"  # type: ignore[misc]
 
     def __init__(self, status: int, kind: str, detail: str) -> None:
         super().__init__(detail)
         self.status = status
         self.type = kind
+        self.code = kind.removeprefix("urn:anyseek:")
 
 
 # The closest class among an error's ancestors decides; other errors are faults of the service (500).

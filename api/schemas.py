@@ -54,9 +54,15 @@ class Body(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the service sends, read from the attributes of a domain object."""
+    """What the service sends: read from the attributes of a domain object, and by clients from JSON.
 
-    model_config = ConfigDict(from_attributes=True)
+    Members are attributes (`job.state`), and can be read by name (`job["state"]`).
+    """
+
+    model_config = ConfigDict(from_attributes=True, validate_by_name=True, validate_by_alias=True)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
 
     @classmethod
     def read(cls, source: Any) -> Self:
@@ -96,6 +102,8 @@ class CollectionSpaceAnswer(SpaceAnswer):
 
 
 class CollectionAnswer(Answer):
+    """A collection with its model, spaces and number of items."""
+
     name: str = Field(examples=["photos"])
     model: str = Field(examples=["4m-tiny"])
     items: int = Field(description="the number of items")
@@ -135,7 +143,7 @@ class FieldAnswer(Answer):
         return cls.read({**vars(counts), "least": least, "most": most, "first": first, "last": last})
 
 
-class PictureAnswer(BaseModel):
+class PictureAnswer(Answer):
     key: str = Field(examples=["holiday/0042.jpg"])
     path: str | None = Field(description="where it lies on the service's machine; null as in items")
     size_bytes: int = Field(description="the size of its file")
@@ -157,12 +165,14 @@ class CopyAnswer(PictureAnswer):
         return cls(**vars(picture), cosine=copy.cosine, likeness=copy.likeness, same_file=copy.same_file)
 
 
-class GroupAnswer(BaseModel):
+class GroupAnswer(Answer):
     best: PictureAnswer = Field(description="that of the most pixels, then of the largest file, then the earliest")
     copies: list[CopyAnswer] = Field(description="the others, most alike first")
 
 
-class DuplicatesAnswer(BaseModel):
+class DuplicatesAnswer(Answer):
+    """Groups of pictures that are the same one."""
+
     groups: list[GroupAnswer] = Field(description="largest first")
     total: int = Field(description="how many groups there are")
     copies: int = Field(description="how many pictures are in a group and are not its best")
@@ -197,6 +207,8 @@ class AssetAnswer(Answer):
 
 
 class ItemAnswer(Answer):
+    """An item: its caption, attributes and files."""
+
     key: str = Field(examples=["holiday/0042.jpg"])
     caption: str | None
     attributes: Mapping[str, Any]

@@ -104,10 +104,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How a service runs. `roots`: folders in which index jobs may be started. `loopback`: reached only from here."""
+    """How a service runs.
+
+    `loopback`: reached only from this machine. `roots`: folders in which index jobs may be started. `in_process`: only
+    this process sends requests, with the rights of its user; models are loaded when they are used.
+    """
 
     loopback: bool = True
     roots: tuple[Path, ...] = ()
+    in_process: bool = False
 
 
 class Service:
@@ -116,7 +121,7 @@ class Service:
     def __init__(self, runtime: Runtime, settings: ServiceSettings) -> None:
         self.runtime = runtime
         self.settings = settings
-        self._ready = False
+        self._ready = settings.in_process
         self._failure: ModelError | None = None
         self.may_use_card = runtime.settings.device != CPU
         self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
@@ -132,7 +137,8 @@ class Service:
         self.predictions = Pool(1, _PREDICTIONS_WAITING)
         self.maps = Pool(1, _MAPS_WAITING)
         serving = runtime.settings.serving
-        self.decoders = Decoders(serving.decoders, serving.decoder_mb) if serving.decoders else None
+        own_processes = serving.decoders and not settings.in_process
+        self.decoders = Decoders(serving.decoders, serving.decoder_mb) if own_processes else None
         self._closing = threading.Event()
 
     @property
@@ -147,8 +153,11 @@ class Service:
     def start(self) -> None:
         """Start to load the model, then resume jobs that a killed service left, and keep snapshots up to date.
 
-        Beside that, compare what filters and full text read with the items.
+        Beside that, compare what filters and full text read with the items. In a process of somebody else's it does
+        none of these.
         """
+        if self.settings.in_process:
+            return
         threading.Thread(target=self._work, name="service", daemon=True).start()
         hours = self.runtime.settings.health.compare_hours
         keep = partial(self.runtime.derived.keep, self._closing, hours)

@@ -99,17 +99,16 @@ def print_stages() -> None:
     import anyseek.api.commands.query
     import anyseek.api.queries.answering
     import anyseek.workers.runtime  # noqa: F401
-    from anyseek.api.client.local import LocalClient
-    from anyseek.search.settings import read_settings
+    from anyseek import Client
 
     ended("imports without torch")
-    with LocalClient(read_settings()) as client:
+    with Client() as client:
         client.collections()
         ended("opening the catalogue")
         if os.environ["ANYSEEK_MODEL"] != "hashing":
             import torch  # noqa: F401
         ended("importing torch")
-        client._tools(COLLECTION)
+        client.models()
         ended("importing and loading the model")
         client.query(COLLECTION, WORDS)
         ended("opening the index, embedding and searching")

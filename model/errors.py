@@ -10,6 +10,8 @@ class AnyseekError(Exception):
 
 
 class BadInput(AnyseekError):
+    """A query, file or option that cannot be understood."""
+
     code = "bad-input"
 
 

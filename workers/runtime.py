@@ -38,7 +38,7 @@ T = TypeVar("T")
 class Runtime:
     """An open installation, to be used as a context manager. The model is loaded once, when it is first used."""
 
-    def __init__(self, settings: Settings, database: Database, model: str) -> None:
+    def __init__(self, settings: Settings, database: Database, model: str, loads_any: bool = False) -> None:
         model, device = split_device(model)
         self.settings = settings if device is None else replace(settings, device=device)
         self.database = database
@@ -49,18 +49,22 @@ class Runtime:
         self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)
         self.queue = self._make_queue()
         self._loading = threading.Lock()
+        self._loads_any = loads_any
         self._tools: Tools | None = None
         self._others: dict[str, Tools] = {}
 
     @classmethod
-    def open(cls, settings: Settings, model: str | None, database: Database | None = None) -> "Runtime":
+    def open(
+        cls, settings: Settings, model: str | None, database: Database | None = None, loads_any: bool = False
+    ) -> "Runtime":
         """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
 
         A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. What killed backups left
-        behind is removed. A `database` that is open already is closed with it. Raises `BadDevice`.
+        behind is removed. A `database` that is open already is closed with it. With `loads_any` each collection's own
+        model is loaded when it is used. Raises `BadDevice`.
         """
         remove_abandoned(settings.locks)
-        return cls(settings, database or open_database(settings), model or settings.model)
+        return cls(settings, database or open_database(settings), model or settings.model, loads_any)
 
     @classmethod
     def open_for(cls, settings: Settings, collection: str, model: str | None) -> "Runtime":
@@ -118,10 +122,12 @@ class Runtime:
 
         This way a service continues to answer after a collection's switch. Raises `CollectionNotFound`.
         """
-        if not self._others:
+        if not self._others and not self._loads_any:
             return self.tools()
         with self.database.read() as session:
             model = collections.head(session, collection).model
+        if self._loads_any:
+            return self.tools_of(model)
         return self.tools() if model == self.model else self._others.get(model, self.tools())
 
     @property
@@ -150,8 +156,9 @@ class Runtime:
 
     def forget(self, collection: str) -> None:
         """Release the indexes of a deleted collection."""
-        for tools in (self.tools(), *self._others.values()):
-            tools.engine.forget(collection)
+        for tools in (self._tools, *self._others.values()):
+            if tools is not None:
+                tools.engine.forget(collection)
 
     def submit_reembed(self, collection: str, model: str) -> int:
         """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`.

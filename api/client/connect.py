@@ -13,28 +13,35 @@ from anyseek.model.files import FileLock, alive
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
-    from anyseek.api.client.http import Client
-    from anyseek.api.client.local import LocalClient
-
+    from anyseek.api.client.client import Client
+    from anyseek.api.client.reader import CatalogueReader
 
 _PATIENCE_SECONDS = 120.0
 _LOCK = "server.lock"  # which the recorded service holds until it ends, however that happens
 
 
-@contextmanager
-def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | LocalClient"]:
-    """A client of the service, or one that works in this process and imports what that needs.
+def connect(environment: Mapping[str, str] = os.environ) -> "Client":
+    """A client of the service, or one that works in this process.
 
     ANYSEEK_API_KEY is sent with requests; ANYSEEK_MODEL is the model of new collections.
     """
-    settings = read_settings(environment)
-    url = environment.get("ANYSEEK_URL") or recorded_url(settings)
+    url = _url(read_settings(environment), environment)
     if url:
-        with _client(url, environment.get("ANYSEEK_API_KEY")) as client:
-            yield client
-    else:
-        with _local(settings, environment) as local:
-            yield local
+        return _client(url, environment)
+    from anyseek.api.client.client import Client
+
+    return Client()
+
+
+def reading(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueReader":
+    """As `connect`, for commands that only list what the catalogue has; they start sooner without a service."""
+    settings = read_settings(environment)
+    url = _url(settings, environment)
+    if url:
+        return _client(url, environment)
+    from anyseek.api.client.reader import CatalogueReader
+
+    return CatalogueReader(settings)
 
 
 @contextmanager
@@ -44,31 +51,29 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     Without `model`, the model of ANYSEEK_MODEL or the default model is meant.
     """
     settings = read_settings(environment)
-    given, key = environment.get("ANYSEEK_URL"), environment.get("ANYSEEK_API_KEY")
-    url = given or recorded_url(settings)
+    given = environment.get("ANYSEEK_URL")
+    url = _url(settings, environment)
     if not url:
         yield None
         return
     from anyseek.model.fourm.published.names import predicting_name  # imports NumPy, which other commands do without
 
     wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
-    with _client(url, key) as client:
+    with _client(url, environment) as client:
         # whoever names no dtype takes the one that is served
-        names = [] if given else [served["name"] for served in client.models()]
+        names = [] if given else [model.name for model in client.models()]
         serves = any(wanted in (predicting_name(name), name.partition(":")[0]) for name in names)
         yield client if given or serves else None
 
 
-def _client(url: str, key: str | None) -> "Client":
-    from anyseek.api.client.http import Client  # imports httpx, which the local client does without
-
-    return Client(url, key, patience=_PATIENCE_SECONDS)
+def _url(settings: Settings, environment: Mapping[str, str]) -> str | None:
+    return environment.get("ANYSEEK_URL") or recorded_url(settings)
 
 
-def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
-    from anyseek.api.client.local import LocalClient
+def _client(url: str, environment: Mapping[str, str]) -> "Client":
+    from anyseek.api.client.client import Client  # imports httpx
 
-    return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
+    return Client(url, environment.get("ANYSEEK_API_KEY"), patience=_PATIENCE_SECONDS)
 
 
 @contextmanager

@@ -3,16 +3,16 @@
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from anyseek.api.client.connect import connect
-from anyseek.api.commands.hits import facet_line
+from anyseek.api.client.connect import connect, reading
+from anyseek.api.commands.hits import facet_line, json_line
 
 if TYPE_CHECKING:
-    from anyseek.api.client.http import Client
-    from anyseek.api.client.local import LocalClient
+    from anyseek.api.client.answers import Collection, Job, Tuning
+    from anyseek.api.client.client import Client
 
 _LOOK_SECONDS, _LINE_SECONDS = 0.2, 10.0
 
@@ -26,10 +26,10 @@ def collections() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_collections(as_json: bool) -> None:
     """List every collection with its model and its number of items."""
-    with connect() as client:
+    with reading() as client:
         found = client.collections()
     for collection in found:
-        click.echo(json.dumps(collection) if as_json else _line(collection))
+        click.echo(json_line(collection) if as_json else _line(collection))
 
 
 @collections.command()
@@ -45,17 +45,17 @@ def create(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def show(name: str, as_json: bool) -> None:
     """Show a collection with its spaces and their fingerprints."""
-    with connect() as client:
+    with reading() as client:
         found = client.collection(name)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json_line(found))
         return
     click.echo(_line(found))
-    for space in found["spaces"]:
-        click.echo(f"  {space['name']}: {space['dimension']} dimensions, fingerprint {space['fingerprint']}")
-        for tuning in space["tuned"]:
-            change = f"R@10 {tuning['before']:.2f} -> {tuning['after']:.2f}"
-            click.echo(f"    tuned to {tuning['modality']}: {change} of {tuning['queries']} queries")
+    for space in found.spaces:
+        click.echo(f"  {space.name}: {space.dimension} dimensions, fingerprint {space.fingerprint}")
+        for tuning in space.tuned:
+            change = f"R@10 {tuning.before:.2f} -> {tuning.after:.2f}"
+            click.echo(f"    tuned to {tuning.modality}: {change} of {tuning.queries} queries")
 
 
 @collections.command()
@@ -67,7 +67,7 @@ def facets(name: str, where: str | None, as_json: bool) -> None:
     with connect() as client:
         found = client.facets(name, where)
     for facet in found:
-        click.echo(json.dumps(facet) if as_json else facet_line(facet))
+        click.echo(json_line(facet) if as_json else facet_line(facet.model_dump(mode="json")))
 
 
 @collections.command()
@@ -78,7 +78,7 @@ def delete(name: str, yes: bool) -> None:
     with connect() as client:
         found = client.collection(name)
         if not yes:
-            click.confirm(f"Delete {name} with its {found['items']:,} items?", abort=True, err=True)
+            click.confirm(f"Delete {name} with its {found.items:,} items?", abort=True, err=True)
         client.delete_collection(name)
     click.echo(f"the collection {name} is deleted")
 
@@ -149,41 +149,41 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
             click.echo(json.dumps({"reset": name}) if as_json else f"{name} is searched with the model's own means")
             return
         tuned = client.tune(name, items, dry_run)
-    click.echo(json.dumps(tuned) if as_json else _tuned(tuned))
+    click.echo(json_line(tuned) if as_json else _tuned(tuned))
 
 
-def _tuned(tuned: dict[str, Any]) -> str:
+def _tuned(tuned: "Tuning") -> str:
     """A line for each kind of query, and what could not be read."""
-    kept = "would be kept" if tuned["dry_run"] else "kept"
+    kept = "would be kept" if tuned.dry_run else "kept"
     lines = []
-    for trial in tuned["trials"]:
-        old, new = trial["before"], trial["after"]
-        change = f"R@10 {old['at_10']:.3f} -> {new['at_10']:.3f}, first {old['at_1']:.3f} -> {new['at_1']:.3f}"
-        verdict = kept if trial["kept"] else "not kept, since it loses"
-        lines.append(f"{trial['modality']}: {change} of {trial['queries']:,} queries in {trial['space']}; {verdict}")
-    if tuned["unreadable"]:
-        lines.append(f"{tuned['unreadable']:,} of {tuned['items']:,} items could not be read")
+    for trial in tuned.trials:
+        old, new = trial.before, trial.after
+        change = f"R@10 {old.at_10:.3f} -> {new.at_10:.3f}, first {old.at_1:.3f} -> {new.at_1:.3f}"
+        verdict = kept if trial.kept else "not kept, since it loses"
+        lines.append(f"{trial.modality}: {change} of {trial.queries:,} queries in {trial.space}; {verdict}")
+    if tuned.unreadable:
+        lines.append(f"{tuned.unreadable:,} of {tuned.items:,} items could not be read")
     return "\n".join(lines)
 
 
-def _moved(name: str, start: "Callable[[Client | LocalClient], dict[str, Any]]", as_json: bool) -> int:
+def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
     """Start a job, show its progress until it ends, and return the exit code."""
     with connect() as client:
         job, said = start(client), time.monotonic()
-        while job["state"] in ("scanning", "running"):
+        while job.state in ("scanning", "running"):
             time.sleep(_LOOK_SECONDS)
-            job = client.job(job["id"])
+            job = client.job(job.id)
             if time.monotonic() - said >= _LINE_SECONDS and not as_json:
-                click.echo(f"job {job['id']}: {job['indexed']:,} embedded, {job['open']:,} to come", err=True)
+                click.echo(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
                 said = time.monotonic()
-        error = f": {job['error']}" if job["error"] else ""
-        text = f"job {job['id']} is {job['state']}{error}\n{_line(client.collection(name))}"
-        click.echo(json.dumps(job) if as_json else text)
-    return 0 if job["state"] == "done" else 1
+        error = f": {job.error}" if job.error else ""
+        text = f"job {job.id} is {job.state}{error}\n{_line(client.collection(name))}"
+        click.echo(json_line(job) if as_json else text)
+    return 0 if job.state == "done" else 1
 
 
-def _line(collection: dict[str, Any]) -> str:
-    beside = "".join(f"  ({state}: {model})" for state, model in sorted(collection["beside"].items()))
-    names = sorted({tuning["modality"] for space in collection["spaces"] for tuning in space["tuned"]})
+def _line(collection: "Collection") -> str:
+    beside = "".join(f"  ({state}: {model})" for state, model in sorted(collection.beside.items()))
+    names = sorted({tuning.modality for space in collection.spaces for tuning in space.tuned})
     tuned = f"  (tuned: {', '.join(names)})" if names else ""
-    return f"{collection['name']}  {collection['items']:,} items  model {collection['model']}{beside}{tuned}"
+    return f"{collection.name}  {collection.items:,} items  model {collection.model}{beside}{tuned}"

@@ -1,6 +1,7 @@
 """What commands print of items and hits, and do with them besides: paths, contact sheets, opening the best one."""
 
 import io
+import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,10 @@ from anyseek.search.errors import AssetNotFound
 
 if TYPE_CHECKING:
     from PIL import Image
+    from pydantic import BaseModel
 
-    from anyseek.api.client.http import Client
-    from anyseek.api.client.local import LocalClient
+    from anyseek.api.client.client import Client
+    from anyseek.api.client.reader import CatalogueReader
 
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
@@ -23,15 +25,20 @@ _SHOWN_VALUES = 10
 _LONGEST_NAME = 40
 
 
-def only_collection(client: "Client | LocalClient") -> str:
+def only_collection(client: "Client | CatalogueReader") -> str:
     """The name of the only collection. Raises `UsageError` if there is none, or several to choose from."""
     found = client.collections()
     if len(found) == 1:
-        return str(found[0]["name"])
+        return found[0].name
     if not found:
         raise click.UsageError("there is no collection yet; make one with anyseek index FOLDER --collection NAME")
-    listed = ", ".join(f"{held['name']} ({held['items']:,} items)" for held in found)
+    listed = ", ".join(f"{held.name} ({held.items:,} items)" for held in found)
     raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
+
+
+def json_line(answer: "BaseModel") -> str:
+    """An answer of the service as one line of JSON."""
+    return json.dumps(answer.model_dump(mode="json"))
 
 
 def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
@@ -44,7 +51,7 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
         click.echo(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
-def write_sheet(client: "Client | LocalClient", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
+def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
     """Write thumbnails as one picture in the format of the file's ending: of items by number, collection and key.
 
     Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no item.
@@ -70,7 +77,7 @@ def write_sheet(client: "Client | LocalClient", ranked: Sequence[tuple[int, str,
     click.echo(f"{file}: {len(ranked)} {what}", err=True)
 
 
-def _thumbnail(client: "Client | LocalClient", collection: str, key: str) -> "Image.Image | None":
+def _thumbnail(client: "Client", collection: str, key: str) -> "Image.Image | None":
     """The small picture of an item, None if it has none."""
     from PIL import Image
 
@@ -78,10 +85,8 @@ def _thumbnail(client: "Client | LocalClient", collection: str, key: str) -> "Im
 
     try:
         return Image.open(io.BytesIO(client.thumbnail(collection, key)))
-    except AssetNotFound:
-        return None
     except ApiError as error:
-        if error.type == f"urn:anyseek:{AssetNotFound.code}":
+        if error.code == AssetNotFound.code:
             return None
         raise
 

@@ -3,13 +3,17 @@
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.client.connect import connect
-from anyseek.api.commands.hits import echo_paths, only_collection, printable, write_sheet
+from anyseek.api.client.connect import connect, reading
+from anyseek.api.commands.hits import echo_paths, json_line, only_collection, printable, write_sheet
 from anyseek.model.json_reader import refuse_constant
+
+if TYPE_CHECKING:
+    from anyseek.api.client.answers import Duplicates
+    from anyseek.api.schemas import PictureAnswer
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
 _ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")
@@ -30,11 +34,11 @@ def items() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_items(collection: str | None, where: str | None, limit: int | None, as_json: bool) -> None:
     """List items by key, all of them or those that pass a filter."""
-    with connect() as client:
+    with reading() as client:
         found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
         for item in islice(found, limit):
-            line = "  ".join(printable(text) for text in (item["key"], item["caption"]) if text)
-            click.echo(json.dumps(item) if as_json else line)
+            line = "  ".join(printable(text) for text in (item.key, item.caption) if text)
+            click.echo(json_line(item) if as_json else line)
 
 
 @items.command()
@@ -42,8 +46,8 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
 @_COLLECTION
 def show(key: str, collection: str | None) -> None:
     """Show one item as JSON: its caption, attributes, files and `etag`."""
-    with connect() as client:
-        click.echo(json.dumps(client.get_item(collection or only_collection(client), key)))
+    with reading() as client:
+        click.echo(json_line(client.get_item(collection or only_collection(client), key)))
 
 
 @items.command()
@@ -68,7 +72,7 @@ def patch(
     if not changes:
         raise click.UsageError("give what to change: --attributes, --caption or --no-caption")
     with connect() as client:
-        click.echo(json.dumps(client.patch_item(collection or only_collection(client), key, changes, etag)))
+        click.echo(json_line(client.patch_item(collection or only_collection(client), key, changes, etag)))
 
 
 @items.command()
@@ -116,37 +120,37 @@ def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
         found = client.duplicates(collection, options["limit"])
         if options["contact_sheet"]:
             pictures = [
-                (number, collection, picture["key"])
-                for number, group in enumerate(found["groups"], 1)
-                for picture in (group["best"], *group["copies"])
+                (number, collection, picture.key)
+                for number, group in enumerate(found.groups, 1)
+                for picture in (group.best, *group.copies)
             ]
             write_sheet(client, pictures[:_ON_A_SHEET], "pictures", options["contact_sheet"])
     if options["paths"]:
-        copies = [copy["path"] for group in found["groups"] for copy in group["copies"]]
+        copies = [copy.path for group in found.groups for copy in group.copies]
         echo_paths(copies, "copies", options["null"])
     else:
-        click.echo(json.dumps(found) if as_json else _duplicates_text(found))
+        click.echo(json_line(found) if as_json else _duplicates_text(found))
 
 
-def _duplicates_text(found: dict[str, Any]) -> str:
+def _duplicates_text(found: "Duplicates") -> str:
     """A line for each picture, its copies under the best of each group, and what was found in all."""
     lines = []
-    for number, group in enumerate(found["groups"], 1):
-        lines.append(f"{number:>4}  best   {_named(group['best'])}")
-        for copy in group["copies"]:
-            alike = "equal" if copy["same_file"] else f"{copy['likeness']:.3f}"
+    for number, group in enumerate(found.groups, 1):
+        lines.append(f"{number:>4}  best   {_named(group.best)}")
+        for copy in group.copies:
+            alike = "equal" if copy.same_file else f"{copy.likeness:.3f}"
             lines.append(f"      {alike}  {_named(copy)}")
     lines.append(
-        f"{found['copies']:,} copies in {found['total']:,} groups, of {found['pictures']:,} pictures"
-        + (f"; the first {len(found['groups']):,} groups are shown" if len(found["groups"]) < found["total"] else "")
+        f"{found.copies:,} copies in {found.total:,} groups, of {found.pictures:,} pictures"
+        + (f"; the first {len(found.groups):,} groups are shown" if len(found.groups) < found.total else "")
     )
-    if found["left_out"]:
+    if found.left_out:
         lines.append(
-            f"{found['left_out']:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
+            f"{found.left_out:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
             "or lost; anyseek verify names them"
         )
     return "\n".join(lines)
 
 
-def _named(picture: dict[str, Any]) -> str:
-    return printable("  ".join(filter(None, (picture["key"], f"{picture['size_bytes']:,} bytes", picture["path"]))))
+def _named(picture: "PictureAnswer") -> str:
+    return printable("  ".join(filter(None, (picture.key, f"{picture.size_bytes:,} bytes", picture.path))))

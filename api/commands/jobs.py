@@ -157,12 +157,12 @@ def _seconds_left(settings: Settings, job: int) -> float | None:
     url = recorded_url(settings)
     if url is None:
         return None
-    from anyseek.api.client.http import Client
+    from anyseek.api.client.client import Client
     from anyseek.api.errors import ApiError, ServiceUnreachable
 
     try:
         with Client(url, os.environ.get("ANYSEEK_API_KEY"), timeout=_ANSWER_SECONDS) as client:
-            left: float | None = client.job(job)["seconds_left"]
+            left = client.job(job).seconds_left
     except (ApiError, ServiceUnreachable):  # it wants a key, or is busy: what it knows is not needed to show the job
         return None
     return left

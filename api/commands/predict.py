@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from anyseek.api.client.http import Client
+from anyseek.api.client.client import Client
 from anyseek.api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
 from anyseek.api.commands.predict_output import (
     OutputTaken,

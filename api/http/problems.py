@@ -62,11 +62,16 @@ def problem(
     return JSONResponse(body, int(status), headers, MEDIA_TYPE)
 
 
-def problem_of(error: Exception, request_id: str, more: Mapping[str, Any] = MappingProxyType({})) -> JSONResponse:
-    """The answer to a domain error. A fault of the service shows its code, but no internals."""
+def problem_of(
+    error: Exception,
+    request_id: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    in_process: bool = False,
+) -> JSONResponse:
+    """The answer to a domain error. A fault of the service shows its code, but no internals, unless `in_process`."""
     error = own(error)
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR and not in_process:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
     answer = problem(status, code, str(error), request_id, more=more)
     if isinstance(error, TooManyRequests):
@@ -80,10 +85,12 @@ def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
     return errors if body is None else explained(errors, adapter(body.field_info.annotation), before=1)
 
 
-def install_handlers(app: FastAPI) -> None:
+def install_handlers(app: FastAPI, in_process: bool = False) -> None:
     """Turn every error inside a route into a problem; `anyseek.api.http.middleware.RequestContext` catches the rest."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
+        if in_process:
+            return problem_of(error, request.state.request_id, in_process=True)
         known = own(error)
         if status_of(known) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, DatabaseFailed):
             request.state.failure = error  # for the log line

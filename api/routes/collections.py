@@ -90,6 +90,8 @@ class TrialAnswer(Answer):
 
 
 class TunedAnswer(Answer):
+    """What tuning a collection found for each kind of query."""
+
     trials: list[TrialAnswer]
     items: int = Field(description="how many items were chosen")
     unreadable: int = Field(description="how many of them could not be read")

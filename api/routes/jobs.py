@@ -60,6 +60,8 @@ class JobBody(Body):
 
 
 class JobAnswer(Answer):
+    """A job, with what it has done of its inputs."""
+
     id: int
     kind: str = Field(examples=["index"])
     collection: str
@@ -82,7 +84,9 @@ class JobAnswer(Answer):
         return cls.read({**vars(job), **vars(job.counts), "seconds_left": seconds_left})
 
 
-class JobEvent(BaseModel):
+class JobEvent(Answer):
+    """The progress of a job."""
+
     job: JobAnswer
     done: int = Field(description="inputs that are settled, quarantined ones included")
     quarantined: int
@@ -101,7 +105,9 @@ class JobEvent(BaseModel):
         )
 
 
-class RetryAnswer(BaseModel):
+class RetryAnswer(Answer):
+    """A job whose failed inputs are tried again."""
+
     reopened: int = Field(description="inputs that will be tried again")
     job: JobAnswer
 
@@ -112,6 +118,8 @@ class JobsAnswer(BaseModel):
 
 
 class FailureAnswer(Answer):
+    """An input that a job could not index, or left out."""
+
     id: int
     input: str = Field(validation_alias="uri", description="the file", examples=["broken.jpg"])
     key: str
@@ -265,6 +273,8 @@ def _folders_below(service: Service, path: str | None) -> list[str]:
 
 def _inside_roots(service: Service, name: str) -> str | Path:
     """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
+    if service.settings.in_process:
+        return name if is_remote(name) else Path(name).resolve()
     if is_remote(name):
         return _inside_remote_roots(service, name)
     folder = Path(name)

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
 from anyseek.api.http.security import Scope
+from anyseek.api.schemas import Answer
 from anyseek.search.maps import MOST_ITEMS, CollectionMap, MapRequest
 from anyseek.search.types import GroupValue
 
@@ -31,7 +32,7 @@ _FEW = 10  # different numbers, from which on they are coloured by a scale
 _LONGEST = 40
 
 
-class PlaceAnswer(BaseModel):
+class PlaceAnswer(Answer):
     key: str
     x: float = Field(description="from -1, left, to 1")
     y: float = Field(description="from -1, the bottom, to 1")
@@ -39,13 +40,15 @@ class PlaceAnswer(BaseModel):
     colour: str | None = Field(description="the colour of that value, as in the legend")
 
 
-class MeaningAnswer(BaseModel):
+class MeaningAnswer(Answer):
     colour: str = Field(examples=["#0072b2"])
     label: str
     items: int
 
 
-class MapAnswer(BaseModel):
+class MapAnswer(Answer):
+    """Items on a plane, alike ones near each other."""
+
     places: list[PlaceAnswer] = Field(description="in the order in which the items were first put")
     legend: list[MeaningAnswer] = Field(description="what the colours mean; empty without `colour_by`")
     space: str = Field(description="whose vectors were laid out")

@@ -26,7 +26,9 @@ Since = Annotated[AwareDatetime | None, Query(description="this moment or later"
 Until = Annotated[AwareDatetime | None, Query(description="before this moment")]
 
 
-class ModelAnswer(BaseModel):
+class ModelAnswer(Answer):
+    """A model, with what it takes and the spaces of its vectors."""
+
     name: str = Field(examples=["4m-tiny"])
     fingerprint: str = Field(examples=[FINGERPRINT])
     modalities: list[str] = Field(examples=[["caption", "rgb"]])
@@ -57,7 +59,9 @@ def list_models(service: ServiceDependency) -> ModelsAnswer:
     return ModelsAnswer(models=[ModelAnswer.of(service.embedder)])
 
 
-class QuotaAnswer(BaseModel):
+class QuotaAnswer(Answer):
+    """What an API key stores, and the most that it may."""
+
     key: str | None = Field(description="the name of the API key; null while none is needed", examples=["alice"])
     items: int = Field(description="how many items count for the key")
     bytes: int = Field(description="of the files that Anyseek stores of these items")

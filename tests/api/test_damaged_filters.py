@@ -8,11 +8,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from anyseek import Client
-from anyseek.api.client.local import LocalClient
+from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.catalogue.session import Database
-from anyseek.search.errors import StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry.metrics import REGISTRY
 from anyseek.search.upkeep import derived
@@ -79,12 +77,12 @@ def test_what_cannot_be_mended_is_refused(served: tuple[str, Service]) -> None:
 
 def test_a_command_compares_too(served: tuple[str, Service]) -> None:
     settings: Settings = served[1].runtime.settings
-    with LocalClient(settings, "hashing") as local:
+    with Client(settings.home, model="hashing") as local:
         assert [item["key"] for item in local.items("a", where="colour = red")] == ["x"]
     damage(served[1].runtime.database, DAMAGE)
-    with LocalClient(settings, "hashing") as local:
-        event.listen(local._database.engine, "before_cursor_execute", refuse_to_delete)
-        with pytest.raises(StoreCorrupt, match="cannot be mended"):
+    with Client(settings.home, model="hashing") as local:
+        event.listen(local._http._transport.runtime.database.engine, "before_cursor_execute", refuse_to_delete)
+        with pytest.raises(ApiError, match="cannot be mended"):
             local.facets("a")
 
 

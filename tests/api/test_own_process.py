@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from anyseek import Client
 from anyseek.api.cli import run
-from anyseek.api.client.local import LocalClient
 from anyseek.api.commands.predict import PredictionRun, asking
 from anyseek.model.compute.processors import SHARING
-from anyseek.search.settings import read_settings
 
 
 def _evaluates(folder: Path) -> None:
@@ -22,7 +21,7 @@ def _predicts(folder: Path) -> None:
 
 
 def _predicts_beside_searching(folder: Path) -> None:
-    with LocalClient(read_settings(), "hashing"):
+    with Client(model="hashing"):
         pass
 
 

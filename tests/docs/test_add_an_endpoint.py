@@ -1,7 +1,6 @@
 """CONTRIBUTING says what an endpoint takes; here GET /v1/collections/{c}/attributes is added with exactly that.
 
-A statement in `anyseek.search.catalogue`, a route, its call in `anyseek.api.client.calls`, and a line in
-`anyseek.api.client.http` from which both clients have the verb.
+A statement in `anyseek.search.catalogue`, a route, a method of `Client`, and a line that gives it to `AsyncClient`.
 """
 
 import asyncio
@@ -16,9 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from anyseek import ApiError, AsyncClient, Client
-from anyseek.api.client import calls
-from anyseek.api.client import http as client
-from anyseek.api.client.calls import Call
+from anyseek.api.client.async_client import _awaited
+from anyseek.api.client.calls import at, json_call
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope, create_key
 from anyseek.api.routes import collections as routes
@@ -46,9 +44,9 @@ def list_attributes(collection: str, service: ServiceDependency) -> AttributesAn
         return AttributesAnswer(attributes=paths(session, collections.get(session, collection).id))
 
 
-def attributes(collection: str) -> Call[list[str]]:
+def attributes(self: Client, collection: str) -> list[str]:
     """The paths of the attributes of a collection's items."""
-    return calls._get(f"{calls._collection(collection)}/attributes", lambda answer: list(answer["attributes"]))
+    return self._send(json_call("GET", f"{at(collection)}/attributes", lambda body: list(body["attributes"])))
 
 
 @pytest.fixture
@@ -59,7 +57,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     router.routes.extend(routes.router.routes)
     router.get("/{collection}/attributes", dependencies=[requires(Scope.READ)])(list_attributes)
     monkeypatch.setattr(routes, "router", router)
-    monkeypatch.setattr(client._Service, "attributes", client._Verb(attributes), raising=False)
+    monkeypatch.setattr(Client, "attributes", attributes, raising=False)
+    monkeypatch.setattr(AsyncClient, "attributes", _awaited(attributes), raising=False)
     with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
         made = Service(runtime, ServiceSettings())
         with listening(made) as url:

@@ -45,7 +45,7 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sources list", ["sqlalchemy", "numpy", "pydantic"]),
         ("collections list", ["sqlalchemy", "numpy", "pydantic"]),
         ("items list --collection shapes", ["sqlalchemy", "numpy", "pydantic"]),
-        ("query --collection shapes red", ["faiss", "sqlalchemy", "numpy", "PIL", "pydantic"]),
+        ("query --collection shapes red", ["faiss", "sqlalchemy", "numpy", "fastapi", "PIL", "pydantic", "httpx"]),
     ],
 )
 def test_a_command_without_a_service_imports_only_what_it_needs(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_running_job_is_shown_with_the_time_left_that_the_service_has_seen(
         open_job(open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
         code, output, _ = anyseek("jobs", "show", "1")
         assert (code, output.splitlines()[1:]) == (0, [UNKNOWN]), "nobody answers"
-        monkeypatch.setattr(Client, "job", lambda self, number: {"id": number, "seconds_left": next(left)})
+        monkeypatch.setattr(Client, "job", lambda self, number: SimpleNamespace(seconds_left=next(left)))
         assert anyseek("jobs", "show", "1")[1].splitlines()[1:] == ["about 2 minutes left"]
         assert json.loads(anyseek("jobs", "show", "1", "--json")[1])["seconds_left"] == 130.0
         assert anyseek("jobs", "show", "1")[1].splitlines()[1:] == [UNKNOWN], "nobody watches"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from anyseek import Client
 from anyseek.api.cli import run
-from anyseek.api.client.local import LocalClient
 from anyseek.indexer.put import put_item
 from anyseek.indexer.samples import RawFile
 from anyseek.search.settings import Settings
@@ -21,7 +21,7 @@ Shown = pytest.CaptureFixture[str]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> Path:
     """A data directory with one item and a snapshot."""
     monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
-    with LocalClient(Settings(tmp_path), "hashing") as client:
+    with Client(tmp_path, model="hashing") as client:
         client.create_collection("shapes")
     with Runtime.open(Settings(tmp_path), "hashing") as runtime:
         put_item(runtime.tools(), "shapes", "red disc", [RawFile("rgb", picture("red", "disc"), "red.png")])

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from anyseek import ApiError, Client
-from anyseek.api.client.local import LocalClient
 from anyseek.api.predictions.wire import Input
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings
@@ -86,7 +85,7 @@ def test_a_form_and_json_and_the_client_and_no_service_agree(
     by_form = server.post("/v1/predict", files=fields | {"steps": (None, "1"), "decoding_steps": (None, "1")})
     assert by_form.json() == by_json.json()
     inputs, options = [Input("rgb", data=data)], QUICK | {"seed": 3}
-    with Client(predicting[0]) as client, LocalClient(Settings(random_models)) as local:
+    with Client(predicting[0]) as client, Client(random_models) as local:
         over_http = client.predict(inputs, ["semseg"], MODEL, options)
         assert over_http == local.predict(inputs, ["semseg"], MODEL, options)
     assert {file.name: file.data for file in over_http.predicted[0].files} == _files(by_json)
@@ -240,7 +239,7 @@ def test_a_service_predicts_with_its_own_model_unless_asked_otherwise(
     body = _body(photo, "visual_global")
     del body["model"], body["options"]
     problem(server.post("/v1/predict", json=body), 503, "weights-missing")  # 4m-tiny, whose encoders are not here
-    with LocalClient(Settings(random_models), MODEL) as local:
+    with Client(random_models, model=MODEL) as local:
         assert local.predict([Input("caption", text="a dog")], ["metadata"]).model == MODEL
 
 

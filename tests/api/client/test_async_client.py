@@ -4,13 +4,14 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from anyseek import ApiError, AsyncClient, Client, Part, ServiceUnreachable
+from anyseek import ApiError, AsyncClient, Client, Job, JobEvent, Part, ServiceUnreachable
 from anyseek.api.service import Service
 from tests.indexer.pictures import png
 
@@ -85,9 +86,9 @@ def test_items_are_put_and_jobs_watched(
         assert await client.get_item(collection, "a/ü") == put
         await client.delete_item(collection, "a/ü")
         job = await client.index_folder(collection, str(folder))
-        seen = [event async for event in client.watch(job["id"])]
-        assert (await client.job(job["id"]))["state"] == "done"
-        assert await client.job_failures(job["id"]) == []
+        seen = [event async for event in client.watch(job.id)]
+        assert (await client.job(job.id))["state"] == "done"
+        assert await client.job_failures(job.id) == []
         with pytest.raises(ApiError, match="no job"):
             _ = [event async for event in client.watch(99_999)]
         return seen
@@ -123,8 +124,14 @@ def test_it_waits_for_a_service_that_loads_its_model(start_service: StartService
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_stream_that_stops_before_its_end_is_told(asynchronous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    counts = dict.fromkeys(("indexed", "unchanged", "quarantined", "skipped", "open", "ignored", "pruned"), 0)
+    told = {"folder": "/a", "error": None, "created_at": now, "ended_at": None, "seconds_left": None}
+    job = Job(id=7, kind="index", collection="a", state="running", **told, **counts)
+    event = JobEvent(job=job, done=1, quarantined=0, rate=None, seconds_left=None)
+
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text='event: progress\ndata: {"done": 1}\n\n: nothing new\n\n')
+        return httpx.Response(200, text=f"event: progress\ndata: {event.model_dump_json()}\n\n: nothing new\n\n")
 
     seen: list[Any] = []
 
@@ -142,4 +149,4 @@ def test_a_stream_that_stops_before_its_end_is_told(asynchronous: bool, monkeypa
 
     with pytest.raises(ServiceUnreachable, match="stopped reporting the progress of job 7"):
         asyncio.run(watch()) if asynchronous else watch_here()
-    assert seen == [{"done": 1}]
+    assert seen == [event]

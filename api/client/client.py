@@ -1,0 +1,395 @@
+"""`Client`, the object by which programs use Anyseek: over a data directory in this process, or a service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from anyseek.api.client import answers
+from anyseek.api.client.calls import (
+    LIMITS,
+    LONG,
+    Call,
+    EventReader,
+    at,
+    content,
+    each,
+    events_path,
+    file_bytes,
+    given,
+    if_match,
+    json_call,
+    nothing,
+    query_call,
+    reaching,
+    refusal,
+)
+from anyseek.api.client.connection import Connection
+from anyseek.api.client.notebook import ShownResults
+from anyseek.api.errors import ServiceUnreachable
+from anyseek.api.predictions.wire import Input, Predictions, prediction_json, predictions_of
+from anyseek.api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, batch_of, query_json
+
+if TYPE_CHECKING:
+    from anyseek.api.client.answers import (
+        Attribute,
+        Collection,
+        Duplicates,
+        Failure,
+        Item,
+        Job,
+        JobEvent,
+        Map,
+        Model,
+        Quota,
+        Retry,
+        Tuning,
+    )
+
+
+class Client(Connection):
+    """A data directory opened in this process, or a service.
+
+        with anyseek.Client("http://127.0.0.1:8765", key) as client:
+            for hit in client.query("photos", "a red bicycle").hits:
+                print(hit.key, hit.score)
+
+    `location` is the address of a service, the path of a data directory, or None for that of `ANYSEEK_HOME`; `key` an
+    API key of the service. `model` is the model of new collections, in this process alone. `timeout`: seconds to
+    wait for a service's answer. `patience`: seconds that a request waits for a service that is still loading its model.
+
+    Every method raises `ApiError` for what is refused, `ServiceUnreachable` if nobody answers, and `BadInput` for a
+    query or a file that cannot be sent. Threads may share a client.
+    """
+
+    # Queries and predictions
+
+    def query(
+        self,
+        collection: str | Sequence[str],
+        parts: Parts,
+        k: int = DEFAULT_HITS,
+        space: str | None = None,
+        where: Where | None = None,
+        fusion: Fusion | None = None,
+        *,
+        offset: int = 0,
+        min_score: float | None = None,
+        min_probability: float | None = None,
+        vectors: bool = False,
+        group_by: str | None = None,
+        group_size: int = 1,
+        facets: Sequence[str] = (),
+        spaces: Sequence[str] = (),
+        cursor: str | None = None,
+        explain: int = 0,
+        explain_keys: Sequence[str] = (),
+    ) -> Results:
+        """Find the `k` items nearest to the weighted parts together, best first.
+
+            client.query("photos", ["a dog", anyseek.Part("sketch", file="dog.png")], where="width >= 1000")
+
+        A part is a `Part`, its members as a mapping, or words; a single one needs no list. Several collections are
+        searched together; their hits name theirs. `where` is a filter; `space` or `spaces` are searched, by default the
+        model's choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages, `min_score` and
+        `min_probability` leave out worse hits, `group_by` and `group_size` give the best of each value of an attribute.
+        `vectors` adds the hits' vectors, `facets` counts of attributes, `explain` and `explain_keys` explanations.
+        """
+        call = query_call(
+            collection,
+            parts,
+            k=k,
+            space=space,
+            where=where,
+            fusion=fusion,
+            offset=offset,
+            min_score=min_score,
+            min_probability=min_probability,
+            vectors=vectors,
+            group_by=group_by,
+            group_size=group_size,
+            facets=facets,
+            spaces=spaces,
+            cursor=cursor,
+            explain=explain,
+            explain_keys=explain_keys,
+        )
+        return self._send(replace(call, read=lambda response: self._shown(collection, call.read(response))))
+
+    def query_pages(
+        self,
+        collection: str,
+        parts: Parts,
+        k: int = DEFAULT_HITS,
+        space: str | None = None,
+        where: Where | None = None,
+        fusion: Fusion | None = None,
+        *,
+        min_score: float | None = None,
+        min_probability: float | None = None,
+        vectors: bool = False,
+        spaces: Sequence[str] = (),
+    ) -> Iterator[Results]:
+        """Iterate over the pages of a query, `k` hits each, up to 10,000 hits.
+
+        No hit comes twice, whatever is written meanwhile.
+        """
+        members: dict[str, Any] = {"min_score": min_score, "min_probability": min_probability, "vectors": vectors}
+        cursor = None
+        while True:
+            results = self.query(collection, parts, k, space, where, fusion, spaces=spaces, cursor=cursor, **members)
+            yield results
+            cursor = results.next
+            if cursor is None:
+                return
+
+    def query_batch(
+        self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
+    ) -> list[Results | Refusal]:
+        """Answer many queries in one model pass; each is words, a `Query` or its members.
+
+        Hits have a key, score, rank, group and probability alone. A wrong query has a `Refusal` in its place.
+        """
+        body = {"queries": [query_json(query, LIMITS) for query in queries]}
+        return self._send(
+            json_call("POST", f"{at(collection)}/query/batch", lambda answer: batch_of(answer["results"]), body)
+        )
+
+    def predict(
+        self,
+        inputs: Sequence[Input],
+        targets: Sequence[str],
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Predictions:
+        """Predict modalities from others, with an installed `model` or the service's own; this may take minutes.
+
+            client.predict([anyseek.Input("rgb", file="room.jpg")], ["depth", "caption"], options={"seed": 1})
+
+        `options` are those of docs/predicting.md.
+        """
+        body = prediction_json(inputs, targets, model, options, LIMITS)
+        return self._send(json_call("POST", "/v1/predict", predictions_of, body, timeout=LONG))
+
+    # Collections
+
+    def collections(self) -> list[Collection]:
+        """List all collections, by name."""
+        return self._send(json_call("GET", "/v1/collections", each(answers.Collection.model_validate, "collections")))
+
+    def collection(self, name: str) -> Collection:
+        """Get a collection with its model, spaces and number of items."""
+        return self._send(json_call("GET", at(name), answers.Collection.model_validate))
+
+    def create_collection(self, name: str) -> Collection:
+        """Create an empty collection with the spaces of the model."""
+        return self._send(json_call("POST", "/v1/collections", answers.Collection.model_validate, {"name": name}))
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection with its items. Files that were indexed in place stay."""
+        return self._send(Call("DELETE", at(name), nothing))
+
+    def reembed(self, name: str, model: str) -> Job:
+        """Start a job that gives a collection the vectors of another model, then switches to them; see docs/living.md.
+
+        In this process, the job ends with it and goes on when it is started again.
+        """
+        return self._send(json_call("POST", f"{at(name)}/reembed", answers.Job.model_validate, {"model": model}))
+
+    def rollback(self, name: str) -> Job:
+        """Start a job that returns to the vectors kept at the last switch."""
+        return self._send(json_call("POST", f"{at(name)}/rollback", answers.Job.model_validate))
+
+    def switch(self, name: str) -> int:
+        """Switch to another model's vectors although some items could not be embedded; return how many."""
+        return self._send(json_call("POST", f"{at(name)}/switch", lambda body: int(body["left_out"])))
+
+    def forget_old(self, name: str) -> None:
+        """Delete the vectors kept at the last switch."""
+        return self._send(Call("POST", f"{at(name)}/forget-old", nothing))
+
+    def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> Tuning:
+        """Fit the means of queries to a collection itself and use those that lose nothing; see docs/living.md.
+
+        It takes some seconds for each hundred of `items`, 256 by default. A `dry_run` only measures.
+        """
+        body = {"dry_run": dry_run, **given(items=items)}
+        return self._send(json_call("POST", f"{at(name)}/tune", answers.Tuning.model_validate, body, timeout=LONG))
+
+    def reset_tuning(self, name: str) -> None:
+        """Return to the model's own means of queries."""
+        return self._send(Call("DELETE", f"{at(name)}/tuning", nothing))
+
+    def facets(self, collection: str, where: str | None = None, fields: int = 50, values: int = 20) -> list[Attribute]:
+        """Count the attributes of the items that pass the filter `where`, and their values, the most frequent first."""
+        params = given(where=where, fields=fields, values=values)
+        return self._send(
+            json_call(
+                "GET",
+                f"{at(collection)}/facets",
+                each(answers.Attribute.model_validate, "fields"),
+                params=params,
+            )
+        )
+
+    def duplicates(self, name: str, limit: int = 1000) -> Duplicates:
+        """Find at most `limit` groups of near-duplicate pictures; this may take minutes. Nothing is changed."""
+        path, params = f"{at(name)}/duplicates", {"limit": limit}
+        return self._send(json_call("GET", path, answers.Duplicates.model_validate, params=params, timeout=LONG))
+
+    def map(
+        self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
+    ) -> Map:
+        """Lay at most `limit` items out on a plane, alike ones near each other.
+
+        `colour_by` is an attribute whose values come along, with a colour each. The layout takes seconds.
+        """
+        params = given(space=space, colour_by=colour_by, limit=limit, seed=seed)
+        return self._send(json_call("GET", f"{at(name)}/map", answers.Map.model_validate, params=params, timeout=LONG))
+
+    # Items
+
+    def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[Item]:
+        """Iterate over the items by key, those that pass the filter `where`, requested page by page."""
+        read = each(answers.Item.model_validate, "items")
+        after: str | None = None
+        while True:
+            params = given(limit=page_size, after=after, where=where)
+            path = f"{at(collection)}/items"
+            page, after = self._send(json_call("GET", path, lambda body: (read(body), body["next"]), params=params))
+            yield from page
+            if after is None:
+                return
+
+    def get_item(self, collection: str, key: str) -> Item:
+        """Get an item: its caption, attributes, and the names of its files."""
+        return self._send(json_call("GET", at(collection, "items", key), answers.Item.model_validate))
+
+    def put_item(
+        self,
+        collection: str,
+        key: str,
+        files: Mapping[str, bytes | str | Path] | None = None,
+        caption: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        etag: str | None = None,
+        predict_attributes: bool = False,
+    ) -> Item:
+        """Put an item, replacing any item with this key; when this returns, queries find it.
+
+            client.put_item("photos", "a.jpg", {"rgb": "photos/a.jpg"}, "a red bicycle", {"year": 1987})
+
+        `files` are by modality, each a path or bytes. With `predict_attributes` an item with a picture gets attributes
+        below `predicted`. With the `etag` of an item as it was read, it is put only if nobody has changed it since;
+        else `ApiError` with the code `item-changed`.
+        """
+        fields: dict[str, Any] = {name: (name, file_bytes(file)) for name, file in (files or {}).items()}
+        texts = given(
+            caption=caption,
+            attributes=None if attributes is None else json.dumps(attributes),
+            predict_attributes="true" if predict_attributes else None,
+        )
+        options = {"files": fields | {name: (None, text) for name, text in texts.items()}, "headers": if_match(etag)}
+        return self._send(json_call("PUT", at(collection, "items", key), answers.Item.model_validate, **options))
+
+    def patch_item(self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None) -> Item:
+        """Change an item's `attributes` by a merge patch (None removes a member), its `caption`, or both.
+
+            client.patch_item("photos", "a.jpg", {"attributes": {"rating": 5, "draft": None}})
+
+        For `etag` see `put_item`.
+        """
+        headers = {"content-type": "application/merge-patch+json"} | if_match(etag)
+        path = at(collection, "items", key)
+        return self._send(json_call("PATCH", path, answers.Item.model_validate, changes, headers=headers))
+
+    def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
+        """Delete an item. For `etag` see `put_item`."""
+        return self._send(Call("DELETE", at(collection, "items", key), nothing, {"headers": if_match(etag)}))
+
+    def asset(self, collection: str, key: str, name: str) -> bytes:
+        """Get a stored file of an item; `name` is its modality."""
+        return self._send(Call("GET", at(collection, "assets", name, key), content))
+
+    def thumbnail(self, collection: str, key: str) -> bytes:
+        """Get a small picture of an item."""
+        return self._send(Call("GET", at(collection, "thumbnails", key), content))
+
+    # Jobs
+
+    def index_folder(
+        self,
+        collection: str,
+        folder: str | Path,
+        prune: bool = False,
+        on_duplicate: Literal["link", "skip", "error"] = "link",
+        key_prefix: str | None = None,
+        predict_attributes: bool | None = None,
+    ) -> Job:
+        """Start a job that indexes a folder, or another source, on the service's machine inside its configured roots.
+
+            job = client.index_folder("photos", "/srv/photos")
+            for progress in client.watch(job.id):
+                print(progress.done)
+
+        With `prune` items are removed whose files are gone. `on_duplicate`: what happens to content that another key
+        has already. Keys of a new source begin with `key_prefix`. `predict_attributes`: whether items get attributes
+        below `predicted`; None leaves this as it is.
+        """
+        body = {"source": str(folder), "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
+        body |= given(predict_attributes=predict_attributes)
+        return self._send(json_call("POST", f"{at(collection)}/jobs", answers.Job.model_validate, body))
+
+    def jobs(self) -> list[Job]:
+        """List the newest jobs, newest first."""
+        return self._send(json_call("GET", "/v1/jobs", each(answers.Job.model_validate, "jobs")))
+
+    def job(self, number: int) -> Job:
+        """Get a job with its progress."""
+        return self._send(json_call("GET", f"/v1/jobs/{number}", answers.Job.model_validate))
+
+    def watch(self, number: int) -> Iterator[JobEvent]:
+        """Iterate over the progress of a job, a new value whenever it changes, until it ends."""
+        events = EventReader()
+        with reaching(self.url), self._http.stream("GET", events_path(number)) as response:
+            if not response.is_success:
+                response.read()
+                raise refusal(response)
+            for line in response.iter_lines():
+                for name, members in events.read(line):
+                    yield answers.JobEvent.model_validate(members)
+                    if name == "end":
+                        return
+        raise ServiceUnreachable(f"{self.url} stopped reporting the progress of job {number}")
+
+    def job_failures(self, number: int) -> list[Failure]:
+        """List the first inputs that a job could not index, each with its reason."""
+        return self._send(
+            json_call("GET", f"/v1/jobs/{number}/failures", each(answers.Failure.model_validate, "failures"))
+        )
+
+    def cancel_job(self, number: int) -> Job:
+        """Stop a job. What it has indexed stays."""
+        return self._send(json_call("POST", f"/v1/jobs/{number}/cancel", answers.Job.model_validate))
+
+    def retry_job(self, number: int) -> Retry:
+        """Retry the inputs that a job could not index."""
+        return self._send(json_call("POST", f"/v1/jobs/{number}/retry", answers.Retry.model_validate))
+
+    # The service
+
+    def models(self) -> list[Model]:
+        """Get the model that serves: its name, fingerprint, spaces and modalities."""
+        return self._send(json_call("GET", "/v1/models", each(answers.Model.model_validate, "models")))
+
+    def quota(self) -> Quota:
+        """Get how many items and bytes count for the API key, and the most of each."""
+        return self._send(json_call("GET", "/v1/quota", answers.Quota.model_validate))
+
+    def _shown(self, collection: str | Sequence[str], results: Results) -> Results:
+        """The same, shown as thumbnails in a notebook."""
+        first = collection if isinstance(collection, str) else ""
+        return ShownResults.of(results, lambda hit: self.thumbnail(hit.collection or first, hit.key))

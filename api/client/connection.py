@@ -1,0 +1,78 @@
+"""How a `Client` reaches the service, or the application in this process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from anyseek.api.client.calls import NOT_READY, Call, is_address, nothing, reaching, service_options
+from anyseek.api.errors import ApiError
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.1
+
+
+class Connection:
+    """Sends calls, and closes what they went through; the base of `Client`."""
+
+    def __init__(
+        self,
+        location: str | Path | None = None,
+        key: str | None = None,
+        timeout: float = 120.0,
+        patience: float = 0.0,
+        *,
+        model: str | None = None,
+    ) -> None:
+        self._patience = patience
+        if is_address(location):
+            self.url = str(location).rstrip("/")
+            self._http = httpx.Client(**service_options(self.url, key, timeout))
+        else:
+            from anyseek.api.client.in_process import InProcess  # imports the service
+
+            transport = InProcess(None if location is None else Path(location), model)
+            self.url = str(transport.home)
+            self._http = httpx.Client(transport=transport, base_url="http://in-process")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections, and what is open in this process; leaving the `with` block does this too."""
+        self._http.close()
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Return once the model is loaded. Raises `ApiError` if it cannot be, or is not in time."""
+        ends = time.monotonic() + seconds
+        while True:
+            try:
+                return self._send_once(Call("GET", "/readyz", nothing))
+            except ApiError as error:
+                if error.code != NOT_READY or time.monotonic() > ends:
+                    raise
+            time.sleep(LOOK_SECONDS)
+
+    def _send(self, call: Call[T]) -> T:
+        try:
+            return self._send_once(call)
+        except ApiError as error:
+            if error.code != NOT_READY or not self._patience:
+                raise
+        self.wait_until_ready(self._patience)
+        return self._send_once(call)
+
+    def _send_once(self, call: Call[T]) -> T:
+        with reaching(self.url):
+            response = self._http.request(call.method, call.path, **call.options)
+        return call.answer(response)

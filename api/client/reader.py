@@ -1,0 +1,58 @@
+"""The catalogue of a data directory, read without the service, which takes 0.7 s longer to import."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from anyseek.api.schemas import CollectionAnswer, ItemAnswer, passing
+from anyseek.search.catalogue import collections, items, listing
+from anyseek.search.catalogue.listing import Order
+from anyseek.search.catalogue.upgrade import open_database
+from anyseek.search.settings import Settings
+from anyseek.search.upkeep.derived import DerivedRows
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from anyseek.search.types import Collection
+
+
+class CatalogueReader:
+    """The methods of `Client` that list what the catalogue has, for commands; raises the errors of the catalogue."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = open_database(settings)
+
+    def __enter__(self) -> "CatalogueReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def collections(self) -> list[CollectionAnswer]:
+        with self._database.read() as session:
+            return [_counted(session, each) for each in collections.list_all(session)]
+
+    def collection(self, name: str) -> CollectionAnswer:
+        with self._database.read() as session:
+            return _counted(session, collections.get(session, name))
+
+    def get_item(self, collection: str, key: str) -> ItemAnswer:
+        with self._database.read() as session:
+            return ItemAnswer.of(items.get(session, collections.get(session, collection), key), with_path=True)
+
+    def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[ItemAnswer]:
+        tree, after = passing(where), None
+        if tree is not None:
+            DerivedRows(self._database).facets.check()
+        while True:
+            with self._database.read() as session:
+                held = collections.get(session, collection)
+                page = listing.page(session, held, Order.KEY, after, page_size, tree)
+            yield from (ItemAnswer.of(item, with_path=True) for item, _ in page)
+            if len(page) < page_size:
+                return
+            after = page[-1][1]
+
+
+def _counted(session: "Session", collection: "Collection") -> CollectionAnswer:
+    return CollectionAnswer.of(collection, collections.count(session, collection.id))
