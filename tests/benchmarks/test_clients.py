@@ -7,6 +7,7 @@ import pytest
 from benchmarks.search import clients
 
 
+@pytest.mark.slow
 def test_two_services_take_turns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     small = [
         "--model",

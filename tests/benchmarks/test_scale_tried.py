@@ -29,6 +29,7 @@ def scale(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_pictures_are_indexed_by_several_processes_and_then_unchanged(tmp_path: Path) -> None:
     told = pictures.measure(tmp_path, pictures=70, workers=2)
     assert (told["indexing"]["indexed"], told["indexing"]["quarantined"]) == (70, 0)
@@ -70,6 +71,7 @@ def test_a_command_that_fails_is_said_and_leaves_no_process() -> None:
         processes.commands(("index", "/no-such-folder", "--collection", "c"), os.environ, number=2)
 
 
+@pytest.mark.slow
 def test_one_that_is_stopped_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
     kept = {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "benchmarks.scale", "--pictures", "3000", "--workers", "1"]

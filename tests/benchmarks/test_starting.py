@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.starting import measured, prepared, stages_of_query
 
 
+@pytest.mark.slow
 def test_every_command_and_every_stage_is_timed(tmp_path: Path) -> None:
     environment = prepared(tmp_path, "hashing", None)
     told = measured(tmp_path, environment, 1)

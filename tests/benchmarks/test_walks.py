@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_both_walks_are_followed_to_their_end() -> None:
     command = [sys.executable, "-m", "benchmarks.walks", "--modules"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -61,6 +61,7 @@ def test_none_of_schemathesis_requests_makes_the_service_fail(service: Anyseek) 
     assert asked.requests > 100
 
 
+@pytest.mark.slow
 def test_a_failure_and_a_hang_are_noticed_and_told_how_to_repeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_failure_and_a_hang_are_noticed_and_told_how_to_repeat(
     assert f"curl -sS -X GET {service.url}/v1/jobs" in said
 
 
+@pytest.mark.slow
 def test_one_request_is_sent_again(tmp_path: Path) -> None:
     done = CliRunner().invoke(command.main, ["--only", "addresses:3", "--out", str(tmp_path)])
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "0 wrong")

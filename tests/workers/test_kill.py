@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from anyseek.search.catalogue import collections, items
@@ -54,6 +55,7 @@ def check_exactly_once(home: Path, good: set[str]) -> None:
         assert verify(runtime.database, settings) == []
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     good, bad = fill(tmp_path / "photos", good=291, bad=9)
     chance = random.Random(3)

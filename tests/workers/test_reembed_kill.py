@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from anyseek.indexer.put import put_item
@@ -35,6 +36,7 @@ def start(home: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     settings, chance = Settings(tmp_path / "home"), random.Random(4)
     with Runtime.open(settings, OLD) as runtime:

@@ -73,7 +73,8 @@ def _assert_same_run(run: Path, other: Path) -> None:
         assert _rows(run / name) == _rows(other / name)
 
 
-@pytest.mark.parametrize("kills", [(6,), pytest.param((2, 12, 22), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [(6,), (2, 12, 22)])
 def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
     every = {"checkpoint_every": 2, "report_every": 2, "workers": 1}
     config = str(_config(tmp_path, data, contrasts=True, run=every, total_tokens=(kills[-1] + 14) * 8 * 48))
@@ -92,6 +93,7 @@ def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: P
     _assert_same_run(tmp_path / "whole", killed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_ends(data: Path, tmp_path: Path) -> None:
     run = {"checkpoint_every": 3, "report_every": 100, "workers": 1}
     config = str(_config(tmp_path, data, run=run, total_tokens=100_000 * 8 * 48))

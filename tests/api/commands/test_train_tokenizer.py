@@ -52,6 +52,7 @@ def _wait_for(folder: Path, step: int, process: "subprocess.Popen[str]") -> None
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family", ["picture", *(pytest.param(name, marks=pytest.mark.slow) for name in ("diffusion", "vector"))]
 )
