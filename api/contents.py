@@ -100,19 +100,6 @@ def _from_base64(text: str, called: str) -> bytes:
         raise BadQuery(f"{called} is not base64") from error
 
 
-def uploaded_reading(
-    upload: Upload,
-    kind: Modality,
-    limits: Limits,
-    classes: dict[int, str] | None,
-    form: str | None,
-    region: Region | None,
-) -> Reading:
-    """The value of a field of a form, with what was understood of it. Raises `BadQuery`, `DecodeError`."""
-    name = upload.filename or f"the field {upload.field.partition(':')[0]}"
-    return reading_of(kind.name, upload.content, limits, name, classes, form, region)
-
-
 def check_named(classes: Mapping[Any, str] | None, forms: Mapping[str, str], uploads: Sequence[Upload]) -> None:
     """Refuse classes or forms of files that a form does not have; its `uploads` are named by modalities.
 
@@ -178,11 +165,6 @@ def json_of_field(text: str, field: str, limits: Limits) -> Any:
 def classes_from_json(text: str, limits: Limits) -> dict[int, str]:
     """The class names of a segmentation map from a form's field. Raises as `json_of_field` does, and `BadMap`."""
     return parse_classes(class_names(text, limits), "the field classes")
-
-
-def legend_from_json(text: str, limits: Limits) -> dict[int, str]:
-    """The same for a query's map, whose names may also be by colour."""
-    return parse_legend(class_names(text, limits), "the field classes")
 
 
 def forms_from_json(text: str, limits: Limits) -> dict[str, str]:

@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from anyseek.api.errors import describe
-from anyseek.api.http.did_you_mean import explained
-from anyseek.model.json_reader import check_unicode
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter, checked
@@ -250,15 +247,6 @@ class PatchBody(Body):
 
 
 PATCH = TypeAdapter(PatchBody)
-
-
-def read_patch(members: Mapping[str, Any]) -> PatchBody:
-    """A body as a caller in Python gives it. Raises `BadInput`."""
-    check_unicode(members, "the body")
-    try:
-        return PATCH.validate_python(members)
-    except ValidationError as error:
-        raise BadInput(describe(explained(error.errors(include_url=False, include_input=False), PATCH))) from error
 
 
 def patch_of(body: PatchBody, limits: Limits) -> "Patch":

@@ -28,7 +28,7 @@ from anyseek.api.errors import ApiError, ServiceUnreachable
 
 if TYPE_CHECKING:
     from anyseek.api.client.answers import JobEvent
-    from anyseek.api.queries.wire import Results
+    from anyseek.search.answers.results import Results
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from anyseek.api.errors import ApiError, ServiceUnreachable
-from anyseek.api.queries.wire import Parts, Query, QueryOfSeveral, Results, parts_of, query_json, results_of
+from anyseek.api.queries.wire import query_json, results_of
+from anyseek.search.answers.results import Results
+from anyseek.search.query.query import Parts, Query, QueryOfSeveral, parts_of
 from anyseek.search.settings import Limits
 
 T = TypeVar("T")

@@ -31,7 +31,9 @@ from anyseek.api.client.connection import Connection
 from anyseek.api.client.notebook import ShownResults
 from anyseek.api.errors import ServiceUnreachable
 from anyseek.api.predictions.wire import Input, Predictions, prediction_json, predictions_of
-from anyseek.api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, batch_of, query_json
+from anyseek.api.queries.wire import batch_of, query_json
+from anyseek.search.answers.results import Fusion, Refusal, Results
+from anyseek.search.query.query import DEFAULT_HITS, Parts, Query, Where
 
 if TYPE_CHECKING:
     from anyseek.api.client.answers import (

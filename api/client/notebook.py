@@ -7,7 +7,7 @@ from dataclasses import fields
 from html import escape
 
 from anyseek.api.errors import ApiError
-from anyseek.api.queries.wire import Hit, Results
+from anyseek.search.answers.results import Hit, Results
 
 _MOST = 48
 _FIGURE = (

@@ -12,7 +12,7 @@ from anyseek.api.commands.index import DONE, index_folder
 from anyseek.api.commands.query import as_table
 from anyseek.api.commands.serve import serve
 from anyseek.api.queries.answering import read_query
-from anyseek.api.queries.wire import Part, Query, query_json
+from anyseek.api.queries.wire import query_json
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri
 from anyseek.model.galleries.openmoji import ATTRIBUTION, Drawings, Rendering, fetch_wheel, render_png
@@ -20,6 +20,7 @@ from anyseek.model.galleries.photos import CREDITS, read_photos
 from anyseek.model.modalities.edge_detection import canny
 from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import CollectionNotFound
+from anyseek.search.query.query import Part, Query
 from anyseek.search.settings import DEFAULT_MODEL, read_settings
 from anyseek.workers.runtime import Runtime
 

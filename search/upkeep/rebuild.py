@@ -20,7 +20,7 @@ from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import AnyseekError, StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import NO_DIRECTION, OpenSpace, open_backend
-from anyseek.search.types import Collection, IdArray, Item, NewItem
+from anyseek.search.types import IdArray, Item, NewItem
 from anyseek.search.upkeep.snapshots import CENTRE_FROM, SnapshotLease, freeze_centre, refresh_snapshots
 from anyseek.search.upkeep.verify import broken_assets
 
@@ -107,11 +107,6 @@ def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) 
             items.write(session, collection, own)
         left += [key for key in held if key not in made]
     return left
-
-
-def _of_spaces(collection: Collection, made: NewItem) -> dict[str, FloatArray]:
-    """The vectors of an item without those of spaces that the model has come to have and the collection lacks."""
-    return {name: vector for name, vector in made.vectors.items() if name in collection.spaces}
 
 
 def salvage(database: Database, head: Head, open_space: OpenSpace) -> int:

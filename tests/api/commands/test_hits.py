@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anyseek.api.commands.query import as_table
-from anyseek.api.queries.wire import Hit, Results
+from anyseek.search.answers.results import Hit, Results
 from tests.api.conftest import Run
 from tests.indexer.pictures import png
 

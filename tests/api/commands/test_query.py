@@ -12,7 +12,7 @@ from PIL import Image
 
 from anyseek import Client
 from anyseek.api.commands.inputs import with_forms
-from anyseek.api.queries.wire import Part
+from anyseek.search.query.query import Part
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]

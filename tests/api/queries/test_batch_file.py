@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anyseek.api.queries.batch_file import answer_lines
-from anyseek.api.queries.wire import Hit, Refusal, Results
+from anyseek.search.answers.results import Hit, Refusal, Results
 
 
 class CountingSearcher:
