@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from anyseek.api.client.client import Client
     from anyseek.api.errors import ApiError, ClientError, ServiceUnreachable
     from anyseek.api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
-    from anyseek.api.queries.wire import Hit, Part, Query, Refusal, Results
     from anyseek.model.errors import ModelError
     from anyseek.model.seam import Embedder, Sample
+    from anyseek.search.answers.results import Hit, Refusal, Results
     from anyseek.search.errors import AnyseekError, BadInput
+    from anyseek.search.query.query import Part, Query
 
 __version__: str
 
@@ -87,10 +88,11 @@ _NAMES = {  # what `__getattr__` imports, by module
     "api.client.client": "Client",
     "api.errors": "ApiError ClientError ServiceUnreachable",
     "api.predictions.wire": "Guess Input Predicted PredictedFile Predictions Refused",
-    "api.queries.wire": "Hit Part Query Refusal Results",
     "model.errors": "ModelError",
     "model.seam": "Sample",
+    "search.answers.results": "Hit Refusal Results",
     "search.errors": "AnyseekError BadInput",
+    "search.query.query": "Part Query",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

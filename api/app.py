@@ -23,18 +23,16 @@ from anyseek.api.http.readiness import readiness_of
 from anyseek.api.http.security import Admission, Guardian, Rates
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
-from anyseek.api.queries import several
-from anyseek.api.queries.schemas import BatchBody
 from anyseek.api.queries.together import gathering_of
-from anyseek.api.queries.wire import Query, QueryOfSeveral
 from anyseek.api.routes import collections, items, jobs, maps, predictions, previews
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
 from anyseek.api.service import Service
 from anyseek.model.galleries.photos import credits_text
+from anyseek.search.query.query import Query, QueryOfSeveral
 
 # Queries are tried first, as most requests are queries.
-_ROUTES = (queries, collections, maps, items, several, predictions, previews, jobs, service_routes, health)
+_ROUTES = (queries, collections, maps, items, predictions, previews, jobs, service_routes, health)
 _DESCRIPTION = """Find anything with anything.
 
 Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
@@ -128,7 +126,7 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             description = framework()
             schemas = description["components"]["schemas"]
-            for kind in (Query, QueryOfSeveral, BatchBody, PredictBody, PatchBody):
+            for kind in (Query, QueryOfSeveral, queries.BatchBody, PredictBody, PatchBody):
                 schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
             description["components"]["securitySchemes"] = {"apiKey": _API_KEY}

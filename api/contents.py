@@ -41,7 +41,7 @@ class Sent(Protocol):
     @property
     def text(self) -> str | None: ...
     @property
-    def file(self) -> Path | None: ...
+    def file(self) -> str | Path | None: ...
     @property
     def data(self) -> bytes | str | Sequence[str] | None: ...
     @property
@@ -75,7 +75,7 @@ def _content(sent: Sent, kind: Modality, name: str, limits: Limits) -> bytes | s
     if sent.text is not None:
         return sent.text
     if sent.file is not None:
-        return read_file(sent.file, limits, name)
+        return read_file(Path(sent.file), limits, name)
     assert sent.data is not None
     return sent.data if isinstance(sent.data, bytes) else sent_data(sent.data, kind.content, name)
 

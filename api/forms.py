@@ -1,12 +1,9 @@
 """The fields of multipart forms: settings by their names, and contents, which are named by modality."""
 
 import json
-import math
-import re
 from collections.abc import Collection, Sequence
 
 from anyseek.api.contents import Upload, weight_of_field
-from anyseek.model.json_reader import check_unicode
 from anyseek.model.modalities.reading.errors import UnknownModality
 from anyseek.model.modalities.registry import MODALITIES, resolve
 from anyseek.model.spelling import unknown
@@ -51,39 +48,11 @@ def _check_known(field: str, settings: Collection[str], others: Collection[str])
         raise UnknownModality(unknown("field", name, [*settings, *others, *MODALITIES])) from error
 
 
-def whole_number(name: str, text: str, least: int, most: int) -> int:
-    """Raises `BadQuery` for a field that is no whole number from `least` to `most`."""
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-        raise BadQuery(f"{name} is a whole number from {least} to {most:,}, not {text[:20]!r}")
-    return int(text)
-
-
-def number(name: str, text: str) -> float:
-    """Raises `BadQuery` for a field that is no finite number."""
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text, re.ASCII) or not math.isfinite(float(text)):
-        raise BadQuery(f"{name} is a number such as 0.3, not {text[:20]!r}")
-    return float(text)
-
-
 def truth(name: str, text: str) -> bool:
     """Raises `BadQuery` for a field that is neither true nor false."""
     if text not in ("true", "false"):
         raise BadQuery(f"{name} is true or false, not {text[:20]!r}")
     return text == "true"
-
-
-def texts(name: str, text: str) -> tuple[str, ...]:
-    """The texts of a field: a JSON list, or one text as it is. Raises `BadQuery`."""
-    if not text.lstrip().startswith("["):
-        return (text,)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadQuery(f'{name} is not JSON; send a list of texts, such as ["a", "b"], or one text') from error
-    if not all(isinstance(each, str) for each in found):
-        raise BadQuery(f'{name} is not a list of texts, such as ["a", "b"]')
-    check_unicode(found, f"the field {name}")
-    return tuple(found)
 
 
 def numbers_of(upload: Upload) -> list[float]:

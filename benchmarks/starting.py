@@ -97,7 +97,7 @@ def print_stages() -> None:
 
     ended("Python itself")
     import anyseek.api.commands.query
-    import anyseek.api.queries.conversion
+    import anyseek.api.queries.answering
     import anyseek.workers.runtime  # noqa: F401
     from anyseek import Client
 

@@ -6,6 +6,7 @@ of which a function is entered, in the order of the first call.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -100,8 +101,9 @@ def query_walk(picture: Path) -> list[str]:
             with hook, TestClient(create_app(service), base_url="http://127.0.0.1") as client:
                 while client.get("/readyz").status_code != 200:
                     time.sleep(0.05)
-                uploads = {"rgb": picture.read_bytes()}
-                client.post("/v1/collections/walk/query", files=uploads, data={"k": "3"}).raise_for_status()
+                asked = json.dumps({"parts": [{"modality": "rgb", "file": "picture"}], "k": 3})
+                form = {"query": (None, asked), "picture": ("red.png", picture.read_bytes())}
+                client.post("/v1/collections/walk/query", files=form).raise_for_status()
     return walk.modules
 
 

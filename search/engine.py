@@ -2,49 +2,53 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from anyseek.model.modalities.reading.budget import check_wanted
-from anyseek.model.seam import Embedder
+from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.explaining import Explainer
-from anyseek.search.answers.hits import Chosen, Found, groups, page
-from anyseek.search.answers.result_extras import damage_note, score_note, with_requested_extras
+from anyseek.search.answers.hits import counted_facets, damage_note, groups, page, score_note
+from anyseek.search.answers.paging import Chosen
+from anyseek.search.answers.results import Facet, GroupValue, Hit, Results, Understood
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, collections, facet_counts, facets, words
+from anyseek.search.catalogue import checks, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
-from anyseek.search.catalogue.item_cache import Heads, ItemCache
+from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
 from anyseek.search.confidence.score_samples import Backgrounds
 from anyseek.search.confidence.tuned import Tunings
 from anyseek.search.duplicates import Duplicates, find_duplicates
-from anyseek.search.errors import AnyseekError, CollectionNotFound, LimitExceeded
-from anyseek.search.filters.tree import And, Exists, Filter
+from anyseek.search.errors import AnyseekError, LimitExceeded
+from anyseek.search.filters.tree import And, Exists
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
-from anyseek.search.query.fusing import Ranked
-from anyseek.search.query.queries import ITEMS_ARE, Plan, home_of
-from anyseek.search.query.rankings import Asked, Ranking, ask, nearest_items, ranking_vectors, with_standings
+from anyseek.search.query.planning import ITEMS_ARE, Plan, home_of
+from anyseek.search.query.query import Query
+from anyseek.search.query.rankings import (
+    PlannedQuery,
+    Ranking,
+    nearest_items,
+    plan_query,
+    ranking_of_words,
+    ranking_vectors,
+    with_standings,
+)
 from anyseek.search.query.vectors import (
     ItemVectors,
     Place,
     ValueVectors,
     embed_values,
     raw_item_vectors,
+    raw_vectors,
 )
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
 from anyseek.search.telemetry.metrics import Stage, timed
-from anyseek.search.types import GroupValue, Hit, Item, Query, Results
+from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
 from anyseek.search.upkeep.snapshots import write_snapshots
 
-# An item may be deleted between the search and the reading of its row; then the search is repeated.
-ATTEMPTS = 3
-
 Answer = Results | AnyseekError
-FoundByRanking = dict[Place, Ranking | AnyseekError]
-FoundByQuery = dict[int, Found | AnyseekError]  # by the number of the query
-Choice = dict[int, list[Chosen] | AnyseekError]
 # How many times as many items are looked at where those before are in too few groups.
 _DEEPER = 8
 
@@ -74,52 +78,42 @@ class SearchEngine:
         self._backgrounds = Backgrounds(database)
         self._opening = threading.Lock()
         self._heads = Heads(database)
-        self._items = ItemCache(database, settings.limits.item_cache_bytes)
-        self._explainer = Explainer(database, embedder, self._live_space, self._backgrounds)
+        self._items = ItemCache(settings.limits.item_cache_bytes)
+        self._explainer = Explainer(embedder, self._live_space, self._backgrounds)
         self._maps = MapMaker(database, embedder, self._live_space)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
 
-        Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `ItemNotFound`,
-        `FingerprintMismatch` if the collection was made by other weights, `StoreCorrupt` if an item lost its vector.
+        Its parts are decoded, and its filter is one. Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`,
+        `SpaceNotFound`, `ItemNotFound`, `FingerprintMismatch` if the collection was made by other weights,
+        `StoreCorrupt` if an item lost its vector.
         """
-        answer = self.query_together(collection, [query])[0]
+        answer = self.query_batch(collection, [query], with_notes=True)[0]
         if isinstance(answer, AnyseekError):
             raise answer
         return answer
 
-    def query_together(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
-        """Answer many queries in one model pass as `query` answers each, with notes on filters that few items pass.
-
-        A query that fails has its error in place of its answer. Raises as `query_batch` does.
-        """
-        answers = self.query_batch(collection, queries)
-        return [self._noted(collection, query, answer) for query, answer in zip(queries, answers, strict=True)]
-
-    def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
+    def query_batch(self, collection: str, queries: Sequence[Query], with_notes: bool = False) -> list[Answer]:
         """Answer many queries in one model pass, in order; a query that fails has its error in place of its answer.
 
-        Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
+        All are answered as of one state of the collection. With notes, an answer says what is odd about a filter that
+        few items pass. Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
         """
         most = self._settings.limits.queries_per_batch
         if len(queries) > most:
             raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {most}")
         head = self._heads.get(collection)
         answers: dict[int, Answer] = {}
-        asked: dict[int, Asked] = {}
+        planned: dict[int, PlannedQuery] = {}
         for number, query in enumerate(queries):
             try:
-                one = ask(query, head, self.embedder, self._settings.limits)
-                self._check_derived(one)
-                asked[number] = one
+                plan = plan_query(query, head, self.embedder, self._settings.limits)
+                self._check_derived(plan)
+                planned[number] = plan
             except AnyseekError as error:
                 answers[number] = error
-        answers.update(self._answer(head, asked))
-        for number, one in asked.items():
-            results = answers[number]
-            if isinstance(results, Results):
-                answers[number] = with_requested_extras(self._database, head, one, results)
+        answers.update(self._answer(head, planned, with_notes))
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -168,28 +162,12 @@ class SearchEngine:
         """Close the connection to an external index, such as Qdrant's."""
         self._backend.close()
 
-    def _check_derived(self, asked: Asked) -> None:
+    def _check_derived(self, planned: PlannedQuery) -> None:
         """Raises `StoreCorrupt` if the query reads facets or words that are damaged and cannot be mended."""
-        if asked.where is not None or asked.query.group_by is not None or asked.query.facets:
+        if planned.where is not None or planned.query.group_by is not None or planned.query.facets:
             self._derived.facets.check()
-        if asked.query.words:
+        if planned.query.words:
             self._derived.words.check()
-
-    def _noted(self, collection: str, query: Query, answer: Answer) -> Answer:
-        """The answer with what is odd about its filter, if few items pass it."""
-        restricting = [query.where] if query.where is not None else []
-        if query.group_by is not None:
-            restricting.append(Exists(query.group_by))
-        if isinstance(answer, AnyseekError) or answer.note is not None:
-            return answer
-        if not restricting or len(answer.hits) >= query.k:
-            return answer
-        return replace(answer, note=self._note(collection, And(tuple(restricting))))
-
-    def _note(self, collection: str, where: Filter) -> str | None:
-        """What is odd about a filter that few items pass."""
-        with self._database.read() as session:
-            return facet_counts.note_absent(session, collections.head(session, collection).id, where)
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
@@ -203,190 +181,212 @@ class SearchEngine:
         kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
         self._spaces = {key: held for key, held in self._spaces.items() if held[0] != head.name or key in kept}
 
-    def _answer(self, head: Head, asked: Mapping[int, Asked]) -> dict[int, Answer]:
-        plans = {(number, place): each for number, one in asked.items() for place, each in enumerate(one.rankings)}
-        values = embed_values(self.embedder, plans, self._tunings.means({planned.space for planned in plans.values()}))
-        for attempt in range(ATTEMPTS):
+    def _answer(self, head: Head, planned: Mapping[int, PlannedQuery], with_notes: bool) -> dict[int, Answer]:
+        plans = {(number, place): plan for number, one in planned.items() for place, plan in enumerate(one.rankings)}
+        spaces = {plan.space for plan in plans.values()}
+        values = embed_values(self.embedder, plans, self._tunings.means(spaces))
+        for space in spaces:
             check_wanted()
-            now = head if attempt == 0 else self._head_again(head)
-            ranked, lacking, seen = self._ranked(now, plans, values)
-            found, seen = self._merged(seen, asked, ranked)
-            chosen, seen = self._chosen(seen, asked, found, values)
-            ids = _ids(chosen)
-            held = self._items.get(seen, ids)
-            if gone := [item_id for item_id in ids if item_id not in held]:
-                continue
-            break
-        vanished = self._vanished(head, gone)
-        answers: dict[int, Answer] = {}
-        for number, outcome in chosen.items():
-            one = asked[number]
-            if isinstance(outcome, AnyseekError):
-                answers[number] = outcome
-                continue
-            missing = max((lacking[ranking.space.id] for ranking in one.rankings), default=0)
-            results = _results(outcome, held, one, missing, vanished)
-            merged = found[number]
-            assert not isinstance(merged, AnyseekError)
-            note = results.note or one.sameness_note(head, merged.scores) or score_note(one.query, merged)
-            answers[number] = results if note is None else replace(results, note=note)
-        self._explain(head, asked, answers, values)
+            with timed(Stage.INDEX):
+                self._live_space(head, space).refresh(head)
+        with Snapshot(self._database, head) as snapshot:
+            found, lacking, chosen, held, damaged = self._found(snapshot, planned, plans, values)
+            answers: dict[int, Answer] = {}
+            for number, query in planned.items():
+                outcome = found[number]
+                if isinstance(outcome, AnyseekError):
+                    answers[number] = outcome
+                    continue
+                missing = max((lacking[plan.space.id] for plan in query.rankings), default=0)
+                own = {place: values.get((number, place), {}) for place in range(len(query.rankings))}
+                try:
+                    results = self._results(snapshot, query, outcome, chosen[number], held)
+                    note = damage_note(len(damaged & {hit.item_id for hit in chosen[number]}), missing)
+                    note = note or query.sameness_note(head, outcome) or score_note(query.query, outcome)
+                    note = note or results.note or (self._filter_note(snapshot, query, results) if with_notes else None)
+                    results = replace(results, note=note)
+                    if query.query.is_explained:
+                        hits = [held[hit.item_id] for hit in _sound(chosen[number], held)]
+                        explained = self._explainer.explain(snapshot, query, hits, own, self._tunings.means(spaces))
+                        results = replace(results, explanations=explained)
+                    answers[number] = results
+                except AnyseekError as error:
+                    answers[number] = error
         return answers
 
-    def _explain(
-        self, head: Head, asked: Mapping[int, Asked], answers: dict[int, Answer], values: ValueVectors
-    ) -> None:
-        """Add explanations to the answers of queries that ask for them, or answer with why there are none."""
-        for number, one in asked.items():
-            results = answers[number]
-            if isinstance(results, AnyseekError) or not one.query.is_explained:
-                continue
-            own = {place: values.get((number, place), {}) for place in range(len(one.rankings))}
-            tuned = self._tunings.means({ranking.space for ranking in one.rankings})
-            try:
-                explained = self._explainer.explain(head, one, results.hits, own, tuned)
-                answers[number] = replace(results, explanations=explained)
-            except AnyseekError as error:
-                answers[number] = error
+    def _found(
+        self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Mapping[Place, Plan], values: ValueVectors
+    ) -> tuple[dict[int, Ranking | AnyseekError], dict[int, int], dict[int, list[Chosen]], dict[int, Item], set[int]]:
+        """What each query found, by the space's id how many items its index lacks, what becomes hits, the items of
+        these, and the ids of those that are damaged.
+
+        The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
+        """
+        strange: set[int] = set()
+        while True:
+            check_wanted()
+            ranked, lacking = self._ranked(snapshot, plans, values, strange)
+            found: dict[int, Ranking | AnyseekError] = {}
+            chosen: dict[int, list[Chosen]] = {}
+            for number, query in planned.items():
+                own = [ranked[number, place] for place in range(len(query.rankings))]
+                try:
+                    merged = self._merged(snapshot, query, own)
+                    chosen[number], found[number] = self._chosen(snapshot, number, query, merged, values, strange)
+                except AnyseekError as error:
+                    found[number] = error
+            ids = list(dict.fromkeys(hit.item_id for hits in chosen.values() for hit in hits))
+            held = self._items.get(snapshot, ids)
+            missing = [item_id for item_id in ids if item_id not in held]
+            lost = set(checks.vanished_items(snapshot.session, snapshot.head, missing)) if missing else set()
+            if lost.issuperset(missing):
+                return found, lacking, chosen, held, lost | {item.id for item in held.values() if item.damaged}
+            strange |= set(missing) - lost
 
     def _ranked(
-        self, head: Head, plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[FoundByRanking, dict[int, int], Head]:
-        """The nearest ids of each ranking, by the space's id how many items its index lacks, and the latest head."""
+        self, snapshot: Snapshot, plans: Mapping[Place, Plan], values: ValueVectors, without: Set[int]
+    ) -> tuple[dict[Place, Ranking | AnyseekError], dict[int, int]]:
+        """The nearest ids of each ranking, and by the space's id how many items its index lacks."""
         by_space: dict[SpaceHead, dict[Place, Plan]] = defaultdict(dict)
-        for place, planned in plans.items():
-            by_space[planned.space][place] = planned
-        ranked: FoundByRanking = {}
+        for place, plan in plans.items():
+            by_space[plan.space][place] = plan
+        ranked: dict[Place, Ranking | AnyseekError] = {}
         lacking: dict[int, int] = {}
-        latest = head
         for space, group in by_space.items():
-            of_space, lacking[space.id], seen = self._search(head, space, group, values)
+            of_space, lacking[space.id] = self._search(snapshot, space, group, values, without)
             ranked |= of_space
-            latest = max(latest, seen, key=lambda one: one.last_seq)
-        return ranked, lacking, latest
-
-    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: FoundByRanking) -> tuple[FoundByQuery, Head]:
-        """The outcome of each query from those of its rankings, with what words find, and the latest head."""
-        found: FoundByQuery = {}
-        by_words, head = self._by_words(head, asked)
-        for number, one in asked.items():
-            own = [ranked[number, place] for place in range(len(one.rankings))]
-            failed = [outcome for outcome in own if isinstance(outcome, AnyseekError)]
-            sound = [outcome for outcome in own if not isinstance(outcome, AnyseekError)]
-            found[number] = failed[0] if failed else self._together(one, sound, by_words.get(number, []))
-        return found, head
-
-    def _together(self, asked: Asked, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
-        return asked.merged(found, by_words)
-
-    def _by_words(self, head: Head, asked: Mapping[int, Asked]) -> tuple[dict[int, list[Ranked]], Head]:
-        """What the words of each query find, and the head as of which they do."""
-        having = {number: one for number, one in asked.items() if one.query.words}
-        if not having:
-            return {}, head
-        found: dict[int, list[Ranked]] = {}
-        with self._database.read() as session:
-            head = _same(head, collections.head(session, head.name))
-            for number, one in having.items():
-                found[number] = [
-                    words.ranked(session, head.id, given.text, one.where, one.depth) for given in one.query.words
-                ]
-        return found, head
-
-    def _chosen(
-        self, head: Head, asked: Mapping[int, Asked], found: FoundByQuery, values: ValueVectors
-    ) -> tuple[Choice, Head]:
-        """Those of the items found that become hits, by the number of the query, and the latest head."""
-        chosen: Choice = {}
-        for number, merged in found.items():
-            if isinstance(merged, AnyseekError):
-                chosen[number] = merged
-            elif asked[number].query.group_by is None:
-                chosen[number] = page(merged, asked[number].query, asked[number].pages.seen)
-            else:
-                chosen[number], head = self._groups(head, number, asked[number], merged, values)
-        return chosen, head
-
-    def _groups(
-        self, head: Head, number: int, asked: Asked, merged: Found, values: ValueVectors
-    ) -> tuple[list[Chosen] | AnyseekError, Head]:
-        """The best items of the best groups; of one ranking exactly: as many items are looked at as that takes."""
-        assert asked.query.group_by is not None
-        known: dict[int, list[GroupValue]] = {}
-        depth = asked.depth
-        while True:
-            new = [item_id for item_id, _ in merged.scores if item_id not in known]
-            with self._database.read() as session:
-                head = _same(head, collections.head(session, head.name))
-                known |= {item_id: [] for item_id in new}
-                known |= facets.values_of(session, head.id, asked.query.group_by, new)
-            chosen, complete = groups(merged, known, asked.query, asked.pages.seen)
-            if complete or not asked.is_one_ranking or len(merged.scores) < depth:
-                return chosen, head
-            depth *= _DEEPER
-            planned = replace(asked.rankings[0], depth=depth)
-            found, _, head = self._search(self._head_again(head), planned.space, {(number, 0): planned}, values)
-            deeper = found[number, 0]
-            if isinstance(deeper, AnyseekError):
-                return deeper, head
-            merged = self._together(asked, [deeper], [])
+        return ranked, lacking
 
     def _search(
-        self, head: Head, space: SpaceHead, plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[FoundByRanking, int, Head]:
-        """The nearest ids of each ranking in one space, as of `head` or later, or the error of that ranking.
+        self,
+        snapshot: Snapshot,
+        space: SpaceHead,
+        plans: Mapping[Place, Plan],
+        values: ValueVectors,
+        without: Set[int],
+    ) -> tuple[dict[Place, Ranking | AnyseekError], int]:
+        """The nearest ids of each ranking in one space, or the error of that ranking.
 
-        Also how many items the index lacks because their vectors are damaged, and the head that filters were read at.
+        Also how many items the index lacks because their vectors are damaged.
         """
-        live = self._live_space(head, space)
-        asked = (part for planned in plans.values() for part in planned.parts)
-        keys = {(part.collection, part.item) for part in asked if part.item is not None}
-        filters = {planned.where for planned in plans.values() if planned.where is not None}
+        live = self._live_space(snapshot.head, space)
+        parts = (part for plan in plans.values() for part in plan.parts)
+        keys = {(part.collection, part.item) for part in parts if part.item is not None}
+        filters = {plan.where for plan in plans.values() if plan.where is not None}
         stored: ItemVectors = {}
         resolved: Resolved = {}
         if keys or filters:
-            with self._database.read() as session:
-                head = _same(head, collections.head(session, head.name))
-                stored = raw_item_vectors(session, head, space, keys)
-                resolved = live.resolve(session, head, filters)
-        with timed(Stage.INDEX):
-            live.refresh(head)
-            with live.reading(resolved) as view:
-                vectors, errors = ranking_vectors(plans, values, stored, view.centre)
-                found, mean = nearest_items(view, plans, vectors), view.centre
-                count, lacking = view.count(), view.lacking
-        sample = self._backgrounds.get(head, space, self.embedder.spaces[space.name], mean, count)
-        return {**with_standings(sample, vectors, found, count), **errors}, lacking, head
+            stored = raw_item_vectors(snapshot.session, snapshot.head, space, keys)
+            resolved = live.resolve(snapshot.session, snapshot.head, filters)
+        snapshot.head.centre_version(space.id)  # it may have been dropped since
+        with timed(Stage.INDEX), live.reading(resolved) as view:
+            vectors, errors = ranking_vectors(plans, values, stored, view.centre)
+            found, mean = nearest_items(view, plans, vectors, without), view.centre
+            count, lacking = view.count(), view.lacking
+        sample = self._backgrounds.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
+        return {**with_standings(sample, vectors, found, count), **errors}, lacking
 
-    def _head_again(self, before: Head) -> Head:
-        return _same(before, self._heads.get(before.name))
+    def _merged(self, snapshot: Snapshot, query: PlannedQuery, own: Sequence[Ranking | AnyseekError]) -> Ranking:
+        """The outcome of a query from those of its rankings, with what words find. Raises the error of a ranking."""
+        sound = [ranking for ranking in own if isinstance(ranking, Ranking)]
+        for error in own:
+            if isinstance(error, AnyseekError):
+                raise error
+        by_words = [
+            ranking_of_words(
+                words.ranked(snapshot.session, snapshot.head.id, part.value, query.where, query.depth), part.weight
+            )
+            for part in query.query.words
+        ]
+        return query.merged(sound, by_words)
 
-    def _vanished(self, head: Head, gone: Sequence[int]) -> set[int]:
-        """Those of `gone` that were never deleted: their rows are damaged."""
-        if not gone:
-            return set()
-        with self._database.read() as session:
-            return set(checks.vanished_items(session, head, gone))
+    def _chosen(
+        self,
+        snapshot: Snapshot,
+        number: int,
+        query: PlannedQuery,
+        found: Ranking,
+        values: ValueVectors,
+        without: Set[int],
+    ) -> tuple[list[Chosen], Ranking]:
+        """Those of the items found that become hits, and what was found.
+
+        Of groups, the best items of the best groups; of one ranking exactly: as many items are looked at as that takes.
+        """
+        path, depth, seen = query.query.group_by, query.depth, query.pages.seen
+        if path is None:
+            return page(found, query.query, seen), found
+        known: dict[int, list[GroupValue]] = {}
+        while True:
+            new = [item_id for item_id in found.ids.tolist() if item_id not in known]
+            known |= {item_id: [] for item_id in new}
+            known |= facets.values_of(snapshot.session, snapshot.head.id, path, new)
+            chosen, complete = groups(found, known, query.query, seen)
+            if complete or not query.is_one_ranking or len(found.ids) < depth:
+                return chosen, found
+            depth *= _DEEPER
+            plan = replace(query.rankings[0], depth=depth)
+            deeper, _ = self._search(snapshot, plan.space, {(number, 0): plan}, values, without)
+            found = self._merged(snapshot, query, list(deeper.values()))
+
+    def _results(
+        self,
+        snapshot: Snapshot,
+        query: PlannedQuery,
+        found: Ranking,
+        chosen: Sequence[Chosen],
+        held: Mapping[int, Item],
+    ) -> Results:
+        """The hits with what the query requests beside them; a damaged item leaves its rank empty."""
+        sound = _sound(chosen, held)
+        vectors = {}
+        if query.vectors_of is not None and sound:
+            ids = [hit.item_id for hit in sound]
+            vectors = raw_vectors(snapshot.session, snapshot.head, query.vectors_of, ids)
+        counted: tuple[Facet, ...] = ()
+        note = None
+        if query.query.facets:
+            counted, note = counted_facets(snapshot.session, snapshot.head.id, query.query, query.where)
+        understood = tuple(
+            Understood(read.name, read.form, round(read.sure, 3), read.sentence, place)
+            for place, part in enumerate(query.query.contents, 1)
+            if (read := part.understood) is not None
+        )
+        return Results(
+            tuple(_hit(hit, held[hit.item_id], vectors.get(hit.item_id)) for hit in sound),
+            query.space,
+            None if query.fusion is None else query.fusion.value,
+            note,
+            counted,
+            query.pages.following(query.query, chosen),
+            understood=understood,
+        )
+
+    def _filter_note(self, snapshot: Snapshot, query: PlannedQuery, results: Results) -> str | None:
+        """What is odd about the filter of a query, if few items pass it."""
+        restricting = [] if query.query.where is None else [query.query.where]
+        if query.query.group_by is not None:
+            restricting.append(Exists(query.query.group_by))
+        if not restricting or len(results.hits) >= query.query.k:
+            return None
+        return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(restricting)))
 
 
-def _same(before: Head, now: Head) -> Head:
-    """`now`, if it belongs to the same collection. Raises `CollectionNotFound` if another collection has its name."""
-    if now.id != before.id:
-        raise CollectionNotFound(f"the collection {before.name!r} has been deleted in the meantime")
-    return now
+def _sound(chosen: Sequence[Chosen], held: Mapping[int, Item]) -> list[Chosen]:
+    return [hit for hit in chosen if hit.item_id in held and not held[hit.item_id].damaged]
 
 
-def _ids(chosen: Choice) -> list[int]:
-    """The ids of all hits, each once."""
-    some = (outcome for outcome in chosen.values() if isinstance(outcome, list))
-    return list(dict.fromkeys(one.item_id for outcome in some for one in outcome))
-
-
-def _results(chosen: list[Chosen], held: Mapping[int, Item], asked: Asked, lacking: int, vanished: set[int]) -> Results:
-    """The hits; a damaged item leaves its rank empty."""
-    sound = [one for one in chosen if one.item_id in held and not held[one.item_id].damaged]
-    damaged = {one.item_id for one in chosen if one.item_id in held and held[one.item_id].damaged}
-    hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group, probability=one.probability) for one in sound]
-    left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
-    note, following = damage_note(left_out, lacking), asked.pages.following(asked.query, chosen)
-    return Results(tuple(hits), asked.space, asked.fusion, note, following=following)
+def _hit(chosen: Chosen, item: Item, vector: FloatArray | None) -> Hit:
+    group = chosen.group
+    return Hit(
+        item.key,
+        chosen.score,
+        chosen.rank,
+        item.caption,
+        item.attributes,
+        tuple(sorted(item.assets)),
+        item.path,
+        None if vector is None else tuple(vector.tolist()),
+        int(group) if isinstance(group, float) and group.is_integer() else group,
+        probability=chosen.probability,
+    )

@@ -14,7 +14,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
-from anyseek.search.query.queries import ITEMS_ARE, home_of, named_space
+from anyseek.search.query.planning import ITEMS_ARE, home_of, named_space
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
 

@@ -1,25 +1,26 @@
-"""Collections, items, queries and results as frozen dataclasses."""
+"""Collections and items as frozen dataclasses; queries and results are `Query` and `Results`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.reading.encoded import Understood
-from anyseek.model.seam import FloatArray, Fusion, Value
-from anyseek.search.answers.explanation import Explanation
-from anyseek.search.filters.tree import Filter
+from anyseek.model.seam import FloatArray
+from anyseek.search.answers.results import Facet as Facet
+from anyseek.search.answers.results import FacetValue as FacetValue
+from anyseek.search.answers.results import GroupValue as GroupValue
+from anyseek.search.answers.results import Hit as Hit
+from anyseek.search.answers.results import Results as Results
+from anyseek.search.query.query import Part as Part
+from anyseek.search.query.query import Query as Query
 
 Attributes = Mapping[str, Any]
 PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.attributes`)
 IdArray = npt.NDArray[np.int64]
-GroupValue = str | float | bool
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,6 @@ class Item:
         """A name for its state: another after each change, and when the key is given to another item."""
         return f"{self.id}-{self.revision}"
 
-    @cached_property
-    def told_size(self) -> int:
-        """How many characters its caption has and its attributes have as JSON; kept, as items are that many ask for."""
-        return len(self.caption or "") + len(json.dumps(dict(self.attributes)))
-
     @property
     def path(self) -> str | None:
         """Where its picture is kept by the user, None if Anyseek stores it or there is none."""
@@ -153,77 +149,6 @@ class NewItem:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One piece of a query: a modality with its value, the key of an item, or a raw `vector` (dimension,) of the space
-    that is searched. A negative weight pushes away.
-
-    A vector with a modality is the model's of such a query, one without is that of an item (`Hit.vector`). The item is
-    of the collection that is searched unless `collection` names another.
-    `understood` says how the file of a value was read, where that had to be guessed or was told.
-    """
-
-    modality: str | None = None
-    value: Value | None = None
-    item: str | None = None
-    weight: float = 1.0
-    vector: FloatArray | None = None
-    collection: str | None = None
-    understood: Understood | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Words:
-    """Words to find in keys, captions and attributes by full text; `weight` is above 0, and beside those of parts."""
-
-    text: str
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Query:
-    """What to look for: at least one part or words, the number of hits, the space and how parts become one (None lets
-    the model choose both), and which items may be hits (None: all).
-
-    The best `offset` hits are left out, and hits below `min_score` or `min_probability`. With `vectors`, hits have
-    their items' vectors.
-    With `group_by`, the path of an attribute, `k` and `offset` count the groups of items with the same value of it,
-    and the `group_size` best items of each group become hits. What `words` find is added by rank. Of `facets`, paths of
-    attributes, the values of all items that pass the filter are counted. A `cursor` is `Results.following` of a page:
-    the hits on the pages up to that one are left out. In each of several `spaces` the same is asked, and their rankings
-    are added.
-    The first `explain` hits are explained, and the items `explain_keys`, hits or not.
-    """
-
-    parts: tuple[Part, ...]
-    k: int = 10
-    space: str | None = None
-    where: Filter | None = None
-    fusion: Fusion | None = None
-    offset: int = 0
-    min_score: float | None = None
-    vectors: bool = False
-    group_by: str | None = None
-    group_size: int = 1
-    words: tuple[Words, ...] = ()
-    facets: tuple[str, ...] = ()
-    cursor: str | None = None
-    spaces: tuple[str, ...] = ()
-    min_probability: float | None = None
-    explain: int = 0
-    explain_keys: tuple[str, ...] = ()
-
-    @property
-    def is_explained(self) -> bool:
-        """Whether it asks for explanations."""
-        return bool(self.explain or self.explain_keys)
-
-    @property
-    def reach(self) -> int:
-        """How many of the best hits, or groups, have to be known."""
-        return self.offset + self.k
-
-
-@dataclass(frozen=True)
 class ValueCount:
     """A text or a truth value, and how many items have it."""
 
@@ -245,48 +170,3 @@ class FieldCounts:
     values: tuple[ValueCount, ...] = ()
     numbers: tuple[float, float] | None = None
     moments: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.fusing` makes;
-    `rank` starts at 1.
-
-    `probability`, 0 to 1, says how likely the item is what was asked for (`anyseek.search.confidence.probabilities`).
-    Within one collection and without groups it never rises from hit to hit. It is None if words alone were looked for,
-    or there are too few items to compare with.
-
-    In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
-
-    `vector` float32 (dimension,) is the item's raw unit vector in the space that was searched, if the query asked for
-    it and it is sound. `collection` is given where several were searched.
-    """
-
-    item: Item
-    score: float
-    rank: int
-    vector: FloatArray | None = field(default=None, compare=False)
-    group: GroupValue | None = None
-    collection: str | None = None
-    probability: float | None = None
-
-
-@dataclass(frozen=True)
-class Results:
-    """The hits of one query, best first, the space they were found in, and how its parts became one.
-
-    Several spaces are joined by `+`; `space` is None if no vectors were searched or given. `fusion` is None for a query
-    of one part. `note` says what was left out because it is damaged, what is odd about the filter if few hits pass it,
-    how high scores and probabilities are if none is high enough, and that nothing good was
-    found. `facets` are those that the query asked for, in its order.
-    `following` is the cursor for the next page, None at the end and for queries with an offset. `explanations` are of
-    the hits and items that the query asks to have explained.
-    """
-
-    hits: tuple[Hit, ...]
-    space: str | None
-    fusion: Fusion | None = None
-    note: str | None = None
-    facets: tuple[FieldCounts, ...] = ()
-    following: str | None = None
-    explanations: tuple[Explanation, ...] = ()

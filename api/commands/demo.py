@@ -1,7 +1,7 @@
 """`anyseek demo`: the demo galleries, some queries and the service, in one command that is safe to run again."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -11,8 +11,8 @@ from anyseek.api.client.connect import recorded_url
 from anyseek.api.commands.index import DONE, index_folder
 from anyseek.api.commands.query import as_table
 from anyseek.api.commands.serve import serve
-from anyseek.api.queries.conversion import read_query, results_to_wire
-from anyseek.api.queries.wire import Part, Query
+from anyseek.api.queries.answering import read_query
+from anyseek.api.queries.wire import Part, Query, query_json
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri
 from anyseek.model.galleries.openmoji import ATTRIBUTION, Drawings, Rendering, fetch_wheel, render_png
@@ -158,5 +158,7 @@ def _is_ours(runtime: Runtime, gallery: Path) -> bool:
 
 def _answer(runtime: Runtime, example: Example) -> str:
     pictures = runtime.pictures_of(example.collection)
-    wanted = read_query(Query(example.parts, _SHOWN_HITS), runtime.settings.limits, runtime.embedder, pictures)
-    return as_table(results_to_wire(runtime.engine.query(example.collection, wanted), False, wanted))
+    limits = runtime.settings.limits
+    members = query_json(Query(example.parts, _SHOWN_HITS), limits)
+    results = runtime.engine.query(example.collection, read_query(members, limits, runtime.embedder, pictures))
+    return as_table(replace(results, hits=tuple(replace(hit, path=None) for hit in results.hits)))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.queries.wire import Results
-from anyseek.search.answers.explanation import Explanation, PartShare, SharedCodes
+from anyseek.search.answers.results import Explanation, PartShare, Results, SharedCodes
 from anyseek.search.errors import AssetNotFound
 
 if TYPE_CHECKING:

@@ -4,16 +4,19 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
 from anyseek.api.predictions.wire import Input
-from anyseek.api.queries.wire import Part
+from anyseek.search.json_types import descriptions
+from anyseek.search.query.query import Part, Query
 
+C = TypeVar("C", bound=Callable[..., Any])
 P = TypeVar("P", Part, Input)
 
 _NPY = b"\x93NUMPY"
@@ -25,6 +28,43 @@ def finite(context: click.Context, parameter: click.Parameter, value: float | No
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number.")
     return value
+
+
+def other_members(*names: str) -> tuple[str, ...]:
+    """The members of a query besides these."""
+    return tuple(member.name for member in fields(Query) if member.name not in names)
+
+
+def member_options(names: Sequence[str]) -> Callable[[C], C]:
+    """A decorator that gives a command an option for each of these members of a query, with what `Query` says of it."""
+    said, hints = descriptions(Query), get_type_hints(Query, include_extras=True)
+
+    def decorate(command: C) -> C:
+        for name in reversed(names):
+            text = " ".join(said[name].split()).rstrip(".")
+            kind = _option_type(hints[name])
+            command = click.option(f"--{name.replace('_', '-')}", help=f"{text[0].upper()}{text[1:]}.", **kind)(command)
+        return command
+
+    return decorate
+
+
+def _option_type(hint: Any) -> dict[str, Any]:
+    """The type of an option as click has it, from that of a member of a query."""
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType] if get_origin(hint) in (Union, UnionType) else []
+    kind = kinds[0] if kinds else hint
+    bounds: Mapping[str, int] = {}
+    if get_origin(kind) is Annotated:
+        kind, bounds = kind.__metadata__[0].kind, kind.__metadata__[0].bounds
+    if kind is bool:
+        return {"is_flag": True}
+    if get_origin(kind) is Literal:
+        return {"type": click.Choice(get_args(kind))}
+    if kind is int:
+        return {"type": click.IntRange(bounds.get("ge"), bounds.get("le"))}
+    if kind is float:
+        return {"type": click.FloatRange(bounds.get("ge"), bounds.get("le")), "callback": finite}
+    return {"type": str}
 
 
 def split_weight(value: str) -> tuple[str, float]:

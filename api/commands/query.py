@@ -20,6 +20,8 @@ from anyseek.api.commands.hits import (
 )
 from anyseek.api.commands.inputs import (
     finite,
+    member_options,
+    other_members,
     read_input,
     read_vector,
     split_weight,
@@ -27,14 +29,14 @@ from anyseek.api.commands.inputs import (
     with_forms,
     with_region,
 )
-from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
-from anyseek.search.answers.explanation import MOST_EXPLAINED, Explanation
+from anyseek.search.answers.results import MOST_EXPLAINED, Explanation, Hit, Results
+from anyseek.search.query.query import DEFAULT_HITS, MOST_HITS, WORDS, Part
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
-# Members of a query that options are named by.
-_PAGE = ("offset", "min_score", "min_probability", "cursor", "group_by", "group_size")
-_HOW = ("where", "fusion", "vectors", "facets", "spaces", *_PAGE)
+# Members of a query whose options are not written here.
+MEMBERS = other_members("parts", "k", "space", "spaces", "facets", "explain", "explain_keys")
+_HOW = (*MEMBERS, "facets", "spaces")
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
@@ -98,43 +100,14 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option(
     "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
 )
-@click.option(
-    "--offset", type=click.IntRange(0, MOST_HITS - 1), default=0, help="Leave out this many of the best hits."
-)
-@click.option("--cursor", help="The `next` of an answer with --json: the hits that follow.")
-@click.option(
-    "--min-score", type=click.FloatRange(-1, 1), callback=finite, help="Leave out hits whose score is lower: -1 to 1."
-)
-@click.option(
-    "--min-probability",
-    type=click.FloatRange(0, 1),
-    callback=finite,
-    help="Leave out hits that are less probable: 0 to 1, alike for all kinds of query.",
-)
-@click.option(
-    "--group-by",
-    metavar="ATTRIBUTE",
-    help="Return the best hit of each value of an attribute, such as album; -k counts values.",
-)
-@click.option(
-    "--group-size", type=click.IntRange(1, MOST_HITS), help="With --group-by: the number of hits of each value."
-)
+@member_options(MEMBERS)
 @click.option("--facet", "facets", multiple=True, metavar="ATTRIBUTE", help="Also count the values of this attribute.")
-@click.option(
-    "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
-)
 @click.option("--space", "spaces", multiple=True, help="The space to search; by default the model chooses.")
-@click.option(
-    "--fusion",
-    type=click.Choice(["joint", "late", "ranks"]),
-    help="How several parts become one query; by default the model chooses.",
-)
 @click.option(
     "--batch",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of queries, one JSON object per line.",
 )
-@click.option("--vectors", is_flag=True, help="With --json: give each hit's vector, too.")
 @click.option("--explain", is_flag=True, help="Say why each hit is one: what each part adds, and words in common.")
 @click.option("--explain-key", multiple=True, metavar="KEY", help="Explain this item, whether it is a hit or not.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
@@ -250,7 +223,8 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
         parts.append(Part("color_palette", text=colours, weight=weight))
     for value in options["inputs"]:
         given = read_input(value, options["text_weight"])
-        parts.append(Part(given.modality, given.text, given.file, weight=1.0 if given.weight is None else given.weight))
+        weight = 1.0 if given.weight is None else given.weight
+        parts.append(Part(given.modality, text=given.text, file=given.file, weight=weight))
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from anyseek.api.wire import ANSWER, STRICT, JsonType, to_json
+from anyseek.api.queries.wire import to_json
+from anyseek.search.json_types import ANSWER, STRICT, JsonType
 from anyseek.search.settings import Limits
 
 LARGEST_SEED = 2**32 - 1

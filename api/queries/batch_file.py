@@ -1,21 +1,19 @@
 """Many queries from a JSONL file: `{"id", "parts"}` with any other members of a query in, `{"id", "hits"}` or
 `{"id", "error"}` out.
-
-An id comes back byte for byte as it was written if it is a number, so that neither 2**70 nor 1.10 changes.
 """
 
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
+from anyseek.api.queries.wire import query_json
 from anyseek.model.json_reader import check_unicode, refuse_constant
-from anyseek.model.modalities.reading.encoded import read_file
-from anyseek.model.spelling import unknown
+from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.errors import BadInput, BadQuery
+from anyseek.search.query.query import MOST_HITS, hits_of
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
@@ -33,10 +31,6 @@ class Searcher(Protocol):
     """Answers queries: the client of a service, or the model in this process."""
 
     def query_batch(self, collection: str, queries: list[dict[str, Any]]) -> list[Results | Refusal]: ...
-
-
-class _Number(str):
-    """A JSON number as it was written."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +73,6 @@ def _is_full(chunk: list[_Line]) -> bool:
     )
 
 
-def hits_of(query: Mapping[str, Any]) -> int:
-    """How many hits a query in JSON may have, before it is checked."""
-    wanted = query.get("k", DEFAULT_HITS), query.get("group_size", 1)
-    return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
-
-
 def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
     queries = [line.query for line in chunk if line.query is not None]
     outcomes = iter(searcher.query_batch(collection, queries) if queries else [])
@@ -108,28 +96,25 @@ def _brief(hit: Hit) -> dict[str, Any]:
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
     try:
-        members = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=refuse_constant)
+        members = json.loads(line, parse_float=_finite, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         return _Line("null", error=f"line {number} is not JSON: {error}")
-    if not isinstance(members, dict) or not isinstance(members.get("id"), str):
+    if not isinstance(members, dict) or type(members.get("id")) not in (str, int, float):
         return _Line("null", error=f"line {number} is not an object with an id that is a string or a number")
-    identifier = members.pop("id")
-    id_text = str(identifier) if isinstance(identifier, _Number) else json.dumps(identifier)
+    id_text = json.dumps(members.pop("id"))
     try:
         check_unicode(members, f"line {number}")
-        query = _with_defaults(_query(_plain(members), folder), defaults)
+        query = query_json(_with_defaults(_located(members, folder), defaults), _LIMITS)
     except (BadInput, RecursionError) as error:
         return _Line(id_text, error=str(error))
-    written, size = _sizes(query)
-    if written > _LIMITS.bytes_per_query:
-        most = _LIMITS.bytes_per_query
-        return _Line(
-            id_text, error=f"line {number} has {written:,} bytes without its files; at most {most:,} are allowed"
-        )
-    if size > _LINE_BYTES:
-        return _Line(
-            id_text, error=f"line {number} has {size:,} bytes with its files; at most {_LINE_BYTES:,} are allowed"
-        )
+    size = len(json.dumps(query))
+    parts = [part for part in query["parts"] if isinstance(part, dict)]
+    files = [part.get(name) for part in parts for name in ("data", "mask")]
+    written = size - sum(len(file) for file in files if isinstance(file, str))
+    for what, found, most in (("without", written, _LIMITS.bytes_per_query), ("with", size, _LINE_BYTES)):
+        if found > most:
+            said = f"line {number} has {found:,} bytes {what} its files; at most {most:,} are allowed"
+            return _Line(id_text, error=said)
     return _Line(id_text, query, written=written, size=size)
 
 
@@ -139,57 +124,22 @@ def _with_defaults(query: dict[str, Any], defaults: Mapping[str, Any]) -> dict[s
     return {name: value for name, value in defaults.items() if name not in chosen} | query
 
 
-def _sizes(query: Mapping[str, Any]) -> tuple[int, int]:
-    """The bytes of a query in a request, without its files and with them as base64."""
-    parts = [part for part in query["parts"] if isinstance(part, dict)]
-    read = [part["data"] for part in parts if isinstance(part.get("data"), bytes)]
-    files = [part.get(name) for part in parts for name in ("data", "mask")]
-    sent = sum(len(file) for file in files if isinstance(file, str))
-    written = len(json.dumps(query, default=lambda data: ""))
-    return written - sent, written + sum(-(-len(data) // 3) * 4 for data in read)
-
-
-def _query(members: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A line's query with its files read. Raises `BadQuery`, `InputError`."""
-    known = [each.name for each in fields(Query)]
-    for name in members:
-        if name not in known:
-            raise BadQuery(unknown("member", name, ["id", *known]))
+def _located(members: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The given members of a line's query, its files in `folder`. Raises `BadQuery`."""
     if not isinstance(members.get("parts"), list):
         raise BadQuery("a line needs parts, a list")
-    query = {"parts": [_with_file(part, folder) for part in members["parts"]]}
-    return {name: value for name, value in members.items() if value is not None} | query
+    parts = []
+    for part in members["parts"]:
+        file = part.get("file") if isinstance(part, dict) else None
+        if file is not None and (not isinstance(file, str) or "\0" in file):
+            raise BadQuery("the file of a part is a path")
+        parts.append(part if file is None else part | {"file": folder / file})
+    return {name: value for name, value in members.items() if value is not None} | {"parts": parts}
 
 
-def _with_file(part: Any, folder: Path) -> Any:
-    """The part with the bytes of its file in place of the file's name. Raises `BadQuery`, `InputError`."""
-    if not isinstance(part, dict) or part.get("file") is None:
-        return part
-    rest = {name: value for name, value in part.items() if name != "file"}
-    others = [name for name in ("text", "data", "item", "vector") if rest.get(name) is not None]
-    if others or not isinstance(part["file"], str):
-        raise BadQuery("a part needs exactly one of text, file, data, item and vector; file is a path")
-    if "\0" in part["file"]:
-        raise BadQuery("a part's file has a NUL in its name")
-    path = folder / part["file"]
-    return rest | {"data": read_file(path, Limits(), str(path)), "name": str(path)}
-
-
-def _plain(value: Any) -> Any:
-    """JSON with its numbers as numbers. Raises `BadQuery` for one that is too large for a float."""
-    if isinstance(value, _Number):
-        return _number(value)
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(element) for element in value]
-    return value
-
-
-def _number(text: str) -> int | float:
-    if len(text) < 20 and text.lstrip("-").isdigit():
-        return int(text)
+def _finite(text: str) -> float:
+    """Raises `ValueError` for a number that JSON could not hold again."""
     value = float(text)
     if not math.isfinite(value):
-        raise BadQuery(f"the number {text[:20]} is too large")
+        raise ValueError(f"the number {text[:20]} is too large")
     return value

@@ -1,144 +1,144 @@
-"""Queries, one or many."""
+"""Queries: one, many at once, and of several collections."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field
 
 from anyseek.api.dependencies import (
     DirectRoute,
+    MaySeePaths,
     ServiceDependency,
     get_service,
-    is_form,
     may_see_paths,
-    read_form,
     read_json,
     requires,
 )
 from anyseek.api.http.budgets import allow_batch
+from anyseek.api.http.did_you_mean import adapter
 from anyseek.api.http.security import Scope
-from anyseek.api.queries.conversion import (
-    QUERY,
-    answer_batch,
-    check_batch,
-    outcome_to_wire,
-    query_from_wire,
-)
-from anyseek.api.queries.forms import query_from_form
-from anyseek.api.queries.parameters import query_of_url
-from anyseek.api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
-from anyseek.api.queries.together import QueryGathering, answer_alone, asked_by_wire, like
-from anyseek.api.queries.wire import Query, Results
+from anyseek.api.queries.answering import QUERY, answer_batch, brief, check_batch, decoded, results_json
+from anyseek.api.queries.requests import query_of_request, query_of_url
+from anyseek.api.queries.together import QueryGathering, answer_alone, like, waiting
+from anyseek.api.schemas import Body
 from anyseek.api.service import Service
+from anyseek.search.answers.results import Fusion, Results
+from anyseek.search.engine import SearchEngine
+from anyseek.search.query.multi_collection import query_several
+from anyseek.search.query.query import EXAMPLES, Query, QueryOfSeveral
+from anyseek.search.telemetry.metrics import Stage, timed
 
-router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
+router = APIRouter(tags=["queries"], dependencies=[requires(Scope.READ)])
+_PATH = "/v1/collections/{collection}/query"
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/Query"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "description": "A field for each part: a modality, `item`, `vector`, `words`; `:0.7` for a weight.",
-                    "properties": {
-                        "rgb": {"type": "string", "format": "binary"},
-                        "sketch": {"type": "string", "format": "binary"},
-                        "caption": {"type": "string", "example": "a red bicycle"},
-                        "color_palette": {"type": "string", "example": "#ff0000,#ffffff"},
-                        "item": {"type": "string", "example": "holiday/0042.jpg"},
-                        "words": {"type": "string", "example": "Rimini 1987"},
-                        "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
-                        "space": {"type": "string"},
-                        "fusion": {"type": "string", "enum": ["joint", "late", "ranks"]},
-                        "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
-                        "offset": {"type": "integer", "minimum": 0, "maximum": 9999, "default": 0},
-                        "min_score": {"type": "number", "minimum": -1, "maximum": 1},
-                        "min_probability": {"type": "number", "minimum": 0, "maximum": 1},
-                        "vectors": {"type": "boolean", "default": False},
-                        "group_by": {"type": "string", "example": "album"},
-                        "group_size": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1},
-                        "facets": {"type": "string", "example": '["label", "place.town"]'},
-                        "spaces": {"type": "string", "example": '["photo_global", "colours"]'},
-                        "cursor": {"type": "string", "description": "the `next` of an answer to this query"},
-                        "explain": {"type": "integer", "minimum": 0, "maximum": 20, "default": 0},
-                        "vector": {"type": "string", "example": "[0.1, -0.2]", "description": "an item's vector"},
-                        "classes": {"type": "string", "example": '{"0": "sky"}'},
-                        "forms": {"type": "string", "example": '{"depth": "near-bright"}'},
-                        "box": {
-                            "type": "string",
-                            "example": "[0.1, 0.2, 0.6, 0.9]",
-                            "description": "the part of the pictures that counts, or of items where none is sent",
-                        },
-                        "mask": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "instead of a box: a PNG of numbers or NPY, in which what is not 0 counts",
-                        },
-                    },
-                }
+
+class BatchBody(Body):
+    """Many queries for one model pass. A wrong query gets an error in its place and does not affect the others."""
+
+    queries: list[Any] = Field(description="queries as for `/query`", examples=[EXAMPLES[:2]])
+
+
+class BriefHit(BaseModel):
+    key: str
+    score: float
+    rank: int
+    group: str | int | float | bool | None = Field(default=None, exclude_if=lambda group: group is None)
+    probability: float | None = Field(default=None, exclude_if=lambda probability: probability is None)
+
+
+class BatchEntry(BaseModel):
+    """Hits with their space and fusion, or the error of the query."""
+
+    hits: list[BriefHit] | None = None
+    space: str | None = None
+    fusion: Fusion | None = None
+    note: str | None = None
+    error: str | None = None
+
+
+class BatchAnswer(BaseModel):
+    results: list[BatchEntry]
+
+
+def _body(schema: str, form: bool = True) -> dict[str, Any]:
+    """The description of a body that a route reads itself: JSON, or a form with the JSON in its field `query`."""
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    content: dict[str, Any] = {"application/json": {"schema": reference}}
+    if form:
+        content["multipart/form-data"] = {
+            "schema": {
+                "type": "object",
+                "description": "The query, and a field for each file that a part of it names as its `file`.",
+                "properties": {"query": reference},
+                "required": ["query"],
+                "additionalProperties": {"type": "string", "format": "binary"},
             },
-        },
-    }
-}
-_BATCH = TypeAdapter(BatchBody)
-_BATCH_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BatchBody"}}},
-    }
-}
+            "encoding": {"query": {"contentType": "application/json"}},
+        }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 # The two routes that answer one query look up by themselves what others take from dependencies.
 async def query(collection: str, request: Request) -> Response:
     """Find the items nearest to the weighted parts together, best first.
 
-    As JSON, with files as base64, or as a form, with fields named by modality. There are `k` hits unless fewer items
-    are left by filters, `offset`, `min_score`, `min_probability` or words.
+    As JSON, with files as base64, or as a form with the JSON in its field `query`, and a field for each file that a
+    part names as its `file`. There are `k` hits unless fewer items are left by filters, `offset`, `min_score`,
+    `min_probability` or words.
     """
-    service = get_service(request)
-    service.check_ready()
-    if is_form(request):
-        read = partial(query_from_form, await read_form(request))
-        return _json(await service.run(answer_alone, service, collection, read, may_see_paths(request)))
-    return await _answer(collection, await read_json(request, QUERY), request)
+    get_service(request).check_ready()
+    return await _answer(collection, await query_of_request(request, QUERY), request)
 
 
 router.add_api_route(
-    "", query, methods=["POST"], openapi_extra=_BODY, response_model=Results, route_class_override=DirectRoute
+    _PATH,
+    query,
+    methods=["POST"],
+    openapi_extra=_body("Query"),
+    response_model=Results,
+    route_class_override=DirectRoute,
 )
 
 
-@router.get("", response_model=Results)
-async def simple_query(collection: str, request: Request, asked: Annotated[Query, Depends(query_of_url)]) -> Response:
+@router.get(_PATH, response_model=Results)
+async def simple_query(collection: str, request: Request, query: Annotated[Query, Depends(query_of_url)]) -> Response:
     """Find the items nearest to texts, items and colours, and with words in them: a query that a URL can hold.
 
     Parts have no weights here, and there are no files; `POST` takes both.
     """
     get_service(request).check_ready()
-    return await _answer(collection, asked, request)
+    return await _answer(collection, query, request)
 
 
-@router.post("/batch", openapi_extra=_BATCH_BODY, response_model=BatchAnswer)
+@router.post(f"{_PATH}/batch", openapi_extra=_body("BatchBody", form=False), response_model=BatchAnswer)
 async def query_batch(collection: str, request: Request, service: ServiceDependency) -> Response:
     """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
-    body = await read_json(request, _BATCH, service.limits.batch_json)
+    body = await read_json(request, adapter(BatchBody), service.limits.batch_json)
     check_batch(body.queries, service.limits)
     service.check_ready()
     allow_batch(service.limits)
     return _json(await service.run(_answer_batch, service, collection, body.queries))
 
 
-async def _answer(collection: str, asked: Query, request: Request) -> Response:
+@router.post("/v1/query", openapi_extra=_body("QueryOfSeveral"), response_model=Results)
+async def query_collections(request: Request, service: ServiceDependency, paths: MaySeePaths) -> Response:
+    """Find the items of several collections that are nearest to the weighted parts together, best first.
+
+    Hits of one space are merged by score, those of different spaces by rank; each names its collection.
+    """
+    service.check_ready()
+    query = await query_of_request(request, adapter(QueryOfSeveral))
+    return _json(await service.run(_answer_several, service, query, paths))
+
+
+async def _answer(collection: str, query: Query, request: Request) -> Response:
     """Together with like queries that wait, too, if it has any."""
-    service, paths, alike = get_service(request), may_see_paths(request), like(collection, asked)
+    service, paths, alike = get_service(request), may_see_paths(request), like(collection, query)
     gathering: QueryGathering = request.app.state.gathering
     if alike is not None:
-        return _json(await gathering.ask(alike, asked_by_wire(asked, paths)))
-    return _json(await service.run(answer_alone, service, collection, partial(query_from_wire, asked), paths))
+        return _json(await gathering.ask(alike, waiting(query, paths)))
+    return _json(await service.run(answer_alone, service, collection, query, paths))
 
 
 def _json(content: bytes) -> Response:
@@ -146,11 +146,22 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _answer_batch(service: Service, collection: str, queries: list[Any]) -> bytes:
+def _answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
+    pictures = service.pictures_of(query.collections[0])
+
+    def read(engine: SearchEngine) -> Query:
+        with timed(Stage.DECODE):
+            return decoded(query, service.limits, engine.embedder, pictures)
+
+    results = service.runtime.through_switches(lambda: query_several(query.collections, service.engine_for, read))
+    return results_json(results, paths, service.limits)
+
+
+def _answer_batch(service: Service, collection: str, queries: Sequence[Any]) -> bytes:
     """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
     pictures = service.pictures_of(collection)
     outcomes = service.runtime.all_through_switches(
         lambda: answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
     )
-    entries = (BatchEntry.of(outcome_to_wire(outcome)).model_dump_json() for outcome in outcomes)
-    return b'{"results":[%b]}' % ",".join(entries).encode()
+    entries = (BatchEntry.model_validate(brief(outcome), from_attributes=True) for outcome in outcomes)
+    return b'{"results":[%b]}' % ",".join(entry.model_dump_json() for entry in entries).encode()

@@ -3,29 +3,41 @@
 Only those are that cost about the same: without files and items of other collections, with few hits (those on the
 pages before count, too), and without what is counted or read beside them. So a query never waits for a far larger one
 in its batch.
+
+A call that finds a turn begins at once, so a lone caller never waits for others. Calls that come while all turns are
+taken gather, and whoever is there when a turn comes is answered in one go.
 """
 
+import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any, Generic, TypeVar
 
+import anyio
+from anyio import to_thread
 from sqlalchemy import exc
 
-from anyseek.api.queries import wire
-from anyseek.api.queries.conversion import ReadQuery, answer_to_json, query_from_wire
-from anyseek.api.queries.micro_batching import Gathering
-from anyseek.api.service import Service
+from anyseek.api.http.metrics import GATHERED
+from anyseek.api.queries.answering import decoded, results_json
+from anyseek.api.service import Pool, Service
 from anyseek.model.modalities.reading.budget import Budget, spending
-from anyseek.model.seam import Embedder
 from anyseek.search.answers.paging import BadCursor, count_seen
+from anyseek.search.answers.results import Results
 from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
+from anyseek.search.errors import CollectionNotFound, IndexUnavailable
+from anyseek.search.query.query import Part, Query
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.metrics import Stage, timed
-from anyseek.search.types import Query, Results
+
+K = TypeVar("K", bound=Hashable)
+Q = TypeVar("Q")
+A = TypeVar("A")
+T = TypeVar("T")
+
 
 _MOST_TOGETHER = 32
 # A card takes far more at once, in one pass after another; while one is computed, the next is read. With a turn for
@@ -39,6 +51,89 @@ _OF_ALL = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.Timeo
 
 
 @dataclass(frozen=True)
+class _Call(Generic[Q, A]):
+    """What is asked, and where its caller waits for the answer; a caller who left has cancelled it."""
+
+    asked: Q
+    answer: "asyncio.Future[A]"
+
+
+class Gathering(Generic[K, Q, A]):
+    """Calls that take turns in a pool, those of the same key together. All its methods run on the event loop.
+
+    `answer` runs in a thread. It is given a key with at most `most` calls, and returns an answer for each in their
+    order, or the exception that its caller gets; what it raises, all callers of that batch get. With `turns` there are
+    as many of their own, and those of the pool are left to others.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        answer: Callable[[K, Sequence[Q]], Sequence[A | Exception]],
+        most: int,
+        turns: int | None = None,
+    ) -> None:
+        self._pool = pool
+        self._turns = pool.turns if turns is None else anyio.CapacityLimiter(turns)
+        self._answer = answer
+        self._most = most
+        self._threads = anyio.CapacityLimiter(math.inf)  # a batch that has its turn needs no other
+        self._waiting: dict[K, list[_Call[Q, A]]] = {}  # those whose turn has not come
+        self._batches: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
+
+    async def ask(self, key: K, asked: Q) -> A:
+        """The answer to one call; a caller that is cancelled leaves its batch, and the others go on.
+
+        Raises the exception in place of the answer, and `Busy` when too many calls wait already.
+        """
+        with self._pool.counted():
+            call = _Call[Q, A](asked, asyncio.get_running_loop().create_future())
+            batch = self._waiting.get(key)
+            if batch is None or len(batch) >= self._most:
+                batch = self._waiting[key] = []
+                task = asyncio.create_task(self._take_turn(key, batch))
+                self._batches.add(task)
+                task.add_done_callback(self._batches.discard)
+            batch.append(call)
+            return await call.answer
+
+    async def _take_turn(self, key: K, batch: list[_Call[Q, A]]) -> None:
+        """Answer a batch when its turn comes. Whatever happens, no caller is left waiting."""
+        try:
+            try:
+                self._turns.acquire_nowait()  # `async with` would go round the event loop for a free turn, too
+            except anyio.WouldBlock:
+                await self._turns.acquire()
+            try:
+                if self._waiting.get(key) is batch:
+                    del self._waiting[key]
+                here = [call for call in batch if not call.answer.done()]
+                if here:
+                    await self._answer_all(key, here)
+            finally:
+                self._turns.release()
+        finally:
+            for call in batch:
+                call.answer.cancel()  # nothing happens to those that are answered
+
+    async def _answer_all(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
+        GATHERED.observe(len(batch))
+        asked = [call.asked for call in batch]
+        outcomes: Sequence[A | Exception]
+        try:
+            outcomes = await to_thread.run_sync(self._answer, key, asked, limiter=self._threads)
+        except Exception as error:  # noqa: BLE001  every caller gets it
+            outcomes = [error] * len(batch)
+        for call, outcome in zip(batch, outcomes, strict=True):
+            if call.answer.done():
+                continue  # its caller has left
+            if isinstance(outcome, Exception):
+                call.answer.set_exception(outcome)
+            else:
+                call.answer.set_result(outcome)
+
+
+@dataclass(frozen=True)
 class Like:
     """What queries of one batch have in common: the model then gets samples of a kind, and filters delay no others."""
 
@@ -48,15 +143,15 @@ class Like:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query that is yet to be read, in the context of its request; `paths`: its caller may see where files lie."""
+class Waiting:
+    """A query that is yet to be decoded, in the context of its request; `paths`: its caller may see where files lie."""
 
-    read: ReadQuery
+    query: Query
     paths: bool
     context: Context
 
 
-QueryGathering = Gathering[Like, Asked, bytes]
+QueryGathering = Gathering[Like, Waiting, bytes]
 
 
 def gathering_of(service: Service) -> QueryGathering:
@@ -66,7 +161,7 @@ def gathering_of(service: Service) -> QueryGathering:
     return Gathering(service.pool, partial(answer_together, service), most, turns)
 
 
-def like(collection: str, query: wire.Query) -> Like | None:
+def like(collection: str, query: Query) -> Like | None:
     """Which other queries one is answered with; None for one that is answered alone."""
     if _reach(query) > _MOST_HITS or any(map(_needs_files, query.parts)):
         return None
@@ -76,7 +171,7 @@ def like(collection: str, query: wire.Query) -> Like | None:
     return Like(collection, frozenset(_kind(part) for part in query.parts), query.where is not None)
 
 
-def _reach(query: wire.Query) -> float:
+def _reach(query: Query) -> float:
     """How many of the best hits have to be found; infinitely many for a damaged cursor, which is refused alone."""
     try:
         return query.k + query.offset + (count_seen(query.cursor) if query.cursor else 0)
@@ -84,12 +179,12 @@ def _reach(query: wire.Query) -> float:
         return math.inf
 
 
-def asked_by_wire(query: wire.Query, paths: bool) -> Asked:
+def waiting(query: Query, paths: bool) -> Waiting:
     """A checked query, with the context that this is called in."""
-    return Asked(partial(query_from_wire, query), paths, copy_context())
+    return Waiting(query, paths, copy_context())
 
 
-def answer_together(service: Service, like: Like, batch: Sequence[Asked]) -> list[bytes | Exception]:
+def answer_together(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
     """The JSON of each answer, or what was wrong with that query.
 
     Raises what concerns all of them, such as `CollectionNotFound`.
@@ -97,49 +192,54 @@ def answer_together(service: Service, like: Like, batch: Sequence[Asked]) -> lis
     return service.runtime.all_through_switches(partial(_answers, service, like, batch))
 
 
-def _answers(service: Service, like: Like, batch: Sequence[Asked]) -> list[bytes | Exception]:
+def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
     engine, pictures = service.engine_for(like.collection), service.pictures_of(like.collection)
-    read = [one.context.run(_attempt, one.read, service.limits, engine.embedder, pictures) for one in batch]
-    wanted = [query for query in read if isinstance(query, Query)]
+    outcomes: list[Any] = [
+        call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
+    ]
+    sound = [query for query in outcomes if isinstance(query, Query)]
     if len(batch) == 1:
-        found = iter(batch[0].context.run(_found, engine, like.collection, wanted))
+        found = iter(batch[0].context.run(_found, engine, like.collection, sound))
     else:
         # Nothing is decoded here, and a client that leaves gives up its own answer alone.
         with spending(Budget(0, 0.0)):
-            found = iter(_found(engine, like.collection, wanted))
+            found = iter(_found(engine, like.collection, sound))
+    outcomes = [next(found) if isinstance(outcome, Query) else outcome for outcome in outcomes]
     return [
-        _written(next(found), query, one.paths, service.limits) if isinstance(query, Query) else query
-        for one, query in zip(batch, read, strict=True)
+        _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
+        for call, outcome in zip(batch, outcomes, strict=True)
     ]
 
 
-def answer_alone(service: Service, collection: str, read: ReadQuery, paths: bool) -> bytes:
+def answer_alone(service: Service, collection: str, query: Query, paths: bool) -> bytes:
     """The JSON of the answer to one query. Raises what is wrong with it."""
 
-    def answer() -> bytes:
+    def answer() -> Results:
         engine = service.engine_for(collection)
-        with timed(Stage.DECODE):
-            asked = read(service.limits, engine.embedder, service.pictures_of(collection))
-        return answer_to_json(engine.query(collection, asked), paths, asked, service.limits)
+        return engine.query(collection, _decoded(query, engine, service.limits, service.pictures_of(collection)))
 
-    return service.runtime.through_switches(answer)
+    return results_json(service.runtime.through_switches(answer), paths, service.limits)
 
 
-def _needs_files(part: wire.Part) -> bool:
+def _needs_files(part: Part) -> bool:
     """Whether files are read for a part, or another collection."""
     return any(given is not None for given in (part.data, part.collection, part.box, part.mask))
 
 
-def _kind(part: wire.Part) -> str:
+def _kind(part: Part) -> str:
     if part.item is not None:
         return "item"
     return "vector" if part.vector is not None else part.modality or "caption"
 
 
-def _attempt(read: ReadQuery, limits: Limits, embedder: Embedder, pictures: PictureOf) -> Query | Exception:
+def _decoded(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query:
+    with timed(Stage.DECODE):
+        return decoded(query, limits, engine.embedder, pictures)
+
+
+def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
     try:
-        with timed(Stage.DECODE):
-            return read(limits, embedder, pictures)
+        return work(*given)
     except Exception as error:  # noqa: BLE001  it is this query's alone, and its caller gets it
         return error
 
@@ -149,26 +249,10 @@ def _found(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> S
     if not queries:
         return []
     try:
-        return engine.query_together(collection, queries)
+        return engine.query_batch(collection, queries, with_notes=True)
     except _OF_ALL:
         raise
     except Exception as error:  # noqa: BLE001  its caller gets it
         if len(queries) == 1:
             return [error]
-    return [_found_alone(engine, collection, query) for query in queries]
-
-
-def _found_alone(engine: SearchEngine, collection: str, query: Query) -> Results | Exception:
-    try:
-        return engine.query(collection, query)
-    except Exception as error:  # noqa: BLE001  its caller gets it
-        return error
-
-
-def _written(outcome: Results | Exception, asked: Query, paths: bool, limits: Limits) -> bytes | Exception:
-    if isinstance(outcome, Exception):
-        return outcome
-    try:
-        return answer_to_json(outcome, paths, asked, limits)
-    except AnyseekError as error:
-        return error
+    return [_attempt(engine.query, collection, query) for query in queries]

@@ -54,7 +54,7 @@ class Writer(threading.Thread):
         put(self._database, self._vectors[self.put : self.put + BATCH_PUT], number)
         acknowledged = time.perf_counter()
         hits = self._engine.query(COLLECTION, Query((Part(item=key_of(number)),), 1)).hits
-        if [hit.item.key for hit in hits] != [key_of(number)]:
+        if [hit.key for hit in hits] != [key_of(number)]:
             raise RuntimeError(f"the item {key_of(number)} was acknowledged and is not found")
         self.found_after.append(time.perf_counter() - acknowledged)
         self.put += BATCH_PUT

@@ -118,7 +118,7 @@ def by_engine(engine: SearchEngine, where: Filter | None = None) -> Search:
 
     def search(number: int) -> Sequence[int]:
         results = engine.query(COLLECTION, Query((Part("caption", str(number)),), K, where=where))
-        return [int(hit.item.key) for hit in results.hits]
+        return [int(hit.key) for hit in results.hits]
 
     return search
 

@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 from anyseek.model.image_attributes import NamingEmbedder
 from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Fusion, Sample
-from anyseek.search.answers.explanation import SharedCodes, SharedWord
-from anyseek.search.query.queries import Plan
+from anyseek.search.answers.results import SharedCodes, SharedWord
+from anyseek.search.query.planning import Plan
+from anyseek.search.query.query import WORDS, Part
 from anyseek.search.query.vectors import ItemVectors
 from anyseek.search.query.words import words_by_field, words_of
-from anyseek.search.types import Item, Part, Words
+from anyseek.search.types import Item
 
 # Words of captions and file names that carry no meaning alone.
 _STOP_WORDS = frozenset(
@@ -24,20 +25,20 @@ _OF_FILES = frozenset({"width", "height", "orientation", "format"})
 _LONGEST_ALIKE = 3
 
 
-def shared_words(part: Part | Words, item: Item, likened: Mapping[str, Item]) -> tuple[SharedWord, ...]:
+def shared_words(part: Part, item: Item, likened: Mapping[str, Item]) -> tuple[SharedWord, ...]:
     """The words of a part's text in `item`, with the fields that have them; of an item, those of `likened` by its key.
 
     Words that say nothing, such as "of", count only where they were looked for as words.
     """
     held = words_by_field(item.key, item.caption, item.attributes)
-    if isinstance(part, Words):
-        wanted = words_of(part.text)
+    if part.modality == WORDS:
+        wanted = words_of(part.value)
     elif (other := likened.get(part.item or "")) is not None:
         held = _telling_fields(item)
         wanted = _likening_words(_telling_fields(other), held)
     else:
         wanted = words_of(part.value) if isinstance(part.value, str) else []
-    if isinstance(part, Part):
+    if part.modality != WORDS:
         wanted = [word for word in wanted if word not in _STOP_WORDS]
     found = {word: tuple(name for name, words in held.items() if word in words) for word in dict.fromkeys(wanted)}
     return tuple(SharedWord(word, fields) for word, fields in found.items() if fields)

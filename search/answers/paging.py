@@ -12,15 +12,15 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.search.answers.hits import Chosen, Seen
+from anyseek.model.seam import Fusion
+from anyseek.search.answers.results import GroupValue
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.types import Query
+from anyseek.search.query.query import Query
 
 _VERSION = b"\x01"
 _HASH_BYTES = 8
@@ -28,18 +28,50 @@ _CHECKSUM_BYTES = 4
 _DAMAGED = "the cursor is damaged; send the `next` of an answer as it came"
 _LONGEST = 200_000  # characters
 _READ_OF_ARRAY = 65_536  # bytes of a picture that tell it from another
-# What makes a query another one. `k` may change from page to page, and what hits bring along.
-_ASKED = (
-    *("parts", "words", "space", "spaces", "where", "fusion"),
-    *("min_score", "min_probability", "group_by", "group_size"),
-)
-_members = attrgetter(*_ASKED)
+# What makes a query another one, beside its parts; `k` may change from page to page, and what hits bring along. A
+# newer member counts where it is given, so that cursors of earlier versions stay those of their queries.
+_COMPARED = ("space", "spaces", "where", "fusion", "min_score", "min_probability", "group_by", "group_size")
+_BESIDE = ("parts", "k", "offset", "cursor", "vectors", "facets", "explain", "explain_keys")
+_NEWER = [member for member in fields(Query) if member.name not in (*_COMPARED, *_BESIDE)]
 _name_of = cache(str)  # NumPy puts the name of a dtype together each time
 _PLAIN, _SEVERAL = str | int | float, tuple | list | frozenset
 
 
 class BadCursor(BadQuery):
     code = "bad-cursor"
+
+
+class Chosen(NamedTuple):
+    """An item that becomes a hit unless it is damaged. `rank` is that of its group where there are groups."""
+
+    item_id: int
+    score: float
+    rank: int
+    group: GroupValue | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was given on the pages before: ids of items, or of groups the hashes of their values."""
+
+    items: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.items) + len(self.groups)
+
+    def with_chosen(self, chosen: Sequence[Chosen], in_groups: bool) -> "Seen":
+        """This and a further page."""
+        if in_groups:
+            return Seen(groups=self.groups | {group_hash(one.group) for one in chosen if one.group is not None})
+        return Seen(items=self.items | {one.item_id for one in chosen})
+
+
+def group_hash(value: GroupValue) -> int:
+    """A number of 64 bits for the value of a group; by type, too, because 1 and true are equal in Python."""
+    named = f"{type(value).__name__} {value}".encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)
@@ -129,9 +161,22 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _hash_of(query: Query, collection_id: int) -> bytes:
-    pieces = [str(collection_id).encode()]
-    for value in _members(query):
-        _add(pieces, value)
+    pieces = [str(collection_id).encode(), f"({len(query.contents)}".encode()]
+    for part in query.contents:
+        pieces.append(b"Part")
+        for value in (part.modality, part.value, part.item, part.weight, part.vector, part.collection):
+            _add(pieces, value)
+    pieces.append(f"({len(query.words)}".encode())
+    for part in query.words:
+        pieces.append(b"Words")
+        _add(pieces, part.value)
+        _add(pieces, part.weight)
+    for name in _COMPARED:
+        value = getattr(query, name)
+        _add(pieces, Fusion(value) if name == "fusion" and value else value)
+    for member in _NEWER:
+        if getattr(query, member.name) != member.default:
+            _add(pieces, (member.name, getattr(query, member.name)))
     return hashlib.blake2b(b"".join(pieces), digest_size=_HASH_BYTES).digest()
 
 

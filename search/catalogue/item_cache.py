@@ -1,9 +1,13 @@
-"""Caches of what queries read again and again: items that they found, and heads of collections."""
+"""What queries read of the catalogue: a snapshot, with caches of items that they found and of heads of collections."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
 from typing import NamedTuple
+
+from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head
@@ -14,6 +18,35 @@ from anyseek.search.types import Item
 MOST_CHANGED = 20_000
 # What an item and each of its assets take in memory besides their texts, measured with tracemalloc.
 _ITEM_BYTES, _ASSET_BYTES = 1_000, 600
+
+
+class Snapshot:
+    """The state of a collection by which a batch of queries is answered, in one transaction for all that is read of it.
+
+    `head` is what is known of the collection without reading until `session` is first used, then that of the session.
+    """
+
+    def __init__(self, database: Database, head: Head) -> None:
+        self.head = head
+        self._database = database
+        self._open = ExitStack()
+        self._session: Session | None = None
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    @property
+    def session(self) -> Session:
+        """The transaction. Raises `CollectionNotFound` if the collection has been deleted in the meantime."""
+        if self._session is None:
+            self._session = self._open.enter_context(self._database.read())
+            self.head = collections.head_by_id(self._session, self.head.id)
+        return self._session
 
 
 class _Held(NamedTuple):
@@ -29,8 +62,7 @@ class ItemCache:
     process makes it. Damaged items are not held: they are read, and checked, each time.
     """
 
-    def __init__(self, database: Database, most_bytes: int) -> None:
-        self._database = database
+    def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._seqs: dict[int, int] = {}  # by the collection's id
@@ -45,24 +77,17 @@ class ItemCache:
         """About how much memory the items take."""
         return self._bytes
 
-    def get(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
-        """The existing items with these `ids`, all of the collection of `head`; as of `head` or later.
-
-        Raises `CollectionNotFound` if the collection has been deleted in the meantime.
-        """
-        if self._seqs.get(head.id, -1) < head.last_seq:
-            self._follow(head)
-        with self._lock:
-            seq = self._seqs.get(head.id, -1)
-            found = {item_id: self._held[item_id].item for item_id in ids if item_id in self._held}
-            for item_id in found:
-                self._held.move_to_end(item_id)
-        if len(found) < len(ids):
-            with self._database.once() as connection:
-                read = items.by_ids(connection, [item_id for item_id in ids if item_id not in found])
-            self._keep(head.id, seq, list(read.values()))
-            found.update(read)
-        return found
+    def get(self, snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Item]:
+        """The items with these distinct `ids` that exist in the snapshot, all of its collection."""
+        found = self._cached(snapshot.head, ids)
+        if len(found) == len(ids):
+            return found
+        session = snapshot.session
+        self._follow(session, snapshot.head)
+        found = self._cached(snapshot.head, ids)
+        read = items.by_ids(session, [item_id for item_id in ids if item_id not in found])
+        self._keep(snapshot.head, list(read.values()))
+        return found | read
 
     def forget(self) -> None:
         """Drop all items."""
@@ -71,32 +96,40 @@ class ItemCache:
             self._seqs.clear()
             self._bytes = 0
 
-    def _follow(self, head: Head) -> None:
-        """Drop the items that have changed up to `head` or later."""
+    def _cached(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
+        """Those of the items that are cached; none if the cache is not as of `head`."""
+        with self._lock:
+            if self._seqs.get(head.id) != head.last_seq:
+                return {}
+            found = {item_id: self._held[item_id].item for item_id in ids if item_id in self._held}
+            for item_id in found:
+                self._held.move_to_end(item_id)
+            return found
+
+    def _follow(self, session: Session, head: Head) -> None:
+        """Drop the items that have changed up to `head`, which was read in `session`; a newer cache stays as it is."""
         with self._lock:
             seq = self._seqs.setdefault(head.id, head.last_seq)
         if seq >= head.last_seq:
             return
-        with self._database.read() as session:
-            now = collections.head_by_id(session, head.id)
-            follows = now.compacted_seq <= seq and now.last_seq - seq <= MOST_CHANGED
-            changed = log.items_after(session, head.id, seq) if follows else None
+        follows = head.compacted_seq <= seq and head.last_seq - seq <= MOST_CHANGED
+        changed = log.items_after(session, head.id, seq) if follows else None
         with self._lock:
-            if self._seqs.get(head.id, -1) >= now.last_seq:
+            if self._seqs.get(head.id, -1) >= head.last_seq:
                 return
             for item_id in self._of(head.id) if changed is None else changed & self._held.keys():
                 self._drop(item_id)
-            self._seqs[head.id] = now.last_seq
+            self._seqs[head.id] = head.last_seq
 
-    def _keep(self, collection_id: int, seq: int, read: Sequence[Item]) -> None:
-        """Cache items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
+    def _keep(self, head: Head, read: Sequence[Item]) -> None:
+        """Cache items as of `head`, unless the cache is of another state."""
         with self._lock:
-            if self._seqs.get(collection_id) != seq:
+            if self._seqs.get(head.id) != head.last_seq:
                 return
             for item in read:
                 if not item.damaged:
                     self._drop(item.id)
-                    self._held[item.id] = _Held(collection_id, item, _size(item))
+                    self._held[item.id] = _Held(head.id, item, _size(item))
                     self._bytes += self._held[item.id].size
             while self._bytes > self._most_bytes:
                 self._drop(next(iter(self._held)))

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.answers.hits import Scores
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import IdArray
 
@@ -130,16 +129,15 @@ def background(
     return Background(ids, centre(raw, mean, blocks), mean, common, count)
 
 
-def standing(sample: Background, query: FloatArray, found: Scores) -> Standing | None:
-    """How far the hits of a unit query (d,) stand out; None if the sample is too small to say.
+def standing(sample: Background, query: FloatArray, ids: IdArray, scores: Numbers) -> Standing | None:
+    """How far the hits of a unit query (d,) stand out, `ids` (n,) with float64 `scores` (n,); None if the sample is too
+    small to say.
 
     An item is compared with the others of the sample: t = (score - mean) / (deviation √(1 + 1/n)), and z is as unlikely
     as that t (Wallace 1959), so that small collections are not trusted too much.
     """
     if len(sample.ids) - 1 < FEWEST:
         return None
-    scores = np.array([score for _, score in found], np.float64)
-    ids = np.array([item_id for item_id, _ in found], np.int64)
     usual = (sample.vectors @ query).astype(np.float64)
     count, total, squares = len(usual), usual.sum(), usual @ usual
     inside = _are_in(ids, sample.ids)
@@ -176,12 +174,11 @@ def _surprises(scores: Of, n: Of, total: Of, squares: Of) -> Numbers:
     return surprises
 
 
-def standing_of_words(ranked: Sequence[tuple[int, int]], count: int) -> Standing:
-    """How far items stand out that hold the words of a query, by their ranks among `count` items."""
-    normal, count = NormalDist(), max(count, len(ranked) + 1)
-    ids = np.array([item_id for item_id, _ in ranked], np.int64)
-    surprises = np.array([-normal.inv_cdf((rank - 0.5) / count) for _, rank in ranked], np.float64)
-    lowest = -normal.inv_cdf((len(ranked) + count) / 2 / count)
+def standing_of_words(ids: IdArray, ranks: IdArray, count: int) -> Standing:
+    """How far items stand out that hold the words of a query, `ids` (n,) with their `ranks`, among `count` items."""
+    normal, count = NormalDist(), max(count, len(ids) + 1)
+    surprises = np.array([-normal.inv_cdf((rank - 0.5) / count) for rank in ranks.tolist()], np.float64)
+    lowest = -normal.inv_cdf((len(ids) + count) / 2 / count)
     return Standing(ids, surprises, lowest, lowest, 0.0, count)
 
 

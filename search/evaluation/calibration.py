@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.search.answers.result_extras import NOTHING_GOOD
+from anyseek.search.answers.hits import NOTHING_GOOD
 from anyseek.search.evaluation.real_collection import RealCollection
 from anyseek.search.filters.tree import And, Compare, Filter, Not, Operator
 from anyseek.search.types import Query, Results
@@ -98,7 +98,7 @@ def _row(kind: str, found: Sequence[Judged]) -> ScoreRow:
 def _flat(answers: Sequence[Results], keys: Sequence[str]) -> Numbers:
     """Of all hits with a probability: score, probability, right, first, and whether nothing good was found: (n, 5)."""
     rows = [
-        (hit.score, hit.probability, hit.item.key == key, place == 0, (answer.note or "").startswith(NOTHING_GOOD))
+        (hit.score, hit.probability, hit.key == key, place == 0, (answer.note or "").startswith(NOTHING_GOOD))
         for answer, key in zip(answers, keys, strict=True)
         for place, hit in enumerate(answer.hits)
         if hit.probability is not None

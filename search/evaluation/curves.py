@@ -35,7 +35,7 @@ from anyseek.search.confidence.probabilities import (
 )
 from anyseek.search.evaluation.calibration import calibration_error, logistic, sigmoid
 from anyseek.search.evaluation.packs import PHOTO, photo_collections
-from anyseek.search.query.fusing import Weighted, fused, ranks_of
+from anyseek.search.query.rankings import Ranking, fused, ranking_of
 from anyseek.search.query.vectors import centre_queries
 from anyseek.search.settings import read_settings
 
@@ -197,7 +197,7 @@ def _pairs(
         hidden = row if without else None
         rankings = [_ranking(sample, query, hidden) for sample, query in zip(samples, queries, strict=True)]
         stood = together([one.standing for one in rankings if one.standing is not None], [1.0] * len(rankings))
-        order = [item_id for item_id, _ in fused(rankings)[:_DEPTH]]
+        order = fused(rankings).ids[:_DEPTH].tolist()
         features.append(_fitted_to(stood, order))
         right.append(np.array(order[:_FIRST]) == row)
     count = len(own) * _FIRST
@@ -219,12 +219,13 @@ def _sample(embedder: Embedder, held: Measured, part: Vectors) -> Background:
     return background(np.arange(len(raw)), raw, raw.mean(axis=0), space.gallery_prior, space.blocks, len(raw))
 
 
-def _ranking(sample: Background, query: FloatArray, hidden: int | None) -> Weighted:
+def _ranking(sample: Background, query: FloatArray, hidden: int | None) -> Ranking:
     """What a query (d,) finds first, but for the item that is hidden."""
     scores = sample.vectors @ query
-    order = np.argsort(-scores, kind="stable")
-    found = [(item_id, float(scores[item_id])) for item_id in order[: _DEPTH + 1].tolist() if item_id != hidden]
-    return Weighted(1.0, ranks_of(found), standing(sample, query, found))
+    order = np.argsort(-scores, kind="stable")[: _DEPTH + 1]
+    order = order if hidden is None else order[order != hidden]
+    found = scores[order].astype(np.float64)
+    return ranking_of(order, found, standing(sample, query, order, found))
 
 
 def _fitted_to(stood: Standing, order: Sequence[int]) -> Numbers:

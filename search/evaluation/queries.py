@@ -252,9 +252,7 @@ def _row(collection: RealCollection, series: QuerySeries, found: list[Judged], p
     for kind, parts_of_each in kinds.items():
         queries = [Query(parts, FIRST, where=series.where) for parts in parts_of_each]
         answers = collection.answers(queries)
-        right = [
-            any(hit.item.key == key for hit in answer.hits) for key, answer in zip(series.keys, answers, strict=True)
-        ]
+        right = [any(hit.key == key for hit in answer.hits) for key, answer in zip(series.keys, answers, strict=True)]
         recalled[kind] = np.array(right, np.float64)
         if kind not in [known.kind for known in found]:
             found.append(judged(collection, kind, series.keys, queries, answers))
@@ -293,7 +291,7 @@ def _negative(collection: RealCollection, emoji: Emoji, progress: Progress) -> I
     precisions, ranks = np.zeros((2, len(pairs))), np.zeros((2, len(pairs)), np.int64)
     for side, queries in enumerate((alone, less)):
         for place, ((key, unwanted, class_), answer) in enumerate(zip(pairs, collection.answers(queries), strict=True)):
-            rest = [hit.item.key for hit in answer.hits if hit.item.key != key]
+            rest = [hit.key for hit in answer.hits if hit.key != key]
             ranks[side, place] = rest.index(unwanted)
             rest.remove(unwanted)
             right = np.array([other in class_ for other in rest], np.float64)

@@ -1,21 +1,27 @@
 """A query as one ranking or several: parts that are at home in different spaces are searched for apart and added.
 
 A space such as that of colours knows some modalities alone, so no one vector says "love" and red. Each ranking is of
-one space; `anyseek.search.query.fusing` adds them.
+one space. Several are added by weight: a ranking gives its first item 1, and the others less by their ranks and by how
+far they stand out, (61 / (60 + rank) + 2 z / z of its first) / 3. The first term is reciprocal rank fusion (Cormack et
+al. 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods"): what several rankings
+have far ahead belongs there, whatever their scores mean. It hardly tells the first items from each other, which z does:
+how far a score lies above those of other items (`anyseek.search.confidence.probabilities`), at least 0. Where z is not
+known, the rank alone counts.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from anyseek.model.seam import Embedder, FloatArray, Fusion
-from anyseek.search.answers.hits import Found, Scores
 from anyseek.search.answers.paging import Pages, pages_of
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.confidence.probabilities import (
     Background,
+    Numbers,
     Standing,
     curve_of,
     nothing_good_below,
@@ -27,29 +33,119 @@ from anyseek.search.confidence.probabilities import (
 )
 from anyseek.search.errors import AnyseekError, BadQuery
 from anyseek.search.filters.tree import Filter
-from anyseek.search.query.fusing import Ranked, Weighted, fused, ranks_of
-from anyseek.search.query.limits import depth_of, where_of
-from anyseek.search.query.queries import ITEMS_ARE, Plan, checked_parts, default_among, named_space, plan
+from anyseek.search.query.planning import (
+    ITEMS_ARE,
+    Plan,
+    checked_parts,
+    default_among,
+    depth_of,
+    named_space,
+    plan,
+    where_of,
+)
+from anyseek.search.query.query import WORDS, Part, Query
 from anyseek.search.query.vectors import ItemVectors, Place, ValueVectors, fuse_parts
 from anyseek.search.settings import Limits
 from anyseek.search.spaces.base import View
-from anyseek.search.types import Part, Query
+from anyseek.search.types import IdArray
 
 _UNLIKE = 0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
 _NOTHING = 1e-6  # a score that is 0 but for rounding
+_DAMPING = 60  # of Cormack et al.: how little the first ranks differ
+_OUTSTANDING = 2  # how much z counts beside the rank; from 1 to 3 emoji and photos are found alike (docs/weights.md)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What one ranking found, and how far it stands out among `count` items; None where there are too few to say."""
+    """Items, best first: `ids` (n,) with `scores` float64 (n,) in [-1, 1] and `ranks` (n,) from 1, which some share.
 
-    scores: Scores
-    standing: Standing | None
-    count: int
+    With a `weight` below 0 it lowers the items of rankings that it is added to. `standing` says how far its items stand
+    out among `count`; None where there are too few to say. An answer's has probabilities, `likely` (n,), where they are
+    known; if the highest is below `nothing_below`, nothing good was found.
+    """
+
+    ids: IdArray
+    scores: Numbers
+    ranks: IdArray
+    standing: Standing | None = None
+    count: int = 0
+    weight: float = 1.0
+    likely: Numbers | None = None
+    nothing_below: float = 0.0
+
+    @property
+    def best(self) -> float | None:
+        """The highest probability."""
+        return None if self.likely is None or not len(self.likely) else float(self.likely[0])
+
+    def place(self, item_id: int) -> int | None:
+        """Where an item stands, from 0; None if it is not there."""
+        found = np.flatnonzero(self.ids == item_id)
+        return int(found[0]) if len(found) else None
+
+    def shares(self) -> Numbers:
+        """What it gives to its items before it is weighted, from 1 for the first to 0: (n,)."""
+        by_ranks = by_rank(self.ranks)
+        highest = 0.0 if self.standing is None else float(self.standing.surprises.max(initial=0.0))
+        if self.standing is None or highest <= 0:
+            return by_ranks
+        outstanding = self.standing.surprises.clip(min=0.0) / highest
+        shares: Numbers = (by_ranks + _OUTSTANDING * outstanding) / (1 + _OUTSTANDING)
+        return shares
+
+
+def ranking_of(ids: IdArray, scores: Numbers, standing: Standing | None = None, count: int = 0) -> Ranking:
+    """A ranking whose items are in order."""
+    return Ranking(ids, scores, np.arange(1, len(ids) + 1), standing, count)
+
+
+def ranking_of_words(ranked: Sequence[tuple[int, int]], weight: float) -> Ranking:
+    """The ranking of what words find: ids with their ranks."""
+    found = np.array(ranked, np.int64).reshape(-1, 2)
+    return Ranking(found[:, 0], np.zeros(len(found)), found[:, 1], weight=weight)
+
+
+def by_rank(ranks: npt.ArrayLike) -> Numbers:
+    """What a ranking gives to the items at `ranks` by their places alone: 1 to the first."""
+    return np.asarray((_DAMPING + 1) / (_DAMPING + np.asarray(ranks, np.float64)))
+
+
+def fused(rankings: Sequence[Ranking]) -> Ranking:
+    """What rankings give to items, added by weight: scores in [-1, 1], 1 for what comes first in all that are wanted.
+
+    Those of equal score are ordered by id. What a ranking with a negative weight finds is lowered where another has it.
+    """
+    wanted = [ranking for ranking in rankings if ranking.weight > 0]
+    if not wanted:
+        return ranking_of(np.empty(0, np.int64), np.empty(0))
+    ids = np.unique(np.concatenate([ranking.ids for ranking in wanted]))
+    totals = np.zeros(len(ids))
+    for ranking in sorted(rankings, key=lambda ranking: -ranking.weight):
+        places = np.searchsorted(ids, ranking.ids)
+        inside = places < len(ids)
+        inside[inside] = ids[places[inside]] == ranking.ids[inside]
+        totals[places[inside]] += ranking.weight * ranking.shares()[inside]
+    order = np.lexsort((ids, -totals.round(12)))
+    return ranking_of(ids[order], np.maximum(-1.0, totals[order] / _highest(rankings)))
+
+
+def parts_of_score(rankings: Sequence[Ranking], item_id: int) -> list[float]:
+    """What each ranking adds to the score of an item."""
+    highest = _highest(rankings)
+    places = [ranking.place(item_id) for ranking in rankings]
+    return [
+        0.0 if place is None else float(ranking.weight * ranking.shares()[place] / highest)
+        for ranking, place in zip(rankings, places, strict=True)
+    ]
+
+
+def _highest(rankings: Sequence[Ranking]) -> float:
+    """What an item has that is first in all wanted rankings."""
+    return sum(ranking.weight for ranking in rankings if ranking.weight > 0)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedQuery:
     """A checked query: its rankings with their weights, negative where an item should be unlike.
 
     `where` is the filter of all rankings and of words, of which the best `depth` items count. `fusion` is None for a
@@ -77,72 +173,66 @@ class Asked:
         spaces = [ranking.space for ranking in self.rankings] or ([self.vectors_of] if self.vectors_of else [])
         return "+".join(dict.fromkeys(space.name for space in spaces)) or None
 
-    def sameness_note(self, head: Head, found: Scores) -> str | None:
+    def sameness_note(self, head: Head, found: Ranking) -> str | None:
         """That the space tells none of the items from another, as its scores are all 0, and which others there are."""
-        if not self.is_one_ranking or len(found) < 2:
+        if not self.is_one_ranking or len(found.ids) < 2:
             return None
         others = [space.name for space in head.spaces if space != self.rankings[0].space]
-        if not others or max(abs(score) for _, score in found) > _NOTHING:
+        if not others or np.abs(found.scores).max() > _NOTHING:
             return None
         return (
             f"in the space {self.space!r} these items share nothing with the query, and stand in no order; "
             f"name another: {', '.join(others)}"
         )
 
-    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
+    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranking]) -> Ranking:
         """The best items of all rankings, those of `query.words` among them, with their scores and probabilities."""
         weighted = self.weighted(found, by_words)
-        scores = found[0].scores if self.is_one_ranking else fused(weighted)
-        stood = [one.standing for one in weighted if one.standing is not None]
-        if not stood:
-            return Found(scores, {})
-        whole = together(stood, [one.weight for one in weighted])
+        answer = found[0] if self.is_one_ranking else fused(weighted)
+        standings = [ranking.standing for ranking in weighted if ranking.standing is not None]
+        if not standings:
+            return answer
+        whole = together(standings, [ranking.weight for ranking in weighted])
         modalities = {part.modality or ITEMS_ARE for ranking in self.rankings for part in ranking.parts}
-        if self.query.words:
-            modalities.add("words")
-        order = [item_id for item_id, _ in scores]
-        curve = curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
-        likely = dict(zip(order, probabilities(whole, order, curve), strict=True))
-        return Found(scores, likely, nothing_good_below(whole, modalities))
+        modalities |= {WORDS} if self.query.words else set()
+        curve = curve_of(sort_of(modalities, len(weighted)))
+        likely = np.array(probabilities(whole, answer.ids.tolist(), curve))
+        return replace(answer, likely=likely, nothing_below=nothing_good_below(whole, modalities))
 
-    def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
-        """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the
-        collection is too small.
+    def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranking]) -> list[Ranking]:
+        """The rankings with their weights, those of `query.words` last. They have no standing if words alone were
+        looked for, or if the collection is too small.
         """
-        stand = bool(found) and all(one.standing is not None for one in found)
-        count = max((one.count for one in found), default=0)
-        own = [
-            Weighted(weight, ranks_of(one.scores), one.standing if stand else None)
-            for weight, one in zip(self.weights, found, strict=True)
-        ]
-        of_words = [
-            Weighted(words.weight, ranked, standing_of_words(ranked, count) if stand else None)
-            for words, ranked in zip(self.query.words, by_words, strict=True)
-        ]
-        return [*own, *of_words]
+        count = max((ranking.count for ranking in found), default=0)
+        if not found or any(ranking.standing is None for ranking in found):
+            found = [replace(ranking, standing=None) for ranking in found]
+        else:
+            stand = [standing_of_words(ranking.ids, ranking.ranks, count) for ranking in by_words]
+            by_words = [replace(ranking, standing=each) for ranking, each in zip(by_words, stand, strict=True)]
+        own = [replace(ranking, weight=weight) for weight, ranking in zip(self.weights, found, strict=True)]
+        return [*own, *by_words]
 
 
-def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
-    """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `queries.plan` raises."""
+def plan_query(query: Query, head: Head, embedder: Embedder, limits: Limits) -> PlannedQuery:
+    """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `planning.plan` raises."""
     pages = pages_of(query, head.id, limits.hits)
     if pages.seen:
         query = replace(query, offset=len(pages.seen))
     parts = checked_parts(query, embedder, limits)
-    asked = [(one, group) for one in _in_spaces(query) for group in _groups(one, parts, head, embedder) if parts]
-    depth = depth_of(query, len(asked) + len(query.words), limits)
-    are_added, where = len(asked) + len(query.words) > 1, where_of(query)
+    groups = [(one, group) for one in _in_spaces(query) for group in _groups(one, parts, head, embedder) if parts]
+    depth = depth_of(query, len(groups) + len(query.words), limits)
+    are_added, where = len(groups) + len(query.words) > 1, where_of(query)
     plans = tuple(
         plan(_of_group(one, group, parts), _upright(group) if are_added else group, head, embedder, where, depth)
-        for one, group in asked
+        for one, group in groups
     )
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need none, but what is asked for must be there
     shares = max(1, len(query.spaces))  # so that words count as much beside parts asked in several spaces
-    weights = tuple(weight_of(group) / shares for _, group in asked)
+    weights = tuple(weight_of(group) / shares for _, group in groups)
     fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None
-    vectors_of = _vectors_of(query, plans, head)
-    return Asked(query, plans, weights, where, depth, fusion, vectors_of, pages)
+    return PlannedQuery(query, plans, weights, where, depth, fusion, _vectors_of(query, plans, head), pages)
 
 
 def _in_spaces(query: Query) -> Iterator[Query]:
@@ -155,7 +245,7 @@ def _in_spaces(query: Query) -> Iterator[Query]:
 
 def _of_group(query: Query, group: Sequence[Part], parts: Sequence[Part]) -> Query:
     """The query of one ranking: its parts have no fusion where they are only some of all, or each asks alone."""
-    apart = len(group) < sum(part.weight != 0 for part in parts) or query.fusion is Fusion.RANKS
+    apart = len(group) < sum(part.weight != 0 for part in parts) or query.fusion == "ranks"
     return replace(query, fusion=None) if apart else query
 
 
@@ -174,10 +264,10 @@ def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | 
 def _groups(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> Iterator[tuple[Part, ...]]:
     """The parts of each ranking: by default those of a space that knows few modalities apart from all others."""
     counted = tuple(part for part in parts if part.weight)
-    joins = query.fusion in (Fusion.LATE, Fusion.JOINT) or (query.space is not None and query.fusion is None)
+    joins = query.fusion in ("late", "joint") or (query.space is not None and query.fusion is None)
     if joins or len(counted) < 2 or not any(part.weight > 0 for part in parts):
         yield parts
-    elif query.fusion is Fusion.RANKS:
+    elif query.fusion == "ranks":
         yield from ((part,) for part in counted)
     else:
         apart: Mapping[str | None, list[Part]] = defaultdict(list)
@@ -222,22 +312,30 @@ def ranking_vectors(
     return vectors, errors
 
 
-def with_standings(
-    sample: Background, vectors: Mapping[Place, FloatArray], found: Mapping[Place, Scores], count: int
+def nearest_items(
+    view: View,
+    plans: Mapping[Place, Plan],
+    vectors: Mapping[Place, FloatArray],
+    without: Set[int] = frozenset(),
 ) -> dict[Place, Ranking]:
-    """The rankings of `count` items with their standings against the `sample`."""
-    return {place: Ranking(scores, standing(sample, vectors[place], scores), count) for place, scores in found.items()}
-
-
-def nearest_items(view: View, plans: Mapping[Place, Plan], vectors: Mapping[Place, FloatArray]) -> dict[Place, Scores]:
-    """(id, score) by ranking; rankings of equal depth and filter are searched together."""
+    """The nearest items of each ranking but `without` some; those of equal depth and filter are searched together."""
     alike: dict[tuple[int, Filter | None], list[Place]] = defaultdict(list)
     for place in vectors:
         alike[plans[place].depth, plans[place].where].append(place)
-    found: dict[Place, Scores] = {}
+    found: dict[Place, Ranking] = {}
     for (depth, where), places in alike.items():
-        ids, scores = view.search(np.stack([vectors[place] for place in places]), depth, where)
-        clipped = scores.clip(-1, 1).tolist()  # rounding moves some outside
-        for place, own, score in zip(places, ids.tolist(), clipped, strict=True):
-            found[place] = list(zip(own, score, strict=True))
+        every = view.search(np.stack([vectors[place] for place in places]), depth + len(without), where)
+        for place, ids, scores in zip(places, every.ids, every.scores.clip(-1, 1), strict=True):  # rounded beyond some
+            kept = np.isin(ids, list(without), invert=True) if without else slice(None)
+            found[place] = ranking_of(ids[kept][:depth], scores[kept][:depth].astype(np.float64))
     return found
+
+
+def with_standings(
+    sample: Background, vectors: Mapping[Place, FloatArray], found: Mapping[Place, Ranking], count: int
+) -> dict[Place, Ranking]:
+    """The rankings of `count` items with their standings against the `sample`."""
+    return {
+        place: replace(ranking, standing=standing(sample, vectors[place], ranking.ids, ranking.scores), count=count)
+        for place, ranking in found.items()
+    }

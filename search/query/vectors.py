@@ -16,7 +16,7 @@ from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sam
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
-from anyseek.search.query.queries import Plan
+from anyseek.search.query.planning import Plan
 from anyseek.search.spaces.base import NO_DIRECTION, centre
 from anyseek.search.telemetry.metrics import embedding
 

@@ -9,7 +9,7 @@ import pytest
 
 import anyseek
 
-_HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL", "pydantic")
+_HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL")
 
 
 def test_the_public_names_are_these() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,6 +39,9 @@ def http(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+QUERY: dict[str, Any] = {"query": (None, '{"parts": [{"modality": "rgb", "file": "a"}]}')}
+
+
 def _webp() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, "WEBP")
@@ -47,10 +51,10 @@ def _webp() -> bytes:
 def test_a_decoder_that_crashes_is_one_bad_input(http: httpx.Client) -> None:
     assert http.put("/items/red", files={"rgb": ("a.webp", _webp())}).status_code == 200
     for _ in range(3):
-        refused = http.post("/query", files={"rgb": ("crash", _webp())})
+        refused = http.post("/query", files=QUERY | {"a": ("crash", _webp())})
         assert (refused.status_code, refused.json()["type"]) == (422, "urn:anyseek:broken-picture")
         assert refused.json()["detail"] == "crash is a damaged picture: its decoder was ended by SIGSEGV"
     assert http.put("/items/crashed", files={"rgb": ("crash", _webp())}).status_code == 422
     assert http.get("/items/crashed").status_code == 404
-    found = http.post("/query", files={"rgb": ("a.webp", _webp())})
+    found = http.post("/query", files=QUERY | {"a": ("a.webp", _webp())})
     assert [hit["key"] for hit in found.json()["hits"]] == ["red"]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from tests.api.conftest import LIMITS
 from tests.search.gallery import begin_catalogue
 
 _PROGRAM = (str(Path(__file__).parents[1] / "model" / "modalities" / "reading" / "crashing_decoder.py"),)
-Leave = Callable[[str, str, Mapping[str, tuple[str, bytes]]], socket.socket]
+Leave = Callable[[str, str, Mapping[str, Any]], socket.socket]
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def send(url: str) -> Leave:
     """Sends a request with files and gives its connection, whose answer nobody has read."""
 
-    def sent(method: str, path: str, files: Mapping[str, tuple[str, bytes]]) -> socket.socket:
+    def sent(method: str, path: str, files: Mapping[str, Any]) -> socket.socket:
         request = httpx.Request(method, f"{url}/v1/collections/a/{path}", files=files)
         request.read()
         head = f"{method} {request.url.raw_path.decode()} HTTP/1.1\r\n"
@@ -63,6 +64,9 @@ def passes(monkeypatch: pytest.MonkeyPatch, url: str) -> list[int]:
     return seen
 
 
+QUERY: dict[str, Any] = {"query": (None, '{"parts": [{"modality": "rgb", "file": "a"}]}')}
+
+
 def _webp() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, "WEBP")
@@ -84,12 +88,12 @@ def _left(url: str) -> float:
 
 def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, service: Service, passes: list[int]) -> None:
     before = _left(url)
-    with send("POST", "query", {"rgb": ("hang", _webp())}):
+    with send("POST", "query", {**QUERY, "a": ("hang", _webp())}):
         _until(lambda: service.pool.wanted == 1)
     _until(lambda: service.pool.wanted == 0)
     _until(lambda: _left(url) == before + 1)
     assert passes == []
-    found = httpx.post(f"{url}/v1/collections/a/query", files={"rgb": ("a.webp", _webp())})
+    found = httpx.post(f"{url}/v1/collections/a/query", files={**QUERY, "a": ("a.webp", _webp())})
     assert found.status_code == 200
 
 
@@ -115,7 +119,7 @@ def test_one_that_waits_for_a_thread_waits_no_longer(url: str, send: Leave, serv
         for number, thread in enumerate(asking, 1):  # one after another, or they would be answered together
             thread.start()
             _until(lambda count=number: service.pool.turns.borrowed_tokens == count)  # type: ignore[misc]
-        with send("POST", "query", {"caption": ("", b"x")}):
+        with send("POST", "query", QUERY | {"a": ("a.txt", b"x")}):
             _until(lambda: service.pool.wanted == len(asking) + 1)
         _until(lambda: service.pool.wanted == len(asking))
         assert not gate.is_set()

@@ -150,5 +150,5 @@ def test_no_body_or_form_makes_it_fail(hostile: httpx.Client, value: Any) -> Non
         for text in (json.dumps(value), json.dumps({"a": value}), json.dumps({"0": value})):
             form = {"caption": (None, "y"), field: (None, text)}
             _check(hostile.put("collections/a/items/y", files=form))  # type: ignore[arg-type]
-            _check(hostile.post("collections/a/query", files=form))  # type: ignore[arg-type]
+            _check(hostile.post("collections/a/query", files={"query": (None, text)}))  # type: ignore[arg-type]
             _check(hostile.get("collections/a/items/y"))

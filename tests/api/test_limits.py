@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from anyseek.api.service import Service
+from tests.api.queries.asking import query_form
 
 Problem = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("still_alive")
@@ -63,8 +64,8 @@ def test_pictures_of_a_query_are_limited_together(http: httpx.Client, collection
     problem(http.post(f"/v1/{QUERY}", json={"parts": parts}), 413, "limit-exceeded")
     assert "picture 2 has 1,000,000 pixels" in http.post(f"/v1/{QUERY}", json={"parts": parts}).json()["detail"]
     assert http.post(f"/v1/{QUERY}", json={"parts": parts[:2]}).status_code == 200
-    fields = [("rgb", ("a.webp", file.getvalue()))] * 3
-    problem(http.post(f"/v1/{QUERY}", files=fields), 413, "limit-exceeded")
+    form = query_form({"parts": [{"modality": "rgb", "file": "a"}] * 3}, a=file.getvalue())
+    problem(http.post(f"/v1/{QUERY}", files=form), 413, "limit-exceeded")
     maps = [(modality, ("a.webp", file.getvalue())) for modality in ("rgb", "sketch", "normal")]
     problem(http.put(f"/v1/collections/{collection}/items/k", files=maps), 413, "limit-exceeded")
     problem(http.post("/v1/predict", files=[*maps, ("targets", (None, "caption"))]), 413, "limit-exceeded")
@@ -129,7 +130,7 @@ def test_files_do_not_count_as_json(http: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("shapes")
-@pytest.mark.parametrize("field", ["classes", "attributes", "where"])
+@pytest.mark.parametrize("field", ["classes", "attributes", "query"])
 def test_json_in_a_form_is_limited(http: httpx.Client, collection: str, field: str) -> None:
     for text in (json.dumps({"a": _WIDE}), _DEEP.decode(), json.dumps({"a": "b" * 120_000})):
         form = {"caption": (None, "a"), field: (None, text)}

@@ -68,8 +68,8 @@ def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None
     }
     schemas = described["components"]["schemas"]
     assert schemas["Query"]["examples"]
-    part = {"modality", "text", "data", "item", "weight", "classes", "name", "vector", "collection", "form", "box"}
-    part |= {"mask"}
+    part = {"modality", "text", "file", "data", "item", "weight", "classes", "name", "vector", "collection", "form"}
+    part |= {"box", "mask"}
     assert set(schemas["Part"]["properties"]) == part
     by_url = described["paths"]["/v1/collections/{collection}/query"]["get"]["parameters"]
     in_url = {given["name"] for given in by_url} - {"collection", "text", "item", "palette", "words"}
@@ -137,8 +137,6 @@ def test_a_member_that_nobody_heeds_is_refused_with_the_one_that_was_meant(
 @pytest.mark.parametrize(
     ("method", "path", "field", "meant"),
     [
-        ("POST", "/v1/collections/{shapes}/query", "fussion", "fusion"),
-        ("POST", "/v1/collections/{shapes}/query", "captoin:0.5", "caption"),
         ("POST", "/v1/predict", "modle", "model"),
         ("PUT", "/v1/collections/{shapes}/items/new", "atributes", "attributes"),
     ],
@@ -152,9 +150,9 @@ def test_so_is_a_field_of_a_form(
     assert f"did you mean `{meant}`?" in answer.json()["detail"]
 
 
-def test_a_setting_of_a_form_comes_once(http: httpx.Client, shapes: str, problem: Problem) -> None:
-    twice = [("caption", (None, "red")), ("k", (None, "1")), ("k", (None, "2"))]
-    problem(http.post(f"/v1/collections/{shapes}/query", files=twice), 422, "bad-input")
+def test_a_setting_of_a_form_comes_once(http: httpx.Client, problem: Problem) -> None:
+    twice = [("caption", (None, "red")), ("targets", (None, "depth")), ("targets", (None, "rgb"))]
+    problem(http.post("/v1/predict", files=twice), 422, "bad-input")
 
 
 def test_a_body_that_nobody_reads_is_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:

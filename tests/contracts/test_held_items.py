@@ -1,7 +1,7 @@
 """What queries hold of the catalogue, heads and items, is never older than they may be, on every database."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 
 from anyseek.search.catalogue import collections, item_rows, items, log, sources
 from anyseek.search.catalogue.collections import Head
-from anyseek.search.catalogue.item_cache import Heads, ItemCache
+from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.errors import CollectionNotFound
@@ -31,13 +31,18 @@ def elsewhere(database: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def cache(database: Database) -> ItemCache:
-    return ItemCache(database, PLENTY)
+def cache() -> ItemCache:
+    return ItemCache(PLENTY)
 
 
 def head_of(database: Database, name: str = "things") -> Head:
     with database.once() as connection:
         return collections.head(connection, name)
+
+
+def get(cache: ItemCache, database: Database, head: Head, ids: Sequence[int]) -> dict[int, Item]:
+    with Snapshot(database, head) as snapshot:
+        return cache.get(snapshot, ids)
 
 
 def write(database: Database, collection: Collection, embedder: WordsEmbedder, key: str, **attributes: object) -> Item:
@@ -61,9 +66,9 @@ class TestItems:
     ) -> None:
         written = [write(database, collection, embedder, key, n=1) for key in ("a", "b")]
         ids, head = [item.id for item in written], head_of(database)
-        first = cache.get(head, ids)
+        first = get(cache, database, head, ids)
         statements = asked(database)
-        again = cache.get(head, ids)
+        again = get(cache, database, head, ids)
         assert list(first.values()) == list(again.values()) == written
         assert statements == []
 
@@ -71,32 +76,32 @@ class TestItems:
         self, database: Database, elsewhere: Database, cache: ItemCache, collection: Collection, embedder: WordsEmbedder
     ) -> None:
         a, b = (write(database, collection, embedder, key, n=1) for key in ("a", "b"))
-        cache.get(head_of(database), [a.id, b.id])
+        get(cache, database, head_of(database), [a.id, b.id])
         write(elsewhere, collection, embedder, "a", n=2)
-        found = cache.get(head_of(database), [a.id])
+        found = get(cache, database, head_of(database), [a.id])
         assert found[a.id].attributes == {"n": 2}
         statements = asked(database)
-        assert cache.get(head_of(elsewhere), [b.id]) == {b.id: b}
+        assert get(cache, elsewhere, head_of(elsewhere), [b.id]) == {b.id: b}
         assert statements == []
 
     def test_one_that_is_deleted_elsewhere_is_gone(
         self, database: Database, elsewhere: Database, cache: ItemCache, collection: Collection, embedder: WordsEmbedder
     ) -> None:
         a, b = (write(database, collection, embedder, key, n=1) for key in ("a", "b"))
-        cache.get(head_of(database), [a.id, b.id])
+        get(cache, database, head_of(database), [a.id, b.id])
         remove(elsewhere, collection, ["a"])
-        assert cache.get(head_of(database), [a.id, b.id]) == {b.id: b}
+        assert get(cache, database, head_of(database), [a.id, b.id]) == {b.id: b}
 
     def test_a_log_that_was_compacted_in_the_meantime_hides_nothing(
         self, database: Database, elsewhere: Database, cache: ItemCache, collection: Collection, embedder: WordsEmbedder
     ) -> None:
         a, b = (write(database, collection, embedder, key, n=1) for key in ("a", "b"))
-        cache.get(head_of(database), [a.id, b.id])
+        get(cache, database, head_of(database), [a.id, b.id])
         write(elsewhere, collection, embedder, "a", n=2)
         remove(elsewhere, collection, ["b"])
         with elsewhere.write() as session:
             log.compact(session, collection.id, head_of(elsewhere).last_seq)
-        found = cache.get(head_of(database), [a.id, b.id])
+        found = get(cache, database, head_of(database), [a.id, b.id])
         assert {item.key: item.attributes for item in found.values()} == {"a": {"n": 2}}
 
     @pytest.mark.parametrize("way", ["move", "forget", "make again"])
@@ -115,7 +120,7 @@ class TestItems:
             picture = Asset("rgb", f"{tmp_path}/a.png", False, "image/png", "0" * 64, 10)
             new = replace(new_item(embedder, "a", assets=(picture,)), source_id=source_id)
             (a,) = items.write(session, collection, [new])
-        assert cache.get(head_of(database), [a.id]) == {a.id: a}
+        assert get(cache, database, head_of(database), [a.id]) == {a.id: a}
         if way == "move":
             with elsewhere.write() as session:
                 sources.move(session, collection, source_id, "/new", (str(tmp_path), "/new"))
@@ -124,7 +129,7 @@ class TestItems:
         else:
             with elsewhere.write() as session:
                 item_rows.forget_content(session, collection.id, ["a"])
-        (now,) = cache.get(head_of(database), [a.id]).values()
+        (now,) = get(cache, database, head_of(database), [a.id]).values()
         told = {"move": now.path, "forget": now.source_id, "make again": now.content_hash}[way]
         assert told == {"move": "/new/a.png", "forget": None, "make again": ""}[way]
 
@@ -135,30 +140,30 @@ class TestItems:
         of_item = update(ItemRow).where(ItemRow.id == item.id)
         with database.write() as session:
             session.execute(of_item.values(caption="x"))
-        assert cache.get(head, [item.id])[item.id].damaged
+        assert get(cache, database, head, [item.id])[item.id].damaged
         with database.write() as session:
             session.execute(of_item.values(caption=item.caption))
-        assert cache.get(head, [item.id]) == {item.id: item}
+        assert get(cache, database, head, [item.id]) == {item.id: item}
 
     def test_they_take_no_more_memory_than_they_may(
         self, database: Database, collection: Collection, embedder: WordsEmbedder
     ) -> None:
         ids = [item.id for item in put(database, collection, embedder, [f"thing {n}" for n in range(40)])]
-        cache, head = ItemCache(database, 20_000), head_of(database)
+        cache, head = ItemCache(20_000), head_of(database)
         for item_id in ids:
-            cache.get(head, [item_id])
+            get(cache, database, head, [item_id])
         assert 0 < len(cache) < 40
         assert cache.held_bytes <= 20_000
         statements = asked(database)
-        assert cache.get(head, ids[-3:]).keys() == set(ids[-3:])  # the latest
+        assert get(cache, database, head, ids[-3:]).keys() == set(ids[-3:])  # the latest
         assert statements == []
-        assert cache.get(head, ids).keys() == set(ids)
+        assert get(cache, database, head, ids).keys() == set(ids)
 
     def test_none_are_held_if_there_is_no_room(
         self, database: Database, collection: Collection, embedder: WordsEmbedder
     ) -> None:
-        item, cache = write(database, collection, embedder, "a", n=1), ItemCache(database, 0)
-        assert cache.get(head_of(database), [item.id]) == {item.id: item}
+        item, cache = write(database, collection, embedder, "a", n=1), ItemCache(0)
+        assert get(cache, database, head_of(database), [item.id]) == {item.id: item}
         assert len(cache) == 0
 
     def test_no_thread_gets_one_that_is_older_than_its_head(
@@ -170,7 +175,7 @@ class TestItems:
         def read_on() -> None:
             while not stop.is_set():
                 least = newest[0]
-                got = cache.get(head_of(database), [item.id])[item.id].attributes["n"]
+                got = get(cache, database, head_of(database), [item.id])[item.id].attributes["n"]
                 if got < least:
                     faults.append((got, least))
 
@@ -184,7 +189,7 @@ class TestItems:
         for thread in threads:
             thread.join()
         assert faults == []
-        assert cache.get(head_of(database), [item.id])[item.id].attributes == {"n": 119}
+        assert get(cache, database, head_of(database), [item.id])[item.id].attributes == {"n": 119}
 
 
 class TestHeads:

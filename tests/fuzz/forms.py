@@ -12,7 +12,7 @@ _SETTINGS = (
     "k", "space", "fusion", "where", "offset", "min_score", "vectors", "group_by", "group_size", "classes",
     "attributes", "targets", "model", "seed", "steps", "item", "words", "vector", "caption", "color_palette", "rgb",
     "semseg", "box", "forms", "facets", "spaces", "cursor", "explain", "min_probability", "collections",
-    "predict_attributes", "mask",
+    "predict_attributes", "mask", "query",
 )  # fmt: skip
 _TYPES = (
     "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=other",
@@ -38,6 +38,7 @@ _SOUND = (
     Field("k", b"3"),
     Field("where", b"n >= 1"),
     Field("words", b"dog"),
+    Field("query", b'{"parts": [{"text": "a dog"}]}'),
 )
 
 

@@ -178,8 +178,7 @@ def make(random: Random) -> Sent:
     if how < 0.6:
         return Sent("POST", "/v1/query", values.as_json(_of_several(random, query, held)), JSON)
     if how < 0.65:
-        named = Field("collections", json.dumps(_names(held)).encode())
-        return form("POST", "/v1/query", [named, *_fields(random, query)])
+        return form("POST", "/v1/query", _fields(random, _of_several(random, query, held)))
     if how < 0.75:
         return form("POST", f"/v1/collections/{held}/query", _fields(random, query))
     if how < 0.9:
@@ -205,24 +204,16 @@ def _of_several(random: Random, query: Any, held: str) -> Any:
 
 
 def _fields(random: Random, query: Any) -> list[Field]:
-    """The query as fields of a form; what a form has no field for is sent all the same."""
-    chosen = ("forms", "box")[: random.randrange(3)]
-    fields = [Field(name, random.choice((b'{"depth": "inverse"}', b"[0.1, 0.2, 0.6, 0.9]"))) for name in chosen]
-    for name, value in query.items() if isinstance(query, dict) else ():
-        if name != "parts":
-            fields.append(Field(name, _written(value).encode("utf-8", "replace")))
-        elif isinstance(value, list):
-            fields += [_field(part) for part in value if isinstance(part, dict)]
-    return fields
-
-
-def _field(part: dict[str, Any]) -> Field:
-    name = str(part.get("modality") or "item")
-    data, text = part.get("data"), part.get("text") or part.get("item")
-    if isinstance(data, str):
-        with suppress(ValueError):  # of what replaced the data
-            return Field(name, base64.b64decode(data), "a.png")
-    return Field(name, str(text).encode("utf-8", "surrogatepass"))
+    """The query as a form, with the files of its parts; some are missing, or named by no part."""
+    files = []
+    parts = query.get("parts") if isinstance(query, dict) else None
+    for number, part in enumerate(parts) if isinstance(parts, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("data"), str) and random.random() < 0.9:
+            with suppress(ValueError):  # of what replaced the data
+                files.append(Field(f"file {number}", base64.b64decode(part["data"]), "a.png"))
+                part["file"] = f"file {number if random.random() < 0.95 else 17}"
+                del part["data"]
+    return [Field("query", values.as_json(query)), *files]
 
 
 def _parameters(query: Any) -> str:

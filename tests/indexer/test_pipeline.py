@@ -57,7 +57,7 @@ def test_a_folder_goes_in_and_is_found(tools: Tools, photos: Path) -> None:
     assert failures(tools, job)["broken.jpg"].code == "broken-picture"
     query = Query((Part("rgb", np.asarray(noise(3))),), k=1)
     hit = tools.engine.query(NAME, query).hits[0]
-    assert (hit.item.key, hit.score) == ("3.png", pytest.approx(1, abs=1e-5))
+    assert (hit.key, hit.score) == ("3.png", pytest.approx(1, abs=1e-5))
     check_agreement(tools)
 
 

@@ -41,10 +41,12 @@ def test_what_is_put_is_found(tools: Tools) -> None:
     for seed in range(3):
         put_item(tools, NAME, str(seed), [picture(seed)], None, {"seed": seed})
     hit = tools.engine.query(NAME, Query((Part("rgb", np.asarray(noise(1))),), k=1)).hits[0]
-    assert (hit.item.key, given(hit.item), hit.item.source_id) == ("1", {"seed": 1}, None)
-    original = hit.item.assets["rgb"]
+    with tools.database.read() as session:
+        item = items.get(session, collections.get(session, NAME), hit.key)
+    assert (item.key, given(item), item.source_id) == ("1", {"seed": 1}, None)
+    original = item.assets["rgb"]
     assert (original.stored, original.media_type, tools.assets.read(original)) == (True, "image/png", png(1))
-    assert hit.item.assets["thumbnail"].media_type == "image/jpeg"
+    assert item.assets["thumbnail"].media_type == "image/jpeg"
     check_agreement(tools)
 
 
@@ -60,7 +62,7 @@ def test_words_alone_are_an_item(tools: Tools) -> None:
     item = put_item(tools, NAME, "words", [], "a red bicycle")
     assert item.assets == {}
     hits = tools.engine.query(NAME, Query((Part("caption", "bicycle"),), k=5)).hits
-    assert [hit.item.key for hit in hits] == ["words"]
+    assert [hit.key for hit in hits] == ["words"]
 
 
 def test_what_is_refused(tools: Tools, tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def patch(tools: Tools, key: str, change: Patch, *versions: str) -> Item:
 
 def vectors(tools: Tools, key: str) -> np.ndarray:
     hits = tools.engine.query(NAME, Query((Part(item=key),), vectors=True)).hits
-    return next(hit.vector for hit in hits if hit.item.key == key and hit.vector is not None)
+    return next(hit.vector for hit in hits if hit.key == key and hit.vector is not None)
 
 
 def never() -> Tools:
@@ -102,7 +104,7 @@ def test_attributes_change_without_the_model(tools: Tools) -> None:
     assert patch_item(tools.database, never, NAME, "k", Patch({"n": 3}, "a dog", True)).attributes["n"] == 3
     assert np.array_equal(vectors(tools, "k"), before)
     hits = tools.engine.query(NAME, Query((Part("caption", "a dog"),))).hits
-    assert hits[0].item.attributes["n"] == 3
+    assert hits[0].attributes["n"] == 3
     assert patch(tools, "k", Patch(attributes=None)).attributes == {}
     check_agreement(tools)
 

@@ -89,7 +89,7 @@ class Installation:
     def nearest(self, tools: Tools, seed: int) -> str:
         """The key of the item nearest to a picture."""
         value = np.asarray(picture(seed))
-        return tools.engine.query(NAME, Query((Part("rgb", value),), 1)).hits[0].item.key
+        return tools.engine.query(NAME, Query((Part("rgb", value),), 1)).hits[0].key
 
 
 def picture(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":

@@ -76,7 +76,7 @@ def place_of(tools: Tools, number: int) -> int:
     """The rank of a scene for its own edges, 99 if it is not found."""
     drawing = varied_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
     hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=60)).hits
-    return next((hit.rank for hit in hits if hit.item.key.startswith(f"{number:02}")), 99)
+    return next((hit.rank for hit in hits if hit.key.startswith(f"{number:02}")), 99)
 
 
 def held(tools: Tools) -> tuple[Tuning, ...]:

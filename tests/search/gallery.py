@@ -146,7 +146,7 @@ def picture(total: int, weight: float = 1.0) -> Part:
 
 def keys(results: Results | AnyseekError) -> list[str]:
     assert isinstance(results, Results)
-    return [hit.item.key for hit in results.hits]
+    return [hit.key for hit in results.hits]
 
 
 def whats(database: Database, settings: Settings) -> list[str]:

@@ -24,7 +24,7 @@ def ask(database: Database, settings: Settings) -> Results:
 
 
 def keys(results: Results) -> list[str]:
-    return sorted(hit.item.key for hit in results.hits)
+    return sorted(hit.key for hit in results.hits)
 
 
 def damage_vector(database: Database, item_id: int) -> bytes:
@@ -56,7 +56,7 @@ def test_a_damaged_vector_is_named_and_mended_from_the_index(
     assert verify(database, settings) == []
     assert np.abs(np.frombuffer(newest_vector(database, cat.id), "<f4") - sound).max() < 1e-6
     after = ask(database, settings)
-    assert [hit.item.key for hit in after.hits] == [hit.item.key for hit in before.hits]
+    assert [hit.key for hit in after.hits] == [hit.key for hit in before.hits]
     assert np.allclose([hit.score for hit in after.hits], [hit.score for hit in before.hits], atol=1e-5)
 
 

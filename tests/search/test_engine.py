@@ -20,6 +20,7 @@ from anyseek.search.errors import (
 )
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
+from anyseek.search.query import vectors
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
@@ -45,7 +46,7 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Colle
     assert results.space == "means"
     assert results.hits[0].score == pytest.approx(1, abs=1e-5)
     assert [hit.rank for hit in results.hits] == [1, 2, 3]
-    assert results.hits[0].item.caption == "cat"
+    assert results.hits[0].caption == "cat"
     scores = [hit.score for hit in results.hits]
     assert scores == sorted(scores, reverse=True)
 
@@ -242,6 +243,29 @@ def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
     assert len(keys(engine.query("things", Query((text("cat"),), k=4)))) == 4
 
 
+def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
+    database: Database,
+    engine: SearchEngine,
+    embedder: WordsEmbedder,
+    gallery: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is put, and indexed by another query, after this one began to read the catalogue."""
+    read, late = vectors.raw_item_vectors, []
+
+    def put_meanwhile(session, *more):
+        found = read(session, *more)
+        if not late:
+            late.extend(put(database, gallery, embedder, ["late"], "cat"))
+            assert "late" in keys(engine.query("things", Query((text("cat"),), space="looks")))
+        return found
+
+    monkeypatch.setattr("anyseek.search.engine.raw_item_vectors", put_meanwhile)
+    answers = [keys(engine.query("things", Query((Part(item="cat"),), k=4))) for _ in range(2)]
+    assert ["late" in answer for answer in answers] == [False, True]
+    assert [len(answer) for answer in answers] == [4, 4]
+
+
 def test_an_item_without_its_vector_is_reported(database: Database, engine: SearchEngine, gallery: Collection) -> None:
     with database.write() as session:
         item = items.get(session, gallery, "cat")
@@ -314,9 +338,7 @@ def test_texts_of_like_length_are_embedded_together(database: Database, settings
     assert seen == [sorted(len(text) for text in texts)]
     for query, answer in zip(queries, together, strict=True):
         assert isinstance(answer, Results)
-        assert [hit.item.key for hit in answer.hits] == [
-            hit.item.key for hit in engine.query(collection.name, query).hits
-        ]
+        assert [hit.key for hit in answer.hits] == [hit.key for hit in engine.query(collection.name, query).hits]
 
 
 def test_means_may_be_forgotten_while_those_of_another_space_are_read(

@@ -61,7 +61,7 @@ engine, seen, missed = SearchEngine(database, settings, embedder), 0, 0
 while seen < int(sys.argv[3]):
     with database.read() as session: there = collections.count(session, things.id)
     hits = engine.query("things", Query((Part("caption", "anything"),), k=10_000)).hits
-    missed += len(hits) < there or len({hit.item.id for hit in hits}) != len(hits)
+    missed += len(hits) < there or len({hit.key for hit in hits}) != len(hits)
     seen = len(hits)
 print(missed, flush=True)
 """
@@ -96,7 +96,7 @@ def assert_whole(database: Database, settings: Settings) -> None:
     with database.read() as session:
         things = collections.get(session, "things")
         listed = [item.key for item in items.list_page(session, things, None, 10_000)]
-    assert sorted(hit.item.key for hit in hits.hits) == sorted(listed)
+    assert sorted(hit.key for hit in hits.hits) == sorted(listed)
 
 
 def test_two_writers_number_their_entries_without_gaps_and_in_order(

@@ -16,7 +16,7 @@ from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thu
 
 
 def found(engine: SearchEngine) -> list[str]:
-    return sorted(hit.item.key for hit in engine.query("things", Query((Part("caption", "cat"),), k=100)).hits)
+    return sorted(hit.key for hit in engine.query("things", Query((Part("caption", "cat"),), k=100)).hits)
 
 
 def test_what_cannot_be_made_again_is_returned_and_left_for_the_next_indexing(

@@ -88,7 +88,7 @@ def drawn_car(pen: int, mirrored: bool) -> Part:
 
 
 def found(emoji: RealCollection, *parts: Part) -> list[str]:
-    return [hit.item.key for hit in emoji.answers([Query(parts, 10)])[0].hits]
+    return [hit.key for hit in emoji.answers([Query(parts, 10)])[0].hits]
 
 
 def test_love_a_drawn_heart_and_red_are_red_hearts(emoji: RealCollection) -> None:

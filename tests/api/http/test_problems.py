@@ -31,7 +31,7 @@ def test_acting_on_a_job_that_no_number_names(problem: Problem, http: httpx.Clie
 
 
 def test_classes_that_are_nested_for_ever(problem: Problem, http: httpx.Client, collection: str) -> None:
-    form = {"rgb": ("a.png", b"x"), "classes": (None, "[" * 90_000)}
+    form = {"rgb": ("a.png", b"x"), "query": (None, "[" * 90_000)}
     answer = http.post(f"/v1/collections/{collection}/query", files=form)  # type: ignore[arg-type]
     problem(answer, 422, "json-too-deep")
 

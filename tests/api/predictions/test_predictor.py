@@ -53,34 +53,23 @@ def test_progress_tells_of_every_step_and_of_pictures(random_models: Path) -> No
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Switches]]:
-    """The models that are loaded from now on, and the switches in force then."""
-    load_truly, found = predicting.load_model, list[tuple[str, Switches]]()
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the models that are loaded from now on."""
+    load_truly, loaded = predicting.load_model, list[str]()
 
     def load(name: str, home: Path, device: str) -> Any:
-        found.append((name, switches()))
+        loaded.append(name)
         return load_truly(name, home)
 
     monkeypatch.setattr(predicting, "load_model", load)
-    return found
+    return loaded
 
 
-def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, loads: list[tuple[str, Switches]]) -> None:
+def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, loads: list[str]) -> None:
     predictor = Predictor(random_models)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(predictor.predict, [_request("dinov2_global", steps=1)] * 3))
-    assert [name for name, _ in loads] == ["4M-21_B"]
-
-
-def test_models_are_loaded_with_the_switches_that_are_said(
-    random_models: Path, loads: list[tuple[str, Switches]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = Switches(openvino=False)
-    for given in (wanted, Switches(), None):
-        Predictor(random_models, switches=given).predict(_request("metadata"))
-    monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
-    Predictor(random_models).predict(_request("metadata"))
-    assert [held for _, held in loads] == [wanted, Switches(), Switches(), wanted]
+    assert loads == ["4M-21_B"]
 
 
 def test_the_model_that_embeds_predicts_too_unless_another_is_asked_for(random_models: Path) -> None:

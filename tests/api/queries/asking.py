@@ -1,6 +1,8 @@
 """What tests of queries ask with: files, items' pictures, and a model that takes every modality."""
 
 import io
+import json
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -41,3 +43,8 @@ def depth() -> bytes:
 def picture_of(key: str, collection: str | None) -> bytes:
     assert (key, collection) in (("a", "other"), ("a", None))
     return png()
+
+
+def query_form(query: dict[str, Any], **files: bytes) -> dict[str, Any]:
+    """The fields of a form, as httpx takes them: the JSON of a query, and the files of its parts."""
+    return {"query": (None, json.dumps(query)), **{name: (f"{name}.png", data) for name, data in files.items()}}

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from anyseek import AsyncClient, Client
-from anyseek.search.answers.explanation import Explanation, PartShare, SharedWord
+from anyseek.search.answers.results import Explanation, PartShare, SharedWord
 
 PARTS = [{"text": "a red disc"}, {"modality": "color_palette", "text": "#d92d2d", "weight": 0.5}]
 
@@ -27,12 +27,10 @@ def test_a_hit_says_what_each_part_contributed(http: httpx.Client, shapes: str) 
     assert http.post(path, json={"parts": PARTS, "k": 3}).json()["explanations"] == []
 
 
-def test_forms_and_urls_ask_for_them_too(http: httpx.Client, shapes: str) -> None:
+def test_urls_ask_for_them_too(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     by_json = http.post(path, json={"parts": PARTS[:1], "k": 2, "explain": True}).json()
     assert len(by_json["explanations"]) == 1
-    form = {"caption": (None, "a red disc"), "k": (None, "2"), "explain": (None, "1")}
-    assert http.post(path, files=form).json() == by_json
     assert http.get(path, params={"text": "a red disc", "k": 2, "explain": 1}).json() == by_json
     named = http.get(path, params={"text": "a red disc", "k": 1, "explain_keys": ["blue bar", "green bar"]}).json()
     assert [one["key"] for one in named["explanations"]] == ["blue bar", "green bar"]

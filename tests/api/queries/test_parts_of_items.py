@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 from anyseek import Client
 from anyseek.api.queries import wire
 from anyseek.api.queries.together import like
+from tests.api.queries.asking import query_form
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -57,16 +57,14 @@ def test_each_part_of_an_item_finds_what_it_shows(http: httpx.Client, shapes: st
     assert "red disc" in [hit["key"] for hit in http.post("/v1/query", json=several).json()["hits"][:2]]
 
 
-def test_a_form_and_a_batch_have_boxes(http: httpx.Client, both: str) -> None:
+def test_a_batch_has_boxes(http: httpx.Client, both: str) -> None:
     path = f"/v1/collections/{both}/query"
-    whole = http.post(path, files={"item": (None, "both"), "k": (None, "1")}).json()["hits"][0]["score"]
-    part = http.post(path, files={"item": (None, "both"), "box": (None, json.dumps(LEFT))}).json()["hits"][0]["score"]
+    whole = http.post(path, json={"parts": [{"item": "both"}], "k": 1}).json()["hits"][0]["score"]
+    part = http.post(path, json={"parts": [{"item": "both", "box": LEFT}]}).json()["hits"][0]["score"]
     assert whole == pytest.approx(1)
     assert part < 0.99
-    by_json = http.post(path, json={"parts": [{"item": "both", "box": LEFT}]}).json()["hits"][0]["score"]
     query = {"parts": [{"item": "both", "box": LEFT}]}
     (batch,) = http.post(f"{path}/batch", json={"queries": [query]}).json()["results"]
-    assert part == pytest.approx(by_json)
     assert part == pytest.approx(batch["hits"][0]["score"])
 
 
@@ -85,7 +83,8 @@ def test_a_mask_says_which_part_counts(http: httpx.Client, shapes: str, both: st
         mask, written = _mask(right), base64.b64encode(_mask(right)).decode()
         part = {"item": "both", "collection": both, "mask": written}
         assert _first(http.post(path, json={"parts": [part]})) == shown
-        assert _first(http.post(path, files={"rgb": ("b.png", _both(picture)), "mask": ("m.png", mask)})) == shown
+        form = query_form({"parts": [{"modality": "rgb", "file": "b", "mask": written}]}, b=_both(picture))
+        assert _first(http.post(path, files=form)) == shown
         with Client(str(http.base_url)) as client:
             asked = wire.Part("rgb", data=_both(picture), mask=mask)
             assert client.query(shapes, asked).hits[0].key == shown

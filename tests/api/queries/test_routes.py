@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from anyseek import AsyncClient, Client
+from tests.api.queries.asking import query_form
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -38,13 +39,14 @@ def test_a_picture_is_found_by_itself_as_json_and_as_a_form(http: httpx.Client, 
     data = picture("blue", "disc")
     path = f"/v1/collections/{shapes}/query"
     by_json = http.post(path, json={"parts": [{"modality": "rgb", "data": base64.b64encode(data).decode()}], "k": 1})
-    by_form = http.post(path, files={"rgb": ("blue.png", data), "k": (None, "1")})
+    by_form = http.post(path, files=query_form({"parts": [{"modality": "rgb", "file": "a"}], "k": 1}, a=data))
     assert by_json.json() == by_form.json()
     assert by_json.json()["hits"][0]["key"] == "blue disc"
 
 
 def test_a_drawing_finds_shapes(http: httpx.Client, shapes: str, picture: Picture) -> None:
-    files = {"sketch": ("bar.png", picture("red", "bar", outline=True)), "k": (None, "3")}
+    drawn = picture("red", "bar", outline=True)
+    files = query_form({"parts": [{"modality": "sketch", "file": "bar"}], "k": 3}, bar=drawn)
     hits = http.post(f"/v1/collections/{shapes}/query", files=files).json()["hits"]
     assert {hit["key"] for hit in hits} == {"red bar", "green bar", "blue bar"}
 
@@ -64,8 +66,6 @@ def test_a_negative_weight_pushes_away(http: httpx.Client, shapes: str) -> None:
     parts = [{"text": "disc"}, {"text": "red", "weight": -1}]
     hits = http.post(f"/v1/collections/{shapes}/query", json={"parts": parts}).json()["hits"]
     assert "red" not in hits[0]["key"]
-    form = [("caption", (None, "disc")), ("caption:-1", (None, "red"))]
-    assert http.post(f"/v1/collections/{shapes}/query", files=form).json()["hits"] == hits
 
 
 def test_parts_are_fused_as_asked_and_the_answer_says_how(http: httpx.Client, shapes: str) -> None:
@@ -75,8 +75,6 @@ def test_parts_are_fused_as_asked_and_the_answer_says_how(http: httpx.Client, sh
     answers = [http.post(path, json=body).json() for body in bodies]
     assert [answer["fusion"] for answer in answers] == ["joint", "late", "ranks", "late"]
     assert all(answer["hits"][0]["key"] == "red disc" for answer in answers)
-    form = {"caption": (None, "a red disc"), "color_palette": (None, "#d92d2d"), "fusion": (None, "joint")}
-    assert http.post(path, files=form).json() == answers[0]
     results = http.post(f"{path}/batch", json={"queries": bodies}).json()["results"]
     assert [result["fusion"] for result in results] == ["joint", "late", "ranks", "late"]
     assert http.post(path, json={"parts": parts[:1]}).json()["fusion"] is None
@@ -94,7 +92,7 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
         ({"parts": [{"text": "a"}], "k": 0}, 422, "invalid-request"),
         ({"parts": [{"text": "a"}], "k": 10_001}, 422, "invalid-request"),
         ({"parts": [{"text": "a", "wait": 2}]}, 422, "invalid-request"),
-        ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "invalid-request"),
+        ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "bad-query"),
         ({"parts": [{"text": "a", "weight": "heavy"}]}, 422, "invalid-request"),
         ({"parts": [{"text": "a"}], "fusion": "early"}, 422, "invalid-request"),
         ({"parts": [{"text": "a"}, {"text": "b"}], "fusion": "joint"}, 422, "not-joinable"),
@@ -113,7 +111,7 @@ def test_a_wrong_query_is_refused(
 
 
 def test_an_unsupported_modality_names_those_that_are(http: httpx.Client, shapes: str, picture: Picture) -> None:
-    files = {"normal": ("n.png", picture("red", "disc"))}
+    files = query_form({"parts": [{"modality": "normal", "file": "n"}]}, n=picture("red", "disc"))
     answer = http.post(f"/v1/collections/{shapes}/query", files=files)
     assert answer.status_code == 422
     for known in ("rgb", "caption", "canny_edge", "color_palette"):
@@ -180,12 +178,12 @@ def test_a_filter_chooses_which_items_may_be_hits(http: httpx.Client, shapes: st
     assert {hit["key"] for hit in hits} == {"red disc", "red box", "red bar", "blue bar"}
 
 
-def test_a_filter_in_a_form_and_in_a_batch(http: httpx.Client, shapes: str) -> None:
-    files = {"caption": (None, "a green box"), "where": (None, WHERE)}
-    by_form = http.post(f"/v1/collections/{shapes}/query", files=files).json()["hits"]
+def test_a_filter_in_a_batch(http: httpx.Client, shapes: str) -> None:
+    alone = {"parts": [{"text": "a green box"}], "where": WHERE}
+    hits = http.post(f"/v1/collections/{shapes}/query", json=alone).json()["hits"]
     queries = [{"parts": [{"text": "a green box"}], "where": where} for where in (WHERE, "width >", None)]
     answer = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
-    assert [hit["key"] for hit in answer[0]["hits"]] == [hit["key"] for hit in by_form]
+    assert [hit["key"] for hit in answer[0]["hits"]] == [hit["key"] for hit in hits]
     assert "ends where a value for 'width' was expected" in answer[1]["error"]
     assert len(answer[2]["hits"]) == 9
 
@@ -213,37 +211,26 @@ def test_a_url_can_hold_a_query(http: httpx.Client, shapes: str, problem: Proble
     assert "did you mean `text`?" in http.get(path, params={"texts": "a"}).json()["detail"]
 
 
-def test_pages_scores_and_vectors_are_the_same_in_json_and_in_a_form(http: httpx.Client, shapes: str) -> None:
+def test_all_members_are_the_same_in_json_in_a_form_and_in_a_url(http: httpx.Client, shapes: str) -> None:
     path, more = f"/v1/collections/{shapes}/query", {"k": 2, "offset": 1, "min_score": 0.001, "vectors": True}
     by_json = http.post(path, json={"parts": [{"text": "a red disc"}], **more}).json()
-    form = {name: (None, str(value).lower()) for name, value in {"caption": "a red disc", **more}.items()}
-    assert http.post(path, files=form).json() == by_json
+    assert http.post(path, files=query_form({"parts": [{"text": "a red disc"}], **more})).json() == by_json
+    assert http.get(path, params={"text": "a red disc", **more}).json() == by_json
     vector = by_json["hits"][0]["vector"]
     assert len(vector) == 512
     again = http.post(path, json={"parts": [{"vector": vector, "weight": 0.5}], "k": 1}).json()["hits"][0]
     assert (again["key"], again["vector"]) == (by_json["hits"][0]["key"], None)
-    by_form = http.post(path, files={"vector:0.5": (None, str(vector)), "k": (None, "1")}).json()["hits"][0]
-    assert by_form == again
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"offset": "-1"}, "offset is a whole number"),
-        ({"min_score": "high"}, "min_score is a number"),
-        ({"min_score": "2"}, "scores are from -1 to 1"),
-        ({"vectors": "yes"}, "vectors is true or false"),
-        ({"vector": "[1, 2"}, "is not JSON"),
-        ({"vector": '["a"]'}, "not a list of numbers"),
-        ({"vector": str(["1e400"] * 512).replace("'", "")}, "no direction"),
-        ({"vector": "[1, 2]"}, "2 numbers"),
-    ],
+    ("vector", "says"),
+    [("[1, 2", "JSON"), ('["a"]', "number"), ("[1e39]", "no direction"), ("[1, 2]", "2 numbers")],
 )
-def test_wrong_settings_of_a_form_are_refused(
-    http: httpx.Client, shapes: str, fields: dict[str, str], says: str
-) -> None:
-    form = {name: (None, value) for name, value in {"caption": "a", **fields}.items()}
-    answer = http.post(f"/v1/collections/{shapes}/query", files=form)
+def test_a_wrong_vector_is_refused(http: httpx.Client, shapes: str, vector: str, says: str) -> None:
+    written = vector.replace("[1e39]", str([1e39] * 512))
+    content = f'{{"parts": [{{"vector": {written}}}]}}'
+    headers = {"content-type": "application/json"}
+    answer = http.post(f"/v1/collections/{shapes}/query", content=content, headers=headers)
     assert answer.status_code == 422
     assert says in answer.json()["detail"]
 
@@ -264,8 +251,6 @@ def test_the_best_of_each_group_everywhere(http: httpx.Client, shapes: str) -> N
     assert all(hit["key"].startswith(hit["group"]) for hit in hits)
     assert hits[0]["group"] == hits[1]["group"] != hits[2]["group"]
     assert http.get(path, params={"text": "a green box", **more}).json() == answer
-    form = {name: (None, str(value)) for name, value in {"caption": "a green box", **more}.items()}
-    assert http.post(path, files=form).json() == answer
     said = http.get(path, params={"text": "a", "group_by": "color"}).json()
     assert (said["hits"], said["note"]) == ([], "no item has the attribute 'color'; did you mean colour?")
 
@@ -277,32 +262,25 @@ def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str, probl
     assert {hit["key"] for hit in alone["hits"]} == {"green disc", "green box", "green bar", "red disc", "blue disc"}
     assert (alone["hits"][0]["score"], alone["space"]) == (1, None)
     assert http.get(path, params={"words": "GREEN discs"}).json() == alone
-    assert http.post(path, files={"words": (None, "GREEN discs")}).json() == alone
     mixed = {"parts": [{"item": "blue bar"}, {"modality": "words", "text": "red", "weight": 3}], "k": 4}
     both = http.post(path, json=mixed).json()
     assert {hit["key"] for hit in both["hits"][:3]} == {"red disc", "red box", "red bar"}
     assert both["space"] == "hashing"
-    form = {"item": (None, "blue bar"), "words:3": (None, "red"), "k": (None, "4")}
-    assert http.post(path, files=form).json() == both
-    problem(http.post(path, files={"words:-1": (None, "red")}), 422, "bad-query")
+    problem(http.post(path, json={"parts": [mixed["parts"][1] | {"weight": -1}]}), 422, "bad-query")
     problem(http.get(path, params={"words": "?"}), 422, "bad-query")
 
 
-def test_facets_count_what_passes_the_filter_as_json_form_and_address(
+def test_facets_count_what_passes_the_filter_as_json_and_address(
     http: httpx.Client, shapes: str, problem: Problem
 ) -> None:
     path = f"/v1/collections/{shapes}/query"
     body = {"parts": [{"text": "a box"}], "k": 1, "where": "colour != red", "facets": ["colour", "width"]}
     answer = http.post(path, json=body).json()
-    form = {"caption": "a box", "k": "1", "where": "colour != red", "facets": '["colour", "width"]'}
-    assert http.post(path, files={name: (None, value) for name, value in form.items()}).json() == answer
     address = {"text": "a box", "k": "1", "where": "colour != red", "facets": ["colour", "width"]}
     assert http.get(path, params=address).json() == answer
     by_colour, by_width = answer["facets"]
     assert by_colour["values"] == [{"value": "blue", "items": 3}, {"value": "green", "items": 3}]
     assert (by_width["items"], by_width["least"], by_width["most"]) == (6, 96.0, 96.0)
-    for wrong in ("[1]", "["):
-        problem(http.post(path, files={"caption": (None, "a"), "facets": (None, wrong)}), 422, "bad-query")
     batch = http.post(f"{path}/batch", json={"queries": [body]}).json()["results"]
     assert "without facets" in batch[0]["error"]
 
@@ -315,7 +293,7 @@ def test_pages_follow_by_cursor_as_json_form_and_address(http: httpx.Client, sha
     assert (last["hits"], last["next"]) == ([], None)
     first = http.post(path, json={"parts": [{"text": "a box"}], "k": 2}).json()
     second = http.get(path, params={"text": "a box", "k": "3", "cursor": first["next"]}).json()
-    form = {"caption": (None, "a box"), "k": (None, "9"), "cursor": (None, second["next"])}
+    form = query_form({"parts": [{"text": "a box"}], "k": 9, "cursor": second["next"]})
     third = http.post(path, files=form).json()
     assert first["hits"] + second["hits"] + third["hits"] == every["hits"]
     assert third["next"] is None
@@ -351,11 +329,7 @@ def test_several_collections_are_asked_at_once(
         ("red disc", collection),
     }
     assert (answer["space"], answer["next"]) == ("hashing", None)
-    form = {
-        "rgb": ("a.png", picture("red", "disc")),
-        "k": (None, "3"),
-        "collections": (None, json.dumps([shapes, collection])),
-    }
+    form = query_form(body | {"parts": [{"modality": "rgb", "file": "a"}]}, a=picture("red", "disc"))
     assert http.post("/v1/query", files=form).json() == answer
     by_item = {"collections": [shapes, collection], "parts": [{"item": "red disc", "collection": collection}], "k": 1}
     assert http.post("/v1/query", json=by_item).json()["hits"][0]["collection"] == collection
@@ -366,12 +340,11 @@ def test_several_collections_are_asked_at_once(
     problem(http.post("/v1/query", json=body | {"collections": [shapes, shapes]}), 422, "bad-query")
     problem(http.post("/v1/query", json={"parts": body["parts"]}), 422, "invalid-request")
     problem(http.post("/v1/query", json=body | {"collection": "a"}), 422, "invalid-request")
-    problem(http.post("/v1/query", files={"caption": (None, "a")}), 422, "bad-query")
-    problem(http.post("/v1/query", files={"caption": (None, "a"), "collections": (None, "[")}), 422, "bad-query")
+    problem(http.post("/v1/query", files=query_form({"parts": [{"text": "a"}]})), 422, "invalid-request")
     problem(http.post("/v1/query", json=body | {"k": 9_999, "offset": 9_999}), 413, "limit-exceeded")
 
 
-def test_improbable_hits_are_left_out_in_json_in_forms_and_in_addresses(
+def test_improbable_hits_are_left_out_in_json_and_in_addresses(
     http: httpx.Client, shapes: str, problem: Problem
 ) -> None:
     path = f"/v1/collections/{shapes}/query"
@@ -383,8 +356,6 @@ def test_improbable_hits_are_left_out_in_json_in_forms_and_in_addresses(
     kept = [hit for hit in every if hit["probability"] >= least]
     assert http.post(path, json=asked | {"min_probability": least}).json()["hits"] == kept
     assert http.get(path, params={"text": "red disc", "min_probability": least}).json()["hits"] == kept
-    form = {"caption": (None, "red disc"), "min_probability": (None, repr(least))}
-    assert http.post(path, files=form).json()["hits"] == kept
     none = http.post(path, json=asked | {"min_probability": 1}).json()
     assert none["hits"] == []
     assert none["note"].startswith("nothing good was found: no item has a probability of at least 1")

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,13 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
-from anyseek.api.queries import wire
-from anyseek.api.queries.conversion import query_from_wire
-from anyseek.api.queries.together import Asked, Like, answer_together, like
+from anyseek.api.queries.together import Like, Waiting, answer_together, like
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.seam import FloatArray, Sample
-from anyseek.search.answers.hits import Chosen
-from anyseek.search.answers.paging import pages_of
+from anyseek.search.answers.paging import Chosen, pages_of
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery
 from anyseek.search.types import Part, Query
@@ -44,14 +40,14 @@ def at_once(
 ) -> Iterator[Ask]:
     """Sends requests, each a collection and a body, of which none is answered before all have come."""
     url, service = shared_service
-    entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query_together
+    entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query_batch
 
-    def hold(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> object:
+    def hold(engine: SearchEngine, collection: str, queries: Sequence[Query], with_notes: bool = False) -> object:
         if go_on.is_set():  # not of those that hold the turns
             sizes.append(len(queries))
         entered.release()
         assert go_on.wait(_SECONDS)
-        return answer_truly(engine, collection, queries)
+        return answer_truly(engine, collection, queries, with_notes)
 
     def send(collection: str, body: dict[str, Any]) -> httpx.Response:
         return httpx.post(f"{url}/v1/collections/{collection}/query", json=body, timeout=2 * _SECONDS)
@@ -59,7 +55,7 @@ def at_once(
     def ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[httpx.Response]:
         turns = service.pool.at_work
         with monkeypatch.context() as patched, ThreadPoolExecutor(turns + len(requests)) as clients:
-            patched.setattr(SearchEngine, "query_together", hold)
+            patched.setattr(SearchEngine, "query_batch", hold)
             for _ in range(turns):
                 clients.submit(send, shapes, {"parts": [{"item": "red disc"}]})
                 assert entered.acquire(timeout=_SECONDS)
@@ -158,8 +154,8 @@ def test_paths_are_only_for_those_of_a_batch_who_may_see_them(
     with Client(url) as client:
         job = client.index_folder(collection, str(folder))
         assert [seen["job"]["state"] for seen in client.watch(job["id"])][-1] == "done"
-    query = wire.Query([wire.Part("caption", text="red")])
-    asked = [Asked(partial(query_from_wire, query), paths, copy_context()) for paths in (True, False)]
+    query = Query([Part("caption", text="red")])
+    asked = [Waiting(query, paths, copy_context()) for paths in (True, False)]
     alike = like(collection, query)
     assert alike is not None
     with_path, without = [answer for answer in answer_together(service, alike, asked) if isinstance(answer, bytes)]
@@ -168,11 +164,9 @@ def test_paths_are_only_for_those_of_a_batch_who_may_see_them(
 
 
 def test_a_batch_of_wrong_queries_tells_each_what_is_wrong(shared_service: tuple[str, Service], shapes: str) -> None:
-    def refuse(*_: object) -> Query:
-        raise BadQuery("this one is wrong")
-
-    asked = [Asked(refuse, False, copy_context()) for _ in range(2)]
-    told = answer_together(shared_service[1], Like("no such collection", frozenset(), False), asked)
+    wrong = Query([Part(text="a", data="b")])
+    asked = [Waiting(wrong, False, copy_context()) for _ in range(2)]
+    told = answer_together(shared_service[1], Like(shapes, frozenset(), False), asked)
     assert [type(one) for one in told] == [BadQuery, BadQuery]
 
 
@@ -186,10 +180,10 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
         return embed_truly(self, samples, spaces)
 
     monkeypatch.setattr(HashingEmbedder, "embed", leave)
-    query, asked = wire.Query([wire.Part("caption", text="a red disc")]), []
+    query, asked = Query([Part("caption", text="a red disc")]), []
     for budget in budgets:
         with spending(budget):
-            asked.append(Asked(partial(query_from_wire, query), False, copy_context()))
+            asked.append(Waiting(query, False, copy_context()))
     alike = like(shapes, query)
     assert alike is not None
     with spending(budgets[0]):  # a batch runs in the context of the first that came
@@ -208,14 +202,14 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
         {"group_size": 2},
         {"facets": ["album"]},
         {"spaces": ["a", "b"]},
-        {"parts": [wire.Part("rgb", data="iVBORw0KGgo=")]},
-        {"parts": [wire.Part(item="a", collection="d")]},
+        {"parts": [Part("rgb", data="iVBORw0KGgo=")]},
+        {"parts": [Part(item="a", collection="d")]},
     ],
 )
 def test_queries_that_cost_more_than_others_are_answered_alone(members: dict[str, Any]) -> None:
-    plain: dict[str, Any] = {"parts": [wire.Part("caption", text="a dog")]}
-    assert like("c", wire.Query(**plain)) == like("c", wire.Query(**plain, facets=[], k=100))
-    assert like("c", wire.Query(**(plain | members))) is None
+    plain: dict[str, Any] = {"parts": [Part("caption", text="a dog")]}
+    assert like("c", Query(**plain)) == like("c", Query(**plain, facets=[], k=100))
+    assert like("c", Query(**(plain | members))) is None
 
 
 def test_a_cursor_makes_a_query_as_heavy_as_the_hits_that_were_seen() -> None:
@@ -226,22 +220,22 @@ def test_a_cursor_makes_a_query_as_heavy_as_the_hits_that_were_seen() -> None:
         cursor = pages_of(asked, 1, 10_000).following(asked, [Chosen(number, 0.5, number) for number in range(seen)])
         assert cursor is not None
         assert len(cursor) < 400
-        return like("c", wire.Query([wire.Part("caption", text="a dog")], k, cursor=cursor))
+        return like("c", Query([Part("caption", text="a dog")], k, cursor=cursor))
 
     assert after(90) is not None
     assert after(91) is None
     assert after(1_000) is None
-    assert like("c", wire.Query([wire.Part("caption", text="a dog")], cursor="damaged")) is None
+    assert like("c", Query([Part("caption", text="a dog")], cursor="damaged")) is None
 
 
 def test_queries_of_other_collections_kinds_or_with_filters_are_other_batches() -> None:
-    dog = wire.Part(text="a dog")
+    dog = Part(text="a dog")
     several = [
-        like("c", wire.Query([dog])),
-        like("d", wire.Query([dog])),
-        like("c", wire.Query([dog], where="width > 1")),
-        like("c", wire.Query([wire.Part(item="a")])),
-        like("c", wire.Query([wire.Part(vector=[1.0])])),
-        like("c", wire.Query([dog, wire.Part("words", text="a dog")])),
+        like("c", Query([dog])),
+        like("d", Query([dog])),
+        like("c", Query([dog], where="width > 1")),
+        like("c", Query([Part(item="a")])),
+        like("c", Query([Part(vector=[1.0])])),
+        like("c", Query([dog, Part("words", text="a dog")])),
     ]
     assert len(set(several)) == len(several)

@@ -62,7 +62,7 @@ def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path) -> None:
     release(run, tmp_path / "shapes", BUNDLE, samples=20)
     bundle = load_bundle("shapes", tmp_path / "shapes")
     assert bundle.inputs == INPUTS_OF_RUN
-    assert bundle.fusion is Fusion.LATE
+    assert bundle.fusion == Fusion.LATE
     assert bundle.gallery == {VISUAL: "exact", SEMANTIC: "predicted"}
     assert set(bundle.default_spaces) == set(INPUTS_OF_RUN)
     assert bundle.shortcuts.inputs == {"rgb": 6, "caption": 5}
@@ -107,7 +107,7 @@ def test_the_same_run_makes_the_same_bytes_in_every_process(run: Path, tmp_path:
         made.append({path.name: path.read_bytes() for path in to.iterdir()})
     assert made[0].keys() == made[1].keys()
     assert [name for name in made[0] if made[0][name] != made[1][name]] == []
-    assert load_bundle("shapes", to).fusion is Fusion.JOINT
+    assert load_bundle("shapes", to).fusion == Fusion.JOINT
 
 
 def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Path, tmp_path: Path) -> None:

@@ -33,16 +33,18 @@ def _sample(count: int = 200, seed: int = 0) -> Background:
     return background(np.arange(count), raw, nothing, raw.sum(axis=0) / max(count, 1), (), count)
 
 
-def _found(sample: Background, query: np.ndarray, k: int = 20) -> list[tuple[int, float]]:
+def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the best items and their scores."""
     scores = sample.vectors @ query
-    return [(int(item), float(scores[item])) for item in np.argsort(-scores)[:k]]
+    order = np.argsort(-scores)[:k]
+    return order, scores[order].astype(np.float64)
 
 
 def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
-    found = _found(sample, query)
-    stood = standing(sample, query, found)
+    ids, scores = _found(sample, query)
+    stood = standing(sample, query, ids, scores)
     assert stood is not None
-    return probabilities(stood, [item for item, _ in found], curve_of(sort))
+    return probabilities(stood, ids.tolist(), curve_of(sort))
 
 
 @pytest.mark.parametrize("sort", list(Sort))
@@ -86,12 +88,11 @@ def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
 def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     """A kind of query whose cosines are all ten times smaller says the same."""
     sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    found = _found(sample, query)
-    small = [(item, score / 10) for item, score in found]
-    first, second = standing(sample, query, found), standing(sample, query / 10, small)
+    ids, scores = _found(sample, query)
+    first, second = standing(sample, query, ids, scores), standing(sample, query / 10, ids, scores / 10)
     assert first is not None
     assert second is not None
-    order = [item for item, _ in found]
+    order = ids.tolist()
     curve = curve_of(Sort.OTHERS)
     assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)
 
@@ -99,9 +100,10 @@ def test_they_do_not_depend_on_the_scale_of_scores() -> None:
 @pytest.mark.parametrize("apart", [0, 3, 8], ids=["all are in the sample", "some are", "none is"])
 def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
     sample, query = _sample(), _sample(1, seed=1).vectors[0]
-    near = _found(sample, query, 8)
-    found = [(item + len(sample.ids), score + 0.01) for item, score in near[:apart]] + near[apart:]
-    stood = standing(sample, query, found)
+    ids, scores = _found(sample, query, 8)
+    ids[:apart] += len(sample.ids)
+    scores[:apart] += 0.01
+    stood = standing(sample, query, ids, scores)
     assert stood is not None
     usual = [float(score) for score in sample.vectors @ query]
     fifth = sorted(usual)[-PLACE]
@@ -112,21 +114,24 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
         wallace = math.sqrt(free * math.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
         return math.copysign(wallace, t)
 
-    expected = [z(score, [one for place, one in enumerate(usual) if place != item]) for item, score in found]
+    expected = [
+        z(score, [one for place, one in enumerate(usual) if place != item])
+        for item, score in zip(ids, scores, strict=True)
+    ]
     assert stood.surprises == pytest.approx(expected, rel=1e-4)
     assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
 
 
 def test_too_few_items_say_nothing() -> None:
     query = np.eye(1, DIMENSION, dtype=np.float32)[0]
-    assert standing(_sample(4), query, _found(_sample(4), query)) is None
-    assert standing(_sample(0), query, []) is None
-    assert standing(_sample(5), query, _found(_sample(5), query)) is not None
+    assert standing(_sample(4), query, *_found(_sample(4), query)) is None
+    assert standing(_sample(0), query, *_found(_sample(0), query)) is None
+    assert standing(_sample(5), query, *_found(_sample(5), query)) is not None
 
 
 def test_no_hits_have_no_probabilities() -> None:
     query = np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(_sample(), query, [])
+    stood = standing(_sample(), query, *_found(_sample(), query, 0))
     assert stood is not None
     assert probabilities(stood, [], curve_of(Sort.OTHERS)) == []
 
@@ -140,9 +145,9 @@ def test_equal_vectors_divide_by_nothing() -> None:
 
 def test_an_item_that_two_rankings_find_stands_out_more() -> None:
     sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(sample, query, _found(sample, query))
+    stood = standing(sample, query, *_found(sample, query))
     assert stood is not None
-    words = standing_of_words([(int(stood.ids[3]), 1)], 200)
+    words = standing_of_words(stood.ids[3:4], np.array([1]), 200)
     both = together([stood, words], (1.0, 1.0))
     z = dict(zip(both.ids.tolist(), both.surprises.tolist(), strict=True))
     assert max(z, key=lambda item: z[item]) == stood.ids[3]
@@ -167,10 +172,10 @@ def test_sorts_of_queries() -> None:
 
 def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
     sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(sample, query, _found(sample, query))
+    stood = standing(sample, query, *_found(sample, query))
     assert stood is not None
     both = together([stood, stood], (1.0, 1.0))
-    order = [item for item, _ in _found(sample, query)]
+    order = _found(sample, query)[0].tolist()
     alone = probabilities(stood, order, curve_of(Sort.OTHERS))
     assert probabilities(both, order, curve_of(Sort.SEVERAL))[0] > alone[0]
 

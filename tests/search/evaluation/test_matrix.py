@@ -234,7 +234,7 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
         part = Part("depth", thing(number, "depth").values["depth"])
         answer = engine.query("things", Query((part,), k=count))
         assert isinstance(answer, Results)
-        found.append(next(hit.rank for hit in answer.hits if hit.item.key == aligned.keys[number]))
+        found.append(next(hit.rank for hit in answer.hits if hit.key == aligned.keys[number]))
     row = _row(_measure(aligned, embedder), "depth", "rgb")
     assert row.default
     assert len(set(found)) > 3

@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anyseek.model.seam import Fusion
-from anyseek.search.answers.explanation import Explanation
+from anyseek.search.answers.results import Explanation
 from anyseek.search.catalogue.session import Database
+from anyseek.search.confidence.probabilities import Standing
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query import limits as query_limits
+from anyseek.search.query import planning
+from anyseek.search.query.rankings import Ranking, by_rank, fused, parts_of_score, ranking_of_words
 from anyseek.search.settings import Limits, Settings
-from anyseek.search.types import Part, Query, Results, Words
+from anyseek.search.types import Part, Query, Results
 from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, text
 from tests.search.hues import SeesHues, put_hued
 
@@ -81,7 +86,7 @@ def test_a_hue_that_is_unwanted_lowers_what_has_it_and_nothing_else(engine: Sear
     assert after[0] == "cat in 3"
     assert after.index("dog in 9") >= before.index("dog in 9")
     away = ask(engine, text("cat", weight=-1.0), picture(9, weight=-1.0))
-    assert away.fusion is Fusion.LATE, "nothing is asked for that could be ranked"
+    assert away.fusion == Fusion.LATE, "nothing is asked for that could be ranked"
 
 
 def test_a_filter_and_k_hold_for_every_ranking(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +96,12 @@ def test_a_filter_and_k_hold_for_every_ranking(engine: SearchEngine, monkeypatch
     whole = keys(ask(engine, *BOTH, k=6))
     for k in range(1, 6):
         assert keys(ask(engine, *BOTH, k=k)) == whole[:k]
-    monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 1)
+    monkeypatch.setattr(planning, "_DEPTH_OF_RANKINGS", 1)
     assert keys(ask(engine, *BOTH, k=1)) == ["cat in 9"]
 
 
 def test_the_first_pages_are_pieces_of_one_order(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 2)
+    monkeypatch.setattr(planning, "_DEPTH_OF_RANKINGS", 2)
     whole = keys(ask(engine, *BOTH, k=100))
     assert [key for offset in range(4) for key in keys(ask(engine, *BOTH, k=1, offset=offset))] == whole[:4]
     assert len(keys(ask(engine, *BOTH, k=101))) > len(whole), "beyond them more items count"
@@ -113,7 +118,7 @@ def test_one_vector_is_made_where_it_is_asked_for(engine: SearchEngine) -> None:
     for fusion in (Fusion.LATE, Fusion.JOINT):
         found = ask(engine, *BOTH, fusion=fusion)
         assert (found.space, found.fusion) == ("means", fusion)
-    assert ask(engine, *BOTH, space="looks").fusion is Fusion.LATE
+    assert ask(engine, *BOTH, space="looks").fusion == Fusion.LATE
     with pytest.raises(NotJoinable, match="two parts of caption"):
         ask(engine, text("cat"), text("dog"), picture(9), fusion=Fusion.JOINT)
 
@@ -134,7 +139,7 @@ def test_a_batch_answers_as_each_query_alone_does_with_errors_in_their_places(en
     queries = [
         Query(BOTH, k=3),
         Query((text("cat"),), k=2),
-        Query((text("cat", weight=float("nan")), picture(9))),
+        Query((text("cat", weight=0.0),)),
         Query((*BOTH, Part(item="unicorn"))),
         Query((picture(9), text("cat", weight=-0.5)), where=filter_from_text("@key starts with dog")),
     ]
@@ -174,11 +179,9 @@ def test_the_same_is_asked_in_several_spaces_and_added(engine: SearchEngine) -> 
 
 
 def test_words_count_as_much_beside_parts_in_several_spaces(engine: SearchEngine) -> None:
-    asked = {"words": (Words("tree"),), "k": 6}
-    in_one, in_two = (ask(engine, picture(9), spaces=names, **asked) for names in (("hues",), ("hues", "looks")))
-    (by_words,) = [
-        [hit.score for hit in found.hits if hit.item.key == "tree in 15"] for found in (ask(engine, **asked),)
-    ]
+    words = Part("words", "tree")
+    in_one, in_two = (ask(engine, picture(9), words, spaces=names, k=6) for names in (("hues",), ("hues", "looks")))
+    (by_words,) = [[hit.score for hit in found.hits if hit.key == "tree in 15"] for found in (ask(engine, words, k=6),)]
     assert by_words == [1.0]
     assert all(hit.score < 1 for hit in in_one.hits + in_two.hits)
     assert max(hit.score for hit in in_two.hits) <= 1
@@ -203,4 +206,63 @@ def test_what_cannot_be_asked_in_several_spaces_is_refused(
     with pytest.raises(SpaceNotFound, match="nowhere"):
         ask(engine, picture(9), spaces=("means", "nowhere"))
     with pytest.raises(SpaceNotFound, match="nowhere"):
-        ask(engine, words=(Words("cat"),), spaces=("means", "nowhere"))
+        ask(engine, Part("words", "cat"), spaces=("means", "nowhere"))
+
+
+def ranking(weight: float, *surprises: float) -> Ranking:
+    """A ranking of the items 0, 1, … by how far they stand out."""
+    z = np.array(surprises)
+    ids = np.argsort(-z, kind="stable")
+    standing = Standing(ids, z[ids], float(z.min(initial=0.0)), 0.0, 0.0, len(z))
+    return Ranking(ids, z[ids], np.arange(1, len(z) + 1), standing, weight=weight)
+
+
+def test_the_first_has_1_and_others_what_rank_and_distance_say() -> None:
+    shares = ranking(1.0, 4.0, 2.0, -1.0).shares()
+    assert shares[0] == 1
+    assert shares[1] == pytest.approx((61 / 62 + 2 * 0.5) / 3)
+    assert shares[2] == pytest.approx(61 / 63 / 3), "what stands out less than others has its rank alone"
+
+
+def test_the_rank_alone_counts_where_nothing_stands_out() -> None:
+    for nothing in (ranking_of_words([(7, 1), (8, 2)], 1.0), ranking(1.0, 0.0, -1.0)):
+        assert sorted(nothing.shares()) == pytest.approx([61 / 62, 1])
+
+
+def test_the_first_items_are_told_apart_by_how_far_they_stand_out() -> None:
+    """By ranks alone item 1 would come first: it is first and third, and item 0 is second and second."""
+    words = ranking(1.0, 3.0, 3.1, 1.0)
+    colours = ranking(1.0, 3.0, 1.0, 3.1)
+    assert fused([words, colours]).ids[0] == 0
+
+
+def test_what_is_unwanted_is_lowered_and_never_added() -> None:
+    found = fused([ranking(1.0, 3.0, 2.0), ranking_of_words([(0, 1), (9, 2)], -1.0)])
+    assert found.ids.tolist() == [1, 0]
+    assert found.scores[1] == pytest.approx(0)
+    assert not len(fused([ranking(-1.0, 3.0)]).ids)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 5), st.lists(st.floats(-5, 5), min_size=1, max_size=6)), min_size=1, max_size=4)
+)
+def test_scores_fall_and_are_what_the_rankings_add(weighted: list[tuple[float, list[float]]]) -> None:
+    rankings = [ranking(weight, *surprises) for weight, surprises in weighted]
+    found = fused(rankings)
+    assert np.diff(found.scores).max(initial=0) < 1e-11
+    assert all(0 <= score <= 1 + 1e-9 for score in found.scores)
+    for item_id, score in zip(found.ids.tolist(), found.scores.tolist(), strict=True):
+        assert score == pytest.approx(sum(parts_of_score(rankings, item_id)))
+
+
+def test_lists_are_fused_by_reciprocal_rank() -> None:
+    one = fused([ranking_of_words([(7, 1), (8, 2)], 1.0)])
+    assert (one.ids.tolist(), one.scores.tolist()) == ([7, 8], [1.0, pytest.approx(61 / 62)])
+    both = fused([ranking_of_words([(1, 1), (2, 2), (3, 3)], 1.0), ranking_of_words([(3, 1), (9, 2)], 1.0)])
+    assert both.ids.tolist() == [3, 1, 2, 9]
+    assert both.scores[0] == pytest.approx((1 / 63 + 1 / 61) / (2 / 61))
+    assert fused([ranking_of_words([(1, 1)], 0.1), ranking_of_words([(2, 1)], 2.0)]).ids.tolist() == [2, 1]
+
+
+def test_a_rank_gives_less_the_later_it_is() -> None:
+    assert by_rank([1, 62]).tolist() == [1, 0.5]

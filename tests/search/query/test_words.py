@@ -17,10 +17,9 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query.fusing import Weighted, fused
 from anyseek.search.query.words import words_of
 from anyseek.search.settings import Settings
-from anyseek.search.types import Collection, Query, Words
+from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
@@ -49,8 +48,8 @@ def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gall
     return SearchEngine(database, settings, embedder)
 
 
-def words(asked: str, weight: float = 1.0) -> tuple[Words, ...]:
-    return (Words(asked, weight),)
+def words(asked: str, weight: float = 1.0) -> tuple[Part, ...]:
+    return (Part("words", asked, weight=weight),)
 
 
 @pytest.mark.parametrize(
@@ -84,42 +83,34 @@ def test_words_of_every_sign_are_these_words() -> None:
         assert words_of(" ".join(found)) == found
 
 
-def test_lists_are_fused_by_reciprocal_rank() -> None:
-    assert fused([Weighted(1.0, [(7, 1), (8, 2)])]) == [(7, 1.0), (8, pytest.approx(61 / 62))]
-    both = fused([Weighted(1.0, [(1, 1), (2, 2), (3, 3)]), Weighted(1.0, [(3, 1), (9, 2)])])
-    assert [item_id for item_id, _ in both] == [3, 1, 2, 9]
-    assert both[0][1] == pytest.approx((1 / 63 + 1 / 61) / (2 / 61))
-    assert [item_id for item_id, _ in fused([Weighted(0.1, [(1, 1)]), Weighted(2.0, [(2, 1)])])] == [2, 1]
-
-
 def test_words_alone_find_what_has_them(engine: SearchEngine, embedder: WordsEmbedder) -> None:
     calls = embedder.calls
-    results = engine.query("things", Query((), words=words("Rex Rome")))
+    results = engine.query("things", Query(words("Rex Rome")))
     assert keys(results) == ["a", "b", "c"]
     assert [hit.score for hit in results.hits] == [1.0, pytest.approx(61 / 62), pytest.approx(61 / 62)]
     assert (results.space, results.fusion, embedder.calls) == (None, None, calls)
 
 
 def test_words_beside_others_are_added_by_rank_and_so_it_is_said(engine: SearchEngine) -> None:
-    results = engine.query("things", Query((text("cat"),), words=words("Rex")))
-    assert results.fusion is Fusion.RANKS
+    results = engine.query("things", Query((text("cat"), *words("Rex"))))
+    assert results.fusion == Fusion.RANKS
     assert results.hits[0].score < 1, "nothing is first in both"
 
 
 def test_words_alone_are_not_asked_in_a_space_that_is_not_there(engine: SearchEngine) -> None:
     with pytest.raises(SpaceNotFound, match="nowhere"):
-        engine.query("things", Query((), words=words("Rome"), space="nowhere"))
+        engine.query("things", Query(words("Rome"), space="nowhere"))
 
 
 def test_words_decide_among_what_parts_find_and_parts_among_what_words_find(engine: SearchEngine) -> None:
     dogs = engine.query("things", Query((text("dog"),), k=2))
     assert keys(dogs) == ["a", "b"]
-    assert keys(engine.query("things", Query((text("dog"),), k=2, words=words("home")))) == ["b", "a"]
-    assert keys(engine.query("things", Query((text("cat"),), words=words("Rome"))))[:2] == ["c", "a"]
+    assert keys(engine.query("things", Query((text("dog"), *words("home")), k=2))) == ["b", "a"]
+    assert keys(engine.query("things", Query((text("cat"), *words("Rome")))))[:2] == ["c", "a"]
 
 
 def test_pages_groups_scores_and_filters_hold_for_words(engine: SearchEngine) -> None:
-    query = Query((text("dog"),), words=words("rome"))
+    query = Query((text("dog"), *words("rome")))
     every = engine.query("things", query).hits
     assert len(every) == 5
     pages = [engine.query("things", replace(query, k=2, offset=start)).hits for start in (0, 2, 4)]
@@ -127,17 +118,17 @@ def test_pages_groups_scores_and_filters_hold_for_words(engine: SearchEngine) ->
     assert engine.query("things", replace(query, min_score=every[1].score)).hits == every[:2]
     of_groups = engine.query("things", replace(query, group_by="album", k=2)).hits
     assert {hit.group for hit in of_groups} == {"one", "two"}
-    assert of_groups[0].item.key == every[0].item.key
+    assert of_groups[0].key == every[0].key
     where = filter_from_text("album = two")
     assert set(keys(engine.query("things", replace(query, where=where)))) == {"b", "e"}
-    assert keys(engine.query("things", Query((), words=words("rex"), where=where))) == ["b"]
-    given = engine.query("things", Query((), words=words("rex"), space="looks", vectors=True))
+    assert keys(engine.query("things", Query(words("rex"), where=where))) == ["b"]
+    given = engine.query("things", Query(words("rex"), space="looks", vectors=True))
     assert given.space == "looks"
     assert all(hit.vector is not None for hit in given.hits)
 
 
 def test_a_batch_may_mix_words_and_parts(engine: SearchEngine) -> None:
-    asked = [Query((), words=words("cat")), Query((text("car"),), k=1), Query((), words=words("unheard"))]
+    asked = [Query(words("cat")), Query((text("car"),), k=1), Query(words("unheard"))]
     assert [keys(answer) for answer in engine.query_batch("things", asked)] == [["c"], ["d"], []]
 
 
@@ -145,11 +136,11 @@ def test_a_batch_may_mix_words_and_parts(engine: SearchEngine) -> None:
     ("query", "kind", "says"),
     [
         (Query(()), BadQuery, "no parts"),
-        (Query((), words=words("?")), BadQuery, "no letter or digit"),
-        (Query((), words=words("a", 0.0)), BadQuery, "above 0"),
-        (Query((), words=words("a", float("nan"))), BadQuery, "above 0"),
-        (Query((), words=words("a " * 101)), LimitExceeded, "101 words"),
-        (Query((text("a"),) * 10, words=words("a") * 10), LimitExceeded, "20 parts"),
+        (Query(words("?")), BadQuery, "no letter or digit"),
+        (Query(words("a", 0.0)), BadQuery, "above 0"),
+        (Query(words("a", float("nan"))), BadQuery, "above 0"),
+        (Query(words("a " * 101)), LimitExceeded, "101 words"),
+        (Query((text("a"),) * 10 + words("a") * 10), LimitExceeded, "20 parts"),
     ],
 )
 def test_others_are_refused(engine: SearchEngine, query: Query, kind: type[AnyseekError], says: str) -> None:
@@ -161,14 +152,14 @@ def test_verify_names_words_that_do_not_fit_and_rebuild_makes_them_again(
     database: Database, settings: Settings, engine: SearchEngine
 ) -> None:
     assert whats(database, settings) == []
-    assert keys(engine.query("things", Query((), words=words("rex")))) == ["a", "b"]  # compared, and not again so soon
+    assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]  # compared, and not again so soon
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM words WHERE item_id IN (SELECT id FROM items WHERE key IN ('a', 'b'))")
     assert whats(database, settings) == ["words would not find 2 items as they are, such as 'a'"]
-    assert keys(engine.query("things", Query((), words=words("rex")))) == []
+    assert keys(engine.query("things", Query(words("rex")))) == []
     rebuild(database, settings, "things")
     assert whats(database, settings) == []
-    assert keys(engine.query("things", Query((), words=words("rex")))) == ["a", "b"]
+    assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]
 
 
 def test_an_index_that_is_damaged_is_made_again(database: Database, settings: Settings, engine: SearchEngine) -> None:
@@ -178,7 +169,7 @@ def test_an_index_that_is_damaged_is_made_again(database: Database, settings: Se
     assert any("words" in what or "database" in what for what in whats(database, settings))
     rebuild(database, settings, "things")
     assert whats(database, settings) == []
-    assert keys(engine.query("things", Query((), words=words("rex")))) == ["a", "b"]
+    assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]
 
 
 def test_a_restored_catalogue_finds_words(
@@ -190,7 +181,7 @@ def test_a_restored_catalogue_finds_words(
     restore(other, file)
     again = Database(other.database_url)
     assert whats(again, other) == []
-    assert keys(SearchEngine(again, other, embedder).query("things", Query((), words=words("rex")))) == ["a", "b"]
+    assert keys(SearchEngine(again, other, embedder).query("things", Query(words("rex")))) == ["a", "b"]
     again.close()
 
 

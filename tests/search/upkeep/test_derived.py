@@ -18,14 +18,14 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.maps import MapRequest
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.types import Collection, Part, Query, Words
+from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep import derived as trusting
 from anyseek.search.upkeep.derived import DerivedRows
 from tests.search.gallery import WordsEmbedder, keys
 
 CATS = filter_from_text("words = cat")
 BY_FILTER = Query((Part("caption", "cat"),), k=100, where=CATS)
-BY_WORDS = Query((), k=100, words=(Words("cat"),))
+BY_WORDS = Query((Part("words", "cat"),), k=100)
 BY_FACETS = Query((Part("caption", "cat"),), k=100, facets=("words",))
 BY_GROUP = Query((Part("caption", "cat"),), k=100, group_by="words")
 PLAIN = Query((Part("caption", "cat"),), k=100)

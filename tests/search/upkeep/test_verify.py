@@ -23,7 +23,7 @@ from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, make_col
 
 
 def found(engine: SearchEngine) -> list[str]:
-    return sorted(hit.item.key for hit in engine.query("things", Query((Part("caption", "cat"),), k=100)).hits)
+    return sorted(hit.key for hit in engine.query("things", Query((Part("caption", "cat"),), k=100)).hits)
 
 
 def remake_with(store: AssetStore) -> Callable[[Sequence[Item]], Mapping[str, NewItem]]:

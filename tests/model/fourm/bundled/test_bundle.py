@@ -68,7 +68,7 @@ def test_a_bundle_says_what_its_network_takes_and_predicts(whole: Path) -> None:
     assert bundle.inputs == tuple(INPUTS)
     assert list(target_forms(bundle)) == ["caption", "color_palette", "metadata"]
     assert list(bundle.spaces) == [VISUAL, SEMANTIC]
-    assert bundle.fusion is Fusion.LATE
+    assert bundle.fusion == Fusion.LATE
     assert bundle.default_spaces["caption"] == SEMANTIC
     for name, space in bundle.spaces.items():
         assert (space.name, space.fingerprint) == (name, bundle.fingerprint)
@@ -183,9 +183,9 @@ def test_a_choice_that_there_is_not_is_named(copied: Path, key: str, value: obje
 
 def test_a_manifest_says_how_parts_of_queries_are_fused(copied: Path) -> None:
     _change_manifest(copied, lambda manifest: manifest.update(fusion="joint"))
-    assert load_bundle("copy", copied).fusion is Fusion.JOINT
+    assert load_bundle("copy", copied).fusion == Fusion.JOINT
     _change_manifest(copied, lambda manifest: manifest.pop("fusion"))
-    assert load_bundle("copy", copied).fusion is Fusion.LATE
+    assert load_bundle("copy", copied).fusion == Fusion.LATE
 
 
 def test_an_input_without_a_mean_is_refused(copied: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checks a query's parts, and chooses how they become one vector: the space that answers, and how they are fused."""
+"""Checks a query, and plans how its parts become vectors: which space answers, how they are fused, how deep to look."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -9,23 +9,26 @@ import numpy as np
 from anyseek.model.modalities.reading.segmentation_forms import rounded
 from anyseek.model.modalities.registry import resolve
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
+from anyseek.search.answers.results import MOST_EXPLAINED
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.errors import (
-    BadQuery,
-    FingerprintMismatch,
-    NotJoinable,
-    SpaceNotFound,
-)
-from anyseek.search.filters.tree import Filter
-from anyseek.search.query.limits import check_sizes
+from anyseek.search.confidence.probabilities import PLACE
+from anyseek.search.errors import BadQuery, FingerprintMismatch, LimitExceeded, NotJoinable, SpaceNotFound
+from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
+from anyseek.search.query.query import Part, Query
+from anyseek.search.query.words import words_of
 from anyseek.search.settings import Limits
 from anyseek.search.spaces.base import NO_DIRECTION
-from anyseek.search.types import Part, Query
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"
 # A vector whose length is this near to 1 is a unit vector.
 UNIT_TO = 1e-6
+# How many items are looked at first for groups: so many for each hit, but at least a few.
+_TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
+# Up to so many hits, so many of the best of each ranking are added: the same for these pages, so that they are pieces
+# of one order. Beyond them as many are added as a query may have hits.
+_USUAL_HITS, _DEPTH_OF_RANKINGS = 100, 1_000
+_MOST_WORDS = 100
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,14 @@ class Plan:
 def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
     """The parts of a query of an allowed size, with canonical names. Raises `BadQuery`, `LimitExceeded`."""
     check_sizes(query, limits)
-    return tuple(_checked(part, embedder) for part in query.parts)
+    return tuple(
+        replace(
+            part,
+            modality=part.modality and _modality(part.modality, embedder),
+            value=rounded(part.value) if isinstance(part.value, Regions) else part.value,
+        )
+        for part in query.contents
+    )
 
 
 def plan(
@@ -60,25 +70,6 @@ def plan(
     if fusion is Fusion.LATE:
         parts = _shared(parts, embedder.spaces[space.name])
     return Plan(parts, space, fusion, where, depth)
-
-
-def _checked(part: Part, embedder: Embedder) -> Part:
-    if part.collection is not None and part.item is None:
-        raise BadQuery("a part names a collection, but no item; give the key of one of its items, too")
-    if not math.isfinite(part.weight):
-        raise BadQuery(f"the weight {part.weight} is not a finite number")
-    if part.item is not None:
-        if part.value is not None or part.modality is not None or part.vector is not None:
-            raise BadQuery("a part is either an item's key or a modality with its content, not both")
-        return part
-    if part.vector is not None:
-        if part.value is not None:
-            raise BadQuery("a part is either a vector or content, not both")
-        return part if part.modality is None else replace(part, modality=_modality(part.modality, embedder))
-    if part.modality is None or part.value is None:
-        raise BadQuery("a part needs a modality and its content, or the key of an item")
-    value = rounded(part.value) if isinstance(part.value, Regions) else part.value
-    return replace(part, modality=_modality(part.modality, embedder), value=value)
 
 
 def _fitted(part: Part, space: SpaceHead) -> Part:
@@ -130,28 +121,15 @@ def check_taken(modality: str, embedder: Embedder) -> None:
 def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     """The requested fusion, else the one that suits the model best, where the parts allow it."""
     obstacle = _not_joinable(parts)
-    if query.fusion is Fusion.JOINT and obstacle:
+    if query.fusion == "joint" and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
     if query.fusion is None:
         return Fusion.LATE if obstacle else embedder.fusion
-    return query.fusion
+    return Fusion(query.fusion)
 
 
 def _not_joinable(parts: Sequence[Part]) -> str | None:
     """Why the parts cannot go through the encoder together; None if they can."""
-    apart = _not_alike(parts)
-    if apart:
-        return apart
-    for part in parts:
-        if part.weight <= 0:
-            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
-        if part.weight != parts[0].weight:
-            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
-    return None
-
-
-def _not_alike(parts: Sequence[Part]) -> str | None:
-    """Why the parts are not content of different modalities; None if they are."""
     modalities: set[str | None] = set()
     for part in parts:
         if part.item is not None:
@@ -161,15 +139,25 @@ def _not_alike(parts: Sequence[Part]) -> str | None:
         if part.modality in modalities:
             return f"there are two parts of {part.modality}, and the encoder takes one of each modality"
         modalities.add(part.modality)
+        if part.weight <= 0:
+            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
+        if part.weight != parts[0].weight:
+            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
     return None
 
 
 def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
-    spaces = {space.name: space for space in head.spaces}
     if query.space is not None:
-        named = named_space(query.space, head)
-        _check_known(named, parts, embedder)
-        return named
+        held = named_space(query.space, head)
+        space = embedder.spaces.get(held.name)
+        for part in parts:
+            if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
+                raise BadQuery(
+                    f"the space {held.name!r} knows nothing of {part.modality}; it knows "
+                    f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
+                )
+        return held
+    spaces = {space.name: space for space in head.spaces}
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
@@ -193,17 +181,6 @@ def default_among(held: Collection[str], modality: str, embedder: Embedder, othe
             return space.name
         space = embedder.spaces.get(space.instead or "")
     return None
-
-
-def _check_known(held: SpaceHead, parts: Sequence[Part], embedder: Embedder) -> None:
-    """Raises `BadQuery` if the space cannot tell values of a part's modality apart."""
-    space = embedder.spaces.get(held.name)
-    for part in parts:
-        if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
-            raise BadQuery(
-                f"the space {held.name!r} knows nothing of {part.modality}; it knows "
-                f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
-            )
 
 
 def home_of(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
@@ -249,3 +226,83 @@ def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
         f"the collection {head.name!r} was made with {other}, or make its vectors anew: "
         f"anyseek collections reembed {head.name} --model {embedder.name}"
     )
+
+
+def check_sizes(query: Query, limits: Limits) -> None:
+    """Raises `BadQuery` and `LimitExceeded`, and `BadFilter` for facets that no attribute can be.
+
+    The bounds of single members are those of `Query`, and checked where it is read.
+    """
+    if not query.parts:
+        raise BadQuery("the query has no parts; give at least one text, file, palette or item")
+    if len(query.parts) > limits.parts:
+        raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
+    for part in query.words:
+        _check_words(part)
+    if query.reach > limits.hits:
+        raise LimitExceeded(f"offset is {query.offset} and k is {query.k}; together they are at most {limits.hits}")
+    if query.group_by is None and query.group_size != 1:
+        raise BadQuery(f"group_size is {query.group_size}, but there are no groups; give group_by, too")
+    if query.reach * query.group_size > limits.hits:
+        raise LimitExceeded(f"offset and k together, times group_size, are at most {limits.hits} hits")
+    hits = query.k * query.group_size
+    if query.vectors and hits > limits.hits_with_vectors:
+        raise LimitExceeded(f"{hits} hits are asked for; the most is {limits.hits_with_vectors} for hits with vectors")
+    explained = query.explain + len(query.explain_keys)
+    if explained > MOST_EXPLAINED:
+        raise LimitExceeded(f"{explained} hits and items are to be explained; the most is {MOST_EXPLAINED}")
+    _check_spaces(query)
+    _check_facets(query)
+
+
+def _check_words(part: Part) -> None:
+    if not (math.isfinite(part.weight) and part.weight > 0):
+        raise BadQuery(f"words have the weight {part.weight:g}; it is above 0, as words push nothing away")
+    count = len(words_of(part.value))
+    if count == 0:
+        raise BadQuery(f"the words {part.value[:40]!r} hold no letter or digit")
+    if count > _MOST_WORDS:
+        raise LimitExceeded(f"{count} words are asked for at once; the most is {_MOST_WORDS}")
+
+
+def _check_spaces(query: Query) -> None:
+    if not query.spaces:
+        return
+    if query.space is not None:
+        raise BadQuery("the query has a space and spaces; give one or the other")
+    if len(set(query.spaces)) < len(query.spaces):
+        raise BadQuery("the query has a space twice; name each once")
+    if any(part.vector is not None for part in query.parts) and len(query.spaces) > 1:
+        raise BadQuery("a part is a vector, which is of one space; ask in that space alone")
+    if len(query.spaces) > 1 and not any(part.weight > 0 for part in query.parts):
+        raise BadQuery("a query in several spaces needs a part with a weight above 0")
+
+
+def _check_facets(query: Query) -> None:
+    if len(set(query.facets)) < len(query.facets):
+        raise BadQuery("the query has a facet twice; name each attribute once")
+    for path in query.facets:
+        if path.startswith("@"):
+            raise BadQuery(f"a facet is {path[:40]!r}; it takes the path of an attribute, such as place.town")
+        checked(Exists(path))
+
+
+def where_of(query: Query) -> Filter | None:
+    """The filter of the items that can be hits; with groups only those that have the attribute. Raises `BadFilter`."""
+    where = None if query.where is None else checked(query.where)
+    if query.group_by is None:
+        return where
+    if query.group_by.startswith("@"):
+        raise BadFilter(f"group_by is {query.group_by[:40]!r}; it takes the path of an attribute, such as place.town")
+    has_value = checked(Exists(query.group_by))
+    return has_value if where is None else And((where, has_value))
+
+
+def depth_of(query: Query, rankings: int, limits: Limits) -> int:
+    """How many of the nearest items to look at first; if one ranking is in too few groups, more are looked at."""
+    hits = query.reach * query.group_size
+    if rankings > 1:
+        return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits
+    if query.group_by is None:
+        return max(query.reach, PLACE)
+    return max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)

@@ -1,0 +1,213 @@
+"""Answers to queries, as the engine makes them, the service writes them as JSON and clients read them.
+
+Imports nothing heavy, so that a client starts at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from anyseek.search.json_types import ANSWER
+
+GroupValue = str | float | bool
+Fusion = Literal["joint", "late", "ranks"]
+MOST_EXPLAINED = 20  # hits and items of one query
+
+
+@dataclass(frozen=True)
+class SharedWord:
+    """A word that a part's text and an item have in common, as full text compares words."""
+
+    word: str
+    fields: tuple[str, ...]
+    """where the item has it: `key`, `caption`, or the path of an attribute"""
+
+
+@dataclass(frozen=True)
+class SharedCodes:
+    """How the codes of a query, or of a part of one, and those of an item agree; both have `of` codes."""
+
+    agree: tuple[int, ...]
+    """the places, from 0, at which both have the same code"""
+    of: int
+    count: int
+    """how many codes there are to choose from at a place"""
+    choices: float | None
+    """between how many codes the model wavers at a place, from 1, which is sure, to `count`: the exponential of the
+    mean entropy; null for an item of the query, of which nothing is predicted"""
+    likelier: float | None
+    """how many times likelier than by chance the model finds the item's codes: the geometric mean over the places"""
+
+
+@dataclass(frozen=True)
+class PartShare:
+    """What one part of a query has to do with an item."""
+
+    modality: str | None
+    """`words` for words that are looked for in texts; null for an item or a vector"""
+    text: str | None
+    """the words of a caption or of `words`"""
+    item: str | None
+    """the key of an item that is part of the query"""
+    weight: float
+    space: str | None
+    """where the part was looked for; null for words"""
+    similarity: float | None
+    """the cosine of the part alone and the item, higher is more alike, for a negative part too; null for words"""
+    rank: int | None
+    """the item's place among what the part alone finds; null if it is not among the first `depth`"""
+    score_without: float | None
+    """the item's score if the query had not this part; null if nothing wanted were left"""
+    rank_without: int | None
+    """the item's place then; null also if it were not among the first `depth`"""
+    contribution: float | None
+    """the item's score less `score_without`"""
+    words: tuple[SharedWord, ...] = ()
+    """what the text of the part, or the item that is the part, has in common with this item"""
+    names: tuple[str, ...] = ()
+    """words that the model finds for both the part and the item, best first; empty where it knows none in the space"""
+    codes: SharedCodes | None = None
+    """null where the space is not predicted as codes, and for words and vectors"""
+
+
+@dataclass(frozen=True)
+class RankingShare:
+    """What one of several added rankings gives to an item's score; their shares add up to it."""
+
+    space: str | None
+    """null for words"""
+    weight: float
+    """below 0 if it lowers what it finds"""
+    rank: int | None
+    """the item's place in the ranking; null if it is not among the first `depth`"""
+    share: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item has its score."""
+
+    key: str
+    score: float
+    rank: int | None
+    """its place among all items that pass the filter, groups or not; null if it is not among the first `depth`"""
+    depth: int
+    """how many of the best items were looked at"""
+    parts: tuple[PartShare, ...]
+    rankings: tuple[RankingShare, ...] = ()
+    """those that were added; empty if the query is one ranking"""
+    codes: SharedCodes | None = None
+    """of all parts together if they were embedded jointly as codes, else null"""
+    names: tuple[str, ...] = ()
+    """the words that the model finds for the item, best first, whether they fit or not"""
+    note: str | None = None
+    """why there are no codes, if there are none"""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One hit. In a batch it has only key, score, rank, probability and group."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER | {
+        "json_schema_extra": {"example": {"key": "holiday/0042.jpg", "score": 0.83, "rank": 1, "assets": ["rgb"]}}
+    }
+
+    key: str
+    score: float
+    """cosine, higher is better; what `anyseek.search.query.rankings` makes of added rankings"""
+    rank: int
+    """from 1; with `group_by` that of its group"""
+    caption: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    assets: tuple[str, ...] = ()
+    """names of the item's files"""
+    path: str | None = None
+    """where its picture lies on the service's machine; null if it is stored, and for keys without the scope admin"""
+    vector: tuple[float, ...] | None = None
+    """the item's raw unit vector in the space that was searched, if the query asked for `vectors`"""
+    group: str | int | float | bool | None = None
+    """the value of `group_by` that its group has in common; hits stand group by group, best first"""
+    collection: str | None = None
+    """the collection it is in, where several were searched"""
+    probability: float | None = None
+    """how likely it is what was asked for, from 0 to 1, alike for all kinds of query; null for words alone, and in
+    collections too small to tell"""
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """A text or a truth value, and how many items have it."""
+
+    value: str | bool
+    items: int
+
+
+@dataclass(frozen=True)
+class Facet:
+    """An attribute of the items that pass the query's filter. `least` and `most` are of numbers, `first` and `last` of
+    times.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    field: str
+    items: int
+    """how many items have it"""
+    distinct: int
+    """how many different texts it has"""
+    values: tuple[FacetValue, ...] = ()
+    """its 20 most frequent texts, then its truth values"""
+    least: float | None = None
+    most: float | None = None
+    first: str | None = None
+    """ISO 8601"""
+    last: str | None = None
+
+
+@dataclass(frozen=True)
+class Understood:
+    """How the file of one part was read, where its format leaves something open."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    name: str
+    """what errors would call the part, such as the file's name"""
+    form: str
+    """the convention it was taken to have; a part's `form` says another"""
+    sure: float
+    """the share of such guesses that are right, 0.5 to 1; 1 where nothing was guessed"""
+    sentence: str
+    """what was understood, and why"""
+    part: int | None = None
+    """which of the query's parts it is, from 1; parts of `words` do not count"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The hits of one query, best first."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    hits: tuple[Hit, ...]
+    space: str | None
+    """that they were found in; several are joined by +; null if words alone were looked for"""
+    fusion: Fusion | None = None
+    """how the parts became one, ranks wherever words are added to others; null for one part"""
+    note: str | None = None
+    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; how
+    high the scores are if none is as high as `min_score`; and that nothing good was found"""
+    facets: tuple[Facet, ...] = ()
+    """those that the query asked for, in its order"""
+    next: str | None = None
+    """send it as `cursor` for the next page; null at the end, and for queries with an `offset`"""
+    explanations: tuple[Explanation, ...] = ()
+    """of the hits and items that `explain` and `explain_keys` ask for"""
+    understood: tuple[Understood, ...] = ()
+    """how files were read whose format leaves something open, in the order of their parts"""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one query of a batch has no hits."""
+
+    error: str
