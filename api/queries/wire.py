@@ -14,12 +14,10 @@ from anyseek.search.answers.results import Refusal as Refusal
 from anyseek.search.answers.results import Results as Results
 from anyseek.search.errors import BadQuery
 from anyseek.search.query.query import DEFAULT_HITS as DEFAULT_HITS
-from anyseek.search.query.query import More as More
 from anyseek.search.query.query import Part as Part
 from anyseek.search.query.query import Parts as Parts
 from anyseek.search.query.query import Query as Query
 from anyseek.search.query.query import QueryOfSeveral as QueryOfSeveral
-from anyseek.search.query.query import Rest as Rest
 from anyseek.search.query.query import Where as Where
 from anyseek.search.query.query import parts_of as parts_of
 from anyseek.search.settings import Limits

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar
 
 from anyseek.model.spelling import unknown
 from anyseek.search.answers.results import MOST_EXPLAINED, Fusion
@@ -147,30 +147,6 @@ def hits_of(query: Mapping[str, Any]) -> int:
     """How many hits a query in JSON may have, before it is checked."""
     wanted = query.get("k", DEFAULT_HITS), query.get("group_size", 1)
     return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
-
-
-class More(TypedDict, total=False):
-    """Members of a query that few need, as keywords of the clients; `Query` says what they are."""
-
-    offset: int
-    min_score: float | None
-    vectors: bool
-    group_by: str | None
-    group_size: int
-    facets: Sequence[str]
-    spaces: Sequence[str]
-    cursor: str | None
-    explain: int
-    explain_keys: Sequence[str]
-    min_probability: float | None
-
-
-class Rest(More, total=False):
-    """All members of a query but its parts and `k`, as keywords."""
-
-    space: str | None
-    where: Where | None
-    fusion: Fusion | None
 
 
 Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]

@@ -22,7 +22,6 @@ CHANGES = {
     """leave out hits whose score is higher, from -1 to 1"""
 ''',
         ),
-        ("    min_probability: float | None\n", "    min_probability: float | None\n    max_score: float | None\n"),
     ),
     "search/answers/hits.py": (
         (
@@ -55,7 +54,7 @@ with Runtime.open(read_settings(), "hashing") as runtime:
         most = every[1]["score"]
         expected = [hit["key"] for hit in every[1:]]
         asked = {**plain, "max_score": most}
-        call = calls.query("c", "a dog", max_score=most)
+        call = calls.query_call("c", "a dog", max_score=most)
         answers = {
             "json": http.post(path, json=asked),
             "form": http.post(path, files={"query": (None, json.dumps(asked))}),
