@@ -9,7 +9,6 @@ import pytest
 
 import anyseek
 
-ROOT = Path(__file__).parents[2]
 _HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL")
 
 

@@ -1,6 +1,6 @@
 """CONTRIBUTING says what a new member of a query takes; here `max_score` is added with exactly that, in a copy.
 
-Two files of code are changed. HTTP as JSON, as a form and in a URL, its description, the command line and the Python
+Three files of code are changed. HTTP as JSON, as a form and in a URL, its description, the command line and the Python
 client have the member then.
 """
 
@@ -22,7 +22,10 @@ CHANGES = {
     """leave out hits whose score is higher, from -1 to 1"""
 ''',
         ),
-        ("    min_probability: float | None\n", "    min_probability: float | None\n    max_score: float | None\n"),
+    ),
+    "api/client/client.py": (
+        ("        offset: int = 0,\n", "        offset: int = 0,\n        max_score: float | None = None,\n"),
+        ("            offset=offset,\n", "            offset=offset,\n            max_score=max_score,\n"),
     ),
     "search/answers/hits.py": (
         (
@@ -38,7 +41,7 @@ import json, time
 from fastapi.testclient import TestClient
 from anyseek.api.app import create_app
 from anyseek.api.cli import run
-from anyseek.api.client import calls
+from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import read_settings
 from anyseek.workers.runtime import Runtime
@@ -55,13 +58,13 @@ with Runtime.open(read_settings(), "hashing") as runtime:
         most = every[1]["score"]
         expected = [hit["key"] for hit in every[1:]]
         asked = {**plain, "max_score": most}
-        call = calls.query_call("c", "a dog", max_score=most)
         answers = {
             "json": http.post(path, json=asked),
             "form": http.post(path, files={"query": (None, json.dumps(asked))}),
             "url": http.get(path, params={"text": "a dog", "max_score": most}),
-            "client": http.request(call.method, call.path, **call.options),
         }
+        with Client(model="hashing") as client:
+            assert [hit.key for hit in client.query("c", "a dog", max_score=most).hits] == expected
         for way, answer in answers.items():
             assert [hit["key"] for hit in answer.json()["hits"]] == expected, (way, answer.text)
         assert http.post(path, json={**plain, "max_score": 2}).status_code == 422
