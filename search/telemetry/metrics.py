@@ -24,7 +24,7 @@ class Stage(StrEnum):
 
     DECODE = "decode"  # of all parts of a query, or of all files of an item
     MODEL = "model"  # one pass
-    INDEX = "index"  # following the log, and searching
+    INDEX = "index"  # following the log, then searching: two of them in a query
     CATALOGUE = "catalogue"  # a transaction of the database or a single read, with the wait for its lock
 
 

@@ -88,10 +88,10 @@ def test_items_put_one_by_one_are_gathered_into_a_snapshot(
 def test_a_crash_is_a_problem_without_internals(
     http: httpx.Client, shapes: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr(SearchEngine, "query_together", crash)
+    monkeypatch.setattr(SearchEngine, "query_batch", crash)
     answer = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}]})
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:anyseek:error")
     assert "secret" not in answer.text
@@ -110,14 +110,14 @@ def test_too_many_waiting_requests_are_told_to_come_back(
     monkeypatch.setattr(service.pool, "at_work", 2)
     monkeypatch.setattr(service.pool, "waiting", 1)
     entered, go_on = threading.Semaphore(0), threading.Event()
-    answer_truly = SearchEngine.query_together
+    answer_truly = SearchEngine.query_batch
 
-    def wait_first(*args: object) -> object:
+    def wait_first(*args: object, **options: object) -> object:
         entered.release()
         go_on.wait(20)
-        return answer_truly(*args)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
+    monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
 
     def ask(_: int) -> int:
         return httpx.post(

@@ -7,12 +7,13 @@ pillow-heif, which whoever may not have its GPL parts uninstalls, JPEG XL by pil
 import io
 from collections.abc import Iterator
 from functools import cache
-from typing import Final
-
-from PIL import Image, UnidentifiedImageError
+from typing import TYPE_CHECKING, Final
 
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BrokenPicture, FormatNotInstalled
+
+if TYPE_CHECKING:  # commands that only look at first bytes start without Pillow
+    from PIL import Image
 
 CODESTREAM, CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
@@ -88,12 +89,14 @@ _AVIF: Final = frozenset({b"avif", b"avis"})
 _MOST_BRANDS = 64  # of a file's type box; real ones name fewer than ten
 
 
-def open_container(file: Encoded) -> Image.Image:
+def open_container(file: Encoded) -> "Image.Image":
     """The header of a picture by the decoder of its format.
 
     Raises `FormatNotInstalled`, `BrokenPicture` for a file that is of a format only by its first bytes, and whatever
     Pillow raises.
     """
+    from PIL import Image, UnidentifiedImageError
+
     decoders: tuple[str, ...] = PLAIN
     if is_avif(file.data):
         decoders = ("AVIF",)

@@ -155,13 +155,13 @@ def test_silent_connections_make_room_for_those_that_ask(url: str, connect: Conn
 def test_more_requests_than_connections_are_told_to_come_back(
     url: str, service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, answer_truly = threading.Event(), SearchEngine.query_together
+    go_on, answer_truly = threading.Event(), SearchEngine.query_batch
 
-    def wait_first(*args: object) -> object:
+    def wait_first(*args: object, **options: object) -> object:
         go_on.wait(30)
-        return answer_truly(*args)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
+    monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
     with ThreadPoolExecutor(6) as clients:
         body = {"parts": [{"text": "x"}]}
         asked = [clients.submit(httpx.post, f"{url}/v1/collections/a/query", json=body, timeout=60) for _ in range(6)]

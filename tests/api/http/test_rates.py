@@ -83,13 +83,13 @@ def test_all_keys_of_an_address_together_are_limited(
 def test_requests_of_a_key_at_once_are_limited(
     ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, answer_truly = threading.Event(), SearchEngine.query_together
+    go_on, answer_truly = threading.Event(), SearchEngine.query_batch
 
-    def wait_first(*args: object) -> object:
+    def wait_first(*args: object, **options: object) -> object:
         go_on.wait(60)
-        return answer_truly(*args)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
+    monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
     with ThreadPoolExecutor(2) as clients:
         query = {"parts": [{"text": "x"}]}
         asked = [clients.submit(ask, "busy", "/v1/collections/a/query", "POST", **query) for _ in range(2)]
