@@ -124,8 +124,9 @@ def index_of(database: Database, backend: LocalBackend) -> FaissIndex:
     space = backend.open(head, head.spaces[0])
     space.refresh(head)
     with space.reading() as view:
-        assert isinstance(view.index, FaissIndex)
-        return view.index
+        index = getattr(view.count, "__self__", None)  # a view's functions are methods of its index
+        assert isinstance(index, FaissIndex)
+        return index
 
 
 def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
