@@ -126,7 +126,7 @@ def open_model(name: str | None = None, home: Path | None = None) -> "Embedder":
     ANYSEEK_HOME or ~/.anyseek. Raises `ModelError` if the model is unknown, or its weights are missing or damaged.
     """
     from anyseek.model.home import default_home
-    from anyseek.model.library.loading import load_embedder
+    from anyseek.model.registry.loading import load_embedder
     from anyseek.search.settings import DEFAULT_MODEL
 
     return load_embedder(name or DEFAULT_MODEL, home or default_home())

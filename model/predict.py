@@ -13,9 +13,9 @@ from pathlib import Path
 
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.home import default_home
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.registry import MODALITIES, resolve
 from anyseek.model.modalities.values import check_value
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Predictor, Value
 
 _DEFAULT = PredictOptions()
@@ -32,7 +32,7 @@ def predict(
     """Predict `targets` from `inputs`, by modality or alias; the result has the targets' names in their order.
 
     `model` is a name, its weights found beside the package or below `home` (`ANYSEEK_HOME` unless given), or what
-    `anyseek.model.library.loading.load_model` gave; its `targets` are what it predicts. The vectors of a bundled model
+    `anyseek.model.registry.loading.load_model` gave; its `targets` are what it predicts. The vectors of a bundled model
     are predicted in one step and without options.
 
     Raises `UnsupportedModality` for a name that is no modality, an input that the model does not take and a target

@@ -1,6 +1,6 @@
 """The two interfaces of models: an Embedder makes unit vectors of samples, a Predictor other modalities of values.
 
-`anyseek.model.library.loading` knows all implementations; this module knows none of them and does not import
+`anyseek.model.registry.loading` knows all implementations; this module knows none of them and does not import
 torch.
 """
 

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.model.errors import ModelError
-from anyseek.model.library.loading import load_embedder
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Sample
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import configuration

@@ -16,7 +16,7 @@ from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.devices import names_device, split_device
 from anyseek.model.compute.processors import prepare_process
 from anyseek.model.errors import DeviceInName
-from anyseek.model.library.loading import load_embedder
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder
 from anyseek.search.assets import AssetStore, PictureOf, Pictures
 from anyseek.search.backup.write import remove_abandoned

@@ -82,7 +82,7 @@ def evaluate(
 
 def _queries(name: str, settings: Settings, data: Path | None, limit: int | None, as_json: bool) -> None:
     from anyseek.api.commands.eval_output import query_lines
-    from anyseek.model.library.loading import load_embedder
+    from anyseek.model.registry.loading import load_embedder
     from anyseek.search.evaluation.queries import measure_queries
 
     embedder = load_embedder(name, settings.home, settings.device)
@@ -105,8 +105,8 @@ def _outputs(
 ) -> None:
     from anyseek.api.commands.eval_output import output_lines
     from anyseek.api.commands.inputs import known_modality
-    from anyseek.model.library.loading import load_model
     from anyseek.model.predict import predict
+    from anyseek.model.registry.loading import load_model
     from anyseek.search.evaluation.outputs import measure_outputs
 
     inputs = tuple(dict.fromkeys(known_modality(modality).name for modality in given or (_PICTURE,)))
@@ -135,7 +135,7 @@ def _matrix(
     as_json: bool,
 ) -> None:
     from anyseek.api.commands.eval_output import matrix_lines
-    from anyseek.model.library.loading import load_embedder
+    from anyseek.model.registry.loading import load_embedder
     from anyseek.search.evaluation.matrix import recall_matrix
 
     embedder = load_embedder(name, settings.home, settings.device)

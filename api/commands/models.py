@@ -27,8 +27,8 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_models(as_json: bool) -> None:
     """List every model: whether it is installed, its size, licence and fingerprint."""
-    from anyseek.model.library.installed import list_models
     from anyseek.model.openclip.files import is_installed
+    from anyseek.model.registry.installed import list_models
 
     for row in list_models(read_settings().home):
         if as_json:
@@ -136,7 +136,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
     """Say which model suits which pictures, and which commands are left to run for it."""
-    from anyseek.model.library.installed import recommendations
+    from anyseek.model.registry.installed import recommendations
 
     for row in recommendations(read_settings().home):
         if as_json:
@@ -156,7 +156,7 @@ def verify(name: str) -> int:
     For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte, so larger
     ones take minutes.
     """
-    from anyseek.model.library.verification import verify_model
+    from anyseek.model.registry.verification import verify_model
 
     settings = read_settings()
     complaints = verify_model(name, settings.home, click.echo, settings.device)

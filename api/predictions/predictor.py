@@ -13,11 +13,11 @@ from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predic
 from anyseek.model.compute.devices import CPU, names_device
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.values import files_of, members_of
 from anyseek.model.predict import predict_samples
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Model, Prediction, PredictOptions, Progress
 from anyseek.search.settings import DEFAULT_MODEL
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.home import default_home
-from anyseek.model.library.loading import load_embedder
+from anyseek.model.registry.loading import load_embedder
 from anyseek.search.settings import Settings, Work
 from benchmarks.ingest.rates import LARGE, SMALL, Pace, Run, bare_loop, decoding_ms, indexer, make_photos
 from benchmarks.ingest.workers import ServersMissing, team

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.data.aligned import AlignedSet, QuerySet, evenly
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
 from anyseek.search.confidence.probabilities import (
     Background,

@@ -11,10 +11,10 @@ from anyseek.model.errors import UnsupportedModality, WeightsMissing
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.image_attributes import NamingEmbedder, TellingEmbedder
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Fusion, Regions, Sample, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge

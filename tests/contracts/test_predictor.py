@@ -8,10 +8,10 @@ import pytest
 
 from anyseek.model.errors import UnsupportedModality, WeightsMissing
 from anyseek.model.fourm.bundled.loading import load_bundled
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.predict import predict, predict_samples
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge

@@ -33,7 +33,7 @@ class Mirrored(HashingEmbedder):
 
 
 def load(name: str, home: Path, device: str = CPU) -> Embedder:
-    """In place of `anyseek.model.library.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
+    """In place of `anyseek.model.registry.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
     if name == OLD:
         return HashingEmbedder()
     made = Mirrored()

@@ -25,8 +25,8 @@ from anyseek.model.compute.processors import SHARING
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.home import default_home
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Embedder
 from anyseek.search.catalogue import collections, facet_counts, jobs, sources
 from anyseek.search.catalogue.sources import SourceHeld

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.model.hashing import SPACE, HashingEmbedder
-from anyseek.model.library.loading import load_embedder
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
 
 
@@ -60,7 +60,7 @@ def test_the_polarity_of_a_drawing_does_not_matter(embedder: Embedder) -> None:
 
 def test_it_loads_by_name_without_torch(tmp_path: object) -> None:
     script = (
-        "import sys, pathlib; from anyseek.model.library.loading import load_embedder;"
+        "import sys, pathlib; from anyseek.model.registry.loading import load_embedder;"
         "print(load_embedder('hashing', pathlib.Path('.')).name, 'torch' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

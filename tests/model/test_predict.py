@@ -8,9 +8,9 @@ import pytest
 
 from anyseek.model.errors import UnknownModel, UnsupportedModality, WeightsMissing
 from anyseek.model.home import default_home
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.predict import predict
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Embedder, PredictionInvalid, PredictOptions, Sample
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

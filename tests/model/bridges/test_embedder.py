@@ -8,11 +8,11 @@ import pytest
 from anyseek.model.bridges.embedder import BridgeEmbedder, load_bridge_embedder
 from anyseek.model.bridges.files import NUMBERS_FILE, folder_of
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
-from anyseek.model.library.loading import load_embedder
-from anyseek.model.library.verification import verify_model
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
 from anyseek.model.openclip.files import WEIGHTS_FILE
+from anyseek.model.registry.loading import load_embedder
+from anyseek.model.registry.verification import verify_model
 from anyseek.model.seam import FloatArray, Sample, Value
 from anyseek.model.training.bridges.adapt import plain_bridge
 from tests.model.openclip.making import CONFIG, make_folder

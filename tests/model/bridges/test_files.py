@@ -7,8 +7,8 @@ import pytest
 from anyseek.model.bridges.files import RECORD_FILE, Record, bridges, default_name, folder_of, read_record
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from anyseek.model.fourm.published.store import State
-from anyseek.model.library.installed import list_models
-from anyseek.model.library.loading import known_models
+from anyseek.model.registry.installed import list_models
+from anyseek.model.registry.loading import known_models
 
 RECORD = Record("openclip:local-dir:/nowhere", "a" * 64, "b" * 64, {"depth": 0.5}, {"rooms": "CC0"})
 

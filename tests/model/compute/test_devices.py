@@ -10,7 +10,7 @@ import torch
 from anyseek.model.compute.devices import is_device, split_device
 from anyseek.model.compute.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
 from anyseek.model.errors import BadDevice
-from anyseek.model.library.loading import load_model
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Sample
 
 

@@ -23,10 +23,10 @@ import torch
 
 from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, state_of, write_record
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.predict import predict
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import CodeEmbedder, Prediction, PredictOptions, Regions, Sample, TargetOptions, Value
 from tests import random_weights
 from tests.model.fourm.published.values import PICTURE, VALUES

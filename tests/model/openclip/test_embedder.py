@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.openclip.embedder import SPACE, OpenCLIPEmbedder
 from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, is_installed
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, Sample
 from tests.model.openclip.making import CONFIG, make_folder
 
@@ -185,7 +185,7 @@ def test_without_the_extra_the_remedy_is_named(tmp_path: Path) -> None:
 
 def test_names_are_told_without_importing_torch() -> None:
     program = (
-        "import sys, pathlib; from anyseek.model.library.loading import known_models;"
+        "import sys, pathlib; from anyseek.model.registry.loading import known_models;"
         "print(known_models(pathlib.Path('.')), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -8,9 +8,9 @@ import torch
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import UnknownModel
-from anyseek.model.library.loading import known_models, load_embedder
 from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pulled_models
 from anyseek.model.openclip.pull import pull_openclip
+from anyseek.model.registry.loading import known_models, load_embedder
 from anyseek.model.seam import Sample
 from tests.model.openclip.making import CONFIG, make_folder, open_clip_or_skip
 

@@ -11,8 +11,6 @@ from safetensors.torch import save
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import WeightsCorrupt
-from anyseek.model.library.loading import load_embedder
-from anyseek.model.library.verification import verify_model
 from anyseek.model.openclip import pull
 from anyseek.model.openclip.files import (
     ALIASES,
@@ -24,6 +22,8 @@ from anyseek.model.openclip.files import (
     full_name,
     published_folder,
 )
+from anyseek.model.registry.loading import load_embedder
+from anyseek.model.registry.verification import verify_model
 from tests.model.fourm.published.local_hub import COMMIT, LocalHub, serving
 from tests.model.openclip.making import CONFIG, open_clip_or_skip
 

@@ -18,9 +18,9 @@ from anyseek.model.fourm.bundled import loading
 from anyseek.model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.model import FourMModel
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.network.transformer import Context
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, Sample, Value
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

@@ -9,10 +9,10 @@ import pytest
 
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.predict import predict
+from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Predictor
 from anyseek.search.evaluation.outputs import depth_error, normal_error, on_grid
 

@@ -16,10 +16,10 @@ from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.modalities import targets_of
 from anyseek.model.fourm.published.names import EmbedderOptions, Precision, is_published, parse_name
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
-from anyseek.model.library.loading import known_models
-from anyseek.model.library.loading import load_embedder as load
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.network.transformer import FourM
+from anyseek.model.registry.loading import known_models
+from anyseek.model.registry.loading import load_embedder as load
 from anyseek.model.seam import Decoding, Embedder, Sample
 from tests.model.fourm.published.values import VALUES
 

@@ -17,13 +17,13 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.loading import load_published
 from anyseek.model.fourm.published.modalities import FORMS, Form
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import MODALITIES, PICTURE_SUFFIXES, Content, Modality
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.predict import predict
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import FloatArray, PredictOptions, Sample
 from anyseek.model.tokenizers.build import build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig

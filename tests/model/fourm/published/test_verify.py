@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from anyseek.model.errors import UnknownModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
-from anyseek.model.library import verification
-from anyseek.model.library.verification import verify_model, verify_published
+from anyseek.model.registry import verification
+from anyseek.model.registry.verification import verify_model, verify_published
 
 POSES = names.HUMAN_POSES
 

@@ -15,8 +15,8 @@ from anyseek.model.data.samples import Split
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import BadInput
 from anyseek.model.fourm.bundled.layout import INPUTS
-from anyseek.model.library.loading import load_embedder
-from anyseek.model.library.verification import verify_model
+from anyseek.model.registry.loading import load_embedder
+from anyseek.model.registry.verification import verify_model
 from anyseek.model.seam import FloatArray
 from anyseek.model.training.bridges import material
 from anyseek.model.training.bridges.adapt import Fit, Wanted, adapt, fit_bridge, plain_bridge, trial_lines

@@ -10,9 +10,9 @@ from anyseek.model.encoders.pull import SOURCES, encoders_folder
 from anyseek.model.fourm.bundled.bundle import MANIFEST, WEIGHTS, load_bundle
 from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
 from anyseek.model.fourm.published.store import State, folder_of, incoming_folder
-from anyseek.model.library.installed import ENCODER_FILES, list_models, recommendations
 from anyseek.model.openclip.files import CONFIG_FILE, PHOTOS
 from anyseek.model.openclip.files import folder_of as openclip_folder
+from anyseek.model.registry.installed import ENCODER_FILES, list_models, recommendations
 
 
 def test_nothing_is_installed_in_an_empty_home(tmp_path: Path) -> None:

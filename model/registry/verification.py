@@ -24,7 +24,6 @@ from anyseek.model.fourm.published.names import (
     with_needs,
 )
 from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, describe, folder_of, installed
-from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES, Content
@@ -32,6 +31,7 @@ from anyseek.model.openclip.files import PREFIX as OPENCLIP
 from anyseek.model.openclip.files import full_name
 from anyseek.model.openclip.pull import changed_files
 from anyseek.model.predict import predict
+from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, Model, Regions, Sample, Value
 from anyseek.model.tokenizers.text import TextTokenizer
 

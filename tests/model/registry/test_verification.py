@@ -17,8 +17,8 @@ from anyseek.model.fourm.bundled.layout import INPUTS, TEXTS
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.library import verification
-from anyseek.model.library.verification import verify_embedder, verify_model
+from anyseek.model.registry import verification
+from anyseek.model.registry.verification import verify_embedder, verify_model
 from anyseek.model.seam import FloatArray, Sample
 from tests.random_bundle import write_manifest, write_random_bundle
 
