@@ -95,7 +95,7 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _middleware(service: Service, rates: Rates) -> list[Middleware]:
-    """What a request passes through, the outermost first. One of this process has the rights and name of its user."""
+    """The middleware of a request, the outermost first. One of this process has the rights and name of its user."""
     serving = service.runtime.settings.serving
     guardian = Guardian(service.runtime.database, service.settings.loopback)
     guard = Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds)

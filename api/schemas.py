@@ -40,7 +40,7 @@ def passing(where: str | None) -> Filter | None:
 
 
 def following(page: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:
-    """Where the next page begins; None if `page` is shorter than `limit` and therefore the last."""
+    """The start of the next page; None if `page` is shorter than `limit` and therefore the last."""
     return cursor(page[-1]) if len(page) == limit else None
 
 
@@ -51,7 +51,7 @@ class Body(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the service sends: read from the attributes of a domain object, and by clients from JSON.
+    """Base of the service's answers: read from the attributes of a domain object, and by clients from JSON.
 
     Members are attributes (`job.state`), and can be read by name (`job["state"]`).
     """
@@ -235,7 +235,7 @@ class ItemAnswer(Answer):
 
 
 class PatchBody(Body):
-    """What to change of an item. Members that are left out stay as they are."""
+    """A change of an item. Members that are left out stay as they are."""
 
     attributes: dict[str, Any] | None = Field(
         default=None,

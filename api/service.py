@@ -104,7 +104,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How a service runs.
+    """Settings of a service.
 
     `loopback`: reached only from this machine. `roots`: folders in which index jobs may be started. `in_process`: only
     this process sends requests, with the rights of its user; models are loaded when they are used.

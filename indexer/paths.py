@@ -129,7 +129,7 @@ def is_picture_suffix(name: str) -> bool:
 
 
 def is_picture_start(start: bytes) -> bool:
-    """Whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
+    """Return whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
     if start.startswith(_MAGIC):
         return True
     if start[:4] == b"RIFF":

@@ -1,4 +1,4 @@
-"""What a photo's file says: words that people wrote into it, and when, with what and where a camera took it.
+"""Metadata in a photo's file: words that people wrote into it, and when, with what and where a camera took it.
 
 Programs write title, description, keywords and rating as XMP, older ones as IPTC; where both have a field, XMP's
 counts. Cameras fill fields of EXIF that they know nothing of with spaces, zeros or NULs, which count as not written.
@@ -39,7 +39,7 @@ _OF_A_CAMERA = re.compile(r"(\w+ )?digital camera|sony dsc|samsung( camera pictu
 
 @dataclass(frozen=True)
 class Words:
-    """What is written; `rating` from -1 (rejected) over 0 (none) to 5, `taken` as XMP writes times."""
+    """The metadata of a photo; `rating` from -1 (rejected) over 0 (none) to 5, `taken` as XMP writes times."""
 
     title: str | None = None
     description: str | None = None

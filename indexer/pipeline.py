@@ -46,7 +46,7 @@ Embed = Callable[[Embedder, Sequence[Sample], Sequence[str]], list[Vectors]]
 
 
 class Embedders:
-    """As many as `settings` say. They start with the first samples, and end with `close`."""
+    """The workers that `settings` ask for. They start with the first samples, and end with `close`."""
 
     def __init__(self, settings: Settings) -> None:
         threads = threads_to_use(settings.threads)
@@ -60,7 +60,7 @@ class Embedders:
         self._pool = ThreadPoolExecutor(self.count, "embed", initializer=SHARING.take, initargs=(each,))
 
     def embed(self, embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
-        """As `embed_samples`, with the samples divided evenly."""
+        """The vectors of `embed_samples`, with the samples divided evenly."""
         size = max(_LEAST, -(-len(samples) // self.count))
         shares = [samples[start : start + size] for start in range(0, len(samples), size)]
         with embedding(len(samples)):

@@ -200,8 +200,8 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Patch:
-    """What to change. `attributes` is a merge patch (RFC 7396), None removes all of them. `caption` is a parsed text,
-    or None to remove it; it counts only with `sets_caption`.
+    """A change of an item. `attributes` is a merge patch (RFC 7396), None removes all of them. `caption` is a parsed
+    text, or None to remove it; it counts only with `sets_caption`.
     """
 
     attributes: Attributes | None = field(default_factory=dict)

@@ -101,7 +101,7 @@ def read_yaml(path: Path, kind: type[_Config], error: type[ModelError]) -> _Conf
 
 
 def _size(value: Any, sizes: dict[int, float]) -> float:
-    """How many values there are where each alias counts as what it stands for; infinite if one is in itself."""
+    """The number of values with all aliases expanded; infinite if one contains itself."""
     if not isinstance(value, list | dict):
         return 1
     if id(value) not in sizes:

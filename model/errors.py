@@ -1,4 +1,4 @@
-"""What `model` raises: errors of models, and the root of what a user's input is refused with."""
+"""The errors of `model`: those of models, and the root of what a user's input is refused with."""
 
 from typing import ClassVar
 

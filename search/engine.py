@@ -217,7 +217,7 @@ class SearchEngine:
     def _found(
         self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Mapping[Place, Plan], values: ValueVectors
     ) -> tuple[dict[int, Ranking | AnyseekError], dict[int, int], dict[int, list[Chosen]], dict[int, Item], set[int]]:
-        """What each query found, by the space's id how many items its index lacks, what becomes hits, the items of
+        """The outcome of each query, by the space's id how many items its index lacks, what becomes hits, the items of
         these, and the ids of those that are damaged.
 
         The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
@@ -363,7 +363,7 @@ class SearchEngine:
         )
 
     def _filter_note(self, snapshot: Snapshot, query: PlannedQuery, results: Results) -> str | None:
-        """What is odd about the filter of a query, if few items pass it."""
+        """A note on the filter of a query, if few items pass it."""
         restricting = [] if query.query.where is None else [query.query.where]
         if query.query.group_by is not None:
             restricting.append(Exists(query.query.group_by))

@@ -1,4 +1,4 @@
-"""How dataclasses become JSON: pydantic's configuration of what callers send and get, and types that differ in JSON.
+"""Dataclasses as JSON: pydantic's configuration of what callers send and get, and types that differ in JSON.
 
 Records are frozen dataclasses that pydantic checks and describes, so that a client that only builds them need not
 import it.
@@ -64,7 +64,7 @@ def _written(value: Any) -> Any:
 
 
 def descriptions(kind: type[Any]) -> dict[str, str]:
-    """What the docstrings below the fields of a dataclass say, by field; pydantic's schema has the same."""
+    """The docstrings below the fields of a dataclass, by field; pydantic's schema has the same."""
     (record,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(record, ast.ClassDef)
     return {

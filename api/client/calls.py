@@ -146,7 +146,10 @@ def reaching(url: str) -> Iterator[None]:
 
 
 def is_address(location: str | Path | None) -> bool:
-    """Whether a client's location is a service rather than a folder. Raises `ServiceUnreachable` for a strange one."""
+    """Return whether a client's location is a service rather than a folder.
+
+    Raises `ServiceUnreachable` for a strange one.
+    """
     if not isinstance(location, str):
         return False
     if urlsplit(location).scheme in ("http", "https"):

@@ -34,7 +34,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> "Client":
 
 
 def reading(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueReader":
-    """As `connect`, for commands that only list what the catalogue has; they start sooner without a service."""
+    """A client for commands that only list what the catalogue has, which starts sooner without a service."""
     settings = read_settings(environment)
     url = _url(settings, environment)
     if url:

@@ -1,4 +1,4 @@
-"""How a `Client` reaches the service, or the application in this process."""
+"""The connection of a `Client` to the service, or to the application in this process."""
 
 from __future__ import annotations
 

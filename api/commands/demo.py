@@ -137,7 +137,8 @@ def _say_how_far(done: int, total: int) -> None:
 
 
 def _is_ours(runtime: Runtime, gallery: Path) -> bool:
-    """Whether the gallery's collection is missing or holds only the gallery; one of other weights is deleted first.
+    """Return whether the gallery's collection is missing or holds only the gallery; one of other weights is deleted
+    first.
 
     A user's own collection of that name must be neither lost nor mixed with the demo's.
     """

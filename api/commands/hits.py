@@ -1,4 +1,4 @@
-"""What commands print of items and hits, and do with them besides: paths, contact sheets, opening the best one."""
+"""Output of items and hits by commands: lines, paths, contact sheets, opening the best one."""
 
 import io
 import json

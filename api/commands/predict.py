@@ -39,7 +39,7 @@ Ask = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """What holds for all inputs of one `anyseek predict`: what is predicted, how, and where it goes.
+    """Settings of one `anyseek predict`: what is predicted, how, and where it goes.
 
     `device` is what the model's name said; it is no part of `model`, because predictions from any device are recorded
     as the model's. `read_as` has the forms and the box, which say how inputs are read.
@@ -55,7 +55,7 @@ class PredictionRun:
     as_json: bool = False
 
     def record(self, inputs: Sequence[str]) -> dict[str, Any]:
-        """What `prediction.json` tells of how predictions were made, without the model."""
+        """The record of how predictions were made, as in `prediction.json`, without the model."""
         how = {"targets": list(self.targets), "options": dict(self.options or {})}
         return {"inputs": list(inputs), **(self.read_as or {}), **how}
 
@@ -260,7 +260,8 @@ def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
 
 @contextmanager
 def asking(run: PredictionRun) -> Iterator[Ask]:
-    """What predicts from several sets of inputs, in their order; one that is wrong gets its error in its place.
+    """A function that predicts from several sets of inputs, in their order; one that is wrong gets its error in its
+    place.
 
     A service does, or else the model in this process. Raises what concerns all of them.
     """

@@ -66,7 +66,7 @@ def _brief(prediction: Predicted) -> str:
 
 
 def was_made_so(folder: Path, record: Mapping[str, object], model: str | None) -> bool:
-    """Whether a target's folder is there, and its record has these members, and a model that `model` means."""
+    """Return whether a target's folder is there, and its record has these members, and a model that `model` means."""
     from anyseek.model.fourm.published.names import may_answer
 
     try:

@@ -13,7 +13,7 @@ class RequestAbandoned(Exception):
 
 
 class RequestBudget(Budget):
-    """What the files of one request may cost together, and whether its client still waits for the answer."""
+    """The budget of one request's files together, and whether its client still waits for the answer."""
 
     def __init__(self, pixels: int, seconds: float) -> None:
         super().__init__(pixels, seconds)

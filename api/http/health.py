@@ -1,4 +1,4 @@
-"""Whether the process lives and can do its work, and its metrics: `/healthz`, `/readyz` and `/metrics`.
+"""Health, readiness and metrics of the process: `/healthz`, `/readyz` and `/metrics`.
 
 Neither a failing database nor busy threads keep the metrics away.
 """
@@ -127,7 +127,7 @@ class Exporter:
 
 @dataclass(frozen=True)
 class _Scrape(Collector):
-    """What one scrape collects."""
+    """The metrics of one scrape."""
 
     installation: Installation
     checks: Sequence[Check]

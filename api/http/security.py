@@ -57,7 +57,7 @@ _MOST_REMEMBERED = 32
 
 
 class Scope(StrEnum):
-    """What a key may do; each includes those before it."""
+    """Scopes of a key; each includes those before it."""
 
     METRICS = "metrics"  # read `/metrics`
     READ = "read"  # query, and look at collections, items and jobs
@@ -127,7 +127,7 @@ class Guardian:
         return await run_in_threadpool(self.look_up, headers)
 
     def look_up(self, headers: Headers) -> Admitted:
-        """As `admit`, for a caller who has a thread."""
+        """The blocking form of `admit`, for a caller who has a thread."""
         _refuse_other_sites(headers)
         key = self._sent(headers, self._keys())
         if key is not None and api_keys.use_is_due(key):
@@ -204,7 +204,7 @@ def _names_loopback(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a service on `host`. Raises `BadInput` for an unknown name."""
+    """Return whether only this machine can reach a service on `host`. Raises `BadInput` for an unknown name."""
     try:
         found = socket.getaddrinfo(host, None)
     except OSError as error:
@@ -280,7 +280,7 @@ def _refuse_for(seconds: float, sentence: str) -> None:
 
 
 class Admission:
-    """As `Guardian`, but remembers by a hash whom it admitted, for when the database fails or hangs.
+    """A `Guardian` that remembers by a hash whom it admitted, for when the database fails or hangs.
 
     Keys are looked up by threads and database connections of its own, so that neither waits for other requests, and a
     look that hangs is not waited for.

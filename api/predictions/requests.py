@@ -48,7 +48,7 @@ Guidance = Annotated[
 
 
 class TargetOptionsBody(Body):
-    """How to decode a target; an omitted option has the value that suits the modality."""
+    """Options of decoding a target; an omitted option has the value that suits the modality."""
 
     scheme: Literal["roar", "maskgit"] | None = None
     steps: Steps | None = None
@@ -66,7 +66,7 @@ class TargetOptionsBody(Body):
 
 
 class PredictOptionsBody(TargetOptionsBody):
-    """How to predict all targets; `targets` has options of single targets."""
+    """Options of predicting all targets; `targets` has options of single targets."""
 
     targets: dict[str, TargetOptionsBody] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = 0
@@ -77,7 +77,7 @@ class PredictOptionsBody(TargetOptionsBody):
 
 
 class WantedBody(Body):
-    """What to predict, and how."""
+    """A request for predictions."""
 
     targets: list[str] = Field(min_length=1, max_length=MOST_TARGETS, examples=[["depth", "caption"]])
     model: str | None = Field(None, description="an installed model; by default the service's own")

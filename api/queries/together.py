@@ -52,7 +52,7 @@ _OF_ALL = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.Timeo
 
 @dataclass(frozen=True)
 class _Call(Generic[Q, A]):
-    """What is asked, and where its caller waits for the answer; a caller who left has cancelled it."""
+    """A question and the future in which its caller waits for the answer; a caller who left has cancelled it."""
 
     asked: Q
     answer: "asyncio.Future[A]"

@@ -68,7 +68,7 @@ def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 
 
 def _is_written(modality: str | None) -> bool:
-    """Whether a modality is sent as a text rather than a file; false for one that only the service knows."""
+    """Return whether a modality is sent as a text rather than a file; false for one that only the service knows."""
     try:
         return resolve(modality or "caption").content in (Content.TEXT, Content.PALETTE)
     except KeyError:

@@ -90,7 +90,7 @@ class TrialAnswer(Answer):
 
 
 class TunedAnswer(Answer):
-    """What tuning a collection found for each kind of query."""
+    """The results of tuning a collection, for each kind of query."""
 
     trials: list[TrialAnswer]
     items: int = Field(description="how many items were chosen")

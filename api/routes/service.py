@@ -1,4 +1,4 @@
-"""What concerns the service as a whole: its model, the quota of the caller's API key, and the audit log."""
+"""Routes of the service as a whole: its model, the quota of the caller's API key, and the audit log."""
 
 from datetime import datetime
 from typing import Annotated
@@ -60,7 +60,7 @@ def list_models(service: ServiceDependency) -> ModelsAnswer:
 
 
 class QuotaAnswer(Answer):
-    """What an API key stores, and the most that it may."""
+    """The storage used by an API key, and its limit."""
 
     key: str | None = Field(description="the name of the API key; null while none is needed", examples=["alice"])
     items: int = Field(description="how many items count for the key")
@@ -75,7 +75,7 @@ class QuotaAnswer(Answer):
 
 @router.get("/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
 def get_quota(service: ServiceDependency) -> QuotaAnswer:
-    """How many items and bytes count for the key of this request, and the most of each."""
+    """The items and bytes that count for the key of this request, and their limits."""
     key = caller().key
     if key is None:
         return QuotaAnswer.of(None, Usage(0, 0), NO_QUOTA)

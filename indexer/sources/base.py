@@ -52,7 +52,7 @@ class Found:
 
 
 class Source(ABC):
-    """Where inputs come from. Safe for several threads, but for `scan`, of which one runs at a time.
+    """A source of inputs. Safe for several threads, but for `scan`, of which one runs at a time.
 
     `threads` is the least number of inputs worth reading at once; higher where most of the time is spent waiting.
     `ignored` is the number of files in the last scan that are not inputs.
@@ -71,7 +71,7 @@ class Source(ABC):
         """Raises `SourceGone` unless the source is there, readable, and the one it was at first."""
 
     def can_resume(self, position: Position) -> bool:
-        """Whether a scan may continue there: what was scanned before is unchanged, or was listed recently."""
+        """Return whether a scan may continue there: what was scanned before is unchanged, or was listed recently."""
         return 0 <= time.time() - float(position.version) < RESUMABLE_SECONDS
 
     @abstractmethod

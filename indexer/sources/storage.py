@@ -125,7 +125,7 @@ class RemoteStorage:
         return (name for name in names if fnmatchcase(name, pattern))
 
     def has(self, ref: str) -> bool:
-        """Whether there is a file of that name. Raises `InputError`."""
+        """Return whether there is a file of that name. Raises `InputError`."""
         with _reaching(ref):
             return bool(self._files.isfile(self._path(ref)))
 

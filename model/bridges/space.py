@@ -152,7 +152,7 @@ def features_of(modality: str, values: Sequence[Value]) -> FloatArray | None:
 
 
 def palette_features(palette: ByteArray) -> FloatArray:
-    """Which colours uint8 (n, 3) has, whatever their order: a soft histogram of 64 colours, float32 (64,)."""
+    """The colours of uint8 (n, 3), whatever their order: a soft histogram of 64 colours, float32 (64,)."""
     steps = np.linspace(0, 255, _GRID, dtype=np.float32)
     points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     distances = np.square(palette[:, None].astype(np.float32) - points).sum(axis=2)

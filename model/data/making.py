@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """How many samples are planned."""
+        """The number of planned samples."""
         return sum(len(shard.jobs) for shard in self.shards)
 
 

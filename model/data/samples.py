@@ -112,7 +112,7 @@ def _quoted(text: str) -> str:
 
 
 class Shares(Config):
-    """How much of a source without splits of its own goes to `val` and `test`; the rest is for training."""
+    """The share of a source without splits of its own that goes to `val` and `test`; the rest is for training."""
 
     val: Share = 0.05
     test: Share = 0.05

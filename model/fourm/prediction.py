@@ -78,7 +78,7 @@ SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
 
 
 def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> Plan:
-    """How to decode a modality, held as `row` says, from the modalities that are given."""
+    """The default plan of decoding a modality, held as `row` says, from the modalities that are given."""
     if row.kind is EmbeddingKind.SEQUENCE:
         return Plan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
     if MODALITIES[modality].content is Content.VECTOR:

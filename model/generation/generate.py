@@ -43,7 +43,7 @@ from anyseek.model.network.transformer import Context, FourM
 
 @dataclass
 class _BlockCache:
-    """What a decoder block attends to: `keys` and `values` (B, H, m, d) of the m tokens so far, and of the context."""
+    """The context of a decoder block: `keys` and `values` (B, H, m, d) of the m tokens so far, and of the context."""
 
     keys: Tensor
     values: Tensor
@@ -172,7 +172,9 @@ def _open_places(step: Step, target: ModalityState) -> int:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a row's target entries ask for: tokens after `start`, at most `count` of them, up to and including `end`."""
+    """The tokens that a row's target entries ask for: those after `start`, at most `count` of them, up to and including
+    `end`.
+    """
 
     start: int
     end: int
@@ -182,7 +184,7 @@ class _Wanted:
         return len(drawn) >= self.count or self.end in drawn
 
     def cut(self, drawn: Sequence[int]) -> list[int]:
-        """What was drawn before the row was done."""
+        """The draws made before the row was done."""
         drawn = drawn[: self.count]
         return list(drawn[: drawn.index(self.end) + 1] if self.end in drawn else drawn)
 

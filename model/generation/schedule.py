@@ -61,7 +61,7 @@ class Guidance:
 
     @property
     def passes(self) -> int:
-        """How many passes a step makes: one for each term, then the one that sees no condition."""
+        """The number of passes of a step: one for each term, then the one that sees no condition."""
         return len(self.terms) + 1
 
     def hidden(self, place: int) -> frozenset[str]:

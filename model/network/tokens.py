@@ -209,7 +209,7 @@ def within_budget(inputs: Mapping[str, ModalityInput], config: FourMConfig, budg
 
 
 def spread(grid: tuple[int, int], count: int) -> Tensor:
-    """Which `count` places of a grid (rows, columns) to keep: bool (rows * columns,), row by row.
+    """Mask of the `count` places of a grid (rows, columns) to keep: bool (rows * columns,), row by row.
 
     Always the same, and evenly spread, in the order of Bayer's dither matrix: first every other place of every other
     row, then those diagonally between them (half of the grid, as on a chessboard). More places keep all of fewer.

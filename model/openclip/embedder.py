@@ -102,7 +102,7 @@ def define_missing_operators() -> None:
 
 
 def library_loads() -> bool:
-    """Whether torchvision is absent, or its compiled library is there and loads beside this torch."""
+    """Return whether torchvision is absent, or its compiled library is there and loads beside this torch."""
     package = importlib.util.find_spec("torchvision")
     if package is None or not package.submodule_search_locations:
         return True

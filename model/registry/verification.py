@@ -57,7 +57,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
 
 
 def _verify_on(device: str, name: str, home: Path, say: Say) -> list[str]:
-    """What is wrong with a model on a device: that it does not run, or has other vectors than on the CPU.
+    """The failures of a model on a device: that it does not run, or has other vectors than on the CPU.
 
     Raises `BadDevice` for a device that is not there.
     """
@@ -72,7 +72,7 @@ def _verify_on(device: str, name: str, home: Path, say: Say) -> list[str]:
 
 
 def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str]:
-    """What is wrong with a model's vectors on a device, beside those of the CPU."""
+    """The differences of a model's vectors on a device from those of the CPU."""
     if here.fingerprint != there.fingerprint:
         say(f"{there.name}  right on {device}, where its vectors have a fingerprint of their own: {there.fingerprint}")
         return []
@@ -147,8 +147,8 @@ def _check_finite(name: str, network: nn.Module) -> None:
 
 
 def _changed(name: str, home: Path) -> list[str]:
-    """What has changed since it was pulled of a published network with options, of an open_clip model, or of the one
-    that a bridge belongs to.
+    """The files changed since they were pulled, of a published network with options, of an open_clip model, or of the
+    one that a bridge belongs to.
     """
     if is_published(name):
         complaints = []

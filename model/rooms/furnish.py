@@ -72,7 +72,7 @@ def place_upon(
 
 
 def is_free(placed: Placed, room: Room, things: Sequence[Placed]) -> bool:
-    """Whether it is inside the room and apart from the things."""
+    """Return whether it is inside the room and apart from the things."""
     low, high = placed.bounds
     if (low < -1e-6).any() or (high > np.array(room.size) + 1e-6).any():
         return False

@@ -29,7 +29,8 @@ Corner = tuple[int, int]  # indices of a vertex and of its texture coordinates, 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """How a surface looks: `texture` uint8 (h, w, 3) in sRGB, or `colour` float32 (3,) in sRGB [0, 1] if there is none.
+    """The look of a surface: `texture` uint8 (h, w, 3) in sRGB, or `colour` float32 (3,) in sRGB [0, 1] if there is
+    none.
 
     `luminance` is the mean over the material, in [0, 1]. `opacity` in [0, 1]: nearly transparent surfaces are left
     out, and rays hit all others, even a pane of glass.

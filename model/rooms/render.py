@@ -100,7 +100,7 @@ def _finer(scene: Scene, camera: Camera, pixels: IntArray, size: int, exposure: 
 
 @dataclass(frozen=True, eq=False)
 class _Surfaces:
-    """Where n rays hit, (n, 3) each: `points` in metres, unit `normals` towards the viewer, `colours` in sRGB."""
+    """The hits of n rays, (n, 3) each: `points` in metres, unit `normals` towards the viewer, `colours` in sRGB."""
 
     points: DoubleArray
     normals: FloatArray
@@ -171,7 +171,7 @@ def _lit(scene: Scene, surfaces: _Surfaces) -> FloatArray:
 
 
 def _corners(room: Room, points: DoubleArray) -> DoubleArray:
-    """How much of the light from everywhere reaches places near the room's edges: (n,) in [0, 1]."""
+    """Ambient occlusion near the room's edges, as the share of light that arrives: (n,) in [0, 1]."""
     gap = np.minimum(points, np.array(room.size) - points)
     across, up, along = np.exp(-np.maximum(gap, 0) / _CORNER).T
     # A place on a side is always near that side; the second nearest side forms the corner.
@@ -193,7 +193,7 @@ def _covering_colours(covering: Covering, across: DoubleArray, up: DoubleArray) 
 
 
 def _second_share(covering: Covering, across: DoubleArray, up: DoubleArray) -> DoubleArray:
-    """How much of the second colour each place of a covering has: (n,)."""
+    """The share of the second colour at each place of a covering: (n,)."""
     size, seed = covering.size, covering.seed
     match covering.texture:
         case Texture.PLANKS:

@@ -22,7 +22,7 @@ _SHIFTED = "shifted_cosine:"
 
 
 class TimestepSpacing(StrEnum):
-    """Which of the T timesteps the visited ones are; r is T div the number of steps asked for."""
+    """The visited ones of the T timesteps; r is T div the number of steps asked for."""
 
     TRAILING = "trailing"  # T-1, T-1-r, … as long as they are not negative: one more where r does not divide T
     LEADING = "leading"  # (count-1) r, …, r, 0
@@ -41,7 +41,7 @@ def timesteps(count: int, spacing: TimestepSpacing, train_timesteps: int = 1000)
 
 
 def timestep_stride(count: int, train_timesteps: int) -> int:
-    """How far back a step goes, whatever the spacing. Raises ValueError unless 1 <= count <= train_timesteps."""
+    """The length of a step back, whatever the spacing. Raises ValueError unless 1 <= count <= train_timesteps."""
     if not 1 <= count <= train_timesteps:
         raise ValueError(f"a diffusion of {train_timesteps} timesteps takes 1 to {train_timesteps} steps, not {count}")
     return train_timesteps // count
@@ -100,14 +100,14 @@ _LEAST_VARIANCE = 1e-20
 
 
 class Scheduler(StrEnum):
-    """How one step goes; the values are those of the config key `scheduler`."""
+    """The kind of one step; the values are those of the config key `scheduler`."""
 
     DDPM = "ddpm"
     DDIM = "ddim"
 
 
 class Prediction(StrEnum):
-    """What the network predicts; the values are those of the config key `prediction_type`."""
+    """The kind of prediction; the values are those of the config key `prediction_type`."""
 
     SAMPLE = "sample"  # the clean image
     VELOCITY = "v_prediction"  # sqrt(a_t) e - sqrt(1 - a_t) x_0 (Salimans and Ho, arXiv 2202.00512)
@@ -115,7 +115,7 @@ class Prediction(StrEnum):
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which steps to take. `spacing` is DDIM's choice; DDPM always goes `LEADING`."""
+    """The choice of steps. `spacing` is DDIM's choice; DDPM always goes `LEADING`."""
 
     scheduler: Scheduler
     steps: int = 25
@@ -129,7 +129,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Diffusion:
-    """What a network was trained to undo: a_t of each timestep, what it predicts, whether images lie in [-1, 1]."""
+    """The noise that a network was trained to undo: a_t of each timestep, what it predicts, whether images lie in [-1,
+    1].
+    """
 
     alphas_cumprod: tuple[float, ...]
     prediction: Prediction

@@ -15,7 +15,7 @@ _SMOOTHING = 1e-5
 
 @dataclass(frozen=True)
 class CodebookRule:
-    """How codes follow the latents that choose them.
+    """The update of codes towards the latents that choose them.
 
     `decay` is the decay of the exponential averages. A code is dead when its average count falls below `dead_share` of
     the count that each would have if all were chosen equally often; it then restarts at one of the batch's latents.

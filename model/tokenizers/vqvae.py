@@ -48,7 +48,7 @@ class BottleneckMLP(nn.Module):
 
 
 def is_mlp(name: str) -> bool:
-    """Whether a config's `enc_type` or `dec_type` means an MLP, well-formed or not."""
+    """Return whether a config's `enc_type` or `dec_type` means an MLP, well-formed or not."""
     return name.startswith("BottleneckMLP")
 
 
@@ -107,7 +107,7 @@ class MemcodesQuantizer(nn.Module):
         return values
 
     def scores(self, latents: Tensor) -> Tensor:
-        """How well each code fits: latents float (B, h*d) -> (B, h, K)."""
+        """The fit of each code: latents float (B, h*d) -> (B, h, K)."""
         # (B, h*d) -> (B, h, d)
         queries = latents.reshape(len(latents), self.heads, -1) * self.scale
         return torch.einsum("bhd,hkd->bhk", queries, self.to_k(self.codes))

@@ -28,7 +28,7 @@ INDOORS, OUTDOORS = "indoors", "outdoors"
 
 
 class Question(StrEnum):
-    """What is asked; the answer is yes or no."""
+    """A yes-or-no question."""
 
     PEOPLE = "people"
     INDOORS = "indoors"
@@ -52,11 +52,11 @@ class Answers:
 
     @property
     def words(self) -> int:
-        """How many words are weighed."""
+        """The number of weighed words."""
         return len(next(iter(self.weights.values()))) - 1
 
     def probability(self, question: Question, fits: Tensor) -> float:
-        """How likely the answer is yes, given how well each of the words fits (words,)."""
+        """The probability of a yes, given how well each of the words fits (words,)."""
         *weights, constant = self.weights[question]
         return float(sigmoid(fits @ fits.new_tensor(weights) + constant))
 
@@ -200,7 +200,7 @@ class Captioner:
 
     @torch.inference_mode()
     def tell(self, picture: Value) -> dict[str, Told]:
-        """What it is sure of in a picture; see `anyseek.model.image_attributes.TellingEmbedder.tell`."""
+        """The words it is sure of in a picture; see `anyseek.model.image_attributes.TellingEmbedder.tell`."""
         found = self._look(picture)
         told = {} if self._answers is None else self._answers.told(self.fits(found))
         if self._calibration is None:

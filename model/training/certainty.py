@@ -1,4 +1,4 @@
-"""How sure predicted captions are: fitted on pictures of many sources, and checked on each source left out.
+"""Calibration of predicted captions: fitted on pictures of many sources, and checked on each source left out.
 
     python -m anyseek.model.training.certainty PACKS --out runs/certainty
     python -m anyseek.model.training.certainty PACKS --out runs/certainty --write
@@ -80,14 +80,14 @@ for _line in _GROUPS.strip().splitlines():
 
 @dataclass(frozen=True)
 class Said:
-    """What a model's candidates for one picture of a source are, and whether each fits it."""
+    """A model's candidates for one picture of a source, and whether each fits it."""
 
     source: str
     candidates: tuple[Candidate, ...]
     fitting: tuple[bool, ...]
 
     def fits(self, text: str) -> bool:
-        """Whether the candidate of that text fits."""
+        """Return whether the candidate of that text fits."""
         return next(fit for each, fit in zip(self.candidates, self.fitting, strict=True) if each.text == text)
 
 
@@ -139,7 +139,7 @@ def captioned(folder: Path, shown: Iterable[Picture]) -> Iterator[Said]:
 
 
 def judged(texts: Sequence[str], truths: Sequence[str], sentences: Callable[[list[str]], Tensor]) -> list[bool]:
-    """Whether captions fit what people said, as the rule above says; `sentences` gives unit vectors of texts."""
+    """Return whether captions fit what people said, as the rule above says; `sentences` gives unit vectors of texts."""
     known = {word for truth in truths for word in _words(truth)}
     words = [_words(text) for text in texts]
     vectors = sentences([*(" ".join(sorted(each)) or "-" for each in words), *truths])
@@ -192,7 +192,7 @@ def _regression(signals: Tensor, right: Tensor, share: Tensor) -> tuple[float, .
 
 
 def measured(said: Sequence[Said], calibration: Calibration) -> dict[str, float]:
-    """How captions do with a calibration, as shares from 0 to 1 by the name of their column.
+    """Rates of captions under a calibration, as shares from 0 to 1 by the name of their column.
 
     `right ones kept` is of the network's own captions that fit, how many are still the chosen ones.
     """

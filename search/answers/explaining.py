@@ -67,7 +67,7 @@ class _Standing:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the variants of the rankings find, by the ranking's number and the variant's, and the orders of words.
+    """The results of the variants of the rankings, by the ranking's number and the variant's, and the orders of words.
 
     `exact` has the scores of the items that are explained. A variant whose parts cancel each other out is in neither.
     """
@@ -234,7 +234,8 @@ def _variants(planned: PlannedQuery) -> dict[Place, Plan]:
 
 
 def _standings(planned: PlannedQuery, measured: _Measured) -> tuple[_Standing, Mapping[Place, _Standing | None]]:
-    """How all items stand in the query, and without each of its parts, words being those of the ranking after the last.
+    """The standings of all items in the query, and without each of its parts, words being those of the ranking after
+    the last.
 
     A standing is None if nothing wanted is left.
     """
@@ -341,7 +342,7 @@ def _weighted(planned: PlannedQuery, measured: _Measured, instead: Mapping[int, 
 
 
 def _added(weighted: Sequence[Ranking]) -> _Standing | None:
-    """How items stand in rankings together; None if none of them is wanted."""
+    """The standings of items in rankings together; None if none of them is wanted."""
     if not any(ranking.weight > 0 for ranking in weighted):
         return None
     whole = fused(weighted)

@@ -53,7 +53,7 @@ class Chosen(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What was given on the pages before: ids of items, or of groups the hashes of their values."""
+    """The hits given on the pages before: ids of items, or of groups the hashes of their values."""
 
     items: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()

@@ -25,7 +25,7 @@ class SharedWord:
 
 @dataclass(frozen=True)
 class SharedCodes:
-    """How the codes of a query, or of a part of one, and those of an item agree; both have `of` codes."""
+    """The agreement of the codes of a query, or of a part of one, with those of an item; both have `of` codes."""
 
     agree: tuple[int, ...]
     """the places, from 0, at which both have the same code"""
@@ -41,7 +41,7 @@ class SharedCodes:
 
 @dataclass(frozen=True)
 class PartShare:
-    """What one part of a query has to do with an item."""
+    """The relation of one part of a query to an item."""
 
     modality: str | None
     """`words` for words that are looked for in texts; null for an item or a vector"""
@@ -72,7 +72,7 @@ class PartShare:
 
 @dataclass(frozen=True)
 class RankingShare:
-    """What one of several added rankings gives to an item's score; their shares add up to it."""
+    """The share of one of several added rankings in an item's score; the shares add up to it."""
 
     space: str | None
     """null for words"""
@@ -166,7 +166,7 @@ class Facet:
 
 @dataclass(frozen=True)
 class Understood:
-    """How the file of one part was read, where its format leaves something open."""
+    """The interpretation of one part's file, where its format leaves something open."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
 

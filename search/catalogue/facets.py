@@ -214,7 +214,7 @@ def _facets(tables: _Tables, collection_id: int, path: str, holds: ColumnElement
 
 
 def _holds(condition: tree.Condition, column_of: Callable[[tree.Scalar], tuple[Any, Any]]) -> ColumnElement[bool]:
-    """What holds for a value that satisfies a condition; `column_of` is the column for a value, and the value in it."""
+    """The SQL condition for a value; `column_of` is the column for a value, and the value in it."""
     holds: ColumnElement[bool]
     match condition:
         case tree.Compare(_, order, value):

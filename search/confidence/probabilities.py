@@ -130,8 +130,8 @@ def background(
 
 
 def standing(sample: Background, query: FloatArray, ids: IdArray, scores: Numbers) -> Standing | None:
-    """How far the hits of a unit query (d,) stand out, `ids` (n,) with float64 `scores` (n,); None if the sample is too
-    small to say.
+    """Standard scores of the hits of a unit query (d,), `ids` (n,) with float64 `scores` (n,); None if the sample is
+    too small to say.
 
     An item is compared with the others of the sample: t = (score - mean) / (deviation √(1 + 1/n)), and z is as unlikely
     as that t (Wallace 1959), so that small collections are not trusted too much.
@@ -175,7 +175,7 @@ def _surprises(scores: Of, n: Of, total: Of, squares: Of) -> Numbers:
 
 
 def standing_of_words(ids: IdArray, ranks: IdArray, count: int) -> Standing:
-    """How far items stand out that hold the words of a query, `ids` (n,) with their `ranks`, among `count` items."""
+    """Standard scores of items that hold the words of a query, `ids` (n,) with their `ranks`, among `count` items."""
     normal, count = NormalDist(), max(count, len(ids) + 1)
     surprises = np.array([-normal.inv_cdf((rank - 0.5) / count) for rank in ranks.tolist()], np.float64)
     lowest = -normal.inv_cdf((len(ids) + count) / 2 / count)

@@ -1,4 +1,4 @@
-"""Whether the probabilities of hits are what they say: each query is asked with its item there and without it."""
+"""Return whether the probabilities of hits are what they say: each query is asked with its item there and without it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +96,9 @@ def _row(kind: str, found: Sequence[Judged]) -> ScoreRow:
 
 
 def _flat(answers: Sequence[Results], keys: Sequence[str]) -> Numbers:
-    """Of all hits with a probability: score, probability, right, first, and whether nothing good was found: (n, 5)."""
+    """One row for each hit with a probability: score, probability, right, first, and whether nothing good was found:
+    (n, 5).
+    """
     rows = [
         (hit.score, hit.probability, hit.key == key, place == 0, (answer.note or "").startswith(NOTHING_GOOD))
         for answer, key in zip(answers, keys, strict=True)

@@ -110,7 +110,7 @@ class QuerySeries:
     where: Filter | None = None
 
     def is_for(self, embedder: Embedder) -> bool:
-        """Whether there are queries, and the model takes all of their parts."""
+        """Return whether there are queries, and the model takes all of their parts."""
         modalities = [part.modality for parts in self.parts.values() for part in parts[:1]]
         return bool(modalities) and all(name is None or name in embedder.modalities for name in modalities)
 
@@ -178,7 +178,7 @@ def one_each(art: Sequence[Art]) -> dict[str, Art]:
 def _galleries(
     emoji: Emoji, data: Path | None, most: int | None
 ) -> Iterator[tuple[str, Mapping[str, Sample], list[QuerySeries]]]:
-    """What the things are, their pictures, and the queries for them."""
+    """Things with their pictures, and the queries for them."""
     yield "emoji", *_emoji(emoji)
     yield "rooms", *_rooms(most)
     yield "photos", *_photos(most)

@@ -57,7 +57,7 @@ class SetVectors:
 
     @cached_property
     def labels(self) -> BoolArray:
-        """Which labels each thing has: bool (things, labels)."""
+        """The labels of each thing: bool (things, labels)."""
         return label_table(self.aligned.labels, label_names(self.aligned), len(self.aligned.keys))
 
 

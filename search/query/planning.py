@@ -299,7 +299,7 @@ def where_of(query: Query) -> Filter | None:
 
 
 def depth_of(query: Query, rankings: int, limits: Limits) -> int:
-    """How many of the nearest items to look at first; if one ranking is in too few groups, more are looked at."""
+    """The number of nearest items to look at first; if one ranking is in too few groups, more are looked at."""
     hits = query.reach * query.group_size
     if rankings > 1:
         return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits

@@ -78,7 +78,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for in a collection."""
+    """A query of a collection."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"json_schema_extra": {"examples": EXAMPLES}}
 
@@ -127,12 +127,12 @@ class Query:
 
     @property
     def is_explained(self) -> bool:
-        """Whether it asks for explanations."""
+        """Return whether it asks for explanations."""
         return bool(self.explain or self.explain_keys)
 
     @property
     def reach(self) -> int:
-        """How many of the best hits, or groups, have to be known."""
+        """The number of best hits, or groups, that have to be known."""
         return self.offset + self.k
 
 
@@ -144,7 +144,7 @@ class QueryOfSeveral(Query):
 
 
 def hits_of(query: Mapping[str, Any]) -> int:
-    """How many hits a query in JSON may have, before it is checked."""
+    """The most hits that a query in JSON asks for, before it is checked."""
     wanted = query.get("k", DEFAULT_HITS), query.get("group_size", 1)
     return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
 

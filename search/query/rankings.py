@@ -79,12 +79,12 @@ class Ranking:
         return None if self.likely is None or not len(self.likely) else float(self.likely[0])
 
     def place(self, item_id: int) -> int | None:
-        """Where an item stands, from 0; None if it is not there."""
+        """The position of an item, from 0; None if it is not there."""
         found = np.flatnonzero(self.ids == item_id)
         return int(found[0]) if len(found) else None
 
     def shares(self) -> Numbers:
-        """What it gives to its items before it is weighted, from 1 for the first to 0: (n,)."""
+        """The unweighted contribution of each item, from 1 for the first to 0: (n,)."""
         by_ranks = by_rank(self.ranks)
         highest = 0.0 if self.standing is None else float(self.standing.surprises.max(initial=0.0))
         if self.standing is None or highest <= 0:
@@ -106,12 +106,12 @@ def ranking_of_words(ranked: Sequence[tuple[int, int]], weight: float) -> Rankin
 
 
 def by_rank(ranks: npt.ArrayLike) -> Numbers:
-    """What a ranking gives to the items at `ranks` by their places alone: 1 to the first."""
+    """The contributions of a ranking to the items at `ranks` by their places alone: 1 to the first."""
     return np.asarray((_DAMPING + 1) / (_DAMPING + np.asarray(ranks, np.float64)))
 
 
 def fused(rankings: Sequence[Ranking]) -> Ranking:
-    """What rankings give to items, added by weight: scores in [-1, 1], 1 for what comes first in all that are wanted.
+    """The weighted sum of rankings: scores in [-1, 1], 1 for what comes first in all that are wanted.
 
     Those of equal score are ordered by id. What a ranking with a negative weight finds is lowered where another has it.
     """
@@ -130,7 +130,7 @@ def fused(rankings: Sequence[Ranking]) -> Ranking:
 
 
 def parts_of_score(rankings: Sequence[Ranking], item_id: int) -> list[float]:
-    """What each ranking adds to the score of an item."""
+    """The contribution of each ranking to the score of an item."""
     highest = _highest(rankings)
     places = [ranking.place(item_id) for ranking in rankings]
     return [
@@ -140,7 +140,7 @@ def parts_of_score(rankings: Sequence[Ranking], item_id: int) -> list[float]:
 
 
 def _highest(rankings: Sequence[Ranking]) -> float:
-    """What an item has that is first in all wanted rankings."""
+    """The score of an item that is first in all wanted rankings."""
     return sum(ranking.weight for ranking in rankings if ranking.weight > 0)
 
 
@@ -164,7 +164,7 @@ class PlannedQuery:
 
     @property
     def is_one_ranking(self) -> bool:
-        """Whether scores are cosines, and further items can be asked for."""
+        """Return whether scores are cosines, and further items can be asked for."""
         return len(self.rankings) == 1 and not self.query.words
 
     @property
@@ -293,7 +293,7 @@ def _upright(group: tuple[Part, ...]) -> tuple[Part, ...]:
 
 
 def weight_of(group: Sequence[Part]) -> float:
-    """How much the ranking of a group of parts counts; below 0 where it pushes away."""
+    """The weight of the ranking of a group of parts; below 0 where it pushes away."""
     wanted = sum(part.weight for part in group if part.weight > 0)
     return wanted or _UNLIKE * sum(part.weight for part in group)
 

@@ -83,6 +83,6 @@ def test_a_users_program_runs_beside_modules_of_the_same_names(
 
 
 def said(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """What a command writes."""
+    """The output of a command."""
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=300)
     return done.stdout

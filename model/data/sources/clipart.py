@@ -69,7 +69,7 @@ def trimmed(picture: ByteArray) -> ByteArray:
 
 
 def _fits(png: Path) -> bool:
-    """Whether a picture is neither tiny nor huge, by its file's size and header."""
+    """Return whether a picture is neither tiny nor huge, by its file's size and header."""
     if png.stat().st_size < _LEAST_BYTES:
         return False
     with png.open("rb") as file:

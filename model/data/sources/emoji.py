@@ -74,7 +74,7 @@ def plain_hexcode(hexcode: str) -> str:
 
 
 def has_skin_tone(hexcode: str) -> bool:
-    """Whether the emoji is a skin tone of another one, or a swatch of a tone."""
+    """Return whether the emoji is a skin tone of another one, or a swatch of a tone."""
     return not SKIN_TONES.isdisjoint(hexcode.upper().split("-"))
 
 

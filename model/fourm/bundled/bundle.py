@@ -229,7 +229,7 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Sh
 def _stated(
     manifest: Mapping[str, Any], key: str, what: str, path: Path, read: Callable[[Any], _Stated]
 ) -> _Stated | None:
-    """What `read` makes of an entry, None without it or towers. Raises `WeightsCorrupt`."""
+    """The sample that `read` makes of an entry, None without it or towers. Raises `WeightsCorrupt`."""
     if key not in manifest or TOWERS not in manifest["files"]:
         return None
     try:

@@ -123,7 +123,7 @@ class DenseDecoder(nn.Module):
         )
 
     def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """Which of the modalities `given` shows `target` best; None where it decodes none of them."""
+        """The modality of `given` that shows `target` best; None where it decodes none of them."""
         if target not in TARGETS:
             return None
         known = [name for name in SEEN if name in given]

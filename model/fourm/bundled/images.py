@@ -83,7 +83,7 @@ class SeenImages:
     specialists: Specialists
 
     def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """Which of the modalities `given` shows `target` best; None where it cannot be decoded from any of them."""
+        """The modality of `given` that shows `target` best; None where it cannot be decoded from any of them."""
         return self.decoder.best_input(target, given) if target in self.targets else None
 
     def decode(self, target: str, modality: str, value: Value) -> Value:

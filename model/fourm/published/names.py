@@ -99,7 +99,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class EmbedderOptions:
-    """How a network embeds. `token_budget` is the most tokens to encode of each image-like modality, None for all."""
+    """Options of embedding. `token_budget` is the most tokens to encode of each image-like modality, None for all."""
 
     decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
@@ -111,7 +111,7 @@ class EmbedderOptions:
 
 
 def is_published(name: str) -> bool:
-    """Whether `name`, with or without options, is that of a published network that predicts from pictures."""
+    """Return whether `name`, with or without options, is that of a published network that predicts from pictures."""
     row = PUBLISHED.get(_network(name))
     return row is not None and row.role is Role.NETWORK
 
@@ -146,7 +146,8 @@ def predicting_name(name: str) -> str:
 
 
 def may_answer(model: str, asked: str) -> bool:
-    """Whether `model`, as predictions name it, is one that `asked` means: a plain name means any dtype of its network.
+    """Return whether `model`, as predictions name it, is one that `asked` means: a plain name means any dtype of its
+    network.
 
     Raises `UnknownModel` as `parse_name` does.
     """

@@ -24,7 +24,7 @@ _PART_NUMBER = 4  # bytes before the codestream in a box of a part of it
 
 
 def is_jxl(start: bytes) -> bool:
-    """Whether a file that starts like this is JPEG XL."""
+    """Return whether a file that starts like this is JPEG XL."""
     return start.startswith((CODESTREAM, CONTAINER))
 
 

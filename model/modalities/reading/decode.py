@@ -53,7 +53,7 @@ def decode(
 
 
 def _read(wanted: Wanted, file: Encoded) -> Reading:
-    """What is wanted of a file, at the expense of its budget and, in a service, perhaps in another process."""
+    """The reading of a file, at the expense of its budget and, in a service, perhaps in another process."""
     if len(file.data) > file.limits.bytes_per_file:
         most = file.limits.bytes_per_file
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
@@ -68,7 +68,7 @@ def _read(wanted: Wanted, file: Encoded) -> Reading:
 
 
 def read_here(wanted: Wanted, file: Encoded) -> Reading:
-    """What is wanted of a file, read in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
+    """The reading of a file, made in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
     if wanted.modality is None:
         return Reading(CONTENTS[wanted.content].decode(file))
     reader = _READERS.get(wanted.content)
@@ -195,7 +195,7 @@ Mask = npt.NDArray[np.bool_]
 def understand_masked(
     modality: str, data: bytes, limits: FileLimits, name: str, mask: bytes, form: str | None = None
 ) -> Reading:
-    """What a mask covers of the upright picture in `data`, cut out, on the mean of its own colours: uint8 (H, W, 3).
+    """The masked part of the upright picture in `data`, cut out, on the mean of its own colours: uint8 (H, W, 3).
 
     `mask` is a PNG of numbers or an NPY array (h, w) with the proportions of the picture; what is not 0 counts. Raises
     as `understand` does, and `BadRegion` for a modality that is no picture, an empty mask and one of other proportions.

@@ -74,7 +74,7 @@ def _exactly(connection: socket.socket, count: int) -> bytearray | None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to read of a file: the value of its `content` as `decode` does, or, with the name of a `modality`, as
+    """A request to read a file: the value of its `content` as `decode` does, or, with the name of a `modality`, as
     `understand` does for queries, with the `box` that counts.
     """
 
@@ -101,7 +101,7 @@ def task_of(wanted: Wanted, file: Encoded, pixels: int, seconds: float) -> dict[
 
 
 def file_of(task: dict[str, Any], data: bytes) -> tuple[Wanted, Encoded]:
-    """What is wanted of which file; the file has the task's budget."""
+    """A task for a decoder process; the file has the task's budget."""
     budget = Budget(task["pixels"], task["seconds"])
     limits, classes = FileLimits(**task["limits"]), dict(task["classes"])
     wanted = Wanted(Content(task["content"]), task["modality"], task["box"])
@@ -109,7 +109,7 @@ def file_of(task: dict[str, Any], data: bytes) -> tuple[Wanted, Encoded]:
 
 
 def answer_of(reading: Reading) -> tuple[dict[str, Any], memoryview]:
-    """What a picture or a map is sent as."""
+    """The encodings in which a picture or a map is sent."""
     value = reading.value
     ids = value.ids if isinstance(value, Regions) else value
     if not isinstance(ids, np.ndarray):

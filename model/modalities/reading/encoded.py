@@ -67,7 +67,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Understood:
-    """How one file was read: its `name`, the `form` (convention) it was taken to have, and a sentence with the grounds.
+    """The interpretation of one file: its `name`, the `form` (convention) it was taken to have, and a sentence with the
+    grounds.
 
     `sure` is the share of such guesses that are right, from 0.5 to 1; 1 where nothing had to be guessed.
     """

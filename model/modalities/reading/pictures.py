@@ -45,7 +45,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def is_converted(image: Image.Image) -> bool:
-    """Whether `to_srgb` will change a picture of which only the header has been read."""
+    """Return whether `to_srgb` will change a picture of which only the header has been read."""
     return _transform_of(image, "RGB" if image.mode in ("P", "PA") else image.mode) is not None
 
 
@@ -74,7 +74,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform moves any of some evenly spread colours; one from CMYK always does."""
+    """Return whether a transform moves any of some evenly spread colours; one from CMYK always does."""
     if mode == "CMYK":
         return True
     levels = np.linspace(0, 255, 9).round().astype(np.uint8)

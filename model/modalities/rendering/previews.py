@@ -68,7 +68,7 @@ _OFFSETS = np.array(
 
 
 def joints(rotations: npt.NDArray[np.float32], body: FloatArray64) -> FloatArray64:
-    """Where the joints and the crown are in the camera's axes, in shares of body height: float64 (25, 3), the pelvis
+    """Positions of the joints and the crown in the camera's axes, in shares of body height: float64 (25, 3), the pelvis
     at 0.
 
     `rotations` (23, 3, 3) turn each joint against its parent, `body` (3, 3) the whole; of a predicted matrix that is

@@ -48,7 +48,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Setting:
-    """Whether means are taken off, and the weight of the map; its defaults are the plain rendering."""
+    """Return whether means are taken off, and the weight of the map; its defaults are the plain rendering."""
 
     centred: bool = False
     weight: float = 0.0
@@ -86,7 +86,7 @@ class Fit:
 
 
 def plain_bridge(dimension: int) -> Bridge:
-    """What needs no data: every modality that has a look or is text, rendered, in the space as it is."""
+    """The calibration that needs no data: every modality that has a look or is text, rendered, in the space as it is."""
     ways = {name: Way.plain(dimension) for name in INPUTS if _has_look(name)}
     return Bridge(np.zeros(dimension, np.float32), 1.0, ways)
 
@@ -152,7 +152,7 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> W
 
 
 def _pairs(example: Examples, way: Way) -> tuple[FloatArray, FloatArray]:
-    """What a map sees of the values that have a photo (n, q), and their photos (n, d)."""
+    """The inputs of a map for values that have a photo (n, q), and their photos (n, d)."""
     paired = example.of(example.paired).queries
     seen = paired.features if paired.features is not None else way.directions(paired.looks, None)
     return seen, example.photos[paired.photo]
@@ -234,7 +234,7 @@ def _recalls(rounds: Sequence[Round], settings: Sequence[Setting]) -> dict[Setti
 
 
 def _recall(way: Way, held_out: Examples) -> float:
-    """How often a value's photo is among the first 10 of its source's photos."""
+    """The share of values whose photo is among the first 10 of its source's photos."""
     queries = held_out.of(held_out.paired).queries
     scores = way.directions(queries.looks, queries.features) @ held_out.photos.T
     own = scores[np.arange(len(scores)), queries.photo]

@@ -46,7 +46,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class TargetLoss:
-    """Of one target: cross-entropy over its codes, InfoNCE of its vectors, and how many samples took part."""
+    """The losses of one target: cross-entropy over its codes, InfoNCE of its vectors, and how many samples took part."""
 
     codes: Tensor
     contrast: Tensor
@@ -104,7 +104,7 @@ class Contrast(nn.Module):
         return Answers(torch.from_numpy(rows), torch.from_numpy(negatives), first)
 
     def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
-        """Which samples have an own vector that is one of their exact vectors: bool (B,)."""
+        """Mask of samples with an own vector that is one of their exact vectors: bool (B,)."""
         shows = torch.zeros(batch.samples, dtype=torch.bool)
         for key in self.config.targets:
             exact = bank.vectors[key][batch.rows.cpu()].float()
@@ -147,7 +147,7 @@ class Contrast(nn.Module):
 
 
 def _blocked(groups: Tensor, exact: Tensor, own: slice) -> Tensor:
-    """Which of the rows (B + N) may not count as wrong answers of those in `own`: bool (b, B + N).
+    """Mask of the rows (B + N) that may not count as wrong answers of those in `own`: bool (b, B + N).
 
     Those of the same group (B + N,), those whose exact vectors (B + N, d) are the same, and those without one.
     """

@@ -111,7 +111,7 @@ class EvaluationConfig(Config):
 
 
 class TrainingSettings(Config):
-    """What the training loop reads of a whole run's config."""
+    """The settings of a whole run that the training loop reads."""
 
     data: DataConfig
     optimiser: AdamWConfig

@@ -92,7 +92,7 @@ class MixedOrder:
         self._turns = lru_cache(_REMEMBERED)(self._turns_of)
 
     def place(self, number: int) -> Place:
-        """Where the sample of that number is, from 0."""
+        """The position of the sample of that number, from 0."""
         block, rest = divmod(number, _BLOCK)
         folders, earlier = self._turns(block)
         folder = int(folders[rest])

@@ -1,4 +1,4 @@
-"""What a bundle takes from tokenizers of images: which are refused, and what labels are called."""
+"""Tokenizers of images in a bundle: which are refused, and what labels are called."""
 
 import json
 from collections.abc import Callable
