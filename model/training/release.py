@@ -294,7 +294,7 @@ _WORDED = frozenset({"caption", "det"})  # formats with words; special tokens ma
 
 
 def may_hold(key: str, piece: str) -> bool:
-    """Return whether a text of the modality `key` may have this piece of a vocabulary; True where the key is not known."""
+    """Return whether texts of the modality `key` may have this piece of a vocabulary; True for unknown keys."""
     if key not in _BINS:
         return True
     words = read_words(piece)

@@ -1,4 +1,4 @@
-"""Return whether the probabilities of hits are what they say: each query is asked with its item there and without it."""
+"""Measures how true the probabilities of hits are: each query is asked with its item there and without it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -86,7 +86,7 @@ class Fit:
 
 
 def plain_bridge(dimension: int) -> Bridge:
-    """The calibration that needs no data: every modality that has a look or is text, rendered, in the space as it is."""
+    """The calibration that needs no data: each modality that can be drawn or is text, in the space as it is."""
     ways = {name: Way.plain(dimension) for name in INPUTS if _has_look(name)}
     return Bridge(np.zeros(dimension, np.float32), 1.0, ways)
 

@@ -46,7 +46,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class TargetLoss:
-    """The losses of one target: cross-entropy over its codes, InfoNCE of its vectors, and how many samples took part."""
+    """The losses of one target: cross-entropy over its codes, InfoNCE of its vectors; with the samples counted."""
 
     codes: Tensor
     contrast: Tensor
