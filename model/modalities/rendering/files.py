@@ -128,9 +128,9 @@ def boxes_files(shown: Predicted) -> list[PredictionFile]:
 
 
 def poses_files(shown: Predicted) -> list[PredictionFile]:
-    """JSON, people on the picture, and the rotations of their joints where they are known."""
+    """JSON, where people are on the picture, and the rotations of their joints if known."""
     name, people, rotations = shown.name, shown.value, shown.arrays.get("rotations")
-    preview = poses_preview(people, rotations, shown.picture)
+    preview = poses_preview(people, shown.picture)
     files = [document(name, documents.pose_members(people)), png(f"{name}.{PREVIEW}", preview)]
     return files if rotations is None else [*files, npy(f"{name}.rotations", rotations)]
 
