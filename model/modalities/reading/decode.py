@@ -15,10 +15,9 @@ from PIL import Image
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
+from anyseek.model.modalities.reading import depth_forms, normal_forms, segmentation_forms
 from anyseek.model.modalities.reading.budget import current_budget
 from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
-from anyseek.model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
-from anyseek.model.modalities.reading.depth_forms import understand_depth
 from anyseek.model.modalities.reading.encoded import (
     WORKING_SIDE,
     Encoded,
@@ -29,11 +28,7 @@ from anyseek.model.modalities.reading.encoded import (
     told_form,
 )
 from anyseek.model.modalities.reading.errors import BadRegion, TooManyBytes, UnknownForm, UnknownModality
-from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
-from anyseek.model.modalities.reading.normal_forms import understand_normal
 from anyseek.model.modalities.reading.pictures import decode_drawing, decode_for_part, decode_picture
-from anyseek.model.modalities.reading.segmentation_forms import FORMS as SEGMENTATION_FORMS
-from anyseek.model.modalities.reading.segmentation_forms import understand_regions
 from anyseek.model.modalities.registry import MODALITIES, Content, Modality, resolve
 from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.seam import Regions, Value
@@ -69,16 +64,15 @@ def _read(wanted: Wanted, file: Encoded) -> Reading:
 
 def read_here(wanted: Wanted, file: Encoded) -> Reading:
     """The reading of a file, made in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
-    if wanted.modality is None:
-        return Reading(CONTENTS[wanted.content].decode(file))
-    reader = _READERS.get(wanted.content)
-    if file.form is not None and reader is None:
+    if wanted.modality is not None and wanted.content in _FORMS and wanted.box is None:
+        return _FORMS[wanted.content][0](file)
+    if file.form is not None and wanted.content not in _FORMS:
         raise UnknownForm(f"{file.name} is {wanted.modality}, which has one form only; leave out {file.form[:40]!r}")
-    if wanted.box is not None:
-        if wanted.content is not Content.PICTURE:
-            raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
-        return _read_region(file, wanted.box)
-    return Reading(CONTENTS[wanted.content].decode(file)) if reader is None else reader(file)
+    if wanted.box is None:
+        return Reading(CONTENTS[wanted.content].decode(file))
+    if wanted.content is not Content.PICTURE:
+        raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
+    return _read_region(file, wanted.box)
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
@@ -132,32 +126,27 @@ def understand_drawing(file: Encoded) -> Reading:
 
     A drawing in which no paper is found stays as it is. Raises `DecodeError`.
     """
-    told = told_form(file, DRAWING_FORMS)
+    form = told_form(file, DRAWING_FORMS)
     drawing = decode_drawing(file)
-    if told == CLEAN:
+    if form == CLEAN:
         return Reading(drawing, Understood(file.name, CLEAN, 1.0, f"{file.name} is a drawing that stays as it is"))
-    if told is None and not is_photographed(drawing):
+    if form is None and not is_photographed(drawing):
         return Reading(drawing)
-    found = cleaned(decode_picture(file.again()))
-    if found is None:
+    clean = cleaned(decode_picture(file.again()))
+    if clean is None:
         sentence = f"{file.name} is a drawing without strokes on paper to be told from it, so it stays as it is"
         return Reading(drawing, Understood(file.name, CLEAN, 0.5, sentence))
-    why = "as you said" if told else "its paper has many shades"
-    sentence = f"{file.name} is a drawing photographed from paper, less {', '.join(found.removed)}: {why}"
-    return Reading(found.drawing, Understood(file.name, PHOTOGRAPHED, 1.0 if told else _SURE_OF_PAPER, sentence))
+    why = "as you said" if form else "its paper has many shades"
+    sentence = f"{file.name} is a drawing photographed from paper, less {', '.join(clean.removed)}: {why}"
+    return Reading(clean.drawing, Understood(file.name, PHOTOGRAPHED, 1.0 if form else _SURE_OF_PAPER, sentence))
 
 
-_READERS: Mapping[Content, Callable[[Encoded], Reading]] = {
-    Content.DRAWING: understand_drawing,
-    Content.DEPTH: understand_depth,
-    Content.NORMAL: understand_normal,
-    Content.REGIONS: understand_regions,
-}
-_FORMS: Mapping[Content, Mapping[str, str]] = {
-    Content.DRAWING: DRAWING_FORMS,
-    Content.DEPTH: DEPTH_FORMS,
-    Content.NORMAL: NORMAL_FORMS,
-    Content.REGIONS: SEGMENTATION_FORMS,
+# What reads queries of contents whose files have several forms, and these forms.
+_FORMS: Mapping[Content, tuple[Callable[[Encoded], Reading], Mapping[str, str]]] = {
+    Content.DRAWING: (understand_drawing, DRAWING_FORMS),
+    Content.DEPTH: (depth_forms.understand_depth, depth_forms.FORMS),
+    Content.NORMAL: (normal_forms.understand_normal, normal_forms.FORMS),
+    Content.REGIONS: (segmentation_forms.understand_regions, segmentation_forms.FORMS),
 }
 
 
@@ -166,7 +155,8 @@ def forms_of(modality: str) -> Mapping[str, str]:
 
     Empty for a modality whose files leave nothing open. Raises `UnknownModality`.
     """
-    return _FORMS.get(known_modality(modality).content, {})
+    content = known_modality(modality).content
+    return _FORMS[content][1] if content in _FORMS else {}
 
 
 def understand(

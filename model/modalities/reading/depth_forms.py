@@ -15,8 +15,8 @@ import numpy as np
 
 from anyseek.model.modalities.reading.arrays import MAP_AXES, NumberArray, is_npy, picked, read_npy
 from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, Reading, Understood, told_form
-from anyseek.model.modalities.reading.errors import BadMap, EmptyInput, FormatNotInstalled, TooManyBytes
-from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.errors import BadMap, FormatNotInstalled, TooManyBytes
+from anyseek.model.modalities.reading.pictures import decoding, load_picture
 from anyseek.model.seam import FloatArray
 
 _GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L", "F"})
@@ -40,8 +40,6 @@ class DepthNumbers:
 
 def read_depth_numbers(file: Encoded) -> DepthNumbers:
     """Raises `DecodeError`: for colours among others, whose order only their maker knows."""
-    if not file.data:
-        raise EmptyInput(f"{file.name} is empty; it must be a depth map")
     if is_npy(file):
         return DepthNumbers(read_npy(file, MAP_AXES), None, file.name)
     if file.data.startswith(_NPZ):
@@ -52,11 +50,10 @@ def read_depth_numbers(file: Encoded) -> DepthNumbers:
 
 
 def _read_picture(file: Encoded) -> DepthNumbers:
-    image = open_picture(file)
+    image = load_picture(file)
     if image.mode not in _GREY_MODES | _COLOUR_MODES:
         raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
     with decoding(file.name):
-        image.load()
         values = np.asarray(image if image.mode in _GREY_MODES else image.convert("RGB"))
     if values.ndim == 3:  # grey that was stored in colour: JPEG lets channels differ a little
         apart = values.max(axis=2).astype(np.int16) - values.min(axis=2)

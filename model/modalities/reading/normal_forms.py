@@ -11,8 +11,8 @@ import numpy as np
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.arrays import is_npy, picked, read_npy
 from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
-from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
-from anyseek.model.modalities.reading.pictures import decode_normal, decoding, open_picture
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.modalities.reading.pictures import decode_normal, load_picture
 from anyseek.model.seam import FloatArray
 
 # Where x, y and z point. The first is what items and predictions have.
@@ -43,17 +43,13 @@ def understand_normal(file: Encoded) -> Reading:
 
 def _vectors(file: Encoded) -> FloatArray:
     """Float32 (H, W, 3) of length 1, or 0 where there is no normal. Raises `BadMap` for what holds no normals."""
-    if not file.data:
-        raise EmptyInput(f"{file.name} is empty; it must be a map of normals")
     if is_npy(file):
         stored = read_npy(file, _AXES)
     else:
-        image = open_picture(file)
-        with decoding(file.name):
-            image.load()
-            if image.mode not in ("RGB", "RGBA", "P"):
-                raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
-            stored = np.asarray(image.convert("RGB"))
+        image = load_picture(file)
+        if image.mode not in ("RGB", "RGBA", "P"):
+            raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
+        stored = np.asarray(image.convert("RGB"))
     if stored.shape[0] == 3 and stored.shape[2] != 3:  # channels first, as PyTorch has them
         stored = np.moveaxis(stored, 0, 2)
     if stored.shape[2] != 3:

@@ -15,8 +15,8 @@ from PIL import Image, ImageFilter
 from anyseek.model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
 from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
 from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
-from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
-from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.modalities.reading.pictures import decoding, load_picture
 from anyseek.model.seam import Regions
 
 IDS, COLOURS = "ids", "colours"
@@ -65,16 +65,13 @@ def understand_regions(file: Encoded) -> Reading:
 
 def _read(file: Encoded) -> tuple[NumberArray | None, Bytes | None]:
     """The ids (H, W) of a file and its colours (H, W, 3); a picture with a palette has both."""
-    if not file.data:
-        raise EmptyInput(f"{file.name} is empty; it must be a segmentation")
     if is_npy(file):
         return picked(read_ids(file), file.side), None
-    image = open_picture(file)
+    image = load_picture(file)
+    ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
+    if image.mode in ID_MODES - {"P"}:
+        return ids, None
     with decoding(file.name):
-        image.load()
-        ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
-        if image.mode in ID_MODES - {"P"}:
-            return ids, None
         colours = np.asarray(image.convert("RGB"))
     kept = picked(colours, file.side).astype(np.uint8)
     is_grey = ids is None and bool((kept == kept[:, :, :1]).all())

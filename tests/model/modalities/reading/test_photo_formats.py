@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from anyseek.model.modalities.reading import containers
-from anyseek.model.modalities.reading.containers import jxl_size
+from anyseek.model.modalities.reading.containers import is_raw, jxl_size
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
 from anyseek.model.modalities.reading.errors import (
@@ -23,7 +23,6 @@ from anyseek.model.modalities.reading.errors import (
     TooManyPixels,
 )
 from anyseek.model.modalities.reading.pictures import decoding_version, open_picture, upright_size
-from anyseek.model.modalities.reading.raw import is_raw
 from tests.indexer.photos import exif_of_camera, heic, heic_photo, raw
 from tests.indexer.pictures import encoded, jpeg, noise
 
