@@ -25,12 +25,12 @@ from anyseek.model.data.shards import ATTRIBUTES, Entry
 from anyseek.model.errors import BadInput
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.reading.arrays import read_npy
 from anyseek.model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
 from anyseek.model.modalities.reading.errors import DecodeError, InputError
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
-from anyseek.model.modalities.rendering import documents
 from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.seam import Regions
 

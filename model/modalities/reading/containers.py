@@ -207,8 +207,8 @@ def is_raw_start(start: bytes) -> bool:
 def preview_of(data: bytes) -> Preview | None:
     """The largest JPEG in the file; None if there is none."""
     starts = islice(re.finditer(re.escape(_JPEG), data), _MOST_JPEGS)
-    found = [preview for start in starts if (preview := _jpeg_at(data, start.start())) is not None]
-    return max(found, key=lambda preview: preview.width * preview.height, default=None)
+    previews = [preview for start in starts if (preview := _jpeg_at(data, start.start())) is not None]
+    return max(previews, key=lambda preview: preview.width * preview.height, default=None)
 
 
 def as_tiff(data: bytes) -> bytes | None:
@@ -247,9 +247,9 @@ def _ifds(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:
             continue
         seen.add(start)
         count = min(struct.unpack_from(f"{order}H", data, start)[0], _MOST_ENTRIES)
-        found = dict(_entries(data, start + 2, count, order))
-        yield found
-        waiting += [_number(data, start + 2 + count * _ENTRY, order), *found.get(_SUB_IFDS, ())]
+        table = dict(_entries(data, start + 2, count, order))
+        yield table
+        waiting += [_number(data, start + 2 + count * _ENTRY, order), *table.get(_SUB_IFDS, ())]
 
 
 def _entries(data: bytes, start: int, count: int, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:

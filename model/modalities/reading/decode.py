@@ -15,9 +15,9 @@ from PIL import Image
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
-from anyseek.model.modalities.reading import depth_forms, normal_forms, segmentation_forms
+from anyseek.model.modalities.reading import map_forms, segmentation_forms
 from anyseek.model.modalities.reading.budget import current_budget
-from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
+from anyseek.model.modalities.reading.decoders import DecodeRequest, decoders_of_service, goes_apart
 from anyseek.model.modalities.reading.encoded import (
     WORKING_SIDE,
     Encoded,
@@ -25,7 +25,7 @@ from anyseek.model.modalities.reading.encoded import (
     Reading,
     Understood,
     read_file,
-    told_form,
+    requested_form,
 )
 from anyseek.model.modalities.reading.errors import BadRegion, TooManyBytes, UnknownForm, UnknownModality
 from anyseek.model.modalities.reading.pictures import decode_drawing, decode_for_part, decode_picture
@@ -44,35 +44,35 @@ def decode(
     `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
     kind = known_modality(modality)
-    return _read(Wanted(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
+    return _read(DecodeRequest(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
 
 
-def _read(wanted: Wanted, file: Encoded) -> Reading:
+def _read(request: DecodeRequest, file: Encoded) -> Reading:
     """The reading of a file, at the expense of its budget and, in a service, perhaps in another process."""
     if len(file.data) > file.limits.bytes_per_file:
         most = file.limits.bytes_per_file
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
     if file.budget is None:
-        return read_here(wanted, file)
+        return read_here(request, file)
     file.budget.check()
     decoders = decoders_of_service()
-    if decoders is not None and goes_apart(wanted.content, file.data):
-        return decoders.read(wanted, file, file.budget)
+    if decoders is not None and goes_apart(request.content, file.data):
+        return decoders.read(request, file, file.budget)
     with file.budget.decoding(file.name):
-        return read_here(wanted, file)
+        return read_here(request, file)
 
 
-def read_here(wanted: Wanted, file: Encoded) -> Reading:
+def read_here(request: DecodeRequest, file: Encoded) -> Reading:
     """The reading of a file, made in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
-    if wanted.modality is not None and wanted.content in _FORMS and wanted.box is None:
-        return _FORMS[wanted.content][0](file)
-    if file.form is not None and wanted.content not in _FORMS:
-        raise UnknownForm(f"{file.name} is {wanted.modality}, which has one form only; leave out {file.form[:40]!r}")
-    if wanted.box is None:
-        return Reading(CONTENTS[wanted.content].decode(file))
-    if wanted.content is not Content.PICTURE:
-        raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
-    return _read_region(file, wanted.box)
+    if request.modality is not None and request.content in _FORMS and request.box is None:
+        return _FORMS[request.content][0](file)
+    if file.form is not None and request.content not in _FORMS:
+        raise UnknownForm(f"{file.name} is {request.modality}, which has one form only; leave out {file.form[:40]!r}")
+    if request.box is None:
+        return Reading(CONTENTS[request.content].decode(file))
+    if request.content is not Content.PICTURE:
+        raise BadRegion(f"{file.name} is {request.modality} and has a box; a box is of a picture, such as rgb")
+    return _read_region(file, request.box)
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
@@ -126,7 +126,7 @@ def understand_drawing(file: Encoded) -> Reading:
 
     A drawing in which no paper is found stays as it is. Raises `DecodeError`.
     """
-    form = told_form(file, DRAWING_FORMS)
+    form = requested_form(file, DRAWING_FORMS)
     drawing = decode_drawing(file)
     if form == CLEAN:
         return Reading(drawing, Understood(file.name, CLEAN, 1.0, f"{file.name} is a drawing that stays as it is"))
@@ -144,8 +144,8 @@ def understand_drawing(file: Encoded) -> Reading:
 # What reads queries of contents whose files have several forms, and these forms.
 _FORMS: Mapping[Content, tuple[Callable[[Encoded], Reading], Mapping[str, str]]] = {
     Content.DRAWING: (understand_drawing, DRAWING_FORMS),
-    Content.DEPTH: (depth_forms.understand_depth, depth_forms.FORMS),
-    Content.NORMAL: (normal_forms.understand_normal, normal_forms.FORMS),
+    Content.DEPTH: (map_forms.understand_depth, map_forms.DEPTH_FORMS),
+    Content.NORMAL: (map_forms.understand_normal, map_forms.NORMAL_FORMS),
     Content.REGIONS: (segmentation_forms.understand_regions, segmentation_forms.FORMS),
 }
 
@@ -176,7 +176,7 @@ def understand(
     """
     kind = known_modality(modality)
     file = Encoded(data, name, limits, classes or {}, budget=current_budget(), form=form)
-    return _read(Wanted(kind.content, kind.name, box), file)
+    return _read(DecodeRequest(kind.content, kind.name, box), file)
 
 
 Mask = npt.NDArray[np.bool_]

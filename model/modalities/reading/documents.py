@@ -1,4 +1,4 @@
-"""Values that are written as text or JSON: words, palettes, boxes, metadata, human poses and instances.
+"""Values that are text or JSON, read and written: words, palettes, boxes, metadata, human poses and instances.
 
 docs/predicting.md shows each. Nothing in a document is guessed, cut or ignored: an unknown member is refused like a
 missing one.
@@ -6,7 +6,7 @@ missing one.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -236,3 +236,43 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _short(text: str) -> str:
     return ascii(text[:40])
+
+
+def palette_members(palette: ByteArray) -> list[str]:
+    """Each colour as #rrggbb."""
+    return [f"#{bytes(colour).hex()}" for colour in palette]
+
+
+def box_members(boxes: Sequence[LabelledBox]) -> list[dict[str, Any]]:
+    """Each box with corners in [0, 1], its label and its score."""
+    return [{"box": list(item.box.corners), "label": item.label, "score": item.score} for item in boxes]
+
+
+def metadata_members(metadata: Metadata) -> dict[str, float]:
+    """Each field with its number."""
+    return dict(metadata.values)
+
+
+def pose_members(people: Sequence[HumanPose]) -> list[dict[str, Any]]:
+    """Each person's box in [0, 1], pose codes, rotation of the whole body, camera and shape."""
+    return [
+        {
+            "box": list(person.box.corners),
+            "pose": list(person.pose),
+            "rotation": list(person.rotation),
+            "camera": list(person.camera),
+            "shape": list(person.shape),
+        }
+        for person in people
+    ]
+
+
+def instance_members(points: Sequence[QueryPoint]) -> list[dict[str, Any]]:
+    """Each query point in pixels with its masks: a box in pixels and 16 codes."""
+    return [
+        {
+            "point": {"x": point.x, "y": point.y},
+            "masks": [{"box": list(mask.box.corners), "tokens": list(mask.tokens)} for mask in point.masks],
+        }
+        for point in points
+    ]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.rendering import documents
+from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.rendering.previews import (
     boxes_preview,
     depth_levels,
@@ -77,11 +77,6 @@ class Predicted:
     value: Any
     arrays: Mapping[str, npt.NDArray[Any]]
     picture: ByteArray | None
-
-
-def picture_files(shown: Predicted) -> list[PredictionFile]:
-    """A PNG of pictures and drawings."""
-    return [png(shown.name, shown.value)]
 
 
 def depth_files(shown: Predicted) -> list[PredictionFile]:
@@ -150,13 +145,3 @@ def instances_files(shown: Predicted) -> list[PredictionFile]:
 def features_files(shown: Predicted) -> list[PredictionFile]:
     """The numbers themselves, and a preview in colours."""
     return [npy(shown.name, shown.value), png(f"{shown.name}.{PREVIEW}", features_preview(shown.value))]
-
-
-def vector_files(shown: Predicted) -> list[PredictionFile]:
-    """The numbers themselves."""
-    return [npy(shown.name, shown.value)]
-
-
-def text_states_files(shown: Predicted) -> list[PredictionFile]:
-    """The vectors of a text, (n, width)."""
-    return [npy(shown.name, shown.value.vectors)]

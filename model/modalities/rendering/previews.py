@@ -11,7 +11,7 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.modalities.reading.documents import palette_members
 from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours, component_colours, number_of_name, ramp
 from anyseek.model.modalities.rendering.panels import (
     PAPER,

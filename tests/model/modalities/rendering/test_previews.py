@@ -48,11 +48,6 @@ def test_odd_boxes(box: Box, area: int) -> None:
     assert mask.sum() == area
 
 
-def test_a_mask_for_each_of_the_points_masks_is_needed() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        placed_masks((_point(Box(0, 0, 9, 9)),), np.ones((2, 64, 64), np.bool_))
-
-
 def shown_pixels(image: Image.Image) -> np.ndarray:
     """uint8 (H, W, 3)."""
     return np.asarray(image.convert("RGB"))
