@@ -224,12 +224,16 @@ def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Gene
 
 
 def _make_alone(workshop: Workshop, jobs: Sequence[Job]) -> Iterator[Made]:
-    """Make jobs one by one, each in a process of its own, to see which of them kills it."""
-    for job in jobs:
+    """Make jobs one by one, in a process that runs nothing else, to see which of them kills it."""
+    left = list(jobs)
+    while left:
         with _open_pool(workshop, 1) as pool:
             try:
-                yield pool.submit(make_here, job).result()
+                while left:
+                    yield pool.submit(make_here, left[0]).result()
+                    del left[0]
             except BrokenProcessPool:
+                job = left.pop(0)
                 source = workshop.sources[job.source].name
                 yield Failure(source, job.key, "worker", "the process that made it died: a crash, or not enough memory")
 

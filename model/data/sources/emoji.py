@@ -34,7 +34,6 @@ from anyseek.model.galleries.openmoji import (
     draw_svg,
     fetch_wheel,
     keep_groups,
-    line_drawing,
     read_concepts,
 )
 from anyseek.model.modalities.drawings import ByteArray, ink
@@ -298,7 +297,7 @@ class EmojiSource:
     def _lines(self, vendor: str, code: str) -> str | None:
         """The SVG of the vendor's line drawing of an emoji, None if it has none."""
         if _package(vendor) == OPENMOJI:
-            return line_drawing(_art(OPENMOJI, self.downloads)[code].svg)
+            return keep_groups(_art(OPENMOJI, self.downloads)[code].svg, Rendering.LINE)
         line = _art(_LINES[vendor], self.downloads).get(code) if vendor in _LINES else None
         return line.svg if line else None
 

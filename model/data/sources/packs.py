@@ -14,9 +14,8 @@ or are for non-commercial research only (research). Each sample has a `KEY.json`
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -63,14 +62,6 @@ _NO_CLASS = frozenset({"not sure", "skip", "other", "background google"})  # lab
 _SAME = {"faces easy": "faces"}  # the same photos, cropped
 
 
-class LicenceClass(StrEnum):
-    """Which licence classes of a pack are taken."""
-
-    ALL = "all"
-    OPEN = "open"
-    RESEARCH = "research"
-
-
 class PackOptions(Config):
     """`path` is the folder of the shards; `classes` are the licence classes to take.
 
@@ -78,7 +69,7 @@ class PackOptions(Config):
     """
 
     path: Path
-    classes: LicenceClass = LicenceClass.ALL
+    classes: Literal["all", "open", "research"] = "all"
     of: tuple[str, ...] = ()
 
 
@@ -116,11 +107,10 @@ class PackSource:
     def __init__(self, name: str, pack: str, options: PackOptions) -> None:
         """Read what is said of every sample. Raises `SourceUnavailable`."""
         self.name, self.licence = name, LICENCES[pack]
-        classes = ["open", "research"] if options.classes is LicenceClass.ALL else [options.classes.value]
         self.entries: dict[str, PackEntry] = {}
-        for licence_class in classes:
+        for licence_class in ("open", "research") if options.classes == "all" else (options.classes,):
             pattern = options.path / f"{pack}-{licence_class}-*.tar"
-            if options.classes is LicenceClass.ALL and not any(options.path.glob(pattern.name)):
+            if options.classes == "all" and not any(options.path.glob(pattern.name)):
                 continue
             for key, entry in _entries(pattern, licence_class).items():
                 if not options.of or entry.about["source"] in options.of:
@@ -161,11 +151,7 @@ class CaptionsSource(PackSource):
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
         entry = self.entries[key]
         texts: Any = entry.about.get("captions")
-        if (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) and text.strip() for text in texts)
-        ):
+        if not isinstance(texts, list) or not texts or any(not isinstance(it, str) or not it.strip() for it in texts):
             raise SampleInvalid(f"{entry.about['id']} has no list of captions in its .json")
         captions = tuple(Caption(text.strip(), Origin.HUMAN) for text in texts)
         attributes = {"medium": "photo", "aspect": entry.about.get("aspect", "native"), **entry.attributes}

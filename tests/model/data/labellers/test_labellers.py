@@ -32,7 +32,7 @@ def test_every_kind_is_there_and_has_options(name):
     assert labeller_kind(name).options.__doc__
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(PICTURES)
 def test_whatever_the_picture_labels_can_be_stored_and_are_the_same_each_time(picture):
     for name in ("canny_edge", "soft_edge", "color_palette"):
