@@ -260,10 +260,15 @@ def sample_of(entry: Entry) -> DataSample:
 
 def attributes_of(entry: Entry) -> dict[str, Any]:
     """An entry's attributes, `key` among them; empty if it has none. Raises `SampleInvalid`."""
+    return json_object(entry.files.get(ATTRIBUTES, b"{}"), f"{ATTRIBUTES} of {entry.key}")
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The members of a JSON object; errors call it `name`. Raises `SampleInvalid`."""
     try:
-        attributes = json.loads(entry.files.get(ATTRIBUTES, b"{}"))
+        members = json.loads(data)
     except ValueError as error:
-        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not JSON: {error}") from error
-    if not isinstance(attributes, dict):
-        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not a JSON object")
-    return attributes
+        raise SampleInvalid(f"{name} is not JSON: {error}") from error
+    if not isinstance(members, dict):
+        raise SampleInvalid(f"{name} is not a JSON object")
+    return members

@@ -254,7 +254,7 @@ class PhotosOptions(Config):
     labelled: bool = False
 
 
-class PhotosSource:
+class PhotosSource(PackSource):
     """Labelled photos of things. Keys are the shards' own, six digits."""
 
     licence = LICENCES["photos"]
@@ -264,37 +264,33 @@ class PhotosSource:
         self.name = name
         entries = _entries(options.path / "photos-*.tar", "", stated=())
         self.origin = f"photos, {describe({key: entry.files for key, entry in entries.items()})}"
-        self._entries = {
+        self.entries = {
             key: entry
             for key, entry in entries.items()
             if not options.labelled or entry.about.get("label") not in (None, "", *_NO_CLASS)
         }
 
-    def keys(self, split: Split) -> Sequence[str]:
-        """The keys of a split, sorted."""
-        return [key for key, entry in self._entries.items() if entry.about["split"] == split]
-
     def shown_class(self, key: str) -> str | None:
         """The class of a photo, one name for those that have several; None where nobody says."""
-        label = self._entries[key].about.get("label")
+        label = self.entries[key].about.get("label")
         return None if not label or label in _NO_CLASS else _SAME.get(label, label)
 
     def source_of(self, key: str) -> str:
         """The collection that a photo belongs to, such as `caltech101`."""
-        return str(self._entries[key].about["source"])
+        return str(self.entries[key].about["source"])
 
     def caption(self, key: str) -> str | None:
         """A person's words for things of the photo's label."""
-        return self._entries[key].about.get("caption") or None
+        return self.entries[key].about.get("caption") or None
 
     def picture(self, key: str) -> ByteArray:
         """uint8 (H, W, 3). Raises `SampleInvalid`."""
-        picture: ByteArray = self._entries[key].value("rgb", "webp")
+        picture: ByteArray = self.entries[key].value("rgb", "webp")
         return picture
 
     def sample(self, key: str) -> DataSample:
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
-        about = self._entries[key].about
+        about = self.entries[key].about
         values: dict[str, Any] = {"rgb": self.picture(key)}
         if caption := self.caption(key):
             values["caption"] = (Caption(caption, Origin.HUMAN),)
@@ -302,7 +298,7 @@ class PhotosSource:
         if (shown := self.shown_class(key)) is not None:
             named = {"label": about["label"], "concept": f"{about['source']}/{shown}"}
         tags = [tag for tag in (about.get("coarse_label"),) if tag and tag != named.get("label")]
-        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self._entries[key].attributes})
+        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self.entries[key].attributes})
 
 
 CAPTIONS = SourceKind(lambda name, options, place: CaptionsSource(name, options), PackOptions)

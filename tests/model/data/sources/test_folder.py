@@ -139,8 +139,8 @@ def test_a_sidecar_gives_caption_attributes_and_further_files(tmp_path):
     ("about", "said"),
     [
         ("{", "is not JSON"),
-        ("[]", "must be a JSON object"),
-        ('{"attributes": 3}', "must be a JSON object"),
+        ("[]", "is not a JSON object"),
+        ('{"attributes": 3}', "are not a JSON object"),
         ('{"caption": 3}', "a text or a list of texts"),
         ('{"modalities": {"depth": "../../etc/x.png"}}', "a file"),
         ('{"modalities": {"depth": "gone.png"}}', "does not exist"),

@@ -8,6 +8,7 @@ from PIL import Image
 
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.class_tables import COLOUR, TABLES
+from anyseek.model.modalities.coco import CLASSES, LABELS, STUFF, THINGS, label_of
 from anyseek.model.modalities.reading.decode import understand
 from anyseek.model.modalities.reading.documents import parse_legend
 from anyseek.model.modalities.reading.encoded import FileLimits, Understood
@@ -207,3 +208,25 @@ def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
 def test_ids_may_be_any_integers() -> None:
     found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
     assert set(np.unique(found.ids)) == {-5, 70_000}
+
+
+def test_there_are_80_things_and_53_stuffs() -> None:
+    assert (len(THINGS), len(STUFF), len(set(CLASSES))) == (80, 53, 133)
+    assert sorted(LABELS) == list(range(1, 134))  # 0 is none
+
+
+def test_every_name_is_its_own_label() -> None:
+    assert {name: label_of(name) for name in CLASSES} == {name: label for label, name in LABELS.items()}
+
+
+def test_shortened_names_are_known() -> None:
+    found = {name: LABELS[label_of(name) or 0] for name in ("sky", " Tree", "water", "food", "door", "floor")}
+    assert found == {
+        "sky": "sky-other-merged",
+        " Tree": "tree-merged",
+        "water": "water-other",
+        "food": "food-other-merged",
+        "door": "door-stuff",
+        "floor": "floor-other-merged",
+    }
+    assert label_of("unicorn") is None

@@ -102,17 +102,14 @@ def test_a_box_is_of_pictures_alone() -> None:
 _OF_ITEMS = {"depth": "far-bright", "normal": "right-up-viewer", "semseg": "ids", "canny_edge": "clean"}
 
 
-def _picture() -> bytes:
-    return png(np.repeat(np.array([[10] * 16, [200] * 16], np.uint8), 8, axis=0))
-
-
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_forms_that_are_told_are_those_that_are_taken(modality: str) -> None:
     forms = forms_of(modality)
+    picture = png(np.repeat(np.array([[10] * 16, [200] * 16], np.uint8), 8, axis=0))
     assert all(forms.values())
     for form in [*forms, "red"]:
         try:
-            understand(modality, _picture(), LIMITS, "a.png", form=form)
+            understand(modality, picture, LIMITS, "a.png", form=form)
             refused = False
         except DecodeError as error:  # the picture may have no such content, but the form is known
             refused = isinstance(error, UnknownForm)
@@ -130,7 +127,7 @@ def test_the_first_form_is_that_of_items() -> None:
 def test_a_form_beside_a_box_is_refused_as_without_one() -> None:
     for box in (None, (0.0, 0.0, 0.5, 0.5)):
         with pytest.raises(UnknownForm, match="a is rgb, which has one form only"):
-            understand("rgb", _picture(), LIMITS, "a", form="near-bright", box=box)
+            understand("rgb", _png(), LIMITS, "a", form="near-bright", box=box)
 
 
 RED, BLUE, GREY = (200, 30, 30), (20, 40, 220), (120, 120, 120)

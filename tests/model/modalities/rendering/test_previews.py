@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.model.modalities.formats.boxes import Box
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
@@ -48,11 +47,6 @@ def test_odd_boxes(box: Box, area: int) -> None:
     assert mask.sum() == area
 
 
-def shown_pixels(image: Image.Image) -> np.ndarray:
-    """uint8 (H, W, 3)."""
-    return np.asarray(image.convert("RGB"))
-
-
 def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
     depth = np.array([[3.0, 7.0], [np.nan, 5.0]], np.float32)
     assert depth_levels(depth).tolist() == [[1, 65535], [0, 32768]]
@@ -61,11 +55,11 @@ def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
 
 def test_near_is_light_far_is_dark_and_unmeasured_grey() -> None:
     depth = np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32)
-    shown = shown_pixels(depth_preview(depth))
+    shown = np.asarray(depth_preview(depth))
     near, far, unknown = shown[10, 10], shown[SIDE - 10, SIDE - 10], shown[SIDE - 10, 10]
     assert near.sum() > shown[10, SIDE - 10].sum() > far.sum()
     assert unknown.tolist() == list(UNKNOWN)
-    assert len(shown) > len(shown_pixels(depth_preview(depth[:1])))  # room for the word on what grey means
+    assert len(shown) > len(np.asarray(depth_preview(depth[:1])))  # room for the word on what grey means
 
 
 def test_normals_are_numbers_from_minus_one_to_one() -> None:
@@ -74,11 +68,11 @@ def test_normals_are_numbers_from_minus_one_to_one() -> None:
 
 def test_regions_have_their_class_colours_and_a_legend_that_ends() -> None:
     ids = np.arange(200, dtype=np.int32).reshape(10, 20)
-    shown = shown_pixels(regions_preview(Regions(ids, {3: "dog"})))
+    shown = np.asarray(regions_preview(Regions(ids, {3: "dog"})))
     expected = class_colours(ids.ravel().astype(np.int64)).reshape(10, 20, 3)
     step = SIDE // 20
     np.testing.assert_array_equal(shown[step // 2 : 10 * step : step, step // 2 : SIDE : step], expected)
-    few = shown_pixels(regions_preview(Regions(ids[:1, :2])))
+    few = np.asarray(regions_preview(Regions(ids[:1, :2])))
     assert len(shown) - SIDE // 2 > len(few) - SIDE // 2
-    most = shown_pixels(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
+    most = np.asarray(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
     assert len(most) < 3 * SIDE
