@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 from anyseek.indexer.errors import OutsideFolder
-from anyseek.model.modalities.reading.containers import is_avif, is_heif, is_jxl
-from anyseek.model.modalities.reading.raw import is_raw_start
+from anyseek.model.modalities.reading.containers import is_avif, is_heif, is_jxl, is_raw_start
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 
 # A file that is written twice within the steps of a file system's clock has the same times after both. FAT's steps are

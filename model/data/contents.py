@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,12 @@ from anyseek.model.data.shards import ATTRIBUTES, Entry
 from anyseek.model.errors import BadInput
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.reading.arrays import read_npy
 from anyseek.model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
 from anyseek.model.modalities.reading.errors import DecodeError, InputError
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
-from anyseek.model.modalities.rendering import documents
 from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.seam import Regions
 
@@ -41,18 +41,19 @@ Shape = tuple[int, int]  # height, width
 class StoredContent:
     """What data sets do with values of one content.
 
-    - `suffixes`: endings of users' files, lower case, with the dot; `read`: such a file to a value.
+    - `suffixes`: endings of users' files, lower case, with the dot.
     - `encode`: a value to its file's ending in a shard and its bytes; `decode`: these bytes to the value.
     - `fit`: a value scaled down to a height and a width; None for what has no pixels.
     - `change`: another value that should be found by, and find, the same things; None for what is never varied.
+    - `read`: a user's file to a value; None where it is read as a query is.
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Encoded], Any]
     encode: Callable[[Any], tuple[str, bytes]]
     decode: Callable[[bytes], Any]
     fit: Callable[[Any, Shape], Any] | None = None
     change: Callable[[Any, np.random.Generator], Any] | None = None
+    read: Callable[[Encoded], Any] | None = None
 
 
 def stored_content(field: str) -> StoredContent:
@@ -126,18 +127,6 @@ def _read_palettes(file: Encoded) -> tuple[ByteArray, ...]:
     return (parse_palette(text, file.name),)
 
 
-def _record(
-    content: Content,
-    suffixes: tuple[str, ...],
-    encode: Callable[[Any], tuple[str, bytes]],
-    decode: Callable[[bytes], Any],
-    fit: Callable[[Any, Shape], Any] | None = None,
-    change: Callable[[Any, np.random.Generator], Any] | None = None,
-) -> StoredContent:
-    """A content whose files are read as those of queries."""
-    return StoredContent(suffixes, CONTENTS[content].decode, encode, decode, fit, change)
-
-
 def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
     """A content that is JSON of the same form in users' files and in shards."""
     read = CONTENTS[content].decode
@@ -147,86 +136,62 @@ def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
         read(Encoded(data, "it"))
         return "json", data
 
-    return StoredContent((".json",), read, encode, lambda data: read(Encoded(data, "it")))
+    return StoredContent((".json",), encode, lambda data: read(Encoded(data, "it")))
 
 
 # What the names of arrays begin with or end in.
-_ARRAY_ENDINGS = [
-    "features",
-    "pooled",
-    "states",
-    "vectors",
-    "vector",
-    "lengths",
-    "global",
-    "rotations",
-    "views",
-    "array",
-]
+_ARRAY_ENDINGS = (
+    *("features", "pooled", "states", "vectors", "vector"),
+    *("lengths", "global", "rotations", "views", "array"),
+)
 _ARRAY_NAME = re.compile(rf"tok_\w+|(\w+_)?({'|'.join(_ARRAY_ENDINGS)})")
+_MAPS = (".png", ".npy")
 
-ARRAYS = StoredContent((".npy",), read_npy, encodings.encode_array, encodings.decode_array)
+ARRAYS = StoredContent((".npy",), encodings.encode_array, encodings.decode_array, read=read_npy)
 STORED: Mapping[Content, StoredContent] = {
-    Content.PICTURE: _record(
-        Content.PICTURE,
+    Content.PICTURE: StoredContent(
         PICTURE_SUFFIXES,
         encodings.encode_picture,
         encodings.decode_picture,
         fit=partial(_resized, resample=Image.Resampling.LANCZOS),
         change=perturbations.change_rgb,
     ),
-    Content.DRAWING: _record(
-        Content.DRAWING,
+    Content.DRAWING: StoredContent(
         PICTURE_SUFFIXES,
         encodings.encode_drawing,
         encodings.decode_drawing,
         fit=_resized,
         change=perturbations.change_ink,
     ),
-    Content.DEPTH: _record(
-        Content.DEPTH,
-        (".png", ".npy"),
-        encodings.encode_depth,
-        encodings.decode_depth,
-        fit=_pick,
-        change=perturbations.change_depth,
+    Content.DEPTH: StoredContent(
+        _MAPS, encodings.encode_depth, encodings.decode_depth, fit=_pick, change=perturbations.change_depth
     ),
-    Content.NORMAL: _record(Content.NORMAL, (".png",), encodings.encode_normal, encodings.decode_picture, fit=_resized),
-    Content.REGIONS: _record(
-        Content.REGIONS,
-        (".png", ".npy"),
+    Content.NORMAL: StoredContent((".png",), encodings.encode_normal, encodings.decode_picture, fit=_resized),
+    Content.REGIONS: StoredContent(
+        _MAPS,
         encodings.encode_regions,
         encodings.decode_regions,
         fit=lambda regions, shape: Regions(_pick(regions.ids, shape), regions.classes),
         change=perturbations.change_regions,
     ),
     Content.TEXT: StoredContent(
-        (".txt", ".json"), _read_captions, encodings.encode_captions, encodings.decode_captions
+        (".txt", ".json"), encodings.encode_captions, encodings.decode_captions, read=_read_captions
     ),
     Content.PALETTE: StoredContent(
-        (".json", ".txt"), _read_palettes, encodings.encode_palettes, encodings.decode_palettes
+        (".json", ".txt"), encodings.encode_palettes, encodings.decode_palettes, read=_read_palettes
     ),
     Content.BOXES: _document(Content.BOXES, documents.box_members),
     Content.METADATA: _document(Content.METADATA, documents.metadata_members),
     Content.POSES: _document(Content.POSES, documents.pose_members),
     Content.INSTANCES: _document(Content.INSTANCES, documents.instance_members),
     # Other networks' vectors: in data sets of any shape, as there may be several views of a sample.
-    Content.FEATURES: ARRAYS,
-    Content.VECTOR: ARRAYS,
-    Content.TEXT_STATES: ARRAYS,
+    **dict.fromkeys((Content.FEATURES, Content.VECTOR, Content.TEXT_STATES), ARRAYS),
 }
 
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    SyntaxError,  # what Pillow raises for some broken PNG files
-    BadInput,
-    FormatInvalid,
-    Image.DecompressionBombError,
+# SyntaxError is what Pillow raises for some broken PNG files.
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError),
+    *(BadInput, FormatInvalid, Image.DecompressionBombError),
 )
 
 
@@ -244,7 +209,8 @@ def read_value(field: str, data: bytes, name: str, classes: Mapping[int, str] | 
 
     Errors call the file `name`; `classes` names the ids of a region map. Raises `SampleInvalid`.
     """
-    read = stored_content(field).read
+    content = field_content(field)
+    read = stored_content(field).read or CONTENTS[cast(Content, content)].decode
     try:
         return read(Encoded(data, name, classes=classes or {}, side=None))
     except DecodeError as error:
@@ -294,10 +260,15 @@ def sample_of(entry: Entry) -> DataSample:
 
 def attributes_of(entry: Entry) -> dict[str, Any]:
     """An entry's attributes, `key` among them; empty if it has none. Raises `SampleInvalid`."""
+    return json_object(entry.files.get(ATTRIBUTES, b"{}"), f"{ATTRIBUTES} of {entry.key}")
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The members of a JSON object; errors call it `name`. Raises `SampleInvalid`."""
     try:
-        attributes = json.loads(entry.files.get(ATTRIBUTES, b"{}"))
+        members = json.loads(data)
     except ValueError as error:
-        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not JSON: {error}") from error
-    if not isinstance(attributes, dict):
-        raise SampleInvalid(f"{ATTRIBUTES} of {entry.key} is not a JSON object")
-    return attributes
+        raise SampleInvalid(f"{name} is not JSON: {error}") from error
+    if not isinstance(members, dict):
+        raise SampleInvalid(f"{name} is not a JSON object")
+    return members

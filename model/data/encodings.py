@@ -17,8 +17,7 @@ from PIL import Image, PngImagePlugin
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, Origin
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.documents import palette_of_members
-from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.modalities.reading.documents import palette_members, palette_of_members
 from anyseek.model.seam import FloatArray, Regions
 
 _STEPS = 65535

@@ -150,10 +150,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def make_all(jobs: Sequence[Job]) -> list[Made]:
-    """Make samples in a process that `start_worker` prepared."""
+def make_here(job: Job) -> Made:
+    """Make a sample in a process that `start_worker` prepared."""
     assert _workshop is not None
-    return [make(_workshop, _labellers(), job) for job in jobs]
+    return make(_workshop, _labellers(), job)
 
 
 @cache
@@ -197,7 +197,7 @@ def _labelled(sample: DataSample, labeller: Labeller) -> DataSample:
 
 
 _BATCH = 4  # samples that a worker makes at a time
-_AHEAD = 64  # batches of each worker that are handed out together
+_AHEAD = 256  # samples for each worker that are handed out together
 
 
 def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Generator[Made, None, None]:
@@ -205,32 +205,32 @@ def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Gene
 
     Errors from making the labellers, such as `WeightsMissing`, are raised here.
     """
-    batches = [tuple(jobs[start : start + _BATCH]) for start in range(0, len(jobs), _BATCH)]
     done = 0
     pool = _open_pool(workshop, workers)
     try:
-        while done < len(batches):
+        while done < len(jobs):
             try:
-                for made in pool.map(make_all, batches[done : done + workers * _AHEAD]):
+                for made in pool.map(make_here, jobs[done : done + workers * _AHEAD], chunksize=_BATCH):
                     done += 1
-                    yield from made
+                    yield made
             except BrokenProcessPool:
                 pool.shutdown(cancel_futures=True)
-                done += 1
-                yield from _make_alone(workshop, batches[done - 1])
+                for made in _make_alone(workshop, jobs[done : done + _BATCH]):
+                    done += 1
+                    yield made
                 pool = _open_pool(workshop, workers)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _make_alone(workshop: Workshop, batch: Sequence[Job]) -> Iterator[Made]:
+def _make_alone(workshop: Workshop, jobs: Sequence[Job]) -> Iterator[Made]:
     """Make jobs one by one, in a process that runs nothing else, to see which of them kills it."""
-    left = list(batch)
+    left = list(jobs)
     while left:
         with _open_pool(workshop, 1) as pool:
             try:
                 while left:
-                    yield from pool.submit(make_all, left[:1]).result()
+                    yield pool.submit(make_here, left[0]).result()
                     del left[0]
             except BrokenProcessPool:
                 job = left.pop(0)

@@ -110,14 +110,6 @@ def keep_groups(svg: str, rendering: Rendering) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def line_drawing(svg: str) -> str:
-    """The SVG with nothing but its lines."""
-    return keep_groups(svg, Rendering.LINE)
-
-
-PICTURE_SIZE = 224
-
-
 def svg_to_png(svg: str, size: int) -> bytes:
     """A PNG file with the sides of the drawing's own form, the longer one `size` pixels. Raises `ValueError`."""
     import resvg_py  # only who draws needs it
@@ -125,7 +117,7 @@ def svg_to_png(svg: str, size: int) -> bytes:
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="#ffffff"))
 
 
-def draw_svg(svg: str, size: int = PICTURE_SIZE) -> ByteArray:
+def draw_svg(svg: str, size: int = 224) -> ByteArray:
     """The drawing in the middle of a white square: uint8 (size, size, 3). Raises `ValueError` if it is no SVG."""
     picture = Image.open(io.BytesIO(svg_to_png(svg, size))).convert("RGB")
     canvas = Image.new("RGB", (size, size), "white")

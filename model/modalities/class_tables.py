@@ -31,7 +31,7 @@ _COCO_STUFF = (
     "92 93 95 100 107 109 112 118 119 122 125 128 130 133 138 141 144 145 147 148 149 151 154 155 156 159 161 166 168 "
     "171 175 176 177 178 180 181 184 185 186 187 188 189 190 191 192 193 194 195 196 197 198 199 200"
 )
-_COCO_IDS = [number for number in range(1, 91) if number not in _MISSING] + [int(one) for one in _COCO_STUFF.split()]
+_COCO_IDS = [number for number in range(1, 91) if number not in _MISSING] + [int(word) for word in _COCO_STUFF.split()]
 
 _ADE20K = (
     "wall, building, sky, floor, tree, ceiling, road, bed, window, grass, cabinet, sidewalk, person, earth, door, "

@@ -71,14 +71,14 @@ def _thin(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatAr
 
 def _connected(strong: npt.NDArray[np.bool_], weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Strong pixels, and the weak ones that touch them or each other up to them."""
-    found = np.pad(strong, 1)
+    edges = np.pad(strong, 1)
     allowed = np.pad(strong | weak, 1)
     while True:
-        rows = found[:-2] | found[1:-1] | found[2:]
+        rows = edges[:-2] | edges[1:-1] | edges[2:]
         grown = (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & allowed[1:-1, 1:-1]
-        if np.array_equal(grown, found[1:-1, 1:-1]):
+        if np.array_equal(grown, edges[1:-1, 1:-1]):
             return grown
-        found[1:-1, 1:-1] = grown
+        edges[1:-1, 1:-1] = grown
 
 
 BoolArray = npt.NDArray[np.bool_]

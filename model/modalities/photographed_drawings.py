@@ -71,8 +71,8 @@ def _paper(photo: Image.Image) -> Corners | None:
     small.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.BOX)
     bright = np.asarray(small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5)), np.float32)
     level = _threshold(bright)
-    found = [_quadrilateral(_largest(bright > level * share)) for share in _LEVELS]  # a shadow needs a lower one
-    fit, corners = max(found, key=lambda one: one[0])
+    candidates = [_quadrilateral(_largest(bright > level * share)) for share in _LEVELS]  # a shadow needs a lower one
+    fit, corners = max(candidates, key=lambda candidate: candidate[0])
     if fit < _FIT:
         return None
     scale = photo.width / small.width
@@ -175,10 +175,10 @@ def _strokes(ink: FloatArray) -> ByteArray:
     middle = float(np.median(ink))
     noise = 1.4826 * float(np.median(np.abs(ink - middle)))
     least = max(_FAINTEST, middle + _ABOVE_NOISE * noise)
-    found = inside[inside > least]
-    if not found.size:
+    inked = inside[inside > least]
+    if not inked.size:
         return np.zeros(ink.shape, np.uint8)
-    darkest = float(np.percentile(found, _DARKEST))
+    darkest = float(np.percentile(inked, _DARKEST))
     least = max(least, _STROKE * darkest)  # printed rules are fainter than a pen
     most = max(_FULL * darkest, least + 0.02)
     strength = np.clip((inside - least) / (most - least), 0, 1)

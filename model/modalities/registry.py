@@ -118,12 +118,12 @@ def read_declarations(path: Path) -> dict[str, Modality]:
         raise ModalityInvalid(
             f"{path} must map names of modalities to their declarations, such as thermal: {{content: picture}}"
         )
-    found: dict[str, Modality] = {}
+    modalities: dict[str, Modality] = {}
     taken = {*DATA_FIELDS, *(name for m in _BUILT_IN.values() for name in (m.name, *m.aliases))}
     for name, members in declared.items():
-        found[name] = _declared(path, name, members, taken)
-        taken |= {name, *found[name].aliases}
-    return found
+        modalities[name] = _declared(path, name, members, taken)
+        taken |= {name, *modalities[name].aliases}
+    return modalities
 
 
 def _declared(path: Path, name: object, members: Any, taken: Collection[str]) -> Modality:

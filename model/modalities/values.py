@@ -17,10 +17,9 @@ from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
 from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
-from anyseek.model.modalities.reading import arrays, depth_forms, documents, pictures
+from anyseek.model.modalities.reading import arrays, documents, map_forms, pictures
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.registry import Content, Modality, resolve
-from anyseek.model.modalities.rendering import documents as written
 from anyseek.model.modalities.rendering import files, looks
 from anyseek.model.modalities.rendering.files import Predicted, PredictionFile
 from anyseek.model.seam import Prediction, Regions, Value
@@ -115,20 +114,20 @@ CONTENTS: Mapping[Content, ContentRecord] = {
         words="a uint8 array (height, width, 3)",
         holds=_array("u1", "HW3"),
         decode=pictures.decode_picture,
-        files=files.picture_files,
+        files=lambda shown: [files.png(shown.name, shown.value)],
         look=looks.colour_look,
     ),
     Content.DRAWING: ContentRecord(
         words="a uint8 array (height, width)",
         holds=_array("u1", "HW"),
         decode=pictures.decode_drawing,
-        files=files.picture_files,
+        files=lambda shown: [files.png(shown.name, shown.value)],
         look=looks.drawing_look,
     ),
     Content.DEPTH: ContentRecord(
         words="a float32 array (height, width) with a finite number in it",
         holds=lambda value: _array("f4", "HW")(value) and bool(np.isfinite(np.asarray(value)).any()),
-        decode=depth_forms.decode_depth,
+        decode=map_forms.decode_depth,
         files=files.depth_files,
         look=looks.depth_look,
     ),
@@ -151,14 +150,14 @@ CONTENTS: Mapping[Content, ContentRecord] = {
         holds=lambda value: isinstance(value, str) and bool(value.strip()),
         decode=documents.decode_text,
         files=files.text_files,
-        members=written.text_members,
+        members=str,
     ),
     Content.PALETTE: ContentRecord(
         words="a uint8 array (colours, 3) of 1 to 7 colours",
         holds=lambda value: _array("u1", "n3")(value) and len(np.asarray(value)) <= MOST_COLOURS,
         decode=documents.decode_palette,
         files=files.palette_files,
-        members=written.palette_members,
+        members=documents.palette_members,
         look=looks.palette_look,
     ),
     Content.BOXES: ContentRecord(
@@ -166,7 +165,7 @@ CONTENTS: Mapping[Content, ContentRecord] = {
         holds=_tuple(LabelledBox),
         decode=documents.decode_boxes,
         files=files.boxes_files,
-        members=written.box_members,
+        members=documents.box_members,
         look=looks.boxes_look,
     ),
     Content.METADATA: ContentRecord(
@@ -174,21 +173,21 @@ CONTENTS: Mapping[Content, ContentRecord] = {
         holds=lambda value: isinstance(value, Metadata),
         decode=documents.decode_metadata,
         files=files.metadata_files,
-        members=written.metadata_members,
+        members=documents.metadata_members,
     ),
     Content.POSES: ContentRecord(
         words="a tuple of HumanPose",
         holds=_tuple(HumanPose),
         decode=documents.decode_poses,
         files=files.poses_files,
-        members=written.pose_members,
+        members=documents.pose_members,
     ),
     Content.INSTANCES: ContentRecord(
         words="a tuple of QueryPoint",
         holds=_tuple(QueryPoint),
         decode=documents.decode_instances,
         files=files.instances_files,
-        members=written.instance_members,
+        members=documents.instance_members,
     ),
     Content.FEATURES: ContentRecord(
         words="a finite float32 array (channels, rows, columns)",
@@ -200,13 +199,13 @@ CONTENTS: Mapping[Content, ContentRecord] = {
         words="a finite float32 array (length,)",
         holds=_finite("f4", "d"),
         decode=arrays.decode_vector,
-        files=files.vector_files,
-        members=written.vector_members,
+        files=lambda shown: [files.npy(shown.name, shown.value)],
+        members=np.ndarray.tolist,
     ),
     Content.TEXT_STATES: ContentRecord(
         words="TextStates",
         holds=lambda value: isinstance(value, TextStates),
         decode=arrays.decode_text_states,
-        files=files.text_states_files,
+        files=lambda shown: [files.npy(shown.name, shown.value.vectors)],
     ),
 }

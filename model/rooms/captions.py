@@ -12,9 +12,8 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.rooms.catalogue import BACKGROUND, class_names
 from anyseek.model.rooms.mesh import load_mesh
-from anyseek.model.rooms.render import View
+from anyseek.model.rooms.render import CEILING, FLOOR, NOTHING, View
 from anyseek.model.rooms.scene import Camera, Placed, Room, Scene, Texture
-from anyseek.model.rooms.tracing import CEILING, FLOOR, NOTHING
 from anyseek.model.seam import FloatArray, Regions
 
 NAMES = (

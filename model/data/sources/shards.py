@@ -1,7 +1,6 @@
 """Tar shards in the WebDataset convention: Anyseek's own, and others whose file endings identify the content."""
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anyseek.model.config import Config
-from anyseek.model.data.contents import decode_value, read_value
+from anyseek.model.data.contents import decode_value, json_object, read_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
@@ -132,12 +131,7 @@ def _value(ending: str, data: bytes) -> tuple[str, Any]:
 def _attributes(members: Mapping[str, Member]) -> dict[str, Any]:
     for ending in _ATTRIBUTES:
         if ending in members:
-            try:
-                attributes = json.loads(members[ending].read())
-            except ValueError as error:
-                raise SampleInvalid(f"its .{ending} is not JSON: {error}") from error
-            if not isinstance(attributes, dict):
-                raise SampleInvalid(f"its .{ending} is not a JSON object")
+            attributes = json_object(members[ending].read(), f"its .{ending}")
             return {name: value for name, value in attributes.items() if name != "key"}
     return {}
 

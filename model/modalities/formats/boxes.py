@@ -58,13 +58,13 @@ def boxes_to_text(boxes: Sequence[LabelledBox]) -> str:
 
 def boxes_from_text(text: str) -> list[LabelledBox]:
     """The boxes of a text, with score 1; a box without four corners and a class is left out."""
-    found = []
+    boxes = []
     for words in split_before(read_words(text), lambda word: isinstance(word, Bin) and word.axis == 0):
         box = read_box(words)
         label = [word for word in words[4:] if isinstance(word, str)]
         if box is not None and label and len(label) == len(words) - 4:
-            found.append(LabelledBox(box, " ".join(label)))
-    return found
+            boxes.append(LabelledBox(box, " ".join(label)))
+    return boxes
 
 
 def write_box(box: Box) -> str:

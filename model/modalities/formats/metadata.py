@@ -7,20 +7,9 @@ Here a bin stands for its middle, so reading a bin and writing it again gives th
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from anyseek.model.modalities.formats.bins import LARGEST_BIN, Bin, clamp, read_words, write_bin
 from anyseek.model.modalities.formats.spans import FormatInvalid
-
-
-class Binning(Protocol):
-    """How the values of a field become bins."""
-
-    def to_bin(self, value: float) -> int: ...
-
-    def from_bin(self, number: int) -> float | None:
-        """A value in that bin, None if the field has no such bin."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,8 +57,8 @@ class Steps:
         return self.values[number] if number < len(self.values) else None
 
 
-# Field number `n` is written `v1=<n>`.
-FIELDS: dict[str, Binning] = {
+# How the values of a field become bins: `from_bin` is None where it has no such bin. Field `n` is written `v1=<n>`.
+FIELDS: dict[str, Count | Range | Steps] = {
     "original_width": Count(32),
     "original_height": Count(32),
     "caption_n_chars": Count(),

@@ -80,17 +80,17 @@ def merge_spans(inputs: Sequence[int], predicted: Sequence[int], ids: SpecialIds
     the prediction's first sentinel is ignored.
     """
     sentinels = frozenset(ids.sentinel_ids)
-    found: dict[int, list[int]] = {}
+    spans: dict[int, list[int]] = {}
     current: list[int] = []
     for token in predicted:
         if token in sentinels:
             current = []
-            found.setdefault(token, current)
+            spans.setdefault(token, current)
         else:
             current.append(token)
     merged: list[int] = []
     for token in inputs:
-        merged.extend(found.get(token, []) if token in sentinels else [token])
+        merged.extend(spans.get(token, []) if token in sentinels else [token])
     return merged
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anyseek.model.modalities.formats.spans import LONGEST, TextStates
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BadMap
-from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.pictures import load_picture
 from anyseek.model.seam import FloatArray, Regions
 
 NumberArray = npt.NDArray[np.generic]
@@ -37,12 +37,10 @@ def decode_regions(file: Encoded) -> Regions:
     if is_npy(file):
         values = read_ids(file)
     else:
-        image = open_picture(file)
+        image = load_picture(file)
         if image.mode not in ID_MODES:
             raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
-        with decoding(file.name):
-            image.load()
-            values = np.asarray(image)
+        values = np.asarray(image)
     return Regions(picked(values, file.side).astype(np.int32), dict(file.classes))
 
 

@@ -15,10 +15,9 @@ from PIL import Image
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
+from anyseek.model.modalities.reading import map_forms, segmentation_forms
 from anyseek.model.modalities.reading.budget import current_budget
-from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
-from anyseek.model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
-from anyseek.model.modalities.reading.depth_forms import understand_depth
+from anyseek.model.modalities.reading.decoders import DecodeRequest, decoders_of_service, goes_apart
 from anyseek.model.modalities.reading.encoded import (
     WORKING_SIDE,
     Encoded,
@@ -26,14 +25,10 @@ from anyseek.model.modalities.reading.encoded import (
     Reading,
     Understood,
     read_file,
-    told_form,
+    requested_form,
 )
 from anyseek.model.modalities.reading.errors import BadRegion, TooManyBytes, UnknownForm, UnknownModality
-from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
-from anyseek.model.modalities.reading.normal_forms import understand_normal
 from anyseek.model.modalities.reading.pictures import decode_drawing, decode_for_part, decode_picture
-from anyseek.model.modalities.reading.segmentation_forms import FORMS as SEGMENTATION_FORMS
-from anyseek.model.modalities.reading.segmentation_forms import understand_regions
 from anyseek.model.modalities.registry import MODALITIES, Content, Modality, resolve
 from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.seam import Regions, Value
@@ -49,36 +44,35 @@ def decode(
     `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
     kind = known_modality(modality)
-    return _read(Wanted(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
+    return _read(DecodeRequest(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
 
 
-def _read(wanted: Wanted, file: Encoded) -> Reading:
+def _read(request: DecodeRequest, file: Encoded) -> Reading:
     """The reading of a file, at the expense of its budget and, in a service, perhaps in another process."""
     if len(file.data) > file.limits.bytes_per_file:
         most = file.limits.bytes_per_file
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
     if file.budget is None:
-        return read_here(wanted, file)
+        return read_here(request, file)
     file.budget.check()
     decoders = decoders_of_service()
-    if decoders is not None and goes_apart(wanted.content, file.data):
-        return decoders.read(wanted, file, file.budget)
+    if decoders is not None and goes_apart(request.content, file.data):
+        return decoders.read(request, file, file.budget)
     with file.budget.decoding(file.name):
-        return read_here(wanted, file)
+        return read_here(request, file)
 
 
-def read_here(wanted: Wanted, file: Encoded) -> Reading:
+def read_here(request: DecodeRequest, file: Encoded) -> Reading:
     """The reading of a file, made in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
-    if wanted.modality is None:
-        return Reading(CONTENTS[wanted.content].decode(file))
-    reader = _READERS.get(wanted.content)
-    if file.form is not None and reader is None:
-        raise UnknownForm(f"{file.name} is {wanted.modality}, which has one form only; leave out {file.form[:40]!r}")
-    if wanted.box is not None:
-        if wanted.content is not Content.PICTURE:
-            raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
-        return _read_region(file, wanted.box)
-    return Reading(CONTENTS[wanted.content].decode(file)) if reader is None else reader(file)
+    if request.modality is not None and request.content in _FORMS and request.box is None:
+        return _FORMS[request.content][0](file)
+    if file.form is not None and request.content not in _FORMS:
+        raise UnknownForm(f"{file.name} is {request.modality}, which has one form only; leave out {file.form[:40]!r}")
+    if request.box is None:
+        return Reading(CONTENTS[request.content].decode(file))
+    if request.content is not Content.PICTURE:
+        raise BadRegion(f"{file.name} is {request.modality} and has a box; a box is of a picture, such as rgb")
+    return _read_region(file, request.box)
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
@@ -132,32 +126,27 @@ def understand_drawing(file: Encoded) -> Reading:
 
     A drawing in which no paper is found stays as it is. Raises `DecodeError`.
     """
-    told = told_form(file, DRAWING_FORMS)
+    form = requested_form(file, DRAWING_FORMS)
     drawing = decode_drawing(file)
-    if told == CLEAN:
+    if form == CLEAN:
         return Reading(drawing, Understood(file.name, CLEAN, 1.0, f"{file.name} is a drawing that stays as it is"))
-    if told is None and not is_photographed(drawing):
+    if form is None and not is_photographed(drawing):
         return Reading(drawing)
-    found = cleaned(decode_picture(file.again()))
-    if found is None:
+    clean = cleaned(decode_picture(file.again()))
+    if clean is None:
         sentence = f"{file.name} is a drawing without strokes on paper to be told from it, so it stays as it is"
         return Reading(drawing, Understood(file.name, CLEAN, 0.5, sentence))
-    why = "as you said" if told else "its paper has many shades"
-    sentence = f"{file.name} is a drawing photographed from paper, less {', '.join(found.removed)}: {why}"
-    return Reading(found.drawing, Understood(file.name, PHOTOGRAPHED, 1.0 if told else _SURE_OF_PAPER, sentence))
+    why = "as you said" if form else "its paper has many shades"
+    sentence = f"{file.name} is a drawing photographed from paper, less {', '.join(clean.removed)}: {why}"
+    return Reading(clean.drawing, Understood(file.name, PHOTOGRAPHED, 1.0 if form else _SURE_OF_PAPER, sentence))
 
 
-_READERS: Mapping[Content, Callable[[Encoded], Reading]] = {
-    Content.DRAWING: understand_drawing,
-    Content.DEPTH: understand_depth,
-    Content.NORMAL: understand_normal,
-    Content.REGIONS: understand_regions,
-}
-_FORMS: Mapping[Content, Mapping[str, str]] = {
-    Content.DRAWING: DRAWING_FORMS,
-    Content.DEPTH: DEPTH_FORMS,
-    Content.NORMAL: NORMAL_FORMS,
-    Content.REGIONS: SEGMENTATION_FORMS,
+# What reads queries of contents whose files have several forms, and these forms.
+_FORMS: Mapping[Content, tuple[Callable[[Encoded], Reading], Mapping[str, str]]] = {
+    Content.DRAWING: (understand_drawing, DRAWING_FORMS),
+    Content.DEPTH: (map_forms.understand_depth, map_forms.DEPTH_FORMS),
+    Content.NORMAL: (map_forms.understand_normal, map_forms.NORMAL_FORMS),
+    Content.REGIONS: (segmentation_forms.understand_regions, segmentation_forms.FORMS),
 }
 
 
@@ -166,7 +155,8 @@ def forms_of(modality: str) -> Mapping[str, str]:
 
     Empty for a modality whose files leave nothing open. Raises `UnknownModality`.
     """
-    return _FORMS.get(known_modality(modality).content, {})
+    content = known_modality(modality).content
+    return _FORMS[content][1] if content in _FORMS else {}
 
 
 def understand(
@@ -186,7 +176,7 @@ def understand(
     """
     kind = known_modality(modality)
     file = Encoded(data, name, limits, classes or {}, budget=current_budget(), form=form)
-    return _read(Wanted(kind.content, kind.name, box), file)
+    return _read(DecodeRequest(kind.content, kind.name, box), file)
 
 
 Mask = npt.NDArray[np.bool_]

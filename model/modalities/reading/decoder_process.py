@@ -30,7 +30,7 @@ def main(socket_number: int, megabytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this goes and the service stays
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_AS, _held() + megabytes * 1024 * 1024)
+    _limit(resource.RLIMIT_AS, _address_space() + megabytes * 1024 * 1024)
     send(connection, READY)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries complain about damaged files, as often as one is sent
     while (message := receive(connection)) is not None:
@@ -41,19 +41,19 @@ def main(socket_number: int, megabytes: int) -> None:
 
 
 def _answer(task: dict[str, Any], data: bytes, megabytes: int) -> tuple[dict[str, Any], bytes | memoryview]:
-    wanted, file = file_of(task, data)
+    request, file = file_of(task, data)
     assert file.budget is not None
     try:
-        head, value = answer_of(read_here(wanted, file))
+        head, value = answer_of(read_here(request, file))
     except DecodeError as error:
-        told: Exception = error
+        refusal: Exception = error
         if isinstance(error.__cause__, MemoryError):
-            told = RequestTooCostly(f"{file.name} takes more than {megabytes:,} MB of memory to decode")
-        return {"error": type(told).__name__, "text": str(told), "left": file.budget.pixels_left}, b""
+            refusal = RequestTooCostly(f"{file.name} takes more than {megabytes:,} MB of memory to decode")
+        return {"error": type(refusal).__name__, "text": str(refusal), "left": file.budget.pixels_left}, b""
     return {**head, "left": file.budget.pixels_left}, value
 
 
-def _held() -> int:
+def _address_space() -> int:
     """The bytes of address space that the process has already; 0 where the system does not tell."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

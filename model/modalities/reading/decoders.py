@@ -73,7 +73,7 @@ def _exactly(connection: socket.socket, count: int) -> bytearray | None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DecodeRequest:
     """A request to read a file: the value of its `content` as `decode` does, or, with the name of a `modality`, as
     `understand` does for queries, with the `box` that counts.
     """
@@ -83,29 +83,24 @@ class Wanted:
     box: Sequence[float] | None = None
 
 
-def task_of(wanted: Wanted, file: Encoded, pixels: int, seconds: float) -> dict[str, Any]:
+def task_of(request: DecodeRequest, file: Encoded, pixels: int, seconds: float) -> dict[str, Any]:
     """The JSON of a task, whose bytes are the file; it may decode so many pixels and take so many seconds."""
     limits = FileLimits(file.limits.bytes_per_file, file.limits.pixels, file.limits.text_characters)
     return {
-        "content": wanted.content,
-        "modality": wanted.modality,
-        "box": None if wanted.box is None else list(wanted.box),
-        "form": file.form,
-        "name": file.name,
-        "limits": asdict(limits),
-        "classes": list(file.classes.items()),
-        "side": file.side,
+        "wanted": (request.content, request.modality, request.box),
+        "file": (file.name, asdict(limits), list(file.classes.items()), file.side, file.form),
         "pixels": pixels,
         "seconds": seconds,
     }
 
 
-def file_of(task: dict[str, Any], data: bytes) -> tuple[Wanted, Encoded]:
+def file_of(task: dict[str, Any], data: bytes) -> tuple[DecodeRequest, Encoded]:
     """A task for a decoder process; the file has the task's budget."""
+    content, modality, box = task["wanted"]
+    name, limits, classes, side, form = task["file"]
     budget = Budget(task["pixels"], task["seconds"])
-    limits, classes = FileLimits(**task["limits"]), dict(task["classes"])
-    wanted = Wanted(Content(task["content"]), task["modality"], task["box"])
-    return wanted, Encoded(data, task["name"], limits, classes, task["side"], budget, task["form"])
+    file = Encoded(data, name, FileLimits(**limits), dict(classes), side, budget, form)
+    return DecodeRequest(Content(content), modality, box), file
 
 
 def answer_of(reading: Reading) -> tuple[dict[str, Any], memoryview]:
@@ -170,7 +165,7 @@ class Decoders:
         self._idle: list[_Process] = []
         self._closed = False
 
-    def read(self, wanted: Wanted, file: Encoded, budget: Budget) -> Reading:
+    def read(self, request: DecodeRequest, file: Encoded, budget: Budget) -> Reading:
         """What is wanted of a file. A process that crashes or is killed is replaced, and the file is refused.
 
         Raises `DecodeError`, and what `Budget.check` raises.
@@ -181,7 +176,7 @@ class Decoders:
             process = self._take()
             try:
                 with budget.decoding(file.name) as seconds:
-                    answer = process.ask(wanted, file, budget, seconds)
+                    answer = process.ask(request, file, budget, seconds)
             except BaseException:
                 process.end()
                 raise
@@ -233,12 +228,12 @@ class _Process:
             self.end()
             raise RuntimeError(f"a decoder process does not start: it {reason}")
 
-    def ask(self, wanted: Wanted, file: Encoded, budget: Budget, seconds: float) -> Message:
+    def ask(self, request: DecodeRequest, file: Encoded, budget: Budget, seconds: float) -> Message:
         """The answer. Raises `DecodeError` and what `Budget.check` raises, after which the process is of no use."""
         stops = time.monotonic() + seconds
         try:
             self._connection.settimeout(seconds)
-            send(self._connection, task_of(wanted, file, budget.pixels_left, seconds), file.data)
+            send(self._connection, task_of(request, file, budget.pixels_left, seconds), file.data)
             self._await(budget, stops)
             self._connection.settimeout(max(_LOOKED_SECONDS, stops - time.monotonic()))
             answer = receive(self._connection)

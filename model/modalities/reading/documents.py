@@ -1,17 +1,18 @@
-"""Values that are written as text or JSON: words, palettes, boxes, metadata, human poses and instances.
+"""Values that are text or JSON, read and written: words, palettes, boxes, metadata, human poses and instances.
 
 docs/predicting.md shows each. Nothing in a document is guessed, cut or ignored: an unknown member is refused like a
 missing one.
 """
 
 import json
-import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
+from anyseek.model.config import Config, sentence
 from anyseek.model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape, refuse_constant
 from anyseek.model.modalities.class_tables import COLOUR
 from anyseek.model.modalities.drawings import ByteArray
@@ -19,7 +20,7 @@ from anyseek.model.modalities.formats.bins import LARGEST_BIN
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
 from anyseek.model.modalities.formats.human_poses import HumanPose
-from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
@@ -32,17 +33,54 @@ from anyseek.model.modalities.reading.errors import (
     TextTooLong,
 )
 
-T = TypeVar("T")
-
 MOST_ENTRIES = 1_000  # boxes, people, points, or masks of one point
-_LARGEST_CODE = 1_023
 # A thousand points of a thousand masks have at most as many values as fit; no real document comes near.
 _DOCUMENT = JsonLimits(size=64 * 1024 * 1024, values=1_000_000)
-_LARGEST_NUMBER = 1e300
-_CORNERS = 4
-# The names of a person's groups of numbers, and the count of each.
-_POSE_NUMBERS = {"rotation": 9, "camera": 3, "shape": 10}
-_POSE_CODES, _MASK_CODES = 8, 16
+
+_Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Code = Annotated[int, Field(ge=0, le=1_023)]
+_Pixel = Annotated[int, Field(ge=0, le=LARGEST_BIN)]
+_Corners = Annotated[list[_Share], Field(min_length=4, max_length=4)]
+_Entry = TypeVar("_Entry")
+_Entries = Annotated[list[_Entry], Field(max_length=MOST_ENTRIES)]
+
+
+class _BoxEntry(Config, strict=True):
+    """`score` is 1 where it is not given."""
+
+    box: _Corners
+    label: Annotated[str, Field(pattern=r"^[^\x00]*$")]
+    score: _Share = 1.0
+
+
+class _PersonEntry(Config, strict=True):
+    box: _Corners
+    pose: Annotated[list[_Code], Field(min_length=8, max_length=8)]
+    rotation: Annotated[list[_Number], Field(min_length=9, max_length=9)]
+    camera: Annotated[list[_Number], Field(min_length=3, max_length=3)]
+    shape: Annotated[list[_Number], Field(min_length=10, max_length=10)]
+
+
+class _Place(Config, strict=True):
+    x: _Pixel
+    y: _Pixel
+
+
+class _MaskEntry(Config, strict=True):
+    box: Annotated[list[Annotated[float, Field(ge=0, le=LARGEST_BIN)]], Field(min_length=4, max_length=4)]
+    tokens: Annotated[list[_Code], Field(min_length=16, max_length=16)]
+
+
+class _PointEntry(Config, strict=True):
+    point: _Place
+    masks: _Entries[_MaskEntry]
+
+
+_BOXES = TypeAdapter(_Entries[_BoxEntry])
+_PEOPLE = TypeAdapter(_Entries[_PersonEntry])
+_POINTS = TypeAdapter(_Entries[_PointEntry])
+_METADATA = TypeAdapter(dict[str, Annotated[_Number, Field(strict=True)]])
 
 
 def decode_text(file: Encoded) -> str:
@@ -59,19 +97,20 @@ def decode_boxes(file: Encoded) -> tuple[LabelledBox, ...]:
     """`[{"box": [xmin, ymin, xmax, ymax], "label": "dog", "score": 0.9}]`, corners and score in [0, 1], the score 1
     where it is not given. Raises `DecodeError`.
     """
-    return _list(parse_json(utf8(file), file.name), file.name, _box)
+    entries = _checked(_BOXES, parse_json(utf8(file), file.name), file.name)
+    try:
+        return tuple(LabelledBox(Box(*entry.box), entry.label, entry.score) for entry in entries)
+    except FormatInvalid as error:
+        raise BadDocument(f"{file.name}: {error}") from error
 
 
 def decode_metadata(file: Encoded) -> Metadata:
     """`{"original_width": 640, "brightness": 120.5}`, fields as in `formats.metadata`. Raises `DecodeError`."""
-    name, members = file.name, parse_json(utf8(file), file.name)
-    if not isinstance(members, dict):
-        raise BadDocument(f"{name} is {_kind(members)}; metadata is an object of numbers by field name")
-    if unknown := [field for field in members if field not in FIELDS]:
-        raise BadDocument(
-            f"{name} has {_short(unknown[0])}, which is not a field of metadata; the fields are {', '.join(FIELDS)}"
-        )
-    return Metadata({field: _number(number, f"{name}: {field}") for field, number in members.items()})
+    values = _checked(_METADATA, parse_json(utf8(file), file.name), file.name)
+    try:
+        return Metadata(values)
+    except FormatInvalid as error:
+        raise BadDocument(f"{file.name}: {error}") from error
 
 
 def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
@@ -86,14 +125,32 @@ def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
             f"{file.name} holds key points, as of COCO or OpenPose, of which no pose codes can be made; human_pose is "
             "what a model predicts of a picture (box, pose, rotation, camera and shape), so send the picture"
         )
-    return _list(members, file.name, _person)
+    return tuple(
+        HumanPose(Box(*it.box), tuple(it.pose), tuple(it.rotation), tuple(it.camera), tuple(it.shape))
+        for it in _checked(_PEOPLE, members, file.name)
+    )
 
 
 def decode_instances(file: Encoded) -> tuple[QueryPoint, ...]:
     """`[{"point": {"x": 60, "y": 40}, "masks": [{"box": [...], "tokens": [16 codes]}]}]`, all in pixels of the 224 x
     224 picture. Raises `DecodeError`.
     """
-    return _list(parse_json(utf8(file), file.name), file.name, _point)
+    return tuple(
+        QueryPoint(
+            entry.point.y,
+            entry.point.x,
+            tuple(MaskInstance(Box(*mask.box), tuple(mask.tokens)) for mask in entry.masks),
+        )
+        for entry in _checked(_POINTS, parse_json(utf8(file), file.name), file.name)
+    )
+
+
+def _checked(kind: TypeAdapter[_Entry], members: Any, name: str) -> _Entry:
+    """The members as that type. Raises `BadDocument`, naming the first wrong one."""
+    try:
+        return kind.validate_python(members)
+    except ValidationError as error:
+        raise BadDocument(f"{name}: {sentence(error).removeprefix('the config ')}") from error
 
 
 def parse_text(text: str, limits: FileLimits, name: str) -> str:
@@ -177,93 +234,45 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _list(members: Any, place: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
-    if not isinstance(members, list):
-        raise BadDocument(f"{place} is {_kind(members)}; it must be a list")
-    if len(members) > MOST_ENTRIES:
-        raise BadDocument(f"{place} has {len(members):,} entries; at most {MOST_ENTRIES:,} are allowed")
-    return tuple(read(member, f"{place}: [{number}]") for number, member in enumerate(members))
-
-
-def _box(members: Any, place: str) -> LabelledBox:
-    found = _object(members, place, {"box", "label"}, "score")
-    box = Box(*_numbers(found["box"], _CORNERS, f"{place}.box", 0, 1))
-    score = _number(found.get("score", 1.0), f"{place}.score", 0, 1)
-    label = found["label"]
-    if not isinstance(label, str) or re.search("[\0\ud800-\udfff]", label):
-        raise BadDocument(f"{place}.label is {_kind(label)}; it must be the name of a class")
-    try:
-        return LabelledBox(box, label, score)
-    except FormatInvalid as error:
-        raise BadDocument(f"{place}.label: {error}") from error
-
-
-def _person(members: Any, place: str) -> HumanPose:
-    found = _object(members, place, {"box", "pose", *_POSE_NUMBERS})
-    numbers = {group: _numbers(found[group], count, f"{place}.{group}") for group, count in _POSE_NUMBERS.items()}
-    box = Box(*_numbers(found["box"], _CORNERS, f"{place}.box", 0, 1))
-    return HumanPose(box, _codes(found["pose"], _POSE_CODES, f"{place}.pose"), **numbers)
-
-
-def _point(members: Any, place: str) -> QueryPoint:
-    found = _object(members, place, {"point", "masks"})
-    point = _object(found["point"], f"{place}.point", {"x", "y"})
-    x, y = (_whole(point[axis], f"{place}.point.{axis}", LARGEST_BIN) for axis in ("x", "y"))
-    return QueryPoint(y, x, _list(found["masks"], f"{place}.masks", _mask))
-
-
-def _mask(members: Any, place: str) -> MaskInstance:
-    found = _object(members, place, {"box", "tokens"})
-    box = Box(*_numbers(found["box"], _CORNERS, f"{place}.box", 0, LARGEST_BIN))
-    return MaskInstance(box, _codes(found["tokens"], _MASK_CODES, f"{place}.tokens"))
-
-
-def _object(members: Any, place: str, wanted: set[str], optional: str | None = None) -> dict[str, Any]:
-    if not isinstance(members, dict):
-        raise BadDocument(f"{place} is {_kind(members)}; it must be an object with {', '.join(sorted(wanted))}")
-    if missing := sorted(wanted - members.keys()):
-        raise BadDocument(f"{place} has no {missing[0]}; it needs {', '.join(sorted(wanted))}")
-    if unknown := sorted(members.keys() - wanted - {optional}):
-        raise BadDocument(f"{place} has an unknown member {_short(unknown[0])}")
-    return members
-
-
-def _numbers(values: Any, count: int, place: str, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
-    _check_count(values, count, place)
-    return tuple(_number(value, f"{place}[{number}]", low, high) for number, value in enumerate(values))
-
-
-def _codes(values: Any, count: int, place: str) -> tuple[int, ...]:
-    _check_count(values, count, place)
-    return tuple(_whole(value, f"{place}[{number}]", _LARGEST_CODE) for number, value in enumerate(values))
-
-
-def _check_count(values: Any, count: int, place: str) -> None:
-    if not isinstance(values, list) or len(values) != count:
-        found = f"{len(values)} entries" if isinstance(values, list) else _kind(values)
-        raise BadDocument(f"{place} is {found}; it must be a list of {count} numbers")
-
-
-def _number(value: Any, place: str, low: float = -math.inf, high: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadDocument(f"{place} is {_kind(value)}; it must be a number")
-    if not low <= value <= high or not abs(value) <= _LARGEST_NUMBER:
-        between = f" from {low:g} to {high:g}" if math.isfinite(low) else ""
-        raise BadDocument(f"{place} is {_short(str(value))}; it must be a finite number{between}")
-    return float(value)
-
-
-def _whole(value: Any, place: str, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
-        raise BadDocument(f"{place} is {_short(str(value))}; it must be a whole number from 0 to {high}")
-    return value
-
-
-def _kind(value: Any) -> str:
-    """What a JSON value is, in words."""
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
 def _short(text: str) -> str:
     return ascii(text[:40])
+
+
+def palette_members(palette: ByteArray) -> list[str]:
+    """Each colour as #rrggbb."""
+    return [f"#{bytes(colour).hex()}" for colour in palette]
+
+
+def box_members(boxes: Sequence[LabelledBox]) -> list[dict[str, Any]]:
+    """Each box with corners in [0, 1], its label and its score."""
+    return [{"box": list(item.box.corners), "label": item.label, "score": item.score} for item in boxes]
+
+
+def metadata_members(metadata: Metadata) -> dict[str, float]:
+    """Each field with its number."""
+    return dict(metadata.values)
+
+
+def pose_members(people: Sequence[HumanPose]) -> list[dict[str, Any]]:
+    """Each person's box in [0, 1], pose codes, rotation of the whole body, camera and shape."""
+    return [
+        {
+            "box": list(person.box.corners),
+            "pose": list(person.pose),
+            "rotation": list(person.rotation),
+            "camera": list(person.camera),
+            "shape": list(person.shape),
+        }
+        for person in people
+    ]
+
+
+def instance_members(points: Sequence[QueryPoint]) -> list[dict[str, Any]]:
+    """Each query point in pixels with its masks: a box in pixels and 16 codes."""
+    return [
+        {
+            "point": {"x": point.x, "y": point.y},
+            "masks": [{"box": list(mask.box.corners), "tokens": list(mask.tokens)} for mask in point.masks],
+        }
+        for point in points
+    ]

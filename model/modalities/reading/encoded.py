@@ -87,7 +87,7 @@ class Reading:
     understood: Understood | None = None
 
 
-def told_form(file: Encoded, forms: Collection[str]) -> str | None:
+def requested_form(file: Encoded, forms: Collection[str]) -> str | None:
     """The form that the file's sender named, None if they named none. Raises `UnknownForm` for one not in `forms`."""
     if file.form is not None and file.form not in forms:
         raise UnknownForm(f"{file.name} has the form {file.form[:40]!r}; the forms are {', '.join(forms)}")

@@ -14,7 +14,15 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.containers import KNOWN, is_jxl, jxl_size, open_container
+from anyseek.model.modalities.reading.containers import (
+    KNOWN,
+    as_tiff,
+    is_jxl,
+    is_raw,
+    jxl_size,
+    open_container,
+    preview_of,
+)
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
@@ -23,7 +31,6 @@ from anyseek.model.modalities.reading.errors import (
     NoPreview,
     NotAPicture,
 )
-from anyseek.model.modalities.reading.raw import as_tiff, is_raw, preview_of
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME = 2
@@ -134,6 +141,14 @@ def open_picture(file: Encoded) -> Image.Image:
         return _open_jxl(file)
     image = _open(file)
     file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels")
+    return image
+
+
+def load_picture(file: Encoded) -> Image.Image:
+    """A picture with its pixels, as stored. Raises `DecodeError`."""
+    image = open_picture(file)
+    with decoding(file.name):
+        image.load()
     return image
 
 
@@ -262,9 +277,8 @@ def decode_drawing(file: Encoded) -> ByteArray:
 
 def decode_normal(file: Encoded) -> ByteArray:
     """Surface normals as stored, never rotated: uint8 (H, W, 3). Raises `DecodeError`."""
-    image = open_picture(file)
+    image = load_picture(file)
     with decoding(file.name):
-        image.load()
         return np.asarray(_on(_shrunk(_scalable(image), file.side), WHITE))
 
 

@@ -14,9 +14,9 @@ from PIL import Image, ImageFilter
 
 from anyseek.model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
 from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
-from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
-from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
-from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, requested_form
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.modalities.reading.pictures import decoding, load_picture
 from anyseek.model.seam import Regions
 
 IDS, COLOURS = "ids", "colours"
@@ -46,35 +46,32 @@ def understand_regions(file: Encoded) -> Reading:
 
     Ids that stand for no class become 0. Raises `DecodeError`.
     """
-    told = told_form(file, FORMS)
+    requested = requested_form(file, FORMS)
     pixels, colours = _read(file)
-    if told == IDS and colours is not None and pixels is None:
+    if requested == IDS and colours is not None and pixels is None:
         raise BadMap(f"{file.name} is a picture in colours; its form is colours, or a table with colours such as voc")
-    if colours is not None and (told == COLOURS or any(number >= COLOUR for number in file.classes)):
-        return _by_legend(file, colours, told)
-    if file.classes and told not in TABLES and pixels is not None:
+    if colours is not None and (requested == COLOURS or any(number >= COLOUR for number in file.classes)):
+        return _by_legend(file, colours, requested)
+    if file.classes and requested not in TABLES and pixels is not None:
         return _plain(file, pixels, 1.0, "named by its classes")
-    form, sure, why = _guess(file, pixels, colours) if told is None else (told, 1.0, "as you said")
+    form, sure, why = _guess(file, pixels, colours) if requested is None else (requested, 1.0, "as you said")
     if form in TABLES:
         return _of_table(file, form, pixels, colours, sure, why)
     if pixels is None and colours is not None:
-        return _by_legend(file, colours, told)
+        return _by_legend(file, colours, requested)
     assert pixels is not None
     return _plain(file, pixels, sure, why)
 
 
 def _read(file: Encoded) -> tuple[NumberArray | None, Bytes | None]:
     """The ids (H, W) of a file and its colours (H, W, 3); a picture with a palette has both."""
-    if not file.data:
-        raise EmptyInput(f"{file.name} is empty; it must be a segmentation")
     if is_npy(file):
         return picked(read_ids(file), file.side), None
-    image = open_picture(file)
+    image = load_picture(file)
+    ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
+    if image.mode in ID_MODES - {"P"}:
+        return ids, None
     with decoding(file.name):
-        image.load()
-        ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
-        if image.mode in ID_MODES - {"P"}:
-            return ids, None
         colours = np.asarray(image.convert("RGB"))
     kept = picked(colours, file.side).astype(np.uint8)
     is_grey = ids is None and bool((kept == kept[:, :, :1]).all())
@@ -100,9 +97,9 @@ def _fits(pixels: NumberArray, table: ClassTable) -> bool:
 
 def _covered(colours: Bytes, table: ClassTable) -> float:
     """The share of the pixels that have a colour of the table, or 0 if all of those are black."""
-    found, counts = np.unique(colours.reshape(-1, 3), axis=0, return_counts=True)
-    known = np.array([tuple(colour) in table.colours for colour in found.tolist()])
-    coloured = known & found.any(axis=1)
+    palette, counts = np.unique(colours.reshape(-1, 3), axis=0, return_counts=True)
+    known = np.array([tuple(colour) in table.colours for colour in palette.tolist()])
+    coloured = known & palette.any(axis=1)
     return float(counts[known].sum() / counts.sum()) if coloured.any() else 0.0
 
 
@@ -135,30 +132,30 @@ def _plain(file: Encoded, pixels: NumberArray, sure: float, why: str) -> Reading
     return Reading(regions, Understood(file.name, IDS, sure, sentence))
 
 
-def _by_legend(file: Encoded, colours: Bytes, told: str | None) -> Reading:
+def _by_legend(file: Encoded, colours: Bytes, requested: str | None) -> Reading:
     """Each colour is a region: one of the legend's, or without a legend one without a name."""
     named = {number: name for number, name in file.classes.items() if number >= COLOUR}
     legend = {cast(Colour, tuple((number - COLOUR).to_bytes(3, "big"))): number for number in named}
-    found = np.unique(colours.reshape(-1, 3), axis=0)
-    if not legend and len(found) > _MOST_COLOURS:
-        raise BadMap(f"{file.name} has {len(found):,} colours; a segmentation has at most {_MOST_COLOURS} flat ones")
+    palette = np.unique(colours.reshape(-1, 3), axis=0)
+    if not legend and len(palette) > _MOST_COLOURS:
+        raise BadMap(f"{file.name} has {len(palette):,} colours; a segmentation has at most {_MOST_COLOURS} flat ones")
     red, green, blue = np.moveaxis(colours.astype(np.int32), 2, 0)
     ids = _nearest(colours, legend) if legend else COLOUR + (red << 16) + (green << 8) + blue
     if legend and not ids.any():
         known = ", ".join(f"#{bytes(colour).hex()}" for colour in sorted(legend))
         raise BadMap(f"{file.name} has no colour of its classes; they name {known}")
-    why = "named by its classes" if legend else "as you said" if told else "each is a region without a name"
-    sure = 1.0 if legend or told else _UNSURE
+    why = "named by its classes" if legend else "as you said" if requested else "each is a region without a name"
+    sure = 1.0 if legend or requested else _UNSURE
     sentence = f"{file.name} is a segmentation in {len(np.unique(ids))} colours: {why}"
     return Reading(Regions(ids, named), Understood(file.name, COLOURS, sure, sentence))
 
 
 def _nearest(colours: Bytes, numbers: Mapping[Colour, int]) -> npt.NDArray[np.int32]:
     """The number of the nearest colour for each pixel, 0 where none is near."""
-    found, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
+    palette, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
     known = np.array(list(numbers), np.int32)
-    apart = np.array([np.abs(known - colour).max(axis=1).argmin() for colour in found.astype(np.int32)])
-    near = np.abs(known[apart] - found).max(axis=1) <= _NEAR
+    apart = np.array([np.abs(known - colour).max(axis=1).argmin() for colour in palette.astype(np.int32)])
+    near = np.abs(known[apart] - palette).max(axis=1) <= _NEAR
     values = np.where(near, np.array(list(numbers.values()), np.int32)[apart], 0)
     return np.asarray(values[where.reshape(-1)].reshape(colours.shape[:2]), np.int32)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.rendering import documents
+from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.rendering.previews import (
     boxes_preview,
     depth_levels,
@@ -79,11 +79,6 @@ class Predicted:
     picture: ByteArray | None
 
 
-def picture_files(shown: Predicted) -> list[PredictionFile]:
-    """A PNG of pictures and drawings."""
-    return [png(shown.name, shown.value)]
-
-
 def depth_files(shown: Predicted) -> list[PredictionFile]:
     """A 16-bit PNG, the numbers themselves, and a coloured preview."""
     name, depth = shown.name, shown.value
@@ -128,9 +123,9 @@ def boxes_files(shown: Predicted) -> list[PredictionFile]:
 
 
 def poses_files(shown: Predicted) -> list[PredictionFile]:
-    """JSON, people on the picture, and the rotations of their joints where they are known."""
+    """JSON, where people are on the picture, and the rotations of their joints if known."""
     name, people, rotations = shown.name, shown.value, shown.arrays.get("rotations")
-    preview = poses_preview(people, rotations, shown.picture)
+    preview = poses_preview(people, shown.picture)
     files = [document(name, documents.pose_members(people)), png(f"{name}.{PREVIEW}", preview)]
     return files if rotations is None else [*files, npy(f"{name}.rotations", rotations)]
 
@@ -150,13 +145,3 @@ def instances_files(shown: Predicted) -> list[PredictionFile]:
 def features_files(shown: Predicted) -> list[PredictionFile]:
     """The numbers themselves, and a preview in colours."""
     return [npy(shown.name, shown.value), png(f"{shown.name}.{PREVIEW}", features_preview(shown.value))]
-
-
-def vector_files(shown: Predicted) -> list[PredictionFile]:
-    """The numbers themselves."""
-    return [npy(shown.name, shown.value)]
-
-
-def text_states_files(shown: Predicted) -> list[PredictionFile]:
-    """The vectors of a text, (n, width)."""
-    return [npy(shown.name, shown.value.vectors)]

@@ -11,7 +11,7 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.modalities.reading.documents import palette_members
 from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours, component_colours, number_of_name, ramp
 from anyseek.model.modalities.rendering.panels import (
     PAPER,
@@ -27,89 +27,14 @@ from anyseek.model.modalities.rendering.panels import (
 )
 from anyseek.model.seam import FloatArray, Regions
 
-FloatArray64 = npt.NDArray[np.float64]
-
-# Joint 0 is the pelvis; each joint's parent, in SMPL's order.
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21, 15)
-LEFT = frozenset({1, 4, 7, 10, 13, 16, 18, 20, 22})
-RIGHT = frozenset({2, 5, 8, 11, 14, 17, 19, 21, 23})
-HEAD, CROWN = 15, 24  # the crown is no joint of SMPL's; it ends the figure
-
-# From parent to joint on a body that stands with its arms out: x to its own left, y up, z to its front.
-_OFFSETS = np.array(
-    [
-        (0, 0, 0),
-        (0.055, -0.03, 0),
-        (-0.055, -0.03, 0),
-        (0, 0.07, 0),
-        (0.01, -0.245, 0),
-        (-0.01, -0.245, 0),
-        (0, 0.08, 0),
-        (0, -0.246, 0),
-        (0, -0.246, 0),
-        (0, 0.04, 0),
-        (0, -0.03, 0.09),
-        (0, -0.03, 0.09),
-        (0, 0.13, 0),
-        (0.045, 0.08, 0),
-        (-0.045, 0.08, 0),
-        (0, 0.055, 0.02),
-        (0.084, 0.01, 0),
-        (-0.084, 0.01, 0),
-        (0.186, 0, 0),
-        (-0.186, 0, 0),
-        (0.146, 0, 0),
-        (-0.146, 0, 0),
-        (0.054, 0, 0),
-        (-0.054, 0, 0),
-        (0, 0.075, 0.01),
-    ]
-)
-
-
-def joints(rotations: npt.NDArray[np.float32], body: FloatArray64) -> FloatArray64:
-    """Positions of the joints and the crown in the camera's axes, in shares of body height: float64 (25, 3), the pelvis
-    at 0.
-
-    `rotations` (23, 3, 3) turn each joint against its parent, `body` (3, 3) the whole; of a predicted matrix that is
-    no rotation the nearest one counts.
-    """
-    turned = np.concatenate([body[None], rotations.astype(np.float64), np.eye(3)[None]])
-    left, _, right = np.linalg.svd(turned)
-    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]  # no mirroring
-    turned = left @ right
-    places = np.zeros((len(PARENTS), 3))
-    for joint, parent in enumerate(PARENTS[1:], 1):
-        places[joint] = places[parent] + turned[parent] @ _OFFSETS[joint]
-        turned[joint] = turned[parent] @ turned[joint]
-    return places
-
-
-def fitted(places: FloatArray64, box: Box) -> tuple[FloatArray64, float]:
-    """Joints (n, 3) as points x, y in [0, 1] of the picture, as large as fits into the box, in its middle: (n, 2).
-
-    The second value is the resulting body height, in shares of the picture.
-    """
-    flat = places[:, :2]
-    low, high = flat.min(axis=0), flat.max(axis=0)
-    corners = np.array([[box.xmin, box.ymin], [box.xmax, box.ymax]])
-    room = np.abs(corners[1] - corners[0])
-    scale = float((room / np.maximum(high - low, 1e-6)).min())
-    return (flat - (low + high) / 2) * scale + corners.mean(axis=0), scale
-
-
-Rotations = npt.NDArray[np.float32]
-
 MOST_CLASSES = 24  # in a legend
 _LARGEST_16 = 65_535
 _SWATCH = (120, 150)
 _BOX_LINE = 3
 _MASK_SHARE = 0.55  # how much of a mask's colour covers the picture
 _POINT_RADIUS = 5
-_LEFT_COLOUR, _RIGHT_COLOUR, _MIDDLE_COLOUR = (46, 134, 222), (230, 92, 60), (240, 240, 240)
 _AXES = (("left", (46, 134, 222)), ("up", (60, 170, 90)), ("front", (230, 92, 60)))
-_HEAD_RADIUS = 0.055  # in shares of body height
-_LIMB, _RIM = 4, 8
+_AXIS, _RIM = 4, 8
 _LAMP = (0.45, 0.45, 0.77)  # where the light of a relief comes from: left, above, in front
 _STEEPNESS = 0.6
 
@@ -150,17 +75,13 @@ def normal_vectors(normal: ByteArray) -> FloatArray:
 def regions_preview(regions: Regions) -> Image.Image:
     """Each id in its own colour, and a legend of the ids present, largest area first."""
     numbers, where, counts = np.unique(regions.ids, return_inverse=True, return_counts=True)
-    colours = class_colours(numbers.astype(np.int64))
-    image = enlarge(colours[where.reshape(regions.ids.shape)])
+    image = enlarge(class_colours(numbers.astype(np.int64))[where.reshape(regions.ids.shape)])
     order = np.argsort(-counts, kind="stable")
-    share = counts / regions.ids.size
     entries = []
-    for place in order[:MOST_CLASSES]:
-        red, green, blue = map(int, colours[place])
-        number = int(numbers[place])
+    for number, count in zip(numbers[order][:MOST_CLASSES].tolist(), counts[order].tolist(), strict=False):
         name = regions.classes.get(number, "none" if number == 0 else f"region {number}")
-        percent = f"{share[place]:.0%}" if share[place] >= 0.005 else "<1%"
-        entries.append(((red, green, blue), f"{name}  {percent}"))
+        share = count / regions.ids.size
+        entries.append((colour_of(number), f"{name}  {f'{share:.0%}' if share >= 0.005 else '<1%'}"))
     if len(order) > MOST_CLASSES:
         entries.append(((255, 255, 255), f"and {len(order) - MOST_CLASSES} more"))
     return with_legend(image, entries)
@@ -261,50 +182,25 @@ def instances_preview(
     return image
 
 
-def poses_preview(people: Sequence[HumanPose], rotations: Rotations | None, picture: ByteArray | None) -> Image.Image:
-    """Every person's box and figure on the middle square of the picture.
-
-    `rotations` (people, 23, 3, 3) turn the joints; without them only where left, up and front of each body point.
-    """
+def poses_preview(people: Sequence[HumanPose], picture: ByteArray | None) -> Image.Image:
+    """Every person's box on the middle square of the picture, and where left, up and front of the body point."""
     image = canvas(picture)
     pen = ImageDraw.Draw(image)
     for number, person in enumerate(people, 1):
         colour = colour_of(number)
         _outline(pen, person.box, colour)
         label(pen, (person.box.xmin * SIDE, person.box.ymin * SIDE), f"person {number}", colour)
-        if rotations is None:
-            _draw_axes(pen, person)
-        else:
-            _draw_figure(pen, person, rotations[number - 1])
+        _draw_axes(pen, person)
     return image
-
-
-def _draw_figure(pen: ImageDraw.ImageDraw, person: HumanPose, rotations: Rotations) -> None:
-    places = joints(rotations, _body(person))
-    shares, height = fitted(places, person.box)
-    points = shares * SIDE
-    order = sorted(range(1, CROWN), key=lambda joint: -places[joint, 2])  # what is nearer is drawn last
-    for joint in order:
-        ends = [tuple(points[PARENTS[joint]]), tuple(points[joint])]
-        pen.line(ends, fill=(25, 25, 25), width=_RIM)
-        side = _LEFT_COLOUR if joint in LEFT else _RIGHT_COLOUR if joint in RIGHT else _MIDDLE_COLOUR
-        pen.line(ends, fill=side, width=_LIMB)
-    x, y = (points[HEAD] + points[CROWN]) / 2
-    radius = _HEAD_RADIUS * height * SIDE
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=(25, 25, 25), fill=_MIDDLE_COLOUR, width=2)
 
 
 def _draw_axes(pen: ImageDraw.ImageDraw, person: HumanPose) -> None:
     box = person.box
     middle = np.array([box.xmin + box.xmax, box.ymin + box.ymax]) / 2 * SIDE
     length = SIDE * max(min(abs(box.xmax - box.xmin), abs(box.ymax - box.ymin)) * 0.45, 0.04)
-    for direction, (name, colour) in zip(_body(person).T, _AXES, strict=True):
+    body = np.array(person.rotation).reshape(3, 3)  # body axes to camera axes
+    for direction, (name, colour) in zip(body.T, _AXES, strict=True):
         end = middle + direction[:2] * length
         pen.line([tuple(middle), tuple(end)], fill=(25, 25, 25), width=_RIM)
-        pen.line([tuple(middle), tuple(end)], fill=colour, width=_LIMB)
+        pen.line([tuple(middle), tuple(end)], fill=colour, width=_AXIS)
         label(pen, (float(end[0]), float(end[1])), name, colour)
-
-
-def _body(person: HumanPose) -> npt.NDArray[np.float64]:
-    """The rotation of the whole body: float64 (3, 3), body axes to camera axes."""
-    return np.array(person.rotation).reshape(3, 3)

@@ -53,8 +53,8 @@ def draw_pictures(folder: Path) -> Path:
     return folder
 
 
-def recipe_over(pictures: Path, **changes: Any) -> Recipe:
-    """A recipe over a folder of pictures with some keys changed."""
+def written_recipe(pictures: Path, **changes: Any) -> dict[str, Any]:
+    """A recipe over a folder of pictures with some keys changed, as YAML holds it."""
     written = {
         "name": "shapes",
         "image_size": 32,
@@ -63,7 +63,11 @@ def recipe_over(pictures: Path, **changes: Any) -> Recipe:
         "sources": [{"kind": "folder", "path": str(pictures), "licence": "CC0"}],
         "labellers": ["canny_edge", "soft_edge", "color_palette", "metadata"],
     }
-    return parse_recipe(written | changes)
+    return written | changes
+
+
+def recipe_over(pictures: Path, **changes: Any) -> Recipe:
+    return parse_recipe(written_recipe(pictures, **changes))
 
 
 @pytest.fixture

@@ -21,14 +21,6 @@ def test_the_recipes_that_come_with_anyseek_are_recipes(path):
     assert read_recipe(path).name == path.stem
 
 
-def test_what_is_not_written_has_defaults():
-    recipe = parse_recipe(MINIMAL)
-    assert (recipe.seed, recipe.image_size, recipe.shard_samples, recipe.splits) == (0, 224, 500, Shares())
-    source = recipe.sources[0]
-    assert (source.name, source.weight, source.limit, source.options.path) == ("photos", 1.0, None, Path("photos"))
-    assert recipe.labellers == ()
-
-
 def test_a_labeller_is_its_kind_alone_or_with_options():
     recipe = parse_recipe(MINIMAL | {"labellers": ["canny_edge", {"kind": "feature_map", "of": "depth"}]})
     assert [labeller.kind for labeller in recipe.labellers] == ["canny_edge", "feature_map"]
@@ -40,39 +32,26 @@ def test_a_labeller_is_its_kind_alone_or_with_options():
     [
         ({"nmae": "x"}, r"^the config has no setting 'nmae'; did you mean 'name'"),
         ({"seed": "one"}, r"^seed must be a valid integer.*, not 'one'"),
-        ({"seed": 1.5}, r"^seed must be a valid integer"),
-        ({"name": 3}, r"^name must be a valid string, not 3"),
-        ({"sources": {}}, r"^sources must be a list, not {}"),
         ({"sources": []}, r"^sources must have at least 1 item"),
         ({"sources": ["photos"]}, r"^sources\[0\]\.path is missing"),
         ({"sources": [{"path": "a"}]}, r"^sources\[0\]\.kind is missing"),
         ({"sources": [{"kind": "fotos"}]}, r"'fotos' is not a source; the known ones are folder, shards"),
         ({"sources": [{"kind": "photos"}]}, r"^sources\[0\]\.path is missing"),
         ({"sources": [{"kind": "photos", "path": "a", "licence": "b"}]}, r"^sources\[0\] has no setting 'licence'"),
-        ({"sources": [{"kind": "photos", "path": "a", "labelled": "maybe"}]}, r"labelled must be a valid boolean"),
-        (
-            {"sources": [{"kind": "photos", "path": "a", "limit": 0}]},
-            r"^sources\[0\]\.limit must be greater than or equal to 1, not 0",
-        ),
+        ({"sources": [{"kind": "photos", "path": "a", "limit": 0}]}, r"^sources\[0\]\.limit must be greater than"),
         ({"sources": [{"kind": "photos", "path": "a", "name": "A/B"}]}, r"name .*match pattern"),
         ({"sources": [{"kind": "photos", "path": "a"}] * 2}, r"two sources are called 'photos'"),
         (
             {"sources": [{"kind": "shards", "path": "a", "licence": "b", "split": "dev"}]},
             r"'train', 'val' or 'test', not 'dev'",
         ),
-        (
-            {"sources": [{"kind": "emoji", "vendors": ["apple"]}]},
-            r"^sources\[0\]\.vendors\[0\] must be 'openmoji'.* 'apple'",
-        ),
-        ({"sources": [{"kind": "emoji", "vendors": [1]}]}, r"^sources\[0\]\.vendors\[0\] must be 'openmoji'"),
+        ({"sources": [{"kind": "emoji", "vendors": ["apple"]}]}, r"vendors\[0\] must be .* .apple"),
         ({"labellers": ["hed"]}, r"'hed' is not a labeller"),
         ({"labellers": [{"kind": "color_palette", "most": 9}]}, r"^labellers\[0\] has no setting 'most'"),
-        ({"labellers": [{"kind": "feature_map", "views": 0}]}, r"^labellers\[0\]\.views must be greater than"),
         ({"labellers": [{"kind": "feature_map", "of": "sound"}]}, r"^labellers\[0\]\.of must be one of rgb"),
         ({"splits": {"val": 0.6, "test": 0.6}}, r"^splits must leave something for training"),
         ({"splits": {"val": float("nan")}}, r"^splits\.val must be a finite number"),
         ({"image_size": 3}, r"^image_size must be greater than or equal to 16, not 3"),
-        ({"shard_samples": 0}, r"^shard_samples must be greater than or equal to 1"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(changes, said):

@@ -42,7 +42,7 @@ def three() -> list[Entry]:
     return [Entry(f"s/{n}", {"rgb.jpg": bytes(range(n, n + 200)), "caption.json": b"[]"}) for n in range(3)]
 
 
-@IN_ONE_FOLDER
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(ENTRIES)
 def test_what_is_written_is_read_and_the_bytes_are_the_same_each_time(tmp_path, entries):
     first, second = write(tmp_path / "a.tar", entries), write(tmp_path / "b.tar", entries)
@@ -111,16 +111,13 @@ def test_an_error_while_writing_leaves_nothing_and_the_shard_before_as_it_was(tm
     assert file_digest(path) == sha256
 
 
-@pytest.mark.parametrize("key", ["", "a.b", "../a", "/a", "a//b", "a/", "ä", "a b"])
-def test_a_key_that_no_shard_could_hold_is_refused(key):
-    with pytest.raises(SampleInvalid, match="is not a key; a key has"):
-        Entry(key, {})
-
-
-@pytest.mark.parametrize("names", [["rgb"], ["RGB.png"], ["rgb.png.gz"], ["rgb.png", "rgb.jpg"]])
-def test_files_that_are_no_modality_and_two_of_one_are_refused(names):
-    with pytest.raises(SampleInvalid):
-        Entry("a", dict.fromkeys(names, b""))
+def test_keys_and_files_that_no_shard_could_hold_are_refused():
+    for key in ("", "a.b", "../a", "/a", "a//b", "a/", "ä", "a b"):
+        with pytest.raises(SampleInvalid, match="is not a key; a key has"):
+            Entry(key, {})
+    for names in (["rgb"], ["RGB.png"], ["rgb.png.gz"], ["rgb.png", "rgb.jpg"]):
+        with pytest.raises(SampleInvalid):
+            Entry("a", dict.fromkeys(names, b""))
 
 
 @given(st.text(), st.text())
@@ -147,23 +144,13 @@ def test_a_data_set_is_opened_as_it_was_written(tmp_path):
     assert [opened.samples(split) for split in Split] == [3, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, "no finished data set"),
-        ("{", "not (the|a) manifest"),
-        ("[]", "not (the|a) manifest"),
-        ('{"format": 99}', "format 99"),
-    ],
-)
-def test_a_folder_without_a_whole_manifest_is_refused(tmp_path, text, said):
-    if text is not None:
-        (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(DataSetInvalid, match=said):
+def test_a_folder_without_a_whole_manifest_is_refused(tmp_path):
+    with pytest.raises(DataSetInvalid, match="no finished data set"):
         open_dataset(tmp_path)
-
-
-def test_a_manifest_that_lacks_something_is_refused(tmp_path):
+    for text, said in (("{", "not the manifest"), ("[]", "not the manifest"), ('{"format": 99}', "format 99")):
+        (tmp_path / "dataset.json").write_text(text)
+        with pytest.raises(DataSetInvalid, match=said):
+            open_dataset(tmp_path)
     write_manifest(a_dataset(tmp_path))
     written = json.loads((tmp_path / "dataset.json").read_text())
     for name in written.keys() - {"format"}:

@@ -11,17 +11,13 @@ SOURCES = ("documerica", "fsa-colour", "fsa-owi")
 LONGEST = 160  # pixels
 
 
-@pytest.mark.parametrize("kept", [0, 9_000, -1])
-def test_a_damaged_archive_is_refused(tmp_path: Path, kept: int) -> None:
-    whole = ARCHIVE.read_bytes()
-    (tmp_path / "photos.tar").write_bytes(whole[:kept] + b"!" * (len(whole) - kept if kept > 0 else 0))
-    with pytest.raises(ShardCorrupt, match=r"photos\.tar is damaged: its sha256 is .*; install Anyseek again"):
-        read_photos(tmp_path / "photos.tar")
-
-
-def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardCorrupt, match=r"photos\.tar cannot be read \(No such file or directory\)"):
         read_photos(tmp_path / "photos.tar")
+    for data in (b"", ARCHIVE.read_bytes()[:-1] + b"!"):
+        (tmp_path / "photos.tar").write_bytes(data)
+        with pytest.raises(ShardCorrupt, match=r"photos\.tar is damaged: its sha256 is .*; install Anyseek again"):
+            read_photos(tmp_path / "photos.tar")
 
 
 def test_what_ships_is_small_in_the_public_domain_and_not_trained_on() -> None:

@@ -11,6 +11,7 @@ from anyseek.model.modalities.photographed_drawings import cleaned, is_photograp
 from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import DecodeError
+from tests.model.modalities.files import png
 from tests.model.modalities.photographed_sketches import photographed
 
 LIMITS = FileLimits()
@@ -24,12 +25,6 @@ def _drawing() -> ByteArray:
     return np.asarray(image)
 
 
-def _png(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "PNG")
-    return stream.getvalue()
-
-
 def _placed(drawing: ByteArray) -> np.ndarray:
     """The ink cut out and scaled to 64 x 64, blurred by that: where strokes are, whatever their width."""
     rows, columns = np.nonzero(drawing < 128)
@@ -37,11 +32,10 @@ def _placed(drawing: ByteArray) -> np.ndarray:
     return 255 - np.asarray(cut.resize((64, 64), Image.Resampling.BOX).resize((12, 12), Image.Resampling.BOX), float)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_photograph_becomes_the_drawing(seed: int) -> None:
     photo = photographed(_drawing(), np.random.default_rng(seed))
     reading = understand("sketch", photo, LIMITS, "photo.jpg")
-    assert reading.understood is not None
     assert reading.understood.form == "photographed"
     assert reading.understood.sentence.startswith(
         "photo.jpg is a drawing photographed from paper, less light and shadow"
@@ -67,17 +61,15 @@ def test_what_is_said_is_done() -> None:
     photo = photographed(_drawing(), np.random.default_rng(0))
     kept = understand("sketch", photo, LIMITS, "a", form="clean")
     np.testing.assert_array_equal(kept.value, decode("sketch", photo, LIMITS, "a"))  # type: ignore[arg-type]
-    told = understand("sketch", _png(_drawing()), LIMITS, "a", form="photographed")
-    assert told.understood is not None
+    told = understand("sketch", png(_drawing()), LIMITS, "a", form="photographed")
     assert (told.understood.form, told.understood.sure) == ("photographed", 1.0)
 
 
 def test_what_has_no_strokes_on_paper_stays_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.uint8)
-    reading = understand("sketch", _png(noise), LIMITS, "noise.png")
-    assert reading.understood is not None
+    reading = understand("sketch", png(noise), LIMITS, "noise.png")
     assert reading.understood.sentence.startswith("noise.png is a drawing without strokes on paper")
-    np.testing.assert_array_equal(reading.value, decode("sketch", _png(noise), LIMITS, "a"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(reading.value, decode("sketch", png(noise), LIMITS, "a"))  # type: ignore[arg-type]
     with pytest.raises(DecodeError, match="noise is empty"):
         understand("sketch", b"", LIMITS, "noise")
 
@@ -88,13 +80,12 @@ def test_pictures_of_any_size_are_looked_at(shape: tuple[int, int]) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype(np.uint8)
     cleaned(grey)
     is_photographed(grey[:, :, 0])
-    understand("sketch", _png(grey), LIMITS, "a", form="photographed")
+    understand("sketch", png(grey), LIMITS, "a", form="photographed")
 
 
 def test_the_lines_of_the_paper_are_no_strokes() -> None:
     sheet = np.repeat(_drawing()[..., None], 3, axis=2).astype(np.int32)
     sheet[::12] = np.minimum(sheet[::12], (185, 205, 240))
     found = cleaned(sheet.astype(np.uint8))
-    assert found is not None
     assert found.drawing.shape[0] < 240  # cropped to the drawing, not to the ruled sheet
     assert np.mean(found.drawing < 128) < 0.2

@@ -85,25 +85,20 @@ def test_what_cannot_be_declared_is_said(tmp_path: Path, text: str, reason: str)
         read_declarations(_write(tmp_path, text))
 
 
+def _run(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "ANYSEEK_HOME": str(home)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
 def test_every_part_knows_a_declared_modality(tmp_path: Path) -> None:
     _write(tmp_path, "thermal: {content: picture, aliases: [heat]}\nrange: {content: depth}\n")
-    environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, check=False
-    )
+    done = _run(tmp_path, "-c", _PROGRAM)
     assert done.stdout == "known everywhere\n", done.stderr
 
 
 def test_a_broken_file_is_one_line_for_the_user(tmp_path: Path) -> None:
     _write(tmp_path, "thermal: {}\n")
-    environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "anyseek", "query", "--collection", "a", "--input", "thermal=warm.png"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _run(tmp_path, "-m", "anyseek", "query", "--collection", "a", "--input", "thermal=warm.png")
     assert done.returncode == 1
     assert done.stderr.startswith("anyseek: ")
     assert "modalities.yaml: the modality 'thermal' needs a content" in done.stderr

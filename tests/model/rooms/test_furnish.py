@@ -13,7 +13,7 @@ from tests.model.rooms.conftest import Boxes, room_with
 @pytest.fixture(scope="module")
 def scenes(furniture: Path) -> list[Scene]:
     pool: tuple[Furniture, ...] = split_catalogue(read_catalogue(furniture))[Split.TEST]
-    return [furnish(pool, np.random.default_rng(seed)) for seed in range(12)]
+    return [furnish(pool, np.random.default_rng(seed)) for seed in range(8)]
 
 
 def test_things_are_inside_the_room_and_not_inside_each_other(scenes: list[Scene]) -> None:
@@ -38,7 +38,6 @@ def test_small_things_stand_on_what_carries_them(scenes: list[Scene]) -> None:
     carried = [(scene, thing) for scene in scenes for thing in scene.things if thing.support is not None]
     assert carried
     for scene, thing in carried:
-        assert thing.support is not None
         below = scene.things[thing.support].bounds
         assert below.low[1] + 0.2 < thing.position[1] <= below.high[1] + 1e-3
         middle = np.array(thing.position)[[0, 2]]
@@ -47,9 +46,9 @@ def test_small_things_stand_on_what_carries_them(scenes: list[Scene]) -> None:
 
 
 def test_cameras_are_inside_the_room_and_outside_of_things(scenes: list[Scene]) -> None:
-    cameras = [(scene, choose_camera(scene, np.random.default_rng(0))) for scene in scenes[:6]]
+    cameras = [(scene, choose_camera(scene, np.random.default_rng(0))) for scene in scenes[:4]]
     found = [(scene, camera) for scene, camera in cameras if camera is not None]
-    assert len(found) >= 4
+    assert len(found) >= 3
     for scene, camera in found:
         place = np.array(camera.position)
         assert (place > 0).all()
@@ -63,7 +62,6 @@ def test_things_are_put_on_the_top_of_a_table(make_box: Boxes) -> None:
     table = Placed(make_box("table", (1.2, 0.7, 0.8)), (3.0, 0.0, 4.0), 0.7)
     room = room_with(table).room
     placed = place_upon(make_box("vase", (0.2, 0.3, 0.2)), 0, room, [table], np.random.default_rng(0))
-    assert placed is not None
     assert placed.support == 0
     assert placed.position[1] == pytest.approx(0.7, abs=1e-5)
 

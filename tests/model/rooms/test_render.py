@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anyseek.model.rooms.render import View, render
 from anyseek.model.rooms.scene import Camera, Light, Placed, Room, Scene
@@ -80,7 +82,31 @@ def test_the_side_away_from_the_lamp_is_darker_and_casts_a_shadow(make_box: Boxe
     rows, columns = np.nonzero(view.things == 0)
     beside = floor[rows.max() - 2]
     left, right = beside & (np.arange(128) < columns.min()), beside & (np.arange(128) > columns.max())
-    near = 12
-    lit = view.rgb[rows.max() - 2, left].mean(axis=1)[-near:].mean()
-    dark = view.rgb[rows.max() - 2, right].mean(axis=1)[:near].mean()
-    assert dark < 0.75 * lit
+    assert view.rgb[rows.max() - 2, right][:12].mean() < 0.75 * view.rgb[rows.max() - 2, left][-12:].mean()
+
+
+angles = st.floats(-1.2, 1.2)
+
+
+def test_a_level_camera_looks_along_minus_z() -> None:
+    camera = Camera((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, np.pi / 2)
+    np.testing.assert_allclose(camera.axes, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(camera.rays([0.0, 50.0, 100.0], [0.0, 50.0, 0.0], 100)[:2], [[-1, 1, -1], [0, 0, -1]])
+
+
+def test_yaw_turns_to_the_right_pitch_up_and_roll_clockwise() -> None:
+    looking = -Camera((0, 0, 0), np.pi / 2, 0.0, 0.0, 1.0).axes[2]
+    np.testing.assert_allclose(looking, [1, 0, 0], atol=1e-12)
+    assert -Camera((0, 0, 0), 0.0, 0.5, 0.0, 1.0).axes[2][1] > 0
+    right = Camera((0, 0, 0), 0.0, 0.0, 0.3, 1.0).axes[0]
+    assert right[0] > 0 > right[1]  # the camera's right hand goes down
+
+
+@given(angles, angles, angles, st.floats(0.3, 2.0))
+def test_projecting_undoes_a_ray(yaw: float, pitch: float, roll: float, fov: float) -> None:
+    camera = Camera((1.0, 2.0, 3.0), yaw, pitch, roll, fov)
+    np.testing.assert_allclose(camera.axes @ camera.axes.T, np.eye(3), atol=1e-9)
+    columns, rows = np.array([3.0, 40.0]), np.array([60.0, 11.0])
+    points = np.array(camera.position) + 2.5 * camera.rays(columns, rows, 64)
+    expected = np.stack([columns / 64, rows / 64, [2.5, 2.5]], axis=1)
+    np.testing.assert_allclose(camera.project(points), expected, atol=1e-9)

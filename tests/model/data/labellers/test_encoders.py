@@ -1,6 +1,7 @@
 """Labellers that use the two encoders; skipped where these are not pulled. Tokens by random weights."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid
 from anyseek.model.data.labellers.encoded import (
     CAPTION_STATES,
@@ -17,7 +19,7 @@ from anyseek.model.data.labellers.encoded import (
     FeatureOptions,
 )
 from anyseek.model.data.labellers.tokens import TOKENS, TokenOptions
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import LabellerKind, Place
 from anyseek.model.data.samples import Caption, DataSample, Origin, Shares
 from anyseek.model.encoders.baselines import Encoders as BaselineEncoders
 from anyseek.model.encoders.pull import encoders_folder
@@ -46,17 +48,20 @@ def vector_of(text: str) -> np.ndarray:
     return np.asarray(BaselineEncoders(HOME).sentences([text])[0])
 
 
+def labels(kind: LabellerKind, options: Config | None = None, **values: object) -> Mapping[str, np.ndarray]:
+    """What a labeller gives for a sample of these values."""
+    return kind.open(options, PLACE).label(DataSample("k", values))
+
+
 @needs_encoders
 def test_feature_maps_are_those_of_the_encoder(picture):
-    labeller = FEATURE_MAP.open(FeatureOptions(), PLACE)
-    found = labeller.label(DataSample("k", {"rgb": picture}))
+    found = labels(FEATURE_MAP, FeatureOptions(), rgb=picture)
     assert found["rgb_features"].shape == (7, 7, 256)
     assert found["rgb_features"].dtype == np.float16
     expected, _ = BaselineEncoders(HOME).pictures([picture])
     pooled = torch.from_numpy(found["rgb_pooled"].astype(np.float32))
     assert float(F.normalize(pooled, dim=0) @ torch.from_numpy(expected[0])) > 0.9999
-    visual = VISUAL_GLOBAL.open(None, PLACE).label(DataSample("k", {"rgb": picture}))["visual_global"]
-    np.testing.assert_allclose(visual, expected[0], atol=1e-5)
+    np.testing.assert_allclose(labels(VISUAL_GLOBAL, rgb=picture)["visual_global"], expected[0], atol=1e-5)
 
 
 @needs_encoders
@@ -72,42 +77,34 @@ def test_feature_maps_are_those_of_the_encoder(picture):
     ],
 )
 def test_maps_are_looked_at_as_pictures(modality, value):
-    labeller = FEATURE_MAP.open(FeatureOptions(of=modality), PLACE)
-    assert labeller.needs == {modality}
-    found = labeller.label(DataSample("k", {modality: value}))
+    found = labels(FEATURE_MAP, FeatureOptions(of=modality), **{modality: value})
     assert found.keys() == {f"{modality}_features", f"{modality}_pooled"}
     assert np.isfinite(found[f"{modality}_features"].astype(np.float32)).all()
 
 
 @needs_encoders
 def test_states_of_captions_are_one_after_the_other():
-    labeller = CAPTION_STATES.open(None, PLACE)
     texts = human("a cup", "a much longer text about a red cup on a table")
-    both = labeller.label(DataSample("k", {"caption": texts}))
-    first = labeller.label(DataSample("k", {"caption": texts[:1]}))
+    both, first = labels(CAPTION_STATES, caption=texts), labels(CAPTION_STATES, caption=texts[:1])
     assert both["caption_lengths"].sum() == len(both["caption_states"])
     np.testing.assert_allclose(both["caption_states"][: both["caption_lengths"][0]], first["caption_states"], atol=1e-4)
     np.testing.assert_allclose(both["caption_vectors"][0], vector_of("a cup"), atol=1e-4)
-    assert labeller.label(DataSample("k", {"caption": ()})) == {}
+    assert labels(CAPTION_STATES, caption=()) == {}
 
 
 @needs_encoders
-def test_the_semantic_vector_is_of_human_captions_then_templates(picture):
-    labeller = SEMANTIC_GLOBAL.open(None, PLACE)
+def test_the_semantic_vector_is_of_human_captions_then_templates():
     template = (Caption("a photo of a dog", Origin.TEMPLATE),)
-
-    def found(**values: object) -> np.ndarray:
-        return np.asarray(labeller.label(DataSample("k", values))["semantic_global"])
-
-    np.testing.assert_allclose(found(caption=human("a cup") + template), vector_of("a cup"), atol=1e-4)
-    np.testing.assert_allclose(found(caption=template, rgb=picture), vector_of("a photo of a dog"), atol=1e-4)
-    assert labeller.label(DataSample("k", {})) == {}
+    both, alone = labels(SEMANTIC_GLOBAL, caption=human("a cup") + template), labels(SEMANTIC_GLOBAL, caption=template)
+    np.testing.assert_allclose(both["semantic_global"], vector_of("a cup"), atol=1e-4)
+    np.testing.assert_allclose(alone["semantic_global"], vector_of("a photo of a dog"), atol=1e-4)
+    assert labels(SEMANTIC_GLOBAL) == {}
 
 
 @pytest.mark.slow
 @needs_encoders
 def test_the_semantic_vector_of_a_picture_without_captions_is_of_class_names(picture):
-    found = SEMANTIC_GLOBAL.open(None, PLACE).label(DataSample("k", {"rgb": picture}))
+    found = labels(SEMANTIC_GLOBAL, rgb=picture)
     encoders = BaselineEncoders(HOME)
     expected = encoders.conse(encoders.pictures([picture])[1])[0]
     np.testing.assert_allclose(found["semantic_global"], expected, atol=1e-4)
@@ -115,9 +112,7 @@ def test_the_semantic_vector_of_a_picture_without_captions_is_of_class_names(pic
 
 @needs_encoders
 def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(picture):
-    one, three = (FEATURE_MAP.open(FeatureOptions(views=views), PLACE) for views in (1, 3))
-    plain = one.label(DataSample("k", {"rgb": picture}))
-    first, again = (three.label(DataSample("k", {"rgb": picture})) for _ in range(2))
+    plain, first, again = (labels(FEATURE_MAP, FeatureOptions(views=views), rgb=picture) for views in (1, 3, 3))
     assert first["rgb_features"].shape == (3, 7, 7, 256)
     assert first["rgb_pooled"].shape == (3, 1280)
     np.testing.assert_array_equal(first["rgb_features"][0], plain["rgb_features"])
@@ -129,8 +124,7 @@ def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(pictur
 def test_half_precision_sees_nearly_the_same(picture):
     found = {}
     for precision in ("float32", "bfloat16"):
-        labeller = FEATURE_MAP.open(FeatureOptions(views=2, precision=precision), PLACE)
-        made = labeller.label(DataSample("k", {"rgb": picture}))
+        made = labels(FEATURE_MAP, FeatureOptions(views=2, precision=precision), rgb=picture)
         found[precision] = [torch.from_numpy(made[name].astype(np.float32)) for name in ("rgb_features", "rgb_pooled")]
     (maps, pooled), (half_maps, half_pooled) = found["float32"], found["bfloat16"]
     assert half_maps.shape == maps.shape == (2, 7, 7, 256)

@@ -32,7 +32,7 @@ def test_every_kind_is_there_and_has_options(name):
     assert labeller_kind(name).options.__doc__
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(PICTURES)
 def test_whatever_the_picture_labels_can_be_stored_and_are_the_same_each_time(picture):
     for name in ("canny_edge", "soft_edge", "color_palette"):
@@ -113,11 +113,6 @@ def test_metadata_has_what_can_be_known_and_keeps_what_the_source_says():
         "metadata": Metadata({"walkability": 0.5, "semantic_diversity": 9}),
     }
     found = labeller("metadata").label(DataSample("k", values, {"original_width": 640}))["metadata"].values
-    assert found == {
-        "original_width": 640,
-        "n_coco_instances": 3,
-        "coco_instance_diversity": 2,
-        "walkability": 0.5,
-        "semantic_diversity": 9,
-    }
+    computed = {"original_width": 640, "n_coco_instances": 3, "coco_instance_diversity": 2}
+    assert found == {**computed, "walkability": 0.5, "semantic_diversity": 9}
     assert labeller("metadata").label(sample()) == {}

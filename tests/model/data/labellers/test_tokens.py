@@ -42,13 +42,11 @@ def test_tokens_are_those_of_the_file(tmp_path: Path, place: Place) -> None:
     depth = np.linspace(1, 5, 40 * 40, dtype=np.float32).reshape(40, 40)
     for size, side in ((None, 4), (48, 6)):
         options = TokenOptions(of="depth", tokenizer=path, size=size)
-        found = TOKENS.open(options, place).label(DataSample("k", {"depth": depth}))
+        codes = TOKENS.open(options, place).label(DataSample("k", {"depth": depth}))["tok_depth"]
         image = torch.from_numpy(tokenizer_input("depth", depth, network.config, size or 32))
         with torch.no_grad():
-            expected = network.encode(image[None])[0].flatten()
-        assert found["tok_depth"].dtype == np.int32
-        assert found["tok_depth"].shape == (side * side,)
-        assert found["tok_depth"].tolist() == expected.tolist()
+            assert codes.tolist() == network.encode(image[None])[0].flatten().tolist()
+        assert (codes.dtype, codes.shape) == (np.int32, (side * side,))
 
 
 def test_of_a_drawing_that_is_no_square_the_whole_can_be_taken(tmp_path: Path, place: Place) -> None:
@@ -56,10 +54,7 @@ def test_of_a_drawing_that_is_no_square_the_whole_can_be_taken(tmp_path: Path, p
     _saved(path, torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)), n_channels=1)
     square = np.zeros((40, 40), np.uint8)
     square[10:29] = np.random.default_rng(0).integers(0, 256, (19, 40), np.uint8)
-    cut, whole = (
-        TokenOptions(of="canny_edge", tokenizer=path),
-        TokenOptions(of="canny_edge", tokenizer=path, whole=True),
-    )
+    cut, whole = (TokenOptions(of="canny_edge", tokenizer=path, whole=whole) for whole in (False, True))
 
     def tokens(options: TokenOptions, drawing: np.ndarray) -> list[int]:
         return TOKENS.open(options, place).label(DataSample("k", {"canny_edge": drawing}))["tok_canny_edge"].tolist()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SHARED = Path(__file__).parents[5] / "shared" / "data"
 Files = Mapping[str, bytes]
 
 

@@ -6,18 +6,18 @@ import sys
 import time
 
 from anyseek.model.modalities.reading import decoder_process
-from anyseek.model.modalities.reading.decoders import Wanted
+from anyseek.model.modalities.reading.decoders import DecodeRequest
 from anyseek.model.modalities.reading.encoded import Encoded, Reading
 
 _read = decoder_process.read_here
 
 
-def _misbehaving(wanted: Wanted, file: Encoded) -> Reading:
+def _misbehaving(request: DecodeRequest, file: Encoded) -> Reading:
     if file.name == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if file.name == "hang":
         time.sleep(600)
-    return _read(wanted, file)
+    return _read(request, file)
 
 
 decoder_process.read_here = _misbehaving

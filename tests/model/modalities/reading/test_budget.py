@@ -1,6 +1,5 @@
 """What the files of a request cost together is counted before it is spent."""
 
-import io
 import struct
 import zlib
 
@@ -14,15 +13,10 @@ from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
 from tests.indexer.pictures import encoded
+from tests.model.modalities.files import npy
 
 LIMITS = FileLimits()
 _KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
-
-
-def _npy(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -38,7 +32,7 @@ def test_pixels_of_every_format_count(kind: str) -> None:
 
 def test_maps_and_arrays_count_as_pictures_do() -> None:
     grey = encoded(Image.new("L", (64, 50), 7), "PNG")
-    values = _npy(np.ones((64, 50), np.float32))
+    values = npy(np.ones((64, 50), np.float32))
     with spending(Budget(4 * 64 * 50, seconds=60)):
         for modality, data in (("depth", grey), ("depth", values), ("semseg", grey), ("normal", grey)):
             decode(modality, data, LIMITS, modality)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file, understand
@@ -25,6 +24,7 @@ from anyseek.model.modalities.reading.errors import (
 )
 from anyseek.model.modalities.rendering.looks import depth_look
 from anyseek.model.seam import FloatArray
+from tests.model.modalities.files import npy, png
 
 LIMITS = FileLimits()
 
@@ -39,20 +39,7 @@ ROOMS = _rooms()  # metres
 
 def _read(data: bytes, name: str = "map", form: str | None = None) -> tuple[FloatArray, Understood]:
     reading = understand("depth", data, LIMITS, name, form=form)
-    assert reading.understood is not None
     return np.asarray(reading.value), reading.understood
-
-
-def _saved(values: np.ndarray, kind: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, kind)
-    return stream.getvalue()
-
-
-def _npy(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values)
-    return stream.getvalue()
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
@@ -71,20 +58,17 @@ def _coloured(grey: np.ndarray) -> np.ndarray:
 
 
 CONVENTIONS: dict[str, tuple[str, Callable[[FloatArray], bytes]]] = {
-    "16-bit PNG, millimetres": ("far-bright", lambda m: _saved((m * 1000).astype(np.uint16))),
-    "16-bit PNG, 1/256 m": ("far-bright", lambda m: _saved((m * 256).astype(np.uint16))),
-    "16-bit PNG, 1/5000 m": ("far-bright", lambda m: _saved((m * 5000).astype(np.uint16))),
-    "8-bit PNG, near dark": ("far-bright", lambda m: _saved(_filled(m, np.uint8, 255))),
-    "8-bit PNG, near bright": ("near-bright", lambda m: _saved(_filled(-m, np.uint8, 255))),
-    "grey JPEG in colour": (
-        "near-bright",
-        lambda m: _saved(_coloured(_filled(-m, np.uint8, 255)), "JPEG"),
-    ),
-    "16-bit PNG, inverse": ("near-bright", lambda m: _saved(_filled(1 / m, np.uint16, 65535))),
-    "float TIFF, metres": ("far-bright", lambda m: _saved(m.astype(np.float32), "TIFF")),
-    "NPY, metres": ("far-bright", lambda m: _npy(m)),
-    "NPY, millimetres": ("far-bright", lambda m: _npy((m * 1000).astype(np.int32))),
-    "NPY, inverse": ("inverse", lambda m: _npy(1 / m)),
+    "16-bit PNG, millimetres": ("far-bright", lambda m: png((m * 1000).astype(np.uint16))),
+    "16-bit PNG, 1/256 m": ("far-bright", lambda m: png((m * 256).astype(np.uint16))),
+    "16-bit PNG, 1/5000 m": ("far-bright", lambda m: png((m * 5000).astype(np.uint16))),
+    "8-bit PNG, near dark": ("far-bright", lambda m: png(_filled(m, np.uint8, 255))),
+    "8-bit PNG, near bright": ("near-bright", lambda m: png(_filled(-m, np.uint8, 255))),
+    "grey JPEG in colour": ("near-bright", lambda m: png(_coloured(_filled(-m, np.uint8, 255)), "JPEG")),
+    "16-bit PNG, inverse": ("near-bright", lambda m: png(_filled(1 / m, np.uint16, 65535))),
+    "float TIFF, metres": ("far-bright", lambda m: png(m.astype(np.float32), "TIFF")),
+    "NPY, metres": ("far-bright", lambda m: npy(m)),
+    "NPY, millimetres": ("far-bright", lambda m: npy((m * 1000).astype(np.int32))),
+    "NPY, inverse": ("inverse", lambda m: npy(1 / m)),
     "NPZ, inverse": ("inverse", lambda m: _npz(disparity=1 / m, rgb=np.zeros((2, 2, 3)))),
 }
 
@@ -104,14 +88,14 @@ def test_every_convention_is_guessed_and_read(convention: str) -> None:
 def test_what_the_sender_says_is_done(form: str) -> None:
     metres = ROOMS[0]
     stored = {"far-bright": metres, "near-bright": 9 - metres, "inverse": 1 / metres}[form]
-    value, understood = _read(_npy(stored.astype(np.float32)), form=form)
+    value, understood = _read(npy(stored.astype(np.float32)), form=form)
     assert understood == Understood("map", form, 1.0, understood.sentence)
     assert understood.sentence.endswith("as you said")
     np.testing.assert_allclose(depth_look(value).astype(int), depth_look(metres).astype(int), atol=1)
 
 
 def test_the_sentence_names_the_file_and_the_grounds() -> None:
-    data = _saved((ROOMS[0] * 1000).astype(np.uint16))
+    data = png((ROOMS[0] * 1000).astype(np.uint16))
     _, understood = _read(data, "room.png")
     assert understood.sentence == (
         "room.png is a depth map in which larger is farther: its 16 bits are not used to the end, as by sensors and "
@@ -121,40 +105,37 @@ def test_the_sentence_names_the_file_and_the_grounds() -> None:
 
 def test_a_name_counts() -> None:
     shaded = np.tile(np.arange(1, 41, dtype=np.uint8), (40, 1))  # no scene: the same from top to bottom
-    assert _read(_saved(shaded), "scene_disparity.png")[1].form == "near-bright"
-    assert _read(_saved(shaded), "distance.png")[1].form == "far-bright"
+    assert _read(png(shaded), "scene_disparity.png")[1].form == "near-bright"
+    assert _read(png(shaded), "distance.png")[1].form == "far-bright"
 
 
 def test_what_was_not_measured_is_left_out() -> None:
     metres = ROOMS[0].copy()
-    metres[:9] = 1e10  # as renderers write where no ray hits
-    assert np.isnan(_read(_npy(metres))[0][:9]).all()
-    metres[:9] = -1.0
-    assert np.isnan(_read(_npy(metres))[0][:9]).all()
-    metres[:9] = np.nan
-    assert np.isnan(_read(_npy(metres))[0][:9]).all()
+    for mark in (1e10, -1.0, np.nan):  # the first as renderers write where no ray hits
+        metres[:9] = mark
+        assert np.isnan(_read(npy(metres))[0][:9]).all()
     stored = (ROOMS[0] * 1000).astype(np.uint16)
     stored[:9] = 65535
-    assert np.isnan(_read(_saved(stored))[0][:9]).all()
-    assert np.isfinite(_read(_npy(-ROOMS[0]))[0]).all()  # along an axis towards the viewer
+    assert np.isnan(_read(png(stored))[0][:9]).all()
+    assert np.isfinite(_read(npy(-ROOMS[0]))[0]).all()  # along an axis towards the viewer
 
 
 @pytest.mark.parametrize(
     ("data", "error", "says"),
     [
         (b"", EmptyInput, "map is empty"),
-        (_npy(np.full((4, 4), np.nan)), BadMap, "no measured pixel"),
-        (_npy(np.zeros((4, 4))), BadMap, "no measured pixel"),
-        (_npy(np.full((4, 4), 7.0)), BadMap, "map is 7 wherever it was measured"),
-        (_saved(np.full((4, 4), 9, np.uint8)), BadMap, "map is 9 wherever"),
-        (_npy(np.zeros((2, 2, 2))), BadMap, "height, width"),
+        (npy(np.full((4, 4), np.nan)), BadMap, "no measured pixel"),
+        (npy(np.zeros((4, 4))), BadMap, "no measured pixel"),
+        (npy(np.full((4, 4), 7.0)), BadMap, "map is 7 wherever it was measured"),
+        (png(np.full((4, 4), 9, np.uint8)), BadMap, "map is 9 wherever"),
+        (npy(np.zeros((2, 2, 2))), BadMap, "height, width"),
         (_npz(a=np.ones((2, 2)), b=np.ones((2, 2))), BadMap, "map holds a.npy, b.npy; an NPZ archive with one array"),
         (_npz(depth=np.ones((2, 2, 2))), BadMap, "map: depth holds float64"),
         (_npz(depth=np.ones((2, 2)))[:-30], BadMap, "damaged NPZ"),
         (b"PK\x03\x04", BadMap, "damaged NPZ"),
-        (_saved(np.eye(30, dtype=np.uint8)[..., None] * np.array([200, 0, 90], np.uint8)), BadMap, "in colours"),
+        (png(np.eye(30, dtype=np.uint8)[..., None] * np.array([200, 0, 90], np.uint8)), BadMap, "in colours"),
         (b"nothing", NotAPicture, "not a picture"),
-        (_saved(np.arange(9, dtype=np.uint8).reshape(3, 3))[:50], BrokenPicture, "damaged"),
+        (png(np.arange(9, dtype=np.uint8).reshape(3, 3))[:50], BrokenPicture, "damaged"),
     ],
 )
 def test_what_is_no_depth_map_is_one_sentence(data: bytes, error: type[DecodeError], says: str) -> None:
@@ -170,9 +151,9 @@ def test_a_packed_array_may_not_be_larger_than_a_file() -> None:
 
 def test_an_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(UnknownForm, match="map has the form 'upside'; the forms are far-bright, near-bright, inverse"):
-        _read(_npy(ROOMS[0]), form="upside")
+        _read(npy(ROOMS[0]), form="upside")
     with pytest.raises(UnknownForm, match="is rgb, which has one form only; leave out 'far-bright'"):
-        understand("rgb", _saved(np.zeros((4, 4, 3), np.uint8)), LIMITS, "map", form="far-bright")
+        understand("rgb", png(np.zeros((4, 4, 3), np.uint8)), LIMITS, "map", form="far-bright")
 
 
 def _exr(path: Path, **channels: np.ndarray) -> bytes:

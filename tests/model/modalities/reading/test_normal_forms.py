@@ -1,39 +1,24 @@
 """Surface normals with axes any way round, made from rooms whose normals are known."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file, understand
 from anyseek.model.modalities.reading.encoded import FileLimits, Understood
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
-from anyseek.model.modalities.reading.normal_forms import FORMS
+from anyseek.model.modalities.reading.map_forms import NORMAL_FORMS
+from tests.model.modalities.files import npy, png
 
 LIMITS = FileLimits()
 ROOMS = [
-    np.asarray(decode_file("normal", FOLDER / view["modalities"]["normal"], LIMITS)) for view in read_views()[::75]
+    np.asarray(decode_file("normal", FOLDER / view["modalities"]["normal"], LIMITS)) for view in read_views()[::150]
 ]
 
 
 def _read(data: bytes, form: str | None = None) -> tuple[np.ndarray, Understood]:
     reading = understand("normal", data, LIMITS, "map", form=form)
-    assert reading.understood is not None
     return np.asarray(reading.value), reading.understood
-
-
-def _png(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _npy(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values)
-    return stream.getvalue()
 
 
 def _turned(normals: np.ndarray, form: str) -> np.ndarray:
@@ -42,16 +27,16 @@ def _turned(normals: np.ndarray, form: str) -> np.ndarray:
     return np.asarray((normals / 127.5 - 1) * signs)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", NORMAL_FORMS)
 def test_every_convention_is_guessed_and_read(form: str) -> None:
     for normals in ROOMS:
         vectors = _turned(normals, form)
         written = (
-            _png(np.rint((vectors + 1) * 127.5).astype(np.uint8)),
-            _npy(vectors.astype(np.float32)),
-            _npy((vectors + 1) / 2),
-            _npy(np.rint((vectors + 1) * 32767.5).astype(np.uint16)),
-            _npy(np.moveaxis(vectors, 2, 0)),
+            png(np.rint((vectors + 1) * 127.5).astype(np.uint8)),
+            npy(vectors.astype(np.float32)),
+            npy((vectors + 1) / 2),
+            npy(np.rint((vectors + 1) * 32767.5).astype(np.uint16)),
+            npy(np.moveaxis(vectors, 2, 0)),
         )
         for data in written:
             value, understood = _read(data)
@@ -62,7 +47,7 @@ def test_every_convention_is_guessed_and_read(form: str) -> None:
 
 
 def test_a_map_in_the_form_of_items_stays_bit_for_bit() -> None:
-    value, understood = _read(_png(ROOMS[0]))
+    value, understood = _read(png(ROOMS[0]))
     np.testing.assert_array_equal(value, ROOMS[0])
     assert understood.sentence.startswith(
         "map has normals whose x, y and z point right, up, viewer: what a camera sees"
@@ -72,7 +57,7 @@ def test_a_map_in_the_form_of_items_stays_bit_for_bit() -> None:
 def test_what_has_no_normal_is_left_in_the_middle() -> None:
     vectors = _turned(ROOMS[0], "right-down-away")
     vectors[:9], vectors[9:12] = 0, np.nan
-    value, understood = _read(_npy(vectors))
+    value, understood = _read(npy(vectors))
     assert understood.form == "right-down-away"
     assert set(np.unique(value[:12])) == {128}
 
@@ -81,12 +66,12 @@ def test_what_has_no_normal_is_left_in_the_middle() -> None:
     ("data", "error", "says"),
     [
         (b"", EmptyInput, "map is empty"),
-        (_npy(np.full((4, 4, 3), np.nan)), BadMap, "holds no normals"),
-        (_npy(np.zeros((4, 4, 3))), BadMap, "holds no normals"),
-        (_npy(np.zeros((4, 4, 2))), BadMap, "map has 2 numbers a pixel; a normal has three"),
-        (_npy(np.zeros((4, 4))), BadMap, "height, width, channels"),
-        (_png(np.zeros((4, 4), np.uint8)), BadMap, "kind L; normals have three numbers a pixel"),
-        (_png(np.full((4, 4, 3), 255, np.uint8)), BadMap, "no vectors of length 1"),
+        (npy(np.full((4, 4, 3), np.nan)), BadMap, "holds no normals"),
+        (npy(np.zeros((4, 4, 3))), BadMap, "holds no normals"),
+        (npy(np.zeros((4, 4, 2))), BadMap, "map has 2 numbers a pixel; a normal has three"),
+        (npy(np.zeros((4, 4))), BadMap, "height, width, channels"),
+        (png(np.zeros((4, 4), np.uint8)), BadMap, "kind L; normals have three numbers a pixel"),
+        (png(np.full((4, 4, 3), 255, np.uint8)), BadMap, "no vectors of length 1"),
     ],
 )
 def test_what_is_no_map_of_normals_is_one_sentence(data: bytes, error: type[DecodeError], says: str) -> None:
@@ -96,4 +81,4 @@ def test_what_is_no_map_of_normals_is_one_sentence(data: bytes, error: type[Deco
 
 def test_an_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(UnknownForm, match="the forms are right-up-viewer, right-up-away"):
-        _read(_png(ROOMS[0]), "opengl")
+        _read(png(ROOMS[0]), "opengl")

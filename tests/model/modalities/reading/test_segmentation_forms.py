@@ -1,7 +1,5 @@
 """Segmentations by ids of known tables, by colours with and without a legend, and by numbers that nobody explains."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +8,14 @@ from PIL import Image
 
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.class_tables import COLOUR, TABLES
+from anyseek.model.modalities.coco import CLASSES, LABELS, STUFF, THINGS, label_of
 from anyseek.model.modalities.reading.decode import understand
 from anyseek.model.modalities.reading.documents import parse_legend
 from anyseek.model.modalities.reading.encoded import FileLimits, Understood
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
 from anyseek.model.modalities.reading.segmentation_forms import SIDE, rounded
 from anyseek.model.seam import Regions
+from tests.model.modalities.files import npy, png
 
 LIMITS = FileLimits()
 
@@ -25,22 +25,7 @@ def _read(
 ) -> tuple[Regions, Understood]:
     reading = understand("semseg", data, LIMITS, name, classes, form)
     assert isinstance(reading.value, Regions)
-    assert reading.understood is not None
     return reading.value, reading.understood
-
-
-def _png(values: np.ndarray, palette: list[int] | None = None) -> bytes:
-    stream, image = io.BytesIO(), Image.fromarray(values)
-    if palette is not None:
-        image.putpalette(palette)
-    image.save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _npy(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values)
-    return stream.getvalue()
 
 
 def _names(regions: Regions) -> list[list[str | None]]:
@@ -64,23 +49,15 @@ def _ids(*numbers: int) -> np.ndarray:
     ],
 )
 def test_ids_of_each_table(form: str, numbers: tuple[int, ...], names: list[str | None]) -> None:
-    regions, understood = _read(_png(_ids(*numbers)), form)
+    regions, understood = _read(png(_ids(*numbers)), form)
     assert _names(regions) == [names]
     assert (understood.form, understood.sure) == (form, 1.0)
     assert understood.sentence.startswith(f"map is a segmentation in {TABLES[form].title} (")
-    assert _names(_read(_npy(_ids(*numbers).astype(np.int64)), form)[0]) == [names]
+    assert _names(_read(npy(_ids(*numbers).astype(np.int64)), form)[0]) == [names]
 
 
 def test_the_tables_are_whole() -> None:
-    counts = {name: len(table.names) for name, table in TABLES.items()}
-    assert counts == {
-        "coco": 133,
-        "coco-panoptic": 133,
-        "ade20k": 150,
-        "voc": 20,
-        "cityscapes": 29,
-        "cityscapes-train": 19,
-    }
+    assert [len(table.names) for table in TABLES.values()] == [133, 133, 150, 20, 29, 19]
     assert all(set(table.colours.values()) <= table.names.keys() | table.void for table in TABLES.values())
     assert TABLES["voc"].colours[(192, 128, 128)] == 15  # person, in the development kit's own list
     assert set(TABLES["cityscapes-train"].names.values()) <= set(TABLES["cityscapes"].names.values())
@@ -92,16 +69,16 @@ def test_a_table_is_known_by_its_colours(form: str) -> None:
     numbers = [number for number in table.colours.values() if number in table.names]
     colours = {number: colour for colour, number in table.colours.items()}
     picture = np.array([[colours[number] for number in numbers]], np.uint8)
-    regions, understood = _read(_png(np.repeat(picture, 3, axis=0)))
+    regions, understood = _read(png(np.repeat(picture, 3, axis=0)))
     assert understood.form == form
     assert _names(regions)[0] == [table.names[number] for number in numbers]
 
 
 def test_a_palette_tells_voc() -> None:
     palette = [channel for colour in TABLES["voc"].colours for channel in colour]
-    regions, understood = _read(_png(_ids(0, 12, 15), palette))
+    regions, understood = _read(png(_ids(0, 12, 15), palette=palette))
     assert (_names(regions), understood.form) == ([[None, "dog", "person"]], "voc")
-    plain, understood = _read(_png(_ids(0, 1, 2), [9, 9, 9, 200, 0, 0, 0, 90, 0]))
+    plain, understood = _read(png(_ids(0, 1, 2), palette=[9, 9, 9, 200, 0, 0, 0, 90, 0]))
     assert (plain.ids.tolist(), understood.form) == ([[0, 1, 2]], "ids")
 
 
@@ -117,34 +94,34 @@ def test_a_palette_tells_voc() -> None:
     ],
 )
 def test_a_table_is_known_by_the_name(name: str, form: str) -> None:
-    assert _read(_png(_ids(7, 11)), name=name)[1].form == form
+    assert _read(png(_ids(7, 11)), name=name)[1].form == form
 
 
 def test_numbers_that_one_table_alone_has() -> None:
-    assert _read(_png(_ids(1, 187)))[1].form == "coco"
-    assert _read(_png(_ids(1, 183)))[1].form == "ids"  # no table has it
+    assert _read(png(_ids(1, 187)))[1].form == "coco"
+    assert _read(png(_ids(1, 183)))[1].form == "ids"  # no table has it
 
 
 @given(st.lists(st.integers(0, 132), min_size=1, max_size=30))
 def test_ids_that_nobody_explains_stay_as_they_are(numbers: list[int]) -> None:
-    regions, understood = _read(_png(_ids(*numbers)))
+    regions, understood = _read(png(_ids(*numbers)))
     assert regions.ids.tolist() == [numbers]
     assert (dict(regions.classes), understood.form, understood.sure) == ({}, "ids", 0.5)
-    assert _read(_png(np.repeat(_ids(*numbers)[..., None], 3, axis=2)))[0].ids.tolist() == [numbers]  # grey in colour
+    assert _read(png(np.repeat(_ids(*numbers)[..., None], 3, axis=2)))[0].ids.tolist() == [numbers]  # grey in colour
 
 
 def test_classes_name_ids_and_colours() -> None:
-    regions, understood = _read(_png(_ids(1, 2)), classes={1: "sky"})
+    regions, understood = _read(png(_ids(1, 2)), classes={1: "sky"})
     assert (_names(regions), understood.sure) == ([["sky", None]], 1.0)
     legend = parse_legend({"#87ceeb": "sky", "#000000": "road", "3": "x"}, "map")
     assert legend == {COLOUR + 0x87CEEB: "sky", COLOUR: "road", 3: "x"}
     blended = np.array([[[135, 206, 235], [130, 200, 240], [10, 0, 0], [255, 0, 0]]], np.uint8)
-    regions, understood = _read(_png(blended), classes=legend)
+    regions, understood = _read(png(blended), classes=legend)
     assert (_names(regions), understood.form) == ([["sky", "sky", "road", None]], "colours")
 
 
 def test_colours_without_a_legend_are_regions_without_names() -> None:
-    regions, understood = _read(_png(np.array([[[1, 2, 3], [200, 100, 50]]], np.uint8)))
+    regions, understood = _read(png(np.array([[[1, 2, 3], [200, 100, 50]]], np.uint8)))
     assert regions.ids.tolist() == [[COLOUR + 0x010203, COLOUR + 0xC86432]]
     assert (dict(regions.classes), understood.form) == ({}, "colours")
 
@@ -154,17 +131,17 @@ def test_colours_without_a_legend_are_regions_without_names() -> None:
     [
         (b"", None, EmptyInput, "map is empty"),
         (
-            _png(_ids(1)),
+            png(_ids(1)),
             "pets",
             UnknownForm,
             "the forms are ids, colours, coco, coco-panoptic, ade20k, voc",
         ),
-        (_png(_ids(200)), "ade20k", BadMap, "map has the number 200, which is none of the 150 classes of ADE20K"),
-        (_png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ade20k", BadMap, "ade20k has none"),
-        (_png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ids", BadMap, "its form is colours"),
-        (_npy(np.array([[0.5]])), None, BadMap, "no ids"),
-        (_npy(np.array([[-1]])), None, BadMap, "no ids"),
-        (_npy(np.array([[COLOUR]])), None, BadMap, "below 16777216"),
+        (png(_ids(200)), "ade20k", BadMap, "map has the number 200, which is none of the 150 classes of ADE20K"),
+        (png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ade20k", BadMap, "ade20k has none"),
+        (png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ids", BadMap, "its form is colours"),
+        (npy(np.array([[0.5]])), None, BadMap, "no ids"),
+        (npy(np.array([[-1]])), None, BadMap, "no ids"),
+        (npy(np.array([[COLOUR]])), None, BadMap, "below 16777216"),
     ],
 )
 def test_what_is_no_segmentation_is_one_sentence(
@@ -177,9 +154,9 @@ def test_what_is_no_segmentation_is_one_sentence(
 def test_a_photo_and_a_legend_of_other_colours_are_refused() -> None:
     many = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
     with pytest.raises(BadMap, match=r"map has 1,\d+ colours; a segmentation has at most 256 flat ones"):
-        _read(_png(many))
+        _read(png(many))
     with pytest.raises(BadMap, match="map has no colour of its classes; they name #87ceeb"):
-        _read(_png(np.full((2, 2, 3), (250, 9, 9), np.uint8)), classes={COLOUR + 0x87CEEB: "sky"})
+        _read(png(np.full((2, 2, 3), (250, 9, 9), np.uint8)), classes={COLOUR + 0x87CEEB: "sky"})
 
 
 def _of_room() -> Regions:
@@ -231,3 +208,25 @@ def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
 def test_ids_may_be_any_integers() -> None:
     found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
     assert set(np.unique(found.ids)) == {-5, 70_000}
+
+
+def test_there_are_80_things_and_53_stuffs() -> None:
+    assert (len(THINGS), len(STUFF), len(set(CLASSES))) == (80, 53, 133)
+    assert sorted(LABELS) == list(range(1, 134))  # 0 is none
+
+
+def test_every_name_is_its_own_label() -> None:
+    assert {name: label_of(name) for name in CLASSES} == {name: label for label, name in LABELS.items()}
+
+
+def test_shortened_names_are_known() -> None:
+    found = {name: LABELS[label_of(name) or 0] for name in ("sky", " Tree", "water", "food", "door", "floor")}
+    assert found == {
+        "sky": "sky-other-merged",
+        " Tree": "tree-merged",
+        "water": "water-other",
+        "food": "food-other-merged",
+        "door": "door-stuff",
+        "floor": "floor-other-merged",
+    }
+    assert label_of("unicorn") is None

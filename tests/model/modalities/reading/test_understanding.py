@@ -11,6 +11,7 @@ from anyseek.model.modalities.reading.decode import forms_of, understand, unders
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BadRegion, DecodeError, UnknownForm, UnknownModality
 from anyseek.model.modalities.registry import MODALITIES
+from tests.model.modalities.files import png
 
 LIMITS = FileLimits()
 
@@ -30,7 +31,6 @@ def test_a_box_is_cut_out_in_fractions() -> None:
     right = understand("rgb", _png(), LIMITS, "a.png", box=(0.5, 0.25, 1, 0.75))
     assert np.asarray(right.value).shape == (10, 20, 3)
     assert np.unique(np.asarray(right.value).reshape(-1, 3), axis=0).tolist() == [[0, 0, 255]]
-    assert right.understood is not None
     assert right.understood.sentence == "only the box 0.5, 0.25, 1, 0.75 of a.png is used, 20 x 10 pixels"
     assert _cut(_png(), 0.999, 0.999, 1, 1).shape == (1, 1, 3)
     np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), understand("rgb", _png(), LIMITS, "a").value)  # type: ignore[arg-type]
@@ -102,20 +102,14 @@ def test_a_box_is_of_pictures_alone() -> None:
 _OF_ITEMS = {"depth": "far-bright", "normal": "right-up-viewer", "semseg": "ids", "canny_edge": "clean"}
 
 
-def _picture() -> bytes:
-    stream, pixels = io.BytesIO(), np.full((16, 16), 10, np.uint8)
-    pixels[8:] = 200
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_forms_that_are_told_are_those_that_are_taken(modality: str) -> None:
     forms = forms_of(modality)
+    picture = png(np.repeat(np.array([[10] * 16, [200] * 16], np.uint8), 8, axis=0))
     assert all(forms.values())
     for form in [*forms, "red"]:
         try:
-            understand(modality, _picture(), LIMITS, "a.png", form=form)
+            understand(modality, picture, LIMITS, "a.png", form=form)
             refused = False
         except DecodeError as error:  # the picture may have no such content, but the form is known
             refused = isinstance(error, UnknownForm)
@@ -133,31 +127,21 @@ def test_the_first_form_is_that_of_items() -> None:
 def test_a_form_beside_a_box_is_refused_as_without_one() -> None:
     for box in (None, (0.0, 0.0, 0.5, 0.5)):
         with pytest.raises(UnknownForm, match="a is rgb, which has one form only"):
-            understand("rgb", _picture(), LIMITS, "a", form="near-bright", box=box)
+            understand("rgb", _png(), LIMITS, "a", form="near-bright", box=box)
 
 
 RED, BLUE, GREY = (200, 30, 30), (20, 40, 220), (120, 120, 120)
 
 
-def encoded(values: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "PNG")
-    return file.getvalue()
-
-
-def scene(height: int = 60, width: int = 80) -> np.ndarray:
+def scene() -> np.ndarray:
     """Red above blue on grey: rows 10 to 50, columns 20 to 40 of 60 x 80."""
-    values = np.full((height, width, 3), GREY, np.uint8)
-    across = slice(width // 4, width // 2)
-    values[height // 6 : height // 2, across] = RED
-    values[height // 2 : height * 5 // 6, across] = BLUE
+    values = np.full((60, 80, 3), GREY, np.uint8)
+    values[10:30, 20:40], values[30:50, 20:40] = RED, BLUE
     return values
 
 
 def masked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    value = understand_masked("image", encoded(picture), LIMITS, "a.png", encoded(mask)).value
-    assert isinstance(value, np.ndarray)
-    return value
+    return understand_masked("image", png(picture), LIMITS, "a.png", png(mask)).value
 
 
 @pytest.mark.parametrize("number", [1, 255])
@@ -187,23 +171,13 @@ def test_a_mask_thinner_than_a_pixel_of_the_picture_covers_what_it_touches() -> 
     assert masked(scene(), mask).shape[:2] == (21, 60)
 
 
-@pytest.mark.parametrize(("rows", "share"), [(60, "100.0%"), (30, "50.0%"), (1, "1.7%")])
-def test_the_sentence_says_how_much_counts(rows: int, share: str) -> None:
-    mask = np.zeros((60, 80), np.uint8)
-    mask[:rows] = 1
-    assert said(mask) == f"only {share} of a.png is used, where its mask is not 0"
-
-
-def test_a_pixel_is_more_than_nothing() -> None:
-    mask = np.zeros((60, 80), np.uint8)
-    mask[3, 4] = 1
-    assert said(mask) == "less than 0.1% of a.png is used, where its mask is not 0"
-
-
-def said(mask: np.ndarray) -> str:
-    understood = understand_masked("image", encoded(scene()), LIMITS, "a.png", encoded(mask)).understood
-    assert understood is not None
-    return understood.sentence
+@pytest.mark.parametrize(
+    ("pixels", "share"), [(4800, "only 100.0%"), (2400, "only 50.0%"), (80, "only 1.7%"), (1, "less than 0.1%")]
+)
+def test_the_sentence_says_how_much_counts(pixels: int, share: str) -> None:
+    mask = (np.arange(60 * 80) < pixels).astype(np.uint8).reshape(60, 80)
+    understood = understand_masked("image", png(scene()), LIMITS, "a.png", png(mask)).understood
+    assert understood.sentence == f"{share} of a.png is used, where its mask is not 0"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +195,6 @@ def test_a_wrong_mask_is_one_sentence(mask: np.ndarray, says: str) -> None:
 
 def test_only_pictures_have_masks() -> None:
     with pytest.raises(BadRegion, match="is depth and has a mask"):
-        understand_masked("depth", b"", LIMITS, "a.png", encoded(np.ones((2, 2), np.uint8)))
+        understand_masked("depth", b"", LIMITS, "a.png", png(np.ones((2, 2), np.uint8)))
     with pytest.raises(DecodeError, match=r"the mask of a\.png"):
-        understand_masked("rgb", encoded(scene()), LIMITS, "a.png", b"nonsense")
+        understand_masked("rgb", png(scene()), LIMITS, "a.png", b"nonsense")

@@ -1,22 +1,14 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.model.modalities.formats.boxes import Box
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours
 from anyseek.model.modalities.rendering.panels import SIDE
 from anyseek.model.modalities.rendering.previews import (
-    CROWN,
-    HEAD,
-    LEFT,
     MOST_CLASSES,
-    PARENTS,
-    RIGHT,
     depth_levels,
     depth_preview,
-    fitted,
-    joints,
     normal_vectors,
     placed_masks,
     regions_preview,
@@ -55,63 +47,6 @@ def test_odd_boxes(box: Box, area: int) -> None:
     assert mask.sum() == area
 
 
-def test_a_mask_for_each_of_the_points_masks_is_needed() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        placed_masks((_point(Box(0, 0, 9, 9)),), np.ones((2, 64, 64), np.bool_))
-
-
-UPRIGHT = np.diag([1.0, -1.0, -1.0])  # facing the camera, whose y points down
-STILL = np.tile(np.eye(3, dtype=np.float32), (23, 1, 1))
-L_SHOULDER, L_ELBOW, L_WRIST, R_WRIST, L_FOOT = 16, 18, 20, 21, 10
-
-
-def test_a_body_that_stands_still_is_symmetric_and_upright() -> None:
-    places = joints(STILL, UPRIGHT)
-    assert places[CROWN, 1] < places[HEAD, 1] < places[0, 1] < places[L_FOOT, 1]
-    for left, right in zip(sorted(LEFT), sorted(RIGHT), strict=True):
-        np.testing.assert_allclose(places[left] * (-1, 1, 1), places[right], atol=1e-12)
-    assert places[L_WRIST, 0] > 0  # its left hand is on our right
-    height = places[L_FOOT, 1] - places[CROWN, 1]
-    assert 0.95 < height < 1.05
-
-
-def test_a_turned_joint_takes_along_what_hangs_on_it() -> None:
-    quarter = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], np.float32)  # the left arm from level to hanging
-    turned = STILL.copy()
-    turned[L_SHOULDER - 1] = quarter
-    still, moved = joints(STILL, UPRIGHT), joints(turned, UPRIGHT)
-    np.testing.assert_allclose(moved[L_SHOULDER], still[L_SHOULDER])
-    np.testing.assert_allclose(moved[L_ELBOW, 0], moved[L_SHOULDER, 0], atol=1e-6)
-    assert moved[L_WRIST, 1] > moved[L_ELBOW, 1] > moved[L_SHOULDER, 1]
-    np.testing.assert_allclose(moved[R_WRIST], still[R_WRIST])
-
-
-def test_predicted_matrices_count_as_the_nearest_rotation() -> None:
-    noisy = np.random.default_rng(0).normal(size=(23, 3, 3)).astype(np.float32)
-    for places in (joints(noisy, UPRIGHT), joints(np.zeros_like(noisy), np.zeros((3, 3)))):
-        lengths = [np.linalg.norm(places[j] - places[p]) for j, p in enumerate(PARENTS) if p >= 0]
-        expected = joints(STILL, UPRIGHT)
-        wanted = [np.linalg.norm(expected[j] - expected[p]) for j, p in enumerate(PARENTS) if p >= 0]
-        np.testing.assert_allclose(lengths, wanted, atol=1e-6)
-    np.testing.assert_allclose(joints(STILL * 2, UPRIGHT * 3), joints(STILL, UPRIGHT), atol=1e-9)
-
-
-def test_a_figure_fills_its_box() -> None:
-    box = Box(0.2, 0.1, 0.5, 0.9)
-    points, height = fitted(joints(STILL, UPRIGHT), box)
-    low, high = points.min(axis=0), points.max(axis=0)
-    np.testing.assert_allclose((low + high) / 2, [0.35, 0.5])
-    assert (low >= np.array([0.2, 0.1]) - 1e-9).all()
-    assert (high <= np.array([0.5, 0.9]) + 1e-9).all()
-    np.testing.assert_allclose(high[0] - low[0], 0.3)  # the arms are out, so the width decides
-    assert 0.25 < height < 0.35
-
-
-def shown_pixels(image: Image.Image) -> np.ndarray:
-    """uint8 (H, W, 3)."""
-    return np.asarray(image.convert("RGB"))
-
-
 def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
     depth = np.array([[3.0, 7.0], [np.nan, 5.0]], np.float32)
     assert depth_levels(depth).tolist() == [[1, 65535], [0, 32768]]
@@ -120,11 +55,11 @@ def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
 
 def test_near_is_light_far_is_dark_and_unmeasured_grey() -> None:
     depth = np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32)
-    shown = shown_pixels(depth_preview(depth))
+    shown = np.asarray(depth_preview(depth))
     near, far, unknown = shown[10, 10], shown[SIDE - 10, SIDE - 10], shown[SIDE - 10, 10]
     assert near.sum() > shown[10, SIDE - 10].sum() > far.sum()
     assert unknown.tolist() == list(UNKNOWN)
-    assert len(shown) > len(shown_pixels(depth_preview(depth[:1])))  # room for the word on what grey means
+    assert len(shown) > len(np.asarray(depth_preview(depth[:1])))  # room for the word on what grey means
 
 
 def test_normals_are_numbers_from_minus_one_to_one() -> None:
@@ -133,11 +68,11 @@ def test_normals_are_numbers_from_minus_one_to_one() -> None:
 
 def test_regions_have_their_class_colours_and_a_legend_that_ends() -> None:
     ids = np.arange(200, dtype=np.int32).reshape(10, 20)
-    shown = shown_pixels(regions_preview(Regions(ids, {3: "dog"})))
+    shown = np.asarray(regions_preview(Regions(ids, {3: "dog"})))
     expected = class_colours(ids.ravel().astype(np.int64)).reshape(10, 20, 3)
     step = SIDE // 20
     np.testing.assert_array_equal(shown[step // 2 : 10 * step : step, step // 2 : SIDE : step], expected)
-    few = shown_pixels(regions_preview(Regions(ids[:1, :2])))
+    few = np.asarray(regions_preview(Regions(ids[:1, :2])))
     assert len(shown) - SIDE // 2 > len(few) - SIDE // 2
-    most = shown_pixels(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
+    most = np.asarray(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
     assert len(most) < 3 * SIDE

@@ -1,8 +1,12 @@
-"""What the numbers of a depth map mean: distances, brightness that falls with distance, or inverse distances.
+"""What the numbers of depth maps and of surface normals mean.
 
-A file rarely says it. Two things tell: what holds such numbers (16 bits that are not used to the end come from a
-sensor, in millimetres or another unit of distance), and the scene. Almost everywhere the bottom edge of a picture is
-nearer than its middle. The unit makes no difference to a model, which sees the order of distances and their ratios.
+Depth is written as distances, brightness that falls with distance, or inverse distances, and a file rarely says which.
+Two things tell: what holds such numbers (16 bits that are not used to the end come from a sensor, in millimetres or
+another unit of distance), and the scene. Almost everywhere the bottom edge of a picture is nearer than its middle. The
+unit makes no difference to a model, which sees the order of distances and their ratios.
+
+The axes of normals may point either way. A camera sees only what faces it, so the axis towards the viewer has one sign
+almost everywhere. At the bottom of a picture are mostly floors, which face up, and the sides of a room face each other.
 """
 
 import io
@@ -10,13 +14,15 @@ import math
 import re
 import zipfile
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
+from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.arrays import MAP_AXES, NumberArray, is_npy, picked, read_npy
-from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, Reading, Understood, told_form
-from anyseek.model.modalities.reading.errors import BadMap, EmptyInput, FormatNotInstalled, TooManyBytes
-from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, Reading, Understood, requested_form
+from anyseek.model.modalities.reading.errors import BadMap, FormatNotInstalled, TooManyBytes
+from anyseek.model.modalities.reading.pictures import decode_normal, decoding, load_picture
 from anyseek.model.seam import FloatArray
 
 _GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L", "F"})
@@ -40,8 +46,6 @@ class DepthNumbers:
 
 def read_depth_numbers(file: Encoded) -> DepthNumbers:
     """Raises `DecodeError`: for colours among others, whose order only their maker knows."""
-    if not file.data:
-        raise EmptyInput(f"{file.name} is empty; it must be a depth map")
     if is_npy(file):
         return DepthNumbers(read_npy(file, MAP_AXES), None, file.name)
     if file.data.startswith(_NPZ):
@@ -52,11 +56,10 @@ def read_depth_numbers(file: Encoded) -> DepthNumbers:
 
 
 def _read_picture(file: Encoded) -> DepthNumbers:
-    image = open_picture(file)
+    image = load_picture(file)
     if image.mode not in _GREY_MODES | _COLOUR_MODES:
         raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
     with decoding(file.name):
-        image.load()
         values = np.asarray(image if image.mode in _GREY_MODES else image.convert("RGB"))
     if values.ndim == 3:  # grey that was stored in colour: JPEG lets channels differ a little
         apart = values.max(axis=2).astype(np.int16) - values.min(axis=2)
@@ -74,8 +77,10 @@ def _read_npz(file: Encoded) -> DepthNumbers:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist() if entry.filename.endswith(".npy")}
             named = list(sizes) if len(sizes) == 1 else [name for name in sizes if _DEPTH_ARRAY.search(name.lower())]
             if len(named) != 1:
-                held = ", ".join(list(sizes)[:8]) or "nothing"
-                raise BadMap(f"{file.name} holds {held}; an NPZ archive with one array, or one called depth, is wanted")
+                names = ", ".join(list(sizes)[:8]) or "nothing"
+                raise BadMap(
+                    f"{file.name} holds {names}; an NPZ archive with one array, or one called depth, is wanted"
+                )
             (name,) = named
             if sizes[name] > file.limits.bytes_per_file:
                 raise TooManyBytes(f"{file.name}: {name} has {sizes[name]:,} bytes, which is more than is allowed")
@@ -100,14 +105,14 @@ def _read_exr(file: Encoded) -> DepthNumbers:
         ranks = {name: name.rpartition(".")[2] for name in channels}
         known = [name for name, last in ranks.items() if last in _EXR_CHANNELS]
         if not known:
-            held = ", ".join(list(channels)[:8])
-            raise BadMap(f"{file.name} has the channels {held}; a depth map has Z, V, Y or R")
+            names = ", ".join(list(channels)[:8])
+            raise BadMap(f"{file.name} has the channels {names}; a depth map has Z, V, Y or R")
         name = min(known, key=lambda name: _EXR_CHANNELS.index(ranks[name]))
         return DepthNumbers(np.asarray(channels[name].pixels), None, f"{file.name}: {name}")
 
 
 FAR_BRIGHT, NEAR_BRIGHT, INVERSE = "far-bright", "near-bright", "inverse"
-FORMS = {
+DEPTH_FORMS = {
     FAR_BRIGHT: "larger is farther",
     NEAR_BRIGHT: "larger is nearer",
     INVERSE: "larger is nearer, as 1 / distance",
@@ -135,7 +140,7 @@ def decode_depth(file: Encoded) -> FloatArray:
 
 
 def understand_depth(file: Encoded) -> Reading:
-    """A depth map of any form in FORMS, guessed unless `file.form` names it: float32 (H, W), larger is farther.
+    """A depth map of any form in DEPTH_FORMS, guessed unless `file.form` names it: float32 (H, W), larger is farther.
 
     Numbers that mark what was not measured (0, NaN, the format's largest) become NaN. Raises `DecodeError`.
     """
@@ -144,9 +149,9 @@ def understand_depth(file: Encoded) -> Reading:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if low == high:
         raise BadMap(f"{file.name} is {low:g} wherever it was measured; a depth map has near and far places")
-    told = told_form(file, FORMS)
-    form, sure, why = (told, 1.0, "as you said") if told else _guess(numbers, values, low)
-    sentence = f"{file.name} is a depth map in which {FORMS[form]}: {why}"
+    requested = requested_form(file, DEPTH_FORMS)
+    form, sure, why = (requested, 1.0, "as you said") if requested else _guess_depth(numbers, values, low)
+    sentence = f"{file.name} is a depth map in which {DEPTH_FORMS[form]}: {why}"
     if form == NEAR_BRIGHT:
         values = np.asarray(low + high - values, np.float32)
     elif form == INVERSE:
@@ -177,7 +182,7 @@ def _measured(numbers: DepthNumbers, depth: FloatArray) -> FloatArray:
     return np.where(np.isin(depth, marks), np.float32(np.nan), depth)
 
 
-def _guess(numbers: DepthNumbers, values: FloatArray, low: float) -> tuple[str, float, str]:
+def _guess_depth(numbers: DepthNumbers, values: FloatArray, low: float) -> tuple[str, float, str]:
     """The likeliest form, how sure that is, and why."""
     called, largest = numbers.called.lower(), float(np.nanmax(values))
     grounds = [_by_scene(values)]
@@ -218,3 +223,72 @@ def _rank_rows(values: FloatArray) -> list[float]:
     ranks[known] = (below + upto) / (2 * len(ordered))
     strips = np.array_split(ranks, min(_ROWS, len(ranks)))
     return [float(np.nanmean(strip)) if np.isfinite(strip).any() else math.nan for strip in strips]
+
+
+# Where x, y and z point. The first is what items and predictions have.
+_AXES_POINT = (("right", "left"), ("up", "down"), ("viewer", "away"))
+NORMAL_FORMS = {"-".join(axes): f"x, y and z point {', '.join(axes)}" for axes in product(*_AXES_POINT)}
+_OF_ITEMS = next(iter(NORMAL_FORMS))
+_NORMAL_AXES = ("height", "width", "channels")
+_SHORTEST, _LONGEST = 0.5, 1.5  # lengths of vectors that can be normals
+_UNIT = 0.8  # so many vectors have such a length, or it is no map of normals
+
+
+def understand_normal(file: Encoded) -> Reading:
+    """Normals of any form in NORMAL_FORMS, as PNG of 8 bits, TIFF or NPY: uint8 (H, W, 3), [0, 255] stands for [-1, 1].
+
+    They come out as right, up and towards the viewer; what has no normal is (128, 128, 128). Raises `DecodeError`.
+    """
+    requested = requested_form(file, NORMAL_FORMS)
+    vectors = _vectors(file)
+    form, sure, why = (requested, 1.0, "as you said") if requested else _guess_normal(vectors)
+    signs = [1.0 if axis == first else -1.0 for axis, (first, _) in zip(form.split("-"), _AXES_POINT, strict=True)]
+    turned = vectors * np.array(signs, np.float32)
+    sentence = f"{file.name} has normals whose {NORMAL_FORMS[form]}: {why}"
+    value: ByteArray = np.rint((turned + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    if form == _OF_ITEMS and not is_npy(file):  # as it is, like items, whose vectors depend on every level
+        value = decode_normal(file.again())
+    return Reading(value, Understood(file.name, form, sure, sentence))
+
+
+def _vectors(file: Encoded) -> FloatArray:
+    """Float32 (H, W, 3) of length 1, or 0 where there is no normal. Raises `BadMap` for what holds no normals."""
+    if is_npy(file):
+        stored = read_npy(file, _NORMAL_AXES)
+    else:
+        image = load_picture(file)
+        if image.mode not in ("RGB", "RGBA", "P"):
+            raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
+        stored = np.asarray(image.convert("RGB"))
+    if stored.shape[0] == 3 and stored.shape[2] != 3:  # channels first, as PyTorch has them
+        stored = np.moveaxis(stored, 0, 2)
+    if stored.shape[2] != 3:
+        raise BadMap(f"{file.name} has {stored.shape[2]} numbers a pixel; a normal has three")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = picked(stored, file.side).astype(np.float32)
+    known = np.isfinite(values).all(axis=2) & (values != 0).any(axis=2)
+    values = np.where(known[..., None], values, np.float32(0))
+    vectors = np.where(known[..., None], _unpacked(stored.dtype, values), np.float32(0))
+    lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+    fits = (lengths > _SHORTEST) & (lengths < _LONGEST)
+    if fits.sum() < _UNIT * max(int(known.sum()), 1):
+        raise BadMap(f"{file.name} holds no normals: most of its pixels are no vectors of length 1")
+    return np.where(fits, vectors / np.where(fits, lengths, 1), 0).astype(np.float32)
+
+
+def _unpacked(dtype: np.dtype[np.generic], values: FloatArray) -> FloatArray:
+    """The numbers in [-1, 1]: whole ones fill 8 or 16 bits, others are as they are or fill [0, 1]."""
+    if dtype.kind in "iu":
+        full = 255 if values.max() <= 255 else 65535
+        return values * np.float32(2 / full) - np.float32(1)
+    return values if values.min() < 0 else values * 2 - 1
+
+
+def _guess_normal(vectors: FloatArray) -> tuple[str, float, str]:
+    rows, columns = len(vectors) // 3 or 1, vectors.shape[1] // 3 or 1
+    bottom, left, right = vectors[-rows:, :, 1], vectors[:, :columns, 0], vectors[:, -columns:, 0]
+    # What speaks for the first way of each axis, and how often that is right.
+    evidence = float(left.mean() - right.mean()), float(bottom.mean()), float(vectors[:, :, 2].mean())
+    sure = 0.95 * 0.95 * 0.99
+    form = "-".join(pair[value < 0] for pair, value in zip(_AXES_POINT, evidence, strict=True))
+    return form, sure, "what a camera sees faces it, floors face up, and the sides of a picture face each other"
