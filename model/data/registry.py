@@ -24,7 +24,6 @@ SOURCES = {
     "sketches": "anyseek.model.data.sources.packs:SKETCHES",
     "depth": "anyseek.model.data.sources.packs:DEPTH",
     "segmentation": "anyseek.model.data.sources.packs:SEGMENTATION",
-    "rooms": "anyseek.model.rooms.source:ROOMS",
     "texts": "anyseek.model.data.sources.texts:TEXTS",
 }
 LABELLERS = {

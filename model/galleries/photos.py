@@ -2,7 +2,7 @@
 
 `photos.tar` has 200 photographs in the public domain, as WebP files, and `photos.json`, which describes them. It was
 made by `model/galleries/make_photos.py` of commit b3515be. The 300 rendered views in `rooms/` are of the test split of
-`anyseek.model.rooms` (docs/data.md).
+the renderer of commit b311e2f (docs/data.md).
 """
 
 import hashlib
