@@ -3,7 +3,7 @@
 A cosine means little by itself: 0.1 is much for words and little for a picture. What says more is how far a score lies
 above those that the same query has with other items, and above its own fifth best hit; and how much the query has in
 common with the collection as a whole. Three numbers of this kind, on one scale for all kinds of query, go through a
-logistic curve, which `python -m anyseek.search.evaluation.curves` fits (docs/querying.md).
+logistic curve that was fitted on collections of photos (docs/querying.md).
 """
 
 import math
@@ -67,7 +67,7 @@ class Sort(StrEnum):
     SEVERAL = "several"  # rankings that are added
 
 
-# From `python -m anyseek.search.evaluation.curves`.
+# Fitted by `python -m anyseek.search.evaluation.curves` of commit 3a57150.
 _CURVES = {
     Sort.PICTURES: Curve(-6.063, 0.228, 1.823, 0.0, 0.0),
     Sort.WORDS: Curve(-4.240, 0.486, 0.911, 11.629, -0.103),
