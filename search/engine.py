@@ -16,8 +16,7 @@ from anyseek.search.catalogue import checks, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
-from anyseek.search.confidence.score_samples import Backgrounds
-from anyseek.search.confidence.tuned import Tunings
+from anyseek.search.confidence.probabilities import Backgrounds
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
@@ -36,14 +35,14 @@ from anyseek.search.query.rankings import (
 from anyseek.search.query.vectors import (
     ItemVectors,
     Place,
+    QueryMeans,
     ValueVectors,
     embed_values,
     raw_item_vectors,
-    raw_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend, raw_vectors
+from anyseek.search.telemetry.spans import Stage, timed
 from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
 from anyseek.search.upkeep.snapshots import write_snapshots
@@ -74,7 +73,7 @@ class SearchEngine:
         self._backend = backend or open_backend(database, settings)
         self._derived = derived or DerivedRows(database, self._backend.forget_filters)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
-        self._tunings = Tunings(database)
+        self._query_means = QueryMeans(database)
         self._backgrounds = Backgrounds(database)
         self._opening = threading.Lock()
         self._heads = Heads(database)
@@ -152,7 +151,7 @@ class SearchEngine:
         """Release the collection's spaces, and remove the backend's data of deleted collections."""
         with self._opening:
             self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
-        self._tunings.forget()
+        self._query_means.forget()
         self._backgrounds.forget()
         self._heads.forget()
         self._items.forget()
@@ -184,7 +183,7 @@ class SearchEngine:
     def _answer(self, head: Head, planned: Mapping[int, PlannedQuery], with_notes: bool) -> dict[int, Answer]:
         plans = {(number, place): plan for number, one in planned.items() for place, plan in enumerate(one.rankings)}
         spaces = {plan.space for plan in plans.values()}
-        values = embed_values(self.embedder, plans, self._tunings.means(spaces))
+        values = embed_values(self.embedder, plans, self._query_means.of_spaces(spaces))
         for space in spaces:
             check_wanted()
             with timed(Stage.INDEX):
@@ -207,7 +206,9 @@ class SearchEngine:
                     results = replace(results, note=note)
                     if query.query.is_explained:
                         hits = [held[hit.item_id] for hit in _sound(chosen[number], held)]
-                        explained = self._explainer.explain(snapshot, query, hits, own, self._tunings.means(spaces))
+                        explained = self._explainer.explain(
+                            snapshot, query, hits, own, self._query_means.of_spaces(spaces)
+                        )
                         results = replace(results, explanations=explained)
                     answers[number] = results
                 except AnyseekError as error:

@@ -352,5 +352,8 @@ def test_means_may_be_forgotten_while_those_of_another_space_are_read(
 
     with database.read() as session:
         space = collections.head(session, "things").spaces[0]
-    monkeypatch.setattr("anyseek.search.confidence.tuned.collections.tunings_of", forget_and_read)
-    assert engine._tunings.means([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {1: {}, 2: {}}
+    monkeypatch.setattr("anyseek.search.query.vectors.collections.tunings_of", forget_and_read)
+    assert engine._query_means.of_spaces([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {
+        1: {},
+        2: {},
+    }

@@ -1,15 +1,19 @@
 """Probabilities of hits: they follow the scores, know what stands out, and say nothing where nothing can be said."""
 
 import math
+from dataclasses import replace
 from statistics import mean, stdev
 
 import numpy as np
 import pytest
 
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
 from anyseek.search.confidence.probabilities import (
     NOTHING_GOOD,
     PLACE,
     Background,
+    Backgrounds,
     Sort,
     Standing,
     background,
@@ -22,6 +26,8 @@ from anyseek.search.confidence.probabilities import (
     standing_of_words,
     together,
 )
+from anyseek.search.types import Collection
+from tests.search.gallery import WORDS, WordsEmbedder
 
 DIMENSION = 16
 
@@ -191,3 +197,23 @@ def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     assert below(0.02, "caption") == 0
     assert below(0.0, "depth") == below(-0.02, "semseg", "depth") == NOTHING_GOOD
     assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0
+
+
+def test_the_sample_of_a_space_that_was_dropped_is_let_go(
+    database: Database, gallery: Collection, embedder: WordsEmbedder
+) -> None:
+    cache = Backgrounds(database)
+    with database.read() as session:
+        head = collections.head(session, gallery.name)
+    for space in head.spaces:
+        mean = np.zeros(space.dimension, np.float32)
+        cache.get(head, space, embedder.spaces[space.name], mean, len(WORDS))
+    assert set(cache._cached) == {space.id for space in head.spaces}
+    left = replace(head, spaces=head.spaces[:1], last_seq=head.last_seq + 100)
+    mean = np.zeros(left.spaces[0].dimension, np.float32)
+    cache.get(left, left.spaces[0], embedder.spaces[left.spaces[0].name], mean, len(WORDS))
+    assert set(cache._cached) == {left.spaces[0].id}
+    other = replace(head, id=head.id + 1)
+    space = replace(head.spaces[1], id=99)
+    cache.get(other, space, embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
+    assert set(cache._cached) == {left.spaces[0].id, 99}  # another collection's stay

@@ -22,7 +22,7 @@ from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
-from tests.search.live_spaces import freeze, head_of
+from tests.search.live_spaces import freeze, head_of, no_filters
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)
 
@@ -47,7 +47,7 @@ def gallery(database: Database, embedder: WordsEmbedder, collection: Collection)
 
 def opened(database: Database, settings: Settings) -> LocalSpace:
     head = head_of(database)
-    index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW)
+    index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW, no_filters)
     index.refresh(head)
     return index
 

@@ -16,7 +16,7 @@ from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.space import LocalSpace, MakeIndex, ReadersLock
 from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
-from tests.search.live_spaces import assert_agrees, contents, freeze, head_of
+from tests.search.live_spaces import assert_agrees, contents, freeze, head_of, no_filters
 from tests.search.memory_index import MemoryIndex
 
 SPACE = "looks"
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def opened(database: Database, folder: Path, make_index: MakeIndex = FaissIndex) -> LocalSpace:
     head = head_of(database)
     space = next(space for space in head.spaces if space.name == SPACE)
-    index = LocalSpace(database, folder, head.id, space, make_index)
+    index = LocalSpace(database, folder, head.id, space, make_index, no_filters)
     index.refresh(head)
     return index
 
@@ -89,7 +89,7 @@ def test_vectors_of_other_weights_and_damaged_ones_are_left_out_and_named(
 
 def test_reading_before_opening_is_a_mistake(database: Database, collection: Collection, folder: Path) -> None:
     head = head_of(database)
-    index = LocalSpace(database, folder, head.id, head.spaces[0], FaissIndex)
+    index = LocalSpace(database, folder, head.id, head.spaces[0], FaissIndex, no_filters)
     with pytest.raises(RuntimeError, match="refresh"), index.reading():
         pass
 

@@ -10,8 +10,8 @@ from anyseek.search.catalogue import collections, facets, items, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter, checked
-from anyseek.search.spaces.local import filters as resolving
-from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.spaces.local import backend
+from anyseek.search.spaces.local.backend import ResolvedFilters
 from anyseek.search.types import Collection, IdArray, NewItem
 from tests.search.gallery import SPACES, WordsEmbedder, direction, make_collection, open_catalogue, remove
 
@@ -98,7 +98,7 @@ def test_after_many_changes_or_a_compaction_all_is_asked_for_again(
     resolved(database, filters)
     change(database, collection)
     if many:
-        monkeypatch.setattr(resolving, "MOST_CHANGED", 2)
+        monkeypatch.setattr(backend, "MOST_CHANGED", 2)
     else:
         with database.write() as session:
             log.compact(session, collection.id, collections.head(session, "things").last_seq)
