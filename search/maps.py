@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -69,14 +69,6 @@ class _Layout:
     left_out: int
 
 
-@dataclass
-class _Making:
-    """A layout that is there, or is being made by the holder of the lock."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    made: _Layout | None = None
-
-
 class MapMaker:
     """Maker of maps that caches the latest layouts until their collection changes. Thread-safe."""
 
@@ -84,8 +76,8 @@ class MapMaker:
         self._database = database
         self._embedder = embedder
         self._live_space = live_space
-        self._held: OrderedDict[tuple[int, ...], _Making] = OrderedDict()
-        self._holding = threading.Lock()
+        self._layouts: OrderedDict[tuple[int, ...], _Layout] = OrderedDict()
+        self._lock = threading.Lock()
 
     def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
         """The map of a collection; that of an empty one has no places.
@@ -117,17 +109,15 @@ class MapMaker:
             raise BadInput(f"a map cannot be coloured so: {absent}")
 
     def _layout(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
-        """The layout as of `head`, which is made once by whoever asks first; others wait for it."""
-        of = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
-        with self._holding:
-            making = self._held.setdefault(of, _Making())
-            self._held.move_to_end(of)
-            while len(self._held) > _KEPT:
-                self._held.popitem(last=False)
-        with making.lock:
-            if making.made is None:
-                making.made = self._lay_out(head, space, wanted)
-            return making.made
+        """The layout as of `head`; whoever asks while one is made waits for it."""
+        key = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
+        with self._lock:
+            if key not in self._layouts:
+                self._layouts[key] = self._lay_out(head, space, wanted)
+            self._layouts.move_to_end(key)
+            while len(self._layouts) > _KEPT:
+                self._layouts.popitem(last=False)
+            return self._layouts[key]
 
     def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
         with self._database.read() as session:
