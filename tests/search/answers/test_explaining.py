@@ -1,6 +1,6 @@
 """Explanations say what the query itself would say: asked again with a part alone, or without it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,15 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, picture, put, text
-from tests.search.hues import SeesHues, put_hued
+from tests.search.hues import engine_over_hues
 
 THINGS = {"cat in 9": ("cat", 9), "cat in 3": ("cat", 3), "dog in 9": ("dog", 9), "tree in 15": ("tree", 15)}
+
+
+@pytest.fixture(scope="module")
+def hued_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over_hues(tmp_path_factory.mktemp("hued"), THINGS) as engine:
+        yield engine
 
 
 def standing(results: Results, key: str) -> tuple[float, int]:
@@ -97,14 +103,9 @@ def test_a_single_part_has_nothing_to_be_left_out_of(engine: SearchEngine) -> No
     assert part.similarity == pytest.approx(explained.score, abs=1e-6)
 
 
-def test_shares_of_added_rankings_are_the_score(database: Database, settings: Settings) -> None:
-    embedder = SeesHues()
-    made = make_collection(database, embedder, "hued")
-    for key, (said, total) in THINGS.items():
-        put_hued(database, made, embedder, key, said, total)
-    engine = SearchEngine(database, settings, embedder)
+def test_shares_of_added_rankings_are_the_score(hued_engine: SearchEngine) -> None:
     query = Query((text("cat"), picture(9), picture(15, weight=-1), Part("words", "cat", weight=0.5)), explain=4)
-    found = engine.query("hued", query)
+    found = hued_engine.query("hued", query)
     assert found.fusion == Fusion.RANKS
     for hit, explained in zip(found.hits, found.explanations, strict=True):
         assert (
@@ -112,7 +113,7 @@ def test_shares_of_added_rankings_are_the_score(database: Database, settings: Se
         )
         assert [ranking.space for ranking in explained.rankings] == ["means", "hues", None]
         assert [part.weight for part in explained.parts] == [1, 1, -1, 0.5]
-    words = engine.query("hued", replace(query, parts=query.contents))
+    words = hued_engine.query("hued", replace(query, parts=query.contents))
     for explained in found.explanations:
         score, rank = standing(words, explained.key)
         assert (explained.parts[-1].score_without, explained.parts[-1].rank_without) == (pytest.approx(score), rank)
@@ -120,13 +121,8 @@ def test_shares_of_added_rankings_are_the_score(database: Database, settings: Se
     assert (tree.parts[-1].rank, tree.rankings[-1].rank, tree.rankings[-1].share) == (None, None, 0)
 
 
-def test_a_ranking_that_only_pushes_is_explained_as_asked(database: Database, settings: Settings) -> None:
-    embedder = SeesHues()
-    made = make_collection(database, embedder, "hued")
-    for key, (said, total) in THINGS.items():
-        put_hued(database, made, embedder, key, said, total)
-    engine = SearchEngine(database, settings, embedder)
-    found = engine.query("hued", Query((text("cat"), picture(9, weight=-1)), explain=4))
+def test_a_ranking_that_only_pushes_is_explained_as_asked(hued_engine: SearchEngine) -> None:
+    found = hued_engine.query("hued", Query((text("cat"), picture(9, weight=-1)), explain=4))
     explained = {one.key: one for one in found.explanations}
     pushed = explained["cat in 9"].parts[1]
     assert (pushed.weight, pushed.rank) == (-1, 1)
@@ -205,6 +201,11 @@ def test_a_part_asked_in_several_spaces_is_left_out_of_all(engine: SearchEngine)
         assert explained.score == pytest.approx(sum(one.share for one in explained.rankings))
 
 
+def engine_of(database: Database, settings: Settings, embedder: WordsEmbedder, own: Sequence[str]) -> SearchEngine:
+    put(database, make_collection(database, embedder, "own"), embedder, own)
+    return SearchEngine(database, settings, embedder)
+
+
 class Coded(WordsEmbedder):
     """`WordsEmbedder` whose space `means` is predicted as two codes: the signs of the first numbers of a vector.
 
@@ -223,11 +224,9 @@ class Coded(WordsEmbedder):
 
 def test_codes_are_compared_where_a_space_has_them(database: Database, settings: Settings) -> None:
     embedder = Coded()
-    collection = make_collection(database, embedder, "coded")
-    put(database, collection, embedder, ["dog", "cat", "car"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
     parts = (text("dog"), Part(item="cat"))
-    found = engine.query("coded", Query(parts, space="means", explain_keys=("dog", "cat", "car"))).explanations
+    found = engine.query("own", Query(parts, space="means", explain_keys=("dog", "cat", "car"))).explanations
     said = {one.key: [part.codes for part in one.parts] for one in found}
     of = {key: embedder.codes_of(embedder.vector(Sample({"caption": key}), "means")[None], "means")[0] for key in said}
     entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
@@ -247,23 +246,20 @@ def test_codes_are_compared_where_a_space_has_them(database: Database, settings:
 
 def test_joint_parts_have_codes_together_too(database: Database, settings: Settings) -> None:
     embedder = Coded()
-    put(database, make_collection(database, embedder, "coded"), embedder, ["dog", "dog 9"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "dog 9"])
     query = Query((text("dog"), picture(9)), fusion=Fusion.JOINT, space="means", explain_keys=("dog 9",))
-    (explained,) = engine.query("coded", query).explanations
+    (explained,) = engine.query("own", query).explanations
     assert explained.codes is not None
     assert explained.codes.agree == (0, 1)
-    (late,) = engine.query("coded", replace(query, fusion=Fusion.LATE)).explanations
+    (late,) = engine.query("own", replace(query, fusion=Fusion.LATE)).explanations
     assert late.codes is None
 
 
 def test_without_codes_it_says_why(engine: SearchEngine, database: Database, settings: Settings) -> None:
     (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
     assert explained.note == "means is not predicted as codes, so none can be compared; no space of words is"
-    embedder = Coded()
-    put(database, make_collection(database, embedder, "coded"), embedder, ["dog"])
-    coded = SearchEngine(database, settings, embedder)
-    (explained,) = coded.query("coded", Query((text("dog"),), space="looks", explain=1)).explanations
+    coded = engine_of(database, settings, Coded(), ["dog"])
+    (explained,) = coded.query("own", Query((text("dog"),), space="looks", explain=1)).explanations
     assert explained.note is not None
     assert explained.note.endswith("name a space that is: means")
     (words,) = engine.query("things", Query((Part("words", "dog"),), explain=1)).explanations
@@ -283,15 +279,14 @@ class Named(WordsEmbedder):
 
 def test_words_of_the_model_are_named_for_part_and_item(database: Database, settings: Settings) -> None:
     embedder = Named()
-    put(database, make_collection(database, embedder, "named"), embedder, ["dog", "cat", "car"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
     query = Query((text("dog"), text("car")), explain_keys=("dog", "cat"))
-    dog, cat = engine.query("named", query).explanations
+    dog, cat = engine.query("own", query).explanations
     assert dog.names[0] == "dog"
     assert dog.parts[0].names[0] == "dog"
     assert cat.names[0] == "cat"
     assert set(cat.parts[0].names) <= set(cat.names)
-    elsewhere = engine.query("named", replace(query, space="looks")).explanations
+    elsewhere = engine.query("own", replace(query, space="looks")).explanations
     assert all(not one.names and not one.parts[0].names for one in elsewhere)
 
 

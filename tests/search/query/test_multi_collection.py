@@ -1,33 +1,34 @@
 """Several collections asked at once, compared with one that has the items of all."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from anyseek.model.seam import Fusion
-from anyseek.search.catalogue import items
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch, ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.query.multi_collection import query_several
-from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, text
+from tests.search.engines import engine_over
+from tests.search.gallery import Things, WordsEmbedder, make_collection, picture, put, text
 
 COUNT = 40
 NAMES = ["thirds", "rest"]
 
 
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
+def fill(things: Things) -> None:
     for name in ("thirds", "rest", "all"):
-        made = make_collection(database, embedder, name)
         numbers = [n for n in range(COUNT) if name == "all" or (name == "thirds") == (n % 3 == 0)]
-        new = [replace(new_item(embedder, f"item {n}"), attributes={"n": n, "five": n % 5}) for n in numbers]
-        with database.write() as session:
-            items.write(session, made, new)
-    return SearchEngine(database, settings, embedder)
+        made = Things(things.database, make_collection(things.database, things.embedder, name), things.embedder)
+        made.put_with({f"item {n}": {"n": n, "five": n % 5} for n in numbers})
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over(tmp_path_factory.mktemp("several"), fill) as engine:
+        yield engine
 
 
 def ask(engine: SearchEngine, query: Query, names: list[str] = NAMES) -> Results:
@@ -77,12 +78,10 @@ def test_an_item_is_of_the_collection_that_its_part_names_or_of_the_first(engine
         engine.query("thirds", Query((Part(item="item 22", collection="nowhere"),), 5))
 
 
-def test_hits_of_different_spaces_are_merged_by_rank(
-    engine: SearchEngine, database: Database, settings: Settings
-) -> None:
-    other = WordsEmbedder("words-2")
+def test_hits_of_different_spaces_are_merged_by_rank(engine: SearchEngine) -> None:
+    database, other = engine._database, WordsEmbedder("words-2")
     put(database, make_collection(database, other, "others"), other, ["a", "b", "c"])
-    second = SearchEngine(database, settings, other)
+    second = SearchEngine(database, engine._settings, other)
     engines = {"rest": engine, "others": second}
     found = query_several(["rest", "others"], engines.__getitem__, lambda _: Query((text("b"),), 6))
     assert [hit.collection for hit in found.hits] == ["rest", "others"] * 3

@@ -20,7 +20,7 @@ from anyseek.search.errors import (
 from anyseek.search.query.vectors import PUSH, centre_queries, fuse
 from anyseek.search.settings import Limits, Settings
 from anyseek.search.types import Collection, Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
+from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 ROOMS, DRAWINGS = np.array([0.8, 0.0, 0.0], np.float32), np.array([0.0, 0.8, 0.0], np.float32)
@@ -30,17 +30,11 @@ SPACE = EmbeddingSpace(
 
 
 @pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
-    return SearchEngine(database, settings, embedder)
+def engine(words_engine: SearchEngine) -> SearchEngine:
+    return words_engine
 
 
-@pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
-    return collection
-
-
-def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: SearchEngine, gallery: Collection) -> None:
+def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: SearchEngine) -> None:
     def space(*parts: Part) -> str:
         return engine.query("things", Query(parts)).space
 
@@ -49,7 +43,7 @@ def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: Sea
     assert space(picture(9), text("cat", weight=-2.0)) == "means"
 
 
-def test_a_space_may_be_named(engine: SearchEngine, gallery: Collection) -> None:
+def test_a_space_may_be_named(engine: SearchEngine) -> None:
     results = engine.query("things", Query((text("cat"),), space="looks"))
     assert results.space == "looks"
     assert keys(results)[0] == "cat"
@@ -57,7 +51,7 @@ def test_a_space_may_be_named(engine: SearchEngine, gallery: Collection) -> None
         engine.query("things", Query((text("cat"),), space="smells"))
 
 
-def test_aliases_of_modalities_are_understood(engine: SearchEngine, gallery: Collection) -> None:
+def test_aliases_of_modalities_are_understood(engine: SearchEngine) -> None:
     assert keys(engine.query("things", Query((Part("text", "cat"),), k=1))) == ["cat"]
 
 
@@ -75,7 +69,7 @@ def test_aliases_of_modalities_are_understood(engine: SearchEngine, gallery: Col
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(
-    engine: SearchEngine, gallery: Collection, query: Query, error: type[AnyseekError], says: str
+    engine: SearchEngine, query: Query, error: type[AnyseekError], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         engine.query("things", query)
