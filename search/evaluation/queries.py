@@ -4,8 +4,8 @@ Every query goes through the search engine, fused as it is by default. The items
 rooms and photographs that ship with Anyseek; training saw none of them.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,16 @@ from PIL import Image
 from anyseek.model.data.aligned import evenly
 from anyseek.model.data.samples import Split
 from anyseek.model.data.sources.emoji import Art, base_concept, fetch_concepts, fetch_openmoji, fetch_vendor, split_of
-from anyseek.model.galleries.openmoji import draw_svg, read_concepts
+from anyseek.model.galleries.openmoji import draw_svg
 from anyseek.model.galleries.photos import FOLDER, read_photos, read_views
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample, Value
-from anyseek.search.evaluation.calibration import JudgedHit, ScoreRow, average_precision, judged_hits, score_rows
+from anyseek.search.evaluation.calibration import JudgedHit, ScoreRow, judged_hits, score_rows
 from anyseek.search.evaluation.measures import Estimate, estimate
 from anyseek.search.evaluation.real_collection import RealCollection, real_collection
 from anyseek.search.evaluation.vectors import Progress
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.filters.tree import Filter
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query
 
@@ -33,7 +32,6 @@ Pictures = Mapping[str, npt.NDArray[np.uint8]]  # by key
 Kind = Mapping[str, Mapping[str, Part]]  # by the part's name, then by the key of the item that it is for
 FIRST = 10
 _COLOURS = 5
-_FEWEST_OF_CLASS = 3
 _OTHER = "other vendor/"
 _OURS = filter_from_text(f"not @key starts with '{_OTHER}'")
 
@@ -69,24 +67,6 @@ class CombinedRow:
 
 
 @dataclass(frozen=True)
-class NegativeRow:
-    """Queries by an item with a negative caption, that of another item of the same class.
-
-    `before` and `after` are the mean average precision of the rest of the class without and with the caption, `change`
-    their difference query by query. `fell` and `rose` are the shares of queries in which the unwanted item did.
-    """
-
-    name: str
-    queries: int
-    gallery: int
-    before: Estimate
-    after: Estimate
-    change: Estimate
-    fell: Estimate
-    rose: Estimate
-
-
-@dataclass(frozen=True)
 class Combined:
     """All rows that the model takes; `palette` has palettes of five colours alone.
 
@@ -94,7 +74,6 @@ class Combined:
     """
 
     rows: tuple[CombinedRow, ...]
-    negatives: tuple[NegativeRow, ...]
     palette: CombinedRow | None
     scores: tuple[ScoreRow, ...]
 
@@ -106,11 +85,9 @@ def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: 
     fetched.
     """
     progress("fetching and rendering emoji")
-    emoji = unseen_emoji(home, most)
     rows: list[CombinedRow] = []
     hits: list[JudgedHit] = []
-    negatives: tuple[NegativeRow, ...] = ()
-    for gallery in (emoji, _rooms(most), _photos(most)):
+    for gallery in (unseen_emoji(home, most), _rooms(most), _photos(most)):
         samples = gallery.samples
         progress(f"embedding {len(samples)} {gallery.name} with {embedder.name}")
         with real_collection(embedder, samples) as collection:
@@ -120,12 +97,9 @@ def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: 
                     progress(f"{gallery.name}: {' + '.join(kind)}")
                     rows.append(_row(collection, gallery, kind, judged))
             hits += [hit for hits_of_kind in judged.values() for hit in hits_of_kind]
-            if gallery is emoji:
-                progress("emoji: item - caption")
-                negatives = _negative_rows(collection, emoji)
     several = tuple(row for row in rows if len(row.parts) > 1)
     palette = next((row for row in rows if row not in several), None)
-    return Combined(several, negatives, palette, score_rows(hits))
+    return Combined(several, palette, score_rows(hits))
 
 
 def unseen_emoji(home: Path, most: int | None) -> Gallery:
@@ -211,11 +185,11 @@ def _is_taken(kind: Kind, embedder: Embedder) -> bool:
 
 def _row(collection: RealCollection, gallery: Gallery, kind: Kind, judged: dict[str, list[JudgedHit]]) -> CombinedRow:
     """Measure a kind of query and its parts alone; hits of those that are new in this collection go to `judged`."""
-    keys = _keys(gallery, kind)
+    keys, where = _keys(gallery, kind), _OURS if gallery.others else None
     whole = " + ".join(kind)
     recalled: dict[str, npt.NDArray[np.float64]] = {}
     for name, names in {**{name: [name] for name in kind}, whole: list(kind)}.items():
-        queries = [Query([kind[part][key] for part in names], FIRST, where=_where(gallery)) for key in keys]
+        queries = [Query([kind[part][key] for part in names], FIRST, where=where) for key in keys]
         answers = collection.answers(queries)
         right = [any(hit.key == key for hit in answer.hits) for key, answer in zip(keys, answers, strict=True)]
         recalled[name] = np.array(right, np.float64)
@@ -230,51 +204,3 @@ def _row(collection: RealCollection, gallery: Gallery, kind: Kind, judged: dict[
         estimate(recalled[whole], np.mean),
         estimate(recalled[whole] - best, np.mean),
     )
-
-
-def _where(gallery: Gallery) -> Filter | None:
-    return _OURS if gallery.others else None
-
-
-def _negative_rows(collection: RealCollection, emoji: Gallery) -> tuple[NegativeRow, ...]:
-    """A row of each emoji with the caption of another one of its subgroup as a negative part; none without others."""
-    classes = {base_concept(concept.hexcode): concept.subgroup for concept in read_concepts() if concept.subgroup}
-    captions = next(kind["caption"] for kind in emoji.kinds if "caption" in kind)
-    pairs = _unwanted(emoji.pictures, classes, captions)
-    if not pairs:
-        return ()
-    precisions, ranks = np.zeros((2, len(pairs))), np.zeros((2, len(pairs)), np.int64)
-    for side in range(2):
-        parts = [
-            (Part(item=key), replace(captions[unwanted], weight=-1.0))[: side + 1] for key, unwanted in pairs.items()
-        ]
-        answers = collection.answers([Query(own, collection.size, where=_where(emoji)) for own in parts])
-        for place, ((key, unwanted), answer) in enumerate(zip(pairs.items(), answers, strict=True)):
-            rest = [hit.key for hit in answer.hits if hit.key != key]
-            ranks[side, place] = rest.index(unwanted)
-            rest.remove(unwanted)
-            right = np.array([classes.get(other) == classes[key] for other in rest], np.float64)
-            precisions[side, place] = average_precision(-np.arange(len(rest)), right)
-    row = NegativeRow(
-        "emoji: item - caption",
-        len(pairs),
-        len(emoji.pictures),
-        estimate(precisions[0], np.mean),
-        estimate(precisions[1], np.mean),
-        estimate(precisions[1] - precisions[0], np.mean),
-        estimate((ranks[1] > ranks[0]).astype(np.float64), np.mean),
-        estimate((ranks[1] < ranks[0]).astype(np.float64), np.mean),
-    )
-    return (row,)
-
-
-def _unwanted(keys: Iterable[str], classes: Mapping[str, str], captions: Container[str]) -> dict[str, str]:
-    """Another member of the class of each key, drawn by a seed from those with captions; small classes are left out."""
-    draws, chosen = np.random.default_rng(0), dict[str, str]()
-    members = [key for key in keys if key in classes]
-    for key in members:
-        others = [other for other in members if other != key and classes[other] == classes[key]]
-        named = [other for other in others if other in captions]
-        if named and len(others) > _FEWEST_OF_CLASS:
-            chosen[key] = named[int(draws.integers(len(named)))]
-    return chosen
