@@ -52,12 +52,6 @@ def test_an_empty_collection_gives_no_hits(things: Things, settings: Settings) -
     assert engine.query("things", Query((text("cat"),))).hits == ()
 
 
-def test_a_filter_leaves_only_items_that_pass(engine: SearchEngine) -> None:
-    where = filter_from_text("@key in (dog, tree) or @caption = car")
-    assert set(keys(engine.query("things", Query((text("cat"),), k=10, where=where)))) == {"dog", "tree", "car"}
-    assert engine.query("things", Query((text("cat"),), where=filter_from_text("size > 3"))).hits == ()
-
-
 def test_a_filter_sees_what_was_written_since(things: Things, engine: SearchEngine) -> None:
     query = Query((text("cat"),), where=filter_from_text("@key starts with ca"))
     assert set(keys(engine.query("things", query))) == {"cat", "car"}
@@ -105,11 +99,6 @@ def test_a_joint_query_is_one_sample_centred_on_the_mean_of_its_parts(things: Th
     batch = [Query(parts, fusion=fusion) for fusion in (Fusion.JOINT, Fusion.LATE, None)]
     assert engine.query_batch("things", batch) == [joint, late, late]
     assert things.embedder.calls == before + 1
-
-
-def test_items_and_values_go_together(engine: SearchEngine) -> None:
-    results = engine.query("things", Query((text("cat"), Part(item="dog")), k=5))
-    assert set(keys(results)[:2]) == {"cat", "dog"}
 
 
 def test_a_batch_answers_in_order_with_errors_in_their_places(engine: SearchEngine, embedder: WordsEmbedder) -> None:

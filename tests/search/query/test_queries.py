@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from anyseek.model.seam import EmbeddingSpace, Fusion
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import (
     AnyseekError,
@@ -18,15 +17,24 @@ from anyseek.search.errors import (
     SpaceNotFound,
 )
 from anyseek.search.query.vectors import PUSH, centre_queries, fuse
-from anyseek.search.settings import Limits, Settings
-from anyseek.search.types import Collection, Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, text
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query, Results
+from tests.search.gallery import WordsEmbedder, keys, picture, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 ROOMS, DRAWINGS = np.array([0.8, 0.0, 0.0], np.float32), np.array([0.0, 0.8, 0.0], np.float32)
 SPACE = EmbeddingSpace(
     "looks", 3, "f", np.zeros(3, np.float32), {"caption": np.stack([ROOMS, DRAWINGS]), "depth": ROOMS[np.newaxis]}
 )
+
+
+class Joins(WordsEmbedder):
+    fusion = Fusion.JOINT
+
+
+def over(words_engine: SearchEngine, embedder: WordsEmbedder) -> SearchEngine:
+    """An engine with another model over the same words."""
+    return SearchEngine(words_engine._database, words_engine._settings, embedder)
 
 
 @pytest.fixture
@@ -87,12 +95,9 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(
     ],
 )
 def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
-    database: Database, settings: Settings, gallery: Collection, parts: tuple[Part, ...], says: str
+    engine: SearchEngine, parts: tuple[Part, ...], says: str
 ) -> None:
-    class Joins(WordsEmbedder):
-        fusion = Fusion.JOINT
-
-    engine = SearchEngine(database, settings, Joins())
+    engine = over(engine, Joins())
     with pytest.raises(NotJoinable, match=f"{says}.*fusion late"):
         engine.query("things", Query(parts, fusion=Fusion.JOINT))
     results = engine.query("things", Query(parts))
@@ -101,9 +106,7 @@ def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
 
 
 @pytest.mark.parametrize("weight", [1.0, -1.0])
-def test_words_beside_a_picture_count_what_the_space_says(
-    database: Database, settings: Settings, gallery: Collection, weight: float
-) -> None:
+def test_words_beside_a_picture_count_what_the_space_says(engine: SearchEngine, weight: float) -> None:
     """A negative part counts as much as ever."""
 
     class Shares(WordsEmbedder):
@@ -111,7 +114,7 @@ def test_words_beside_a_picture_count_what_the_space_says(
             return replace(super()._space(name), shares={"rgb": {"caption": 0.25}})
 
     def asked(embedder: WordsEmbedder, *parts: Part) -> Results:
-        return SearchEngine(database, settings, embedder).query("things", Query(parts))
+        return over(engine, embedder).query("things", Query(parts))
 
     told = 0.25 if weight > 0 else weight
     assert asked(Shares(), picture(9), text("cat", weight)) == asked(WordsEmbedder(), picture(9), text("cat", told))
@@ -121,13 +124,8 @@ def test_words_beside_a_picture_count_what_the_space_says(
     )
 
 
-def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(
-    database: Database, settings: Settings, gallery: Collection
-) -> None:
-    class Joins(WordsEmbedder):
-        fusion = Fusion.JOINT
-
-    late, joint = (SearchEngine(database, settings, embedder) for embedder in (WordsEmbedder(), Joins()))
+def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(engine: SearchEngine) -> None:
+    late, joint = (over(engine, embedder) for embedder in (WordsEmbedder(), Joins()))
     parts = (text("cat", weight=0.5), picture(9, weight=0.5))
     assert late.query("things", Query(parts)).fusion == Fusion.LATE
     assert joint.query("things", Query(parts)).fusion == Fusion.JOINT
@@ -136,30 +134,28 @@ def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(
     assert joint.query("things", Query((text("cat"),))).fusion is None
 
 
-def test_a_batch_has_a_limit(database: Database, settings: Settings, embedder: WordsEmbedder) -> None:
-    engine = SearchEngine(database, replace(settings, limits=Limits(queries_per_batch=2)), embedder)
-    make_collection(database, embedder)
+def test_a_batch_has_a_limit(engine: SearchEngine) -> None:
+    few = replace(engine._settings, limits=Limits(queries_per_batch=2))
+    engine = SearchEngine(engine._database, few, engine.embedder)
     assert engine.query_batch("things", []) == []
     with pytest.raises(LimitExceeded, match="3 queries; the most is 2"):
         engine.query_batch("things", [Query((text("cat"),))] * 3)
 
 
 @pytest.mark.parametrize("part", [text("cat"), Part(item="cat")])
-def test_other_weights_are_refused(database: Database, settings: Settings, gallery: Collection, part: Part) -> None:
-    retrained = SearchEngine(database, settings, WordsEmbedder("words-2"))
+def test_other_weights_are_refused(engine: SearchEngine, part: Part) -> None:
+    retrained = over(engine, WordsEmbedder("words-2"))
     with pytest.raises(FingerprintMismatch, match="reembed"):
         retrained.query("things", Query((part,)))
 
 
-def test_a_model_without_the_collections_spaces_is_refused(
-    database: Database, settings: Settings, gallery: Collection
-) -> None:
+def test_a_model_without_the_collections_spaces_is_refused(engine: SearchEngine) -> None:
     class Other(WordsEmbedder):
         def default_space(self, modality: str) -> str:
             return "sounds"
 
     with pytest.raises(FingerprintMismatch, match="things"):
-        SearchEngine(database, settings, Other()).query("things", Query((text("cat"),)))
+        over(engine, Other()).query("things", Query((text("cat"),)))
 
 
 def _unit(*numbers: float) -> np.ndarray:

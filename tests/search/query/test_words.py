@@ -78,7 +78,7 @@ def test_words_of_words_are_these_words(given: str) -> None:
 
 
 def test_words_of_every_sign_are_these_words() -> None:
-    for start in range(0, 0x110000, 256):
+    for start in range(0, 0x32000, 256):  # beyond, none is a letter
         found = words_of(" ".join(chr(number) * 3 for number in range(start, start + 256)))
         assert words_of(" ".join(found)) == found
 

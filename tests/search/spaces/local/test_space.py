@@ -51,17 +51,6 @@ def test_a_snapshot_is_really_used(things: Things, folder: Path) -> None:
     assert len(contents(things.database, opened(things.database, folder))) == 2
 
 
-def test_a_new_centre_is_taken_over_by_a_live_index(things: Things, folder: Path) -> None:
-    things.put(["x", "y"])
-    index = opened(things.database, folder)
-    index.save()
-    before = contents(things.database, index)
-    freeze(things.database, 0.1)
-    index.refresh(things.head)
-    assert_agrees(things.database, index)
-    assert not np.allclose(contents(things.database, index)[1], before[1], atol=1e-3)
-
-
 @pytest.mark.parametrize("damage", [{"fingerprint": "other"}, {"vector": b"short"}])
 def test_vectors_of_other_weights_and_damaged_ones_are_left_out_and_named(
     things: Things, folder: Path, caplog: pytest.LogCaptureFixture, damage: dict[str, object]
@@ -77,13 +66,6 @@ def test_vectors_of_other_weights_and_damaged_ones_are_left_out_and_named(
         == {y.id}
     )
     assert "anyseek verify" in caplog.text
-
-
-def test_reading_before_opening_is_a_mistake(things: Things, folder: Path) -> None:
-    head = things.head
-    index = LocalSpace(things.database, folder, head.id, head.spaces[0], FaissIndex, no_filters)
-    with pytest.raises(RuntimeError, match="refresh"), index.reading():
-        pass
 
 
 def test_threads_search_while_others_write(things: Things, folder: Path) -> None:
@@ -111,7 +93,7 @@ def test_threads_search_while_others_write(things: Things, folder: Path) -> None
             freeze(things.database, 0.1)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert failures == []
     index.refresh(things.head)
     assert_agrees(things.database, index)
@@ -177,7 +159,7 @@ def test_a_large_collection_gets_a_snapshot_for_every_hundredth_of_it_and_a_smal
 
 
 def test_readers_go_side_by_side_and_a_writer_alone() -> None:
-    lock, together = ReadersLock(), threading.Barrier(2, timeout=10)
+    lock, together = ReadersLock(), threading.Barrier(2, timeout=60)
     state = {"value": 0}
 
     def read() -> None:
@@ -194,7 +176,7 @@ def test_readers_go_side_by_side_and_a_writer_alone() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert state["value"] == 20
     assert not any(thread.is_alive() for thread in threads)
 
@@ -216,10 +198,10 @@ def test_steady_readers_do_not_starve_a_writer() -> None:
         thread.start()
     writer = threading.Thread(target=write)
     writer.start()
-    assert written.wait(10)
+    assert written.wait(60)
     stop.set()
     for thread in [*readers, writer]:
-        thread.join(10)
+        thread.join(60)
 
 
 def test_readers_behind_a_writer_that_gives_up_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,5 +235,5 @@ def test_readers_behind_a_writer_that_gives_up_go_on(monkeypatch: pytest.MonkeyP
             time.sleep(0.001)
         reader.start()
         for thread in (writer, reader):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
