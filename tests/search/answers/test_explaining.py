@@ -9,17 +9,21 @@ import pytest
 
 from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.answers.results import Explanation
-from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, picture, put, text
+from tests.search.gallery import Things, WordsEmbedder, keys, make_collection, picture, put, text
 from tests.search.hues import engine_over_hues
 
 THINGS = {"cat in 9": ("cat", 9), "cat in 3": ("cat", 3), "dog in 9": ("dog", 9), "tree in 15": ("tree", 15)}
+
+
+@pytest.fixture
+def engine(words_engine: SearchEngine) -> SearchEngine:
+    return words_engine
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,9 @@ def test_late_and_added_parts_are_explained_by_leaving_each_out(engine: SearchEn
     assert [(part.text, part.item) for part in explained[0].parts] == [("dog", None), ("cat", None), (None, "car")]
 
 
-def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine, embedder: WordsEmbedder) -> None:
+def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine) -> None:
+    embedder = engine.embedder
+    assert isinstance(embedder, WordsEmbedder)
     query = Query((text("dog"), picture(9)), fusion=Fusion.JOINT)
     check_against_queries(engine, "things", query)
     engine.query("things", query)
@@ -69,7 +75,9 @@ def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine, 
     assert embedder.calls == 2  # one pass for the query, one for all its parts
 
 
-def test_late_parts_are_not_embedded_again(engine: SearchEngine, embedder: WordsEmbedder) -> None:
+def test_late_parts_are_not_embedded_again(engine: SearchEngine) -> None:
+    embedder = engine.embedder
+    assert isinstance(embedder, WordsEmbedder)
     embedder.calls = 0
     engine.query("things", Query((text("dog"), text("cat")), explain=5))
     assert embedder.calls == 1
@@ -151,14 +159,12 @@ def test_what_a_filter_leaves_out_has_a_score_and_no_rank(engine: SearchEngine) 
     assert all(part.rank is None and part.similarity is not None for part in explained.parts)
 
 
-def test_words_in_common_are_named_with_their_fields(
-    engine: SearchEngine, database: Database, embedder: WordsEmbedder
-) -> None:
-    collection = make_collection(database, embedder, "said")
-    put(database, collection, embedder, ["dogs/1"], "a dog of the house")
-    put(database, collection, embedder, ["other"], "the house")
+def test_words_in_common_are_named_with_their_fields(things: Things, settings: Settings) -> None:
+    things.put(["dogs/1"], "a dog of the house")
+    things.put(["other"], "the house")
+    engine = SearchEngine(things.database, settings, things.embedder)
     query = Query((text("dogs of a street"), Part(item="other"), Part("words", "house")), explain_keys=("dogs/1",))
-    (explained,) = engine.query("said", query).explanations
+    (explained,) = engine.query("things", query).explanations
     said = [[(word.word, word.fields) for word in part.words] for part in explained.parts]
     both = ("caption", "words")
     assert said == [[("dog", ("key", *both))], [("house", both)], [("house", both)]]
@@ -290,15 +296,12 @@ def test_words_of_the_model_are_named_for_part_and_item(database: Database, sett
     assert all(not one.names and not one.parts[0].names for one in elsewhere)
 
 
-def test_words_of_items_leave_out_what_many_have(engine: SearchEngine, database: Database) -> None:
-    embedder = WordsEmbedder()
-    collection = make_collection(database, embedder, "kept")
+def test_words_of_items_leave_out_what_many_have(things: Things, settings: Settings) -> None:
     licence = "no known restrictions at all"
     shared = {"licence": licence, "source": "https://archive.example/fox", "width": 300, "tags": ["fox", "snow"]}
-    new = [replace(new_item(embedder, key), attributes=shared | {"label": key}) for key in ("a", "b")]
-    with database.write() as session:
-        items.write(session, collection, new)
+    things.put_with({key: shared | {"label": key} for key in ("a", "b")})
+    engine = SearchEngine(things.database, settings, things.embedder)
     query = Query((Part(item="a"),), space="means", explain_keys=("b",))
-    (explained,) = engine.query("kept", query).explanations
+    (explained,) = engine.query("things", query).explanations
     assert [word.word for word in explained.parts[0].words] == ["fox", "snow"]
     assert explained.parts[0].words[0].fields == ("tags",)

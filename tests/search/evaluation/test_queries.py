@@ -39,8 +39,8 @@ def small_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, tmp_path: Path) -> None:
-    found = measure_queries(HashingEmbedder(), tmp_path, 12, lambda line: None)
-    count = min(12, len(UNSEEN))
+    found = measure_queries(HashingEmbedder(), tmp_path, 6, lambda line: None)
+    count = min(6, len(UNSEEN))
     assert [row.kind for row in found.scores][-1] == "all"
     assert {"caption", "palette", "caption + palette"} <= {row.kind for row in found.scores}
     assert all(0 <= row.error <= 1 and 0 <= row.by_probability <= 1 for row in found.scores)

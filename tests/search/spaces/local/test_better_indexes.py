@@ -39,7 +39,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "LEAST_SAMPLE", 50)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
     put(database, collection, embedder, [f"k{number}" for number in range(120)])
     return collection
@@ -79,7 +79,6 @@ def assert_agrees(database: Database, index: LocalSpace) -> None:
     assert np.mean(found == ids) > 0.95
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_kind_that_suits_better_is_built_saved_and_loaded(things: Things, settings: Settings) -> None:
     index = opened(things.database, settings)
     assert state(index).kind is Kind.FLAT
@@ -94,7 +93,6 @@ def test_a_kind_that_suits_better_is_built_saved_and_loaded(things: Things, sett
         assert_agrees(things.database, held)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_searches_and_changes_go_on_while_it_is_built(
     things: Things, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +113,6 @@ def test_searches_and_changes_go_on_while_it_is_built(
         assert view.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_what_waits_is_taken_in_by_itself(things: Things, settings: Settings) -> None:
     index = opened(things.database, settings)
     index.renew()
@@ -126,7 +123,6 @@ def test_what_waits_is_taken_in_by_itself(things: Things, settings: Settings) ->
     assert_agrees(things.database, index)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_the_dead_go_at_the_next_writing(things: Things, settings: Settings) -> None:
     index = opened(things.database, settings)
     index.keep(things.head, 1)
@@ -140,7 +136,6 @@ def test_the_dead_go_at_the_next_writing(things: Things, settings: Settings) -> 
     assert_agrees(things.database, opened(things.database, settings))
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(things: Things, settings: Settings) -> None:
     index = opened(things.database, settings)
     index.keep(things.head, 1)
@@ -157,7 +152,6 @@ def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(things:
     assert_agrees(things.database, index)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_another_process_takes_over_what_was_built(things: Things, settings: Settings) -> None:
     other, builder = opened(things.database, settings), opened(things.database, settings)
     builder.keep(things.head, 1)
@@ -169,7 +163,6 @@ def test_another_process_takes_over_what_was_built(things: Things, settings: Set
     assert_agrees(things.database, other)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_it_is_taken_over_when_somebody_else_writes_snapshots(things: Things, settings: Settings) -> None:
     backend = LocalBackend(things.database, settings, HNSW)
     engine = SearchEngine(things.database, settings, things.embedder, backend)
