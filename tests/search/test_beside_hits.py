@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, BadQuery
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Part, Query
 from tests.search.engines import engine_over
@@ -51,12 +50,3 @@ def test_an_attribute_that_nothing_has_counts_nothing_and_is_told(engine: Search
     results = engine.query("things", Query((text("a"),), facets=("labels", "label")))
     assert [counted.items for counted in results.facets] == [0, COUNT]
     assert results.note == "no item has the attribute 'labels'; did you mean label?"
-
-
-@pytest.mark.parametrize(
-    ("facets", "error"),
-    [(("@key",), BadQuery), (("a", "a"), BadQuery), (("x" * 300,), AnyseekError)],
-)
-def test_what_no_facet_can_be_is_refused(engine: SearchEngine, facets: tuple[str, ...], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        engine.query("things", Query((text("a"),), facets=facets))

@@ -7,10 +7,10 @@ import pytest
 
 from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
+from anyseek.search.errors import BadQuery
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Part, Query
-from tests.search.gallery import DIMENSION, WordsEmbedder, picture, text
+from tests.search.gallery import WordsEmbedder, picture, text
 
 ANY = Query((text("cat"),), k=10)
 
@@ -93,29 +93,6 @@ def test_a_model_s_vector_asks_what_its_content_asks(engine: SearchEngine, embed
     vector = embedder.vector(Sample({"caption": "cat"}), "means")
     by_vector = engine.query("things", Query((Part("caption", vector=vector), picture(9)), space="means"))
     assert by_vector == engine.query("things", Query((text("cat"), picture(9)), space="means", fusion=by_vector.fusion))
-
-
-X = np.eye(1, DIMENSION, dtype=np.float32)[0]
-
-
-@pytest.mark.parametrize(
-    ("query", "kind", "says"),
-    [
-        (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
-        (
-            replace(ANY, k=1_001, vectors=True),
-            LimitExceeded,
-            "1001 hits are asked for; the most is 1000",
-        ),
-        (Query((Part(vector=X),)), BadQuery, "name the space that it belongs to: looks, means"),
-        (Query((Part(vector=X[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
-        (Query((Part(vector=0 * X),), space="means"), BadQuery, "no direction"),
-        (Query((Part(vector=np.full(DIMENSION, np.float32("inf"))),), space="means"), BadQuery, "no direction"),
-    ],
-)
-def test_others_are_refused(engine: SearchEngine, query: Query, kind: type[AnyseekError], says: str) -> None:
-    with pytest.raises(kind, match=says):
-        engine.query("things", query)
 
 
 def test_vectors_are_joined_with_nothing(engine: SearchEngine, embedder: WordsEmbedder) -> None:

@@ -16,16 +16,25 @@ from anyseek.search.errors import (
     NotJoinable,
     SpaceNotFound,
 )
+from anyseek.search.filters.tree import BadFilter
 from anyseek.search.query.vectors import PUSH, centre_queries, fuse
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, picture, text
+from tests.search.gallery import DIMENSION, WordsEmbedder, keys, picture, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 ROOMS, DRAWINGS = np.array([0.8, 0.0, 0.0], np.float32), np.array([0.0, 0.8, 0.0], np.float32)
 SPACE = EmbeddingSpace(
     "looks", 3, "f", np.zeros(3, np.float32), {"caption": np.stack([ROOMS, DRAWINGS]), "depth": ROOMS[np.newaxis]}
 )
+
+
+ANY = Query((text("cat"),), k=10)
+AXIS = np.eye(1, DIMENSION, dtype=np.float32)[0]
+
+
+def words(looked_for: str, weight: float = 1.0) -> Query:
+    return Query((Part("words", looked_for, weight=weight),))
 
 
 class Joins(WordsEmbedder):
@@ -74,6 +83,20 @@ def test_aliases_of_modalities_are_understood(engine: SearchEngine) -> None:
         (Query((Part("depth", np.zeros((2, 2))),)), BadQuery, "does not take depth; it takes caption, rgb"),
         (Query((Part("smell", "cheese"),)), BadQuery, "'smell' is not a modality.*caption, rgb"),
         (Query((Part(item="unicorn"),)), ItemNotFound, "'unicorn'"),
+        (words("?"), BadQuery, "no letter or digit"),
+        (words("a", 0.0), BadQuery, "above 0"),
+        (words("a", float("nan")), BadQuery, "above 0"),
+        (words("a " * 101), LimitExceeded, "101 words"),
+        (Query((text("a"),) * 10 + words("a").words * 10), LimitExceeded, "20 parts"),
+        (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
+        (replace(ANY, k=1_001, vectors=True), LimitExceeded, "1001 hits are asked for; the most is 1000"),
+        (Query((Part(vector=AXIS),)), BadQuery, "name the space that it belongs to: looks, means"),
+        (Query((Part(vector=AXIS[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
+        (Query((Part(vector=0 * AXIS),), space="means"), BadQuery, "no direction"),
+        (Query((Part(vector=np.full(DIMENSION, np.float32("inf"))),), space="means"), BadQuery, "no direction"),
+        (replace(ANY, facets=("@key",)), BadQuery, "a facet is '@key'"),
+        (replace(ANY, facets=("a", "a")), BadQuery, "a facet twice"),
+        (replace(ANY, facets=("x" * 300,)), BadFilter, "xxx"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(
