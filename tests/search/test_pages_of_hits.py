@@ -23,7 +23,7 @@ def engine(words_engine: SearchEngine) -> SearchEngine:
 @pytest.mark.parametrize("where", [None, filter_from_text("not words = dog")])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_pages_are_the_hits_in_pieces(engine: SearchEngine, where: object, size: int) -> None:
-    query = replace(ANY, where=where)  # type: ignore[arg-type]
+    query = replace(ANY, where=where)
     every = engine.query("things", query).hits
     pages = [engine.query("things", replace(query, k=size, offset=start)).hits for start in range(0, 8, size)]
     assert [hit for page in pages for hit in page] == list(every)

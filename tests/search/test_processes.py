@@ -71,7 +71,6 @@ print(missed, flush=True)
 def start(script: str, settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", script, str(settings.home), *arguments]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
 

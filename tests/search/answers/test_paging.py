@@ -111,7 +111,7 @@ def test_a_cursor_outlives_the_engine(
 def test_a_cursor_of_another_query_is_refused(shared_engine: SearchEngine, other: dict[str, object]) -> None:
     cursor = shared_engine.query("things", ANY).next
     with pytest.raises(BadCursor, match="of another query"):
-        shared_engine.query("things", replace(ANY, cursor=cursor, **other))  # type: ignore[arg-type]
+        shared_engine.query("things", replace(ANY, cursor=cursor, **other))
     assert len(shared_engine.query("things", replace(ANY, cursor=cursor, k=3, facets=("n",), vectors=True)).hits) == 3
 
 
@@ -131,7 +131,6 @@ def test_a_cursor_of_another_picture_or_collection_is_refused(
 
 def test_a_damaged_cursor_is_refused(shared_engine: SearchEngine) -> None:
     cursor = shared_engine.query("things", ANY).next
-    assert cursor is not None
     drawn = random.Random(0)
     flipped = []
     for _ in range(50):

@@ -55,7 +55,6 @@ def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarr
 
 def _stood(sample: Background, query: np.ndarray, k: int = 20) -> Standing:
     stood = standing(sample, query, *_found(sample, query, k))
-    assert stood is not None
     return stood
 
 
@@ -105,7 +104,6 @@ def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     sample = _sample()
     ids, scores = _found(sample, QUERY)
     first, second = _stood(sample, QUERY), standing(sample, QUERY / 10, ids, scores / 10)
-    assert second is not None
     order = ids.tolist()
     curve = curve_of(Sort.OTHERS)
     assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)

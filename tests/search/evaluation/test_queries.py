@@ -57,7 +57,6 @@ def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, 
     items = found.rows[4]
     assert set(items.parts) == {"item", "palette"}
     assert items.gain.value == pytest.approx(items.together.value - max(part.value for part in items.parts.values()))
-    assert found.palette is not None
     assert found.palette.queries == count
     lines = list(query_lines(found))
     assert len(lines) == 1 + len(found.rows) + 1 + 2 + len(found.scores)

@@ -38,7 +38,6 @@ def test_a_saved_index_is_loaded_with_what_it_knows(tmp_path: Path) -> None:
     save(tmp_path)
     index = FaissIndex(4)
     header = snapshots.load(tmp_path, index, WANTED)
-    assert header is not None
     assert (header.seq, header.count, header.fingerprint) == (9, 5, "f")
     assert index.count() == 5
 
@@ -53,7 +52,6 @@ def test_the_newest_wanted_one_is_taken_by_number_not_by_name(tmp_path: Path) ->
         save(tmp_path, seq)
     assert [snapshots.stands_at(path)[0] for path in snapshots.listed(tmp_path)] == [9, 10, 100]
     header = load(tmp_path)
-    assert header is not None
     assert header.seq == 100
 
 
@@ -100,7 +98,6 @@ def test_a_damaged_one_says_so_and_is_passed_over_for_an_older_one(tmp_path: Pat
     with pytest.raises((StoreCorrupt, FileNotFoundError)):
         snapshots.check_file(path, snapshots.read_header(path))
     header = load(tmp_path)
-    assert header is not None
     assert header.seq == 5
 
 
