@@ -297,5 +297,5 @@ def test_the_real_encoders_see_drawings_of_shapes() -> None:
         samples.append(Sample({"rgb": picture, "canny_edge": drawing}))
     aligned = AlignedSet("shapes", tuple("abcdef"), samples)
     matrix = recall_matrix(HashingEmbedder(), aligned, ("hashing",), encoders, lambda line: None)
-    row = _row(matrix, "canny_edge", "rgb")
+    row = _row(matrix, "canny_edge", "rgb", "hashing")
     assert row.encoders.at_5.value > 0.5
