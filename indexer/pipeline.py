@@ -27,7 +27,8 @@ from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Lease, Settled, Span
 from anyseek.search.errors import AnyseekError, LeaseLost
 from anyseek.search.settings import Settings
-from anyseek.search.telemetry.metrics import INPUTS_SETTLED, embedding
+from anyseek.search.telemetry.metrics import INPUTS_SETTLED
+from anyseek.search.telemetry.spans import embedding
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from anyseek.search.catalogue import api_keys, audit, collections, items
 from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput, ItemChanged, ItemNotFound
-from anyseek.search.telemetry.metrics import embedding
+from anyseek.search.telemetry.spans import embedding
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
 # The first of these that an item has is shown.

@@ -18,7 +18,7 @@ from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.seam import Sample, Value
 from anyseek.search.assets import AssetStore
 from anyseek.search.settings import Limits
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 from anyseek.search.types import Asset, Attributes, Item
 
 # Raise it when all files must be embedded anew because they are decoded differently; where only some pictures are,

@@ -21,8 +21,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.query.means import FEWEST, Trial, try_mean
 from anyseek.search.query.planning import check_made_by, default_among
-from anyseek.search.query.vectors import raw_vectors
-from anyseek.search.spaces.base import centre
+from anyseek.search.spaces.base import centre, raw_vectors
 from anyseek.search.types import Item, Tuning
 
 MOST_ITEMS, DEFAULT_ITEMS = 4_096, 256

@@ -16,8 +16,7 @@ from anyseek.search.catalogue import checks, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
-from anyseek.search.confidence.score_samples import Backgrounds
-from anyseek.search.confidence.tuned import Tunings
+from anyseek.search.confidence.probabilities import Backgrounds
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
@@ -36,14 +35,14 @@ from anyseek.search.query.rankings import (
 from anyseek.search.query.vectors import (
     ItemVectors,
     Place,
+    QueryMeans,
     ValueVectors,
     embed_values,
     raw_item_vectors,
-    raw_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend, raw_vectors
+from anyseek.search.telemetry.spans import Stage, timed
 from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
 from anyseek.search.upkeep.snapshots import write_snapshots
@@ -74,7 +73,7 @@ class SearchEngine:
         self._backend = backend or open_backend(database, settings)
         self._derived = derived or DerivedRows(database, self._backend.forget_filters)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
-        self._tunings = Tunings(database)
+        self._query_means = QueryMeans(database)
         self._backgrounds = Backgrounds(database)
         self._opening = threading.Lock()
         self._heads = Heads(database)
@@ -151,8 +150,8 @@ class SearchEngine:
     def forget(self, collection: str) -> None:
         """Release the collection's spaces, and remove the backend's data of deleted collections."""
         with self._opening:
-            self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
-        self._tunings.forget()
+            self._spaces = {key: opened for key, opened in self._spaces.items() if opened[0] != collection}
+        self._query_means.forget()
         self._backgrounds.forget()
         self._heads.forget()
         self._items.forget()
@@ -172,25 +171,27 @@ class SearchEngine:
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
             if space.id not in self._spaces:
-                self._let_go_of_dropped(head)
+                self._release_dropped(head)
                 self._spaces[space.id] = (head.name, self._backend.open(head, space))
             return self._spaces[space.id][1]
 
-    def _let_go_of_dropped(self, head: Head) -> None:
+    def _release_dropped(self, head: Head) -> None:
         """Release the spaces that a collection has lost by a switch to another model."""
         kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
-        self._spaces = {key: held for key, held in self._spaces.items() if held[0] != head.name or key in kept}
+        self._spaces = {key: opened for key, opened in self._spaces.items() if opened[0] != head.name or key in kept}
 
     def _answer(self, head: Head, planned: Mapping[int, PlannedQuery], with_notes: bool) -> dict[int, Answer]:
-        plans = {(number, place): plan for number, one in planned.items() for place, plan in enumerate(one.rankings)}
+        plans = {
+            (number, place): plan for number, query in planned.items() for place, plan in enumerate(query.rankings)
+        }
         spaces = {plan.space for plan in plans.values()}
-        values = embed_values(self.embedder, plans, self._tunings.means(spaces))
+        values = embed_values(self.embedder, plans, self._query_means.of_spaces(spaces))
         for space in spaces:
             check_wanted()
             with timed(Stage.INDEX):
                 self._live_space(head, space).refresh(head)
         with Snapshot(self._database, head) as snapshot:
-            found, lacking, chosen, held, damaged = self._found(snapshot, planned, plans, values)
+            found, lacking, chosen, items, damaged = self._found(snapshot, planned, plans, values)
             answers: dict[int, Answer] = {}
             for number, query in planned.items():
                 outcome = found[number]
@@ -200,14 +201,16 @@ class SearchEngine:
                 missing = max((lacking[plan.space.id] for plan in query.rankings), default=0)
                 own = {place: values.get((number, place), {}) for place in range(len(query.rankings))}
                 try:
-                    results = self._results(snapshot, query, outcome, chosen[number], held)
+                    results = self._results(snapshot, query, outcome, chosen[number], items)
                     note = damage_note(len(damaged & {hit.item_id for hit in chosen[number]}), missing)
                     note = note or query.sameness_note(head, outcome) or score_note(query.query, outcome)
                     note = note or results.note or (self._filter_note(snapshot, query, results) if with_notes else None)
                     results = replace(results, note=note)
                     if query.query.is_explained:
-                        hits = [held[hit.item_id] for hit in _sound(chosen[number], held)]
-                        explained = self._explainer.explain(snapshot, query, hits, own, self._tunings.means(spaces))
+                        hits = [items[hit.item_id] for hit in _sound(chosen[number], items)]
+                        explained = self._explainer.explain(
+                            snapshot, query, hits, own, self._query_means.of_spaces(spaces)
+                        )
                         results = replace(results, explanations=explained)
                     answers[number] = results
                 except AnyseekError as error:
@@ -222,26 +225,26 @@ class SearchEngine:
 
         The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
         """
-        strange: set[int] = set()
+        unknown: set[int] = set()
         while True:
             check_wanted()
-            ranked, lacking = self._ranked(snapshot, plans, values, strange)
+            ranked, lacking = self._ranked(snapshot, plans, values, unknown)
             found: dict[int, Ranking | AnyseekError] = {}
             chosen: dict[int, list[Chosen]] = {}
             for number, query in planned.items():
                 own = [ranked[number, place] for place in range(len(query.rankings))]
                 try:
                     merged = self._merged(snapshot, query, own)
-                    chosen[number], found[number] = self._chosen(snapshot, number, query, merged, values, strange)
+                    chosen[number], found[number] = self._chosen(snapshot, number, query, merged, values, unknown)
                 except AnyseekError as error:
                     found[number] = error
             ids = list(dict.fromkeys(hit.item_id for hits in chosen.values() for hit in hits))
-            held = self._items.get(snapshot, ids)
-            missing = [item_id for item_id in ids if item_id not in held]
+            items = self._items.get(snapshot, ids)
+            missing = [item_id for item_id in ids if item_id not in items]
             lost = set(checks.vanished_items(snapshot.session, snapshot.head, missing)) if missing else set()
             if lost.issuperset(missing):
-                return found, lacking, chosen, held, lost | {item.id for item in held.values() if item.damaged}
-            strange |= set(missing) - lost
+                return found, lacking, chosen, items, lost | {item.id for item in items.values() if item.damaged}
+            unknown |= set(missing) - lost
 
     def _ranked(
         self, snapshot: Snapshot, plans: Mapping[Place, Plan], values: ValueVectors, without: Set[int]
@@ -335,10 +338,10 @@ class SearchEngine:
         query: PlannedQuery,
         found: Ranking,
         chosen: Sequence[Chosen],
-        held: Mapping[int, Item],
+        items: Mapping[int, Item],
     ) -> Results:
         """The hits with what the query requests beside them; a damaged item leaves its rank empty."""
-        sound = _sound(chosen, held)
+        sound = _sound(chosen, items)
         vectors = {}
         if query.vectors_of is not None and sound:
             ids = [hit.item_id for hit in sound]
@@ -353,7 +356,7 @@ class SearchEngine:
             if (read := part.understood) is not None
         )
         return Results(
-            tuple(_hit(hit, held[hit.item_id], vectors.get(hit.item_id)) for hit in sound),
+            tuple(_hit(hit, items[hit.item_id], vectors.get(hit.item_id)) for hit in sound),
             query.space,
             None if query.fusion is None else query.fusion.value,
             note,
@@ -372,8 +375,8 @@ class SearchEngine:
         return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(restricting)))
 
 
-def _sound(chosen: Sequence[Chosen], held: Mapping[int, Item]) -> list[Chosen]:
-    return [hit for hit in chosen if hit.item_id in held and not held[hit.item_id].damaged]
+def _sound(chosen: Sequence[Chosen], items: Mapping[int, Item]) -> list[Chosen]:
+    return [hit for hit in chosen if hit.item_id in items and not items[hit.item_id].damaged]
 
 
 def _hit(chosen: Chosen, item: Item, vector: FloatArray | None) -> Hit:

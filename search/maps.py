@@ -69,23 +69,15 @@ class _Layout:
     left_out: int
 
 
-@dataclass
-class _Making:
-    """A layout that is there, or is being made by the holder of the lock."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    made: _Layout | None = None
-
-
+@dataclass(frozen=True)
 class MapMaker:
     """Maker of maps that caches the latest layouts until their collection changes. Thread-safe."""
 
-    def __init__(self, database: Database, embedder: Embedder, live_space: OpenSpace) -> None:
-        self._database = database
-        self._embedder = embedder
-        self._live_space = live_space
-        self._held: OrderedDict[tuple[int, ...], _Making] = OrderedDict()
-        self._holding = threading.Lock()
+    database: Database
+    embedder: Embedder
+    live_space: OpenSpace
+    _layouts: OrderedDict[tuple[int, ...], _Layout] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
         """The map of a collection; that of an empty one has no places.
@@ -95,7 +87,7 @@ class MapMaker:
         """
         if not 1 <= wanted.limit <= MOST_ITEMS:
             raise BadInput(f"a map of {wanted.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
-        space = named_space(wanted.space, head) if wanted.space else home_of(ITEMS_ARE, head, self._embedder)
+        space = named_space(wanted.space, head) if wanted.space else home_of(ITEMS_ARE, head, self.embedder)
         if wanted.colour_by is not None:
             self._check_attribute(head, wanted.colour_by)
         layout = self._layout(head, space, wanted)
@@ -111,31 +103,29 @@ class MapMaker:
     def _check_attribute(self, head: Head, path: str) -> None:
         if path.startswith("@"):
             raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
-        with self._database.read() as session:
+        with self.database.read() as session:
             absent = facet_counts.note_absent(session, head.id, checked(Exists(path)))
         if absent:
             raise BadInput(f"a map cannot be coloured so: {absent}")
 
     def _layout(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
-        """The layout as of `head`, which is made once by whoever asks first; others wait for it."""
-        of = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
-        with self._holding:
-            making = self._held.setdefault(of, _Making())
-            self._held.move_to_end(of)
-            while len(self._held) > _KEPT:
-                self._held.popitem(last=False)
-        with making.lock:
-            if making.made is None:
-                making.made = self._lay_out(head, space, wanted)
-            return making.made
+        """The layout as of `head`; whoever asks while one is made waits for it."""
+        key = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
+        with self._lock:
+            if key not in self._layouts:
+                self._layouts[key] = self._lay_out(head, space, wanted)
+            self._layouts.move_to_end(key)
+            while len(self._layouts) > _KEPT:
+                self._layouts.popitem(last=False)
+            return self._layouts[key]
 
     def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
-        with self._database.read() as session:
+        with self.database.read() as session:
             ids = np.array(sorted(collections.item_ids(session, head.id)), np.int64)
         chosen = ids
         if len(ids) > wanted.limit:
             chosen = np.sort(np.random.default_rng(wanted.seed).choice(ids, wanted.limit, replace=False))
-        live = self._live_space(head, space)
+        live = self.live_space(head, space)
         live.refresh(head)
         held, vectors = [np.empty(0, np.int64)], [np.empty((0, space.dimension), np.float32)]
         for some in chunks(chosen.tolist(), _AT_ONCE):
@@ -152,7 +142,7 @@ class MapMaker:
         keys: dict[int, str] = {}
         damaged = 0
         for some in chunks(ids.tolist(), _AT_ONCE):
-            with self._database.read() as session:
+            with self.database.read() as session:
                 found = items.by_ids(session, some)
             keys.update((item.id, item.key) for item in found.values() if not item.damaged)
             damaged += sum(item.damaged for item in found.values())
@@ -162,7 +152,7 @@ class MapMaker:
         """The first value of each item at a path. Raises `BadInput` if none of the items has one."""
         values: dict[int, GroupValue] = {}
         for some in chunks(ids.tolist(), _AT_ONCE):
-            with self._database.read() as session:
+            with self.database.read() as session:
                 found = facets.values_of(session, head.id, path, some)
             values.update((item_id, held[0]) for item_id, held in found.items())
         if not values and len(ids):

@@ -149,14 +149,6 @@ class NewItem:
 
 
 @dataclass(frozen=True)
-class ValueCount:
-    """A text or a truth value, and how many items have it."""
-
-    value: str | bool
-    items: int
-
-
-@dataclass(frozen=True)
 class FieldCounts:
     """One attribute by its path: how many items have it, and what its values are.
 
@@ -167,6 +159,6 @@ class FieldCounts:
     field: str
     items: int
     distinct: int
-    values: tuple[ValueCount, ...] = ()
+    values: tuple[FacetValue, ...] = ()
     numbers: tuple[float, float] | None = None
     moments: tuple[float, float] | None = None

@@ -22,7 +22,6 @@ _PICTURE = "rgb"
 @click.command("eval")
 @click.argument("folder", type=_EXISTING, required=False)
 @click.option("--suite", type=click.Choice(["queries"]), help="Measure on this suite instead of a folder.")
-@click.option("--data", type=_EXISTING, help="With --suite: a folder with packs of photos with measured maps.")
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
@@ -40,7 +39,6 @@ _PICTURE = "rgb"
 def evaluate(
     folder: Path | None,
     suite: str | None,
-    data: Path | None,
     split: str | None,
     model: str,
     space: str | None,
@@ -55,15 +53,12 @@ def evaluate(
     FOLDER has aligned modalities: rgb/KEY.png, depth/KEY.png, caption/KEY.txt and so on, or pictures with sidecars or a
     manifest as `anyseek index` reads them, or, with --split, shards made by `anyseek data build`.
 
-    --suite queries asks queries of several parts, of emoji, rooms and photos that ship, beside their best part alone;
-    with --data also of photos with measured depth and regions.
+    --suite queries compares queries of several parts, for emoji, rooms and photos that ship, with their best part.
     """
     from anyseek.model.compute.processors import prepare_process
 
     if (folder is None) == (suite is None):
         raise click.UsageError("give FOLDER or --suite, one of the two")
-    if data is not None and suite is None:
-        raise click.UsageError("--data goes with --suite queries")
     if split and folder is None:
         raise click.UsageError("--split needs a FOLDER of shards")
     if outputs and (suite or space):
@@ -73,20 +68,20 @@ def evaluate(
     settings = read_settings()
     prepare_process(settings.threads)
     if folder is None:
-        _queries(model, settings, data, limit, as_json)
+        _queries(model, settings, limit, as_json)
     elif outputs:
         _outputs(folder, split, limit, model, settings, given, as_json)
     else:
         _matrix(folder, split, limit, model, settings, space, baselines, as_json)
 
 
-def _queries(name: str, settings: Settings, data: Path | None, limit: int | None, as_json: bool) -> None:
+def _queries(name: str, settings: Settings, limit: int | None, as_json: bool) -> None:
     from anyseek.api.commands.eval_output import query_lines
     from anyseek.model.registry.loading import load_embedder
     from anyseek.search.evaluation.queries import measure_queries
 
     embedder = load_embedder(name, settings.home, settings.device)
-    found = measure_queries(embedder, settings.home, limit, _progress, data)
+    found = measure_queries(embedder, settings.home, limit, _progress)
     if as_json:
         _print_json(embedder, {"suite": "queries"}, dataclasses.asdict(found))
         return

@@ -12,7 +12,7 @@ _SHOWN = 10  # of unreadable things
 
 
 def query_lines(found: Combined) -> Iterator[str]:
-    """The table of the queries of several parts, each beside its parts alone, and the queries with negative parts."""
+    """The table of the queries of several parts, each beside its parts alone."""
     wide = _width([row.name for row in found.rows])
     yield f"{'query':{wide}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"
     for row in found.rows:
@@ -21,12 +21,6 @@ def query_lines(found: Combined) -> Iterator[str]:
         yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{alone}"
     if found.palette is not None:
         yield f"a palette of five colours alone: {_interval(found.palette.together)} of {found.palette.queries} emoji"
-    for unlike in found.negatives:
-        yield (
-            f"{unlike.name}, n {unlike.queries} in {unlike.gallery}: mAP of the rest of the class "
-            f"{unlike.before.value:.3f} -> {unlike.after.value:.3f}, change {_interval(unlike.change, '+')}; "
-            f"the unwanted fell in {unlike.fell.value:.2f}, rose in {unlike.rose.value:.2f}"
-        )
     yield from _score_lines(found.scores)
 
 

@@ -26,7 +26,7 @@ from anyseek.search.filters.tree import Filter
 from anyseek.search.query.planning import check_taken
 from anyseek.search.query.query import WORDS, Part, Query, hits_of
 from anyseek.search.settings import Limits
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 
 Q = TypeVar("Q", bound=Query)
 QUERY: TypeAdapter[Query] = adapter(Query)

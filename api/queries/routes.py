@@ -27,7 +27,7 @@ from anyseek.search.answers.results import Fusion, Results
 from anyseek.search.engine import SearchEngine
 from anyseek.search.query.multi_collection import query_several
 from anyseek.search.query.query import EXAMPLES, Query, QueryOfSeveral
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 
 router = APIRouter(tags=["queries"], dependencies=[requires(Scope.READ)])
 _PATH = "/v1/collections/{collection}/query"

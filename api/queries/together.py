@@ -31,7 +31,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, IndexUnavailable
 from anyseek.search.query.query import Part, Query
 from anyseek.search.settings import Limits
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 
 K = TypeVar("K", bound=Hashable)
 Q = TypeVar("Q")

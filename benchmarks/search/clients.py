@@ -39,7 +39,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.settings import read_settings
-from anyseek.search.telemetry.metrics import Stage
+from anyseek.search.telemetry.spans import Stage
 from anyseek.search.types import NewItem
 
 COLLECTION, K = "captions", 10

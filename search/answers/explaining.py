@@ -22,7 +22,7 @@ from anyseek.search.answers.results import Explanation, PartShare, RankingShare
 from anyseek.search.catalogue import items, words
 from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
-from anyseek.search.confidence.score_samples import Backgrounds
+from anyseek.search.confidence.probabilities import Backgrounds
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.query import Part
@@ -37,8 +37,8 @@ from anyseek.search.query.rankings import (
     weight_of,
     with_standings,
 )
-from anyseek.search.query.vectors import Place, TunedSpaces, ValueVectors, embed_values, raw_item_vectors, raw_vectors
-from anyseek.search.spaces.base import OpenSpace, centre
+from anyseek.search.query.vectors import Place, TunedSpaces, ValueVectors, embed_values, raw_item_vectors
+from anyseek.search.spaces.base import OpenSpace, centre, raw_vectors
 from anyseek.search.types import Item
 
 DEPTH = 1_000  # how deep a query of one ranking is looked at

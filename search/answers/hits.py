@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from anyseek.search.answers.paging import Chosen, Seen, group_hash
-from anyseek.search.answers.results import Facet, FacetValue, GroupValue
+from anyseek.search.answers.results import Facet, GroupValue
 from anyseek.search.catalogue import facet_counts
 from anyseek.search.filters.tree import Exists, Filter
 from anyseek.search.query.query import Query
@@ -85,10 +85,9 @@ def counted_facets(
 
 
 def _facet(counted: FieldCounts) -> Facet:
-    values = tuple(FacetValue(each.value, each.items) for each in counted.values)
     least, most = counted.numbers or (None, None)
     first, last = [_iso(moment) for moment in counted.moments or ()] or (None, None)
-    return Facet(counted.field, counted.items, counted.distinct, values, least, most, first, last)
+    return Facet(counted.field, counted.items, counted.distinct, counted.values, least, most, first, last)
 
 
 def _iso(moment: float) -> str:

@@ -13,7 +13,7 @@ from anyseek.search.catalogue import facets
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
-from anyseek.search.types import FieldCounts, ValueCount
+from anyseek.search.types import FacetValue, FieldCounts
 
 _LOOKED_AT = 1_000  # the newest items, whose attributes are offered
 _SHOWN = 8
@@ -91,9 +91,9 @@ def _count_of(
     return [tally.counts(path, values) for path, tally in ordered[:fields]]
 
 
-def _most_frequent(counted: Mapping[Any, int], most: int) -> list[ValueCount]:
+def _most_frequent(counted: Mapping[Any, int], most: int) -> list[FacetValue]:
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return [ValueCount(value, items) for value, items in ordered[:most]]
+    return [FacetValue(value, items) for value, items in ordered[:most]]
 
 
 def _bounds(found: Sequence[float]) -> tuple[float, float] | None:
@@ -102,14 +102,14 @@ def _bounds(found: Sequence[float]) -> tuple[float, float] | None:
 
 def _field(session: Session, collection_id: int, row: Sequence[Any], values: int) -> FieldCounts:
     path, items, distinct, truths, least, most, first, last = row
-    found: list[ValueCount] = []
+    found: list[FacetValue] = []
     for column, there in ((FacetRow.text, distinct), (FacetRow.truth, truths)):
         if there:
             held = func.count(FacetRow.item_id.distinct()).label("items")
             of_path = (FacetRow.collection_id == collection_id, FacetRow.path == path, column.is_not(None))
             counted = select(column, held).where(*of_path).group_by(column).order_by(held.desc(), column).limit(values)
             frequent: Sequence[Any] = session.execute(counted).all()
-            found += [ValueCount(*pair) for pair in frequent]
+            found += [FacetValue(*pair) for pair in frequent]
     return FieldCounts(
         path,
         items,

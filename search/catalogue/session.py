@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from anyseek.search.errors import StoreCorrupt
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 
 # A writer pauses for a random time up to this long between attempts to take a lock that another process holds.
 LONGEST_PAUSE_SECONDS = 0.05

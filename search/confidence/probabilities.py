@@ -3,7 +3,7 @@
 A cosine means little by itself: 0.1 is much for words and little for a picture. What says more is how far a score lies
 above those that the same query has with other items, and above its own fifth best hit; and how much the query has in
 common with the collection as a whole. Three numbers of this kind, on one scale for all kinds of query, go through a
-logistic curve, which `python -m anyseek.search.evaluation.curves` fits (docs/querying.md).
+logistic curve that was fitted on collections of photos (docs/querying.md).
 """
 
 import math
@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.seam import FloatArray
-from anyseek.search.spaces.base import centre
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.catalogue import listing
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.spaces.base import centre, raw_vectors
 from anyseek.search.types import IdArray
 
 SAMPLE = 512  # items that queries are compared with
@@ -30,6 +33,7 @@ NOTHING_GOOD, _NOTHING_FOREIGN = 0.05, 0.13
 _MAPS = frozenset({"depth", "normal", "semseg"})
 _FOREIGN = -0.005  # how little a query has in common with the collection
 _HIGHEST, _LOWEST = 30.0, -30.0  # of a logit
+_STALE = 0.1  # share of a collection that may change in the log before another sample is drawn
 
 
 Numbers = npt.NDArray[np.float64]
@@ -67,7 +71,7 @@ class Sort(StrEnum):
     SEVERAL = "several"  # rankings that are added
 
 
-# From `python -m anyseek.search.evaluation.curves`.
+# Fitted by `python -m anyseek.search.evaluation.curves` of commit 3a57150.
 _CURVES = {
     Sort.PICTURES: Curve(-6.063, 0.228, 1.823, 0.0, 0.0),
     Sort.WORDS: Curve(-4.240, 0.486, 0.911, 11.629, -0.103),
@@ -127,6 +131,50 @@ def background(
     """The background of `count` items from the raw vectors (n, d) of some, with the means of the space's gallery."""
     common: FloatArray = centre(raw, prior, blocks).mean(axis=0) if len(raw) else np.zeros_like(mean)
     return Background(ids, centre(raw, mean, blocks), mean, common, count)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    collection: int
+    seq: int
+    sample: Background
+
+    def is_fresh(self, head: Head, mean: FloatArray) -> bool:
+        if head.last_seq - self.seq > _STALE * self.sample.count:
+            return False
+        return self.sample.mean is mean or np.array_equal(self.sample.mean, mean)  # mostly it is the very same
+
+
+class Backgrounds:
+    """Cache of the samples of all spaces that are queried. Thread-safe: two threads may draw the same sample."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cached: dict[int, _Drawn] = {}  # by the id of the space
+
+    def get(self, head: Head, stored: SpaceHead, space: EmbeddingSpace, mean: FloatArray, count: int) -> Background:
+        """The sample of a space with `count` items, centred on `mean` (d,), on which its live space is centred."""
+        cached = self._cached.get(stored.id)
+        if cached is not None and cached.is_fresh(head, mean):
+            return cached.sample
+        with self._database.read() as session:
+            ids = listing.spread_ids(session, head.id, count, SAMPLE)
+            vectors = raw_vectors(session, head, stored, ids)
+        sound = sorted(vectors)
+        raw = np.stack([vectors[item_id] for item_id in sound]) if sound else np.zeros((0, len(mean)), np.float32)
+        sample = background(np.array(sound, np.int64), raw, mean, space.gallery_prior, stored.blocks, count)
+        self._put(head, stored, _Drawn(head.id, head.last_seq, sample))
+        return sample
+
+    def _put(self, head: Head, space: SpaceHead, drawn: _Drawn) -> None:
+        """Cache a sample, and release those of spaces that the collection no longer has."""
+        present = {each.id for each in head.spaces} | {space.id}
+        kept = {key: each for key, each in self._cached.items() if each.collection != head.id or key in present}
+        self._cached = {**kept, space.id: drawn}
+
+    def forget(self) -> None:
+        """Release what is cached of deleted collections."""
+        self._cached = {}
 
 
 def standing(sample: Background, query: FloatArray, ids: IdArray, scores: Numbers) -> Standing | None:

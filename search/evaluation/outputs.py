@@ -21,7 +21,7 @@ from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 from anyseek.model.seam import Regions, Sample, Value
 from anyseek.search.errors import NotAligned
 from anyseek.search.evaluation.measures import Estimate, estimate
-from anyseek.search.evaluation.vectors import Progress, chunks
+from anyseek.search.evaluation.vectors import Progress, batches
 
 PICTURE, REGIONS = "rgb", "semseg"
 Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value
@@ -235,9 +235,9 @@ def measure_outputs(
     targets = sorted(predicted & {*MEASURES, REGIONS} - {*given})
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     regions, unreadable = RegionOverlap(), list[str]()
-    for chunk in chunks(aligned.samples, unreadable):
-        progress(f"{aligned.name}: predicting of things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
-        for sample in chunk.samples:
+    for batch in batches(aligned.samples, unreadable):
+        progress(f"{aligned.name}: predicting from thing {next(iter(batch), 0) + 1:,} of {len(aligned.keys):,}")
+        for sample in batch.values():
             for target in targets:
                 if sample.values.keys() >= {*given, target}:
                     for measure, value in _measured(sample, given, target, predict, regions).items():

@@ -21,8 +21,8 @@ _AT_ONCE = 64
 class RealCollection:
     """Items that were embedded and written as the service does it."""
 
-    def __init__(self, engine: SearchEngine, settings: Settings, size: int) -> None:
-        self._engine, self._most, self.size = engine, settings.limits.queries_per_batch, size
+    def __init__(self, engine: SearchEngine, settings: Settings) -> None:
+        self._engine, self._most = engine, settings.limits.queries_per_batch
 
     def answers(self, queries: Sequence[Query]) -> list[Results]:
         """The answer to each query. Raises the error of a query that has one."""
@@ -46,7 +46,7 @@ def real_collection(embedder: Embedder, samples: Mapping[str, Sample]) -> Iterat
             _write(database, embedder, samples)
             engine = SearchEngine(database, settings, embedder)
             engine.write_snapshots(_NAME)
-            yield RealCollection(engine, settings, len(samples))
+            yield RealCollection(engine, settings)
             engine.close()
         finally:
             database.close()

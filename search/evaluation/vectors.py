@@ -4,8 +4,8 @@ The vectors are those that the service would make: each modality of each thing i
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -27,6 +27,7 @@ _SAMPLES_AT_ONCE = 64
 _SAME = 1e-4  # smaller differences between vectors are only rounding
 
 Progress = Callable[[str], None]
+Batch = dict[int, Sample]  # by the place in the sequence
 
 
 class Encoders(Protocol):
@@ -61,49 +62,25 @@ class SetVectors:
         return label_table(self.aligned.labels, label_names(self.aligned), len(self.aligned.keys))
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """The readable samples from `start` up to, but not including, `stop`, and their places in the sequence."""
-
-    start: int
-    stop: int
-    places: tuple[int, ...]
-    samples: tuple[Sample, ...]
-
-    def having(self, modalities: Sequence[str]) -> "Chunk":
-        """Return the samples that have all of `modalities`, with only these."""
-        kept = [
-            (place, Sample({name: sample.values[name] for name in modalities}))
-            for place, sample in zip(self.places, self.samples, strict=True)
-            if all(name in sample.values for name in modalities)
-        ]
-        return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
-
-    def without(self, modality: str, places: Collection[int]) -> "Chunk":
-        """Return the same samples, but those at `places` without `modality`."""
-        samples = tuple(
-            Sample({name: value for name, value in sample.values.items() if name != modality or place not in places})
-            for place, sample in zip(self.places, self.samples, strict=True)
-        )
-        return replace(self, samples=samples)
-
-    @property
-    def present(self) -> set[str]:
-        """The modalities that any sample has."""
-        return {name for sample in self.samples for name in sample.values}
-
-
-def chunks(samples: Samples, unreadable: list[str]) -> Iterator[Chunk]:
+def batches(samples: Samples, unreadable: list[str]) -> Iterator[Batch]:
     """Yield the samples in order, 64 at a time, reading each once; add those that cannot be read to `unreadable`."""
     for start in range(0, len(samples), _SAMPLES_AT_ONCE):
-        read = []
-        stop = min(start + _SAMPLES_AT_ONCE, len(samples))
-        for place in range(start, stop):
+        batch: Batch = {}
+        for place in range(start, min(start + _SAMPLES_AT_ONCE, len(samples))):
             try:
-                read.append((place, samples[place]))
+                batch[place] = samples[place]
             except (BadInput, SampleInvalid) as error:
                 unreadable.append(str(error))
-        yield Chunk(start, stop, tuple(place for place, _ in read), tuple(sample for _, sample in read))
+        yield batch
+
+
+def _only(batch: Batch, modalities: Sequence[str]) -> Batch:
+    """Return the samples that have all of `modalities`, with only these."""
+    return {
+        place: Sample({name: sample.values[name] for name in modalities})
+        for place, sample in batch.items()
+        if all(name in sample.values for name in modalities)
+    }
 
 
 class _Gatherer:
@@ -113,7 +90,7 @@ class _Gatherer:
         self._places: dict[str, list[int]] = defaultdict(list)
         self._vectors: dict[str, dict[str, list[FloatArray]]] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, name: str, places: Sequence[int], vectors: Mapping[str, FloatArray]) -> None:
+    def add(self, name: str, places: Iterable[int], vectors: Mapping[str, FloatArray]) -> None:
         self._places[name].extend(places)
         for space, rows in vectors.items():
             self._vectors[name][space].append(rows)
@@ -133,15 +110,15 @@ def read_set(
     reader = _Reader(embedder, spaces, encoders)
     unreadable: list[str] = []
     present = {queries.modality for queries in aligned.queries}
-    for chunk in chunks(aligned.samples, unreadable):
-        progress(f"{aligned.name}: embedding things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
-        present |= chunk.present
-        reader.add_things(chunk)
+    for number, batch in enumerate(batches(aligned.samples, unreadable)):
+        progress(f"{aligned.name}: embedding from thing {number * _SAMPLES_AT_ONCE + 1:,} of {len(aligned.keys):,}")
+        present |= _modalities(batch)
+        reader.add_things(batch)
     for queries in aligned.queries:
         if queries.modality in embedder.modalities:
             progress(f"{aligned.name}: embedding {queries.name}")
-            for chunk in chunks(queries.samples, unreadable):
-                reader.add_queries(queries.name, queries.modality, chunk)
+            for batch in batches(queries.samples, unreadable):
+                reader.add_queries(queries.name, queries.modality, batch)
     left_out = dict.fromkeys(sorted(present - embedder.modalities), f"the model {embedder.name} does not take it")
     for modality, reasons in reader.refused.items():
         left_out[modality] = f"{len(reasons):,} of its values do not fit the model, such as: {reasons[0]}"
@@ -154,6 +131,10 @@ def read_set(
         tuple(unreadable),
         left_out,
     )
+
+
+def _modalities(batch: Batch) -> set[str]:
+    return {name for sample in batch.values() for name in sample.values}
 
 
 @dataclass
@@ -170,62 +151,63 @@ class _Reader:
     encoded: _Gatherer = field(default_factory=_Gatherer)
     _exact: dict[str, list[str]] = field(default_factory=dict)  # spaces whose items differ from queries, by modality
 
-    def add_things(self, chunk: Chunk) -> None:
+    def add_things(self, batch: Batch) -> None:
         """Add every modality of every sample that the model supports, and the combinations."""
-        for modality in sorted(chunk.present & self.embedder.modalities):
-            chunk = self._add_modality(modality, chunk)
-            self._encode(modality, modality, chunk.having([modality]))
+        for modality in sorted(_modalities(batch) & self.embedder.modalities):
+            self._add_modality(modality, batch)
+            self._encode(modality, modality, _only(batch, [modality]))
         for modalities in COMBINATIONS if self.embedder.fusion is Fusion.JOINT else ():
-            both = chunk.having(modalities)
-            if both.places and self.embedder.modalities.issuperset(modalities):
-                self.joint.add("+".join(modalities), both.places, self.embedder.embed(both.samples, self.spaces))
+            both = _only(batch, modalities)
+            if both and self.embedder.modalities.issuperset(modalities):
+                self.joint.add("+".join(modalities), both, self._embedded(both))
 
-    def add_queries(self, name: str, modality: str, chunk: Chunk) -> None:
-        if chunk.places:
-            self.queries.add(name, chunk.places, self.embedder.embed(chunk.samples, self.spaces))
-            self._encode(name, modality, chunk)
+    def add_queries(self, name: str, modality: str, batch: Batch) -> None:
+        if batch:
+            self.queries.add(name, batch, self._embedded(batch))
+            self._encode(name, modality, batch)
 
-    def _add_modality(self, modality: str, chunk: Chunk) -> Chunk:
-        """Embed one modality as queries and as items; return the chunk without the values that the model refuses."""
-        part = chunk.having([modality])
+    def _embedded(self, batch: Batch) -> dict[str, FloatArray]:
+        return self.embedder.embed(list(batch.values()), self.spaces)
+
+    def _add_modality(self, modality: str, batch: Batch) -> None:
+        """Embed one modality as queries and as items; values that the model refuses are taken out of the batch."""
+        part = _only(batch, [modality])
         try:
-            vectors = self.embedder.embed(part.samples, self.spaces)
+            vectors = self._embedded(part)
         except FormatInvalid:
-            chunk = chunk.without(modality, self._refused_places(modality, part))
-            part = chunk.having([modality])
-            if not part.places:
-                return chunk
-            vectors = self.embedder.embed(part.samples, self.spaces)
-        self.queries.add(modality, part.places, vectors)
+            self._take_out_refused(modality, batch)
+            part = _only(batch, [modality])
+            if not part:
+                return
+            vectors = self._embedded(part)
+        self.queries.add(modality, part, vectors)
         wanted = self._exact.get(modality, list(self.spaces))
-        stored = self.embedder.embed_gallery(part.samples, wanted) if wanted else {}
+        stored = self.embedder.embed_gallery(list(part.values()), wanted) if wanted else {}
         self._exact.setdefault(modality, [k for k in wanted if np.abs(stored[k] - vectors[k]).max() > _SAME])
-        self.items.add(modality, part.places, {**vectors, **stored})
-        return chunk
+        self.items.add(modality, part, {**vectors, **stored})
 
-    def _refused_places(self, modality: str, part: Chunk) -> set[int]:
-        places = set()
-        for place, sample in zip(part.places, part.samples, strict=True):
+    def _take_out_refused(self, modality: str, batch: Batch) -> None:
+        for place, sample in _only(batch, [modality]).items():
             try:
-                self.embedder.embed([sample], self.spaces)
+                self._embedded({place: sample})
             except FormatInvalid as error:
-                places.add(place)
+                values = {name: value for name, value in batch[place].values.items() if name != modality}
+                batch[place] = Sample(values)
                 self.refused.setdefault(modality, []).append(str(error))
-        return places
 
-    def _encode(self, name: str, modality: str, part: Chunk) -> None:
+    def _encode(self, name: str, modality: str, part: Batch) -> None:
         """Encode captions as `SENTENCE`, and pictures of everything that can be rendered as `VISUAL`.
 
         A picture's `SENTENCE` is the ConSE vector of its class probabilities. Other values get no vector.
         """
-        values = [sample.values[modality] for sample in part.samples]
+        values = [sample.values[modality] for sample in part.values()]
         if self.encoders is None or not values:
             return
         if modality == TEXT:
             sentences = self.encoders.sentences([str(value) for value in values])
-            self.encoded.add(name, part.places, {SENTENCE: sentences})
+            self.encoded.add(name, part, {SENTENCE: sentences})
             return
         pictures = [picture for value in values if (picture := as_picture(modality, value)) is not None]
         if len(pictures) == len(values):
             visual, logits = self.encoders.pictures(pictures)
-            self.encoded.add(name, part.places, {VISUAL: visual, SENTENCE: self.encoders.conse(logits)})
+            self.encoded.add(name, part, {VISUAL: visual, SENTENCE: self.encoders.conse(logits)})

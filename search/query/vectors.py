@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
-from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
 from anyseek.search.query.planning import Plan
-from anyseek.search.spaces.base import NO_DIRECTION, centre
-from anyseek.search.telemetry.metrics import embedding
+from anyseek.search.spaces.base import NO_DIRECTION, centre, raw_vectors
+from anyseek.search.telemetry.spans import embedding
 
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
 PUSH = 0.3
@@ -34,6 +35,32 @@ ItemVectors = Mapping[ItemPlace, FloatArray | AnyseekError]
 Tuned = Mapping[str, FloatArray]
 TunedSpaces = Mapping[int, Tuned]
 NOT_TUNED: Tuned = {}
+
+
+class QueryMeans:
+    """Cache of the means of query vectors, by modality, that were fitted on collections themselves. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cached: dict[int, tuple[int, Tuned]] = {}  # version and means, by the id of the space
+
+    def of_spaces(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
+        """The means by the id of the space, read again where they have changed."""
+        return {space.id: self._get(space) for space in spaces if space.tuning_version}
+
+    def forget(self) -> None:
+        """Release what is cached of deleted collections."""
+        self._cached = {}
+
+    def _get(self, space: SpaceHead) -> Tuned:
+        version, means = self._cached.get(space.id, (0, NOT_TUNED))  # once: `forget` may empty it at any moment
+        if version == space.tuning_version:
+            return means
+        with self._database.read() as session:
+            tunings = collections.tunings_of(session, space.id, space.fingerprint)
+        means = {tuning.modality: tuning.mean for tuning in tunings}
+        self._cached[space.id] = space.tuning_version, means
+        return means
 
 
 def embed_values(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
@@ -137,15 +164,6 @@ def _of_keys(
         else:
             answers[key] = found[ids[key]]
     return answers
-
-
-def raw_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequence[int]) -> dict[int, FloatArray]:
-    """The sound ones of the stored vectors of items in a space, by id."""
-    found: dict[int, FloatArray] = {}
-    for page in log.latest_vectors(session, head.id, space.id, ids):
-        kept, vectors = page.of(space.fingerprint, space.dimension)
-        found.update(zip(kept.tolist(), vectors, strict=True))
-    return found
 
 
 def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import log
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.tree import Filter
@@ -158,6 +159,15 @@ class Backend(Protocol):
     def close(self) -> None:
         """Close connections; the backend's spaces must not be used after this."""
         ...
+
+
+def raw_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequence[int]) -> dict[int, FloatArray]:
+    """The sound ones of the stored vectors of items in a space, by id."""
+    vectors: dict[int, FloatArray] = {}
+    for page in log.latest_vectors(session, head.id, space.id, ids):
+        kept, rows = page.of(space.fingerprint, space.dimension)
+        vectors.update(zip(kept.tolist(), rows, strict=True))
+    return vectors
 
 
 def centre(vectors: FloatArray, mean: FloatArray, blocks: Sequence[int] = ()) -> FloatArray:

@@ -1,14 +1,17 @@
-"""Spans of traces: the time that a request, a stage or a task took, and their parents; none until `start_tracing`.
+"""The time that requests, stages and tasks take: as metrics, and as spans of traces once `start_tracing` was called.
 
-`anyseek.search.telemetry.opentelemetry_spans` makes them, and alone imports the optional library. Without it, a span
-costs a look at a variable. Spans never have paths, contents or texts of errors.
+`anyseek.search.telemetry.opentelemetry_spans` makes the spans, and alone imports the optional library. Without it, a
+span costs a look at a variable. Spans never have paths, contents or texts of errors.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from anyseek.search.errors import BadInput
+from anyseek.search.telemetry.metrics import BATCH, STAGE_SECONDS
 
 if TYPE_CHECKING:
     from anyseek.search.settings import Settings
@@ -21,6 +24,18 @@ Carried = Mapping[str, str]
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _CARRIED = (b"traceparent", b"tracestate")
 _tracer: "OpenTelemetry | None" = None
+
+
+class Stage(StrEnum):
+    """A part of the work of a query or of indexing; one may contain another, such as an index that reads the log."""
+
+    DECODE = "decode"  # of all parts of a query, or of all files of an item
+    MODEL = "model"  # one pass
+    INDEX = "index"  # following the log, then searching: two of them in a query
+    CATALOGUE = "catalogue"  # a transaction of the database or a single read, with the wait for its lock
+
+
+_OF_STAGE = {stage: STAGE_SECONDS.labels(stage.value) for stage in Stage}
 
 
 class TelemetryMissing(BadInput):
@@ -67,7 +82,26 @@ def of_task(name: str, carried: Carried) -> "AbstractContextManager[Span | None]
     return _NOTHING if _tracer is None else _tracer.begin(name, carried, is_request=False)
 
 
-def of_stage(name: str) -> AbstractContextManager[object]:
+@contextmanager
+def timed(stage: Stage) -> Iterator[None]:
+    """Time the block as one run of a stage, also if it raises; within a trace it is a span."""
+    started = time.perf_counter()
+    with _of_stage(stage.value):
+        try:
+            yield
+        finally:
+            _OF_STAGE[stage].observe(time.perf_counter() - started)
+
+
+@contextmanager
+def embedding(samples: int) -> Iterator[None]:
+    """Time the block as a pass of the model over so many samples."""
+    BATCH.observe(samples)
+    with timed(Stage.MODEL):
+        yield
+
+
+def _of_stage(name: str) -> AbstractContextManager[object]:
     """A span of a part of the work that is under way in this context."""
     return _NOTHING if _tracer is None else _tracer.within(name)
 

@@ -8,7 +8,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.types import Collection
 from tests.contracts.catalogue import empty
-from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue
+from tests.search.gallery import Things, WordsEmbedder, make_collection, open_catalogue
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
 NEEDS_POSTGRES = pytest.mark.skipif(POSTGRES not in os.environ, reason=f"{POSTGRES} is not set")
@@ -35,3 +35,8 @@ def embedder() -> WordsEmbedder:
 @pytest.fixture
 def collection(database: Database, embedder: WordsEmbedder) -> Collection:
     return make_collection(database, embedder)
+
+
+@pytest.fixture
+def things(database: Database, collection: Collection, embedder: WordsEmbedder) -> Things:
+    return Things(database, collection, embedder)

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -134,15 +135,13 @@ def passes(facets: Sequence[Facet], where: Filter) -> bool:
         case tree.Exists(field):
             return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in facets)
         case tree.InBox(field, south, west, north, east):
-            latitudes = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
-            longitudes = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
             across = (lambda x: west <= x <= east) if west <= east else (lambda x: x >= west or x <= east)
-            return any(south <= number <= north for number in latitudes) and any(map(across, longitudes))
+            inside = any(south <= number <= north for number in numbers(facets, f"{field}.lat"))
+            return inside and any(map(across, numbers(facets, f"{field}.lon")))
         case tree.InRadius(field, lat, lon, km):
-            lats = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
-            lons = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
-            pairs = [(a, o) for a in lats for o in lons if abs(a) <= 90 and abs(o) <= 180]
-            return any(kilometres(lat, lon, np.array([a]), np.array([o]))[0] <= km for a, o in pairs)
+            places = product(numbers(facets, f"{field}.lat"), numbers(facets, f"{field}.lon"))
+            near = [(a, o) for a, o in places if abs(a) <= 90 and abs(o) <= 180]
+            return any(kilometres(lat, lon, np.array([a]), np.array([o]))[0] <= km for a, o in near)
         case tree.Compare(field, operator, value):
             return any(compared(facet, operator, value) for facet in facets if facet.path == field)
         case tree.AnyOf(field, values):
@@ -151,6 +150,10 @@ def passes(facets: Sequence[Facet], where: Filter) -> bool:
         case tree.StartsWith(field, prefix):
             texts = [facet.text for facet in facets if facet.path == field and facet.text is not None]
             return any(text.startswith(prefix) for text in texts)
+
+
+def numbers(facets: Sequence[Facet], path: str) -> list[float]:
+    return [facet.number for facet in facets if facet.path == path and facet.number is not None]
 
 
 def compared(facet: Facet, operator: Operator, value: tree.Scalar) -> bool:

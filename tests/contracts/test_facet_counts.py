@@ -8,7 +8,7 @@ import pytest
 from anyseek.search.catalogue import facet_counts, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.types import Collection, FieldCounts, NewItem, ValueCount
+from anyseek.search.types import Collection, FacetValue, FieldCounts, NewItem
 from tests.search.gallery import SPACES, direction
 
 COUNT = 1_100  # more than one statement asks for
@@ -57,5 +57,5 @@ def test_only_items_that_pass_count(database: Database, filled: Collection) -> N
     assert by_path["place.lat"].numbers == (1.0, 1.15)
     truths = sum(any(each is True for each in item.get("tags", [])) for item in held)
     assert truths
-    assert [found for found in by_path["tags"].values if found.value is True] == [ValueCount(True, truths)]
+    assert [found for found in by_path["tags"].values if found.value is True] == [FacetValue(True, truths)]
     assert counted(database, filled, "n < 0") == []

@@ -27,7 +27,17 @@ from anyseek.search.upkeep.verify import verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL
-from tests.search.gallery import DIMENSION, WordsEmbedder, direction, keys, make_collection, new_item, put, remove, text
+from tests.search.gallery import (
+    DIMENSION,
+    Things,
+    WordsEmbedder,
+    direction,
+    keys,
+    make_collection,
+    new_item,
+    put,
+    text,
+)
 from tests.search.live_spaces import assert_agrees, contents, expected, freeze, head_of, nearby_ids
 
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
@@ -71,17 +81,15 @@ def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -
     assert check_backend(home_settings)
 
 
-def test_it_says_how_far_what_it_has_stored_reaches(
-    database: Database, backend: Backend, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    put(database, collection, embedder, ["a", "b"])
-    head = head_of(database)
-    live = opened(database, backend)
+def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Backend) -> None:
+    things.put(["a", "b"])
+    head = things.head
+    live = opened(things.database, backend)
     live.keep(head, 1)
     assert backend.open(head, head.spaces[0]).stored().seq == head.last_seq
-    put(database, collection, embedder, ["c"])
+    things.put(["c"])
     stored = backend.open(head, head.spaces[0]).stored()
-    assert stored.seq == head.last_seq < head_of(database).last_seq, "asking brings nothing up to date"
+    assert stored.seq == head.last_seq < things.head.last_seq, "asking brings nothing up to date"
 
 
 def test_settings_take_no_other_name() -> None:
@@ -97,29 +105,25 @@ def test_an_empty_space_finds_nothing(database: Database, collection: Collection
         assert view.search(np.ones((2, DIMENSION), np.float32), 5).ids.shape == (2, 0)
 
 
-def test_every_kind_of_change_arrives(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    live = opened(database, backend)
-    put(database, collection, embedder, ["x", "y", "z"])
-    live.refresh(head_of(database))
-    assert_agrees(database, live)
-    put(database, collection, embedder, ["x"], "changed")
-    remove(database, collection, ["y"])
-    put(database, collection, embedder, ["y"], "again")
-    live.refresh(head_of(database))
-    assert_agrees(database, live)
-    assert live.cursor == head_of(database).last_seq
+def test_every_kind_of_change_arrives(things: Things, backend: Backend) -> None:
+    live = opened(things.database, backend)
+    things.put(["x", "y", "z"])
+    live.refresh(things.head)
+    assert_agrees(things.database, live)
+    things.put(["x"], "changed")
+    things.remove(["y"])
+    things.put(["y"], "again")
+    live.refresh(things.head)
+    assert_agrees(things.database, live)
+    assert live.cursor == things.head.last_seq
 
 
-def test_the_nearest_come_first_and_equal_scores_by_id(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, [f"k{number}" for number in range(20)])
-    twins = put(database, collection, embedder, [f"t{number}" for number in range(6)], "the same")
-    live = opened(database, backend)
+def test_the_nearest_come_first_and_equal_scores_by_id(things: Things, backend: Backend) -> None:
+    things.put([f"k{number}" for number in range(20)])
+    twins = things.put([f"t{number}" for number in range(6)], "the same")
+    live = opened(things.database, backend)
     with live.reading() as view:
-        ids, vectors = view.vectors(nearby_ids(database))
+        ids, vectors = view.vectors(nearby_ids(things.database))
         query = vectors[ids == twins[0].id]
         scores = query @ vectors.T
         found = view.search(np.concatenate([query, vectors[:1]]), 10)
@@ -130,95 +134,90 @@ def test_the_nearest_come_first_and_equal_scores_by_id(
         assert sorted(view.search(query, 1_000).ids[0].tolist()) == ids.tolist()
 
 
-def test_another_process_goes_on_where_the_first_was(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, [f"k{number}" for number in range(20)])
-    opened(database, backend).keep(head_of(database), 1)
-    put(database, collection, embedder, ["k3", "new"], "changed")
-    remove(database, collection, ["k4"])
-    assert_agrees(database, opened(database, backend))
+def test_another_process_goes_on_where_the_first_was(things: Things, backend: Backend) -> None:
+    things.put([f"k{number}" for number in range(20)])
+    opened(things.database, backend).keep(things.head, 1)
+    things.put(["k3", "new"], "changed")
+    things.remove(["k4"])
+    assert_agrees(things.database, opened(things.database, backend))
 
 
-def test_the_log_may_be_compacted_up_to_what_keep_says(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x", "y", "z"])
-    live = opened(database, backend)
-    remove(database, collection, ["y"])
-    kept = live.keep(head_of(database), 1)
-    assert 0 < kept <= head_of(database).last_seq
-    with database.write() as session:
-        log.compact(session, collection.id, kept)
-    put(database, collection, embedder, ["w"])
-    live.refresh(head_of(database))
-    assert_agrees(database, live)
-    assert_agrees(database, opened(database, backend))
+def test_the_log_may_be_compacted_up_to_what_keep_says(things: Things, backend: Backend) -> None:
+    things.put(["x", "y", "z"])
+    live = opened(things.database, backend)
+    things.remove(["y"])
+    kept = live.keep(things.head, 1)
+    assert 0 < kept <= things.head.last_seq
+    with things.database.write() as session:
+        log.compact(session, things.collection.id, kept)
+    things.put(["w"])
+    live.refresh(things.head)
+    assert_agrees(things.database, live)
+    assert_agrees(things.database, opened(things.database, backend))
 
 
-def test_what_was_compacted_away_is_forgotten_all_the_same(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x", "y", "z"])
-    live = opened(database, backend)
-    live.keep(head_of(database), 1)
-    remove(database, collection, ["y"])
-    put(database, collection, embedder, ["w"])
-    with database.write() as session:
-        log.compact(session, collection.id, head_of(database).last_seq)
-    live.refresh(head_of(database))
-    assert_agrees(database, live)
-    assert_agrees(database, opened(database, backend))
+def test_what_was_compacted_away_is_forgotten_all_the_same(things: Things, backend: Backend) -> None:
+    things.put(["x", "y", "z"])
+    live = opened(things.database, backend)
+    live.keep(things.head, 1)
+    things.remove(["y"])
+    things.put(["w"])
+    with things.database.write() as session:
+        log.compact(session, things.collection.id, things.head.last_seq)
+    live.refresh(things.head)
+    assert_agrees(things.database, live)
+    assert_agrees(things.database, opened(things.database, backend))
 
 
 def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, tmp_path: Path) -> None:
     embedder = WordsEmbedder(str(tmp_path))
     embedder.spaces = {name: replace(about, blocks=(4, DIMENSION - 4)) for name, about in embedder.spaces.items()}
-    put(database, make_collection(database, embedder), embedder, ["x", "y", "z"])
-    assert head_of(database).spaces[0].blocks == (4, DIMENSION - 4)
+    things = Things(database, make_collection(database, embedder), embedder)
+    things.put(["x", "y", "z"])
+    assert things.head.spaces[0].blocks == (4, DIMENSION - 4)
     live = opened(database, backend)
     assert_agrees(database, live)
     freeze(database, 0.1)
-    live.refresh(head_of(database))
-    live.keep(head_of(database), 1)
+    live.refresh(things.head)
+    live.keep(things.head, 1)
     assert_agrees(database, live)
 
 
-def test_a_new_centre_is_moved_to_by_keep(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x", "y"])
-    live = opened(database, backend)
-    live.keep(head_of(database), 1)
-    freeze(database, 0.1)
-    live.refresh(head_of(database))
+def test_a_new_centre_is_moved_to_by_keep(things: Things, backend: Backend) -> None:
+    things.put(["x", "y"])
+    live = opened(things.database, backend)
+    live.keep(things.head, 1)
+    freeze(things.database, 0.1)
+    live.refresh(things.head)
     with live.reading() as view:
-        _, vectors = view.vectors(nearby_ids(database))
-        np.testing.assert_allclose(vectors, list(expected(database, view.centre).values()), atol=1e-6)
-    live.keep(head_of(database), 1)
-    assert_agrees(database, live)
-    live.keep(head_of(database), 1)  # removes what served before
-    assert_agrees(database, live)
-    other = opened(database, backend)
+        _, vectors = view.vectors(nearby_ids(things.database))
+        np.testing.assert_allclose(vectors, list(expected(things.database, view.centre).values()), atol=1e-6)
+    live.keep(things.head, 1)
+    assert_agrees(things.database, live)
+    live.keep(things.head, 1)  # removes what served before
+    assert_agrees(things.database, live)
+    other = opened(things.database, backend)
     other.adopt()
-    assert_agrees(database, other)
+    assert_agrees(things.database, other)
 
 
-def test_filters_mean_what_they_mean_in_the_catalogue(
-    database: Database, collection: Collection, backend: Backend
-) -> None:
-    put_attributes(database, collection, PICTURES)
-    live, head = opened(database, backend), head_of(database)
+def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: Backend) -> None:
+    put_attributes(things.database, things.collection, PICTURES)
+    live, head = opened(things.database, backend), things.head
     written = [
-        "width >= 640", "not width = 1920", "label = cat", "label in (dog, Cat)", "label exists", "open in (false)",
-        "camera exists", "camera.make starts with Nik", "label < cat", "label >= a", "taken >= 2023-06-01",
-        "taken < 2024-05-01T12:00:00+02:00", "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)",
-        "@key in (a, d)", "@key > b", "@caption starts with 'caption of b'", "nothing = 1",
-        "width > 0 and (label = dog or taken >= 2024-01-01)",
+        "width >= 640", "width > 640", "width = '1920'", "not width = 1920", "label = cat", "label in (dog, Cat)",
+        "label exists", "not label exists", "open = true", "open in (false)", "camera exists", "camera.lens.mm < 60",
+        "camera.make starts with Nik", "camera.make starts with Niko", "label >= a", "label < cat", "label <= cat",
+        "taken >= 2023-06-01", "taken < 2024-05-01T12:00:00+02:00", "taken = '2023-01-31'", "place.lat < 0",
+        "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)", "@key in (a, d)",
+        "place within 100 km of 47, 8", "place within 200 km of -17, 179", "not place within 20000 km of 47, 8",
+        "@key > b",
+        "@caption starts with 'caption of b'", "@caption exists and @key > b", "n > 1e300", "nothing = 1",
+        "width > 0 and (label = dog or taken >= 2024-01-01)", "label starts with ''", "label > dof and label < doh",
     ]  # fmt: skip
     filters = [checked(filter_from_text(where)) for where in written]
-    with database.read() as session:
-        allowed = [facets.ids_where(session, collection.id, where).tolist() for where in filters]
+    with things.database.read() as session:
+        allowed = [facets.ids_where(session, things.collection.id, where).tolist() for where in filters]
         resolved = live.resolve(session, head, filters)
     query = direction("the query", "looks")[np.newaxis]
     with live.reading(resolved) as view:
@@ -226,14 +225,12 @@ def test_filters_mean_what_they_mean_in_the_catalogue(
     assert found == allowed
 
 
-def test_a_changed_attribute_is_filtered_by_at_once(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    x, _ = put(database, collection, embedder, ["x", "y"])
-    live, where = opened(database, backend), filter_from_text("size = 3")
-    with database.write() as session:
-        items.write(session, collection, [replace(new_item(embedder, "x"), attributes={"size": 3})])
-    with database.read() as session:
+def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Backend) -> None:
+    x, _ = things.put(["x", "y"])
+    live, where = opened(things.database, backend), filter_from_text("size = 3")
+    with things.database.write() as session:
+        items.write(session, things.collection, [replace(new_item(things.embedder, "x"), attributes={"size": 3})])
+    with things.database.read() as session:
         head = collections.head(session, "things")
         resolved = live.resolve(session, head, [where])
     live.refresh(head)
@@ -242,85 +239,73 @@ def test_a_changed_attribute_is_filtered_by_at_once(
         assert view.search(np.ones((1, DIMENSION), np.float32), 5).ids.shape == (1, 2)
 
 
-def test_vectors_of_other_weights_are_left_out(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    x, y = put(database, collection, embedder, ["x", "y"])
-    with database.write() as session:
+def test_vectors_of_other_weights_are_left_out(things: Things, backend: Backend) -> None:
+    x, y = things.put(["x", "y"])
+    with things.database.write() as session:
         session.execute(update(LogRow).where(LogRow.item_id == x.id).values(fingerprint="other"))
-    assert contents(database, opened(database, backend)).keys() == {y.id}
+    assert contents(things.database, opened(things.database, backend)).keys() == {y.id}
 
 
-def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    other = make_collection(database, embedder, "other")
-    put(database, collection, embedder, ["x"])
-    put(database, other, embedder, ["y", "z"])
-    opened(database, backend).keep(head_of(database), 1)
-    second = opened(database, backend, "other")
-    second.keep(head_of(database, "other"), 1)
-    assert len(contents(database, second)) == 2
-    with database.write() as session:
+def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(things: Things, backend: Backend) -> None:
+    other = make_collection(things.database, things.embedder, "other")
+    things.put(["x"])
+    put(things.database, other, things.embedder, ["y", "z"])
+    opened(things.database, backend).keep(things.head, 1)
+    second = opened(things.database, backend, "other")
+    second.keep(head_of(things.database, "other"), 1)
+    assert len(contents(things.database, second)) == 2
+    with things.database.write() as session:
         collections.delete(session, "things")
     backend.remove_unknown()
-    assert_agrees(database, opened(database, backend, "other"), "other")
+    assert_agrees(things.database, opened(things.database, backend, "other"), "other")
 
 
-def test_kept_spaces_stay_and_forgotten_ones_go(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x", "y"])
-    head = head_of(database)
-    opened(database, backend).keep(head, 1)
-    newer = [replace(space, fingerprint=f"newer {space.fingerprint}") for space in embedder.spaces.values()]
-    with database.write() as session:
-        space_switch.build(session, collection, "newer", newer)
-        target = space_switch.target(session, collection.id)
+def test_kept_spaces_stay_and_forgotten_ones_go(things: Things, backend: Backend) -> None:
+    things.put(["x", "y"])
+    head = things.head
+    opened(things.database, backend).keep(head, 1)
+    newer = [replace(space, fingerprint=f"newer {space.fingerprint}") for space in things.embedder.spaces.values()]
+    with things.database.write() as session:
+        space_switch.build(session, things.collection, "newer", newer)
+        target = space_switch.target(session, things.collection.id)
         assert target is not None
         space_switch.switch(session, target)
     backend.remove_unknown()
-    kept = backend.open(head_of(database), head.spaces[0])
-    kept.refresh(head_of(database))
-    assert len(contents(database, kept)) == 2, "kept ones may serve again"
-    with database.write() as session:
-        space_switch.forget(session, collection)
+    kept = backend.open(things.head, head.spaces[0])
+    kept.refresh(things.head)
+    assert len(contents(things.database, kept)) == 2, "kept ones may serve again"
+    with things.database.write() as session:
+        space_switch.forget(session, things.collection)
     backend.remove_unknown()
-    assert contents(database, opened(database, backend)) == {}
+    assert contents(things.database, opened(things.database, backend)) == {}
 
 
-def test_a_deleted_collection_is_said_to_be_deleted(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x"])
-    live = opened(database, backend)
-    put(database, collection, embedder, ["y"])
-    head = head_of(database)
-    with database.write() as session:
+def test_a_deleted_collection_is_said_to_be_deleted(things: Things, backend: Backend) -> None:
+    things.put(["x"])
+    live = opened(things.database, backend)
+    things.put(["y"])
+    head = things.head
+    with things.database.write() as session:
         collections.delete(session, "things")
     with pytest.raises(CollectionNotFound):
         live.refresh(head)
 
 
-def test_what_was_cleared_is_made_again(
-    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
-) -> None:
-    put(database, collection, embedder, ["x", "y"])
-    live = opened(database, backend)
-    live.keep(head_of(database), 1)
+def test_what_was_cleared_is_made_again(things: Things, backend: Backend) -> None:
+    things.put(["x", "y"])
+    live = opened(things.database, backend)
+    live.keep(things.head, 1)
     assert list(live.faults()) == []
-    with database.write() as session:
-        log.compact(session, collection.id, head_of(database).last_seq + 1, whole=True)
-        session.execute(update(collections.CollectionRow).values(last_seq=head_of(database).last_seq + 1))
+    with things.database.write() as session:
+        log.compact(session, things.collection.id, things.head.last_seq + 1, whole=True)
+        session.execute(update(collections.CollectionRow).values(last_seq=things.head.last_seq + 1))
     live.clear()
-    assert_agrees(database, opened(database, backend))
+    assert_agrees(things.database, opened(things.database, backend))
 
 
-def test_the_whole_of_search_works_with_it(
-    database: Database, home_settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    with closing(SearchEngine(database, home_settings, embedder)) as engine:
-        put(database, collection, embedder, ["cat", "dog", "tree"])
+def test_the_whole_of_search_works_with_it(things: Things, home_settings: Settings) -> None:
+    with closing(SearchEngine(things.database, home_settings, things.embedder)) as engine:
+        things.put(["cat", "dog", "tree"])
         assert keys(engine.query("things", Query((text("cat"),), k=2)))[0] == "cat"
         assert keys(engine.query("things", Query((Part(item="dog"),), k=1))) == ["dog"]
         where = filter_from_text("@key in (dog, tree)")
@@ -329,6 +314,6 @@ def test_the_whole_of_search_works_with_it(
         assert engine.write_snapshots("things")
         engine.forget("things")
         assert keys(engine.query("things", Query((text("tree"),), k=1))) == ["tree"]
-    assert verify(database, home_settings) == []
-    assert rebuild(database, home_settings, "things") == []
-    assert verify(database, home_settings) == []
+    assert verify(things.database, home_settings) == []
+    assert rebuild(things.database, home_settings, "things") == []
+    assert verify(things.database, home_settings) == []

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.session import Database
-from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Exists, Filter, Not, Operator, StartsWith, checked
 from anyseek.search.spaces.qdrant.backend import connect
 from anyseek.search.spaces.qdrant.filters import as_condition, payload_of
 from anyseek.search.types import Attributes, Collection, Item
-from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, PICTURES, put
+from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, put
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL, in_qdrant
 from tests.search.gallery import DIMENSION, direction
 from tests.search.memory_index import MemoryIndex
@@ -65,25 +64,6 @@ class Both:
 
     def close(self) -> None:
         self._client.close()
-
-
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_every_condition_means_the_same(database: Database, collection: Collection, address: str) -> None:
-    both = Both(database, collection, address)
-    both.put(PICTURES)
-    written = [
-        "width >= 640", "width > 640", "width = '1920'", "not width = 1920", "label = cat", "label in (dog, Cat)",
-        "label exists", "not label exists", "open = true", "open in (false)", "camera exists", "camera.lens.mm < 60",
-        "camera.make starts with Nik", "camera.make starts with Niko", "label >= a", "label < cat", "label <= cat",
-        "taken >= 2023-06-01", "taken < 2024-05-01T12:00:00+02:00", "taken = '2023-01-31'", "place.lat < 0",
-        "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)", "@key in (a, d)",
-        "place within 100 km of 47, 8", "place within 200 km of -17, 179", "not place within 20000 km of 47, 8",
-        "@key > b",
-        "@caption starts with 'caption of b'", "@caption exists and @key > b", "n > 1e300", "nothing = 1",
-        "width > 0 and (label = dog or taken >= 2024-01-01)", "label starts with ''", "label > dof and label < doh",
-    ]  # fmt: skip
-    both.assert_equal([filter_from_text(where) for where in written])
-    both.close()
 
 
 def test_long_texts_are_ordered_as_in_the_catalogue(database: Database, collection: Collection) -> None:

@@ -140,34 +140,6 @@ def local_index(request: pytest.FixtureRequest) -> VectorIndex:
     return make(DIMENSION)
 
 
-def test_nothing_is_found_in_an_empty_index(index: VectorIndex) -> None:
-    found = index.search(exact_units([0, 1]), 5)
-    assert found.ids.shape == found.scores.shape == (2, 0)
-    assert index.count() == 0
-
-
-def test_more_than_there_is_gives_all_of_it_without_padding(index: VectorIndex) -> None:
-    index.upsert(np.array([7, 3]), exact_units([1, 2]))
-    found = index.search(exact_units([1]), 1_000)
-    assert sorted(found.ids[0].tolist()) == [3, 7]
-    assert found.ids[0, 0] == 7
-
-
-def test_an_upsert_replaces_the_vector_of_its_id(index: VectorIndex) -> None:
-    index.upsert(np.array([5]), exact_units([1]))
-    index.upsert(np.array([5]), exact_units([2]))
-    assert index.count() == 1
-    found = index.search(exact_units([2]), 3)
-    assert found.ids.tolist() == [[5]]
-    assert found.scores.tolist() == [[1.0]]
-
-
-def test_deleting_an_unknown_id_changes_nothing(index: VectorIndex) -> None:
-    index.upsert(np.array([5]), exact_units([1]))
-    index.delete(np.array([6, 7]))
-    assert index.count() == 1
-
-
 def test_equal_scores_are_ordered_by_id_even_at_the_last_place(index: VectorIndex) -> None:
     ids = np.random.default_rng(0).permutation(np.arange(1, 301))
     index.upsert(ids, np.repeat(exact_units([1]), 300, axis=0))
@@ -229,15 +201,6 @@ def test_a_snapshot_may_be_removed_while_it_is_in_use(local_index: VectorIndex, 
     assert local_index.search(exact_units([3]), 1).ids.tolist() == [[3]]
     local_index.delete(np.array([3]))
     assert local_index.count() == 4
-
-
-def test_an_empty_index_survives_a_snapshot(local_index: VectorIndex, tmp_path: Path) -> None:
-    local_index.frozen().write(tmp_path / "snapshot")
-    local_index.upsert(np.array([1]), exact_units([1]))
-    local_index.restore(tmp_path / "snapshot")
-    assert local_index.count() == 0
-    local_index.upsert(np.array([2]), exact_units([2]))
-    assert local_index.count() == 1
 
 
 def test_qdrant_keeps_its_vectors_in_a_folder(tmp_path: Path) -> None:

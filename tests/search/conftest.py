@@ -12,7 +12,8 @@ from anyseek.search.spaces.base import Backend
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
 from anyseek.search.types import Collection
-from tests.search.gallery import WORDS, WordsEmbedder, make_collection, open_catalogue, thumbnail
+from tests.search.engines import engine_over
+from tests.search.gallery import WORDS, Things, WordsEmbedder, make_collection, open_catalogue, thumbnail
 
 
 @pytest.fixture
@@ -38,6 +39,11 @@ def collection(database: Database, embedder: WordsEmbedder) -> Collection:
 
 
 @pytest.fixture
+def things(database: Database, collection: Collection, embedder: WordsEmbedder) -> Things:
+    return Things(database, collection, embedder)
+
+
+@pytest.fixture
 def store(settings: Settings) -> AssetStore:
     return AssetStore(settings.assets)
 
@@ -56,6 +62,13 @@ def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gall
     engine = SearchEngine(database, settings, embedder)
     engine.write_snapshots("things")
     return engine
+
+
+@pytest.fixture(scope="session")
+def words_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    """An engine over the five words, for tests that only read."""
+    with engine_over(tmp_path_factory.mktemp("words"), lambda things: things.put(WORDS)) as engine:
+        yield engine
 
 
 @pytest.fixture(params=["faiss", "qdrant"])

@@ -3,8 +3,10 @@
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +126,32 @@ def put(
 def remove(database: Database, collection: Collection, keys: Sequence[str]) -> int:
     with database.write() as session:
         return items.delete(session, collection, keys)
+
+
+@dataclass(frozen=True)
+class Things:
+    """The collection `things`, with what fills and reads it."""
+
+    database: Database
+    collection: Collection
+    embedder: WordsEmbedder
+
+    @property
+    def head(self) -> collections.Head:
+        with self.database.read() as session:
+            return collections.head(session, self.collection.name)
+
+    def put(self, keys: Sequence[str], text: str | None = None) -> list[Item]:
+        return put(self.database, self.collection, self.embedder, keys, text)
+
+    def put_with(self, attributes: Mapping[str, Mapping[str, Any]]) -> list[Item]:
+        """Items with these attributes by key."""
+        new = [replace(new_item(self.embedder, key), attributes=own) for key, own in attributes.items()]
+        with self.database.write() as session:
+            return items.write(session, self.collection, new)
+
+    def remove(self, keys: Sequence[str]) -> int:
+        return remove(self.database, self.collection, keys)
 
 
 def thumbnail(store: AssetStore, key: str) -> NewItem:

@@ -1,15 +1,19 @@
 """A model that has come to have another space, which tells pictures apart and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Sample
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
 from anyseek.search.types import Collection
-from tests.search.gallery import DIMENSION, WordsEmbedder, direction, new_item, picture, words
+from tests.search.engines import engine_over
+from tests.search.gallery import DIMENSION, Things, WordsEmbedder, direction, make_collection, new_item, picture, words
 
 
 class SeesHues(WordsEmbedder):
@@ -36,6 +40,20 @@ class SeesHues(WordsEmbedder):
 
     def _hue(self, sample: Sample) -> FloatArray:
         return direction(words(sample.values["rgb"]) if "rgb" in sample.values else "nothing", "hues")
+
+
+@contextmanager
+def engine_over_hues(home: Path, hued: Mapping[str, tuple[str, int]]) -> Iterator[SearchEngine]:
+    """An engine over the collection `hued` of items by key, each with what it says and its hue."""
+
+    def fill(things: Things) -> None:
+        made = make_collection(things.database, embedder, "hued")
+        for key, (said, total) in hued.items():
+            put_hued(things.database, made, embedder, key, said, total)
+
+    embedder = SeesHues()
+    with engine_over(home, fill, embedder=embedder) as engine:
+        yield engine
 
 
 def put_hued(

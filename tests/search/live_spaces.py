@@ -1,13 +1,22 @@
 """What a live space holds, compared with what the catalogue says, for the tests of spaces."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
-from anyseek.search.spaces.base import LiveSpace, centre
+from anyseek.search.filters.tree import Filter
+from anyseek.search.spaces.base import LiveSpace, Resolved, centre
 from tests.search.gallery import DIMENSION
+
+
+def no_filters(session: Session, head: collections.Head, filters: Iterable[Filter]) -> Resolved:
+    """Resolves filters for spaces that are searched without."""
+    return {}
 
 
 def head_of(database: Database, name: str = "things") -> collections.Head:

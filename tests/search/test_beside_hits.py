@@ -1,36 +1,26 @@
 """What a query counts beside its hits, compared with counting the items that pass its filter by hand."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
 
 import pytest
 
-from anyseek.search.catalogue import items
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, BadQuery
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.settings import Settings
-from anyseek.search.types import Collection, Part, Query
-from tests.search.gallery import WordsEmbedder, new_item, text
+from anyseek.search.types import Part, Query
+from tests.search.engines import engine_over
+from tests.search.gallery import text
 
 COUNT = 60
 LABELS = ["dog", "cat", "cow"]
 MANY = tuple("abcdefghijklmnopqrstu")
 
 
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection) -> SearchEngine:
-    new = [
-        replace(
-            new_item(embedder, f"item {number}"),
-            attributes={"label": LABELS[number % 3], "n": number, "odd": number % 2 == 1},
-        )
-        for number in range(COUNT)
-    ]
-    with database.write() as session:
-        items.write(session, collection, new)
-    return SearchEngine(database, settings, embedder)
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    attributes = {f"item {n}": {"label": LABELS[n % 3], "n": n, "odd": n % 2 == 1} for n in range(COUNT)}
+    with engine_over(tmp_path_factory.mktemp("facets"), lambda things: things.put_with(attributes)) as engine:
+        yield engine
 
 
 @pytest.mark.parametrize("where", [None, "n < 10", "label = dog and n > 50", "n > 100"])
@@ -60,12 +50,3 @@ def test_an_attribute_that_nothing_has_counts_nothing_and_is_told(engine: Search
     results = engine.query("things", Query((text("a"),), facets=("labels", "label")))
     assert [counted.items for counted in results.facets] == [0, COUNT]
     assert results.note == "no item has the attribute 'labels'; did you mean label?"
-
-
-@pytest.mark.parametrize(
-    ("facets", "error"),
-    [(("@key",), BadQuery), (("a", "a"), BadQuery), (("x" * 300,), AnyseekError)],
-)
-def test_what_no_facet_can_be_is_refused(engine: SearchEngine, facets: tuple[str, ...], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        engine.query("things", Query((text("a"),), facets=facets))

@@ -22,25 +22,17 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
 from anyseek.search.query import vectors
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
-from anyseek.search.types import Collection, Part, Query, Results, Tuning
-from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
-from tests.search.memory_index import MemoryIndex
+from anyseek.search.types import Part, Query, Results, Tuning
+from tests.search.gallery import WORDS, Things, WordsEmbedder, keys, make_collection, picture, put, text
 
 
 @pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
-    return SearchEngine(database, settings, embedder)
+def engine(things: Things, settings: Settings) -> SearchEngine:
+    things.put(WORDS)
+    return SearchEngine(things.database, settings, things.embedder)
 
 
-@pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
-    return collection
-
-
-def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Collection) -> None:
+def test_the_item_that_is_meant_comes_first(engine: SearchEngine) -> None:
     results = engine.query("things", Query((text("cat"),), k=3))
     assert keys(results)[0] == "cat"
     assert results.space == "means"
@@ -51,67 +43,39 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Colle
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["memory", "qdrant"])
-def test_any_backend_gives_the_same_answers(
-    database: Database,
-    settings: Settings,
-    embedder: WordsEmbedder,
-    engine: SearchEngine,
-    gallery: Collection,
-    name: str,
-) -> None:
-    backend = (
-        LocalBackend(database, settings, MemoryIndex)
-        if name == "memory"
-        else QdrantBackend(database, settings, connect(":memory:"))
-    )
-    other = SearchEngine(database, settings, embedder, backend)
-    query = Query((text("cat"), Part(item="dog", weight=0.5)), k=10)
-    assert keys(other.query("things", query)) == keys(engine.query("things", query))
-
-
-def test_k_above_the_count_gives_all(engine: SearchEngine, gallery: Collection) -> None:
+def test_k_above_the_count_gives_all(engine: SearchEngine) -> None:
     assert len(engine.query("things", Query((text("cat"),), k=10_000)).hits) == 5
 
 
-def test_an_empty_collection_gives_no_hits(engine: SearchEngine, collection: Collection) -> None:
+def test_an_empty_collection_gives_no_hits(things: Things, settings: Settings) -> None:
+    engine = SearchEngine(things.database, settings, things.embedder)
     assert engine.query("things", Query((text("cat"),))).hits == ()
 
 
-def test_a_filter_leaves_only_items_that_pass(engine: SearchEngine, gallery: Collection) -> None:
-    where = filter_from_text("@key in (dog, tree) or @caption = car")
-    assert set(keys(engine.query("things", Query((text("cat"),), k=10, where=where)))) == {"dog", "tree", "car"}
-    assert engine.query("things", Query((text("cat"),), where=filter_from_text("size > 3"))).hits == ()
-
-
-def test_a_filter_sees_what_was_written_since(
-    engine: SearchEngine, gallery: Collection, database: Database, embedder: WordsEmbedder
-) -> None:
+def test_a_filter_sees_what_was_written_since(things: Things, engine: SearchEngine) -> None:
     query = Query((text("cat"),), where=filter_from_text("@key starts with ca"))
     assert set(keys(engine.query("things", query))) == {"cat", "car"}
-    put(database, gallery, embedder, ["cake"])
-    remove(database, gallery, ["car"])
+    things.put(["cake"])
+    things.remove(["car"])
     assert set(keys(engine.query("things", query))) == {"cat", "cake"}
 
 
-def test_queries_of_a_batch_have_filters_of_their_own(engine: SearchEngine, gallery: Collection) -> None:
+def test_queries_of_a_batch_have_filters_of_their_own(engine: SearchEngine) -> None:
     filters = [None, filter_from_text("@key = dog"), Compare("@size", Operator.EQUAL, 5.0)]
     whole, filtered, wrong = engine.query_batch("things", [Query((text("cat"),), where=where) for where in filters])
-    assert isinstance(whole, Results)
     assert len(whole.hits) == 5
-    assert isinstance(filtered, Results)
     assert keys(filtered) == ["dog"]
     assert isinstance(wrong, BadFilter)
 
 
-def test_an_item_is_the_first_hit_of_itself(engine: SearchEngine, gallery: Collection) -> None:
+def test_an_item_is_the_first_hit_of_itself(engine: SearchEngine) -> None:
     results = engine.query("things", Query((Part(item="tree"),), k=5))
     assert keys(results)[0] == "tree"
     assert results.space == "looks"
     assert results.hits[0].score == pytest.approx(1, abs=1e-5)
 
 
-def test_parts_add_up_and_negative_ones_push_away(engine: SearchEngine, gallery: Collection) -> None:
+def test_parts_add_up_and_negative_ones_push_away(engine: SearchEngine) -> None:
     both = engine.query("things", Query((text("cat"), text("dog")), k=5))
     assert set(keys(both)[:2]) == {"cat", "dog"}
     without = engine.query("things", Query((text("cat"), text("dog", weight=-1.0)), k=5))
@@ -121,30 +85,21 @@ def test_parts_add_up_and_negative_ones_push_away(engine: SearchEngine, gallery:
     assert far.hits[-1].score == pytest.approx(-1, abs=1e-5)
 
 
-def test_a_joint_query_is_one_sample_centred_on_the_mean_of_its_parts(
-    database: Database, engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder
-) -> None:
-    put(database, gallery, embedder, ["cat 9"])  # what the two parts together say
+def test_a_joint_query_is_one_sample_centred_on_the_mean_of_its_parts(things: Things, engine: SearchEngine) -> None:
+    things.put(["cat 9"])  # what the two parts together say
     parts = (text("cat"), picture(9))
     joint = engine.query("things", Query(parts, fusion=Fusion.JOINT))
     assert keys(joint)[0] == "cat 9"
     assert joint.hits[0].score == pytest.approx(1, abs=1e-5)
     late = engine.query("things", Query(parts, fusion=Fusion.LATE))
     assert keys(late)[0] == "cat"
-    before = embedder.calls
+    before = things.embedder.calls
     batch = [Query(parts, fusion=fusion) for fusion in (Fusion.JOINT, Fusion.LATE, None)]
     assert engine.query_batch("things", batch) == [joint, late, late]
-    assert embedder.calls == before + 1
+    assert things.embedder.calls == before + 1
 
 
-def test_items_and_values_go_together(engine: SearchEngine, gallery: Collection) -> None:
-    results = engine.query("things", Query((text("cat"), Part(item="dog")), k=5))
-    assert set(keys(results)[:2]) == {"cat", "dog"}
-
-
-def test_a_batch_answers_in_order_with_errors_in_their_places(
-    engine: SearchEngine, embedder: WordsEmbedder, gallery: Collection
-) -> None:
+def test_a_batch_answers_in_order_with_errors_in_their_places(engine: SearchEngine, embedder: WordsEmbedder) -> None:
     queries = [
         Query((text("cat"),), k=1),
         Query(()),
@@ -177,22 +132,18 @@ def test_an_unknown_collection_is_named(engine: SearchEngine) -> None:
         engine.query("nowhere", Query((text("cat"),)))
 
 
-def test_changes_are_seen_by_the_next_query(
-    database: Database, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
-) -> None:
+def test_changes_are_seen_by_the_next_query(things: Things, engine: SearchEngine) -> None:
     cat = Query((text("cat"),), k=10)
     assert keys(engine.query("things", cat))[0] == "cat"
-    remove(database, gallery, ["cat"])
+    things.remove(["cat"])
     assert "cat" not in keys(engine.query("things", cat))
-    put(database, gallery, embedder, ["kitten"], "cat")
+    things.put(["kitten"], "cat")
     assert keys(engine.query("things", cat))[0] == "kitten"
-    put(database, gallery, embedder, ["kitten"], "dog")
+    things.put(["kitten"], "dog")
     assert set(keys(engine.query("things", Query((text("dog"),), k=2)))) == {"dog", "kitten"}
 
 
-def test_what_another_process_puts_is_found_at_once(
-    settings: Settings, engine: SearchEngine, gallery: Collection
-) -> None:
+def test_what_another_process_puts_is_found_at_once(settings: Settings, engine: SearchEngine) -> None:
     script = """
 import sys; from pathlib import Path
 from anyseek.search.catalogue import collections
@@ -208,7 +159,7 @@ put(database, things, WordsEmbedder(), ["from elsewhere"], "zebra")
 
 
 def test_a_collection_made_anew_under_its_name_is_another(
-    database: Database, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
+    database: Database, embedder: WordsEmbedder, engine: SearchEngine
 ) -> None:
     engine.write_snapshots("things")
     with database.write() as session:
@@ -218,7 +169,7 @@ def test_a_collection_made_anew_under_its_name_is_another(
 
 
 def test_answers_are_the_same_before_and_after_a_snapshot_and_in_a_new_process(
-    database: Database, settings: Settings, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
+    database: Database, settings: Settings, embedder: WordsEmbedder, engine: SearchEngine
 ) -> None:
     query = Query((text("cat"), Part(item="tree", weight=-0.3)), k=10)
     before = engine.query("things", query)
@@ -228,15 +179,15 @@ def test_answers_are_the_same_before_and_after_a_snapshot_and_in_a_new_process(
 
 
 def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
-    database: Database, engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+    things: Things, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The item is deleted after the index was searched and before its row is read."""
     read, deleted = items.by_ids, []
 
     def delete_first(session, ids):
         if not deleted:
-            deleted.append(remove(database, gallery, ["cat"]))
-        with database.read() as later:
+            deleted.append(things.remove(["cat"]))
+        with things.database.read() as later:
             return read(later, ids)
 
     monkeypatch.setattr(items, "by_ids", delete_first)
@@ -244,11 +195,7 @@ def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
 
 
 def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
-    database: Database,
-    engine: SearchEngine,
-    embedder: WordsEmbedder,
-    gallery: Collection,
-    monkeypatch: pytest.MonkeyPatch,
+    things: Things, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is put, and indexed by another query, after this one began to read the catalogue."""
     read, late = vectors.raw_item_vectors, []
@@ -256,7 +203,7 @@ def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
     def put_meanwhile(session, *more):
         found = read(session, *more)
         if not late:
-            late.extend(put(database, gallery, embedder, ["late"], "cat"))
+            late.extend(things.put(["late"], "cat"))
             assert "late" in keys(engine.query("things", Query((text("cat"),), space="looks")))
         return found
 
@@ -266,27 +213,28 @@ def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
     assert [len(answer) for answer in answers] == [4, 4]
 
 
-def test_an_item_without_its_vector_is_reported(database: Database, engine: SearchEngine, gallery: Collection) -> None:
-    with database.write() as session:
-        item = items.get(session, gallery, "cat")
+def test_an_item_without_its_vector_is_reported(things: Things, settings: Settings) -> None:
+    things.put(["cat", "dog"])
+    engine = SearchEngine(things.database, settings, things.embedder)
+    with things.database.write() as session:
+        item = items.get(session, things.collection, "cat")
         session.query(LogRow).filter(LogRow.item_id == item.id).delete()
     with pytest.raises(StoreCorrupt, match="rebuild things"):
         engine.query("things", Query((Part(item="cat"),)))
     assert "cat" not in keys(engine.query("things", Query((text("cat"),))))
 
 
-def test_counts_are_per_space(engine: SearchEngine, gallery: Collection) -> None:
+def test_counts_are_per_space(engine: SearchEngine) -> None:
     assert engine.counts("things") == {"looks": 5, "means": 5}
 
 
-def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
-    database: Database, embedder: WordsEmbedder, engine: SearchEngine, collection: Collection
-) -> None:
-    put(database, collection, embedder, [f"thing {number}" for number in range(80)])
+def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(things: Things, settings: Settings) -> None:
+    engine = SearchEngine(things.database, settings, things.embedder)
+    things.put([f"thing {number}" for number in range(80)])
     engine.write_snapshots("things")
-    with database.read() as session:
+    with things.database.read() as session:
         space = collections.get(session, "things").spaces["looks"]
-        pages = list(log.latest_vectors(session, collection.id, space.id))
+        pages = list(log.latest_vectors(session, things.collection.id, space.id))
     assert space.centre_version == 1
     raw = pages[0].of(space.fingerprint, space.dimension)[1]
     moved = raw - raw.mean(0)
@@ -308,7 +256,7 @@ def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
 
 
 def test_a_query_asks_the_catalogue_for_its_head_and_the_rows_of_its_hits_only(
-    database: Database, engine: SearchEngine, gallery: Collection
+    database: Database, engine: SearchEngine
 ) -> None:
     query = Query((text("cat"),), k=3)
     engine.query("things", query)
@@ -318,31 +266,27 @@ def test_a_query_asks_the_catalogue_for_its_head_and_the_rows_of_its_hits_only(
     assert asked == []
 
 
-def test_texts_of_like_length_are_embedded_together(database: Database, settings: Settings) -> None:
+def test_texts_of_like_length_are_embedded_together(
+    engine: SearchEngine, embedder: WordsEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Models pad the texts of a batch to the longest; each query still gets its own answer."""
-    embedder = WordsEmbedder()
-    collection = make_collection(database, embedder)
-    put(database, collection, embedder, ["cat", "a very long tale of a dog", "sea"])
-    engine = SearchEngine(database, settings, embedder)
-    texts = ["a very long tale of a dog", "sea", "cat", "a very long tale of a cat"]
-    seen: list[list[int]] = []
+    texts = ["a very long tale of a dog", "house", "cat", "a very long tale of a cat"]
+    batches: list[list[int]] = []
     embed = embedder.embed
 
     def watched(samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        seen.append([len(str(sample.values["caption"])) for sample in samples])
+        batches.append([len(str(sample.values["caption"])) for sample in samples])
         return embed(samples, spaces)
 
-    embedder.embed = watched  # type: ignore[method-assign]
-    queries = [Query((Part("caption", text),), k=3) for text in texts]
-    together = engine.query_batch(collection.name, queries)
-    assert seen == [sorted(len(text) for text in texts)]
-    for query, answer in zip(queries, together, strict=True):
-        assert isinstance(answer, Results)
-        assert [hit.key for hit in answer.hits] == [hit.key for hit in engine.query(collection.name, query).hits]
+    monkeypatch.setattr(embedder, "embed", watched)
+    queries = [Query((text(words),), k=3) for words in texts]
+    together = engine.query_batch("things", queries)
+    assert batches == [sorted(len(text) for text in texts)]
+    assert [keys(answer) for answer in together] == [keys(engine.query("things", query)) for query in queries]
 
 
 def test_means_may_be_forgotten_while_those_of_another_space_are_read(
-    engine: SearchEngine, database: Database, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+    engine: SearchEngine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As another thread does that deletes a collection."""
 
@@ -352,5 +296,8 @@ def test_means_may_be_forgotten_while_those_of_another_space_are_read(
 
     with database.read() as session:
         space = collections.head(session, "things").spaces[0]
-    monkeypatch.setattr("anyseek.search.confidence.tuned.collections.tunings_of", forget_and_read)
-    assert engine._tunings.means([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {1: {}, 2: {}}
+    monkeypatch.setattr("anyseek.search.query.vectors.collections.tunings_of", forget_and_read)
+    assert engine._query_means.of_spaces([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {
+        1: {},
+        2: {},
+    }

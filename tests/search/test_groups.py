@@ -1,18 +1,18 @@
 """The best items of each group, compared with all items sorted by score, whatever the groups are."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from anyseek.search.answers.hits import groups
-from anyseek.search.catalogue import items
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter
-from anyseek.search.types import Collection, Hit, Query
-from tests.search.gallery import WordsEmbedder, new_item, text
+from anyseek.search.types import Hit, Query
+from tests.search.engines import engine_over
+from tests.search.gallery import text
 
 COUNT = 300
 EVERY = Query((text("item 7"),), k=COUNT)
@@ -32,12 +32,12 @@ def _attributes(number: int) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    new = [replace(new_item(embedder, f"item {number}"), attributes=_attributes(number)) for number in range(COUNT)]
-    with database.write() as session:
-        items.write(session, collection, new)
-    return collection
+@pytest.fixture(scope="module", params=["faiss", "qdrant"])
+def each_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    attributes = {f"item {number}": _attributes(number) for number in range(COUNT)}
+    home = tmp_path_factory.mktemp("groups")
+    with engine_over(home, lambda things: things.put_with(attributes), request.param) as engine:
+        yield engine
 
 
 def _values(hit: Hit, field: str) -> list[Any]:

@@ -6,38 +6,30 @@ import numpy as np
 import pytest
 
 from anyseek.model.seam import FloatArray, Fusion, Sample
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
+from anyseek.search.errors import BadQuery
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.settings import Settings
-from anyseek.search.types import Collection, Part, Query
-from tests.search.gallery import DIMENSION, WordsEmbedder, picture, put, text
+from anyseek.search.types import Part, Query
+from tests.search.gallery import WordsEmbedder, picture, text
 
 ANY = Query((text("cat"),), k=10)
 
 
 @pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
-    return SearchEngine(database, settings, embedder)
-
-
-@pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
-    return collection
+def engine(words_engine: SearchEngine) -> SearchEngine:
+    return words_engine
 
 
 @pytest.mark.parametrize("where", [None, filter_from_text("not words = dog")])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_pages_are_the_hits_in_pieces(engine: SearchEngine, gallery: Collection, where: object, size: int) -> None:
-    query = replace(ANY, where=where)  # type: ignore[arg-type]
+def test_pages_are_the_hits_in_pieces(engine: SearchEngine, where: object, size: int) -> None:
+    query = replace(ANY, where=where)
     every = engine.query("things", query).hits
     pages = [engine.query("things", replace(query, k=size, offset=start)).hits for start in range(0, 8, size)]
     assert [hit for page in pages for hit in page] == list(every)
 
 
-def test_no_hit_is_below_the_least_score(engine: SearchEngine, gallery: Collection) -> None:
+def test_no_hit_is_below_the_least_score(engine: SearchEngine) -> None:
     every = engine.query("things", ANY).hits
     least = every[2].score
     assert engine.query("things", replace(ANY, min_score=least)).hits == every[:3]
@@ -45,7 +37,7 @@ def test_no_hit_is_below_the_least_score(engine: SearchEngine, gallery: Collecti
     assert engine.query("things", replace(ANY, min_score=-1.0)).hits == every
 
 
-def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEngine, gallery: Collection) -> None:
+def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEngine) -> None:
     query = Query((text("unicorn"),), min_score=0.99)
     results = engine.query("things", query)
     best = engine.query("things", replace(query, min_score=None)).hits[0].score
@@ -54,9 +46,7 @@ def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEn
     assert engine.query("things", replace(query, min_score=None)).note is None
 
 
-def test_an_answer_says_when_nothing_good_was_found(
-    engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_says_when_nothing_good_was_found(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     best = engine.query("things", ANY).hits[0].probability
     monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: best + 1e-6)
     note = f"nothing good was found: the best item has a probability of {best:.3f}"
@@ -65,7 +55,7 @@ def test_an_answer_says_when_nothing_good_was_found(
     assert engine.query("things", ANY).note is None
 
 
-def test_no_hit_is_less_probable_than_asked(engine: SearchEngine, gallery: Collection) -> None:
+def test_no_hit_is_less_probable_than_asked(engine: SearchEngine) -> None:
     every = engine.query("things", ANY).hits
     likely = [hit.probability for hit in every]
     assert likely == sorted(likely, reverse=True)
@@ -81,16 +71,14 @@ def test_no_hit_is_less_probable_than_asked(engine: SearchEngine, gallery: Colle
     )
 
 
-def test_a_probability_does_not_depend_on_how_many_hits_are_asked_for(
-    engine: SearchEngine, gallery: Collection
-) -> None:
+def test_a_probability_does_not_depend_on_how_many_hits_are_asked_for(engine: SearchEngine) -> None:
     every = engine.query("things", ANY).hits
     for k in (1, 2, 7):
         assert engine.query("things", replace(ANY, k=k)).hits == every[:k]
     assert engine.query("things", replace(ANY, k=1, offset=2)).hits == every[2:3]
 
 
-def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine, gallery: Collection) -> None:
+def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine) -> None:
     (dog,) = engine.query("things", Query((Part(item="dog"),), k=1, space="means", vectors=True)).hits
     vector = np.array(dog.vector, np.float32)
     by_item = engine.query("things", Query((Part(item="dog"), text("cat", -0.5)), space="means"))
@@ -101,40 +89,13 @@ def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine, gallery: C
     assert all(hit.vector is None for hit in by_item.hits)
 
 
-def test_a_model_s_vector_asks_what_its_content_asks(
-    engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder
-) -> None:
+def test_a_model_s_vector_asks_what_its_content_asks(engine: SearchEngine, embedder: WordsEmbedder) -> None:
     vector = embedder.vector(Sample({"caption": "cat"}), "means")
     by_vector = engine.query("things", Query((Part("caption", vector=vector), picture(9)), space="means"))
     assert by_vector == engine.query("things", Query((text("cat"), picture(9)), space="means", fusion=by_vector.fusion))
 
 
-X = np.eye(1, DIMENSION, dtype=np.float32)[0]
-
-
-@pytest.mark.parametrize(
-    ("query", "kind", "says"),
-    [
-        (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
-        (
-            replace(ANY, k=1_001, vectors=True),
-            LimitExceeded,
-            "1001 hits are asked for; the most is 1000",
-        ),
-        (Query((Part(vector=X),)), BadQuery, "name the space that it belongs to: looks, means"),
-        (Query((Part(vector=X[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
-        (Query((Part(vector=0 * X),), space="means"), BadQuery, "no direction"),
-        (Query((Part(vector=np.full(DIMENSION, np.float32("inf"))),), space="means"), BadQuery, "no direction"),
-    ],
-)
-def test_others_are_refused(
-    engine: SearchEngine, gallery: Collection, query: Query, kind: type[AnyseekError], says: str
-) -> None:
-    with pytest.raises(kind, match=says):
-        engine.query("things", query)
-
-
-def test_vectors_are_joined_with_nothing(engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder) -> None:
+def test_vectors_are_joined_with_nothing(engine: SearchEngine, embedder: WordsEmbedder) -> None:
     vector: FloatArray = embedder.vector(Sample({"rgb": np.zeros((1, 1, 3), np.uint8)}), "means")
     with pytest.raises(BadQuery, match="a part is a vector"):
         engine.query("things", Query((text("cat"), Part("rgb", vector=vector)), space="means", fusion=Fusion.JOINT))

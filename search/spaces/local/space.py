@@ -21,7 +21,6 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.spaces.base import Neighbours, Resolved, Stored, View, centre
 from anyseek.search.spaces.local import snapshots
-from anyseek.search.spaces.local.filters import ResolvedFilters
 from anyseek.search.spaces.local.snapshots import Renewal, VectorIndex
 
 
@@ -74,6 +73,7 @@ class ReadersLock:
 logger = logging.getLogger(__name__)
 
 MakeIndex = Callable[[int], VectorIndex]  # dimension -> empty index
+Resolve = Callable[[Session, Head, Iterable[Filter]], Resolved]
 
 # An index of more vectors keeps its centre until another index is built beside it.
 REOPENED_UP_TO = 20_000
@@ -109,14 +109,14 @@ class LocalSpace:
         collection_id: int,
         space: SpaceHead,
         make_index: MakeIndex,
-        filters: ResolvedFilters | None = None,
+        resolve: Resolve,
     ) -> None:
         self.folder = folder
         self._database = database
         self._collection_id = collection_id
         self._space = space
         self._make_index = make_index
-        self._filters = filters or ResolvedFilters()
+        self._resolve = resolve
         self._refreshing = threading.Lock()
         self._renewing = threading.Lock()
         self._live: _Live | None = None
@@ -138,7 +138,7 @@ class LocalSpace:
 
     def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> Resolved:
         """The ids for which each filter holds."""
-        return self._filters.resolve(session, head, filters)
+        return self._resolve(session, head, filters)
 
     @contextmanager
     def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:

@@ -145,7 +145,6 @@ def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp
     [
         ((), "FOLDER or --suite, one of the two"),
         (("FOLDER", "--suite", "queries"), "FOLDER or --suite, one of the two"),
-        (("FOLDER", "--data", "FOLDER"), "--data goes with"),
         (("--suite", "queries", "--split", "val"), "--split needs"),
         (("FOLDER", "--space", "nowhere"), "has no space 'nowhere'"),
         (("FOLDER", "--limit", "1"), "--limit"),

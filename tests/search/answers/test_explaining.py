@@ -1,6 +1,6 @@
 """Explanations say what the query itself would say: asked again with a part alone, or without it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,17 +9,27 @@ import pytest
 
 from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.answers.results import Explanation
-from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, picture, put, text
-from tests.search.hues import SeesHues, put_hued
+from tests.search.gallery import Things, WordsEmbedder, keys, make_collection, picture, put, text
+from tests.search.hues import engine_over_hues
 
 THINGS = {"cat in 9": ("cat", 9), "cat in 3": ("cat", 3), "dog in 9": ("dog", 9), "tree in 15": ("tree", 15)}
+
+
+@pytest.fixture
+def engine(words_engine: SearchEngine) -> SearchEngine:
+    return words_engine
+
+
+@pytest.fixture(scope="module")
+def hued_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over_hues(tmp_path_factory.mktemp("hued"), THINGS) as engine:
+        yield engine
 
 
 def standing(results: Results, key: str) -> tuple[float, int]:
@@ -54,7 +64,8 @@ def test_late_and_added_parts_are_explained_by_leaving_each_out(engine: SearchEn
     assert [(part.text, part.item) for part in explained[0].parts] == [("dog", None), ("cat", None), (None, "car")]
 
 
-def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine, embedder: WordsEmbedder) -> None:
+def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine) -> None:
+    embedder = engine.embedder
     query = Query((text("dog"), picture(9)), fusion=Fusion.JOINT)
     check_against_queries(engine, "things", query)
     engine.query("things", query)
@@ -63,7 +74,8 @@ def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine, 
     assert embedder.calls == 2  # one pass for the query, one for all its parts
 
 
-def test_late_parts_are_not_embedded_again(engine: SearchEngine, embedder: WordsEmbedder) -> None:
+def test_late_parts_are_not_embedded_again(engine: SearchEngine) -> None:
+    embedder = engine.embedder
     embedder.calls = 0
     engine.query("things", Query((text("dog"), text("cat")), explain=5))
     assert embedder.calls == 1
@@ -74,8 +86,6 @@ def test_what_is_pushed_away_is_explained_with_its_own_sign(engine: SearchEngine
     found = engine.query("things", replace(query, explain=5)).explanations
     explained = {one.key: one for one in found}
     wanted, pushed, _ = explained["dog"].parts
-    assert wanted.contribution is not None
-    assert pushed.contribution is not None
     assert wanted.contribution > 0 > pushed.contribution
     assert (pushed.weight, pushed.rank) == (-0.4, 1)
     only = engine.query("things", Query((text("dog"), text("cat", weight=-1)), explain=1)).explanations[0]
@@ -97,14 +107,9 @@ def test_a_single_part_has_nothing_to_be_left_out_of(engine: SearchEngine) -> No
     assert part.similarity == pytest.approx(explained.score, abs=1e-6)
 
 
-def test_shares_of_added_rankings_are_the_score(database: Database, settings: Settings) -> None:
-    embedder = SeesHues()
-    made = make_collection(database, embedder, "hued")
-    for key, (said, total) in THINGS.items():
-        put_hued(database, made, embedder, key, said, total)
-    engine = SearchEngine(database, settings, embedder)
+def test_shares_of_added_rankings_are_the_score(hued_engine: SearchEngine) -> None:
     query = Query((text("cat"), picture(9), picture(15, weight=-1), Part("words", "cat", weight=0.5)), explain=4)
-    found = engine.query("hued", query)
+    found = hued_engine.query("hued", query)
     assert found.fusion == Fusion.RANKS
     for hit, explained in zip(found.hits, found.explanations, strict=True):
         assert (
@@ -112,7 +117,7 @@ def test_shares_of_added_rankings_are_the_score(database: Database, settings: Se
         )
         assert [ranking.space for ranking in explained.rankings] == ["means", "hues", None]
         assert [part.weight for part in explained.parts] == [1, 1, -1, 0.5]
-    words = engine.query("hued", replace(query, parts=query.contents))
+    words = hued_engine.query("hued", replace(query, parts=query.contents))
     for explained in found.explanations:
         score, rank = standing(words, explained.key)
         assert (explained.parts[-1].score_without, explained.parts[-1].rank_without) == (pytest.approx(score), rank)
@@ -120,17 +125,11 @@ def test_shares_of_added_rankings_are_the_score(database: Database, settings: Se
     assert (tree.parts[-1].rank, tree.rankings[-1].rank, tree.rankings[-1].share) == (None, None, 0)
 
 
-def test_a_ranking_that_only_pushes_is_explained_as_asked(database: Database, settings: Settings) -> None:
-    embedder = SeesHues()
-    made = make_collection(database, embedder, "hued")
-    for key, (said, total) in THINGS.items():
-        put_hued(database, made, embedder, key, said, total)
-    engine = SearchEngine(database, settings, embedder)
-    found = engine.query("hued", Query((text("cat"), picture(9, weight=-1)), explain=4))
+def test_a_ranking_that_only_pushes_is_explained_as_asked(hued_engine: SearchEngine) -> None:
+    found = hued_engine.query("hued", Query((text("cat"), picture(9, weight=-1)), explain=4))
     explained = {one.key: one for one in found.explanations}
     pushed = explained["cat in 9"].parts[1]
     assert (pushed.weight, pushed.rank) == (-1, 1)
-    assert pushed.contribution is not None
     assert pushed.contribution < 0
     assert explained["cat in 9"].rankings[1].share < 0
 
@@ -155,14 +154,12 @@ def test_what_a_filter_leaves_out_has_a_score_and_no_rank(engine: SearchEngine) 
     assert all(part.rank is None and part.similarity is not None for part in explained.parts)
 
 
-def test_words_in_common_are_named_with_their_fields(
-    engine: SearchEngine, database: Database, embedder: WordsEmbedder
-) -> None:
-    collection = make_collection(database, embedder, "said")
-    put(database, collection, embedder, ["dogs/1"], "a dog of the house")
-    put(database, collection, embedder, ["other"], "the house")
+def test_words_in_common_are_named_with_their_fields(things: Things, settings: Settings) -> None:
+    things.put(["dogs/1"], "a dog of the house")
+    things.put(["other"], "the house")
+    engine = SearchEngine(things.database, settings, things.embedder)
     query = Query((text("dogs of a street"), Part(item="other"), Part("words", "house")), explain_keys=("dogs/1",))
-    (explained,) = engine.query("said", query).explanations
+    (explained,) = engine.query("things", query).explanations
     said = [[(word.word, word.fields) for word in part.words] for part in explained.parts]
     both = ("caption", "words")
     assert said == [[("dog", ("key", *both))], [("house", both)], [("house", both)]]
@@ -205,6 +202,11 @@ def test_a_part_asked_in_several_spaces_is_left_out_of_all(engine: SearchEngine)
         assert explained.score == pytest.approx(sum(one.share for one in explained.rankings))
 
 
+def engine_of(database: Database, settings: Settings, embedder: WordsEmbedder, own: Sequence[str]) -> SearchEngine:
+    put(database, make_collection(database, embedder, "own"), embedder, own)
+    return SearchEngine(database, settings, embedder)
+
+
 class Coded(WordsEmbedder):
     """`WordsEmbedder` whose space `means` is predicted as two codes: the signs of the first numbers of a vector.
 
@@ -223,17 +225,13 @@ class Coded(WordsEmbedder):
 
 def test_codes_are_compared_where_a_space_has_them(database: Database, settings: Settings) -> None:
     embedder = Coded()
-    collection = make_collection(database, embedder, "coded")
-    put(database, collection, embedder, ["dog", "cat", "car"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
     parts = (text("dog"), Part(item="cat"))
-    found = engine.query("coded", Query(parts, space="means", explain_keys=("dog", "cat", "car"))).explanations
+    found = engine.query("own", Query(parts, space="means", explain_keys=("dog", "cat", "car"))).explanations
     said = {one.key: [part.codes for part in one.parts] for one in found}
     of = {key: embedder.codes_of(embedder.vector(Sample({"caption": key}), "means")[None], "means")[0] for key in said}
     entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
     for key, (of_dog, of_cat) in said.items():
-        assert of_dog is not None
-        assert of_cat is not None
         alike = of["dog"] == of[key]
         assert of_dog.agree == tuple(np.flatnonzero(alike))
         assert (of_dog.of, of_dog.count) == (2, 2)
@@ -247,24 +245,19 @@ def test_codes_are_compared_where_a_space_has_them(database: Database, settings:
 
 def test_joint_parts_have_codes_together_too(database: Database, settings: Settings) -> None:
     embedder = Coded()
-    put(database, make_collection(database, embedder, "coded"), embedder, ["dog", "dog 9"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "dog 9"])
     query = Query((text("dog"), picture(9)), fusion=Fusion.JOINT, space="means", explain_keys=("dog 9",))
-    (explained,) = engine.query("coded", query).explanations
-    assert explained.codes is not None
+    (explained,) = engine.query("own", query).explanations
     assert explained.codes.agree == (0, 1)
-    (late,) = engine.query("coded", replace(query, fusion=Fusion.LATE)).explanations
+    (late,) = engine.query("own", replace(query, fusion=Fusion.LATE)).explanations
     assert late.codes is None
 
 
 def test_without_codes_it_says_why(engine: SearchEngine, database: Database, settings: Settings) -> None:
     (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
     assert explained.note == "means is not predicted as codes, so none can be compared; no space of words is"
-    embedder = Coded()
-    put(database, make_collection(database, embedder, "coded"), embedder, ["dog"])
-    coded = SearchEngine(database, settings, embedder)
-    (explained,) = coded.query("coded", Query((text("dog"),), space="looks", explain=1)).explanations
-    assert explained.note is not None
+    coded = engine_of(database, settings, Coded(), ["dog"])
+    (explained,) = coded.query("own", Query((text("dog"),), space="looks", explain=1)).explanations
     assert explained.note.endswith("name a space that is: means")
     (words,) = engine.query("things", Query((Part("words", "dog"),), explain=1)).explanations
     assert words.note is None
@@ -283,27 +276,23 @@ class Named(WordsEmbedder):
 
 def test_words_of_the_model_are_named_for_part_and_item(database: Database, settings: Settings) -> None:
     embedder = Named()
-    put(database, make_collection(database, embedder, "named"), embedder, ["dog", "cat", "car"])
-    engine = SearchEngine(database, settings, embedder)
+    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
     query = Query((text("dog"), text("car")), explain_keys=("dog", "cat"))
-    dog, cat = engine.query("named", query).explanations
+    dog, cat = engine.query("own", query).explanations
     assert dog.names[0] == "dog"
     assert dog.parts[0].names[0] == "dog"
     assert cat.names[0] == "cat"
     assert set(cat.parts[0].names) <= set(cat.names)
-    elsewhere = engine.query("named", replace(query, space="looks")).explanations
+    elsewhere = engine.query("own", replace(query, space="looks")).explanations
     assert all(not one.names and not one.parts[0].names for one in elsewhere)
 
 
-def test_words_of_items_leave_out_what_many_have(engine: SearchEngine, database: Database) -> None:
-    embedder = WordsEmbedder()
-    collection = make_collection(database, embedder, "kept")
+def test_words_of_items_leave_out_what_many_have(things: Things, settings: Settings) -> None:
     licence = "no known restrictions at all"
     shared = {"licence": licence, "source": "https://archive.example/fox", "width": 300, "tags": ["fox", "snow"]}
-    new = [replace(new_item(embedder, key), attributes=shared | {"label": key}) for key in ("a", "b")]
-    with database.write() as session:
-        items.write(session, collection, new)
+    things.put_with({key: shared | {"label": key} for key in ("a", "b")})
+    engine = SearchEngine(things.database, settings, things.embedder)
     query = Query((Part(item="a"),), space="means", explain_keys=("b",))
-    (explained,) = engine.query("kept", query).explanations
+    (explained,) = engine.query("things", query).explanations
     assert [word.word for word in explained.parts[0].words] == ["fox", "snow"]
     assert explained.parts[0].words[0].fields == ("tags",)

@@ -10,14 +10,14 @@ import pytest
 
 from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.search.answers.paging import BadCursor, pages_of
-from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Hit, Part, Query
-from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, remove, text
+from tests.search.engines import engine_over
+from tests.search.gallery import Things, WordsEmbedder, make_collection, picture, put, text
 
 COUNT = 120
 ANY = Query((text("item 7"),), k=7)
@@ -33,13 +33,20 @@ EACH_WAY = [
 ]
 
 
+def fill(things: Things) -> Collection:
+    things.put_with({f"item {n}": {"n": n, "decade": n // 10, "tags": [n % 5, f"t{n % 3}"]} for n in range(COUNT)})
+    return things.collection
+
+
 @pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    attributes = [{"n": n, "decade": n // 10, "tags": [n % 5, f"t{n % 3}"]} for n in range(COUNT)]
-    new = [replace(new_item(embedder, f"item {n}"), attributes=said) for n, said in enumerate(attributes)]
-    with database.write() as session:
-        items.write(session, collection, new)
-    return collection
+def gallery(things: Things) -> Collection:
+    return fill(things)
+
+
+@pytest.fixture(scope="module", params=["faiss", "qdrant"])
+def shared_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over(tmp_path_factory.mktemp("pages"), fill, request.param) as engine:
+        yield engine
 
 
 def pages(engine: SearchEngine, query: Query) -> Iterator[tuple[Hit, ...]]:
@@ -53,23 +60,23 @@ def pages(engine: SearchEngine, query: Query) -> Iterator[tuple[Hit, ...]]:
 
 
 @pytest.mark.parametrize("query", EACH_WAY)
-def test_pages_are_all_hits_in_pieces(each_engine: SearchEngine, query: Query) -> None:
-    every = each_engine.query("things", replace(query, k=COUNT)).hits
-    found = [hit for page in pages(each_engine, query) for hit in page]
+def test_pages_are_all_hits_in_pieces(shared_engine: SearchEngine, query: Query) -> None:
+    every = shared_engine.query("things", replace(query, k=COUNT)).hits
+    found = [hit for page in pages(shared_engine, query) for hit in page]
     assert [(hit.rank, hit.key, hit.group) for hit in found] == [(hit.rank, hit.key, hit.group) for hit in every]
     assert [hit.score for hit in found] == pytest.approx([hit.score for hit in every], abs=1e-6)
 
 
 def test_no_hit_comes_twice_and_none_is_missed_while_items_are_written(
-    each_engine: SearchEngine, database: Database, gallery: Collection, embedder: WordsEmbedder
+    each_engine: SearchEngine, things: Things
 ) -> None:
     drawn, gone, seen = random.Random(1), set[str](), list[str]()
     for number, page in enumerate(pages(each_engine, ANY)):
         seen += [hit.key for hit in page]
         deleted = drawn.sample(sorted({f"item {n}" for n in range(COUNT)} - gone), 2)
-        remove(database, gallery, deleted)
+        things.remove(deleted)
         gone |= set(deleted)
-        put(database, gallery, embedder, [f"new {number}"], text="item 7")  # the best of all from now on
+        things.put([f"new {number}"], text="item 7")  # the best of all from now on
     assert len(seen) == len(set(seen))
     assert {f"item {n}" for n in range(COUNT)} - gone <= set(seen)
     assert len([key for key in seen if key.startswith("new")]) >= number - 1
@@ -101,11 +108,11 @@ def test_a_cursor_outlives_the_engine(
         {"parts": (*ANY.parts, Part("words", "item"))},
     ],
 )
-def test_a_cursor_of_another_query_is_refused(each_engine: SearchEngine, other: dict[str, object]) -> None:
-    cursor = each_engine.query("things", ANY).next
+def test_a_cursor_of_another_query_is_refused(shared_engine: SearchEngine, other: dict[str, object]) -> None:
+    cursor = shared_engine.query("things", ANY).next
     with pytest.raises(BadCursor, match="of another query"):
-        each_engine.query("things", replace(ANY, cursor=cursor, **other))  # type: ignore[arg-type]
-    assert len(each_engine.query("things", replace(ANY, cursor=cursor, k=3, facets=("n",), vectors=True)).hits) == 3
+        shared_engine.query("things", replace(ANY, cursor=cursor, **other))
+    assert len(shared_engine.query("things", replace(ANY, cursor=cursor, k=3, facets=("n",), vectors=True)).hits) == 3
 
 
 def test_a_cursor_of_another_picture_or_collection_is_refused(
@@ -122,9 +129,8 @@ def test_a_cursor_of_another_picture_or_collection_is_refused(
         each_engine.query("others", replace(query, cursor=cursor))
 
 
-def test_a_damaged_cursor_is_refused(each_engine: SearchEngine) -> None:
-    cursor = each_engine.query("things", ANY).next
-    assert cursor is not None
+def test_a_damaged_cursor_is_refused(shared_engine: SearchEngine) -> None:
+    cursor = shared_engine.query("things", ANY).next
     drawn = random.Random(0)
     flipped = []
     for _ in range(50):
@@ -133,14 +139,14 @@ def test_a_damaged_cursor_is_refused(each_engine: SearchEngine) -> None:
     empty = base64.urlsafe_b64encode(b"\x01").decode()
     for wrong in [*flipped, "", "A", "*", "a b", cursor[:-4], cursor + cursor, "\ud800", "A" * 300_000, empty]:
         with pytest.raises(BadCursor, match=r"damaged|another"):
-            each_engine.query("things", replace(ANY, cursor=wrong))
+            shared_engine.query("things", replace(ANY, cursor=wrong))
 
 
-def test_offset_and_cursor_are_two_ways(each_engine: SearchEngine) -> None:
-    first = each_engine.query("things", ANY)
-    assert each_engine.query("things", replace(ANY, offset=1)).next is None
+def test_offset_and_cursor_are_two_ways(shared_engine: SearchEngine) -> None:
+    first = shared_engine.query("things", ANY)
+    assert shared_engine.query("things", replace(ANY, offset=1)).next is None
     with pytest.raises(BadQuery, match="an offset and a cursor"):
-        each_engine.query("things", replace(ANY, offset=1, cursor=first.next))
+        shared_engine.query("things", replace(ANY, offset=1, cursor=first.next))
 
 
 def test_pages_end_at_the_limit_of_hits(
@@ -155,14 +161,14 @@ def test_pages_end_at_the_limit_of_hits(
         engine.query("things", replace(ANY, cursor=cursor, k=14))
 
 
-def test_a_cursor_does_not_depend_on_how_a_file_was_called_or_understood(each_engine: SearchEngine) -> None:
+def test_a_cursor_does_not_depend_on_how_a_file_was_called_or_understood(shared_engine: SearchEngine) -> None:
     def asked(name: str) -> Query:
         read = Understood(name, "far-bright", 0.9, f"{name} is a depth map")
         return replace(ANY, parts=(replace(picture(30), understood=read),))
 
-    following = each_engine.query("things", asked("a.png")).next
+    following = shared_engine.query("things", asked("a.png")).next
     assert following is not None
-    assert each_engine.query("things", replace(asked("elsewhere/b.png"), cursor=following)).hits
+    assert shared_engine.query("things", replace(asked("elsewhere/b.png"), cursor=following)).hits
 
 
 @pytest.mark.parametrize(

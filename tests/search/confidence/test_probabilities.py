@@ -1,15 +1,19 @@
 """Probabilities of hits: they follow the scores, know what stands out, and say nothing where nothing can be said."""
 
 import math
+from dataclasses import replace
 from statistics import mean, stdev
 
 import numpy as np
 import pytest
 
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
 from anyseek.search.confidence.probabilities import (
     NOTHING_GOOD,
     PLACE,
     Background,
+    Backgrounds,
     Sort,
     Standing,
     background,
@@ -22,15 +26,24 @@ from anyseek.search.confidence.probabilities import (
     standing_of_words,
     together,
 )
+from anyseek.search.types import Collection
+from tests.search.gallery import WORDS, WordsEmbedder
 
 DIMENSION = 16
+
+
+QUERY = np.eye(1, DIMENSION, dtype=np.float32)[0]
 
 
 def _sample(count: int = 200, seed: int = 0) -> Background:
     raw = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    nothing = np.zeros(DIMENSION, np.float32)
-    return background(np.arange(count), raw, nothing, raw.sum(axis=0) / max(count, 1), (), count)
+    return _sample_of(raw, raw.sum(axis=0) / max(count, 1))
+
+
+def _sample_of(raw: np.ndarray, prior: np.ndarray | None = None) -> Background:
+    nothing = np.zeros(raw.shape[1], np.float32)
+    return background(np.arange(len(raw)), raw, nothing, nothing if prior is None else prior, (), len(raw))
 
 
 def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -40,11 +53,14 @@ def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarr
     return order, scores[order].astype(np.float64)
 
 
+def _stood(sample: Background, query: np.ndarray, k: int = 20) -> Standing:
+    stood = standing(sample, query, *_found(sample, query, k))
+    return stood
+
+
 def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
-    ids, scores = _found(sample, query)
-    stood = standing(sample, query, ids, scores)
-    assert stood is not None
-    return probabilities(stood, ids.tolist(), curve_of(sort))
+    stood = _stood(sample, query)
+    return probabilities(stood, stood.ids.tolist(), curve_of(sort))
 
 
 @pytest.mark.parametrize("sort", list(Sort))
@@ -64,8 +80,7 @@ def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: Sort) -> None:
     random = np.random.default_rng(1)
     raw = random.normal(size=(200, 256)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    nothing = np.zeros(256, np.float32)
-    sample = background(np.arange(200), raw, nothing, nothing, (), 200)
+    sample = _sample_of(raw)
     stranger = random.normal(size=256).astype(np.float32)
     own, other = (_likely(sample, query, sort) for query in (raw[7], stranger / np.linalg.norm(stranger)))
     assert own[0] > 0.9
@@ -78,8 +93,7 @@ def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
     raw = random.normal(size=(200, 256)).astype(np.float32)
     raw[1 : PLACE - 1] = raw[0] + 0.1 * random.normal(size=(PLACE - 2, 256))
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    nothing = np.zeros(256, np.float32)
-    sample = background(np.arange(200), raw, nothing, nothing, (), 200)
+    sample = _sample_of(raw)
     found = _likely(sample, raw[0], Sort.PICTURES)
     assert min(found[: PLACE - 1]) > 0.5
     assert found[PLACE] < 0.2
@@ -87,11 +101,9 @@ def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
 
 def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     """A kind of query whose cosines are all ten times smaller says the same."""
-    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    ids, scores = _found(sample, query)
-    first, second = standing(sample, query, ids, scores), standing(sample, query / 10, ids, scores / 10)
-    assert first is not None
-    assert second is not None
+    sample = _sample()
+    ids, scores = _found(sample, QUERY)
+    first, second = _stood(sample, QUERY), standing(sample, QUERY / 10, ids, scores / 10)
     order = ids.tolist()
     curve = curve_of(Sort.OTHERS)
     assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)
@@ -123,30 +135,22 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
 
 
 def test_too_few_items_say_nothing() -> None:
-    query = np.eye(1, DIMENSION, dtype=np.float32)[0]
-    assert standing(_sample(4), query, *_found(_sample(4), query)) is None
-    assert standing(_sample(0), query, *_found(_sample(0), query)) is None
-    assert standing(_sample(5), query, *_found(_sample(5), query)) is not None
+    for count, is_known in ((0, False), (4, False), (5, True)):
+        sample = _sample(count)
+        assert (standing(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
 
 
 def test_no_hits_have_no_probabilities() -> None:
-    query = np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(_sample(), query, *_found(_sample(), query, 0))
-    assert stood is not None
-    assert probabilities(stood, [], curve_of(Sort.OTHERS)) == []
+    assert probabilities(_stood(_sample(), QUERY, 0), [], curve_of(Sort.OTHERS)) == []
 
 
 def test_equal_vectors_divide_by_nothing() -> None:
     same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
-    nothing = np.zeros(DIMENSION, np.float32)
-    sample = background(np.arange(9), same, nothing, nothing, (), 9)
-    assert all(np.isfinite(_likely(sample, same[0])))
+    assert all(np.isfinite(_likely(_sample_of(same), same[0])))
 
 
 def test_an_item_that_two_rankings_find_stands_out_more() -> None:
-    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(sample, query, *_found(sample, query))
-    assert stood is not None
+    stood = _stood(_sample(), QUERY)
     words = standing_of_words(stood.ids[3:4], np.array([1]), 200)
     both = together([stood, words], (1.0, 1.0))
     z = dict(zip(both.ids.tolist(), both.surprises.tolist(), strict=True))
@@ -171,11 +175,9 @@ def test_sorts_of_queries() -> None:
 
 
 def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
-    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
-    stood = standing(sample, query, *_found(sample, query))
-    assert stood is not None
+    stood = _stood(_sample(), QUERY)
     both = together([stood, stood], (1.0, 1.0))
-    order = _found(sample, query)[0].tolist()
+    order = stood.ids.tolist()
     alone = probabilities(stood, order, curve_of(Sort.OTHERS))
     assert probabilities(both, order, curve_of(Sort.SEVERAL))[0] > alone[0]
 
@@ -191,3 +193,23 @@ def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     assert below(0.02, "caption") == 0
     assert below(0.0, "depth") == below(-0.02, "semseg", "depth") == NOTHING_GOOD
     assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0
+
+
+def test_the_sample_of_a_space_that_was_dropped_is_let_go(
+    database: Database, gallery: Collection, embedder: WordsEmbedder
+) -> None:
+    cache = Backgrounds(database)
+    with database.read() as session:
+        head = collections.head(session, gallery.name)
+    for space in head.spaces:
+        mean = np.zeros(space.dimension, np.float32)
+        cache.get(head, space, embedder.spaces[space.name], mean, len(WORDS))
+    assert set(cache._cached) == {space.id for space in head.spaces}
+    left = replace(head, spaces=head.spaces[:1], last_seq=head.last_seq + 100)
+    mean = np.zeros(left.spaces[0].dimension, np.float32)
+    cache.get(left, left.spaces[0], embedder.spaces[left.spaces[0].name], mean, len(WORDS))
+    assert set(cache._cached) == {left.spaces[0].id}
+    other = replace(head, id=head.id + 1)
+    space = replace(head.spaces[1], id=99)
+    cache.get(other, space, embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
+    assert set(cache._cached) == {left.spaces[0].id, 99}  # another collection's stay

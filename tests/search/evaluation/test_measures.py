@@ -21,7 +21,6 @@ def test_own_items_are_scored_by_their_ranks() -> None:
     gallery = np.eye(4, dtype=np.float32)
     queries = np.array([[1, 0, 0, 0], [0.9, 0.4, 0, 0], [0.5, 0.4, 0.3, 0.2]], np.float32)
     found = score(queries, gallery, _answers([0, 1, 3]))
-    assert found is not None
     assert (found.queries, found.gallery) == (3, 4)
     assert found.at_1.value == pytest.approx(1 / 3)
     assert found.at_5.value == found.at_10.value == 1.0
@@ -35,7 +34,6 @@ def test_vectors_that_are_equal_but_for_rounding_find_nothing() -> None:
     gallery = np.repeat(vector[None] / np.linalg.norm(vector), 50, axis=0)
     gallery += generator.standard_normal(gallery.shape).astype(np.float32) * 1e-9
     found = score(gallery, gallery, Answers(np.arange(50), np.zeros((50, 0), bool), np.zeros((50, 0), bool)))
-    assert found is not None
     assert found.median_rank.value == 50
 
 
@@ -43,8 +41,6 @@ def test_many_right_answers_are_averaged_by_hand() -> None:
     gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
     labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
     found = score(np.ones((2, 1), np.float32), gallery, _answers([-1, -1], [[1, 0], [0, 1]], labels))
-    assert found is not None
-    assert found.mean_average_precision is not None
     # label 0 at places 1 and 3: (1/1 + 2/3) / 2; label 1 at place 2: 1/2
     assert found.mean_average_precision.value == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
     assert found.median_rank.value == 1.5, "the ranks of the first right items are 1 and 2"
@@ -54,8 +50,6 @@ def test_the_query_itself_is_no_other_of_its_kind() -> None:
     gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
     labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
     found = score(np.ones((2, 1), np.float32), gallery, _answers([0, 1], [[1, 0], [0, 1]], labels, own_is_query=True))
-    assert found is not None
-    assert found.mean_average_precision is not None
     assert found.mean_average_precision.value == pytest.approx(1 / 2), "of label 1 there is no other"
     assert found.queries == 2
 
@@ -65,7 +59,6 @@ def test_queries_without_a_right_item_are_not_counted() -> None:
     labels = [[1, 0]] * 4
     assert score(gallery[:1], gallery, _answers([-1], [[0, 1]], labels)) is None
     some = score(gallery[:2], gallery, _answers([-1, -1], [[0, 1], [1, 0]], labels))
-    assert some is not None
     assert some.queries == 1
 
 

@@ -1,33 +1,34 @@
 """Several collections asked at once, compared with one that has the items of all."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from anyseek.model.seam import Fusion
-from anyseek.search.catalogue import items
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch, ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.query.multi_collection import query_several
-from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, text
+from tests.search.engines import engine_over
+from tests.search.gallery import Things, WordsEmbedder, make_collection, picture, put, text
 
 COUNT = 40
 NAMES = ["thirds", "rest"]
 
 
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
+def fill(things: Things) -> None:
     for name in ("thirds", "rest", "all"):
-        made = make_collection(database, embedder, name)
         numbers = [n for n in range(COUNT) if name == "all" or (name == "thirds") == (n % 3 == 0)]
-        new = [replace(new_item(embedder, f"item {n}"), attributes={"n": n, "five": n % 5}) for n in numbers]
-        with database.write() as session:
-            items.write(session, made, new)
-    return SearchEngine(database, settings, embedder)
+        made = Things(things.database, make_collection(things.database, things.embedder, name), things.embedder)
+        made.put_with({f"item {n}": {"n": n, "five": n % 5} for n in numbers})
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over(tmp_path_factory.mktemp("several"), fill) as engine:
+        yield engine
 
 
 def ask(engine: SearchEngine, query: Query, names: list[str] = NAMES) -> Results:
@@ -77,12 +78,10 @@ def test_an_item_is_of_the_collection_that_its_part_names_or_of_the_first(engine
         engine.query("thirds", Query((Part(item="item 22", collection="nowhere"),), 5))
 
 
-def test_hits_of_different_spaces_are_merged_by_rank(
-    engine: SearchEngine, database: Database, settings: Settings
-) -> None:
-    other = WordsEmbedder("words-2")
+def test_hits_of_different_spaces_are_merged_by_rank(engine: SearchEngine) -> None:
+    database, other = engine._database, WordsEmbedder("words-2")
     put(database, make_collection(database, other, "others"), other, ["a", "b", "c"])
-    second = SearchEngine(database, settings, other)
+    second = SearchEngine(database, engine._settings, other)
     engines = {"rest": engine, "others": second}
     found = query_several(["rest", "others"], engines.__getitem__, lambda _: Query((text("b"),), 6))
     assert [hit.collection for hit in found.hits] == ["rest", "others"] * 3
@@ -112,7 +111,7 @@ def test_what_cannot_be_asked_is_refused(
     engine: SearchEngine, names: list[str], more: dict[str, object], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        ask(engine, replace(Query((text("a"),), 3), **more), names)  # type: ignore[arg-type]
+        ask(engine, replace(Query((text("a"),), 3), **more), names)
 
 
 def test_what_is_odd_about_a_filter_is_told_of_each_collection(engine: SearchEngine) -> None:
@@ -132,7 +131,6 @@ def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine, mo
     query = Query((text("item 21"),), 5)
     monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: 1.1)
     note = ask(engine, query).note
-    assert note is not None
     assert note.count("nothing good was found") == 2
     best = {name: engine.query(name, query).hits[0].probability or 0 for name in ("thirds", "rest")}
     between = (min(best.values()) + max(best.values())) / 2

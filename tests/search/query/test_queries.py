@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from anyseek.model.seam import EmbeddingSpace, Fusion
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import (
     AnyseekError,
@@ -17,10 +16,11 @@ from anyseek.search.errors import (
     NotJoinable,
     SpaceNotFound,
 )
+from anyseek.search.filters.tree import BadFilter
 from anyseek.search.query.vectors import PUSH, centre_queries, fuse
-from anyseek.search.settings import Limits, Settings
-from anyseek.search.types import Collection, Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query, Results
+from tests.search.gallery import DIMENSION, WordsEmbedder, keys, picture, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 ROOMS, DRAWINGS = np.array([0.8, 0.0, 0.0], np.float32), np.array([0.0, 0.8, 0.0], np.float32)
@@ -29,18 +29,29 @@ SPACE = EmbeddingSpace(
 )
 
 
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
-    return SearchEngine(database, settings, embedder)
+ANY = Query((text("cat"),), k=10)
+AXIS = np.eye(1, DIMENSION, dtype=np.float32)[0]
+
+
+def words(looked_for: str, weight: float = 1.0) -> Query:
+    return Query((Part("words", looked_for, weight=weight),))
+
+
+class Joins(WordsEmbedder):
+    fusion = Fusion.JOINT
+
+
+def over(words_engine: SearchEngine, embedder: WordsEmbedder) -> SearchEngine:
+    """An engine with another model over the same words."""
+    return SearchEngine(words_engine._database, words_engine._settings, embedder)
 
 
 @pytest.fixture
-def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
-    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
-    return collection
+def engine(words_engine: SearchEngine) -> SearchEngine:
+    return words_engine
 
 
-def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: SearchEngine, gallery: Collection) -> None:
+def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: SearchEngine) -> None:
     def space(*parts: Part) -> str:
         return engine.query("things", Query(parts)).space
 
@@ -49,7 +60,7 @@ def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: Sea
     assert space(picture(9), text("cat", weight=-2.0)) == "means"
 
 
-def test_a_space_may_be_named(engine: SearchEngine, gallery: Collection) -> None:
+def test_a_space_may_be_named(engine: SearchEngine) -> None:
     results = engine.query("things", Query((text("cat"),), space="looks"))
     assert results.space == "looks"
     assert keys(results)[0] == "cat"
@@ -57,7 +68,7 @@ def test_a_space_may_be_named(engine: SearchEngine, gallery: Collection) -> None
         engine.query("things", Query((text("cat"),), space="smells"))
 
 
-def test_aliases_of_modalities_are_understood(engine: SearchEngine, gallery: Collection) -> None:
+def test_aliases_of_modalities_are_understood(engine: SearchEngine) -> None:
     assert keys(engine.query("things", Query((Part("text", "cat"),), k=1))) == ["cat"]
 
 
@@ -72,10 +83,24 @@ def test_aliases_of_modalities_are_understood(engine: SearchEngine, gallery: Col
         (Query((Part("depth", np.zeros((2, 2))),)), BadQuery, "does not take depth; it takes caption, rgb"),
         (Query((Part("smell", "cheese"),)), BadQuery, "'smell' is not a modality.*caption, rgb"),
         (Query((Part(item="unicorn"),)), ItemNotFound, "'unicorn'"),
+        (words("?"), BadQuery, "no letter or digit"),
+        (words("a", 0.0), BadQuery, "above 0"),
+        (words("a", float("nan")), BadQuery, "above 0"),
+        (words("a " * 101), LimitExceeded, "101 words"),
+        (Query((text("a"),) * 10 + words("a").words * 10), LimitExceeded, "20 parts"),
+        (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
+        (replace(ANY, k=1_001, vectors=True), LimitExceeded, "1001 hits are asked for; the most is 1000"),
+        (Query((Part(vector=AXIS),)), BadQuery, "name the space that it belongs to: looks, means"),
+        (Query((Part(vector=AXIS[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
+        (Query((Part(vector=0 * AXIS),), space="means"), BadQuery, "no direction"),
+        (Query((Part(vector=np.full(DIMENSION, np.float32("inf"))),), space="means"), BadQuery, "no direction"),
+        (replace(ANY, facets=("@key",)), BadQuery, "a facet is '@key'"),
+        (replace(ANY, facets=("a", "a")), BadQuery, "a facet twice"),
+        (replace(ANY, facets=("x" * 300,)), BadFilter, "xxx"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(
-    engine: SearchEngine, gallery: Collection, query: Query, error: type[AnyseekError], says: str
+    engine: SearchEngine, query: Query, error: type[AnyseekError], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         engine.query("things", query)
@@ -93,12 +118,9 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(
     ],
 )
 def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
-    database: Database, settings: Settings, gallery: Collection, parts: tuple[Part, ...], says: str
+    engine: SearchEngine, parts: tuple[Part, ...], says: str
 ) -> None:
-    class Joins(WordsEmbedder):
-        fusion = Fusion.JOINT
-
-    engine = SearchEngine(database, settings, Joins())
+    engine = over(engine, Joins())
     with pytest.raises(NotJoinable, match=f"{says}.*fusion late"):
         engine.query("things", Query(parts, fusion=Fusion.JOINT))
     results = engine.query("things", Query(parts))
@@ -107,9 +129,7 @@ def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
 
 
 @pytest.mark.parametrize("weight", [1.0, -1.0])
-def test_words_beside_a_picture_count_what_the_space_says(
-    database: Database, settings: Settings, gallery: Collection, weight: float
-) -> None:
+def test_words_beside_a_picture_count_what_the_space_says(engine: SearchEngine, weight: float) -> None:
     """A negative part counts as much as ever."""
 
     class Shares(WordsEmbedder):
@@ -117,7 +137,7 @@ def test_words_beside_a_picture_count_what_the_space_says(
             return replace(super()._space(name), shares={"rgb": {"caption": 0.25}})
 
     def asked(embedder: WordsEmbedder, *parts: Part) -> Results:
-        return SearchEngine(database, settings, embedder).query("things", Query(parts))
+        return over(engine, embedder).query("things", Query(parts))
 
     told = 0.25 if weight > 0 else weight
     assert asked(Shares(), picture(9), text("cat", weight)) == asked(WordsEmbedder(), picture(9), text("cat", told))
@@ -127,13 +147,8 @@ def test_words_beside_a_picture_count_what_the_space_says(
     )
 
 
-def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(
-    database: Database, settings: Settings, gallery: Collection
-) -> None:
-    class Joins(WordsEmbedder):
-        fusion = Fusion.JOINT
-
-    late, joint = (SearchEngine(database, settings, embedder) for embedder in (WordsEmbedder(), Joins()))
+def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(engine: SearchEngine) -> None:
+    late, joint = (over(engine, embedder) for embedder in (WordsEmbedder(), Joins()))
     parts = (text("cat", weight=0.5), picture(9, weight=0.5))
     assert late.query("things", Query(parts)).fusion == Fusion.LATE
     assert joint.query("things", Query(parts)).fusion == Fusion.JOINT
@@ -142,30 +157,28 @@ def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(
     assert joint.query("things", Query((text("cat"),))).fusion is None
 
 
-def test_a_batch_has_a_limit(database: Database, settings: Settings, embedder: WordsEmbedder) -> None:
-    engine = SearchEngine(database, replace(settings, limits=Limits(queries_per_batch=2)), embedder)
-    make_collection(database, embedder)
+def test_a_batch_has_a_limit(engine: SearchEngine) -> None:
+    few = replace(engine._settings, limits=Limits(queries_per_batch=2))
+    engine = SearchEngine(engine._database, few, engine.embedder)
     assert engine.query_batch("things", []) == []
     with pytest.raises(LimitExceeded, match="3 queries; the most is 2"):
         engine.query_batch("things", [Query((text("cat"),))] * 3)
 
 
 @pytest.mark.parametrize("part", [text("cat"), Part(item="cat")])
-def test_other_weights_are_refused(database: Database, settings: Settings, gallery: Collection, part: Part) -> None:
-    retrained = SearchEngine(database, settings, WordsEmbedder("words-2"))
+def test_other_weights_are_refused(engine: SearchEngine, part: Part) -> None:
+    retrained = over(engine, WordsEmbedder("words-2"))
     with pytest.raises(FingerprintMismatch, match="reembed"):
         retrained.query("things", Query((part,)))
 
 
-def test_a_model_without_the_collections_spaces_is_refused(
-    database: Database, settings: Settings, gallery: Collection
-) -> None:
+def test_a_model_without_the_collections_spaces_is_refused(engine: SearchEngine) -> None:
     class Other(WordsEmbedder):
         def default_space(self, modality: str) -> str:
             return "sounds"
 
     with pytest.raises(FingerprintMismatch, match="things"):
-        SearchEngine(database, settings, Other()).query("things", Query((text("cat"),)))
+        over(engine, Other()).query("things", Query((text("cat"),)))
 
 
 def _unit(*numbers: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Parts that are at home in different spaces are searched for apart, and the rankings are added."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from anyseek.search.query.rankings import Ranking, by_rank, fused, parts_of_scor
 from anyseek.search.settings import Limits, Settings
 from anyseek.search.types import Part, Query, Results
 from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, text
-from tests.search.hues import SeesHues, put_hued
+from tests.search.hues import SeesHues, engine_over_hues
 
 # Key: what the item says and its hue.
 THINGS = {
@@ -33,17 +34,10 @@ THINGS = {
 BOTH = (text("cat"), picture(9))
 
 
-@pytest.fixture
-def embedder() -> SeesHues:
-    return SeesHues()
-
-
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: SeesHues) -> SearchEngine:
-    made = make_collection(database, embedder, "hued")
-    for key, (said, total) in THINGS.items():
-        put_hued(database, made, embedder, key, said, total)
-    return SearchEngine(database, settings, embedder)
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
+    with engine_over_hues(tmp_path_factory.mktemp("hued"), THINGS) as engine:
+        yield engine
 
 
 def ask(engine: SearchEngine, *parts: Part, **options: object) -> Results:
@@ -107,11 +101,9 @@ def test_the_first_pages_are_pieces_of_one_order(engine: SearchEngine, monkeypat
     assert len(keys(ask(engine, *BOTH, k=101))) > len(whole), "beyond them more items count"
 
 
-def test_rankings_are_no_deeper_than_the_most_hits(
-    database: Database, engine: SearchEngine, settings: Settings
-) -> None:
-    few = Settings(home=settings.home, limits=Limits(hits=2))
-    assert len(keys(SearchEngine(database, few, engine.embedder).query("hued", Query(BOTH, k=2)))) == 2
+def test_rankings_are_no_deeper_than_the_most_hits(engine: SearchEngine) -> None:
+    few = replace(engine._settings, limits=Limits(hits=2))
+    assert len(keys(SearchEngine(engine._database, few, engine.embedder).query("hued", Query(BOTH, k=2)))) == 2
 
 
 def test_one_vector_is_made_where_it_is_asked_for(engine: SearchEngine) -> None:
@@ -150,10 +142,11 @@ def test_a_batch_answers_as_each_query_alone_does_with_errors_in_their_places(en
             assert engine.query("hued", query) == answer
 
 
-def test_parts_are_embedded_for_their_own_spaces_alone(engine: SearchEngine, embedder: SeesHues) -> None:
-    embedder.embedded.clear()
+def test_parts_are_embedded_for_their_own_spaces_alone(engine: SearchEngine) -> None:
+    assert isinstance(engine.embedder, SeesHues)
+    engine.embedder.embedded.clear()
     ask(engine, *BOTH)
-    assert sorted(embedder.embedded) == [(("caption",), ("means",)), (("rgb",), ("hues",))]
+    assert sorted(engine.embedder.embedded) == [(("caption",), ("means",)), (("rgb",), ("hues",))]
 
 
 def test_a_model_whose_spaces_know_everything_is_asked_as_ever(database: Database, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.settings import Settings, Telemetry, read_settings
 from anyseek.search.telemetry import spans
-from anyseek.search.telemetry.metrics import Stage, timed
+from anyseek.search.telemetry.spans import Stage, timed
 from tests.traces import identity, traced
 
 
@@ -71,7 +71,7 @@ def test_an_error_is_told_by_its_kind_alone() -> None:
 def test_without_a_tracer_nothing_is_traced_or_imported() -> None:
     program = (
         "import sys\nfrom anyseek.search.telemetry import spans\n"
-        "from anyseek.search.telemetry.metrics import Stage, timed\n"
+        "from anyseek.search.telemetry.spans import Stage, timed\n"
         "with spans.of_task('embed', {}) as span, timed(Stage.INDEX): assert span is None and spans.carried() == {}\n"
         "import anyseek.workers.runtime, anyseek.workers.metrics\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"

@@ -21,8 +21,8 @@ from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.snapshots import SnapshotLease
-from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
-from tests.search.live_spaces import freeze, head_of
+from tests.search.gallery import DIMENSION, Things, WordsEmbedder, put
+from tests.search.live_spaces import freeze, head_of, no_filters
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)
 
@@ -39,7 +39,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "LEAST_SAMPLE", 50)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
     put(database, collection, embedder, [f"k{number}" for number in range(120)])
     return collection
@@ -47,14 +47,13 @@ def gallery(database: Database, embedder: WordsEmbedder, collection: Collection)
 
 def opened(database: Database, settings: Settings) -> LocalSpace:
     head = head_of(database)
-    index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW)
+    index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW, no_filters)
     index.refresh(head)
     return index
 
 
 def state(index: LocalSpace) -> State:
     held = index._opened().index
-    assert isinstance(held, FaissIndex)
     return held.state
 
 
@@ -79,130 +78,107 @@ def assert_agrees(database: Database, index: LocalSpace) -> None:
     assert np.mean(found == ids) > 0.95
 
 
-@pytest.mark.usefixtures("gallery")
-def test_a_kind_that_suits_better_is_built_saved_and_loaded(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    index = opened(database, settings)
+def test_a_kind_that_suits_better_is_built_saved_and_loaded(things: Things, settings: Settings) -> None:
+    index = opened(things.database, settings)
     assert state(index).kind is Kind.FLAT
-    index.keep(head_of(database), 1)
+    index.keep(things.head, 1)
     assert state(index).kind is Kind.HNSW
-    put(database, collection, embedder, ["k3", "new"], "changed")
-    remove(database, collection, ["k4"])
-    loaded = opened(database, settings)
+    things.put(["k3", "new"], "changed")
+    things.remove(["k4"])
+    loaded = opened(things.database, settings)
     assert state(loaded).kind is Kind.HNSW
-    index.refresh(head_of(database))
+    index.refresh(things.head)
     for held in (index, loaded):
-        assert_agrees(database, held)
+        assert_agrees(things.database, held)
 
 
-@pytest.mark.usefixtures("gallery")
 def test_searches_and_changes_go_on_while_it_is_built(
-    database: Database,
-    settings: Settings,
-    embedder: WordsEmbedder,
-    collection: Collection,
-    monkeypatch: pytest.MonkeyPatch,
+    things: Things, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index, build = opened(database, settings), faiss_index._built
+    index, build = opened(things.database, settings), faiss_index._built
 
     def building(*arguments: object) -> object:
-        put(database, collection, embedder, ["k3", "new"], "changed")
-        remove(database, collection, ["k4"])
-        index.refresh(head_of(database))
-        assert_agrees(database, index)
-        return build(*arguments)  # type: ignore[arg-type]
+        things.put(["k3", "new"], "changed")
+        things.remove(["k4"])
+        index.refresh(things.head)
+        assert_agrees(things.database, index)
+        return build(*arguments)
 
     monkeypatch.setattr(faiss_index, "_built", building)
     index.renew()
     assert state(index).kind is Kind.HNSW
-    assert_agrees(database, index)
+    assert_agrees(things.database, index)
     with index.reading() as view:
         assert view.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
 
 
-@pytest.mark.usefixtures("gallery")
-def test_what_waits_is_taken_in_by_itself(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    index = opened(database, settings)
+def test_what_waits_is_taken_in_by_itself(things: Things, settings: Settings) -> None:
+    index = opened(things.database, settings)
     index.renew()
-    put(database, collection, embedder, [f"n{number}" for number in range(30)])
-    index.refresh(head_of(database))
+    things.put([f"n{number}" for number in range(30)])
+    index.refresh(things.head)
     wait_until_tidy(index)
     assert state(index).pending == 0
-    assert_agrees(database, index)
+    assert_agrees(things.database, index)
 
 
-@pytest.mark.usefixtures("gallery")
-def test_the_dead_go_at_the_next_writing(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    index = opened(database, settings)
-    index.keep(head_of(database), 1)
+def test_the_dead_go_at_the_next_writing(things: Things, settings: Settings) -> None:
+    index = opened(things.database, settings)
+    index.keep(things.head, 1)
     for number in range(60):
-        put(database, collection, embedder, [f"k{number}"], f"changed {number}")
-    index.refresh(head_of(database))
+        things.put([f"k{number}"], f"changed {number}")
+    index.refresh(things.head)
     wait_until_tidy(index)
     assert state(index).dead == 60
-    index.keep(head_of(database), 1_000)
+    index.keep(things.head, 1_000)
     assert state(index).dead == 0
-    assert_agrees(database, opened(database, settings))
+    assert_agrees(things.database, opened(things.database, settings))
 
 
-@pytest.mark.usefixtures("gallery")
-def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    index = opened(database, settings)
-    index.keep(head_of(database), 1)
-    freeze(database, 0.1)
-    put(database, collection, embedder, ["new"])
-    index.refresh(head_of(database))
+def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(things: Things, settings: Settings) -> None:
+    index = opened(things.database, settings)
+    index.keep(things.head, 1)
+    freeze(things.database, 0.1)
+    things.put(["new"])
+    index.refresh(things.head)
     with index.reading() as view:
         assert not np.allclose(view.centre, 0.1)
-    assert_agrees(database, index)
-    index.keep(head_of(database), 1_000)
+    assert_agrees(things.database, index)
+    index.keep(things.head, 1_000)
     with index.reading() as view:
         np.testing.assert_allclose(view.centre, 0.1)
     assert state(index).kind is Kind.HNSW
-    assert_agrees(database, index)
+    assert_agrees(things.database, index)
 
 
-@pytest.mark.usefixtures("gallery")
-def test_another_process_takes_over_what_was_built(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    other, builder = opened(database, settings), opened(database, settings)
-    builder.keep(head_of(database), 1)
+def test_another_process_takes_over_what_was_built(things: Things, settings: Settings) -> None:
+    other, builder = opened(things.database, settings), opened(things.database, settings)
+    builder.keep(things.head, 1)
     other.adopt()
     assert state(other).kind is Kind.HNSW
     (path,) = snapshots.listed(other.folder)
     (path / "index").unlink()
     other.adopt()  # there is nothing better, so it is not even looked at
-    assert_agrees(database, other)
+    assert_agrees(things.database, other)
 
 
-@pytest.mark.usefixtures("gallery")
-def test_it_is_taken_over_when_somebody_else_writes_snapshots(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    backend = LocalBackend(database, settings, HNSW)
-    engine = SearchEngine(database, settings, embedder, backend)
+def test_it_is_taken_over_when_somebody_else_writes_snapshots(things: Things, settings: Settings) -> None:
+    backend = LocalBackend(things.database, settings, HNSW)
+    engine = SearchEngine(things.database, settings, things.embedder, backend)
     assert len(engine.query("things", Query((Part(item="k1"),), k=3, space="looks")).hits) == 3
-    opened(database, settings).keep(head_of(database), 1)
-    with SnapshotLease(database, settings, collection.id):
+    opened(things.database, settings).keep(things.head, 1)
+    with SnapshotLease(things.database, settings, things.collection.id):
         assert not engine.write_snapshots("things")
     index = engine._spaces[1][1]
     assert isinstance(index, LocalSpace)
     assert state(index).kind is Kind.HNSW
 
 
-def test_settings_name_the_kind(database: Database, tmp_path: Path, gallery: Collection) -> None:
+def test_settings_name_the_kind(things: Things, tmp_path: Path, gallery: Collection) -> None:
     settings = Settings(home=tmp_path / "home", index=Index(kind="ivf"))
-    head = head_of(database)
-    index = LocalBackend(database, settings).open(head, head.spaces[0])
+    head = things.head
+    index = LocalBackend(things.database, settings).open(head, head.spaces[0])
     index.refresh(head)
     index.renew()
     assert state(index).kind is Kind.IVF
-    assert_agrees(database, index)
+    assert_agrees(things.database, index)
