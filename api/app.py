@@ -14,16 +14,14 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
-from anyseek.api.http import health
+from anyseek.api.http import metrics, readiness
 from anyseek.api.http.connections import report_rarely
-from anyseek.api.http.health import Exporter
 from anyseek.api.http.middleware import BodyLimit, Budgeted, Guard, RequestContext
 from anyseek.api.http.problems import install_handlers
-from anyseek.api.http.readiness import readiness_of
 from anyseek.api.http.security import Admission, Guardian, Rates
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
-from anyseek.api.queries.together import gathering_of
+from anyseek.api.queries.answering import gathering_of
 from anyseek.api.routes import collections, items, jobs, maps, predictions, previews
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
@@ -32,7 +30,7 @@ from anyseek.model.galleries.photos import credits_text
 from anyseek.search.query.query import Query, QueryOfSeveral
 
 # Queries are tried first, as most requests are queries.
-_ROUTES = (queries, collections, maps, items, predictions, previews, jobs, service_routes, health)
+_ROUTES = (queries, collections, maps, items, predictions, previews, jobs, service_routes, readiness, metrics)
 _DESCRIPTION = """Find anything with anything.
 
 Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
@@ -82,8 +80,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.gathering = gathering_of(service)
     app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
-    app.state.readiness = readiness_of(service)
-    app.state.exporter = Exporter(service.runtime, app.state.readiness)
+    app.state.readiness = readiness.readiness_of(service)
+    app.state.exporter = metrics.Exporter(service.runtime, app.state.readiness)
     install_handlers(app, service.settings.in_process)
     for routes in _ROUTES:
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])

@@ -58,4 +58,4 @@ def render_preview(body: PreviewBody, limits: Limits) -> bytes:
 @router.post("", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 async def preview(body: PreviewBody, service: ServiceDependency) -> Response:
     """Render a value as a coloured PNG with a legend: depth, semseg, boxes, poses, palettes, feature maps."""
-    return Response(await service.run(render_preview, body, service.limits), media_type="image/png")
+    return Response(await service.pool.run(render_preview, body, service.limits), media_type="image/png")

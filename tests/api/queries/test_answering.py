@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from anyseek.api.contents import read_query
 from anyseek.api.errors import MOST_PLACES
-from anyseek.api.queries.answering import read_query
 from anyseek.api.queries.wire import query_json
 from anyseek.indexer.errors import InputVanished
 from anyseek.model.hashing import HashingEmbedder

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anyseek import Client
 from anyseek.api.queries import wire
-from anyseek.api.queries.together import like
+from anyseek.api.queries.answering import like
 from tests.api.queries.asking import query_form
 
 Picture = Callable[..., bytes]

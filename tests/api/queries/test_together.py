@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
-from anyseek.api.queries.together import Like, Waiting, answer_together, like
-from anyseek.api.service import Service
+from anyseek.api.queries.answering import Like, Waiting, answer_together, like
+from anyseek.api.service import RequestAbandoned, RequestBudget, Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import spending
