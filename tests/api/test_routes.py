@@ -10,12 +10,6 @@ Picture = Callable[..., bytes]
 Problem = Callable[..., None]
 
 
-def test_health_and_readiness(http: httpx.Client) -> None:
-    assert http.get("/healthz").json() == {"status": "ok", "model": "ready"}
-    ready = http.get("/readyz").json()
-    assert (ready["status"], ready["model"]) == ("ready", "ready")
-
-
 def test_models_tell_what_they_take(http: httpx.Client) -> None:
     (model,) = http.get("/v1/models").json()["models"]
     assert model["name"] == "hashing"

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from anyseek import ApiError, Client, Part, Query, Refusal, Results, ServiceUnreachable
+from anyseek import ApiError, Client, Part, Query, Results, ServiceUnreachable
 from anyseek.api.service import Service
-from anyseek.indexer.errors import InputVanished
 from anyseek.model.modalities.reading.errors import BadText
 from anyseek.search.errors import BadQuery
 
@@ -61,21 +60,6 @@ def test_an_item_goes_there_and_back(client: Client, collection: str, picture: P
     assert [item.key for item in client.items(collection)] == ["a/ü"]
 
 
-def test_many_items_come_page_by_page(client: Client, collection: str) -> None:
-    for number in range(5):
-        client.put_item(collection, f"{number}", caption=f"number {number}")
-    for page_size in (1, 2, 5, 6):
-        assert [item.key for item in client.items(collection, page_size)] == ["0", "1", "2", "3", "4"]
-
-
-def test_a_batch_has_results_and_refusals(client: Client, shapes: str) -> None:
-    found, refused = client.query_batch(shapes, [{"parts": [{"text": "blue bar"}], "k": 1}, {"parts": []}])
-    assert isinstance(found, Results)
-    assert found.hits[0].key == "blue bar"
-    assert isinstance(refused, Refusal)
-    assert refused.error
-
-
 def test_collections_models_and_jobs(client: Client, collection: str) -> None:
     assert collection in [held["name"] for held in client.collections()]
     assert client.collection(collection)["items"] == 0
@@ -91,21 +75,10 @@ def test_collections_models_and_jobs(client: Client, collection: str) -> None:
     client.create_collection(collection)
 
 
-def test_a_refusal_carries_its_type_and_sentence(client: Client) -> None:
-    with pytest.raises(ApiError, match="no collection called 'none'") as caught:
-        client.query("none", [Part("caption", text="a")])
-    assert (caught.value.status, caught.value.type) == (404, "urn:anyseek:collection-not-found")
-
-
 def test_half_of_a_surrogate_pair_is_refused_in_words(client: Client, shapes: str) -> None:
     with pytest.raises(ApiError) as caught:
         client.query(shapes, [Part("caption", text="\udc80")])
     assert caught.value.status == 422
-
-
-def test_a_file_that_is_gone_is_told_here(client: Client, shapes: str, tmp_path: Path) -> None:
-    with pytest.raises(InputVanished, match=r"gone\.png"):
-        client.query(shapes, [Part("rgb", file=tmp_path / "gone.png")])
 
 
 def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> None:

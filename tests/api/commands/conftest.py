@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,23 @@ def _serve(home: Path) -> "subprocess.Popen[str]":
 def serve() -> Serve:
     """Starts `anyseek serve` on a free port in a process of its own; its first line of output tells the address."""
     return _serve
+
+
+def start_training(kind: str, *arguments: str) -> "subprocess.Popen[str]":
+    """`anyseek train KIND` in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _PROGRAM, "train", kind, *arguments]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_checkpoint(folder: Path, step: int, process: "subprocess.Popen[str]") -> None:
+    """Until the checkpoint of `step` or a later one is there."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until and process.poll() is None:
+        if any(int(path.stem.removeprefix("step-")) >= step for path in (folder / "checkpoints").glob("step-*")):
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ def test_each_target_has_a_folder_and_a_line(predict: Run, tmp_path: Path) -> No
     assert record["options"] == {"steps": 1, "decoding_steps": 1}
 
 
+@pytest.mark.slow
 def test_super_resolution_gives_448_pixels(predict: Run, tmp_path: Path) -> None:
     done = predict("--target", "depth", "--super-resolution", "--json", *QUICK)
     assert done.returncode == 0, done.stderr

@@ -52,6 +52,7 @@ def _hits(run: Run, collection: str, *query: str) -> list[dict[str, Any]]:
     return hits
 
 
+@pytest.mark.slow
 def test_pictures_words_and_depth_find_items_in_every_space(run: Run, collection: str, photos: Path) -> None:
     image, depth = ["--image", str(photos / "1.png")], ["--depth", str(photos / "0.depth.png")]
     for space in SPACES:

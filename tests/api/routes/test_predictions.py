@@ -17,10 +17,9 @@ from PIL import Image
 
 from anyseek import ApiError, Client
 from anyseek.api.predictions.wire import Input
-from anyseek.api.service import Service, ServiceSettings
-from anyseek.search.settings import Limits, Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from anyseek.api.service import Service
+from anyseek.search.settings import Limits
+from tests.api.conftest import serving
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -31,10 +30,8 @@ QUICK = {"decoding_steps": 1, "steps": 1}
 
 @pytest.fixture(scope="module")
 def predicting(random_models: Path) -> Iterator[tuple[str, Service]]:
-    with Runtime.open(Settings(random_models, Limits(bytes_per_file=200_000)), "hashing") as runtime:
-        service = Service(runtime, ServiceSettings())
-        with listening(service) as url:
-            yield url, service
+    with serving(random_models, limits=Limits(bytes_per_file=200_000)) as (client, service):
+        yield client.url, service
 
 
 @pytest.fixture

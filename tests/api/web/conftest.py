@@ -82,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator
             process.wait(20)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

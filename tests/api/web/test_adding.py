@@ -36,30 +36,10 @@ def test_the_first_pictures_make_a_collection(browser: Any, start_service: Start
     page.context.close()
 
 
-def test_the_page_says_the_time_left_as_the_command_line_does(browser: Any, start_service: StartService) -> None:
-    url, _ = start_service()
+def test_the_page_says_the_time_left_as_the_command_line_does(browser: Any, site: str) -> None:
     page = browser.new_context().new_page()
-    page.goto(url)
-    seconds = [
-        None,
-        0,
-        9.9,
-        10,
-        25,
-        89,
-        92,
-        150,
-        740,
-        1_799,
-        1_801,
-        2_600,
-        2_850,
-        5_399,
-        5_401,
-        9_000,
-        216_000,
-        400_000,
-    ]
+    page.goto(site)
+    seconds = [None, 0, 9.9, 10, 25, 89, 92, 150, 740, 1_799, 1_801, 2_600, 2_850, 5_399, 5_401, 9_000, 216_000, 4e5]
     source = "async (all) => { const { timeLeft } = await import('/web/words.js'); return all.map(timeLeft); }"
     assert page.evaluate(source, seconds) == [time_left(left) for left in seconds]
     older = "async () => (await import('/web/words.js')).timeLeft(undefined)"

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import Service
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.items import change_attributes
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import serving
 from tests.api.web.views import Page, Until, Visiting, keys, settled
 
 COUNT = 150
@@ -37,19 +34,18 @@ def _attributes(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Runtime]]:
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
     """A service with a collection of 150 pictures of four shapes; its address and its parts."""
     home = tmp_path_factory.mktemp("album")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("album")
-            for number in range(COUNT):
-                client.put_item("album", f"day {number:03}", {"rgb": _picture(number)}, attributes=_attributes(number))
-        yield url, runtime
+    with serving(home) as (client, service):
+        client.create_collection("album")
+        for number in range(COUNT):
+            client.put_item("album", f"day {number:03}", {"rgb": _picture(number)}, attributes=_attributes(number))
+        yield client.url, service
 
 
 @pytest.fixture
-def browsed(visiting: Visiting, album: tuple[str, Runtime]) -> Iterator[Page]:
+def browsed(visiting: Visiting, album: tuple[str, Service]) -> Iterator[Page]:
     with visiting(f"{album[0]}/#c=album") as page:
         page.wait_for_selector(".card img")
         yield page
@@ -176,11 +172,11 @@ def test_the_original_is_opened_and_downloaded(browsed: Page) -> None:
     assert "/assets/rgb/day%20003" in browsed.get_attribute("#details :text-is('Open original')", "href")
 
 
-def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtime]) -> None:
-    url, runtime = album
-    with runtime.database.read() as session:
+def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Service]) -> None:
+    url, service = album
+    with service.runtime.database.read() as session:
         held = items.get(session, collections.get(session, "album"), "day 004")
-    runtime.assets.path(held.assets["rgb"]).unlink()
+    service.runtime.assets.path(held.assets["rgb"]).unlink()
     page = browser.new_context().new_page()
     page.goto(f"{url}/#c=album&item=day+004")
     page.wait_for_selector("#details :text('The original is gone')")
@@ -190,7 +186,7 @@ def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtim
 
 
 def test_on_a_phone_pictures_stand_beside_each_other(
-    until: Until, visiting: Visiting, album: tuple[str, Runtime]
+    until: Until, visiting: Visiting, album: tuple[str, Service]
 ) -> None:
     with visiting(f"{album[0]}/#c=album", viewport={"width": 390, "height": 844}, has_touch=True) as page:
         page.wait_for_selector(".card img")
@@ -240,18 +236,16 @@ def _plain(colour: tuple[int, int, int]) -> bytes:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with a plain red and a plain blue picture; of the red one a model also said what it shows."""
     home = tmp_path_factory.mktemp("told")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("told")
-            for name, colour in COLOURS.items():
-                files = {"rgb": _plain(colour)}
-                client.put_item("told", name, files, attributes={"owner": "Ada"}, predict_attributes=True)
-        with runtime.database.write() as session:
+    with serving(home) as (client, service):
+        client.create_collection("told")
+        for name, colour in COLOURS.items():
+            client.put_item("told", name, {"rgb": _plain(colour)}, attributes={"owner": "Ada"}, predict_attributes=True)
+        with service.runtime.database.write() as session:
             held = collections.get(session, "told")
             shown = {"shows": {"value": ["Dalmatian", "dog"], "confidence": 0.873}}
             predicted = items.get(session, held, "red").attributes["predicted"] | shown
             change_attributes(session, held, "red", lambda given: {**given, "predicted": predicted})
-        yield url
+        yield client.url
 
 
 @pytest.fixture

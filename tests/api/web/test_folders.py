@@ -4,11 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import serving
 from tests.api.web.views import Page, Picture, Until, Visiting, keys
 
 KEYS = {
@@ -24,14 +20,13 @@ KEYS = {
 def library(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator[str]:
     """A service with a collection whose keys are paths, and one whose are not."""
     home = tmp_path_factory.mktemp("library")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("library")
-            for key, shown in KEYS.items():
-                client.put_item("library", key, {"rgb": picture(*shown.split())}, f"a {shown}")
-            client.create_collection("plain")
-            client.put_item("plain", "one", {"rgb": picture("red", "bar")}, "a red bar")
-        yield url
+    with serving(home) as (client, _):
+        client.create_collection("library")
+        for key, shown in KEYS.items():
+            client.put_item("library", key, {"rgb": picture(*shown.split())}, f"a {shown}")
+        client.create_collection("plain")
+        client.put_item("plain", "one", {"rgb": picture("red", "bar")}, "a red bar")
+        yield client.url
 
 
 @pytest.fixture

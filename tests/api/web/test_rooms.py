@@ -12,11 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import serving
 from tests.api.web.views import Give, Page, Picture, Until, Visiting, asked, settled, stroke
 
 _MODEL = "4M-21_B:token_budget=16"
@@ -38,15 +35,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory, random_models: Path, pi
     """A running service whose model, of random weights, takes every modality, with both demo collections in small."""
     home = tmp_path_factory.mktemp("everything")
     (home / "models").symlink_to(random_models / "models")
-    with Runtime.open(Settings(home), _MODEL) as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=120) as client:
-            client.create_collection("openmoji")
-            client.put_item("openmoji", "1F534", {"rgb": picture("red", "disc")}, "red circle")
-            client.create_collection("rooms")
-            for view in read_views():
-                if view["key"] in (ROOM, "test-00270"):
-                    put_room(client, view)
-        yield url
+    with serving(home, _MODEL) as (client, _):
+        client.create_collection("openmoji")
+        client.put_item("openmoji", "1F534", {"rgb": picture("red", "disc")}, "red circle")
+        client.create_collection("rooms")
+        for view in read_views():
+            if view["key"] in (ROOM, "test-00270"):
+                put_room(client, view)
+        yield client.url
 
 
 @pytest.fixture
@@ -291,6 +287,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everyth
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.slow
 def test_what_the_model_predicts_of_query_and_item_is_shown_side_by_side(rooms: Page) -> None:
     rooms.fill("#words", "a room")
     rooms.keyboard.press("Enter")

@@ -51,7 +51,7 @@ def test_the_next_item_is_explained_anew(page: Page) -> None:
 def test_what_is_only_looked_at_is_not_explained(page: Page) -> None:
     page.click(".card .picture")
     page.wait_for_selector("#details[open] dl")
-    page.wait_for_timeout(300)
+    settled(page)
     assert not page.query_selector("#why")
 
 
