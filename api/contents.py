@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from anyseek.api.errors import describe
 from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.predictions.wire import Input
 from anyseek.model.json_reader import check_unicode, read_json
 from anyseek.model.modalities.reading.decode import decode, known_modality, understand, understand_masked
 from anyseek.model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
@@ -48,19 +49,8 @@ class Upload:
     filename: str | None = None
 
 
-class Sent(Protocol):
-    """A part of a query or an input of a prediction, with its text, file or data not yet read."""
-
-    @property
-    def text(self) -> str | None: ...
-    @property
-    def file(self) -> str | Path | None: ...
-    @property
-    def data(self) -> bytes | str | Sequence[str] | None: ...
-    @property
-    def classes(self) -> Mapping[str, str] | None: ...
-    @property
-    def name(self) -> str | None: ...
+Sent = Part | Input
+"""A part of a query or an input of a prediction, with its text, file or data not yet read."""
 
 
 def sent_value(sent: Sent, kind: Modality, called: str, limits: Limits) -> Value:
