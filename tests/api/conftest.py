@@ -253,11 +253,6 @@ def two_pictures() -> bytes:
     return stream.getvalue()
 
 
-@pytest.fixture(name="picture", scope="session")
-def picture_fixture() -> Callable[..., bytes]:
-    return picture
-
-
 def bearer(key: str | None) -> dict[str, str]:
     return {} if key is None else {"authorization": f"Bearer {key}"}
 
@@ -273,7 +268,7 @@ def ended_job(http: httpx.Client, number: int) -> dict[str, Any]:
     raise AssertionError(f"job {number} has not ended")
 
 
-def check_problem(answer: httpx.Response, status: int, code: str) -> None:
+def problem(answer: httpx.Response, status: int, code: str) -> None:
     """Check that an answer is a refusal of this status and type, whole in all its members."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -283,8 +278,3 @@ def check_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["title"]
     assert body["detail"]
-
-
-@pytest.fixture
-def problem() -> Callable[..., None]:
-    return check_problem

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -9,8 +9,7 @@ from anyseek import ApiError, Client, Part, Query, Results, ServiceUnreachable
 from anyseek.api.service import Service
 from anyseek.model.modalities.reading.errors import BadText
 from anyseek.search.errors import BadQuery
-
-Picture = Callable[..., bytes]
+from tests.api.conftest import picture
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def test_a_query_takes_every_member_as_a_keyword() -> None:
     assert {member.name for member in fields(Query)} == set(signature(Client.query).parameters) - {"self", "collection"}
 
 
-def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Picture, tmp_path: Path) -> None:
+def test_parts_of_every_kind_are_sent(client: Client, shapes: str, tmp_path: Path) -> None:
     file = tmp_path / "red.png"
     file.write_bytes(picture("red", "disc"))
     parts = [
@@ -46,7 +45,7 @@ def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Pict
     assert best.assets == ("rgb", "thumbnail")
 
 
-def test_an_item_goes_there_and_back(client: Client, collection: str, picture: Picture, tmp_path: Path) -> None:
+def test_an_item_goes_there_and_back(client: Client, collection: str, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(picture("red", "box"))
     put = client.put_item(collection, "a/ü", {"rgb": file}, "a box", {"n": [1, None]})

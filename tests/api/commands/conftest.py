@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import pytest
 from anyseek.api import cli
 from tests.encoders import link_encoders
 
-Picture = Callable[..., bytes]
 Run = Callable[..., "Done"]
 Serve = Callable[[Path], "subprocess.Popen[str]"]
+Imported = Callable[..., tuple[str, str]]
 
 _PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 
@@ -38,6 +39,16 @@ def _environment(home: Path, **more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+@contextmanager
+def unrecorded(home: Path) -> Iterator[None]:
+    """While the block runs, no command finds the running service."""
+    hidden = (home / "server.json").rename(home / "server.hidden")
+    try:
+        yield
+    finally:
+        hidden.rename(home / "server.json")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import yaml
 from safetensors import safe_open
 
 from anyseek.model.training.run.folder import read_records
-from tests.api.commands.conftest import start_training, wait_for_checkpoint
+from tests.api.commands.conftest import Run, start_training, wait_for_checkpoint
 from tests.model.training.shapes import settings, with_contrast, write_data
-
-Run = Callable[..., Any]
 
 _TIMES = ("time", "seconds", "tokens_per_second")
 

@@ -1,7 +1,6 @@
 """`anyseek train tokenizer`: what a user sees, and that killing it at any time changes nothing about the result."""
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import yaml
 from safetensors.torch import load_file
 
 from anyseek.model.training.run.folder import read_records
-from tests.api.commands.conftest import start_training, wait_for_checkpoint
+from tests.api.commands.conftest import Run, start_training, wait_for_checkpoint
 from tests.model.training.tokenizing.scenes import settings, write_scenes
-
-Run = Callable[..., Any]
 
 _TIMES = ("time", "seconds", "tokens_per_second")
 

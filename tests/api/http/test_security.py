@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from sqlalchemy.orm import Session
 from anyseek.api.app import create_app
 from anyseek.api.cli import run
 from anyseek.api.http.security import Scope, create_key, is_loopback
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import ServiceSettings
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput
-from tests.api.conftest import bearer
-
-StartService = Callable[..., tuple[str, Service]]
+from tests.api.conftest import StartService, bearer
 
 
 def _type(answer: httpx.Response) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from anyseek.api.service import ServiceSettings
 from anyseek.model.galleries.photos import read_views
-from tests.api.conftest import serving
+from tests.api.conftest import picture, serving
 from tests.api.web.test_rooms import ROOM, put_room
 from tests.api.web.views import Page, Visiting, settled, stroke
 
@@ -19,9 +19,7 @@ SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "h
 
 
 @pytest.fixture(scope="module")
-def rooms_site(
-    tmp_path_factory: pytest.TempPathFactory, random_models: Path, picture: Callable[..., bytes]
-) -> Iterator[str]:
+def rooms_site(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Iterator[str]:
     """A service whose model, of random weights, takes every modality: two rooms, a lamp in a folder, and an empty
     collection.
     """

@@ -13,7 +13,7 @@ from anyseek.api.service import Service
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.items import change_attributes
 from tests.api.conftest import serving
-from tests.api.web.views import Page, Until, Visiting, keys, settled
+from tests.api.web.views import Page, Visiting, keys, settled, until
 
 COUNT = 150
 SHAPES = [(90, 60), (60, 90), (80, 80), (200, 50)]
@@ -51,7 +51,7 @@ def browsed(visiting: Visiting, album: tuple[str, Service]) -> Iterator[Page]:
         yield page
 
 
-def test_rows_fill_the_width_and_pictures_keep_their_shape(until: Until, browsed: Page) -> None:
+def test_rows_fill_the_width_and_pictures_keep_their_shape(browsed: Page) -> None:
     until(browsed, "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)")
     boxes = browsed.locator(".card .picture").evaluate_all(
         "(all) => all.map((each) => each.getBoundingClientRect()).map(({x, y, width, height}) => [x, y, width, height])"
@@ -78,7 +78,7 @@ def _scroll_to_the_end(page: Page) -> None:
         page.wait_for_timeout(100)
 
 
-def test_scrolling_reaches_every_item_once(until: Until, browsed: Page) -> None:
+def test_scrolling_reaches_every_item_once(browsed: Page) -> None:
     assert len(keys(browsed)) < COUNT
     _scroll_to_the_end(browsed)
     assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
@@ -144,7 +144,7 @@ def test_a_filter_typed_while_the_facets_load_stays(browsed: Page) -> None:
     assert browsed.input_value("#where") == "stars > 40"
 
 
-def test_arrow_keys_go_through_the_items(browsed: Page, until: Until) -> None:
+def test_arrow_keys_go_through_the_items(browsed: Page) -> None:
     browsed.click('.card[data-key="day 001"] .picture')
     browsed.wait_for_selector("#details[open]")
     shown = browsed.inner_text("#details")
@@ -185,9 +185,7 @@ def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Servic
     page.context.close()
 
 
-def test_on_a_phone_pictures_stand_beside_each_other(
-    until: Until, visiting: Visiting, album: tuple[str, Service]
-) -> None:
+def test_on_a_phone_pictures_stand_beside_each_other(visiting: Visiting, album: tuple[str, Service]) -> None:
     with visiting(f"{album[0]}/#c=album", viewport={"width": 390, "height": 844}, has_touch=True) as page:
         page.wait_for_selector(".card img")
         until(page, "[...document.querySelectorAll('.card img')].slice(0, 9).every((image) => image.naturalWidth > 0)")

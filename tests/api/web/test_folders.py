@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.conftest import serving
-from tests.api.web.views import Page, Picture, Until, Visiting, keys
+from tests.api.conftest import picture, serving
+from tests.api.web.views import Page, Visiting, keys, until
 
 KEYS = {
     "2023/beach.jpg": "red disc",
@@ -17,7 +17,7 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator[str]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with a collection whose keys are paths, and one whose are not."""
     home = tmp_path_factory.mktemp("library")
     with serving(home) as (client, _):
@@ -46,7 +46,7 @@ def _here(page: Page) -> list[str]:
     return page.locator(".folder-path li").all_inner_texts()  # type: ignore[no-any-return]
 
 
-def test_folders_have_counts_and_covers_and_items_stand_below(until: Until, browsed: Page) -> None:
+def test_folders_have_counts_and_covers_and_items_stand_below(browsed: Page) -> None:
     assert _tiles(browsed) == ["2023 1", "2024 3"]
     assert keys(browsed) == ["top.jpg"]
     assert browsed.inner_text("#summary") == "2 folders, 1 item"

@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from tests.api.web.views import Give, Page, Picture, Visiting, keys, settled, stroke
+from tests.api.conftest import picture
+from tests.api.web.views import Page, Visiting, give, keys, settled, stroke
 
 _BOX = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
 
@@ -50,7 +51,7 @@ def test_strokes_of_one_drawing_are_one_step_back(page: Page) -> None:
     assert page.is_disabled("#undo")
 
 
-def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Visiting, picture: Picture) -> None:
+def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Visiting) -> None:
     page.click("#open-drawing")
     stroke(page, "#canvas", *_BOX)
     page.click("#open-palette")
@@ -71,7 +72,7 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
         assert other.is_enabled("#undo")
 
 
-def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, give: Give, browser: Any) -> None:
+def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, browser: Any) -> None:
     give(page, "drop", "noise.png", _noise())
     page.wait_for_selector(".score")
     settled(page)

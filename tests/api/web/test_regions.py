@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from tests.api.conftest import two_pictures
-from tests.api.web.views import Give, Page, Picture, Until, Visiting, asked, keys, settled, stroke
+from tests.api.conftest import picture, two_pictures
+from tests.api.web.views import Page, Visiting, asked, give, keys, settled, stroke, until
 
 
 @pytest.fixture
-def pairs(visiting: Visiting, site: str, picture: Picture) -> Iterator[Page]:
+def pairs(visiting: Visiting, site: str) -> Iterator[Page]:
     """A page with a collection in which one picture shows what two others show alone."""
     with Client(site) as client:
         client.create_collection("pairs")
@@ -91,7 +91,7 @@ _FITS = """(() => {
 })()"""
 
 
-def test_a_box_fits_the_picture_after_the_window_has_changed(pairs: Page, until: Until) -> None:
+def test_a_box_fits_the_picture_after_the_window_has_changed(pairs: Page) -> None:
     _open(pairs, "both")
     pairs.click("#choose-part")
     pairs.wait_for_selector("#details .region:focus")
@@ -105,9 +105,7 @@ def test_other_views_and_items_without_a_picture_have_no_parts(pairs: Page) -> N
     assert not pairs.is_visible("#choose-part")
 
 
-def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(
-    pairs: Page, give: Give, picture: Picture
-) -> None:
+def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(pairs: Page) -> None:
     give(pairs, "drop", "photo.png", two_pictures())
     pairs.wait_for_selector(".card .score")
     pairs.select_option(".chip .what select", "rgb")

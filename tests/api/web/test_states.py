@@ -4,7 +4,8 @@ from typing import Any
 
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
-from tests.api.web.views import Picture, StartService, Until, Visiting, settled
+from tests.api.conftest import StartService, picture
+from tests.api.web.views import Visiting, settled, until
 
 FIRST_PAINT_BYTES = 100_000
 
@@ -19,7 +20,7 @@ def test_a_strict_policy_lets_no_inline_script_run(browser: Any, site: str) -> N
 
 
 def test_what_is_empty_says_how_to_begin_and_what_is_full_comes_first(
-    visiting: Visiting, start_service: StartService, picture: Picture
+    visiting: Visiting, start_service: StartService
 ) -> None:
     url, _ = start_service()
     with visiting(url) as page:
@@ -45,9 +46,7 @@ def test_an_unknown_collection_is_told_with_those_that_are_there(visiting: Visit
         page.wait_for_selector("text=All of shapes")
 
 
-def test_when_the_service_stops_the_page_says_so_and_goes_on_later(
-    browser: Any, start_service: StartService, picture: Picture
-) -> None:
+def test_when_the_service_stops_the_page_says_so_and_goes_on_later(browser: Any, start_service: StartService) -> None:
     url, _ = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("shapes")
@@ -94,9 +93,7 @@ def test_a_model_that_is_missing_is_told(browser: Any, start_service: StartServi
     opened.close()
 
 
-def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
-    until: Until, browser: Any, start_service: StartService, picture: Picture
-) -> None:
+def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(browser: Any, start_service: StartService) -> None:
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("shapes")
