@@ -278,9 +278,9 @@ def _decoded(part: Part, limits: Limits, number: int, embedder: Embedder, pictur
 def _check_content(part: Part, number: int) -> None:
     """Raises `BadQuery` unless a part has exactly one content."""
     contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item, "vector": part.vector}
-    found = [member for member, content in contents.items() if content is not None]
-    if len(found) != 1:
-        several = " and ".join(found) or "none"
+    given = [member for member, content in contents.items() if content is not None]
+    if len(given) != 1:
+        several = " and ".join(given) or "none"
         raise BadQuery(f"part {number} has {several} of text, file, data, item and vector; give exactly one")
 
 

@@ -168,8 +168,8 @@ def check_disk(settings: Settings) -> Check:
 
 def free_bytes(folder: Path) -> int:
     """The bytes that this user may still write on the disk of `folder`."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    results = os.statvfs(folder)
+    return results.f_bavail * results.f_frsize
 
 
 def check_index(runtime: Runtime, database: Database) -> Check:
@@ -232,16 +232,16 @@ async def readyz(request: Request, service: ServiceDependency) -> ReadyAnswer | 
     It is ready when its model is loaded, the database can be read and written, the disk has room and the index answers.
     """
     readiness: Readiness = request.app.state.readiness
-    found = await readiness.checks()
+    results = await readiness.checks()
     is_admin = await request.app.state.admission.scope_of(request) is Scope.ADMIN
-    if any(check.state is State.FAILED for check in found):
-        more = {"checks": [CheckAnswer.read(check).model_dump() for check in found]} if is_admin else {}
-        return problem_of(_reason(service, found, is_admin), request.state.request_id, more)
-    checks = [CheckAnswer.read(check) for check in found] if is_admin else None
+    if any(check.state is State.FAILED for check in results):
+        more = {"checks": [CheckAnswer.read(check).model_dump() for check in results]} if is_admin else {}
+        return problem_of(_reason(service, results, is_admin), request.state.request_id, more)
+    checks = [CheckAnswer.read(check) for check in results] if is_admin else None
     return ReadyAnswer(status="ready", model=service.state, checks=checks)
 
 
-def _reason(service: Service, found: Sequence[Check], is_admin: bool) -> AnyseekError | ModelError:
+def _reason(service: Service, results: Sequence[Check], is_admin: bool) -> AnyseekError | ModelError:
     """The model's own error, else what failed; others than admins learn no more than that the model is loading."""
     try:
         service.check_ready()
@@ -250,5 +250,5 @@ def _reason(service: Service, found: Sequence[Check], is_admin: bool) -> Anyseek
             return error
     if not is_admin:
         return NotReady("the service is not ready; asked with a key of the scope admin, it tells why")
-    failed = [f"{check.name}: {check.detail}" for check in found if check.state is State.FAILED]
+    failed = [f"{check.name}: {check.detail}" for check in results if check.state is State.FAILED]
     return NotReady(f"the service is not ready; {'; '.join(failed)}")

@@ -59,7 +59,7 @@ _OF_ALL = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.Timeo
 class _Call(Generic[Q, A]):
     """A question and the future in which its caller waits for the answer; a caller who left has cancelled it."""
 
-    asked: Q
+    question: Q
     answer: "asyncio.Future[A]"
 
 
@@ -86,13 +86,13 @@ class Gathering(Generic[K, Q, A]):
         self._waiting: dict[K, list[_Call[Q, A]]] = {}  # those whose turn has not come
         self._batches: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
 
-    async def ask(self, key: K, asked: Q) -> A:
+    async def ask(self, key: K, question: Q) -> A:
         """The answer to one call; a caller that is cancelled leaves its batch, and the others go on.
 
         Raises the exception in place of the answer, and `Busy` when too many calls wait already.
         """
         with self._pool.counted():
-            call = _Call[Q, A](asked, asyncio.get_running_loop().create_future())
+            call = _Call[Q, A](question, asyncio.get_running_loop().create_future())
             batch = self._waiting.get(key)
             if batch is None or len(batch) >= self._most:
                 batch = self._waiting[key] = []
@@ -112,9 +112,9 @@ class Gathering(Generic[K, Q, A]):
             try:
                 if self._waiting.get(key) is batch:
                     del self._waiting[key]
-                here = [call for call in batch if not call.answer.done()]
-                if here:
-                    await self._answer_all(key, here)
+                pending = [call for call in batch if not call.answer.done()]
+                if pending:
+                    await self._answer_all(key, pending)
             finally:
                 self._turns.release()
         finally:
@@ -123,10 +123,10 @@ class Gathering(Generic[K, Q, A]):
 
     async def _answer_all(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
         GATHERED.observe(len(batch))
-        asked = [call.asked for call in batch]
+        questions = [call.question for call in batch]
         outcomes: Sequence[A | Exception]
         try:
-            outcomes = await to_thread.run_sync(self._answer, key, asked, limiter=self._threads)
+            outcomes = await to_thread.run_sync(self._answer, key, questions, limiter=self._threads)
         except Exception as error:  # noqa: BLE001  every caller gets it
             outcomes = [error] * len(batch)
         for call, outcome in zip(batch, outcomes, strict=True):
@@ -202,14 +202,14 @@ def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[byt
     outcomes: list[Any] = [
         call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
     ]
-    sound = [query for query in outcomes if isinstance(query, Query)]
+    queries = [query for query in outcomes if isinstance(query, Query)]
     if len(batch) == 1:
-        found = iter(batch[0].context.run(_found, engine, like.collection, sound))
+        results = iter(batch[0].context.run(_results_of, engine, like.collection, queries))
     else:
         # Nothing is decoded here, and a client that leaves gives up its own answer alone.
         with spending(Budget(0, 0.0)):
-            found = iter(_found(engine, like.collection, sound))
-    outcomes = [next(found) if isinstance(outcome, Query) else outcome for outcome in outcomes]
+            results = iter(_results_of(engine, like.collection, queries))
+    outcomes = [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
     return [
         _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
         for call, outcome in zip(batch, outcomes, strict=True)
@@ -262,7 +262,7 @@ def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
         return error
 
 
-def _found(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> Sequence[Results | Exception]:
+def _results_of(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> Sequence[Results | Exception]:
     """The outcome of each query. What only one of them can have caused, the others do not hear of."""
     if not queries:
         return []

@@ -141,7 +141,7 @@ _SHORT: dict[str, tuple[str, Callable[[str], Part]]] = {
 def _url_parameters() -> dict[str, Any]:
     """The parameters of a query in a URL: short ones for parts, and all other members of a `Query`."""
     described = QUERY.json_schema()["properties"]
-    found: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         name: (Annotated[list[str], UrlParameter(description=says)], []) for name, (says, _) in _SHORT.items()
     }
     hints = get_type_hints(Query, include_extras=True) | {"where": str | None}
@@ -149,8 +149,8 @@ def _url_parameters() -> dict[str, Any]:
         if member.name != "parts":
             says = UrlParameter(description=described[member.name].get("description"))
             default = list(member.default) if isinstance(member.default, tuple) else member.default
-            found[member.name] = (Annotated[hints[member.name], says], default)
-    return found
+            parameters[member.name] = (Annotated[hints[member.name], says], default)
+    return parameters
 
 
 def query_of_url(**given: Any) -> Query:
