@@ -79,10 +79,7 @@ def _again(folder: Path, seed: int, only: str, out: Path) -> int:
     if kind not in KINDS or not number.isdecimal():
         raise click.BadParameter(f"{only} is not KIND:NUMBER, as in forms:17", param_hint="--only")
     outcome = Outcome()
-    with (
-        fresh_service(folder) as service,
-        httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http,
-    ):
+    with fresh_service(folder) as service, httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http:
         send(http, kind, int(number), made(kind, seed, int(number)), outcome)
         return _tell(outcome, service.url, seed, out)
 

@@ -16,9 +16,7 @@ from tests.api.conftest import picture
 pytestmark = pytest.mark.usefixtures("gallery")
 
 
-def test_a_query_asks_the_recorded_service_and_imports_little(
-    imported: Imported,
-) -> None:
+def test_a_query_asks_the_recorded_service_and_imports_little(imported: Imported) -> None:
     shown, heavy = imported("query", "--collection", "shapes", "red disc", "-k", "2", "--json")
     assert heavy == "imported ['pydantic', 'httpx', 'httpcore']\n"
     answer = json.loads(shown)

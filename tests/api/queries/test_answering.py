@@ -94,14 +94,8 @@ def test_a_mask_is_a_part_of_a_picture_or_of_an_item_s() -> None:
         ({"item": "a", "mask": "AAAA", "box": [0, 0, 1, 1]}, "part 1 has a box and a mask"),
         ({"item": "a", "mask": "#"}, "the mask of part 1 is not base64"),
         ({"item": "a", "mask": "AAAA"}, "the mask of the picture of 'a' is not a picture"),
-        (
-            {"modality": "rgb", "data": encoded(png()), "mask": encoded(_mask(8, 6))},
-            "is 6 x 8, which are not the",
-        ),
-        (
-            {"modality": "depth", "data": encoded(depth()), "mask": encoded(_mask())},
-            "is depth and has a mask",
-        ),
+        ({"modality": "rgb", "data": encoded(png()), "mask": encoded(_mask(8, 6))}, "is 6 x 8, which are not the"),
+        ({"modality": "depth", "data": encoded(depth()), "mask": encoded(_mask())}, "is depth and has a mask"),
         ({"modality": "caption", "data": "a", "mask": encoded(_mask())}, "has no mask; only a file has one"),
     ],
 )

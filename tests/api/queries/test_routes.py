@@ -164,8 +164,7 @@ WHERE = "@key starts with red or @key in ('blue bar')"
 
 
 @pytest.mark.parametrize(
-    "where",
-    [WHERE, {"or": [{"field": "@key", "prefix": "red"}, {"field": "@key", "in": ["blue bar"]}]}],
+    "where", [WHERE, {"or": [{"field": "@key", "prefix": "red"}, {"field": "@key", "in": ["blue bar"]}]}]
 )
 def test_a_filter_chooses_which_items_may_be_hits(http: httpx.Client, shapes: str, where: object) -> None:
     body = {"parts": [{"text": "a green box"}], "where": where}
@@ -218,8 +217,7 @@ def test_all_members_are_the_same_in_json_in_a_form_and_in_a_url(http: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    ("vector", "says"),
-    [("[1, 2", "JSON"), ('["a"]', "number"), ("[1e39]", "no direction"), ("[1, 2]", "2 numbers")],
+    ("vector", "says"), [("[1, 2", "JSON"), ('["a"]', "number"), ("[1e39]", "no direction"), ("[1, 2]", "2 numbers")]
 )
 def test_a_wrong_vector_is_refused(http: httpx.Client, shapes: str, vector: str, says: str) -> None:
     written = vector.replace("[1e39]", str([1e39] * 512))

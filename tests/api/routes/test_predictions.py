@@ -186,10 +186,7 @@ def test_what_the_model_does_not_predict_is_named_beside_what_it_does(server: ht
 
 
 def test_a_prediction_that_takes_too_long_is_stopped_and_the_next_one_is_not(
-    predicting: tuple[str, Service],
-    server: httpx.Client,
-    photo: str,
-    monkeypatch: pytest.MonkeyPatch,
+    predicting: tuple[str, Service], server: httpx.Client, photo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predicting[1].predictor, "_seconds", 0.0)
     answer = server.post("/v1/predict", json=_body(photo, "depth"))

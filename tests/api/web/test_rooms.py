@@ -88,8 +88,7 @@ def test_an_item_shows_all_that_is_known_of_it(rooms: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "button"),
-    [("depth", "its depth map"), ("normal", "its surface normals"), ("semseg", "its segmentation")],
+    ("view", "button"), [("depth", "its depth map"), ("normal", "its surface normals"), ("semseg", "its segmentation")]
 )
 def test_a_view_of_an_item_is_a_query(rooms: Page, view: str, button: str) -> None:
     _open(rooms)
