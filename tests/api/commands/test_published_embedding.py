@@ -13,6 +13,7 @@ from tests.api.commands.conftest import Run
 from tests.indexer.pictures import png
 from tests.random_weights import write_random_models
 
+pytestmark = pytest.mark.slow
 SPACES = ["clip", "dinov2_global", "imagebind_global"]
 
 
@@ -51,7 +52,6 @@ def _hits(run: Run, collection: str, *query: str) -> list[dict[str, Any]]:
     return hits
 
 
-@pytest.mark.slow
 def test_pictures_words_and_depth_find_items_in_every_space(run: Run, collection: str, photos: Path) -> None:
     image, depth = ["--image", str(photos / "1.png")], ["--depth", str(photos / "0.depth.png")]
     for space in SPACES:
