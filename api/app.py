@@ -14,17 +14,15 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
-from anyseek.api.http import health
+from anyseek.api.http import metrics, readiness
 from anyseek.api.http.connections import report_rarely
-from anyseek.api.http.health import Exporter
 from anyseek.api.http.middleware import BodyLimit, Budgeted, Guard, RequestContext
 from anyseek.api.http.problems import install_handlers
-from anyseek.api.http.readiness import readiness_of
 from anyseek.api.http.security import Admission, Guardian, Rates
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
-from anyseek.api.queries.together import gathering_of
-from anyseek.api.routes import collections, items, jobs, maps, predictions, previews
+from anyseek.api.queries.answering import gathering_of
+from anyseek.api.routes import collections, items, jobs, maps, predictions
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
 from anyseek.api.service import Service
@@ -32,7 +30,11 @@ from anyseek.model.galleries.photos import credits_text
 from anyseek.search.query.query import Query, QueryOfSeveral
 
 # Queries are tried first, as most requests are queries.
-_ROUTES = (queries, collections, maps, items, predictions, previews, jobs, service_routes, health)
+_ROUTERS = (
+    *(each.router for each in (queries, collections, maps, items, predictions)),
+    predictions.previews,
+    *(each.router for each in (jobs, service_routes, readiness, metrics)),
+)
 _DESCRIPTION = """Find anything with anything.
 
 Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
@@ -82,11 +84,11 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.gathering = gathering_of(service)
     app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
-    app.state.readiness = readiness_of(service)
-    app.state.exporter = Exporter(service.runtime, app.state.readiness)
+    app.state.readiness = readiness.readiness_of(service)
+    app.state.exporter = metrics.Exporter(service.runtime, app.state.readiness)
     install_handlers(app, service.settings.in_process)
-    for routes in _ROUTES:
-        app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
+    for router in _ROUTERS:
+        app.include_router(router, dependencies=[Depends(refuse_unheeded)])
     app.include_router(page_router)
     app.mount("/web/swagger", GZipMiddleware(StaticFiles(packages=[("fastapi_swagger", "resources")])))
     app.mount("/web", GZipMiddleware(StaticFiles(directory=_WEB)))

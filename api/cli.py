@@ -11,39 +11,30 @@ from typing import Any
 
 import click
 
-# name -> (where the click command is, the line that `anyseek --help` shows)
+# name -> (its module in `anyseek.api.commands` and its name there, the line that `anyseek --help` shows)
 COMMANDS = {
-    "index": ("anyseek.api.commands.index:index", "Put the pictures of a folder into a collection."),
-    "query": ("anyseek.api.commands.query:query", "Find items by words, pictures, drawings, colours and more."),
-    "predict": ("anyseek.api.commands.predict:predict", "Predict any modalities from any others: depth, captions, …"),
-    "serve": ("anyseek.api.commands.serve:serve", "Serve the HTTP API and the web page."),
-    "collections": (
-        "anyseek.api.commands.collections:collections",
-        "List, make, show, re-embed and delete collections.",
-    ),
-    "items": ("anyseek.api.commands.items:items", "List, show, change and delete items."),
-    "duplicates": (
-        "anyseek.api.commands.items:duplicates",
-        "Find pictures that are the same one, such as smaller copies.",
-    ),
-    "sources": ("anyseek.api.commands.jobs:source_commands", "List, move and forget the sources of a collection."),
-    "worker": ("anyseek.api.commands.serve:worker", "Work on bulk jobs that others hand to a broker."),
-    "jobs": (
-        "anyseek.api.commands.jobs:jobs",
-        "Look at jobs, stop them, and retry the inputs that they could not index.",
-    ),
-    "verify": ("anyseek.api.commands.upkeep:verify", "Check that catalogue, log, index and files agree."),
-    "rebuild": ("anyseek.api.commands.upkeep:rebuild", "Rebuild the index of a collection from the catalogue."),
-    "config": ("anyseek.api.commands.serve:config", "Show the settings, and check that they work."),
-    "backup": ("anyseek.api.commands.upkeep:backup", "Write everything that cannot be derived to one file."),
-    "restore": ("anyseek.api.commands.upkeep:restore", "Restore a backup into an empty installation."),
-    "audit": ("anyseek.api.commands.keys:audit", "List who changed what, and when."),
-    "keys": ("anyseek.api.commands.keys:keys", "Make, list and revoke API keys."),
-    "models": ("anyseek.api.commands.models:models", "List models, fetch weights, adapt and check them."),
-    "data": ("anyseek.api.commands.data:data", "Build, show and verify training data."),
-    "eval": ("anyseek.api.commands.eval:evaluate", "Measure how well a model finds things."),
-    "train": ("anyseek.api.commands.train:train", "Train networks on data sets of shards."),
-    "demo": ("anyseek.api.commands.demo:demo", "Index the demo gallery and serve it."),
+    "index": ("index:index", "Put the pictures of a folder into a collection."),
+    "query": ("query:query", "Find items by words, pictures, drawings, colours and more."),
+    "predict": ("predict:predict", "Predict any modalities from any others: depth, captions, …"),
+    "serve": ("serve:serve", "Serve the HTTP API and the web page."),
+    "collections": ("collections:collections", "List, make, show, re-embed and delete collections."),
+    "items": ("items:items", "List, show, change and delete items."),
+    "duplicates": ("items:duplicates", "Find pictures that are the same one, such as smaller copies."),
+    "sources": ("jobs:source_commands", "List, move and forget the sources of a collection."),
+    "worker": ("serve:worker", "Work on bulk jobs that others hand to a broker."),
+    "jobs": ("jobs:jobs", "Look at jobs, stop them, and retry the inputs that they could not index."),
+    "verify": ("upkeep:verify", "Check that catalogue, log, index and files agree."),
+    "rebuild": ("upkeep:rebuild", "Rebuild the index of a collection from the catalogue."),
+    "config": ("serve:config", "Show the settings, and check that they work."),
+    "backup": ("upkeep:backup", "Write everything that cannot be derived to one file."),
+    "restore": ("upkeep:restore", "Restore a backup into an empty installation."),
+    "audit": ("keys:audit", "List who changed what, and when."),
+    "keys": ("keys:keys", "Make, list and revoke API keys."),
+    "models": ("models:models", "List models, fetch weights, adapt and check them."),
+    "data": ("data:data", "Build, show and verify training data."),
+    "eval": ("eval:evaluate", "Measure how well a model finds things."),
+    "train": ("train:train", "Train networks on data sets of shards."),
+    "demo": ("demo:demo", "Index the demo gallery and serve it."),
 }
 
 
@@ -57,7 +48,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(f"anyseek.api.commands.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -111,8 +111,7 @@ def _parameters(dependant: Dependant) -> list[str]:
 
 def may_see_paths(request: Request) -> bool:
     """Whether the caller may see where files lie on the service's machine: with the scope admin, or as its user."""
-    granted: Scope = request.state.granted
-    return granted.includes(Scope.ADMIN)
+    return request.state.granted is Scope.ADMIN
 
 
 async def _may_see_paths(request: Request) -> bool:
@@ -149,7 +148,7 @@ async def read_body(request: Request, most: JsonLimits | None = None) -> Any:
     service, data = get_service(request), await request.body()
     if len(data) <= _READ_AT_ONCE:
         return _read(data, most or service.limits.json)
-    return await service.run(_read, data, most or service.limits.json)
+    return await service.pool.run(_read, data, most or service.limits.json)
 
 
 async def _read_unicode(request: Request) -> Any:

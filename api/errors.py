@@ -175,8 +175,10 @@ MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in full
 
 def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
     """The place and message of the first of pydantic's errors, without the values that were sent."""
-    named = errors[:MOST_PLACES]
-    return [{"where": ".".join(map(str, one["loc"]))[:_LONGEST_PLACE], "detail": str(one["msg"])} for one in named]
+    first = errors[:MOST_PLACES]
+    return [
+        {"where": ".".join(map(str, error["loc"]))[:_LONGEST_PLACE], "detail": str(error["msg"])} for error in first
+    ]
 
 
 def describe(errors: Sequence[Any]) -> str:

@@ -17,17 +17,17 @@ def divided(
 
     Raises `BadInput` for a setting that is given twice or is no text, `UnknownModality` for an unknown field.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     contents = []
     for upload in uploads:
         if upload.field not in settings:
             _check_known(upload.field, settings, others)
             contents.append(upload)
-        elif upload.field in found:
+        elif upload.field in values:
             raise BadInput(f"the form has the field {upload.field} twice; send it once")
         else:
-            found[upload.field] = text_of(upload)
-    return found, contents
+            values[upload.field] = text_of(upload)
+    return values, contents
 
 
 def text_of(upload: Upload) -> str:
@@ -58,12 +58,12 @@ def truth(name: str, text: str) -> bool:
 def numbers_of(upload: Upload) -> list[float]:
     """The numbers of a field: a JSON list. Raises `BadInput`, `BadQuery`."""
     try:
-        found = json.loads(text_of(upload))
+        values = json.loads(text_of(upload))
     except (ValueError, RecursionError) as error:
         raise BadQuery(f"the field {upload.field} is not JSON; send a list of numbers") from error
-    if not isinstance(found, list) or not all(type(each) in (int, float) for each in found):
+    if not isinstance(values, list) or not all(type(each) in (int, float) for each in values):
         raise BadQuery(f"the field {upload.field} is not a list of numbers, such as [0.1, -0.2]")
     try:
-        return [float(each) for each in found]
+        return [float(each) for each in values]
     except OverflowError as error:
         raise BadQuery(f"the field {upload.field} has a number that is too large") from error

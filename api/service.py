@@ -1,4 +1,4 @@
-"""What the routes share: the runtime, whether the model is loaded, and a bounded pool for work with the model."""
+"""What the routes share: the runtime, the state of the model, bounded thread pools, and the budget of a request."""
 
 import logging
 import os
@@ -17,14 +17,12 @@ from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
-from anyseek.api.http.budgets import RequestAbandoned, budget_of_request
 from anyseek.api.predictions.predictor import Predictor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import Budget, check_wanted, current_budget
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
-from anyseek.search.assets import PictureOf
 from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
@@ -51,6 +49,52 @@ _MAPS_WAITING = 8
 _HOUSEKEEPING_SECONDS = 60.0
 _HOUSEKEEPING_TAIL = 500
 _AUDIT_PRUNED_SECONDS = 3600.0
+
+
+class RequestAbandoned(Exception):
+    """Nobody waits for the answer any more. No `AnyseekError`, since no sentence of it reaches anybody."""
+
+
+class RequestBudget(Budget):
+    """The budget of one request's files together, and whether its client still waits for the answer."""
+
+    def __init__(self, pixels: int, seconds: float) -> None:
+        super().__init__(pixels, seconds)
+        self._abandoned = threading.Event()
+        self._when_abandoned: list[Callable[[], object]] = []
+
+    def abandon(self) -> None:
+        """The client has left; `check` says so from now on, in any thread."""
+        self._abandoned.set()
+        for call in self._when_abandoned:
+            call()
+
+    @contextmanager
+    def calling(self, call: Callable[[], object]) -> Iterator[None]:
+        """Have `abandon` call something if the client leaves during the block, on the event loop."""
+        self._when_abandoned.append(call)
+        try:
+            yield
+        finally:
+            self._when_abandoned.remove(call)
+
+    def check(self) -> None:
+        """Raises `RequestAbandoned` once the client has left."""
+        if self._abandoned.is_set():
+            raise RequestAbandoned
+
+
+def budget_of_request() -> RequestBudget | None:
+    """The budget of the request that is answered here; None outside of requests."""
+    budget = current_budget()
+    return budget if isinstance(budget, RequestBudget) else None
+
+
+def allow_batch(limits: Limits) -> None:
+    """Raise the budget of the current request to that of a batch of queries."""
+    budget = budget_of_request()
+    if budget is not None:
+        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch)
 
 
 class Pool:
@@ -222,29 +266,15 @@ class Service:
         self.check_ready()
         return self.runtime.embedder
 
-    @property
-    def engine(self) -> SearchEngine:
-        """The search engine, its model loaded. Raises as `check_ready` does."""
-        self.check_ready()
-        return self.runtime.engine
-
     def engine_for(self, collection: str) -> SearchEngine:
         """The engine with a collection's model, if it is loaded. Raises as `check_ready`, `CollectionNotFound`."""
         self.check_ready()
         return self.runtime.tools_for(collection).engine
 
-    def pictures_of(self, collection: str) -> PictureOf:
-        """Reads pictures of items for queries of a collection."""
-        return self.runtime.pictures_of(collection)
-
     def forget(self, collection: str) -> None:
         """Release the index of a deleted collection."""
         if self._ready:
             self.runtime.forget(collection)
-
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""
-        return await self.pool.run(work, *args, **kwargs)
 
 
 def _attempt(failure: str, work: Callable[[], object]) -> bool:

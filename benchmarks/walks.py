@@ -29,6 +29,7 @@ from anyseek.workers.runtime import Runtime
 from benchmarks.structure import ROOT
 
 QUERY = ("queries/routes.py", "query")  # file and function where the first journey starts
+ANSWERED = ("http/middleware.py", "_log")  # where it ends: the answer has been sent
 WRITTEN = ("catalogue/items.py", "write")  # and where the second ends
 
 
@@ -94,7 +95,7 @@ def index_walk(pictures: Path) -> list[str]:
 
 def query_walk(picture: Path) -> list[str]:
     """The modules that a query by one uploaded picture enters, from the endpoint to its answer."""
-    walk = Walk(QUERY, None)
+    walk = Walk(QUERY, ANSWERED)
     with Runtime.open(read_settings(), "hashing") as runtime:
         service = Service(runtime, ServiceSettings())
         for hook in (nullcontext(), walking(walk)):  # first it warms up: the model and the index are loaded once

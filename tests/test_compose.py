@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from anyseek.api.cli import COMMANDS, cli
-from anyseek.api.http import health
+from anyseek.api.http import readiness
 from anyseek.search.settings import Settings, variables
 
 ROOT = Path(__file__).parent.parent
@@ -143,4 +143,4 @@ def test_the_image_starts_the_product_and_asks_a_route_that_is_there() -> None:
     check_command(yaml.safe_load(instructions("CMD")[-1]))
     asked = re.findall(r"127\.0\.0\.1:8765(/\w+)", DOCKERFILE)
     assert asked == ["/readyz"]
-    assert set(asked) <= {getattr(route, "path", "") for route in health.router.routes}
+    assert set(asked) <= {getattr(route, "path", "") for route in readiness.router.routes}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from anyseek.model.files import FileLock, alive
+from anyseek.model.files import FileLock, alive, whole_file
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -79,36 +79,22 @@ def _client(url: str, environment: Mapping[str, str]) -> "Client":
 @contextmanager
 def recorded(settings: Settings, url: str) -> Iterator[str | None]:
     """Record `url` while the block runs. Gives None, or in one sentence why it is not recorded."""
-    lock = FileLock(settings.locks / _LOCK)
+    lock, reason = FileLock(settings.locks / _LOCK), None
     try:
         if not lock.try_acquire():
             yield "Another service already uses this data directory; commands will ask that one."
             return
-        reason = _record(settings, url)
+        with whole_file(settings.server_record) as record:
+            record.write_text(json.dumps({"url": url}), encoding="utf-8")
     except OSError as error:
-        reason = _unwritable(error)
+        effect = "this service only reads, and no command finds it"
+        reason = f"The data directory cannot be written ({error.strerror}); {effect}."
     try:
         yield reason
     finally:
         with suppress(OSError):
             settings.server_record.unlink(missing_ok=True)
         lock.release()
-
-
-def _record(settings: Settings, url: str) -> str | None:
-    temporary = settings.server_record.with_suffix(".new")
-    try:
-        temporary.write_text(json.dumps({"url": url}), encoding="utf-8")
-        temporary.replace(settings.server_record)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        return _unwritable(error)
-    return None
-
-
-def _unwritable(error: OSError) -> str:
-    return f"The data directory cannot be written ({error.strerror}); this service only reads, and no command finds it."
 
 
 def recorded_url(settings: Settings) -> str | None:

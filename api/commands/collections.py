@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from anyseek.api.client.answers import Collection, Job, Tuning
     from anyseek.api.client.client import Client
 
-_LOOK_SECONDS, _LINE_SECONDS = 0.2, 10.0
+_LINE_SECONDS = 10.0
 
 
 @click.group()
@@ -170,9 +170,8 @@ def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
     """Start a job, show its progress until it ends, and return the exit code."""
     with connect() as client:
         job, said = start(client), time.monotonic()
-        while job.state in ("scanning", "running"):
-            time.sleep(_LOOK_SECONDS)
-            job = client.job(job.id)
+        for event in client.watch(job.id):
+            job = event.job
             if time.monotonic() - said >= _LINE_SECONDS and not as_json:
                 click.echo(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
                 said = time.monotonic()

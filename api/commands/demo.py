@@ -11,7 +11,7 @@ from anyseek.api.client.connect import recorded_url
 from anyseek.api.commands.index import DONE, index_folder
 from anyseek.api.commands.query import as_table
 from anyseek.api.commands.serve import serve
-from anyseek.api.queries.answering import read_query
+from anyseek.api.contents import read_query
 from anyseek.api.queries.wire import query_json
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri

@@ -1,7 +1,8 @@
 """`anyseek eval`: measures how well a model finds what it should, compared with the encoders alone."""
 
-import dataclasses
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 _PICTURE = "rgb"
+Report = tuple[dict[str, Any], Iterable[str]]
+"""What was measured, as JSON and as lines for people."""
 
 
 @click.command("eval")
@@ -36,18 +39,7 @@ _PICTURE = "rgb"
     "--given", multiple=True, help="With --outputs, predict from this modality instead of rgb; may be repeated."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
-def evaluate(
-    folder: Path | None,
-    suite: str | None,
-    split: str | None,
-    model: str,
-    space: str | None,
-    limit: int | None,
-    baselines: bool,
-    outputs: bool,
-    given: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def evaluate(folder: Path | None, suite: str | None, as_json: bool, **options: Any) -> None:
     """Measure how well each kind of query finds each kind of item: the recall matrix of FOLDER, or a suite.
 
     FOLDER has aligned modalities: rgb/KEY.png, depth/KEY.png, caption/KEY.txt and so on, or pictures with sidecars or a
@@ -57,116 +49,97 @@ def evaluate(
     """
     from anyseek.model.compute.processors import prepare_process
 
-    if (folder is None) == (suite is None):
-        raise click.UsageError("give FOLDER or --suite, one of the two")
-    if split and folder is None:
-        raise click.UsageError("--split needs a FOLDER of shards")
-    if outputs and (suite or space):
-        raise click.UsageError("--outputs needs FOLDER, and cannot be combined with --space")
-    if given and not outputs:
-        raise click.UsageError("--given needs --outputs")
+    _check_options(folder, suite, options)
     settings = read_settings()
     prepare_process(settings.threads)
     if folder is None:
-        _queries(model, settings, limit, as_json)
-    elif outputs:
-        _outputs(folder, split, limit, model, settings, given, as_json)
+        members, lines = _queries(settings, options)
+    elif options["outputs"]:
+        members, lines = _outputs(folder, settings, options)
     else:
-        _matrix(folder, split, limit, model, settings, space, baselines, as_json)
-
-
-def _queries(name: str, settings: Settings, limit: int | None, as_json: bool) -> None:
-    from anyseek.api.commands.eval_output import query_lines
-    from anyseek.model.registry.loading import load_embedder
-    from anyseek.search.evaluation.queries import measure_queries
-
-    embedder = load_embedder(name, settings.home, settings.device)
-    found = measure_queries(embedder, settings.home, limit, _progress)
-    if as_json:
-        _print_json(embedder, {"suite": "queries"}, dataclasses.asdict(found))
-        return
-    for line in query_lines(found):
+        members, lines = _matrix(folder, settings, options)
+    for line in [json.dumps(members)] if as_json else lines:
         click.echo(line)
 
 
-def _outputs(
-    folder: Path,
-    split: str | None,
-    limit: int | None,
-    name: str,
-    settings: Settings,
-    given: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def _check_options(folder: Path | None, suite: str | None, options: dict[str, Any]) -> None:
+    """Raises `UsageError` for options that do not belong together."""
+    if (folder is None) == (suite is None):
+        raise click.UsageError("give FOLDER or --suite, one of the two")
+    if options["split"] and folder is None:
+        raise click.UsageError("--split needs a FOLDER of shards")
+    if options["outputs"] and (suite or options["space"]):
+        raise click.UsageError("--outputs needs FOLDER, and cannot be combined with --space")
+    if options["given"] and not options["outputs"]:
+        raise click.UsageError("--given needs --outputs")
+
+
+def _queries(settings: Settings, options: dict[str, Any]) -> Report:
+    from anyseek.api.commands.eval_output import query_lines
+    from anyseek.search.evaluation.queries import measure_queries
+
+    embedder = _embedder(settings, options)
+    found = measure_queries(embedder, settings.home, options["limit"], _progress)
+    return {"suite": "queries", **_identity(embedder), **asdict(found)}, query_lines(found)
+
+
+def _outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.api.commands.eval_output import output_lines
     from anyseek.api.commands.inputs import known_modality
     from anyseek.model.predict import predict
     from anyseek.model.registry.loading import load_model
     from anyseek.search.evaluation.outputs import measure_outputs
 
-    inputs = tuple(dict.fromkeys(known_modality(modality).name for modality in given or (_PICTURE,)))
-    model = load_model(name, settings.home, settings.device)
+    inputs = tuple(dict.fromkeys(known_modality(modality).name for modality in options["given"] or (_PICTURE,)))
+    model = load_model(options["model"], settings.home, settings.device)
 
     def predicted(values: "Mapping[str, Value]", target: str) -> "Value":
         return predict(values, [target], model=model)[target].value
 
-    aligned = _aligned(folder, split, limit, settings)
+    aligned = _aligned(folder, settings, options)
     found = measure_outputs(aligned, frozenset(model.targets), predicted, _progress, inputs)
-    if as_json:
-        click.echo(json.dumps({"folder": str(folder), "model": name, **dataclasses.asdict(found)}))
-        return
-    for line in output_lines(found):
-        click.echo(line)
+    return {"folder": str(folder), "model": options["model"], **asdict(found)}, output_lines(found)
 
 
-def _matrix(
-    folder: Path,
-    split: str | None,
-    limit: int | None,
-    name: str,
-    settings: Settings,
-    space: str | None,
-    baselines: bool,
-    as_json: bool,
-) -> None:
+def _matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.api.commands.eval_output import matrix_lines
-    from anyseek.model.registry.loading import load_embedder
     from anyseek.search.evaluation.matrix import recall_matrix
 
-    embedder = load_embedder(name, settings.home, settings.device)
+    embedder, space = _embedder(settings, options), options["space"]
     if space is not None and space not in embedder.spaces:
         raise click.UsageError(f"the model {embedder.name} has no space {space!r}; it has {', '.join(embedder.spaces)}")
     encoders = None
-    if baselines:
+    if options["baselines"]:
         from anyseek.model.encoders.baselines import Encoders
 
         encoders = Encoders(settings.home)
     spaces = (space,) if space else tuple(embedder.spaces)
-    found = recall_matrix(embedder, _aligned(folder, split, limit, settings), spaces, encoders, _progress)
-    if as_json:
-        _print_json(embedder, {"folder": str(folder)}, {"sets": [dataclasses.asdict(found)]})
-        return
-    for line in matrix_lines(found):
-        click.echo(line)
+    found = recall_matrix(embedder, _aligned(folder, settings, options), spaces, encoders, _progress)
+    return {"folder": str(folder), **_identity(embedder), "sets": [asdict(found)]}, matrix_lines(found)
 
 
-def _aligned(folder: Path, split: str | None, limit: int | None, settings: Settings) -> "AlignedSet":
-    if split:
+def _aligned(folder: Path, settings: Settings, options: dict[str, Any]) -> "AlignedSet":
+    if options["split"]:
         from anyseek.model.data.samples import Split
         from anyseek.search.evaluation.shard_sets import shard_set
 
-        return shard_set(folder, Split(split), limit)
+        return shard_set(folder, Split(options["split"]), options["limit"])
     from anyseek.indexer.aligned import read_aligned
     from anyseek.model.data.shards import MANIFEST
 
     if (folder / MANIFEST).is_file():
         raise click.UsageError(f"{folder} is a data set of shards; choose a part of it with --split")
-    return read_aligned(folder, settings, limit)
+    return read_aligned(folder, settings, options["limit"])
 
 
-def _print_json(embedder: "Embedder", of: dict[str, Any], result: dict[str, Any]) -> None:
-    about = {**of, "model": embedder.name, "fingerprint": embedder.fingerprint}
-    click.echo(json.dumps({**about, **result}))
+def _embedder(settings: Settings, options: dict[str, Any]) -> "Embedder":
+    from anyseek.model.registry.loading import load_embedder
+
+    return load_embedder(options["model"], settings.home, settings.device)
+
+
+def _identity(embedder: "Embedder") -> dict[str, str]:
+    return {"model": embedder.name, "fingerprint": embedder.fingerprint}
 
 
 def _progress(line: str) -> None:

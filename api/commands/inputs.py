@@ -123,37 +123,21 @@ def with_classes(parts: Sequence[Part], file: Path | None) -> list[Part]:
     return [replace(part, classes=names) if part.modality == "semseg" else part for part in parts]
 
 
-def with_box(parts: Sequence[P], box: tuple[float, ...] | None) -> list[P]:
-    """The parts or inputs, those that are pictures, or else those that are items, with a box.
+def with_region(parts: Sequence[P], box: tuple[float, ...] | None, mask: Path | None = None) -> list[P]:
+    """The parts or inputs, those that are pictures, or else those that are items, with a box or a mask.
 
     Raises `click.UsageError`.
     """
-    if box is None:
+    if box is None and mask is None:
         return list(parts)
-    boxed = _regional(parts, "--box")
-    return [replace(part, box=box) if part in boxed else part for part in parts]
-
-
-def with_region(parts: Sequence[Part], box: tuple[float, ...] | None, mask: Path | None) -> list[Part]:
-    """The parts, those that are pictures, or else those that are items, with a box or a mask.
-
-    Raises `click.UsageError`.
-    """
-    if mask is None:
-        return with_box(parts, box)
-    if box is not None:
+    if box is not None and mask is not None:
         raise click.UsageError("give --box or --mask, not both")
-    masked, data = _regional(parts, "--mask"), _bytes_of(mask)
-    return [replace(part, mask=data) if part in masked else part for part in parts]
-
-
-def _regional(parts: Sequence[P], option: str) -> list[P]:
-    """The parts that a region may be of. Raises `click.UsageError` if there is none."""
     pictures = [part for part in parts if part.modality == "rgb" and part.file]
-    found = pictures or [part for part in parts if isinstance(part, Part) and part.item is not None]
-    if not found:
-        raise click.UsageError(f"{option} is a part of a picture; give a picture or an item, too")
-    return found
+    regional = pictures or [part for part in parts if isinstance(part, Part) and part.item is not None]
+    if not regional:
+        raise click.UsageError(f"--{'mask' if mask else 'box'} is a part of a picture; give a picture or an item, too")
+    region: dict[str, Any] = {"box": box} if mask is None else {"mask": _bytes_of(mask)}
+    return [replace(part, **region) if part in regional else part for part in parts]
 
 
 def _bytes_of(file: Path) -> bytes:

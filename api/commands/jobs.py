@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.client.connect import recorded_url
 from anyseek.indexer.paths import from_uri, is_remote, to_uri
 from anyseek.search.catalogue import collections, sources
 from anyseek.search.catalogue import jobs as catalogue_jobs
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from anyseek.workers.pace import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
-_ANSWER_SECONDS = 5.0  # a service that is this busy is not waited for
 _OF_COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")
 
 
@@ -55,21 +53,10 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
 @click.argument("job", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(job: int, as_json: bool) -> None:
-    """Show the progress of JOB, or how it ended."""
+    """Show the progress of JOB, or how it ended. `anyseek jobs watch` also estimates the time left."""
     settings = read_settings()
     with closing(open_database(settings)) as database:
-        found = CatalogueJobs(database).status(job)
-        runs = found.active and not _is_interrupted(database, settings, found)
-        seconds = _seconds_left(settings, job) if runs else None
-        _echo(database, settings, found, as_json, seconds_left=seconds)
-    if not runs or as_json:
-        return
-    if seconds is None:
-        click.echo(f"the time left is not known here; estimate it by `anyseek jobs watch {job}`")
-        return
-    from anyseek.workers.pace import time_left
-
-    click.echo(time_left(seconds))
+        _echo(database, settings, CatalogueJobs(database).status(job), as_json)
 
 
 @jobs.command()
@@ -149,30 +136,11 @@ def retry(job: int, as_json: bool) -> int:
             return finish(runtime, found, source, owner, started, as_json, once=False)
 
 
-def _seconds_left(settings: Settings, job: int) -> float | None:
-    """What the running service of this data directory has seen to be left; None where it cannot tell.
-
-    It takes several looks, so a command that looks once can only ask.
-    """
-    url = recorded_url(settings)
-    if url is None:
-        return None
-    from anyseek.api.client.client import Client
-    from anyseek.api.errors import ApiError, ServiceUnreachable
-
-    try:
-        with Client(url, os.environ.get("ANYSEEK_API_KEY"), timeout=_ANSWER_SECONDS) as client:
-            left = client.job(job).seconds_left
-    except (ApiError, ServiceUnreachable):  # it wants a key, or is busy: what it knows is not needed to show the job
-        return None
-    return left
-
-
-def _echo(database: Database, settings: Settings, job: Job, as_json: bool, **more: Any) -> None:
-    """Print the job as a line, or as JSON with `more` members."""
+def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> None:
+    """Print the job as a line or as JSON."""
     state = INTERRUPTED if _is_interrupted(database, settings, job) else job.state.value
     if as_json:
-        click.echo(json.dumps({**_members(job), "state": state, **more}))
+        click.echo(json.dumps({**_members(job), "state": state}))
         return
     counts, error = job.counts, f", {job.error}" if job.error else ""
     source = job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")

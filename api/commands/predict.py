@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from anyseek.api.client.client import Client
-from anyseek.api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
+from anyseek.api.commands.inputs import finite, known_modality, read_input, with_forms, with_region
 from anyseek.api.commands.predict_output import (
     OutputTaken,
     check_free,
@@ -157,7 +157,7 @@ def predict(
 
     The service at ANYSEEK_URL predicts, or the running one if it serves that model, or else this process.
     """
-    parts = with_box(with_forms([read_input(value, text_weight) for value in inputs], forms), box)
+    parts = with_region(with_forms([read_input(value, text_weight) for value in inputs], forms), box)
     name, device = (None, None) if model is None else split_device(model)
     run = PredictionRun(
         tuple(known_modality(target).name for target in targets),

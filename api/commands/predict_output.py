@@ -6,6 +6,7 @@ OUT/depth/depth.png depth.npy depth.preview.png prediction.json
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,11 @@ RECORD = "prediction.json"  # records how a target's folder was made; a folder t
 def prediction_members(found: Predictions, folders: Sequence[Path]) -> dict[str, Any]:
     """What `--json` prints of predictions and the folders that they were written to."""
     predictions = [
-        {
-            "modality": prediction.modality,
-            "value": prediction.value,
-            "confidence": prediction.confidence,
-            "sure": prediction.sure,
-            "guesses": [{"text": guess.text, "probability": guess.probability} for guess in prediction.guesses],
-            "folder": str(folder),
-            "files": [file.name for file in prediction.files],
-        }
+        asdict(replace(prediction, files=()))
+        | {"folder": str(folder), "files": [file.name for file in prediction.files]}
         for prediction, folder in zip(found.predicted, folders, strict=True)
     ]
-    refused = [{"modality": refusal.modality, "detail": refusal.detail} for refusal in found.refused]
-    return {"model": found.model, "predictions": predictions, "refused": refused}
+    return {"model": found.model, "predictions": predictions, "refused": [asdict(each) for each in found.refused]}
 
 
 def summary(found: Predictions, folders: Sequence[Path]) -> str:
@@ -84,25 +77,25 @@ class OutputTaken(BadInput):
     code = "output-taken"
 
 
-def check_free(out: Path, targets: Sequence[str], replace: bool) -> None:
-    """Raises `OutputTaken` if a target's folder exists; with `replace`, only if it is not a prediction."""
+def check_free(out: Path, targets: Sequence[str], force: bool) -> None:
+    """Raises `OutputTaken` if a target's folder exists; with `force`, only if it is not a prediction."""
     if out.exists() and not out.is_dir():
         raise OutputTaken(f"{out} is a file; --out needs a folder")
     for folder in (out / target for target in targets):
         if not folder.exists() and not folder.is_symlink():
             continue
-        if not replace:
+        if not force:
             raise OutputTaken(f"{folder} already exists; choose another --out, or replace it with --force")
         if folder.is_symlink() or not (folder / RECORD).is_file():
             raise OutputTaken(f"{folder} was not written by predict, so it is not replaced; choose another --out")
 
 
-def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], replace: bool) -> Path:
+def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], force: bool) -> Path:
     """Write one target's files and its record to a temporary folder, move it into place, and return it.
 
     Raises `OutputTaken`, OSError. If anything fails, the previous folder is unchanged.
     """
-    check_free(out, [predicted.modality], replace)
+    check_free(out, [predicted.modality], force)
     members = {"modality": predicted.modality, **made_with}
     members["files"] = {file.name: hashlib.sha256(file.data).hexdigest() for file in predicted.files}
     if predicted.confidence is not None:

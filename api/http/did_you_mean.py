@@ -30,11 +30,11 @@ def explained(errors: Sequence[Any], kind: TypeAdapter[Any], before: int = 0) ->
     Only the first `MOST_PLACES` are, since no more are told. `kind` is kept: give the same one for the same type.
     `before` is how many steps of an error's place stand before the body's own members.
     """
-    told, others = errors[:MOST_PLACES], errors[MOST_PLACES:]
-    if not any(error["type"] in _UNKNOWN for error in told):
+    shown, others = errors[:MOST_PLACES], errors[MOST_PLACES:]
+    if not any(error["type"] in _UNKNOWN for error in shown):
         return list(errors)
     schema = _schema(kind)
-    return [*(_explained(error, schema, before) for error in told), *others]
+    return [*(_explained(error, schema, before) for error in shown), *others]
 
 
 @cache
@@ -60,11 +60,11 @@ def _below(schema: Schema, node: Schema, step: str | int) -> Iterator[Schema]:
     """What a node says of one of its members or elements, in any of its forms."""
     for form in _forms(schema, node):
         if isinstance(step, int):
-            found = form.get("items")
+            subschema = form.get("items")
         else:
-            found = form.get("properties", {}).get(step, form.get("additionalProperties"))
-        if isinstance(found, Mapping):
-            yield found
+            subschema = form.get("properties", {}).get(step, form.get("additionalProperties"))
+        if isinstance(subschema, Mapping):
+            yield subschema
 
 
 def _forms(schema: Schema, node: Schema) -> Iterator[Schema]:

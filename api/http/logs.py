@@ -41,8 +41,8 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        told = [f"{name}={_plain(value)}" for name, value in fields_of(record).items() if value is not None]
-        line = " ".join([time, record.levelname.lower().ljust(7), _one_line(record.getMessage()), *told])
+        fields = [f"{name}={_plain(value)}" for name, value in fields_of(record).items() if value is not None]
+        line = " ".join([time, record.levelname.lower().ljust(7), _one_line(record.getMessage()), *fields])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -1,21 +1,34 @@
-"""Metrics of the service for Prometheus: its requests, and at each scrape the numbers of the whole installation."""
+"""Metrics of the service for Prometheus: its requests, and at each scrape the numbers of the whole installation.
 
+Neither a failing database nor busy threads keep `/metrics` away.
+"""
+
+import asyncio
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Scope
 
-from anyseek.api.http.readiness import Check, State, free_bytes
+from anyseek.api.http.readiness import Check, Readiness, State, free_bytes
+from anyseek.api.http.security import DATABASE_SECONDS
+from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.figures import figures
 from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import REGISTRY, SECONDS
 from anyseek.workers.queue import BrokerUnavailable
@@ -24,6 +37,11 @@ from anyseek.workers.runtime import Runtime
 if TYPE_CHECKING:
     from anyseek.search.telemetry.opentelemetry_spans import Span
 
+logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["health"])
+
+_LOOK_SECONDS = 4.0  # a longer look at the installation is not waited for; the last one is sent with its age
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _NO_ROUTE = "none"
 _LEVELS = {State.OK: 0, State.DEGRADED: 1, State.FAILED: 2}
@@ -165,3 +183,59 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Me
     for value, number in values.items():
         family.add_metric([value], number)
     return family
+
+
+class Exporter:
+    """Makes the answers to scrapes, one at a time, in a thread of its own."""
+
+    def __init__(self, runtime: Runtime, readiness: Readiness) -> None:
+        self._database = Database(runtime.settings.database_url, DATABASE_SECONDS)
+        self._installation = Installation(runtime, self._database)
+        self._readiness = readiness
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="metrics-text")
+        self._look: asyncio.Future[None] | None = None
+
+    async def text(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        checks = await self._readiness.checks()
+        if self._look is None or self._look.done():
+            self._look = asyncio.wrap_future(self._looking.submit(self._look_safely))
+        await asyncio.wait([self._look], timeout=_LOOK_SECONDS)
+        scrape = _Scrape(self._installation, checks)
+        return await asyncio.wrap_future(self._writing.submit(generate_latest, scrape))
+
+    def close(self) -> None:
+        """A look that hangs is left to end by itself."""
+        self._looking.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown()
+        self._database.close()
+
+    def _look_safely(self) -> None:
+        try:
+            self._installation.look()
+        except (SQLAlchemyError, AnyseekError) as error:
+            logger.warning("the numbers of the installation cannot be read: %s", meaning(error) or error)
+        except Exception:
+            logger.exception("the numbers of the installation cannot be read")
+
+
+@dataclass(frozen=True)
+class _Scrape(Collector):
+    """The metrics of one scrape."""
+
+    installation: Installation
+    checks: Sequence[Check]
+
+    def collect(self) -> Iterable[Metric]:
+        yield from REGISTRY.collect()
+        yield from self.installation.collect()
+        yield state_metrics(self.checks)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Get metrics for Prometheus. Every key may, also of the scope `metrics`, which may do nothing else."""
+    exporter: Exporter = request.app.state.exporter
+    await request.app.state.admission.admit(request)
+    return Response(await exporter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

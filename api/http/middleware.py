@@ -18,10 +18,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import Unauthenticated
-from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Admitted, Guardian, Rates
+from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
 from anyseek.search.actor import ANYBODY, Caller, acting

@@ -1,4 +1,4 @@
-"""Whether a service can do its work: the checks behind `/readyz`, each with its state.
+"""Whether a service can do its work: `/healthz`, `/readyz`, and the checks behind it, each with its state.
 
 The checks have threads and database connections of their own, so they are answered while all others are busy. Each
 runs at most once at a time, whoever asks, and unless one failed, results serve for `FRESH_SECONDS`: asking often costs
@@ -15,9 +15,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
-from anyseek.api.http.security import DATABASE_SECONDS
+from anyseek.api.dependencies import ServiceDependency
+from anyseek.api.errors import NotReady
+from anyseek.api.http.problems import problem_of
+from anyseek.api.http.security import DATABASE_SECONDS, Scope
+from anyseek.api.schemas import Answer
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
 from anyseek.search.catalogue import figures
@@ -30,6 +36,8 @@ from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["health"])
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 3.0  # for all checks together; the database's own waits end before, so that they are told
@@ -160,8 +168,8 @@ def check_disk(settings: Settings) -> Check:
 
 def free_bytes(folder: Path) -> int:
     """The bytes that this user may still write on the disk of `folder`."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    results = os.statvfs(folder)
+    return results.f_bavail * results.f_frsize
 
 
 def check_index(runtime: Runtime, database: Database) -> Check:
@@ -194,3 +202,53 @@ def _safely(name: str, check: Callable[[], Check]) -> Check:
         logger.exception("the check of readiness %s failed", name)
         known = meaning(error)
         return Check(name, State.FAILED, str(known) if known else f"the check failed: {type(error).__name__}")
+
+
+class HealthAnswer(BaseModel):
+    status: str = Field(examples=["ok"])
+    model: str = Field(description="loading, ready or failed; `/readyz` says why it failed", examples=["ready"])
+
+
+class CheckAnswer(Answer):
+    name: str = Field(examples=["database"])
+    state: State = Field(description="`degraded`: the service answers, but somebody should look")
+    detail: str = Field(description="one sentence for a person")
+
+
+class ReadyAnswer(HealthAnswer):
+    checks: list[CheckAnswer] | None = Field(None, description="for the scope admin; null for others")
+
+
+@router.get("/healthz")
+async def healthz(service: ServiceDependency) -> HealthAnswer:
+    """Check that the process answers. Neither a thread nor the database is asked."""
+    return HealthAnswer(status="ok", model=service.state)
+
+
+@router.get("/readyz", response_model=ReadyAnswer, response_model_exclude_none=True)
+async def readyz(request: Request, service: ServiceDependency) -> ReadyAnswer | Response:
+    """Check that the service can do its work; 503 if not. With the scope admin, each check with its state.
+
+    It is ready when its model is loaded, the database can be read and written, the disk has room and the index answers.
+    """
+    readiness: Readiness = request.app.state.readiness
+    results = await readiness.checks()
+    is_admin = await request.app.state.admission.scope_of(request) is Scope.ADMIN
+    if any(check.state is State.FAILED for check in results):
+        more = {"checks": [CheckAnswer.read(check).model_dump() for check in results]} if is_admin else {}
+        return problem_of(_reason(service, results, is_admin), request.state.request_id, more)
+    checks = [CheckAnswer.read(check) for check in results] if is_admin else None
+    return ReadyAnswer(status="ready", model=service.state, checks=checks)
+
+
+def _reason(service: Service, results: Sequence[Check], is_admin: bool) -> AnyseekError | ModelError:
+    """The model's own error, else what failed; others than admins learn no more than that the model is loading."""
+    try:
+        service.check_ready()
+    except (AnyseekError, ModelError) as error:
+        if is_admin or isinstance(error, NotReady):
+            return error
+    if not is_admin:
+        return NotReady("the service is not ready; asked with a key of the scope admin, it tells why")
+    failed = [f"{check.name}: {check.detail}" for check in results if check.state is State.FAILED]
+    return NotReady(f"the service is not ready; {'; '.join(failed)}")

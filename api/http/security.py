@@ -112,16 +112,16 @@ class Guardian:
     def __init__(self, database: Database, loopback: bool) -> None:
         self.database = database
         self.loopback = loopback
-        self._held: tuple[Version, Sequence[ApiKeyRow]] | None = None
+        self._cached: tuple[Version, Sequence[ApiKeyRow]] | None = None
 
     async def admit(self, headers: Headers) -> Admitted:
         """Who the sender is; a thread looks where the database has to be asked. Raises `OriginRefused`,
         `Unauthenticated`.
         """
         _refuse_other_sites(headers)
-        held = self._held
-        if held is not None and held[0] == self.database.glance():
-            key = self._sent(headers, held[1])
+        cached = self._cached
+        if cached is not None and cached[0] == self.database.glance():
+            key = self._sent(headers, cached[1])
             if key is None or not api_keys.use_is_due(key):
                 return _admitted(key)
         return await run_in_threadpool(self.look_up, headers)
@@ -158,14 +158,14 @@ class Guardian:
         does not tell: a key that was revoked opens nothing from then on.
         """
         version = self.database.version()  # before the keys: what is committed in between is seen the next time
-        held = self._held
-        if version is not None and held is not None and held[0] == version:
-            return held[1]
+        cached = self._cached
+        if version is not None and cached is not None and cached[0] == version:
+            return cached[1]
         with self.database.read() as session:
             rows = api_keys.list_all(session)
             session.expunge_all()
         if version is not None:
-            self._held = version, rows
+            self._cached = version, rows
         return rows
 
 
@@ -180,10 +180,10 @@ def _key_of(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:
     if scheme.lower() != "bearer" or not sent:
         raise Unauthenticated("this service needs an API key, sent as `Authorization: Bearer KEY`")
     digest = _digest(sent.strip())
-    found = [row for row in keys if hmac.compare_digest(row.digest, digest)]
-    if not found:
+    matches = [row for row in keys if hmac.compare_digest(row.digest, digest)]
+    if not matches:
         raise Unauthenticated("the API key is unknown, was revoked, or has expired")
-    return found[0]
+    return matches[0]
 
 
 def _refuse_other_sites(headers: Headers) -> None:
@@ -206,10 +206,10 @@ def _names_loopback(name: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a service on `host`. Raises `BadInput` for an unknown name."""
     try:
-        found = socket.getaddrinfo(host, None)
+        matches = socket.getaddrinfo(host, None)
     except OSError as error:
         raise BadInput(f"{host!r} is not an address of this machine") from error
-    return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_loopback for entry in found)
+    return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_loopback for entry in matches)
 
 
 class Bucket:

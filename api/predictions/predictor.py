@@ -48,7 +48,7 @@ class Predictor:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._held: Model | None = None
+        self._loaded: Model | None = None
 
     def predict(self, request: PredictionRequest, progress: Progress | None = None) -> Predictions:
         """Predict and render. Targets that the model does not predict are refused, and the others predicted.
@@ -76,11 +76,11 @@ class Predictor:
             targets = [name for name in first.targets if name not in {refusal.modality for refusal in refused}]
             if not targets:
                 raise UnsupportedModality("; ".join(refusal.detail for refusal in refused))
-            found = _found(model, requests, targets, self._watched(first.options, progress))
+            predictions = _predictions_of(model, requests, targets, self._watched(first.options, progress))
         name = predicting_name(model.name)
         return [
-            one if isinstance(one, Exception) else Predictions(name, _rendered_all(request, one), refused)
-            for request, one in zip(requests, found, strict=True)
+            outcome if isinstance(outcome, Exception) else Predictions(name, _rendered_all(request, outcome), refused)
+            for request, outcome in zip(requests, predictions, strict=True)
         ]
 
     def close(self) -> None:
@@ -98,12 +98,12 @@ class Predictor:
                 f"{name!r} is not a model that predicts; those models are {', '.join(predicting_models())}"
             )
         if self._serving is not None and wanted in (network_of(self._serves), predicting_name(self._serves)):
-            self._held = None
+            self._loaded = None
             return self._serving()
-        if self._held is None or self._held.name != wanted:
-            self._held = None  # two models may not fit into memory
-            self._held = load_model(wanted, self._home, self._device)
-        return self._held
+        if self._loaded is None or self._loaded.name != wanted:
+            self._loaded = None  # two models may not fit into memory
+            self._loaded = load_model(wanted, self._home, self._device)
+        return self._loaded
 
     def _watched(self, options: PredictOptions, progress: Progress | None) -> PredictOptions:
         ends = None if self._seconds is None else time.monotonic() + self._seconds
@@ -151,7 +151,7 @@ def _refused(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
     return tuple(refused)
 
 
-def _found(
+def _predictions_of(
     model: Model, requests: Sequence[PredictionRequest], targets: Sequence[str], options: PredictOptions
 ) -> list[dict[str, Prediction] | Exception]:
     """What is predicted for each request, all together; each alone, and the errors, where that fails for one."""
@@ -160,14 +160,16 @@ def _found(
     except _IN_A_REQUEST as error:
         if len(requests) == 1:
             return [error]
-    return [one for request in requests for one in _found(model, [request], targets, options)]
+    return [outcome for request in requests for outcome in _predictions_of(model, [request], targets, options)]
 
 
-def _rendered_all(request: PredictionRequest, found: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
+def _rendered_all(request: PredictionRequest, predictions: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
     """A request's predictions; those that are drawn on a photo are drawn on its own, or on the predicted one."""
-    picture = cast("ByteArray | None", request.inputs.get("rgb", found["rgb"].value if "rgb" in found else None))
+    picture = cast(
+        "ByteArray | None", request.inputs.get("rgb", predictions["rgb"].value if "rgb" in predictions else None)
+    )
     rendered = []
-    for prediction in found.values():
+    for prediction in predictions.values():
         files = tuple(PredictedFile(**vars(file)) for file in files_of(prediction, picture))
         predicted = Predicted(prediction.modality, members_of(prediction), files)
         if (certainty := prediction.certainty) is not None:

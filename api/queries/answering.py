@@ -1,143 +1,279 @@
-"""Decodes the parts of queries to what the engine takes, and answers queries with it."""
+"""Queries that come at once are answered in one pass of the model and of the index.
 
+Only those are that cost about the same: without files and items of other collections, with few hits (those on the
+pages before count, too), and without what is counted or read beside them. So a query never waits for a far larger one
+in its batch.
+
+A call that finds a turn begins at once, so a lone caller never waits for others. Calls that come while all turns are
+taken gather, and whoever is there when a turn comes is answered in one go.
+"""
+
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
+import anyio
+from anyio import to_thread
+from pydantic import TypeAdapter
+from sqlalchemy import exc
 
-from anyseek.api.contents import Upload, reading_of, sent_mask, sent_reading
-from anyseek.api.errors import describe
-from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.contents import decoded, read_query
+from anyseek.api.http.metrics import GATHERED
+from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
-from anyseek.model.json_reader import check_unicode
-from anyseek.model.modalities.reading.decode import known_modality
-from anyseek.model.modalities.reading.documents import parse_text
-from anyseek.model.modalities.registry import Content
-from anyseek.model.seam import Embedder
+from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.assets import PICTURE, PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
-from anyseek.search.filters.from_text import filter_from_json, filter_from_text
-from anyseek.search.filters.tree import Filter
-from anyseek.search.query.planning import check_taken
-from anyseek.search.query.query import WORDS, Part, Query, hits_of
+from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
+from anyseek.search.query.multi_collection import query_several
+from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.spans import Stage, timed
 
-Q = TypeVar("Q", bound=Query)
-QUERY: TypeAdapter[Query] = adapter(Query)
-_RESULTS: TypeAdapter[Results] = adapter(Results)
+_RESULTS: TypeAdapter[Results] = TypeAdapter(Results)
+K = TypeVar("K", bound=Hashable)
+Q = TypeVar("Q")
+A = TypeVar("A")
+T = TypeVar("T")
 
 
-def attached(query: Q, files: Mapping[str, Upload]) -> Q:
-    """The query with the files that its parts name. Raises `BadQuery` for one that was not sent."""
-    if all(part.file is None for part in query.parts):
-        return query
-    return replace(query, parts=[_attached(part, number, files) for number, part in enumerate(query.parts, 1)])
+_MOST_TOGETHER = 32
+# A card takes far more at once, in one pass after another; while one is computed, the next is read. With a turn for
+# each processor, calls would be spread over passes that wait for each other.
+_MOST_ON_CARD, _TURNS_ON_CARD = 128, 2
+_MOST_HITS = 100
+# Members that make a query little more costly. A query with any other, or one that is yet to come, is answered alone.
+_LIGHT = ("parts", "k", "space", "where", "fusion", "offset", "min_score", "min_probability", "cursor")
+# What would go wrong with each query of the batch alone, too.
+_OF_ALL = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.TimeoutError, OSError)
 
 
-def _attached(part: Part, number: int, files: Mapping[str, Upload]) -> Part:
-    if part.file is None:
-        return part
-    _check_content(part, number)
-    upload = files.get(str(part.file))
-    if upload is None:
-        raise BadQuery(f"part {number} names the file {str(part.file)[:40]!r}, which is no field of a form with it")
-    data = upload.content.encode() if isinstance(upload.content, str) else upload.content
-    return replace(part, file=None, data=data, name=part.name or upload.filename)
+@dataclass(frozen=True)
+class _Call(Generic[Q, A]):
+    """A question and the future in which its caller waits for the answer; a caller who left has cancelled it."""
+
+    question: Q
+    answer: "asyncio.Future[A]"
 
 
-def read_query(members: Any, limits: Limits, embedder: Embedder, picture_of: PictureOf) -> Query:
-    """Check and decode a query given as JSON members. Raises `BadQuery`, and what `decoded` raises."""
-    check_unicode(members, "the query")
-    try:
-        query = QUERY.validate_python(members)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        raise BadQuery(describe(explained(wrong, QUERY))) from error
-    return decoded(attached(query, {}), limits, embedder, picture_of)
+class Gathering(Generic[K, Q, A]):
+    """Calls that take turns in a pool, those of the same key together. All its methods run on the event loop.
 
-
-def decoded(query: Query, limits: Limits, embedder: Embedder, picture_of: PictureOf) -> Query:
-    """The query with the values of its parts, and its filter; modalities that `embedder` does not take are refused
-    undecoded.
-
-    `picture_of` reads the pictures of items that have a box. Raises `BadQuery`, `BadFilter`, `LimitExceeded`,
-    `InputError`, `DecodeError`, and what `picture_of` raises.
+    `answer` runs in a thread. It is given a key with at most `most` calls, and returns an answer for each in their
+    order, or the exception that its caller gets; what it raises, all callers of that batch get. With `turns` there are
+    as many of their own, and those of the pool are left to others.
     """
-    if len(query.parts) > limits.parts:
-        raise LimitExceeded(f"a query has at most {limits.parts} parts; this one has {len(query.parts)}")
-    parts = [_decoded(part, limits, number, embedder, picture_of) for number, part in enumerate(query.parts, 1)]
-    return replace(query, parts=tuple(parts), where=filter_of(query.where))
+
+    def __init__(
+        self,
+        pool: Pool,
+        answer: Callable[[K, Sequence[Q]], Sequence[A | Exception]],
+        most: int,
+        turns: int | None = None,
+    ) -> None:
+        self._pool = pool
+        self._turns = pool.turns if turns is None else anyio.CapacityLimiter(turns)
+        self._answer = answer
+        self._most = most
+        self._threads = anyio.CapacityLimiter(math.inf)  # a batch that has its turn needs no other
+        self._waiting: dict[K, list[_Call[Q, A]]] = {}  # those whose turn has not come
+        self._batches: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
+
+    async def ask(self, key: K, question: Q) -> A:
+        """The answer to one call; a caller that is cancelled leaves its batch, and the others go on.
+
+        Raises the exception in place of the answer, and `Busy` when too many calls wait already.
+        """
+        with self._pool.counted():
+            call = _Call[Q, A](question, asyncio.get_running_loop().create_future())
+            batch = self._waiting.get(key)
+            if batch is None or len(batch) >= self._most:
+                batch = self._waiting[key] = []
+                task = asyncio.create_task(self._take_turn(key, batch))
+                self._batches.add(task)
+                task.add_done_callback(self._batches.discard)
+            batch.append(call)
+            return await call.answer
+
+    async def _take_turn(self, key: K, batch: list[_Call[Q, A]]) -> None:
+        """Answer a batch when its turn comes. Whatever happens, no caller is left waiting."""
+        try:
+            try:
+                self._turns.acquire_nowait()  # `async with` would go round the event loop for a free turn, too
+            except anyio.WouldBlock:
+                await self._turns.acquire()
+            try:
+                if self._waiting.get(key) is batch:
+                    del self._waiting[key]
+                pending = [call for call in batch if not call.answer.done()]
+                if pending:
+                    await self._answer_all(key, pending)
+            finally:
+                self._turns.release()
+        finally:
+            for call in batch:
+                call.answer.cancel()  # nothing happens to those that are answered
+
+    async def _answer_all(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
+        GATHERED.observe(len(batch))
+        questions = [call.question for call in batch]
+        outcomes: Sequence[A | Exception]
+        try:
+            outcomes = await to_thread.run_sync(self._answer, key, questions, limiter=self._threads)
+        except Exception as error:  # noqa: BLE001  every caller gets it
+            outcomes = [error] * len(batch)
+        for call, outcome in zip(batch, outcomes, strict=True):
+            if call.answer.done():
+                continue  # its caller has left
+            if isinstance(outcome, Exception):
+                call.answer.set_exception(outcome)
+            else:
+                call.answer.set_result(outcome)
 
 
-def filter_of(where: Any) -> Filter | None:
-    """A filter as it was sent, written or as JSON. Raises `BadFilter`."""
-    if where is None:
+@dataclass(frozen=True)
+class Like:
+    """What queries of one batch have in common: the model then gets samples of a kind, and filters delay no others."""
+
+    collection: str
+    kinds: frozenset[str]
+    filtered: bool
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A query that is yet to be decoded, in the context of its request; `paths`: its caller may see where files lie."""
+
+    query: Query
+    paths: bool
+    context: Context
+
+
+QueryGathering = Gathering[Like, Waiting, bytes]
+
+
+def gathering_of(service: Service) -> QueryGathering:
+    """Where the queries to a service meet."""
+    most = min(_MOST_ON_CARD if service.may_use_card else _MOST_TOGETHER, service.limits.queries_per_batch)
+    turns = _TURNS_ON_CARD if service.may_use_card else None
+    return Gathering(service.pool, partial(answer_together, service), most, turns)
+
+
+def like(collection: str, query: Query) -> Like | None:
+    """Which other queries one is answered with; None for one that is answered alone."""
+    if _reach(query) > _MOST_HITS or any(map(_needs_files, query.parts)):
         return None
-    return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
+    more = [each for each in fields(query) if each.name not in _LIGHT]
+    if any(getattr(query, each.name) not in (each.default, []) for each in more):
+        return None
+    return Like(collection, frozenset(_kind(part) for part in query.parts), query.where is not None)
 
 
-def _decoded(part: Part, limits: Limits, number: int, embedder: Embedder, picture_of: PictureOf) -> Part:
-    _check_content(part, number)
-    _check_members(part, number)
-    called = part.name or f"part {number}"
-    region = part.box if part.mask is None else sent_mask(part.mask, called)
-    if part.item is not None and region is None:
-        return Part(item=part.item, weight=part.weight, collection=part.collection)
+def _reach(query: Query) -> float:
+    """How many of the best hits have to be found; infinitely many for a damaged cursor, which is refused alone."""
+    try:
+        return query.k + query.offset + (count_seen(query.cursor) if query.cursor else 0)
+    except BadCursor:
+        return math.inf
+
+
+def waiting(query: Query, paths: bool) -> Waiting:
+    """A checked query, with the context that this is called in."""
+    return Waiting(query, paths, copy_context())
+
+
+def answer_together(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
+    """The JSON of each answer, or what was wrong with that query.
+
+    Raises what concerns all of them, such as `CollectionNotFound`.
+    """
+    return service.runtime.all_through_switches(partial(_answers, service, like, batch))
+
+
+def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
+    engine, pictures = service.engine_for(like.collection), service.runtime.pictures_of(like.collection)
+    outcomes: list[Any] = [
+        call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
+    ]
+    queries = [query for query in outcomes if isinstance(query, Query)]
+    if len(batch) == 1:
+        results = iter(batch[0].context.run(_results_of, engine, like.collection, queries))
+    else:
+        # Nothing is decoded here, and a client that leaves gives up its own answer alone.
+        with spending(Budget(0, 0.0)):
+            results = iter(_results_of(engine, like.collection, queries))
+    outcomes = [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
+    return [
+        _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
+        for call, outcome in zip(batch, outcomes, strict=True)
+    ]
+
+
+def answer_alone(service: Service, collection: str, query: Query, paths: bool) -> bytes:
+    """The JSON of the answer to one query. Raises what is wrong with it."""
+
+    def answer() -> Results:
+        engine = service.engine_for(collection)
+        return engine.query(
+            collection, _decoded(query, engine, service.limits, service.runtime.pictures_of(collection))
+        )
+
+    return results_json(service.runtime.through_switches(answer), paths, service.limits)
+
+
+def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
+    """The same for a query of several collections."""
+    pictures = service.runtime.pictures_of(query.collections[0])
+
+    def read(engine: SearchEngine) -> Query:
+        return _decoded(query, engine, service.limits, pictures)
+
+    results = service.runtime.through_switches(lambda: query_several(query.collections, service.engine_for, read))
+    return results_json(results, paths, service.limits)
+
+
+def _needs_files(part: Part) -> bool:
+    """Whether files are read for a part, or another collection."""
+    return any(given is not None for given in (part.data, part.collection, part.box, part.mask))
+
+
+def _kind(part: Part) -> str:
     if part.item is not None:
-        check_taken(PICTURE, embedder)
-        data = picture_of(part.item, part.collection)
-        read = reading_of(PICTURE, data, limits, f"the picture of {part.item!r}", None, None, region)
-        return Part(PICTURE, read.value, weight=part.weight, understood=read.understood)
-    if part.vector is not None:
-        modality = None if part.modality is None else known_modality(part.modality).name
-        with np.errstate(over="ignore"):  # what is too large has no direction, which the engine says
-            return Part(modality, vector=np.asarray(part.vector, np.float32), weight=part.weight)
-    if part.modality == WORDS:
-        if part.text is None:
-            raise BadQuery(f"{called} is words, which are a text")
-        return Part(WORDS, parse_text(part.text, limits, called), weight=part.weight)
-    if part.modality is None and part.text is None:
-        raise BadQuery(f"part {number} has data but no modality; name one, such as rgb")
-    kind = known_modality(part.modality or "caption")
-    check_taken(kind.name, embedder)
-    read = sent_reading(part, kind, f"part {number} ({part.modality or 'caption'})", limits, part.form, region)
-    return Part(kind.name, read.value, weight=part.weight, understood=read.understood)
+        return "item"
+    return "vector" if part.vector is not None else part.modality or "caption"
 
 
-def _check_content(part: Part, number: int) -> None:
-    """Raises `BadQuery` unless a part has exactly one content."""
-    contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item, "vector": part.vector}
-    found = [member for member, content in contents.items() if content is not None]
-    if len(found) != 1:
-        several = " and ".join(found) or "none"
-        raise BadQuery(f"part {number} has {several} of text, file, data, item and vector; give exactly one")
+def _decoded(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query:
+    with timed(Stage.DECODE):
+        return decoded(query, limits, engine.embedder, pictures)
 
 
-def _check_members(part: Part, number: int) -> None:
-    """Raises `BadQuery` for a member that would have no effect."""
-    is_file = part.data is not None
-    if part.box is not None and part.mask is not None:
-        raise BadQuery(f"part {number} has a box and a mask; give one or the other")
-    for name, region in (("box", part.box), ("mask", part.mask)):
-        if region is not None and not is_file and part.item is None:
-            raise BadQuery(f"part {number} has a {name}, but neither data nor an item; a {name} is of a picture")
-    if part.form is not None and (not is_file or part.modality == WORDS):
-        raise BadQuery(f"part {number} has a form, but no data; a form says what the numbers of a file mean")
-    is_map = is_file and part.modality not in (None, WORDS) and _is_segmentation(part.modality or "")
-    if part.classes is not None and not is_map:
-        raise BadQuery(f"part {number} has classes, but is no file of a segmentation (semseg), whose classes they name")
-    if part.collection is not None and part.item is None:
-        raise BadQuery(f"part {number} names a collection, but no item; give the key of one of its items, too")
+def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
+    try:
+        return work(*given)
+    except Exception as error:  # noqa: BLE001  it is this query's alone, and its caller gets it
+        return error
 
 
-def _is_segmentation(modality: str) -> bool:
-    return known_modality(modality).content is Content.REGIONS
+def _results_of(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> Sequence[Results | Exception]:
+    """The outcome of each query. What only one of them can have caused, the others do not hear of."""
+    if not queries:
+        return []
+    try:
+        return engine.query_batch(collection, queries, with_notes=True)
+    except _OF_ALL:
+        raise
+    except Exception as error:  # noqa: BLE001  its caller gets it
+        if len(queries) == 1:
+            return [error]
+    return [_attempt(engine.query, collection, query) for query in queries]
 
 
 def results_json(results: Results, with_paths: bool, limits: Limits) -> bytes:
@@ -165,17 +301,16 @@ def check_batch(queries: Sequence[Any], limits: Limits) -> None:
         raise LimitExceeded(f"a batch asks for at most {limits.hits_per_batch:,} hits in all; this one for {hits:,}")
 
 
-def answer_batch(
-    engine: SearchEngine, limits: Limits, collection: str, queries: Sequence[Any], picture_of: PictureOf
-) -> list[Results | Exception]:
+def answer_batch(service: Service, collection: str, queries: Sequence[Any]) -> list[Results | Exception]:
     """Results of each query in JSON, in order; a wrong query has its error in its place and does not affect the others.
 
     Raises errors that concern all queries, such as `CollectionNotFound`.
     """
+    engine, pictures = service.engine_for(collection), service.runtime.pictures_of(collection)
     with timed(Stage.DECODE):
-        outcomes = [_attempt(query, limits, engine.embedder, picture_of) for query in queries]
-    answers = iter(engine.query_batch(collection, [query for query in outcomes if isinstance(query, Query)]))
-    return [next(answers) if isinstance(outcome, Query) else outcome for outcome in outcomes]
+        outcomes = [_read_brief(query, engine, service.limits, pictures) for query in queries]
+    results = iter(engine.query_batch(collection, [query for query in outcomes if isinstance(query, Query)]))
+    return [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
 
 
 def brief(outcome: Results | Exception) -> Results | Refusal:
@@ -186,15 +321,17 @@ def brief(outcome: Results | Exception) -> Results | Refusal:
     return Results(tuple(hits), outcome.space, outcome.fusion, outcome.note)
 
 
-def _attempt(members: Any, limits: Limits, embedder: Embedder, picture_of: PictureOf) -> Query | Exception:
+def _read_brief(members: Any, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query | Exception:
+    """A query of a batch, or what is wrong with it."""
     try:
-        query = read_query(members, limits, embedder, picture_of)
-        if query.vectors:
-            raise BadQuery("the hits of a batch are brief and have no vectors; ask this query alone")
-        if query.facets or query.cursor:
-            raise BadQuery("the answers of a batch are brief, without facets and further pages; ask this query alone")
-        if query.is_explained:
-            raise BadQuery("the hits of a batch are brief and not explained; ask this query alone")
-        return query
+        query = read_query(members, limits, engine.embedder, pictures)
     except (AnyseekError, ModelError) as error:
         return error
+    for given, sentence in (
+        (query.vectors, "the hits of a batch are brief and have no vectors"),
+        (query.facets or query.cursor, "the answers of a batch are brief, without facets and further pages"),
+        (query.is_explained, "the hits of a batch are brief and not explained"),
+    ):
+        if given:
+            return BadQuery(f"{sentence}; ask this query alone")
+    return query

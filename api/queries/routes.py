@@ -1,33 +1,47 @@
 """Queries: one, many at once, and of several collections."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from inspect import Parameter, Signature
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import Query as UrlParameter
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from anyseek.api.contents import QUERY, Upload, attached, json_of_field
 from anyseek.api.dependencies import (
     DirectRoute,
     MaySeePaths,
     ServiceDependency,
     get_service,
+    is_form,
     may_see_paths,
+    read_form,
     read_json,
     requires,
 )
-from anyseek.api.http.budgets import allow_batch
-from anyseek.api.http.did_you_mean import adapter
+from anyseek.api.http.did_you_mean import adapter, explained
 from anyseek.api.http.security import Scope
-from anyseek.api.queries.answering import QUERY, answer_batch, brief, check_batch, decoded, results_json
-from anyseek.api.queries.requests import query_of_request, query_of_url
-from anyseek.api.queries.together import QueryGathering, answer_alone, like, waiting
+from anyseek.api.queries.answering import (
+    QueryGathering,
+    answer_alone,
+    answer_batch,
+    answer_several,
+    brief,
+    check_batch,
+    like,
+    waiting,
+)
 from anyseek.api.schemas import Body
-from anyseek.api.service import Service
+from anyseek.api.service import Service, allow_batch
 from anyseek.search.answers.results import Fusion, Results
-from anyseek.search.engine import SearchEngine
-from anyseek.search.query.multi_collection import query_several
-from anyseek.search.query.query import EXAMPLES, Query, QueryOfSeveral
-from anyseek.search.telemetry.spans import Stage, timed
+from anyseek.search.errors import BadInput, BadQuery
+from anyseek.search.query.query import EXAMPLES, WORDS, Part, Query, QueryOfSeveral
+from anyseek.search.settings import Limits
+
+Q = TypeVar("Q", bound=Query)
 
 router = APIRouter(tags=["queries"], dependencies=[requires(Scope.READ)])
 _PATH = "/v1/collections/{collection}/query"
@@ -79,6 +93,80 @@ def _body(schema: str, form: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+async def query_of_request(request: Request, kind: TypeAdapter[Q]) -> Q:
+    """The checked query in the body of a request: JSON, or a form with the field `query` and the files of its parts.
+
+    Raises `RequestValidationError`, `BadInput`, and `BadQuery` for files that were not sent or that no part names.
+    """
+    if not is_form(request):
+        return attached(await read_json(request, kind), {})
+    service, uploads = get_service(request), await read_form(request)
+    return await service.pool.run(query_of_form, uploads, kind, service.limits)
+
+
+def query_of_form(uploads: Sequence[Upload], kind: TypeAdapter[Q], limits: Limits) -> Q:
+    """The checked query of a form. Raises as `query_of_request` does."""
+    by_field = {upload.field: upload for upload in uploads}
+    if len(by_field) < len(uploads):
+        raise BadInput("the form has a field twice; give each file a field of its own")
+    written = by_field.pop("query", None)
+    if written is None or not isinstance(written.content, str):
+        raise BadInput('the form needs a field query, such as {"parts": [{"modality": "rgb", "file": "a"}]}')
+    members = json_of_field(written.content, "query", limits)
+    try:
+        query = kind.validate_python(members)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestValidationError(explained(wrong, kind)) from error
+    unnamed = by_field.keys() - {part.file for part in query.parts}
+    if unnamed:
+        raise BadQuery(f"the form has the field {min(unnamed)}, which no part of its query names as its file")
+    return attached(query, by_field)
+
+
+_SHORT: dict[str, tuple[str, Callable[[str], Part]]] = {
+    "text": ("what it shows, in words; may come several times", lambda text: Part("caption", text=text)),
+    "item": ("keys of items: more like these; may come several times", lambda key: Part(item=key)),
+    "palette": (
+        "one to seven colours: #c03020,#ffffff; may come several times",
+        lambda colours: Part("color_palette", text=colours),
+    ),
+    "words": (
+        "words to find in keys, captions and attributes themselves",
+        lambda words: Part(WORDS, text=words),
+    ),
+}
+
+
+def _url_parameters() -> dict[str, Any]:
+    """The parameters of a query in a URL: short ones for parts, and all other members of a `Query`."""
+    described = QUERY.json_schema()["properties"]
+    parameters: dict[str, Any] = {
+        name: (Annotated[list[str], UrlParameter(description=says)], []) for name, (says, _) in _SHORT.items()
+    }
+    hints = get_type_hints(Query, include_extras=True) | {"where": str | None}
+    for member in fields(Query):
+        if member.name != "parts":
+            says = UrlParameter(description=described[member.name].get("description"))
+            default = list(member.default) if isinstance(member.default, tuple) else member.default
+            parameters[member.name] = (Annotated[hints[member.name], says], default)
+    return parameters
+
+
+def query_of_url(**given: Any) -> Query:
+    """The query in the parameters of a URL, which FastAPI has checked; its parts are all of weight 1."""
+    parts = [make(value) for name, (_, make) in _SHORT.items() for value in given.pop(name)]
+    return Query(parts, **given)
+
+
+query_of_url.__signature__ = Signature(  # type: ignore[attr-defined]
+    [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, (hint, default) in _url_parameters().items()
+    ]
+)
+
+
 # The two routes that answer one query look up by themselves what others take from dependencies.
 async def query(collection: str, request: Request) -> Response:
     """Find the items nearest to the weighted parts together, best first.
@@ -118,7 +206,7 @@ async def query_batch(collection: str, request: Request, service: ServiceDepende
     check_batch(body.queries, service.limits)
     service.check_ready()
     allow_batch(service.limits)
-    return _json(await service.run(_answer_batch, service, collection, body.queries))
+    return _json(await service.pool.run(_batch_json, service, collection, body.queries))
 
 
 @router.post("/v1/query", openapi_extra=_body("QueryOfSeveral"), response_model=Results)
@@ -129,7 +217,7 @@ async def query_collections(request: Request, service: ServiceDependency, paths:
     """
     service.check_ready()
     query = await query_of_request(request, adapter(QueryOfSeveral))
-    return _json(await service.run(_answer_several, service, query, paths))
+    return _json(await service.pool.run(answer_several, service, query, paths))
 
 
 async def _answer(collection: str, query: Query, request: Request) -> Response:
@@ -138,7 +226,7 @@ async def _answer(collection: str, query: Query, request: Request) -> Response:
     gathering: QueryGathering = request.app.state.gathering
     if alike is not None:
         return _json(await gathering.ask(alike, waiting(query, paths)))
-    return _json(await service.run(answer_alone, service, collection, query, paths))
+    return _json(await service.pool.run(answer_alone, service, collection, query, paths))
 
 
 def _json(content: bytes) -> Response:
@@ -146,22 +234,8 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
-    pictures = service.pictures_of(query.collections[0])
-
-    def read(engine: SearchEngine) -> Query:
-        with timed(Stage.DECODE):
-            return decoded(query, service.limits, engine.embedder, pictures)
-
-    results = service.runtime.through_switches(lambda: query_several(query.collections, service.engine_for, read))
-    return results_json(results, paths, service.limits)
-
-
-def _answer_batch(service: Service, collection: str, queries: Sequence[Any]) -> bytes:
+def _batch_json(service: Service, collection: str, queries: Sequence[Any]) -> bytes:
     """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
-    pictures = service.pictures_of(collection)
-    outcomes = service.runtime.all_through_switches(
-        lambda: answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
-    )
+    outcomes = service.runtime.all_through_switches(lambda: answer_batch(service, collection, queries))
     entries = (BatchEntry.model_validate(brief(outcome), from_attributes=True) for outcome in outcomes)
     return b'{"results":[%b]}' % ",".join(entry.model_dump_json() for entry in entries).encode()

@@ -97,12 +97,12 @@ def list_items(
     if wanted is not None or sort is not Order.KEY:
         service.runtime.derived.facets.check()
     with service.runtime.database.read() as session:
-        held = collections.get(session, collection)
-        found = listing.page(
-            session, held, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
+        parent = collections.get(session, collection)
+        page = listing.page(
+            session, parent, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
         )
-    cursor = following(found, limit, lambda placed: placed[1].cursor(sort))
-    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in found], next=cursor)
+    cursor = following(page, limit, lambda placed: placed[1].cursor(sort))
+    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in page], next=cursor)
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])

@@ -141,9 +141,9 @@ class SourceFoldersAnswer(BaseModel):
 def list_jobs(service: ServiceDependency, before: Number | None = None, limit: Limit = 100) -> JobsAnswer:
     """List jobs, newest first."""
     with service.runtime.database.read() as session:
-        found = jobs.list_page(session, before, limit)
-    answers = [answer for job in found for answer in _answers(service, job)]
-    return JobsAnswer(jobs=answers, next=following(found, limit, lambda job: job.id))
+        page = jobs.list_page(session, before, limit)
+    answers = [answer for job in page for answer in _answers(service, job)]
+    return JobsAnswer(jobs=answers, next=following(page, limit, lambda job: job.id))
 
 
 @router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
@@ -185,9 +185,9 @@ def _failures_page(
 ) -> FailuresAnswer:
     with service.runtime.database.read() as session:
         jobs.get(session, job)
-        found = read(session, job, after, limit)
-    cursor = following(found, limit, lambda failure: failure.id)
-    return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in found], next=cursor)
+        page = read(session, job, after, limit)
+    cursor = following(page, limit, lambda failure: failure.id)
+    return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in page], next=cursor)
 
 
 @router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])

@@ -79,8 +79,8 @@ async def get_map(
     wanted = MapRequest(space, colour_by, limit, seed)
 
     def work() -> MapAnswer:
-        found = service.runtime.through_switches(lambda: service.engine_for(collection).map(collection, wanted))
-        return MapAnswer.of(found, colour_by is not None)
+        layout = service.runtime.through_switches(lambda: service.engine_for(collection).map(collection, wanted))
+        return MapAnswer.of(layout, colour_by is not None)
 
     return await service.maps.run(work)
 

@@ -112,7 +112,7 @@ def list_entries(
 ) -> AuditAnswer:
     """List changes, newest first, a page at a time."""
     with service.runtime.database.read() as session:
-        found = audit.list_page(session, Wanted(who, action, collection, since, until), before, limit)
+        page = audit.list_page(session, Wanted(who, action, collection, since, until), before, limit)
     return AuditAnswer(
-        entries=[EntryAnswer.read(entry) for entry in found], next=following(found, limit, lambda entry: entry.id)
+        entries=[EntryAnswer.read(entry) for entry in page], next=following(page, limit, lambda entry: entry.id)
     )

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from httpx._transports import default as transports
 from PIL import Image, ImageDraw
 
 from anyseek import Client
@@ -25,6 +28,10 @@ from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime
 from tests.search.gallery import begin_catalogue
+
+# Every `httpx.get` would read the certificates anew, and a slow machine may need more than five seconds to answer.
+transports.create_ssl_context = cache(transports.create_ssl_context)
+DEFAULT_TIMEOUT_CONFIG.__init__(60.0)
 
 LIMITS = Limits(
     bytes_per_file=200_000,
@@ -77,6 +84,18 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
         listener.close()
 
 
+@contextmanager
+def serving(
+    home: Path, model: str = "hashing", settings: ServiceSettings | None = None, **of_installation: Any
+) -> Iterator[tuple[Client, Service]]:
+    """A service over a data directory while the block runs, its model loaded, and a client that has its address."""
+    with Runtime.open(Settings(home, **of_installation), model) as runtime:
+        service = Service(runtime, settings or ServiceSettings())
+        with listening(service) as url, Client(url, patience=300) as client:
+            client.wait_until_ready(300)
+            yield client, service
+
+
 Run = Callable[..., tuple[int, str, str]]
 StartService = Callable[..., tuple[str, Service]]
 
@@ -84,10 +103,10 @@ StartService = Callable[..., tuple[str, Service]]
 @pytest.fixture
 def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command line in this process, in a fresh data directory and with the hashing model: (code, out, err)."""
-    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
 
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
+    def call(*arguments: str | Path, home: str = "home") -> tuple[int, str, str]:
+        monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
         capsys.readouterr()
         code = cli.run([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
@@ -111,7 +130,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(service: Service) -> Iterator[str]:
     """The address of the `service` that a test file makes, which has a collection `a` with the item `x`."""
     with listening(service) as address:
@@ -225,9 +244,13 @@ def picture(colour: str, shape: str, outline: bool = False) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(name="picture", scope="session")
-def picture_fixture() -> Callable[..., bytes]:
-    return picture
+def two_pictures() -> bytes:
+    """A red disc, and a blue bar to its right."""
+    stream, sheet = io.BytesIO(), Image.new("RGB", (192, 96), "white")
+    for place, name in enumerate((("red", "disc"), ("blue", "bar"))):
+        sheet.paste(Image.open(io.BytesIO(picture(*name))), (96 * place, 0))
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def bearer(key: str | None) -> dict[str, str]:
@@ -245,7 +268,7 @@ def ended_job(http: httpx.Client, number: int) -> dict[str, Any]:
     raise AssertionError(f"job {number} has not ended")
 
 
-def check_problem(answer: httpx.Response, status: int, code: str) -> None:
+def problem(answer: httpx.Response, status: int, code: str) -> None:
     """Check that an answer is a refusal of this status and type, whole in all its members."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -255,8 +278,3 @@ def check_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["title"]
     assert body["detail"]
-
-
-@pytest.fixture
-def problem() -> Callable[..., None]:
-    return check_problem

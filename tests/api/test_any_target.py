@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from anyseek import Client, Part
-from anyseek.api.service import Service, ServiceSettings
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import serving
 from tests.encoders import link_encoders
+
+pytestmark = pytest.mark.slow
 
 COUNT = 16
 View = dict[str, Any]
@@ -39,11 +38,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, views: list[View]) -> Itera
     """A service with the bundled model and a collection for each kind of item."""
     home = tmp_path_factory.mktemp("targets")
     link_encoders(home)
-    with (
-        Runtime.open(Settings(home), "4m-tiny") as runtime,
-        listening(Service(runtime, ServiceSettings())) as url,
-        Client(url, patience=120) as client,
-    ):
+    with serving(home, "4m-tiny") as (client, _):
         for kind in ("depth", "semseg", "caption"):
             client.create_collection(kind)
             for view in views:

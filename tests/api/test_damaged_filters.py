@@ -1,7 +1,6 @@
 """What a service and a command say of attributes that were damaged in the database, beside the engine's answers."""
 
 import time
-from collections.abc import Callable
 
 import httpx
 import pytest
@@ -14,8 +13,8 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry.metrics import REGISTRY
 from anyseek.search.upkeep import derived
+from tests.api.conftest import StartService
 
-StartService = Callable[..., tuple[str, Service]]
 DAMAGE = "UPDATE facets SET text = 'rad' WHERE text = 'red'"
 DATES = "UPDATE facets SET moment = 0 WHERE path = 'taken'"
 

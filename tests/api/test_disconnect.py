@@ -1,4 +1,4 @@
-"""Work for a client that has disconnected is given up, and nothing of it is half-written."""
+"""Work for a client that has disconnected is given up, nothing of it half-written; decoders that crash are replaced."""
 
 import io
 import socket
@@ -24,11 +24,12 @@ _PROGRAM = (str(Path(__file__).parents[1] / "model" / "modalities" / "reading" /
 Leave = Callable[[str, str, Mapping[str, Any]], socket.socket]
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """Its decoder hangs at files named hang."""
-    begin_catalogue(tmp_path / "home")
-    with Runtime.open(Settings(tmp_path / "home", LIMITS), "hashing") as runtime:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Its decoder hangs at files named hang, and crashes at those named crash."""
+    home = tmp_path_factory.mktemp("disconnect")
+    begin_catalogue(home)
+    with Runtime.open(Settings(home, LIMITS), "hashing") as runtime:
         service = Service(runtime, ServiceSettings())
         service.decoders = Decoders(1, 500, _PROGRAM)
         yield service
@@ -84,6 +85,19 @@ def _left(url: str) -> float:
     """How many requests the service has counted as left."""
     lines = httpx.get(f"{url}/metrics").text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if 'status="499"' in line)
+
+
+def test_a_decoder_that_crashes_is_one_bad_input(url: str) -> None:
+    with httpx.Client(base_url=f"{url}/v1/collections/a", timeout=60) as http:
+        assert http.put("/items/red", files={"rgb": ("a.webp", _webp())}).status_code == 200
+        for _ in range(3):
+            refused = http.post("/query", files=QUERY | {"a": ("crash", _webp())})
+            assert (refused.status_code, refused.json()["type"]) == (422, "urn:anyseek:broken-picture")
+            assert refused.json()["detail"] == "crash is a damaged picture: its decoder was ended by SIGSEGV"
+        assert http.put("/items/crashed", files={"rgb": ("crash", _webp())}).status_code == 422
+        assert http.get("/items/crashed").status_code == 404
+        found = http.post("/query", files=QUERY | {"a": ("a.webp", _webp())})
+        assert [hit["key"] for hit in found.json()["hits"]][:1] == ["red"]
 
 
 def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, service: Service, passes: list[int]) -> None:

@@ -12,13 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import LIMITS, listening
+from tests.api.conftest import LIMITS, serving
 from tests.contracts.catalogue import empty
 
 _POSTGRES = os.environ.get("ANYSEEK_TEST_POSTGRES", "")
@@ -69,18 +65,17 @@ _ADDRESSES = (
 )
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     home: Path = tmp_path_factory.mktemp("hostile")
-    settings = Settings(home, LIMITS)
+    more = {}
     if request.param == "postgres":
         database = Database(_POSTGRES)
         upgrade(database)
         empty(database)
         database.close()
-        settings = Settings(home, LIMITS, database_url=_POSTGRES)
-    with Runtime.open(settings, "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=20) as client:
-            client.create_collection("a")
-            client.put_item("a", "x", caption="x", attributes={"n": 1})
-        with httpx.Client(base_url=f"{url}/v1/", timeout=60) as http:
+        more["database_url"] = _POSTGRES
+    with serving(home, limits=LIMITS, **more) as (client, _):
+        client.create_collection("a")
+        client.put_item("a", "x", caption="x", attributes={"n": 1})
+        with httpx.Client(base_url=f"{client.url}/v1/", timeout=60) as http:
             yield http
 
 

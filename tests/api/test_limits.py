@@ -6,16 +6,16 @@ import json
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from PIL import Image
 
 from anyseek.api.service import Service
+from tests.api.conftest import problem
 from tests.api.queries.asking import query_form
 
-Problem = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("still_alive")
 
 
@@ -55,7 +55,7 @@ def test_a_bomb_is_refused_by_its_header(http: httpx.Client, collection: str) ->
 
 
 @pytest.mark.usefixtures("shapes")
-def test_pictures_of_a_query_are_limited_together(http: httpx.Client, collection: str, problem: Problem) -> None:
+def test_pictures_of_a_query_are_limited_together(http: httpx.Client, collection: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (1_000, 1_000)).save(file, "WEBP", lossless=True)
     small = base64.b64encode(file.getvalue()).decode()
@@ -110,7 +110,7 @@ _WIDE, _DEEP = [{}] * 5_000, b"[" * 40_000 + b"]" * 40_000
 
 @pytest.mark.usefixtures("shapes")
 @pytest.mark.parametrize("path", [QUERY, BATCH, MADE, "predict", "previews", "collections/shapes/jobs"])
-def test_json_is_limited_wherever_it_is_sent(http: httpx.Client, problem: Problem, path: str) -> None:
+def test_json_is_limited_wherever_it_is_sent(http: httpx.Client, path: str) -> None:
     headers = {"content-type": "application/json"}
     wide = {"parts": [{"text": "a"}], "queries": [], "where": {"and": _WIDE}}
     problem(http.post(f"/v1/{path}", json=wide), 413, "json-too-large")
@@ -142,13 +142,13 @@ def test_json_in_a_form_is_limited(http: httpx.Client, collection: str, field: s
 
 
 @pytest.mark.usefixtures("shapes")
-def test_hits_are_limited_over_a_whole_batch(http: httpx.Client, problem: Problem) -> None:
+def test_hits_are_limited_over_a_whole_batch(http: httpx.Client) -> None:
     queries = [{"parts": [{"text": "a"}], "k": 10_000}] * 6
     problem(http.post(f"/v1/{BATCH}", json={"queries": queries}), 413, "limit-exceeded")
     assert http.post(f"/v1/{BATCH}", json={"queries": queries[:5]}).status_code == 200
 
 
-def test_what_hits_say_is_limited(http: httpx.Client, collection: str, problem: Problem) -> None:
+def test_what_hits_say_is_limited(http: httpx.Client, collection: str) -> None:
     attributes = json.dumps({"said": "x" * 60_000})
     for key in ("a", "b"):
         fields = {"caption": (None, key), "attributes": (None, attributes)}

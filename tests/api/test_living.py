@@ -1,7 +1,6 @@
 """Moving a collection to another model over HTTP and on the command line, and backups."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,8 @@ from typing import Any
 import pytest
 
 from anyseek import ApiError, Client, Part
-from anyseek.api import cli
-from tests.api.conftest import StartService, picture
+from tests.api.conftest import Run, StartService, picture
 from tests.indexer.mirrored import NEW, OLD, load
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -22,23 +18,14 @@ def _two_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def start(*arguments: str, home: str = "home") -> tuple[int, str, str]:
-        monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
-        monkeypatch.setenv("ANYSEEK_MODEL", OLD)
-        capsys.readouterr()
-        return cli.run(list(arguments)), *capsys.readouterr()
-
-    return start
+def run(anyseek: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("ANYSEEK_MODEL", OLD)
+    return anyseek
 
 
 def ended(client: Client, job: dict[str, Any]) -> dict[str, Any]:
-    ends = time.monotonic() + 60
-    while job["state"] in ("scanning", "running"):
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-        job = client.job(job["id"])
-    return job
+    *_, last = client.watch(job["id"])
+    return last["job"]
 
 
 def fill(client: Client) -> None:

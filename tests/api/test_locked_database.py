@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -22,12 +22,11 @@ from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.errors import DatabaseBusy
 from anyseek.search.settings import Serving, Settings
 from anyseek.workers.runtime import Runtime
-from tests.api.conftest import LIMITS, listening
+from tests.api.conftest import LIMITS, listening, problem
 from tests.contracts.catalogue import empty
 from tests.search.gallery import WordsEmbedder, begin_catalogue, make_collection
 
 _POSTGRES = os.environ.get("ANYSEEK_TEST_POSTGRES", "")
-Problem = Callable[..., None]
 QUERY = {"parts": [{"text": "x"}]}
 
 
@@ -65,7 +64,7 @@ def _writes(url: str) -> list[httpx.Response]:
 
 
 @pytest.mark.usefixtures("held")
-def test_writes_are_refused_soon_and_reads_go_on(service: tuple[str, Service], problem: Problem) -> None:
+def test_writes_are_refused_soon_and_reads_go_on(service: tuple[str, Service]) -> None:
     url, _ = service
     for answer in _writes(url):
         problem(answer, 503, "database-busy")
@@ -76,9 +75,7 @@ def test_writes_are_refused_soon_and_reads_go_on(service: tuple[str, Service], p
 
 
 @pytest.mark.usefixtures("held")
-def test_writes_that_wait_leave_room_for_reads(
-    service: tuple[str, Service], monkeypatch: pytest.MonkeyPatch, problem: Problem
-) -> None:
+def test_writes_that_wait_leave_room_for_reads(service: tuple[str, Service], monkeypatch: pytest.MonkeyPatch) -> None:
     url, served = service
     monkeypatch.setattr(served.writes, "waiting", 96)
     with ThreadPoolExecutor(60) as clients:  # more than the framework has threads

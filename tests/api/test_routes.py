@@ -1,19 +1,11 @@
 """Collections, jobs, models, health, the page, and what the framework itself refuses."""
 
 import json
-from collections.abc import Callable
 
 import httpx
 import pytest
 
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
-
-
-def test_health_and_readiness(http: httpx.Client) -> None:
-    assert http.get("/healthz").json() == {"status": "ok", "model": "ready"}
-    ready = http.get("/readyz").json()
-    assert (ready["status"], ready["model"]) == ("ready", "ready")
+from tests.api.conftest import problem
 
 
 def test_models_tell_what_they_take(http: httpx.Client) -> None:
@@ -25,7 +17,7 @@ def test_models_tell_what_they_take(http: httpx.Client) -> None:
     assert model["spaces"][0]["dimension"] == 512
 
 
-def test_a_collection_is_made_listed_shown_and_deleted(problem: Problem, http: httpx.Client) -> None:
+def test_a_collection_is_made_listed_shown_and_deleted(http: httpx.Client) -> None:
     made = http.post("/v1/collections", json={"name": "photos-1"})
     assert made.status_code == 201
     assert made.json()["model"] == "hashing"
@@ -40,11 +32,11 @@ def test_a_collection_is_made_listed_shown_and_deleted(problem: Problem, http: h
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "ä", "x" * 101])
-def test_a_collection_needs_a_plain_name(problem: Problem, http: httpx.Client, name: str) -> None:
+def test_a_collection_needs_a_plain_name(http: httpx.Client, name: str) -> None:
     problem(http.post("/v1/collections", json={"name": name}), 422, "bad-input")
 
 
-def test_the_framework_refuses_with_problems_too(problem: Problem, http: httpx.Client) -> None:
+def test_the_framework_refuses_with_problems_too(http: httpx.Client) -> None:
     problem(http.get("/v1/nothing"), 404, "route-not-found")
     problem(http.get("/nothing"), 404, "route-not-found")
     problem(http.get("/web/nothing.js"), 404, "route-not-found")
@@ -127,7 +119,7 @@ def test_the_page_and_its_files_have_a_strict_policy(http: httpx.Client) -> None
     ],
 )
 def test_a_member_that_nobody_heeds_is_refused_with_the_one_that_was_meant(
-    http: httpx.Client, shapes: str, problem: Problem, path: str, body: dict[str, object], meant: str
+    http: httpx.Client, shapes: str, path: str, body: dict[str, object], meant: str
 ) -> None:
     answer = http.post(path.format(shapes=shapes), json=body)
     problem(answer, 422, "invalid-request")
@@ -142,7 +134,7 @@ def test_a_member_that_nobody_heeds_is_refused_with_the_one_that_was_meant(
     ],
 )
 def test_so_is_a_field_of_a_form(
-    http: httpx.Client, shapes: str, problem: Problem, method: str, path: str, field: str, meant: str
+    http: httpx.Client, shapes: str, method: str, path: str, field: str, meant: str
 ) -> None:
     fields = {"caption": (None, "a red disc"), field: (None, "late")}
     answer = http.request(method, path.format(shapes=shapes), files=fields)
@@ -150,12 +142,12 @@ def test_so_is_a_field_of_a_form(
     assert f"did you mean `{meant}`?" in answer.json()["detail"]
 
 
-def test_a_setting_of_a_form_comes_once(http: httpx.Client, problem: Problem) -> None:
+def test_a_setting_of_a_form_comes_once(http: httpx.Client) -> None:
     twice = [("caption", (None, "red")), ("targets", (None, "depth")), ("targets", (None, "rgb"))]
     problem(http.post("/v1/predict", files=twice), 422, "bad-input")
 
 
-def test_a_body_that_nobody_reads_is_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:
+def test_a_body_that_nobody_reads_is_refused(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/rollback"
     problem(http.post(path, json={"model": "hashing"}), 422, "unexpected-body")
     problem(http.request("DELETE", f"/v1/collections/{shapes}", json={"dry_run": True}), 422, "unexpected-body")

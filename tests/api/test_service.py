@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -11,8 +10,7 @@ import pytest
 from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.engine import SearchEngine
-
-StartService = Callable[..., tuple[str, Service]]
+from tests.api.conftest import StartService
 
 
 def test_before_the_model_is_loaded_only_what_needs_it_waits(start_service: StartService) -> None:

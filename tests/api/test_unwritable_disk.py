@@ -5,7 +5,7 @@ Tests on a small disk of their own need root, as those in `tests/faults` do.
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,11 +19,10 @@ from anyseek.api.errors import own
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
-from tests.api.conftest import LIMITS, listening
+from tests.api.conftest import LIMITS, listening, problem
 from tests.faults.disk import NoSmallDisk, fill, small_disk
 from tests.search.gallery import begin_catalogue
 
-Problem = Callable[..., None]
 QUERY = {"parts": [{"text": "x"}]}
 Killed = pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
 
@@ -97,7 +96,7 @@ def test_a_full_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFixture)
 
 
 @Killed
-def test_a_read_only_disk(disk: Path, killed: bool, problem: Problem, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_read_only_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFixture) -> None:
     home = _home(disk, killed)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     try:
@@ -116,7 +115,7 @@ def test_a_read_only_disk(disk: Path, killed: bool, problem: Problem, caplog: py
         assert [answer.status_code for answer in _writes(http)] == [200, 204, 201]
 
 
-def test_a_disk_that_fills_up_while_it_serves(disk: Path, problem: Problem) -> None:
+def test_a_disk_that_fills_up_while_it_serves(disk: Path) -> None:
     begin_catalogue(disk / "home")
     with _serving(disk / "home") as (http, _):
         http.post("/collections", json={"name": "a"}).raise_for_status()

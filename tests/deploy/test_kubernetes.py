@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from anyseek.api.http.health import router
+from anyseek.api.http.readiness import router
 from anyseek.search.settings import Settings, read_settings, variables
 from tests.deploy.test_dashboard import exported
 from tests.test_compose import check_command

@@ -70,8 +70,8 @@ def listed_requests(routes: set[tuple[str, str]]) -> set[tuple[str, str]]:
 def test_api_lists_every_request_and_no_other() -> None:
     routes = {
         (method, re.sub(r"\{[^}]*\}", "{}", route.path))
-        for part in app._ROUTES
-        for route in part.router.routes
+        for router in app._ROUTERS
+        for route in router.routes
         for method in route.methods
     }
     pages = {("GET", path) for path in ("/", "/credits", "/docs", "/openapi.json")}

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz`: ten thousand requests that nobody should send, to a service on loopback that is made for it.
 
-A third of them is schemathesis's, from the service's description; the others are ours: forms, filters, files,
-addresses, JSON, and queries with all that they may have. The same seed makes the same requests. Exits with 1 if any
+A third of them is schemathesis's, from the service's description; the others are ours: forms, filters, files, and
+queries with all that they may have. The same seed makes the same requests. Exits with 1 if any
 answer is a failure of the service, if one takes longer than 10 s, or if memory grows by more than 1 MiB a thousand
 requests after the warm-up.
 """
@@ -79,10 +79,7 @@ def _again(folder: Path, seed: int, only: str, out: Path) -> int:
     if kind not in KINDS or not number.isdecimal():
         raise click.BadParameter(f"{only} is not KIND:NUMBER, as in forms:17", param_hint="--only")
     outcome = Outcome()
-    with (
-        fresh_service(folder) as service,
-        httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http,
-    ):
+    with fresh_service(folder) as service, httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http:
         send(http, kind, int(number), made(kind, seed, int(number)), outcome)
         return _tell(outcome, service.url, seed, out)
 

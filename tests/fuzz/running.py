@@ -9,7 +9,7 @@ from random import Random
 import httpx
 import numpy as np
 
-from tests.fuzz import addresses, bodies, files, filters, forms, queries
+from tests.fuzz import files, filters, forms, queries
 from tests.fuzz.furnishing import furnish
 from tests.fuzz.sent import LONGEST_SECONDS, Sent, wrong_with
 from tests.services.anyseek import Anyseek
@@ -18,8 +18,6 @@ KINDS: Mapping[str, Callable[[Random], Sent]] = {
     "forms": forms.make,
     "filters": filters.make,
     "files": files.make,
-    "addresses": addresses.make,
-    "bodies": bodies.make,
     "queries": queries.make,
 }
 # By then each kind has sent the most costly of its requests; memory that they took once is kept for the next.

@@ -71,21 +71,21 @@ def test_a_failure_and_a_hang_are_noticed_and_told_how_to_repeat(
         fresh_service(tmp_path / "service", _TRAPS) as service,
         httpx.Client(base_url=service.url, timeout=0.5) as http,
     ):
-        send(http, "addresses", 7, Sent("GET", "/v1/jobs"), outcome)
-        send(http, "addresses", 8, Sent("GET", "/v1/collections"), outcome)
-        send(http, "addresses", 9, Sent("GET", "/healthz"), outcome)
+        send(http, "forms", 7, Sent("GET", "/v1/jobs"), outcome)
+        send(http, "forms", 8, Sent("GET", "/v1/collections"), outcome)
+        send(http, "forms", 9, Sent("GET", "/healthz"), outcome)
     assert command._tell(outcome, service.url, 5, tmp_path)
     said = capsys.readouterr().out
-    assert "WRONG addresses:7: 500 urn:anyseek:error" in said
-    assert "WRONG addresses:8: no answer in" in said
-    assert "addresses:9" not in said
-    assert "python -m tests.fuzz --seed 5 --only addresses:7" in said
+    assert "WRONG forms:7: 500 urn:anyseek:error" in said
+    assert "WRONG forms:8: no answer in" in said
+    assert "forms:9" not in said
+    assert "python -m tests.fuzz --seed 5 --only forms:7" in said
     assert f"curl -sS -X GET {service.url}/v1/jobs" in said
 
 
 @pytest.mark.slow
 def test_one_request_is_sent_again(tmp_path: Path) -> None:
-    done = CliRunner().invoke(command.main, ["--only", "addresses:3", "--out", str(tmp_path)])
+    done = CliRunner().invoke(command.main, ["--only", "forms:3", "--out", str(tmp_path)])
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "0 wrong")
     assert CliRunner().invoke(command.main, ["--only", "nothing:3", "--out", str(tmp_path)]).exit_code == 2
 

@@ -13,10 +13,8 @@ import pytest
 
 from anyseek import ApiError, AsyncClient, Client, Job, JobEvent, Part, ServiceUnreachable
 from anyseek.api.service import Service
+from tests.api.conftest import StartService, picture
 from tests.indexer.pictures import png
-
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
 
 
 def _run(url: str, use: Callable[[AsyncClient], Coroutine[Any, Any, Any]], **how: Any) -> Any:
@@ -39,7 +37,7 @@ def test_both_clients_have_the_same_verbs_with_the_same_parameters() -> None:
         assert here.__doc__, name
 
 
-def test_both_find_the_same(shared_service: tuple[str, Service], shapes: str, picture: Picture, tmp_path: Path) -> None:
+def test_both_find_the_same(shared_service: tuple[str, Service], shapes: str, tmp_path: Path) -> None:
     url, _ = shared_service
     file = tmp_path / "red.png"
     file.write_bytes(picture("red", "disc"))
@@ -73,9 +71,7 @@ def test_both_find_the_same(shared_service: tuple[str, Service], shapes: str, pi
     assert len(expected[-1]) == 9
 
 
-def test_items_are_put_and_jobs_watched(
-    shared_service: tuple[str, Service], collection: str, picture: Picture, root: Path
-) -> None:
+def test_items_are_put_and_jobs_watched(shared_service: tuple[str, Service], collection: str, root: Path) -> None:
     folder = root / "async"
     folder.mkdir(exist_ok=True)
     for number in range(5):

@@ -1,17 +1,15 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from anyseek import ApiError, Client, Part, Query, Refusal, Results, ServiceUnreachable
+from anyseek import ApiError, Client, Part, Query, Results, ServiceUnreachable
 from anyseek.api.service import Service
-from anyseek.indexer.errors import InputVanished
 from anyseek.model.modalities.reading.errors import BadText
 from anyseek.search.errors import BadQuery
-
-Picture = Callable[..., bytes]
+from tests.api.conftest import picture
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def test_a_query_takes_every_member_as_a_keyword() -> None:
     assert {member.name for member in fields(Query)} == set(signature(Client.query).parameters) - {"self", "collection"}
 
 
-def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Picture, tmp_path: Path) -> None:
+def test_parts_of_every_kind_are_sent(client: Client, shapes: str, tmp_path: Path) -> None:
     file = tmp_path / "red.png"
     file.write_bytes(picture("red", "disc"))
     parts = [
@@ -47,7 +45,7 @@ def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Pict
     assert best.assets == ("rgb", "thumbnail")
 
 
-def test_an_item_goes_there_and_back(client: Client, collection: str, picture: Picture, tmp_path: Path) -> None:
+def test_an_item_goes_there_and_back(client: Client, collection: str, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(picture("red", "box"))
     put = client.put_item(collection, "a/ü", {"rgb": file}, "a box", {"n": [1, None]})
@@ -59,21 +57,6 @@ def test_an_item_goes_there_and_back(client: Client, collection: str, picture: P
     assert [item.key for item in client.items(collection)] == ["a/ü", "b"]
     client.delete_item(collection, "b")
     assert [item.key for item in client.items(collection)] == ["a/ü"]
-
-
-def test_many_items_come_page_by_page(client: Client, collection: str) -> None:
-    for number in range(5):
-        client.put_item(collection, f"{number}", caption=f"number {number}")
-    for page_size in (1, 2, 5, 6):
-        assert [item.key for item in client.items(collection, page_size)] == ["0", "1", "2", "3", "4"]
-
-
-def test_a_batch_has_results_and_refusals(client: Client, shapes: str) -> None:
-    found, refused = client.query_batch(shapes, [{"parts": [{"text": "blue bar"}], "k": 1}, {"parts": []}])
-    assert isinstance(found, Results)
-    assert found.hits[0].key == "blue bar"
-    assert isinstance(refused, Refusal)
-    assert refused.error
 
 
 def test_collections_models_and_jobs(client: Client, collection: str) -> None:
@@ -91,21 +74,10 @@ def test_collections_models_and_jobs(client: Client, collection: str) -> None:
     client.create_collection(collection)
 
 
-def test_a_refusal_carries_its_type_and_sentence(client: Client) -> None:
-    with pytest.raises(ApiError, match="no collection called 'none'") as caught:
-        client.query("none", [Part("caption", text="a")])
-    assert (caught.value.status, caught.value.type) == (404, "urn:anyseek:collection-not-found")
-
-
 def test_half_of_a_surrogate_pair_is_refused_in_words(client: Client, shapes: str) -> None:
     with pytest.raises(ApiError) as caught:
         client.query(shapes, [Part("caption", text="\udc80")])
     assert caught.value.status == 422
-
-
-def test_a_file_that_is_gone_is_told_here(client: Client, shapes: str, tmp_path: Path) -> None:
-    with pytest.raises(InputVanished, match=r"gone\.png"):
-        client.query(shapes, [Part("rgb", file=tmp_path / "gone.png")])
 
 
 def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> None:

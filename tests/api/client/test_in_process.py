@@ -5,7 +5,7 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ import anyseek
 from anyseek import ApiError, AsyncClient, BadInput, Client, Part, Refusal, ServiceUnreachable
 from anyseek.api.service import Service
 from anyseek.search.actor import caller
+from tests.api.conftest import picture
 from tests.indexer.pictures import png
-
-Picture = Callable[..., bytes]
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def test_a_directory_is_closed_when_its_client_is_garbage_and_when_the_process_e
         assert [job.error for job in client.jobs()] == [None]
 
 
-def test_a_notebook_shows_thumbnails(own: Client, picture: Picture) -> None:
+def test_a_notebook_shows_thumbnails(own: Client) -> None:
     own.put_item("words", "<b>", {"rgb": picture("red", "disc")}, "a red disc")
     own.put_item("words", "words alone", caption="a red disc")
     shown = own.query("words", "a red disc")._repr_html_()  # type: ignore[attr-defined]

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import pytest
 from anyseek.api import cli
 from tests.encoders import link_encoders
 
-Picture = Callable[..., bytes]
 Run = Callable[..., "Done"]
 Serve = Callable[[Path], "subprocess.Popen[str]"]
+Imported = Callable[..., tuple[str, str]]
 
 _PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 
@@ -37,6 +39,16 @@ def _environment(home: Path, **more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+@contextmanager
+def unrecorded(home: Path) -> Iterator[None]:
+    """While the block runs, no command finds the running service."""
+    hidden = (home / "server.json").rename(home / "server.hidden")
+    try:
+        yield
+    finally:
+        hidden.rename(home / "server.json")
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,23 @@ def _serve(home: Path) -> "subprocess.Popen[str]":
 def serve() -> Serve:
     """Starts `anyseek serve` on a free port in a process of its own; its first line of output tells the address."""
     return _serve
+
+
+def start_training(kind: str, *arguments: str) -> "subprocess.Popen[str]":
+    """`anyseek train KIND` in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _PROGRAM, "train", kind, *arguments]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_checkpoint(folder: Path, step: int, process: "subprocess.Popen[str]") -> None:
+    """Until the checkpoint of `step` or a later one is there."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until and process.poll() is None:
+        if any(int(path.stem.removeprefix("step-")) >= step for path in (folder / "checkpoints").glob("step-*")):
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
 
 
 @pytest.fixture(scope="module")

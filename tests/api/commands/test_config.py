@@ -1,13 +1,11 @@
 """`anyseek config`: what is shown, and what is found wrong."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Run = Callable[..., Any]
+from tests.api.commands.conftest import Run
 
 
 def test_settings_are_shown_as_variables_without_passwords(run: Run) -> None:

@@ -1,7 +1,6 @@
 """`anyseek eval` over real small folders, with the hashing model."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.model.fourm.bundled import bundle
+from tests.api.commands.conftest import Run
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 from tests.random_bundle import write_random_bundle
 
-Run = Callable[..., Any]
 COLOURS = ("#d92d2d", "#4fae4a", "#2f6fed", "#e0c020")
 
 

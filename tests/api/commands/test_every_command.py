@@ -3,21 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from anyseek.api import cli
-
-Picture = Callable[..., bytes]
-Run = Callable[..., Any]
-Serve = Callable[[Path], "subprocess.Popen[str]"]
+from tests.api.commands.conftest import Imported, Run
 
 
-def test_help_imports_nothing_heavy(imported: Callable[..., tuple[str, str]]) -> None:
+def test_help_imports_nothing_heavy(imported: Imported) -> None:
     shown, heavy = imported("--help")
     assert heavy == "imported []\n"
     for command in ("index", "query", "serve", "collections", "jobs", "verify", "rebuild", "keys", "models", "demo"):
@@ -49,7 +44,7 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_command_without_a_service_imports_only_what_it_needs(
-    imported: Callable[..., tuple[str, str]], unserved: Path, command: str, needed: list[str]
+    imported: Imported, unserved: Path, command: str, needed: list[str]
 ) -> None:
     _, heavy = imported(*command.split(), at=unserved)
     assert heavy == f"imported {needed}\n"

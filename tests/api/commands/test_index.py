@@ -7,13 +7,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from anyseek import Client
-from anyseek.api.client.connect import recorded
 from anyseek.api.commands import progress
 from anyseek.indexer.indexing import open_collection, open_job
 from anyseek.indexer.runs import Owner
@@ -25,7 +22,6 @@ from tests.api.conftest import Run
 from tests.indexer.harness import installation
 from tests.indexer.pictures import bomb, jpeg, png
 
-UNKNOWN = "the time left is not known here; estimate it by `anyseek jobs watch 1`"
 COMMAND = [sys.executable, "-c", "from anyseek.api.cli import main; main()"]
 
 
@@ -147,26 +143,6 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
     assert "done" in anyseek("jobs", "cancel", "1")[1]
 
 
-def test_a_running_job_is_shown_with_the_time_left_that_the_service_has_seen(
-    anyseek: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home, left = tmp_path / "home", iter([130.0, 130.0, None])
-    with (
-        installation(home) as tools,
-        Owner(tools.database, tools.settings) as owner,
-        recorded(tools.settings, "http://127.0.0.1:9"),
-    ):
-        open_job(open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
-        code, output, _ = anyseek("jobs", "show", "1")
-        assert (code, output.splitlines()[1:]) == (0, [UNKNOWN]), "nobody answers"
-        monkeypatch.setattr(Client, "job", lambda self, number: SimpleNamespace(seconds_left=next(left)))
-        assert anyseek("jobs", "show", "1")[1].splitlines()[1:] == ["about 2 minutes left"]
-        assert json.loads(anyseek("jobs", "show", "1", "--json")[1])["seconds_left"] == 130.0
-        assert anyseek("jobs", "show", "1")[1].splitlines()[1:] == [UNKNOWN], "nobody watches"
-    assert anyseek("jobs", "show", "1")[1].count("\n") == 1, "nobody works on it"
-    assert json.loads(anyseek("jobs", "show", "1", "--json")[1])["seconds_left"] is None
-
-
 def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
     with installation(tmp_path / "home") as tools, Owner(tools.database, tools.settings) as owner:
         open_job(open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
@@ -234,6 +210,7 @@ def wait_for_items(home: Path) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_without_permission(open_folder: Path) -> None:
     photos = three_photos(open_folder / "photos")

@@ -1,15 +1,12 @@
 """`anyseek items`: the same by the running service and in the data directory."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anyseek import Client
-
-Run = Callable[..., Any]
+from tests.api.commands.conftest import Run
 
 
 @pytest.fixture(params=["service", "directory"])

@@ -6,7 +6,7 @@ import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, folder_of
 from anyseek.model.galleries.photos import FOLDER
 from anyseek.model.openclip.files import is_installed
+from tests.api.commands.conftest import Imported, Run
 from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.model.openclip.making import make_folder
 from tests.random_weights import write_random_models
 
-Run = Callable[..., Any]
 POSES, CLIP = names.HUMAN_POSES, names.CLIP
 
 
@@ -78,7 +78,7 @@ def test_the_list_as_json(run: Run, published_home: Path) -> None:
     assert len(rows["4M-21_B"]["fingerprint"]) == 64
 
 
-def test_the_list_loads_no_networks(imported: Callable[..., tuple[str, str]]) -> None:
+def test_the_list_loads_no_networks(imported: Imported) -> None:
     shown, heavy = imported("models", "list")
     assert "4M-21_B" in shown
     assert "torch" not in heavy

@@ -3,8 +3,7 @@
 import io
 import json
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,15 @@ from PIL import Image
 from anyseek.api.commands.inputs import read_input
 from anyseek.api.predictions.wire import Input
 from anyseek.model.fourm.bundled import bundle
+from tests.api.commands.conftest import Run, Serve
+from tests.api.conftest import picture
 from tests.random_bundle import write_random_bundle
-
-Picture = Callable[..., bytes]
-Run = Callable[..., Any]
-Serve = Callable[[Path], "subprocess.Popen[str]"]
 
 QUICK = ("--model", "4M-21_B", "--decoding-steps", "1", "--steps", "1")
 
 
 @pytest.fixture
-def photo(picture: Picture, tmp_path: Path) -> Path:
+def photo(tmp_path: Path) -> Path:
     file = tmp_path / "photo.png"
     file.write_bytes(picture("red", "disc"))
     return file
@@ -65,6 +62,7 @@ def test_each_target_has_a_folder_and_a_line(predict: Run, tmp_path: Path) -> No
     assert record["options"] == {"steps": 1, "decoding_steps": 1}
 
 
+@pytest.mark.slow
 def test_super_resolution_gives_448_pixels(predict: Run, tmp_path: Path) -> None:
     done = predict("--target", "depth", "--super-resolution", "--json", *QUICK)
     assert done.returncode == 0, done.stderr

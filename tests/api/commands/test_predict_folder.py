@@ -1,18 +1,17 @@
 """`anyseek predict` over a folder, with published models of random weights."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Picture = Callable[..., bytes]
-Run = Callable[..., Any]
+from tests.api.commands.conftest import Run
+from tests.api.conftest import picture
 
 
 @pytest.fixture
-def photos(picture: Picture, tmp_path: Path) -> Path:
+def photos(tmp_path: Path) -> Path:
     """Three photos, one of them in a folder, a file that is none, and a hidden one."""
     folder = tmp_path / "photos"
     (folder / "rome").mkdir(parents=True)

@@ -21,7 +21,7 @@ def _held(out: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_holds_the_files_and_what_made_them(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "new" / "out", _predicted(), MADE_WITH, replace=False)
+    folder = write_folder(tmp_path / "new" / "out", _predicted(), MADE_WITH, force=False)
     assert folder == tmp_path / "new" / "out" / "depth"
     assert (folder / "depth.png").read_bytes() == b"one"
     record = json.loads((folder / RECORD).read_text())
@@ -32,10 +32,10 @@ def test_a_folder_holds_the_files_and_what_made_them(tmp_path: Path) -> None:
 
 
 def test_a_prediction_is_replaced_only_if_asked(tmp_path: Path) -> None:
-    write_folder(tmp_path, _predicted(name="old.png"), MADE_WITH, replace=False)
+    write_folder(tmp_path, _predicted(name="old.png"), MADE_WITH, force=False)
     with pytest.raises(OutputTaken, match="--force"):
-        write_folder(tmp_path, _predicted(b"new"), MADE_WITH, replace=False)
-    write_folder(tmp_path, _predicted(b"new"), MADE_WITH, replace=True)
+        write_folder(tmp_path, _predicted(b"new"), MADE_WITH, force=False)
+    write_folder(tmp_path, _predicted(b"new"), MADE_WITH, force=True)
     assert _held(tmp_path)["depth/depth.png"] == b"new"
     assert "depth/old.png" not in _held(tmp_path)
 
@@ -45,22 +45,22 @@ def test_what_predict_did_not_write_is_never_replaced(tmp_path: Path) -> None:
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputTaken, match="not written by predict,"):
-        write_folder(tmp_path, _predicted(), MADE_WITH, replace=True)
+        write_folder(tmp_path, _predicted(), MADE_WITH, force=True)
     assert _held(tmp_path) == {"depth/thesis.txt": b"years of work"}
     (tmp_path / "link").symlink_to(mine)
     (tmp_path / "file").write_text("x")
     for target in ("link", "file"):
-        for replace in (True, False):
+        for force in (True, False):
             with pytest.raises(OutputTaken):
-                check_free(tmp_path, [target], replace)
+                check_free(tmp_path, [target], force)
     with pytest.raises(OutputTaken, match="is a file"):
-        check_free(tmp_path / "file", ["depth"], replace=False)
+        check_free(tmp_path / "file", ["depth"], force=False)
 
 
 def test_a_failure_midway_leaves_what_was_there(tmp_path: Path) -> None:
-    write_folder(tmp_path, _predicted(), MADE_WITH, replace=False)
+    write_folder(tmp_path, _predicted(), MADE_WITH, force=False)
     before = _held(tmp_path)
     with pytest.raises(OSError, match="name too long"):
-        write_folder(tmp_path, _predicted(b"new", name="x" * 300), MADE_WITH, replace=True)
+        write_folder(tmp_path, _predicted(b"new", name="x" * 300), MADE_WITH, force=True)
     assert _held(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["depth"]

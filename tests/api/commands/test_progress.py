@@ -71,10 +71,7 @@ def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.Captur
     job = replace(JOB, state=JobState.DONE, counts=Counts(indexed=100))
     looking.settled(68)
     looking.ended()
-    assert capsys.readouterr().err.splitlines() == [
-        "indexed 32 of 100, estimating the time left",
-        "indexed 100 of 100",
-    ]
+    assert capsys.readouterr().err.splitlines() == ["indexed 32 of 100, estimating the time left", "indexed 100 of 100"]
 
 
 @pytest.mark.parametrize(

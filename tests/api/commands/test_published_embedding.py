@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.api.commands.conftest import Run
 from tests.indexer.pictures import png
 from tests.random_weights import write_random_models
 
-Run = Callable[..., Any]
+pytestmark = pytest.mark.slow
 SPACES = ["clip", "dinov2_global", "imagebind_global"]
 
 

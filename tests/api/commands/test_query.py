@@ -1,10 +1,7 @@
 """`anyseek query`, over a running service and without one."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -13,16 +10,13 @@ from PIL import Image
 from anyseek import Client
 from anyseek.api.commands.inputs import with_forms
 from anyseek.search.query.query import Part
+from tests.api.commands.conftest import Imported, Run, unrecorded
+from tests.api.conftest import picture
 
-Picture = Callable[..., bytes]
-Run = Callable[..., Any]
-Serve = Callable[[Path], "subprocess.Popen[str]"]
+pytestmark = pytest.mark.usefixtures("gallery")
 
 
-@pytest.mark.usefixtures("gallery")
-def test_a_query_asks_the_recorded_service_and_imports_little(
-    imported: Callable[..., tuple[str, str]],
-) -> None:
+def test_a_query_asks_the_recorded_service_and_imports_little(imported: Imported) -> None:
     shown, heavy = imported("query", "--collection", "shapes", "red disc", "-k", "2", "--json")
     assert heavy == "imported ['pydantic', 'httpx', 'httpcore']\n"
     answer = json.loads(shown)
@@ -33,7 +27,6 @@ def test_a_query_asks_the_recorded_service_and_imports_little(
     assert answer["space"] == "hashing"
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_query_prints_a_table(run: Run) -> None:
     done = run("query", "--collection", "shapes", "--item", "blue bar:0.7", "--palette", "#2f6fed:-0.1")
     assert done.returncode == 0, done.stderr
@@ -43,9 +36,8 @@ def test_a_query_prints_a_table(run: Run) -> None:
     assert first[3:5] == ["blue", "bar"]
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
-    run: Run, serving: str, home: Path, picture: Picture, tmp_path: Path
+    run: Run, serving: str, home: Path, tmp_path: Path
 ) -> None:
     query = ("query", "--collection", "pictures", "--item", "one", "--box", "0", "0", "1", "1", "--json")
     mask = ("--mask", str(tmp_path / "mask.png"))
@@ -55,12 +47,9 @@ def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
         client.put_item("pictures", "one", {"rgb": picture("red", "disc")})
         said = [run(*query)]
         masked = run("query", "--collection", "pictures", "--item", "one", *mask, "--json")
-        hidden = (home / "server.json").rename(home / "server.hidden")
-        try:
+        with unrecorded(home):
             said.append(run(*query))
-        finally:
-            hidden.rename(home / "server.json")
-            client.delete_collection("pictures")
+        client.delete_collection("pictures")
     for done in said:
         assert done.returncode == 0, done.stderr
         (understood,) = json.loads(done.stdout)["understood"]
@@ -74,7 +63,6 @@ def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
     assert "give a picture or an item, too" in run("query", "--collection", "shapes", "disc", *box).stderr
 
 
-@pytest.mark.usefixtures("gallery")
 def test_parts_are_fused_as_asked_over_the_service_and_without_one(run: Run, home: Path, tmp_path: Path) -> None:
     batch = tmp_path / "queries.jsonl"
     parts = '[{"modality": "caption", "text": "a red disc"}, {"item": "red disc"}]'
@@ -86,15 +74,11 @@ def test_parts_are_fused_as_asked_over_the_service_and_without_one(run: Run, hom
     refused, answered = (json.loads(line) for line in said[1].splitlines())
     assert "stored vector" in refused["error"]
     assert answered["hits"][0]["key"] == "red disc"
-    hidden = (home / "server.json").rename(home / "server.hidden")
-    try:
+    with unrecorded(home):
         again = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
-    finally:
-        hidden.rename(home / "server.json")
     assert again == said
 
 
-@pytest.mark.usefixtures("gallery")
 def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
     done = run("query", "--collection", "shapes", "x", ANYSEEK_URL="http://127.0.0.1:9")
     assert done.returncode == 1
@@ -102,8 +86,7 @@ def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
     assert "127.0.0.1:9" in done.stderr
 
 
-@pytest.mark.usefixtures("gallery")
-def test_an_unsupported_modality_names_those_that_are(run: Run, picture: Picture, tmp_path: Path) -> None:
+def test_an_unsupported_modality_names_those_that_are(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "n.png"
     file.write_bytes(picture("red", "disc"))
     done = run("query", "--collection", "shapes", "--normal", str(file))
@@ -113,8 +96,7 @@ def test_an_unsupported_modality_names_those_that_are(run: Run, picture: Picture
         assert known in done.stderr
 
 
-@pytest.mark.usefixtures("gallery")
-def test_a_file_with_a_weight_and_a_file_with_such_a_name(run: Run, picture: Picture, tmp_path: Path) -> None:
+def test_a_file_with_a_weight_and_a_file_with_such_a_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red", "disc"))
     (tmp_path / "b.png:0.7").write_bytes(picture("red", "disc"))
     plain = run("query", "--collection", "shapes", "box", "--image", f"{tmp_path}/a.png", "--json")
@@ -125,7 +107,6 @@ def test_a_file_with_a_weight_and_a_file_with_such_a_name(run: Run, picture: Pic
     assert weighted.stdout != plain.stdout
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_batch_over_the_service_and_without_one_is_the_same(run: Run, home: Path, tmp_path: Path) -> None:
     lines = [
         '{"id": "a", "parts": [{"modality": "caption", "text": "red disc"}], "k": 1}',
@@ -141,17 +122,12 @@ def test_a_batch_over_the_service_and_without_one_is_the_same(run: Run, home: Pa
     answers = [json.loads(line) for line in over_service.stdout.splitlines()]
     assert [answer["id"] for answer in answers] == ["a", None, 2**70, 1.5, 2]
     assert [len(answer.get("hits", [])) for answer in answers] == [1, 0, 2, 0, 0]
-    record = home / "server.json"
-    hidden = record.rename(home / "server.hidden")
-    try:
+    with unrecorded(home):
         without = run("query", "--collection", "shapes", "--batch", str(batch), "--json", "-k", "2")
-    finally:
-        hidden.rename(record)
     assert without.returncode == 0, without.stderr
     assert without.stdout == over_service.stdout
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_filter_on_the_command_line_and_in_a_batch(run: Run, tmp_path: Path) -> None:
     done = run("query", "--collection", "shapes", "a disc", "--where", "@key starts with blue", "--json")
     assert {hit["key"].split()[0] for hit in json.loads(done.stdout)["hits"]} == {"blue"}
@@ -164,7 +140,6 @@ def test_a_filter_on_the_command_line_and_in_a_batch(run: Run, tmp_path: Path) -
     assert {hit["key"].split()[0] for hit in second["hits"]} == {"blue"}
 
 
-@pytest.mark.usefixtures("gallery")
 def test_a_wrong_filter_is_one_line(run: Run) -> None:
     done = run("query", "--collection", "shapes", "x", "--where", "width >")
     assert done.returncode == 2
@@ -172,8 +147,7 @@ def test_a_wrong_filter_is_one_line(run: Run) -> None:
     assert "ends where a value for 'width' was expected" in done.stderr
 
 
-@pytest.mark.usefixtures("gallery")
-def test_any_modality_may_be_given_by_its_name(run: Run, picture: Picture, tmp_path: Path) -> None:
+def test_any_modality_may_be_given_by_its_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red", "disc"))
     ask = ("query", "--collection", "shapes", "--json")
     by_option = run(*ask, "--image", f"{tmp_path / 'a.png'}:0.5", "--palette", "#2f6fed")
@@ -185,7 +159,6 @@ def test_any_modality_may_be_given_by_its_name(run: Run, picture: Picture, tmp_p
     assert "does not take bounding_boxes" in refused.stderr
 
 
-@pytest.mark.usefixtures("gallery")
 def test_pages_scores_and_vectors(run: Run, tmp_path: Path) -> None:
     ask = ("query", "--collection", "shapes", "a red disc", "--json", "-k")
     every = json.loads(run(*ask, "9").stdout)["hits"]
@@ -205,7 +178,6 @@ def test_pages_scores_and_vectors(run: Run, tmp_path: Path) -> None:
     assert run("query", "--collection", "shapes", "a", "--vectors").returncode == 2
 
 
-@pytest.mark.usefixtures("gallery")
 def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
     done = run("query", "--collection", "shapes", "a red disc", "--group-by", "shape", "--where", "shape exists")
     assert "no item has the attribute 'shape'" in done.stderr
@@ -214,7 +186,6 @@ def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
     assert [(row[0], row[5]) for row in rows] == [("1", "[1]"), ("1", "[1]")]
 
 
-@pytest.mark.usefixtures("gallery")
 def test_words_are_looked_for_in_captions_themselves(run: Run) -> None:
     done = run("query", "--collection", "shapes", "--words", "green", "--words", "blue:0.5", "--json")
     answer = json.loads(done.stdout)
@@ -222,7 +193,6 @@ def test_words_are_looked_for_in_captions_themselves(run: Run) -> None:
     assert answer["space"] is None
 
 
-@pytest.mark.usefixtures("gallery")
 def test_facets_follow_the_hits(run: Run) -> None:
     done = run("query", "--collection", "shapes", "red disc", "-k", "1", "--facet", "n", "--facet", "format")
     hit, by_n, by_format = done.stdout.splitlines()
@@ -234,7 +204,6 @@ def test_facets_follow_the_hits(run: Run) -> None:
     assert run("query", "--collection", "shapes", "red disc", "--paths", "--facet", "n").returncode == 2
 
 
-@pytest.mark.usefixtures("gallery")
 def test_several_collections_are_asked(run: Run, serving: str, tmp_path: Path) -> None:
     with Client(serving, patience=30) as client:
         client.create_collection("more")
@@ -269,14 +238,10 @@ def test_hits_say_why_over_the_service_and_without_one(run: Run, home: Path) -> 
     other = run(*asked[:-3], "-k", "1", "--explain-key", "green box", "--fusion", "ranks")
     assert "green box: 0." in other.stdout
     assert "the score is the sum of +" in other.stdout
-    hidden = (home / "server.json").rename(home / "server.hidden")
-    try:
+    with unrecorded(home):
         assert run(*asked).stdout == done.stdout
-    finally:
-        hidden.rename(home / "server.json")
 
 
-@pytest.mark.usefixtures("gallery")
 def test_explanations_are_in_the_json_and_not_for_batches(run: Run, tmp_path: Path) -> None:
     done = run("query", "--collection", "shapes", "a red disc", "-k", "1", "--explain", "--json")
     assert [one["key"] for one in json.loads(done.stdout)["explanations"]] == ["red disc"]
@@ -304,7 +269,6 @@ def test_forms_go_to_the_files_of_their_modality() -> None:
             with_forms(parts, [wrong])
 
 
-@pytest.mark.usefixtures("gallery")
 def test_too_few_items_have_no_probability_and_stay(run: Run) -> None:
     ask = ("query", "--collection", "shapes", "a red disc", "--json")
     every = json.loads(run(*ask).stdout)["hits"]

@@ -4,19 +4,13 @@ import asyncio
 import json
 import signal
 import socket
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from anyseek.api.commands.serve import listen
-
-Picture = Callable[..., bytes]
-Run = Callable[..., Any]
-Serve = Callable[[Path], "subprocess.Popen[str]"]
+from tests.api.commands.conftest import Run, Serve
 
 
 def test_the_record_of_a_killed_service_is_ignored_at_once(serve: Serve, run: Run, tmp_path: Path) -> None:

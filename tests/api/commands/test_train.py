@@ -2,10 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +11,9 @@ import yaml
 from safetensors import safe_open
 
 from anyseek.model.training.run.folder import read_records
+from tests.api.commands.conftest import Run, start_training, wait_for_checkpoint
 from tests.model.training.shapes import settings, with_contrast, write_data
 
-Run = Callable[..., Any]
-
-_PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 _TIMES = ("time", "seconds", "tokens_per_second")
 
 
@@ -35,23 +29,6 @@ def _config(folder: Path, shapes: Path, *, contrasts: bool = False, **changed: A
     values = with_contrast(settings(shapes), folder) if contrasts else settings(shapes)
     path.write_text(yaml.safe_dump({**values, **changed}, sort_keys=False))
     return path
-
-
-def _start(*arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", _PROGRAM, "train", "model", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
-
-
-def _wait_for(folder: Path, step: int, process: "subprocess.Popen[str]") -> None:
-    """Until the checkpoint of `step` or a later one is there."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        if any(int(path.stem.removeprefix("step-")) >= step for path in (folder / "checkpoints").glob("step-*")):
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.communicate())
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -80,12 +57,12 @@ def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: P
     config = str(_config(tmp_path, data, contrasts=True, run=every, total_tokens=(kills[-1] + 14) * 8 * 48))
     killed = tmp_path / "killed"
     for step in kills:
-        process = _start(config, "--out", str(killed), "--resume")
-        _wait_for(killed, step, process)
+        process = start_training("model", config, "--out", str(killed), "--resume")
+        wait_for_checkpoint(killed, step, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (killed / "model.safetensors").exists()
-    process = _start(config, "--out", str(killed), "--resume")
+    process = start_training("model", config, "--out", str(killed), "--resume")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "going on from" in output
@@ -97,8 +74,8 @@ def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: P
 def test_ctrl_c_saves_and_ends(data: Path, tmp_path: Path) -> None:
     run = {"checkpoint_every": 3, "report_every": 100, "workers": 1}
     config = str(_config(tmp_path, data, run=run, total_tokens=100_000 * 8 * 48))
-    process = _start(config, "--out", str(tmp_path / "run"))
-    _wait_for(tmp_path / "run", 3, process)
+    process = start_training("model", config, "--out", str(tmp_path / "run"))
+    wait_for_checkpoint(tmp_path / "run", 3, process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -1,11 +1,6 @@
 """`anyseek train tokenizer`: what a user sees, and that killing it at any time changes nothing about the result."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +10,9 @@ import yaml
 from safetensors.torch import load_file
 
 from anyseek.model.training.run.folder import read_records
+from tests.api.commands.conftest import Run, start_training, wait_for_checkpoint
 from tests.model.training.tokenizing.scenes import settings, write_scenes
 
-Run = Callable[..., Any]
-
-_PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 _TIMES = ("time", "seconds", "tokens_per_second")
 
 
@@ -36,22 +29,6 @@ def _config(folder: Path, scenes: Path, family: str, steps: int, **changed: Any)
     return path
 
 
-def _start(*arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", _PROGRAM, "train", "tokenizer", *arguments]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def _wait_for(folder: Path, step: int, process: "subprocess.Popen[str]") -> None:
-    """Until the checkpoint of `step` or a later one is there."""
-    until = time.monotonic() + 300
-    while time.monotonic() < until and process.poll() is None:
-        if any(int(path.stem.removeprefix("step-")) >= step for path in (folder / "checkpoints").glob("step-*")):
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.communicate())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family", ["picture", *(pytest.param(name, marks=pytest.mark.slow) for name in ("diffusion", "vector"))]
@@ -60,12 +37,12 @@ def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: P
     every = {"checkpoint_every": 2, "report_every": 2, "workers": 1}
     config = str(_config(tmp_path, data, family, steps=24, run=every))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = _start(config, "--out", str(killed))
-    _wait_for(killed, 6, process)
+    process = start_training("tokenizer", config, "--out", str(killed))
+    wait_for_checkpoint(killed, 6, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "tokenizer.safetensors").exists()
-    process = _start(config, "--out", str(killed), "--resume")
+    process = start_training("tokenizer", config, "--out", str(killed), "--resume")
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "going on from" in output

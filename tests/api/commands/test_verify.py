@@ -1,7 +1,6 @@
 """`anyseek verify` and `rebuild` as commands, on a data directory that is damaged on purpose."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ from anyseek.indexer.put import put_item
 from anyseek.indexer.samples import RawFile
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
+from tests.api.conftest import picture
 
-Picture = Callable[..., bytes]
 Shown = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory with one item and a snapshot."""
     monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
     with Client(tmp_path, model="hashing") as client:
@@ -73,7 +72,7 @@ def test_a_damaged_original_is_lost_and_told(home: Path, capsys: Shown) -> None:
 
 
 def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
-    home: Path, tmp_path_factory: pytest.TempPathFactory, picture: Picture, capsys: Shown
+    home: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Shown
 ) -> None:
     folder = tmp_path_factory.mktemp("photos")
     for number in range(12):
@@ -92,7 +91,7 @@ def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
 
 
 def test_originals_that_changed_are_told_by_size_and_with_originals_by_content(
-    home: Path, tmp_path_factory: pytest.TempPathFactory, picture: Picture, capsys: Shown
+    home: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Shown
 ) -> None:
     folder = tmp_path_factory.mktemp("photos")
     for number in range(3):

@@ -36,10 +36,11 @@ FORM = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50000\r
 Connect = Callable[[], socket.socket]
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    begin_catalogue(tmp_path)
-    with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=SERVING), "hashing") as runtime:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("connections")
+    begin_catalogue(home)
+    with Runtime.open(replace(Settings(home, LIMITS), serving=SERVING), "hashing") as runtime:
         yield Service(runtime, ServiceSettings())
 
 
@@ -183,6 +184,7 @@ def test_what_is_not_http_is_a_problem(connect: Connect) -> None:
         assert _answer(connection) == (400, "bad-request")
 
 
+@pytest.mark.slow
 def test_a_service_with_few_descriptors_goes_on_and_says_little(tmp_path: Path) -> None:
     def few_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))

@@ -2,7 +2,6 @@
 
 import errno
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -11,8 +10,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from anyseek.api.cli import run
 from anyseek.api.http.problems import problem_of
+from tests.api.conftest import problem
 
-Problem = Callable[..., None]
 WIDE = 1 << 63
 
 
@@ -20,17 +19,17 @@ WIDE = 1 << 63
 @pytest.mark.parametrize(
     "path", ["jobs/{}", "jobs/{}/failures", "jobs/{}/events", "jobs?before={}", "jobs/1/failures?after={}"]
 )
-def test_numbers_of_more_than_64_bits(problem: Problem, http: httpx.Client, path: str, number: int) -> None:
+def test_numbers_of_more_than_64_bits(http: httpx.Client, path: str, number: int) -> None:
     problem(http.get(f"/v1/{path.format(number)}"), 422, "invalid-request")
 
 
 @pytest.mark.parametrize("action", ["cancel", "retry"])
-def test_acting_on_a_job_that_no_number_names(problem: Problem, http: httpx.Client, action: str) -> None:
+def test_acting_on_a_job_that_no_number_names(http: httpx.Client, action: str) -> None:
     problem(http.post(f"/v1/jobs/{WIDE}/{action}"), 422, "invalid-request")
     problem(http.post(f"/v1/jobs/{WIDE - 1}/{action}"), 404, "job-not-found")
 
 
-def test_classes_that_are_nested_for_ever(problem: Problem, http: httpx.Client, collection: str) -> None:
+def test_classes_that_are_nested_for_ever(http: httpx.Client, collection: str) -> None:
     form = {"rgb": ("a.png", b"x"), "query": (None, "[" * 90_000)}
     answer = http.post(f"/v1/collections/{collection}/query", files=form)  # type: ignore[arg-type]
     problem(answer, 422, "json-too-deep")

@@ -19,10 +19,9 @@ from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Serving, Settings
 from anyseek.workers.runtime import Runtime
-from tests.api.conftest import LIMITS, bearer, listening
+from tests.api.conftest import LIMITS, bearer, listening, problem
 from tests.search.gallery import begin_catalogue
 
-Problem = Callable[..., None]
 Ask = Callable[..., httpx.Response]
 SERVING = Serving(requests_per_minute=40, requests_at_once=2)
 
@@ -51,7 +50,7 @@ def ask(service: Service) -> Iterator[Ask]:
         yield request
 
 
-def test_a_key_that_asks_too_often_waits_and_others_do_not(ask: Ask, problem: Problem) -> None:
+def test_a_key_that_asks_too_often_waits_and_others_do_not(ask: Ask) -> None:
     answers = [ask("busy") for _ in range(10)]
     while answers[-1].status_code == 200:
         answers.append(ask("busy"))
@@ -62,9 +61,7 @@ def test_a_key_that_asks_too_often_waits_and_others_do_not(ask: Ask, problem: Pr
     assert ask("busy", "/healthz").status_code == 200
 
 
-def test_all_keys_of_an_address_together_are_limited(
-    tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_keys_of_an_address_together_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin_catalogue(tmp_path)
     serving = Serving(requests_per_minute=400, requests_per_minute_of_address=40)
     with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=serving), "hashing") as runtime:
@@ -80,9 +77,7 @@ def test_all_keys_of_an_address_together_are_limited(
             assert answers[-1].headers["retry-after"] in ("1", "2")
 
 
-def test_requests_of_a_key_at_once_are_limited(
-    ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_of_a_key_at_once_are_limited(ask: Ask, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, answer_truly = threading.Event(), SearchEngine.query_batch
 
     def wait_first(*args: object, **options: object) -> object:
@@ -165,7 +160,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz", "/v1/collections"])
 def test_an_address_that_tries_keys_is_refused_before_they_are_looked_up(
-    watched: tuple[str, str], monkeypatch: pytest.MonkeyPatch, problem: Problem, path: str
+    watched: tuple[str, str], monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     url, _ = watched
     looks = counted(monkeypatch)
@@ -195,9 +190,7 @@ def keys_hang(watched: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     go_on.set()
 
 
-def test_those_who_were_admitted_are_answered_while_looking_up_keys_hangs(
-    keys_hang: tuple[str, str], problem: Problem
-) -> None:
+def test_those_who_were_admitted_are_answered_while_looking_up_keys_hangs(keys_hang: tuple[str, str]) -> None:
     url, key = keys_hang
     for _ in range(3):
         assert get(url, "/metrics", key).status_code == 200
@@ -208,7 +201,7 @@ def test_those_who_were_admitted_are_answered_while_looking_up_keys_hangs(
 
 
 def test_no_more_than_so_many_wait_for_a_look_that_hangs(
-    keys_hang: tuple[str, str], monkeypatch: pytest.MonkeyPatch, problem: Problem
+    keys_hang: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _ = keys_hang
     monkeypatch.setattr("anyseek.api.http.security._MOST_LOOKUPS", 1)

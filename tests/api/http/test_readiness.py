@@ -121,7 +121,7 @@ def test_it_says_how_far_the_stored_index_lags(started: tuple[str, Service]) -> 
     with service.runtime.database.read() as session:
         entries = collections.head(session, "words").last_seq
     assert detail(ready(url), "index").startswith(f"at most {entries} log entries")
-    service.engine.write_snapshots("words")
+    service.runtime.engine.write_snapshots("words")
     assert detail(ready(url), "index").startswith("at most 0 log entries")
 
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from sqlalchemy.orm import Session
 from anyseek.api.app import create_app
 from anyseek.api.cli import run
 from anyseek.api.http.security import Scope, create_key, is_loopback
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import ServiceSettings
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput
-from tests.api.conftest import bearer
-
-StartService = Callable[..., tuple[str, Service]]
+from tests.api.conftest import StartService, bearer
 
 
 def _type(answer: httpx.Response) -> tuple[int, str]:
@@ -74,12 +72,12 @@ def test_a_key_does_what_its_scope_says_until_it_is_revoked(start_service: Start
         assert http.get("/v1/collections", headers=bearer(keys[Scope.READ])).status_code == 200
 
 
-@pytest.mark.parametrize("sent", ["", "Bearer", "Basic abc", "Bearer wrong", "Bearer \xff\xfe", "wrong"])
-def test_what_is_no_key_opens_nothing(start_service: StartService, sent: str) -> None:
+def test_what_is_no_key_opens_nothing(start_service: StartService) -> None:
     url, service = start_service()
     create_key(service.runtime.database, "one", Scope.ADMIN)
-    answer = httpx.get(f"{url}/v1/collections", headers={"authorization": sent.encode("latin-1")})  # type: ignore[dict-item]
-    assert _type(answer) == (401, "unauthenticated")
+    for sent in (b"", b"Bearer", b"Basic abc", b"Bearer wrong", b"Bearer \xff\xfe", b"wrong"):
+        answer = httpx.get(f"{url}/v1/collections", headers={b"authorization": sent})
+        assert _type(answer) == (401, "unauthenticated"), sent
 
 
 def test_beyond_loopback_a_service_stays_shut_when_its_last_key_is_revoked(start_service: StartService) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from anyseek.api.errors import NotReady, status_of
-from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.predictions import predictor as predicting
 from anyseek.api.predictions.predictor import Predictor, predicting_models
 from anyseek.api.predictions.requests import PredictionRequest, read_request
+from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading.budget import spending

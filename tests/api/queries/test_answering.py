@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from anyseek.api.contents import read_query
 from anyseek.api.errors import MOST_PLACES
-from anyseek.api.queries.answering import read_query
 from anyseek.api.queries.wire import query_json
 from anyseek.indexer.errors import InputVanished
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
 from anyseek.model.seam import Regions
-from anyseek.search.errors import AnyseekError, BadInput, BadQuery, LimitExceeded
+from anyseek.search.errors import AnyseekError, BadInput, BadQuery
 from anyseek.search.types import Part, Query
 from tests.api.queries.asking import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
 
@@ -94,25 +94,14 @@ def test_a_mask_is_a_part_of_a_picture_or_of_an_item_s() -> None:
         ({"item": "a", "mask": "AAAA", "box": [0, 0, 1, 1]}, "part 1 has a box and a mask"),
         ({"item": "a", "mask": "#"}, "the mask of part 1 is not base64"),
         ({"item": "a", "mask": "AAAA"}, "the mask of the picture of 'a' is not a picture"),
-        (
-            {"modality": "rgb", "data": encoded(png()), "mask": encoded(_mask(8, 6))},
-            "is 6 x 8, which are not the",
-        ),
-        (
-            {"modality": "depth", "data": encoded(depth()), "mask": encoded(_mask())},
-            "is depth and has a mask",
-        ),
+        ({"modality": "rgb", "data": encoded(png()), "mask": encoded(_mask(8, 6))}, "is 6 x 8, which are not the"),
+        ({"modality": "depth", "data": encoded(depth()), "mask": encoded(_mask())}, "is depth and has a mask"),
         ({"modality": "caption", "data": "a", "mask": encoded(_mask())}, "has no mask; only a file has one"),
     ],
 )
 def test_a_wrong_mask_is_refused(part: dict[str, object], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         read_query({"parts": [part]}, LIMITS, EMBEDDER, picture_of)
-
-
-def test_a_text_has_no_form() -> None:
-    with pytest.raises(BadQuery, match="part 1 has a form, but no data"):
-        _parts({"text": "a room", "form": "far-bright"})
 
 
 def test_each_kind_of_part_becomes_a_value() -> None:
@@ -166,6 +155,7 @@ def test_a_wrong_part_is_refused(part: dict[str, object], error: type[AnyseekErr
     ("part", "says"),
     [
         ({"item": "a", "form": "inverse"}, "part 1 has a form, but no data"),
+        ({"text": "a room", "form": "far-bright"}, "part 1 has a form, but no data"),
         ({"item": "a", "form": "inverse", "box": [0, 0, 1, 1]}, "part 1 has a form, but no data"),
         ({"vector": [1.0], "form": "inverse"}, "part 1 has a form, but no data"),
         ({"modality": "words", "text": "a", "form": "inverse"}, "part 1 has a form, but no data"),
@@ -265,11 +255,6 @@ def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.Mo
     with pytest.raises(BadQuery, match="and 997 more"):
         read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER, no_pictures)
     assert looked_up == list(wrong)[:MOST_PLACES]
-
-
-def test_parts_are_limited() -> None:
-    with pytest.raises(LimitExceeded):
-        _parts(*[{"text": "a"}] * 17)
 
 
 def test_what_the_model_does_not_take_is_said_before_its_file_is_looked_at() -> None:

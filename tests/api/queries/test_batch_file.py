@@ -91,12 +91,7 @@ def test_files_are_relative_to_the_batch_file(tmp_path: Path) -> None:
     (query,) = searcher.chunks[0]
     assert query["k"] == 3
     assert query["parts"] == [
-        {
-            "modality": "rgb",
-            "weight": -0.5,
-            "data": "Ynl0ZXM=",
-            "name": str(tmp_path / "ä b.png"),
-        }
+        {"modality": "rgb", "weight": -0.5, "data": "Ynl0ZXM=", "name": str(tmp_path / "ä b.png")}
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from anyseek.api.errors import Busy
-from anyseek.api.queries.together import Gathering
+from anyseek.api.queries.answering import Gathering
 from anyseek.api.service import Pool
 
 T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,29 +11,18 @@ from PIL import Image
 
 from anyseek import Client
 from anyseek.api.queries import wire
-from anyseek.api.queries.together import like
+from anyseek.api.queries.answering import like
+from tests.api.conftest import picture, problem, two_pictures
 from tests.api.queries.asking import query_form
-
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
 
 LEFT, RIGHT = [0, 0, 0.5, 1], [0.5, 0, 1, 1]
 
 
-def _both(picture: Picture) -> bytes:
-    """A red disc, and a blue bar to its right."""
-    stream, sheet = io.BytesIO(), Image.new("RGB", (192, 96), "white")
-    for place, name in enumerate((("red", "disc"), ("blue", "bar"))):
-        sheet.paste(Image.open(io.BytesIO(picture(*name))), (96 * place, 0))
-    sheet.save(stream, "PNG")
-    return stream.getvalue()
-
-
 @pytest.fixture
-def both(http: httpx.Client, shapes: str, collection: str, picture: Picture) -> str:
+def both(http: httpx.Client, shapes: str, collection: str) -> str:
     """A collection with one item that shows two of the shapes, and one without a picture."""
     with Client(str(http.base_url)) as client:
-        client.put_item(collection, "both", {"rgb": _both(picture)})
+        client.put_item(collection, "both", {"rgb": two_pictures()})
         client.put_item(collection, "words", caption="no picture at all")
     return collection
 
@@ -77,16 +65,16 @@ def _mask(right: bool) -> bytes:
     return stream.getvalue()
 
 
-def test_a_mask_says_which_part_counts(http: httpx.Client, shapes: str, both: str, picture: Picture) -> None:
+def test_a_mask_says_which_part_counts(http: httpx.Client, shapes: str, both: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     for right, shown in ((False, "red disc"), (True, "blue bar")):
         mask, written = _mask(right), base64.b64encode(_mask(right)).decode()
         part = {"item": "both", "collection": both, "mask": written}
         assert _first(http.post(path, json={"parts": [part]})) == shown
-        form = query_form({"parts": [{"modality": "rgb", "file": "b", "mask": written}]}, b=_both(picture))
+        form = query_form({"parts": [{"modality": "rgb", "file": "b", "mask": written}]}, b=two_pictures())
         assert _first(http.post(path, files=form)) == shown
         with Client(str(http.base_url)) as client:
-            asked = wire.Part("rgb", data=_both(picture), mask=mask)
+            asked = wire.Part("rgb", data=two_pictures(), mask=mask)
             assert client.query(shapes, asked).hits[0].key == shown
             (results,) = client.query_batch(shapes, [{"parts": [{"item": "both", "collection": both, "mask": mask}]}])
             assert isinstance(results, wire.Results)
@@ -94,7 +82,7 @@ def test_a_mask_says_which_part_counts(http: httpx.Client, shapes: str, both: st
     assert like(both, wire.Query([wire.Part(item="both", mask=b"")])) is None
 
 
-def test_what_has_no_picture_is_one_sentence(http: httpx.Client, both: str, problem: Problem) -> None:
+def test_what_has_no_picture_is_one_sentence(http: httpx.Client, both: str) -> None:
     path = f"/v1/collections/{both}/query"
     refused = http.post(path, json={"parts": [{"item": "words", "box": LEFT}]})
     problem(refused, 404, "asset-not-found")
@@ -106,12 +94,10 @@ def test_what_has_no_picture_is_one_sentence(http: httpx.Client, both: str, prob
     problem(http.post(path, json=other), 404, "collection-not-found")
 
 
-def test_an_original_is_read_only_as_what_was_indexed(
-    http: httpx.Client, collection: str, picture: Picture, problem: Problem, root: Path
-) -> None:
+def test_an_original_is_read_only_as_what_was_indexed(http: httpx.Client, collection: str, root: Path) -> None:
     folder = root / "boxed"
     folder.mkdir()
-    (folder / "both.png").write_bytes(_both(picture))
+    (folder / "both.png").write_bytes(two_pictures())
     with Client(str(http.base_url)) as client:
         job = client.index_folder(collection, str(folder))
         assert [seen["job"]["state"] for seen in client.watch(job["id"])][-1] == "done"

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from anyseek.api.contents import Upload
-from anyseek.api.queries.answering import QUERY, decoded
-from anyseek.api.queries.requests import query_of_form
+from anyseek.api.contents import QUERY, Upload, decoded
+from anyseek.api.queries.routes import query_of_form
 from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.types import Query
 from tests.api.queries.asking import EMBEDDER, LIMITS, no_pictures, png

@@ -3,17 +3,14 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from anyseek import AsyncClient, Client
+from tests.api.conftest import picture, problem
 from tests.api.queries.asking import query_form
-
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +32,7 @@ def test_parts_find_what_they_mean(http: httpx.Client, shapes: str, part: dict[s
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_picture_is_found_by_itself_as_json_and_as_a_form(http: httpx.Client, shapes: str, picture: Picture) -> None:
+def test_a_picture_is_found_by_itself_as_json_and_as_a_form(http: httpx.Client, shapes: str) -> None:
     data = picture("blue", "disc")
     path = f"/v1/collections/{shapes}/query"
     by_json = http.post(path, json={"parts": [{"modality": "rgb", "data": base64.b64encode(data).decode()}], "k": 1})
@@ -44,16 +41,14 @@ def test_a_picture_is_found_by_itself_as_json_and_as_a_form(http: httpx.Client, 
     assert by_json.json()["hits"][0]["key"] == "blue disc"
 
 
-def test_a_drawing_finds_shapes(http: httpx.Client, shapes: str, picture: Picture) -> None:
+def test_a_drawing_finds_shapes(http: httpx.Client, shapes: str) -> None:
     drawn = picture("red", "bar", outline=True)
     files = query_form({"parts": [{"modality": "sketch", "file": "bar"}], "k": 3}, bar=drawn)
     hits = http.post(f"/v1/collections/{shapes}/query", files=files).json()["hits"]
     assert {hit["key"] for hit in hits} == {"red bar", "green bar", "blue bar"}
 
 
-def test_an_answer_says_of_which_part_something_was_understood(
-    http: httpx.Client, shapes: str, picture: Picture
-) -> None:
+def test_an_answer_says_of_which_part_something_was_understood(http: httpx.Client, shapes: str) -> None:
     words = {"modality": "words", "text": "disc"}
     data = base64.b64encode(picture("red", "disc")).decode()
     sketch = {"modality": "sketch", "data": data, "form": "clean", "name": "a.png"}
@@ -105,12 +100,12 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
     ],
 )
 def test_a_wrong_query_is_refused(
-    problem: Problem, http: httpx.Client, shapes: str, body: dict[str, object], status: int, code: str
+    http: httpx.Client, shapes: str, body: dict[str, object], status: int, code: str
 ) -> None:
     problem(http.post(f"/v1/collections/{shapes}/query", json=body), status, code)
 
 
-def test_an_unsupported_modality_names_those_that_are(http: httpx.Client, shapes: str, picture: Picture) -> None:
+def test_an_unsupported_modality_names_those_that_are(http: httpx.Client, shapes: str) -> None:
     files = query_form({"parts": [{"modality": "normal", "file": "n"}]}, n=picture("red", "disc"))
     answer = http.post(f"/v1/collections/{shapes}/query", files=files)
     assert answer.status_code == 422
@@ -159,7 +154,7 @@ def test_the_value_of_a_group_is_written_alike_in_a_batch(
     assert f'"group":{written}' in batch.text
 
 
-def test_a_batch_is_limited_and_needs_its_collection(problem: Problem, http: httpx.Client, shapes: str) -> None:
+def test_a_batch_is_limited_and_needs_its_collection(http: httpx.Client, shapes: str) -> None:
     body = {"queries": [{"parts": [{"text": "a"}]}] * 11}
     problem(http.post(f"/v1/collections/{shapes}/query/batch", json=body), 413, "limit-exceeded")
     problem(http.post("/v1/collections/none/query/batch", json={"queries": []}), 404, "collection-not-found")
@@ -169,8 +164,7 @@ WHERE = "@key starts with red or @key in ('blue bar')"
 
 
 @pytest.mark.parametrize(
-    "where",
-    [WHERE, {"or": [{"field": "@key", "prefix": "red"}, {"field": "@key", "in": ["blue bar"]}]}],
+    "where", [WHERE, {"or": [{"field": "@key", "prefix": "red"}, {"field": "@key", "in": ["blue bar"]}]}]
 )
 def test_a_filter_chooses_which_items_may_be_hits(http: httpx.Client, shapes: str, where: object) -> None:
     body = {"parts": [{"text": "a green box"}], "where": where}
@@ -189,12 +183,12 @@ def test_a_filter_in_a_batch(http: httpx.Client, shapes: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["width >", {"field": "width"}, {"field": "@size", "eq": "x"}])
-def test_a_wrong_filter_is_refused(http: httpx.Client, shapes: str, problem: Problem, where: object) -> None:
+def test_a_wrong_filter_is_refused(http: httpx.Client, shapes: str, where: object) -> None:
     answer = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}], "where": where})
     problem(answer, 422, "bad-filter")
 
 
-def test_a_url_can_hold_a_query(http: httpx.Client, shapes: str, problem: Problem) -> None:
+def test_a_url_can_hold_a_query(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     parts = [{"text": "a red"}, {"text": "disc"}, {"item": "blue box"}, {"modality": "palette", "text": "#d92d2d"}]
     more = {"k": 3, "offset": 1, "where": "not @key starts with green", "min_score": 0.01, "fusion": "late"}
@@ -223,8 +217,7 @@ def test_all_members_are_the_same_in_json_in_a_form_and_in_a_url(http: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    ("vector", "says"),
-    [("[1, 2", "JSON"), ('["a"]', "number"), ("[1e39]", "no direction"), ("[1, 2]", "2 numbers")],
+    ("vector", "says"), [("[1, 2", "JSON"), ('["a"]', "number"), ("[1e39]", "no direction"), ("[1, 2]", "2 numbers")]
 )
 def test_a_wrong_vector_is_refused(http: httpx.Client, shapes: str, vector: str, says: str) -> None:
     written = vector.replace("[1e39]", str([1e39] * 512))
@@ -255,7 +248,7 @@ def test_the_best_of_each_group_everywhere(http: httpx.Client, shapes: str) -> N
     assert (said["hits"], said["note"]) == ([], "no item has the attribute 'color'; did you mean colour?")
 
 
-def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str, problem: Problem) -> None:
+def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     alone = http.post(path, json={"parts": [{"modality": "words", "text": "GREEN discs"}]}).json()
     assert [hit["key"] for hit in alone["hits"]][:1] == ["green disc"]
@@ -270,9 +263,7 @@ def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str, probl
     problem(http.get(path, params={"words": "?"}), 422, "bad-query")
 
 
-def test_facets_count_what_passes_the_filter_as_json_and_address(
-    http: httpx.Client, shapes: str, problem: Problem
-) -> None:
+def test_facets_count_what_passes_the_filter_as_json_and_address(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     body = {"parts": [{"text": "a box"}], "k": 1, "where": "colour != red", "facets": ["colour", "width"]}
     answer = http.post(path, json=body).json()
@@ -285,7 +276,7 @@ def test_facets_count_what_passes_the_filter_as_json_and_address(
     assert "without facets" in batch[0]["error"]
 
 
-def test_pages_follow_by_cursor_as_json_form_and_address(http: httpx.Client, shapes: str, problem: Problem) -> None:
+def test_pages_follow_by_cursor_as_json_form_and_address(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     every = http.post(path, json={"parts": [{"text": "a box"}], "k": 9}).json()
     assert every["next"] is not None
@@ -317,9 +308,7 @@ def test_clients_ask_for_page_after_page(shared_service: tuple[str, object], sha
     assert asyncio.run(asked()) == [4, 4, 1]
 
 
-def test_several_collections_are_asked_at_once(
-    http: httpx.Client, shapes: str, collection: str, picture: Picture, problem: Problem
-) -> None:
+def test_several_collections_are_asked_at_once(http: httpx.Client, shapes: str, collection: str) -> None:
     http.put(f"/v1/collections/{collection}/items/red disc", files={"rgb": ("a.png", picture("red", "disc"))})
     sent = base64.b64encode(picture("red", "disc")).decode()
     body = {"collections": [shapes, collection], "parts": [{"modality": "rgb", "data": sent}], "k": 3}
@@ -344,9 +333,7 @@ def test_several_collections_are_asked_at_once(
     problem(http.post("/v1/query", json=body | {"k": 9_999, "offset": 9_999}), 413, "limit-exceeded")
 
 
-def test_improbable_hits_are_left_out_in_json_and_in_addresses(
-    http: httpx.Client, shapes: str, problem: Problem
-) -> None:
+def test_improbable_hits_are_left_out_in_json_and_in_addresses(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     asked: dict[str, Any] = {"parts": [{"text": "red disc"}]}
     every = http.post(path, json=asked).json()["hits"]

@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
-from anyseek.api.queries.together import Like, Waiting, answer_together, like
-from anyseek.api.service import Service
+from anyseek.api.queries.answering import Like, Waiting, answer_together, like
+from anyseek.api.service import RequestAbandoned, RequestBudget, Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import spending
@@ -23,6 +22,7 @@ from anyseek.search.answers.paging import Chosen, pages_of
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery
 from anyseek.search.types import Part, Query
+from tests.api.conftest import picture
 
 Ask = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[httpx.Response]]
 _SECONDS = 30
@@ -145,7 +145,7 @@ def test_more_than_a_batch_may_have_are_several_batches(
 
 
 def test_paths_are_only_for_those_of_a_batch_who_may_see_them(
-    shared_service: tuple[str, Service], root: Path, collection: str, picture: Callable[..., bytes]
+    shared_service: tuple[str, Service], root: Path, collection: str
 ) -> None:
     url, service = shared_service
     folder = root / "together"

@@ -1,14 +1,13 @@
 """Listings of items by key and by date, with filters, a page at a time."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from anyseek import Client
+from tests.api.conftest import problem
 
-Problem = Callable[..., None]
 DATES = {
     "b": "2024-05-01T10:00:00+02:00",
     "d": "2024-05-01T08:00:00Z",  # the same moment as b
@@ -55,7 +54,7 @@ def test_a_filter_leaves_items_out(http: httpx.Client, dated: str, sort: str, ke
     assert _pages(http, dated, limit, sort=sort, where="even = 5") == []
 
 
-def test_what_is_no_filter_order_or_cursor_is_refused(problem: Problem, http: httpx.Client, dated: str) -> None:
+def test_what_is_no_filter_order_or_cursor_is_refused(http: httpx.Client, dated: str) -> None:
     path = f"/v1/collections/{dated}/items"
     for wrong in ("even =", "@id = 1"):
         problem(http.get(path, params={"where": wrong}), 422, "bad-filter")
@@ -85,7 +84,7 @@ def test_facets_count_the_items_of_each_value(http: httpx.Client, dated: str) ->
     assert len(http.get(f"/v1/collections/{dated}/facets?values=1").json()["fields"][1]["values"]) == 1
 
 
-def test_facets_of_the_items_that_pass_a_filter(http: httpx.Client, dated: str, problem: Problem) -> None:
+def test_facets_of_the_items_that_pass_a_filter(http: httpx.Client, dated: str) -> None:
     path = f"/v1/collections/{dated}/facets"
     fields = {field["field"]: field for field in http.get(path, params={"where": "even = true"}).json()["fields"]}
     assert (fields["even"]["items"], fields["even"]["values"]) == (3, [{"value": True, "items": 3}])

@@ -1,15 +1,12 @@
 """Items: any key, files, attributes, pages."""
 
 import json
-from collections.abc import Callable
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
-
+from tests.api.conftest import picture, problem
 
 ODD_KEYS = [
     "a/b/c.png",
@@ -40,7 +37,7 @@ def _item(collection: str, key: str) -> str:
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_any_text_is_a_key(problem: Problem, http: httpx.Client, collection: str, picture: Picture, key: str) -> None:
+def test_any_text_is_a_key(http: httpx.Client, collection: str, key: str) -> None:
     path, data = _item(collection, key), picture("red", "disc")
     put = http.put(path, files={"rgb": ("red.png", data)}, data={"caption": "a red disc"})
     assert put.status_code == 200, put.text
@@ -58,9 +55,7 @@ def test_any_text_is_a_key(problem: Problem, http: httpx.Client, collection: str
     problem(http.delete(path), 404, "item-not-found")
 
 
-def test_an_item_is_findable_when_put_returns_and_gone_when_deleted(
-    http: httpx.Client, shapes: str, picture: Picture
-) -> None:
+def test_an_item_is_findable_when_put_returns_and_gone_when_deleted(http: httpx.Client, shapes: str) -> None:
     def first() -> str:
         query = {"parts": [{"modality": "caption", "text": "zebra"}], "k": 1}
         hits = http.post(f"/v1/collections/{shapes}/query", json=query).json()["hits"]
@@ -77,7 +72,7 @@ def test_an_item_is_findable_when_put_returns_and_gone_when_deleted(
     assert first() != "new"
 
 
-def test_an_item_has_attributes_and_files(problem: Problem, http: httpx.Client, shapes: str) -> None:
+def test_an_item_has_attributes_and_files(http: httpx.Client, shapes: str) -> None:
     item = http.get(_item(shapes, "red disc")).json()
     assert item["caption"] == "a red disc"
     assert item["attributes"].items() >= {"colour": "red", "format": "PNG"}.items()
@@ -109,26 +104,24 @@ def test_an_item_has_attributes_and_files(problem: Problem, http: httpx.Client, 
     ],
 )
 def test_a_wrong_item_is_refused_and_nothing_is_written(
-    problem: Problem, http: httpx.Client, collection: str, fields: dict[str, tuple[str | None, str | bytes]], code: str
+    http: httpx.Client, collection: str, fields: dict[str, tuple[str | None, str | bytes]], code: str
 ) -> None:
     problem(http.put(_item(collection, "k"), files=fields), 422, code)  # type: ignore[arg-type]
     assert http.get(f"/v1/collections/{collection}/items").json()["items"] == []
 
 
-def test_two_files_of_one_modality_are_refused(
-    problem: Problem, http: httpx.Client, collection: str, picture: Picture
-) -> None:
+def test_two_files_of_one_modality_are_refused(http: httpx.Client, collection: str) -> None:
     twice = [("rgb", ("a.png", picture("red", "disc"))), ("rgb", ("b.png", picture("red", "box")))]
     problem(http.put(_item(collection, "k"), files=twice), 422, "bad-input")
     alias = [("rgb", ("a.png", picture("red", "disc"))), ("image", ("b.png", picture("red", "box")))]
     problem(http.put(_item(collection, "k"), files=alias), 422, "bad-input")
 
 
-def test_an_item_is_sent_as_a_form(problem: Problem, http: httpx.Client, collection: str) -> None:
+def test_an_item_is_sent_as_a_form(http: httpx.Client, collection: str) -> None:
     problem(http.put(_item(collection, "k"), json={"caption": "a"}), 422, "bad-input")
 
 
-def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:
+def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/items"
     problem(http.get(path, params={"offset": "3"}), 422, "unknown-parameter")
     assert "it takes after, limit, sort, where" in http.get(path, params={"offset": "3"}).json()["detail"]
@@ -141,7 +134,7 @@ def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: st
     assert http.get("/", params={"from": "elsewhere"}).status_code == 200
 
 
-def test_attributes_and_captions_are_patched(http: httpx.Client, collection: str, picture: Picture) -> None:
+def test_attributes_and_captions_are_patched(http: httpx.Client, collection: str) -> None:
     path = _item(collection, "a/b")
     form = {"caption": "a red disc", "attributes": '{"n": 1, "place": {"town": "Rome", "km": 3}}'}
     put = http.put(path, files={"rgb": ("red.png", picture("red", "disc"))}, data=form)
@@ -162,7 +155,7 @@ def test_attributes_and_captions_are_patched(http: httpx.Client, collection: str
     assert http.patch(path, json={"attributes": None, "caption": None}).json()["attributes"] == {}
 
 
-def test_a_change_of_what_others_have_changed_is_refused(problem: Problem, http: httpx.Client, collection: str) -> None:
+def test_a_change_of_what_others_have_changed_is_refused(http: httpx.Client, collection: str) -> None:
     path = _item(collection, "k")
     seen = http.put(path, files={"caption": (None, "a dog")}).headers["etag"]
     matching = {"if-match": f'"9-9", {seen}'}
@@ -196,18 +189,14 @@ def test_a_change_of_what_others_have_changed_is_refused(problem: Problem, http:
         ('{"attributes": ' + '{"a":' * 40 + "1" + "}" * 40 + "}", "bad-attributes"),
     ],
 )
-def test_a_wrong_patch_is_refused_and_changes_nothing(
-    problem: Problem, http: httpx.Client, shapes: str, sent: str, code: str
-) -> None:
+def test_a_wrong_patch_is_refused_and_changes_nothing(http: httpx.Client, shapes: str, sent: str, code: str) -> None:
     path = _item(shapes, "red disc")
     before = http.get(path).json()
     problem(http.patch(path, content=sent), 422, code)
     assert http.get(path).json() == before
 
 
-def test_attributes_are_predicted_on_request(
-    problem: Problem, http: httpx.Client, collection: str, picture: Picture
-) -> None:
+def test_attributes_are_predicted_on_request(http: httpx.Client, collection: str) -> None:
     path, files = _item(collection, "told"), {"rgb": ("red.png", picture("red", "disc"))}
     assert "predicted" not in http.put(path, files=files).json()["attributes"]
     told = http.put(path, files=files, data={"predict_attributes": "true"}).json()["attributes"]["predicted"]

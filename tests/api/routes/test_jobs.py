@@ -1,6 +1,5 @@
 """Jobs over HTTP: on sources of every kind inside the roots, watched, cancelled and retried, with the time left."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,12 @@ from anyseek.api.service import Service
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.workers import pace
 from anyseek.workers.pace import Observer, Seen
-from tests.api.conftest import ended_job
+from tests.api.conftest import ended_job, picture, problem
 from tests.indexer.pictures import encoded, noise, png
-
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
 
 
 def test_an_index_job_runs_inside_the_roots_only(
-    problem: Problem, http: httpx.Client, collection: str, picture: Picture, root: Path, tmp_path: Path
+    http: httpx.Client, collection: str, root: Path, tmp_path: Path
 ) -> None:
     folder = root / "photos"
     folder.mkdir()
@@ -46,7 +42,7 @@ def test_an_index_job_runs_inside_the_roots_only(
 
 
 def test_a_job_is_watched_to_its_end_and_retried(
-    problem: Problem, shared_service: tuple[str, Service], http: httpx.Client, collection: str, root: Path
+    shared_service: tuple[str, Service], http: httpx.Client, collection: str, root: Path
 ) -> None:
     folder = root / "watched"
     folder.mkdir()
@@ -85,7 +81,7 @@ def cancelled_job(http: httpx.Client, collection: str, root: Path) -> int:
     return job
 
 
-def test_unknown_jobs_are_not_found(problem: Problem, http: httpx.Client) -> None:
+def test_unknown_jobs_are_not_found(http: httpx.Client) -> None:
     for path in ("/v1/jobs/99999", "/v1/jobs/99999/failures", "/v1/jobs/99999/events"):
         problem(http.get(path), 404, "job-not-found")
     for verb in ("cancel", "retry"):
@@ -93,9 +89,7 @@ def test_unknown_jobs_are_not_found(problem: Problem, http: httpx.Client) -> Non
     problem(http.get("/v1/jobs/x"), 422, "invalid-request")
 
 
-def test_a_table_goes_in_without_its_duplicates(
-    http: httpx.Client, collection: str, picture: Picture, root: Path
-) -> None:
+def test_a_table_goes_in_without_its_duplicates(http: httpx.Client, collection: str, root: Path) -> None:
     folder = root / "table"
     folder.mkdir()
     for name in ("a.png", "b.png"):
@@ -114,22 +108,18 @@ def test_a_table_goes_in_without_its_duplicates(
 @pytest.mark.parametrize(
     "source", ["s3://elsewhere/p", "memory://x/../y", "http://169.254.169.254/", "file:///etc", "s3://a::file:///etc"]
 )
-def test_addresses_outside_the_remote_roots_are_refused(
-    problem: Problem, http: httpx.Client, collection: str, source: str
-) -> None:
+def test_addresses_outside_the_remote_roots_are_refused(http: httpx.Client, collection: str, source: str) -> None:
     problem(http.post(f"/v1/collections/{collection}/jobs", json={"source": source}), 403, "root-refused")
 
 
-def test_a_job_says_which_duplicates(problem: Problem, http: httpx.Client, collection: str, root: Path) -> None:
+def test_a_job_says_which_duplicates(http: httpx.Client, collection: str, root: Path) -> None:
     body = {"source": str(root), "on_duplicate": "sometimes"}
     problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
     (root / "notes.md").write_text("words")
     problem(http.post(f"/v1/collections/{collection}/jobs", json={"source": str(root / "notes.md")}), 422, "bad-source")
 
 
-def test_a_job_and_its_source_predict_attributes_on_request(
-    http: httpx.Client, collection: str, picture: Picture, root: Path
-) -> None:
+def test_a_job_and_its_source_predict_attributes_on_request(http: httpx.Client, collection: str, root: Path) -> None:
     folder = root / "told"
     folder.mkdir()
     (folder / "told.png").write_bytes(picture("red", "disc"))
@@ -150,7 +140,7 @@ def test_a_job_and_its_source_predict_attributes_on_request(
     http.delete(f"/v1/collections/{collection}/items/told.png")
 
 
-def test_a_choice_that_is_none_is_refused(http: httpx.Client, collection: str, problem: Problem, root: Path) -> None:
+def test_a_choice_that_is_none_is_refused(http: httpx.Client, collection: str, root: Path) -> None:
     body = {"source": str(root), "predict_attributes": "perhaps"}
     problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
 
@@ -207,9 +197,7 @@ def test_the_roots_and_the_folders_in_them_are_listed(http: httpx.Client, root: 
     assert inside["folders"] == [f"{root}/albums/trip a", f"{root}/albums/trip b"]
 
 
-def test_what_is_outside_the_roots_is_not_listed(
-    problem: Problem, http: httpx.Client, root: Path, tmp_path: Path
-) -> None:
+def test_what_is_outside_the_roots_is_not_listed(http: httpx.Client, root: Path, tmp_path: Path) -> None:
     for outside in ("/", str(tmp_path), f"{root}/..", "albums"):
         problem(http.get("/v1/folders", params={"path": outside}), 403, "root-refused")
     problem(http.get("/v1/folders", params={"path": f"{root}/missing"}), 422, "bad-input")

@@ -1,22 +1,18 @@
 """Files of items: originals, which stay where they are, and thumbnails; only the recorded content is sent."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from anyseek.api.service import Service
-from tests.api.conftest import ended_job
-
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
+from tests.api.conftest import ended_job, picture, problem
 
 PRIVATE = b"BEGIN PRIVATE KEY"
 
 
 @pytest.fixture
-def photo(http: httpx.Client, collection: str, root: Path, picture: Picture, tmp_path: Path) -> Path:
+def photo(http: httpx.Client, collection: str, root: Path, tmp_path: Path) -> Path:
     """A picture that was indexed in place as `a.png`."""
     folder = root / collection
     folder.mkdir()
@@ -38,9 +34,7 @@ def test_an_original_is_served_with_the_hash_of_its_content(http: httpx.Client, 
     assert again.status_code == 304
 
 
-def test_a_link_to_a_private_file_is_410(
-    problem: Problem, http: httpx.Client, collection: str, photo: Path, tmp_path: Path
-) -> None:
+def test_a_link_to_a_private_file_is_410(http: httpx.Client, collection: str, photo: Path, tmp_path: Path) -> None:
     private = tmp_path / "id_rsa"
     private.write_bytes(PRIVATE)
     photo.unlink()
@@ -51,7 +45,7 @@ def test_a_link_to_a_private_file_is_410(
     assert str(tmp_path) not in answer.text
 
 
-def test_other_content_is_410_and_none_404(problem: Problem, http: httpx.Client, collection: str, photo: Path) -> None:
+def test_other_content_is_410_and_none_404(http: httpx.Client, collection: str, photo: Path) -> None:
     photo.write_bytes(PRIVATE)
     problem(original(http, collection), 410, "asset-changed")
     photo.unlink()
@@ -59,7 +53,7 @@ def test_other_content_is_410_and_none_404(problem: Problem, http: httpx.Client,
 
 
 def test_a_damaged_thumbnail_is_not_served(
-    problem: Problem, http: httpx.Client, collection: str, picture: Picture, shared_service: tuple[str, Service]
+    http: httpx.Client, collection: str, shared_service: tuple[str, Service]
 ) -> None:
     http.put(f"/v1/collections/{collection}/items/x", files={"rgb": ("x.png", picture("blue", "box"))})
     store = shared_service[1].runtime.assets

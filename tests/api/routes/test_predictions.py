@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,9 @@ from PIL import Image
 
 from anyseek import ApiError, Client
 from anyseek.api.predictions.wire import Input
-from anyseek.api.service import Service, ServiceSettings
-from anyseek.search.settings import Limits, Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
-
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
+from anyseek.api.service import Service
+from anyseek.search.settings import Limits
+from tests.api.conftest import picture, problem, serving
 
 MODEL = "4M-21_B"
 QUICK = {"decoding_steps": 1, "steps": 1}
@@ -31,10 +27,8 @@ QUICK = {"decoding_steps": 1, "steps": 1}
 
 @pytest.fixture(scope="module")
 def predicting(random_models: Path) -> Iterator[tuple[str, Service]]:
-    with Runtime.open(Settings(random_models, Limits(bytes_per_file=200_000)), "hashing") as runtime:
-        service = Service(runtime, ServiceSettings())
-        with listening(service) as url:
-            yield url, service
+    with serving(random_models, limits=Limits(bytes_per_file=200_000)) as (client, service):
+        yield client.url, service
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def server(predicting: tuple[str, Service]) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def photo(picture: Picture) -> str:
+def photo() -> str:
     return base64.b64encode(picture("red", "disc")).decode()
 
 
@@ -161,7 +155,7 @@ def test_options_of_a_single_target_are_its_own(server: httpx.Client, photo: str
     ],
 )
 def test_a_wrong_request_is_refused(
-    problem: Problem, server: httpx.Client, photo: str, changed: dict[str, Any], status: int, code: str, says: str
+    server: httpx.Client, photo: str, changed: dict[str, Any], status: int, code: str, says: str
 ) -> None:
     answer = server.post("/v1/predict", json=_body(photo, "depth") | changed)
     problem(answer, status, code)
@@ -178,7 +172,7 @@ def test_a_wrong_request_is_refused(
         ({"smell": "a", "targets": "depth"}, "unknown-modality"),
     ],
 )
-def test_a_wrong_form_is_refused(problem: Problem, server: httpx.Client, fields: dict[str, str], code: str) -> None:
+def test_a_wrong_form_is_refused(server: httpx.Client, fields: dict[str, str], code: str) -> None:
     answer = server.post("/v1/predict", files={name: (None, text) for name, text in fields.items()})
     problem(answer, 422, code)
 
@@ -192,11 +186,7 @@ def test_what_the_model_does_not_predict_is_named_beside_what_it_does(server: ht
 
 
 def test_a_prediction_that_takes_too_long_is_stopped_and_the_next_one_is_not(
-    problem: Problem,
-    predicting: tuple[str, Service],
-    server: httpx.Client,
-    photo: str,
-    monkeypatch: pytest.MonkeyPatch,
+    predicting: tuple[str, Service], server: httpx.Client, photo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predicting[1].predictor, "_seconds", 0.0)
     answer = server.post("/v1/predict", json=_body(photo, "depth"))
@@ -234,7 +224,7 @@ def test_predictions_wait_in_a_line_of_their_own(
 
 
 def test_a_service_predicts_with_its_own_model_unless_asked_otherwise(
-    problem: Problem, server: httpx.Client, random_models: Path, photo: str
+    server: httpx.Client, random_models: Path, photo: str
 ) -> None:
     body = _body(photo, "visual_global")
     del body["model"], body["options"]
@@ -243,7 +233,7 @@ def test_a_service_predicts_with_its_own_model_unless_asked_otherwise(
         assert local.predict([Input("caption", text="a dog")], ["metadata"]).model == MODEL
 
 
-def test_a_refusal_reaches_the_client(predicting: tuple[str, Service], picture: Picture) -> None:
+def test_a_refusal_reaches_the_client(predicting: tuple[str, Service]) -> None:
     with Client(predicting[0]) as client, pytest.raises(ApiError) as caught:
         client.predict([Input("rgb", data=picture("red", "disc"))], ["t5_caption"], MODEL)
     assert (caught.value.status, caught.value.type) == (422, "urn:anyseek:unsupported-modality")

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-Picture = Callable[..., bytes]
-Problem = Callable[..., None]
+from tests.api.conftest import picture, problem
 
 BOXES = [{"box": [0.1, 0.1, 0.5, 0.6], "label": "dog"}]
 
@@ -68,7 +66,7 @@ def test_regions_have_a_colour_each_and_their_names(http: httpx.Client) -> None:
     assert named.tobytes() != plain.tobytes()
 
 
-def test_boxes_are_drawn_on_the_picture(http: httpx.Client, picture: Picture) -> None:
+def test_boxes_are_drawn_on_the_picture(http: httpx.Client) -> None:
     body = {"modality": "boxes", "data": sent(json.dumps(BOXES).encode())}
     grey = shown(http.post("/v1/previews", json=body))
     red = shown(http.post("/v1/previews", json=body | {"picture": sent(picture("red", "disc"))}))
@@ -86,9 +84,7 @@ def test_boxes_are_drawn_on_the_picture(http: httpx.Client, picture: Picture) ->
         ({"modality": "boxes", "data": sent(b"[]"), "picture": sent(b"x")}, "not-a-picture", "picture of the preview"),
     ],
 )
-def test_what_cannot_be_shown_is_told(
-    problem: Problem, http: httpx.Client, body: dict[str, str], code: str, says: str
-) -> None:
+def test_what_cannot_be_shown_is_told(http: httpx.Client, body: dict[str, str], code: str, says: str) -> None:
     answer = http.post("/v1/previews", json=body)
     problem(answer, 422, code)
     assert says in answer.json()["detail"]

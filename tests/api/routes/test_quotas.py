@@ -13,7 +13,7 @@ from anyseek.api.service import Service
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.api_keys import MB, Quota
 from anyseek.search.catalogue.session import Database
-from tests.api.conftest import check_problem
+from tests.api.conftest import problem
 from tests.indexer.pictures import png
 
 
@@ -32,7 +32,7 @@ def test_a_key_above_its_quota_is_refused_and_stores_nothing(started: tuple[str,
     bob = create_key(service.runtime.database, "bob", Scope.WRITE)
     assert put(url, alice, "a", png(1)).status_code == 200
     before = stored(service)
-    check_problem(refused := put(url, alice, "b", png(2)), 507, "quota-exceeded")
+    problem(refused := put(url, alice, "b", png(2)), 507, "quota-exceeded")
     assert "'alice' may store 1 items" in refused.json()["detail"]
     assert stored(service) == before
     assert put(url, bob, "b", png(2)).status_code == 200
@@ -64,13 +64,13 @@ def test_who_needs_no_key_has_no_quota(started: tuple[str, Service]) -> None:
     with Client(url) as client:
         assert client.quota().model_dump() == nothing
     create_key(service.runtime.database, "scraper", Scope.METRICS)
-    check_problem(httpx.get(f"{url}/v1/quota"), 401, "unauthenticated")
+    problem(httpx.get(f"{url}/v1/quota"), 401, "unauthenticated")
 
 
 def test_files_of_a_request_are_counted_before_they_are_stored(started: tuple[str, Service]) -> None:
     url, service = started
     alice = create_key(service.runtime.database, "alice", Scope.WRITE, quota=Quota(bytes=50))
-    check_problem(put(url, alice, "a", png(1)), 507, "quota-exceeded")
+    problem(put(url, alice, "a", png(1)), 507, "quota-exceeded")
     assert stored(service) == 0
 
 

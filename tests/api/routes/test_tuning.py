@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anyseek import ApiError, AsyncClient, Client
-from anyseek.api import cli
-from tests.api.conftest import StartService
+from tests.api.conftest import Run, StartService
 from tests.indexer.mirrored import NEW, Mirrored
 from tests.indexer.test_tuning import Leaning, scene
 
-Run = Callable[..., tuple[int, str, str]]
 MODEL = "hashing"
 
 
@@ -26,14 +23,9 @@ def _leaning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def start(*arguments: str, home: str = "home") -> tuple[int, str, str]:
-        monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
-        monkeypatch.setenv("ANYSEEK_MODEL", MODEL)
-        capsys.readouterr()
-        return cli.run(list(arguments)), *capsys.readouterr()
-
-    return start
+def run(anyseek: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("ANYSEEK_MODEL", MODEL)
+    return anyseek
 
 
 @pytest.fixture
@@ -78,6 +70,7 @@ def test_over_http_by_both_clients(start_service: StartService, scenes: Path) ->
     asyncio.run(tune())
 
 
+@pytest.mark.slow
 def test_on_the_command_line_in_a_backup_and_after_a_rollback(run: Run, scenes: Path, tmp_path: Path) -> None:
     assert run("index", str(scenes), "--collection", "c")[0] == 0
     code, said, _ = run("collections", "tune", "c", "--dry-run")

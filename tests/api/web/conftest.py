@@ -1,12 +1,10 @@
 """A real Chromium before a real service. Without Chromium every test here is skipped."""
 
-import base64
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +14,9 @@ from typing import Any
 import pytest
 
 from anyseek import Client
+from tests.api.conftest import picture
 from tests.api.web import chromium
-from tests.api.web.views import Give, Page, Picture, Until, Visiting
+from tests.api.web.views import Page, Visiting
 
 NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
 
@@ -37,18 +36,6 @@ _SERVE = [
 ]
 
 
-# Gives the page a file as a person does, by `drop` or `paste`.
-_GIVE = """([kind, name, type, text]) => {
-  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type }));
-  const event = kind === "drop"
-    ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
-    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
-  document.body.dispatchEvent(event);
-}"""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -62,7 +49,7 @@ def _chromium() -> None:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator[str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running `anyseek serve` with a collection of pictures and one of words."""
     home = tmp_path_factory.mktemp("site")
     environment = os.environ | {"ANYSEEK_HOME": str(home), "OMP_NUM_THREADS": "1"}
@@ -82,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator
             process.wait(20)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
@@ -118,26 +105,3 @@ def page(visiting: Visiting, site: str) -> Iterator[Page]:
     with visiting(f"{site}/#c=shapes") as page:
         page.wait_for_selector(".card")
         yield page
-
-
-def _until(page: Page, condition: str) -> None:
-    """Wait for a condition in JavaScript; the page's policy forbids Playwright's own way of it."""
-    deadline = time.monotonic() + 30
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        page.wait_for_timeout(50)
-
-
-@pytest.fixture
-def until() -> Until:
-    return _until
-
-
-def _give(page: Page, kind: str, name: str, data: bytes, media_type: str = "image/png") -> None:
-    page.evaluate(_GIVE, [kind, name, media_type, base64.b64encode(data).decode()])
-
-
-@pytest.fixture
-def give() -> Give:
-    """Drops a file on a page or pastes it there."""
-    return _give

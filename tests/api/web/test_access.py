@@ -5,12 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import ServiceSettings
 from anyseek.model.galleries.photos import read_views
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import picture, serving
 from tests.api.web.test_rooms import ROOM, put_room
 from tests.api.web.views import Page, Visiting, settled, stroke
 
@@ -22,25 +19,20 @@ SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "h
 
 
 @pytest.fixture(scope="module")
-def rooms_site(
-    tmp_path_factory: pytest.TempPathFactory, random_models: Path, picture: Callable[..., bytes]
-) -> Iterator[str]:
+def rooms_site(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Iterator[str]:
     """A service whose model, of random weights, takes every modality: two rooms, a lamp in a folder, and an empty
     collection.
     """
     home = tmp_path_factory.mktemp("access")
     (home / "models").symlink_to(random_models / "models")
-    settings = ServiceSettings(roots=(home,))
-    model = "4M-21_B:token_budget=16"
-    with Runtime.open(Settings(home), model) as runtime, listening(Service(runtime, settings)) as url:
-        with Client(url, patience=120) as client:
-            client.create_collection("empty")
-            client.create_collection("rooms")
-            for view in read_views():
-                if view["key"] in (ROOM, "test-00270"):
-                    put_room(client, view)
-            client.put_item("rooms", "cellar/lamp", {"rgb": picture("red", "disc")}, "a lamp")
-        yield url
+    with serving(home, "4M-21_B:token_budget=16", ServiceSettings(roots=(home,))) as (client, _):
+        client.create_collection("empty")
+        client.create_collection("rooms")
+        for view in read_views():
+            if view["key"] in (ROOM, "test-00270"):
+                put_room(client, view)
+        client.put_item("rooms", "cellar/lamp", {"rgb": picture("red", "disc")}, "a lamp")
+        yield client.url
 
 
 def _grid(page: Page) -> None:

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import Service
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.items import change_attributes
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
-from tests.api.web.views import Page, Until, Visiting, keys, settled
+from tests.api.conftest import serving
+from tests.api.web.views import Page, Visiting, keys, settled, until
 
 COUNT = 150
 SHAPES = [(90, 60), (60, 90), (80, 80), (200, 50)]
@@ -37,25 +34,24 @@ def _attributes(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Runtime]]:
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
     """A service with a collection of 150 pictures of four shapes; its address and its parts."""
     home = tmp_path_factory.mktemp("album")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("album")
-            for number in range(COUNT):
-                client.put_item("album", f"day {number:03}", {"rgb": _picture(number)}, attributes=_attributes(number))
-        yield url, runtime
+    with serving(home) as (client, service):
+        client.create_collection("album")
+        for number in range(COUNT):
+            client.put_item("album", f"day {number:03}", {"rgb": _picture(number)}, attributes=_attributes(number))
+        yield client.url, service
 
 
 @pytest.fixture
-def browsed(visiting: Visiting, album: tuple[str, Runtime]) -> Iterator[Page]:
+def browsed(visiting: Visiting, album: tuple[str, Service]) -> Iterator[Page]:
     with visiting(f"{album[0]}/#c=album") as page:
         page.wait_for_selector(".card img")
         yield page
 
 
-def test_rows_fill_the_width_and_pictures_keep_their_shape(until: Until, browsed: Page) -> None:
+def test_rows_fill_the_width_and_pictures_keep_their_shape(browsed: Page) -> None:
     until(browsed, "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)")
     boxes = browsed.locator(".card .picture").evaluate_all(
         "(all) => all.map((each) => each.getBoundingClientRect()).map(({x, y, width, height}) => [x, y, width, height])"
@@ -82,7 +78,7 @@ def _scroll_to_the_end(page: Page) -> None:
         page.wait_for_timeout(100)
 
 
-def test_scrolling_reaches_every_item_once(until: Until, browsed: Page) -> None:
+def test_scrolling_reaches_every_item_once(browsed: Page) -> None:
     assert len(keys(browsed)) < COUNT
     _scroll_to_the_end(browsed)
     assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
@@ -148,7 +144,7 @@ def test_a_filter_typed_while_the_facets_load_stays(browsed: Page) -> None:
     assert browsed.input_value("#where") == "stars > 40"
 
 
-def test_arrow_keys_go_through_the_items(browsed: Page, until: Until) -> None:
+def test_arrow_keys_go_through_the_items(browsed: Page) -> None:
     browsed.click('.card[data-key="day 001"] .picture')
     browsed.wait_for_selector("#details[open]")
     shown = browsed.inner_text("#details")
@@ -176,11 +172,11 @@ def test_the_original_is_opened_and_downloaded(browsed: Page) -> None:
     assert "/assets/rgb/day%20003" in browsed.get_attribute("#details :text-is('Open original')", "href")
 
 
-def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtime]) -> None:
-    url, runtime = album
-    with runtime.database.read() as session:
+def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Service]) -> None:
+    url, service = album
+    with service.runtime.database.read() as session:
         held = items.get(session, collections.get(session, "album"), "day 004")
-    runtime.assets.path(held.assets["rgb"]).unlink()
+    service.runtime.assets.path(held.assets["rgb"]).unlink()
     page = browser.new_context().new_page()
     page.goto(f"{url}/#c=album&item=day+004")
     page.wait_for_selector("#details :text('The original is gone')")
@@ -189,9 +185,7 @@ def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtim
     page.context.close()
 
 
-def test_on_a_phone_pictures_stand_beside_each_other(
-    until: Until, visiting: Visiting, album: tuple[str, Runtime]
-) -> None:
+def test_on_a_phone_pictures_stand_beside_each_other(visiting: Visiting, album: tuple[str, Service]) -> None:
     with visiting(f"{album[0]}/#c=album", viewport={"width": 390, "height": 844}, has_touch=True) as page:
         page.wait_for_selector(".card img")
         until(page, "[...document.querySelectorAll('.card img')].slice(0, 9).every((image) => image.naturalWidth > 0)")
@@ -240,18 +234,16 @@ def _plain(colour: tuple[int, int, int]) -> bytes:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with a plain red and a plain blue picture; of the red one a model also said what it shows."""
     home = tmp_path_factory.mktemp("told")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("told")
-            for name, colour in COLOURS.items():
-                files = {"rgb": _plain(colour)}
-                client.put_item("told", name, files, attributes={"owner": "Ada"}, predict_attributes=True)
-        with runtime.database.write() as session:
+    with serving(home) as (client, service):
+        client.create_collection("told")
+        for name, colour in COLOURS.items():
+            client.put_item("told", name, {"rgb": _plain(colour)}, attributes={"owner": "Ada"}, predict_attributes=True)
+        with service.runtime.database.write() as session:
             held = collections.get(session, "told")
             shown = {"shows": {"value": ["Dalmatian", "dog"], "confidence": 0.873}}
             predicted = items.get(session, held, "red").attributes["predicted"] | shown
             change_attributes(session, held, "red", lambda given: {**given, "predicted": predicted})
-        yield url
+        yield client.url
 
 
 @pytest.fixture

@@ -4,12 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
-from tests.api.web.views import Page, Picture, Until, Visiting, keys
+from tests.api.conftest import picture, serving
+from tests.api.web.views import Page, Visiting, keys, until
 
 KEYS = {
     "2023/beach.jpg": "red disc",
@@ -21,17 +17,16 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator[str]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with a collection whose keys are paths, and one whose are not."""
     home = tmp_path_factory.mktemp("library")
-    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=60) as client:
-            client.create_collection("library")
-            for key, shown in KEYS.items():
-                client.put_item("library", key, {"rgb": picture(*shown.split())}, f"a {shown}")
-            client.create_collection("plain")
-            client.put_item("plain", "one", {"rgb": picture("red", "bar")}, "a red bar")
-        yield url
+    with serving(home) as (client, _):
+        client.create_collection("library")
+        for key, shown in KEYS.items():
+            client.put_item("library", key, {"rgb": picture(*shown.split())}, f"a {shown}")
+        client.create_collection("plain")
+        client.put_item("plain", "one", {"rgb": picture("red", "bar")}, "a red bar")
+        yield client.url
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def _here(page: Page) -> list[str]:
     return page.locator(".folder-path li").all_inner_texts()  # type: ignore[no-any-return]
 
 
-def test_folders_have_counts_and_covers_and_items_stand_below(until: Until, browsed: Page) -> None:
+def test_folders_have_counts_and_covers_and_items_stand_below(browsed: Page) -> None:
     assert _tiles(browsed) == ["2023 1", "2024 3"]
     assert keys(browsed) == ["top.jpg"]
     assert browsed.inner_text("#summary") == "2 folders, 1 item"

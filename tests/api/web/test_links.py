@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from tests.api.web.views import Give, Page, Picture, StartService, Visiting, keys, settled, stroke
+from tests.api.conftest import picture
+from tests.api.web.views import Page, Visiting, give, keys, settled, stroke
 
 _BOX = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
 
@@ -50,7 +51,7 @@ def test_strokes_of_one_drawing_are_one_step_back(page: Page) -> None:
     assert page.is_disabled("#undo")
 
 
-def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Visiting, picture: Picture) -> None:
+def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Visiting) -> None:
     page.click("#open-drawing")
     stroke(page, "#canvas", *_BOX)
     page.click("#open-palette")
@@ -71,7 +72,7 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
         assert other.is_enabled("#undo")
 
 
-def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, give: Give, browser: Any) -> None:
+def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, browser: Any) -> None:
     give(page, "drop", "noise.png", _noise())
     page.wait_for_selector(".score")
     settled(page)
@@ -100,18 +101,13 @@ def test_an_item_has_an_address(page: Page, visiting: Visiting) -> None:
     with visiting(page.url) as other:
         other.wait_for_selector("#details[open]")
         assert other.inner_text("#lightbox-title") == "a red disc"
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#details:not([open])", state="attached")
-    page.wait_for_url(lambda url: "item=" not in url)
-
-
-def test_back_closes_an_item_and_forward_opens_it(page: Page) -> None:
-    page.click('.card[data-key="red disc"] .picture')
-    page.wait_for_selector("#details[open]")
     page.go_back()
     page.wait_for_selector("#details:not([open])", state="attached")
     page.go_forward()
     page.wait_for_selector("#details[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#details:not([open])", state="attached")
+    page.wait_for_url(lambda url: "item=" not in url)
 
 
 def test_an_item_that_is_opened_again_at_once_stays_open(page: Page) -> None:
@@ -124,7 +120,7 @@ def test_an_item_that_is_opened_again_at_once_stays_open(page: Page) -> None:
     page.go_forward()
     page.wait_for_selector("#details[open]")
     page.evaluate("document.querySelector('#details').dispatchEvent(new Event('close'))")
-    page.wait_for_timeout(500)
+    settled(page)
     assert page.is_visible("#details[open]")
     assert "item=red" in page.url
     page.keyboard.press("Escape")  # by hand it closes
@@ -139,7 +135,7 @@ def test_closing_an_item_leaves_the_grid_as_it_was(page: Page) -> None:
     page.wait_for_selector("#details[open]")
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "item=" not in url)
-    page.wait_for_timeout(600)  # in which it would ask
+    settled(page)
     assert asked == []
     assert page.input_value("#words") == "a blue bar"
 
@@ -191,17 +187,6 @@ class Held:
             self.waiting.pop().continue_()
 
 
-def test_words_typed_while_the_model_loads_stay(visiting: Visiting, start_service: StartService) -> None:
-    url, service = start_service(lifespan="off")
-    with visiting(url) as page:
-        page.wait_for_selector("#state.loading")
-        page.fill("#words", "a red disc")
-        service.start()
-        page.wait_for_selector("#state.ready")
-        settled(page)
-        assert page.input_value("#words") == "a red disc"
-
-
 def test_words_typed_while_a_link_is_read_stay(page: Page) -> None:
     held = Held(page, "**/items/red%20disc")
     page.evaluate("location.hash = '#c=shapes&q=old&p=' + " + _LINK_TO_A_VIEW)
@@ -224,7 +209,6 @@ def test_of_two_addresses_the_later_one_wins(page: Page) -> None:
     page.evaluate("location.hash = '#c=words'")
     page.wait_for_selector("text=All of words")
     held.let_go()
-    page.wait_for_timeout(200)  # in which the older one would show
     settled(page)
     assert page.input_value("#words") == ""
     assert page.inner_text("#summary") == "All of words"

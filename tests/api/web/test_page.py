@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from benchmarks.page import measure
-from tests.api.web.views import Give, Page, Picture, Until, Visiting, keys, stroke
+from tests.api.conftest import picture
+from tests.api.web.views import Page, Visiting, give, keys, stroke, until
 
 NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
 
@@ -15,7 +16,7 @@ def _wait_for_first(page: Page, key: str) -> None:
     page.wait_for_selector(f'.card:first-child[data-key="{key}"] .score')
 
 
-def test_before_any_query_there_is_a_look_into_the_collection(until: Until, page: Page) -> None:
+def test_before_any_query_there_is_a_look_into_the_collection(page: Page) -> None:
     assert page.inner_text("#summary") == "All of shapes"
     assert sorted(keys(page)) == sorted(NAMES)
     assert page.inner_text("#count") == "9 items"
@@ -70,9 +71,7 @@ def test_a_finger_draws(visiting: Visiting, site: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_a_dropped_or_pasted_picture_finds_itself(
-    until: Until, give: Give, page: Page, picture: Picture, kind: str
-) -> None:
+def test_a_dropped_or_pasted_picture_finds_itself(page: Page, kind: str) -> None:
     give(page, kind, "mine.png", picture("green", "disc"))
     _wait_for_first(page, "green disc")
     assert "mine.png" in page.inner_text(".chip")
@@ -81,7 +80,7 @@ def test_a_dropped_or_pasted_picture_finds_itself(
     assert {key.split()[1] for key in keys(page)[:3]} == {"disc"}
 
 
-def test_parts_are_weighed_pushed_away_and_removed(until: Until, page: Page) -> None:
+def test_parts_are_weighed_pushed_away_and_removed(page: Page) -> None:
     page.click("#open-palette")
     page.click('[aria-label="Add red"]')
     page.wait_for_selector(".score")
@@ -141,7 +140,7 @@ def test_the_drawn_line_is_where_the_pen_was(page: Page) -> None:
     assert blank == 255
 
 
-def test_the_slider_leaves_out_what_is_less_probable_and_says_so(until: Until, page: Page) -> None:
+def test_the_slider_leaves_out_what_is_less_probable_and_says_so(page: Page) -> None:
     page.fill("#words", "a blue bar")
     page.keyboard.press("Enter")
     _wait_for_first(page, "blue bar")

@@ -12,12 +12,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek import Client
-from anyseek.api.service import Service, ServiceSettings
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.search.settings import Settings
-from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
-from tests.api.web.views import Give, Page, Picture, Until, Visiting, asked, settled, stroke
+from tests.api.conftest import picture, serving
+from tests.api.web.views import Page, Visiting, asked, give, settled, stroke, until
 
 _MODEL = "4M-21_B:token_budget=16"
 ROOM = "test-00014"
@@ -34,19 +31,18 @@ def put_room(client: Client, view: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory, random_models: Path, picture: Picture) -> Iterator[str]:
+def everything(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Iterator[str]:
     """A running service whose model, of random weights, takes every modality, with both demo collections in small."""
     home = tmp_path_factory.mktemp("everything")
     (home / "models").symlink_to(random_models / "models")
-    with Runtime.open(Settings(home), _MODEL) as runtime, listening(Service(runtime, ServiceSettings())) as url:
-        with Client(url, patience=120) as client:
-            client.create_collection("openmoji")
-            client.put_item("openmoji", "1F534", {"rgb": picture("red", "disc")}, "red circle")
-            client.create_collection("rooms")
-            for view in read_views():
-                if view["key"] in (ROOM, "test-00270"):
-                    put_room(client, view)
-        yield url
+    with serving(home, _MODEL) as (client, _):
+        client.create_collection("openmoji")
+        client.put_item("openmoji", "1F534", {"rgb": picture("red", "disc")}, "red circle")
+        client.create_collection("rooms")
+        for view in read_views():
+            if view["key"] in (ROOM, "test-00270"):
+                put_room(client, view)
+        yield client.url
 
 
 @pytest.fixture
@@ -74,7 +70,7 @@ def _scribble() -> bytes:
     return _png(sheet)
 
 
-def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> None:
+def test_an_item_shows_all_that_is_known_of_it(rooms: Page) -> None:
     _open(rooms)
     rooms.wait_for_selector('.view[data-view="bounding_boxes"] img')
     views = rooms.locator(".view").evaluate_all("(all) => all.map((one) => one.dataset.view)")
@@ -92,8 +88,7 @@ def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> Non
 
 
 @pytest.mark.parametrize(
-    ("view", "button"),
-    [("depth", "its depth map"), ("normal", "its surface normals"), ("semseg", "its segmentation")],
+    ("view", "button"), [("depth", "its depth map"), ("normal", "its surface normals"), ("semseg", "its segmentation")]
 )
 def test_a_view_of_an_item_is_a_query(rooms: Page, view: str, button: str) -> None:
     _open(rooms)
@@ -108,7 +103,7 @@ def test_a_view_of_an_item_is_a_query(rooms: Page, view: str, button: str) -> No
     assert not rooms.query_selector(".understood"), "what the service holds is not guessed at"
 
 
-def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, rooms: Page, visiting: Visiting) -> None:
+def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(rooms: Page, visiting: Visiting) -> None:
     (part,) = asked(rooms, lambda: give(rooms, "drop", "far.png", (FOLDER / "depth" / f"{ROOM}.png").read_bytes()))
     assert "form" not in part
     rooms.wait_for_selector(".chip .understood")
@@ -154,7 +149,7 @@ def _files() -> Iterator[tuple[str, bytes, str]]:
     yield "w.txt", b"a red chair", "caption"
 
 
-def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
+def test_files_are_taken_for_what_they_are(rooms: Page) -> None:
     for name, data, kind in _files():
         (part,) = asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))  # type: ignore[misc]
         assert part["modality"] == kind, name
@@ -164,9 +159,7 @@ def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
         rooms.wait_for_selector("text=All of rooms")
 
 
-def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(
-    until: Until, give: Give, rooms: Page
-) -> None:
+def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(rooms: Page) -> None:
     file = io.BytesIO()
     np.save(file, np.linspace(1, 4, 64, dtype=np.float32).reshape(8, 8))
     give(rooms, "drop", "far.npy", file.getvalue(), "")
@@ -223,7 +216,7 @@ def test_on_a_phone_results_stay_in_sight_below_the_sheet(visiting: Visiting, ev
         assert sheet["height"] < 0.5 * 844
 
 
-def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, everything: str) -> None:
+def test_what_is_wrong_with_a_file_is_one_sentence(browser: Any, everything: str) -> None:
     opened = browser.new_context()
     page = opened.new_page()
     page.goto(f"{everything}/#c=rooms")
@@ -242,7 +235,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, eve
     opened.close()
 
 
-def test_what_the_model_does_not_take_is_told_before_it_isasked(visiting: Visiting, give: Give, site: str) -> None:
+def test_what_the_model_does_not_take_is_told_before_it_isasked(visiting: Visiting, site: str) -> None:
     with Client(site) as client:
         client.create_collection("maps")
         files = {"rgb": FOLDER / "rgb" / f"{ROOM}.jpg", "depth": FOLDER / "depth" / f"{ROOM}.png"}
@@ -291,6 +284,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everyth
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.slow
 def test_what_the_model_predicts_of_query_and_item_is_shown_side_by_side(rooms: Page) -> None:
     rooms.fill("#words", "a room")
     rooms.keyboard.press("Enter")

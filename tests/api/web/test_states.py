@@ -4,7 +4,8 @@ from typing import Any
 
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
-from tests.api.web.views import Picture, StartService, Until, Visiting
+from tests.api.conftest import StartService, picture
+from tests.api.web.views import Visiting, settled, until
 
 FIRST_PAINT_BYTES = 100_000
 
@@ -18,29 +19,19 @@ def test_a_strict_policy_lets_no_inline_script_run(browser: Any, site: str) -> N
     opened.close()
 
 
-def test_an_empty_service_says_how_to_begin(visiting: Visiting, start_service: StartService) -> None:
+def test_what_is_empty_says_how_to_begin_and_what_is_full_comes_first(
+    visiting: Visiting, start_service: StartService
+) -> None:
     url, _ = start_service()
     with visiting(url) as page:
         page.wait_for_selector("#empty:not([hidden])")
         assert "anyseek index FOLDER --collection photos" in page.inner_text("#empty")
         page.wait_for_selector("#state.ready")
-
-
-def test_an_empty_collection_says_so(visiting: Visiting, start_service: StartService) -> None:
-    url, _ = start_service()
-    with Client(url, patience=20) as client:
-        client.create_collection("fresh")
-    with visiting(url) as page:
-        page.wait_for_selector("text=The collection fresh is empty")
-        assert "--collection fresh" in page.inner_text("#empty")
-
-
-def test_a_full_collection_is_shown_before_an_empty_one(
-    visiting: Visiting, start_service: StartService, picture: Picture
-) -> None:
-    url, _ = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("a-empty")
+        with visiting(url) as page:
+            page.wait_for_selector("text=The collection a-empty is empty")
+            assert "--collection a-empty" in page.inner_text("#empty")
         client.create_collection("b-full")
         client.put_item("b-full", "red disc", {"rgb": picture("red", "disc")})
     with visiting(url) as page:
@@ -55,9 +46,7 @@ def test_an_unknown_collection_is_told_with_those_that_are_there(visiting: Visit
         page.wait_for_selector("text=All of shapes")
 
 
-def test_when_the_service_stops_the_page_says_so_and_goes_on_later(
-    browser: Any, start_service: StartService, picture: Picture
-) -> None:
+def test_when_the_service_stops_the_page_says_so_and_goes_on_later(browser: Any, start_service: StartService) -> None:
     url, _ = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("shapes")
@@ -67,11 +56,12 @@ def test_when_the_service_stops_the_page_says_so_and_goes_on_later(
     page.goto(url)
     page.wait_for_selector(".card")
     opened.set_offline(True)
+    page.wait_for_selector("body.gone")  # nobody has to ask for it
     page.fill("#words", "red")
     page.keyboard.press("Enter")
     page.wait_for_selector("body.gone #state.failed")
+    page.wait_for_selector("#error:has-text('from before')")
     assert page.inner_text("#state") == "no answer"
-    assert "from before" in page.inner_text("#error")
     opened.set_offline(False)
     page.wait_for_selector("body:not(.gone) #state.ready")
     page.wait_for_selector(".card .score")
@@ -79,23 +69,18 @@ def test_when_the_service_stops_the_page_says_so_and_goes_on_later(
     opened.close()
 
 
-def test_nobody_has_to_ask_to_learn_that_the_service_stopped(browser: Any, site: str) -> None:
-    opened = browser.new_context()
-    page = opened.new_page()
-    page.goto(f"{site}/#c=shapes")
-    page.wait_for_selector(".card")
-    opened.set_offline(True)
-    page.wait_for_selector("body.gone")
-    opened.close()
-
-
-def test_the_page_waits_for_the_model(visiting: Visiting, start_service: StartService) -> None:
+def test_the_page_waits_for_the_model_and_keeps_what_is_typed_meanwhile(
+    visiting: Visiting, start_service: StartService
+) -> None:
     url, service = start_service(lifespan="off")
     with visiting(url) as page:
         page.wait_for_selector("#state.loading")
         assert page.inner_text("#state") == "loading the model"
+        page.fill("#words", "a red disc")
         service.start()
         page.wait_for_selector("#state.ready")
+        settled(page)
+        assert page.input_value("#words") == "a red disc"
 
 
 def test_a_model_that_is_missing_is_told(browser: Any, start_service: StartService) -> None:
@@ -108,9 +93,7 @@ def test_a_model_that_is_missing_is_told(browser: Any, start_service: StartServi
     opened.close()
 
 
-def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
-    until: Until, browser: Any, start_service: StartService, picture: Picture
-) -> None:
+def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(browser: Any, start_service: StartService) -> None:
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("shapes")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.api.web.views import Give, Page, Picture, settled
+from tests.api.conftest import picture
+from tests.api.web.views import Page, give, settled
 from tests.model.modalities.photographed_sketches import photographed
 
 
@@ -51,7 +52,7 @@ def test_the_next_item_is_explained_anew(page: Page) -> None:
 def test_what_is_only_looked_at_is_not_explained(page: Page) -> None:
     page.click(".card .picture")
     page.wait_for_selector("#details[open] dl")
-    page.wait_for_timeout(300)
+    settled(page)
     assert not page.query_selector("#why")
 
 
@@ -81,7 +82,7 @@ def test_what_the_model_sees_is_of_the_chosen_part_of_the_picture(page: Page) ->
     assert given["box"] == part["box"]
 
 
-def test_what_the_model_sees_is_of_the_file_as_it_was_understood(page: Page, give: Give, picture: Picture) -> None:
+def test_what_the_model_sees_is_of_the_file_as_it_was_understood(page: Page) -> None:
     drawing = Image.open(io.BytesIO(picture("red", "disc", outline=True))).convert("L").resize((400, 400))
     give(page, "drop", "sketch.jpg", photographed(np.asarray(drawing), np.random.default_rng(0)))
     page.wait_for_selector(".chip")

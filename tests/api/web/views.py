@@ -1,17 +1,25 @@
 """What is done on the page in several tests: drawing, asking, and reading what it shows."""
 
+import base64
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from anyseek.api.service import Service
-
 Page = Any
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
 Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-Give = Callable[..., None]
+
+
+# Gives the page a file as a person does, by `drop` or `paste`.
+_GIVE = """([kind, name, type, text]) => {
+  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type }));
+  const event = kind === "drop"
+    ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(event);
+}"""
 
 
 def keys(page: Page) -> list[str]:
@@ -42,3 +50,16 @@ def asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
         act()
     parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
     return parts
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in JavaScript; the page's policy forbids Playwright's own way of it."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
+def give(page: Page, kind: str, name: str, data: bytes, media_type: str = "image/png") -> None:
+    """Drop a file on a page or paste it there."""
+    page.evaluate(_GIVE, [kind, name, media_type, base64.b64encode(data).decode()])
