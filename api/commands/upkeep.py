@@ -79,7 +79,7 @@ def rebuild(collection: str | None) -> int:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
             again = partial(remake, runtime.tools)
-            keys = rebuild_collection(runtime.database, settings, name, again, name == names[0])
+            keys = rebuild_collection(runtime.database, settings, name, again)
         click.echo(f"the index of {name} was made anew")
         for key in keys:
             click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)

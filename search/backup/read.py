@@ -27,7 +27,8 @@ from anyseek.search.backup.archive import (
     sealed_contents,
 )
 from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
-from anyseek.search.catalogue import audit, facets, words
+from anyseek.search.catalogue import audit
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
 from anyseek.search.catalogue.upgrade import configuration, take_turn
@@ -78,8 +79,8 @@ def restore(settings: Settings, path: Path) -> Restored:
             _go_on_numbering(connection)
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
-                    facets.make_again(session, collection_id)
-                    words.make_again(session, collection_id)  # into an index that the migrations have just made
+                    for table in (FACETS, WORDS):
+                        table.make_again(session, collection_id)
                 audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:

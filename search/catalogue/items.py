@@ -13,8 +13,9 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import api_keys, collections, facets, item_rows, log, words
+from anyseek.search.catalogue import api_keys, collections, item_rows, log
 from anyseek.search.catalogue.collections import SpaceState
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
@@ -100,8 +101,8 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
     ids = [item.id for item in held]
-    facets.delete(session, ids)
-    words.delete(session, ids)
+    for table in (FACETS, WORDS):
+        table.delete(session, ids)
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
@@ -330,10 +331,9 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
-    facets.delete(session, [item.id for item in changed if item.revision > 1])
-    facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
-    words.delete(session, [item.id for item in changed if item.revision > 1])
-    words.insert_of(session, collection_id, changed)
+    for table in (FACETS, WORDS):
+        table.delete(session, [item.id for item in changed if item.revision > 1])
+        table.insert(session, collection_id, changed)
 
 
 Versions = frozenset[str]

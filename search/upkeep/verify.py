@@ -1,8 +1,8 @@
 """Checks that catalogue, log, index, stored files and originals agree, even while a service runs."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources, words
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources
 from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import CHUNK
 from anyseek.search.errors import AnyseekError, AssetNotFound, CollectionNotFound
@@ -39,7 +40,8 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
     Whatever damage makes a check fail is a problem too, and the other checks go on.
     """
-    found = [*_checked("", database, checks.database_faults), *_checked("", database, checks.orphans)]
+    of_database = (checks.database_faults, checks.orphans, _words_index_faults)
+    found = [problem for check in of_database for problem in _checked("", database, check)]
     names: list[str] = []
 
     def read_names(session: Session) -> Iterable[str]:
@@ -53,7 +55,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
                 found += list(_problems(database, settings, name, backend))
             except CollectionNotFound:
                 continue  # it has been deleted in the meantime
-    return [*found, *_word_problems(database, names)]
+    return found
 
 
 def notes(database: Database) -> list[Problem]:
@@ -126,7 +128,7 @@ def _problems(database: Database, settings: Settings, name: str, backend: Backen
 
     yield from _checked(name, database, read_head)
     for head in heads:
-        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _derived_faults):
             yield from _checked(name, database, partial(_of_now, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
@@ -166,30 +168,15 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
             yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
 
 
-def _facet_faults(session: Session, head: Head) -> Iterator[str]:
-    if stale := list(checks.stale_facets(session, head)):
-        yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
+def _derived_faults(session: Session, head: Head) -> Iterator[str]:
+    for table in (FACETS, WORDS):
+        if stale := list(checks.stale(session, head, table)):
+            yield f"{table.problem} {len(stale)} items as they are, such as {stale[0]!r}"
 
 
-def _word_problems(database: Database, names: Sequence[str]) -> list[Problem]:
-    """Problems of full text in all collections, in one transaction, because they share an index that is read once."""
-    found: list[Problem] = []
-
-    def check(session: Session) -> Iterable[str]:
-        indexed = words.indexed(session)
-        for name in names:
-            with suppress(CollectionNotFound):
-                found.extend(_tried(name, "the database", partial(_word_faults, session, name, indexed)))
-        return ()
-
-    return [*_checked("", database, check), *found]
-
-
-def _word_faults(session: Session, name: str, indexed: Mapping[int, int] | None) -> Iterator[str]:
-    with session.begin_nested():  # or PostgreSQL would go on with no other collection after a failure
-        stale = list(checks.stale_words(session, collections.head(session, name), indexed))
-    if stale:
-        yield f"words would not find {len(stale)} items as they are, such as {stale[0]!r}"
+def _words_index_faults(session: Session) -> Iterator[str]:
+    if WORDS.index_disagrees(session):
+        yield "the index of words disagrees with their table, so words would not find some items"
 
 
 def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Backend) -> Iterator[str]:
