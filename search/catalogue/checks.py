@@ -10,7 +10,7 @@ from anyseek.search.catalogue import collections, item_rows, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import rows_in
 from anyseek.search.types import Item
 
 NO_VECTOR = "has no vector in the log"
@@ -79,9 +79,8 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
                 faults[item_id] = "has a vector made by other weights"
             elif len(data) != 4 * space.dimension:
                 faults[item_id] = f"has a vector of {len(data)} bytes instead of {4 * space.dimension}"
-        for some in chunks(list(faults)):
-            keys = session.execute(select(ItemRow.key, ItemRow.id).where(ItemRow.id.in_(some)))
-            yield from ((key, faults[item_id]) for key, item_id in keys)
+        for row in rows_in(session, select(ItemRow.key, ItemRow.id), ItemRow.id, list(faults)):
+            yield row.key, faults[row.id]
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:

@@ -19,7 +19,7 @@ from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
+from anyseek.search.catalogue.values import CHUNK, chunks, rows_in, to_bytes
 from anyseek.search.errors import (
     BadInput,
     FingerprintMismatch,
@@ -153,11 +153,9 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
     """The ids of those of `keys` that the collection has."""
-    found: dict[str, int] = {}
-    for some in chunks([key for key in keys if is_key(key)]):
-        query = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
-        found.update(session.execute(query).all())
-    return found
+    of_collection = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id)
+    rows = rows_in(session, of_collection, ItemRow.key, [key for key in keys if is_key(key)])
+    return {row.key: row.id for row in rows}
 
 
 def list_page(session: Session, collection: Collection, after_key: str | None, limit: int) -> list[Item]:
@@ -172,15 +170,10 @@ def list_page(session: Session, collection: Collection, after_key: str | None, l
 
 def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
     """The content hash and the source of those of `keys` that the collection has."""
-    found: dict[str, tuple[str, int | None]] = {}
-    for some in chunks(list(dict.fromkeys(keys))):
-        rows = session.execute(
-            select(ItemRow.key, ItemRow.content_hash, ItemRow.source_id).where(
-                ItemRow.collection_id == collection.id, ItemRow.key.in_(some)
-            )
-        )
-        found.update((row.key, (row.content_hash, row.source_id)) for row in rows)
-    return found
+    columns = (ItemRow.key, ItemRow.content_hash, ItemRow.source_id)
+    of_collection = select(*columns).where(ItemRow.collection_id == collection.id)
+    rows = rows_in(session, of_collection, ItemRow.key, list(dict.fromkeys(keys)))
+    return {row.key: (row.content_hash, row.source_id) for row in rows}
 
 
 def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Iterator[Sequence[str]]:
@@ -205,11 +198,8 @@ def count_outside(session: Session, collection: Collection, root: Path) -> int:
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
     """The `locations` in the asset store that an item refers to."""
-    found: set[str] = set()
-    for some in chunks(list(locations)):
-        query = select(AssetRow.location).where(AssetRow.stored, AssetRow.location.in_(some))
-        found.update(session.scalars(query))
-    return found
+    stored = select(AssetRow.location).where(AssetRow.stored)
+    return {row.location for row in rows_in(session, stored, AssetRow.location, list(locations))}
 
 
 def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> HeldVectors:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import checksums
+from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.catalogue.values import chunks, from_bytes, to_bytes
 from anyseek.search.types import IdArray
@@ -232,9 +233,7 @@ def _drop_of(session: Session, collection_id: int, below_seq: int, ids: Sequence
 
 
 def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> int:
-    statement = delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where)
-    removed = session.execute(statement.execution_options(synchronize_session=False))
-    return int(removed.rowcount)  # type: ignore[attr-defined]
+    return count_changed(session, delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where))
 
 
 def _needed(collection_id: int) -> Select[int]:

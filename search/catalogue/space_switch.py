@@ -168,8 +168,7 @@ def _has(session: Session, collection_id: int, state: SpaceState) -> bool:
 
 def _move(session: Session, collection_id: int, before: SpaceState, after: SpaceState) -> None:
     where = (SpaceRow.collection_id == collection_id, SpaceRow.state == before)
-    statement = update(SpaceRow).where(*where).values(state=after)
-    session.execute(statement.execution_options(synchronize_session=False))
+    session.execute(update(SpaceRow).where(*where).values(state=after))
 
 
 def _drop(session: Session, collection_id: int, *states: SpaceState) -> Sequence[int]:
@@ -182,8 +181,8 @@ def _drop(session: Session, collection_id: int, *states: SpaceState) -> Sequence
     if ids:
         compacted = select(CollectionRow.compacted_seq).where(CollectionRow.id == collection_id).scalar_subquery()
         useless = (LogRow.collection_id == collection_id, LogRow.space_id.in_(ids), LogRow.seq <= compacted)
-        for statement in (delete_rows(LogRow).where(*useless), delete_rows(SpaceRow).where(SpaceRow.id.in_(ids))):
-            session.execute(statement.execution_options(synchronize_session=False))
+        session.execute(delete_rows(LogRow).where(*useless))
+        session.execute(delete_rows(SpaceRow).where(SpaceRow.id.in_(ids)))
     return ids
 
 

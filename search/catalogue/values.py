@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Row, Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 if TYPE_CHECKING:
     from anyseek.model.seam import FloatArray
 
 Value = TypeVar("Value")
+Columns = TypeVarTuple("Columns")
 
 # SQLite takes 32,766 variables in a statement, and long lists gain nothing.
 CHUNK = 500
@@ -29,6 +31,14 @@ def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Valu
     """`values` in pieces of `size`, as many as one statement takes."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def rows_in(
+    session: Session, statement: "Select[*Columns]", column: InstrumentedAttribute[Any], values: Sequence[Any]
+) -> "Iterator[Row[*Columns]]":
+    """The rows of a select whose `column` has one of any number of `values`."""
+    for some in chunks(values):
+        yield from session.execute(statement.where(column.in_(some)))
 
 
 def to_bytes(vector: "FloatArray") -> bytes:
