@@ -1,10 +1,23 @@
 """Conversions of times, vectors and long lists of values between Python and SQL."""
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Row, Select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Row,
+    Select,
+    any_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 if TYPE_CHECKING:
@@ -39,6 +52,13 @@ def rows_in(
     """The rows of a select whose `column` has one of any number of `values`."""
     for some in chunks(values):
         yield from session.execute(statement.where(column.in_(some)))
+
+
+def among(session: Session, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:
+    """The condition that `column` is one of any number of `ids`, all of which are one parameter."""
+    if session.get_bind().dialect.name == "sqlite":
+        return column.in_(select(func.json_each(json.dumps(ids)).table_valued("value").c.value))
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def to_bytes(vector: "FloatArray") -> bytes:
