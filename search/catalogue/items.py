@@ -158,16 +158,6 @@ def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) 
     return {row.key: row.id for row in rows}
 
 
-def list_page(session: Session, collection: Collection, after_key: str | None, limit: int) -> list[Item]:
-    """The next `limit` items by key; `after_key` is the last key of the page before, None for the first page."""
-    after = () if after_key is None else (ItemRow.key > after_key,)
-    keys = session.scalars(
-        select(ItemRow.key).where(ItemRow.collection_id == collection.id, *after).order_by(ItemRow.key).limit(limit)
-    ).all()
-    found = by_keys(session, collection, keys)
-    return [found[key] for key in keys if key in found]
-
-
 def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
     """The content hash and the source of those of `keys` that the collection has."""
     columns = (ItemRow.key, ItemRow.content_hash, ItemRow.source_id)

@@ -54,7 +54,9 @@ def rows_in(
         yield from session.execute(statement.where(column.in_(some)))
 
 
-def among(session: Session, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:
+def among(
+    session: Session, column: ColumnElement[int] | InstrumentedAttribute[int], ids: Sequence[int]
+) -> ColumnElement[bool]:
     """The condition that `column` is one of any number of `ids`, all of which are one parameter."""
     if session.get_bind().dialect.name == "sqlite":
         return column.in_(select(func.json_each(json.dumps(ids)).table_valued("value").c.value))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.space import LocalSpace, MakeIndex, ReadersLock
 from anyseek.search.types import Collection
-from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.gallery import DIMENSION, WordsEmbedder, all_items, put, remove
 from tests.search.live_spaces import assert_agrees, contents, freeze, head_of
 from tests.search.memory_index import MemoryIndex
 
@@ -126,7 +126,7 @@ def test_threads_search_while_others_write(
     index.refresh(head_of(database))
     assert_agrees(database, index)
     with database.read() as session:
-        assert len(items.list_page(session, collection, None, 1_000)) == 160
+        assert len(all_items(session, collection)) == 160
 
 
 def test_a_snapshot_is_written_beside_searches_and_changes(
