@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import among
 from anyseek.search.filters import spheres, tree
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import GroupValue, IdArray
@@ -32,10 +32,9 @@ def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int
     columns = (FacetRow.item_id, FacetRow.truth, FacetRow.text, FacetRow.number)
     of_path = select(*columns).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
     found: dict[int, list[GroupValue]] = {}
-    for some in chunks(ids) if len(ids) <= _FEW else [ids]:
-        wanted = of_path.where(FacetRow.item_id.in_(some)) if len(ids) <= _FEW else of_path
-        for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
-            found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
+    wanted = of_path.where(among(session, FacetRow.item_id, ids)) if len(ids) <= _FEW else of_path
+    for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
+        found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
     return found
 
 
@@ -47,21 +46,20 @@ class _Tables:
     items: Any = ItemRow
 
     @classmethod
-    def of(cls, ids: Sequence[int]) -> "_Tables":
+    def of(cls, session: Session, ids: Sequence[int]) -> "_Tables":
         """OFFSET 0 makes databases read these rows first; SQLite would visit all rows that satisfy the condition."""
-        facets = select(FacetRow).where(FacetRow.item_id.in_(ids)).offset(0).subquery()
-        items = select(ItemRow).where(ItemRow.id.in_(ids)).offset(0).subquery()
+        facets = select(FacetRow).where(among(session, FacetRow.item_id, ids)).offset(0).subquery()
+        items = select(ItemRow).where(among(session, ItemRow.id, ids)).offset(0).subquery()
         return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
 
 
-def ids_where(session: Session, collection_id: int, where: Filter, among: IdArray | None = None) -> IdArray:
-    """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them."""
-    if among is None:
+def ids_where(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
+    """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them."""
+    if candidates is None:
         return _ids_where(session, collection_id, where, _Tables())
-    if len(among) > _FEW:
-        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), among)
-    some = [_ids_where(session, collection_id, where, _Tables.of(ids)) for ids in chunks(np.unique(among).tolist())]
-    return np.concatenate([np.empty(0, np.int64), *some])
+    if len(candidates) > _FEW:
+        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), candidates)
+    return _ids_where(session, collection_id, where, _Tables.of(session, candidates.tolist()))
 
 
 def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tables) -> IdArray:

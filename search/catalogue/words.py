@@ -31,7 +31,7 @@ def ranked(session: Session, collection_id: int, query: str, where: Filter | Non
     found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(query))}
     every = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
     if where is not None:
-        every = facets.ids_where(session, collection_id, where, among=every)
+        every = facets.ids_where(session, collection_id, where, every)
     if not len(every):
         return []
     count, scores = collections.count(session, collection_id), np.zeros(len(every))

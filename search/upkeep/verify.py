@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -43,19 +43,16 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
     of_database = (checks.database_faults, checks.orphans, _words_index_faults)
     found = [problem for check in of_database for problem in _checked("", database, check)]
     names: list[str] = []
-
-    def read_names(session: Session) -> Iterable[str]:
-        names.extend(collection.name for collection in collections.list_all(session))
-        return ()
-
-    found += _checked("", database, read_names)
+    found += _checked("", database, lambda session: names.extend(_names(session)))
     with closing(open_backend(database, settings)) as backend:
         for name in names:
-            try:
+            with suppress(CollectionNotFound):  # it has been deleted in the meantime
                 found += list(_problems(database, settings, name, backend))
-            except CollectionNotFound:
-                continue  # it has been deleted in the meantime
     return found
+
+
+def _names(session: Session) -> list[str]:
+    return [collection.name for collection in collections.list_all(session)]
 
 
 def notes(database: Database) -> list[Problem]:
@@ -92,15 +89,15 @@ def left_out(database: Database) -> list[Problem]:
 
 
 def _heads(session: Session) -> list[Head]:
-    return [collections.head(session, collection.name) for collection in collections.list_all(session)]
+    return [collections.head(session, name) for name in _names(session)]
 
 
-def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
+def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str] | None]) -> list[Problem]:
     """The problems that a check finds in a transaction of its own."""
 
     def run() -> list[str]:
         with database.read() as session:
-            return list(check(session))
+            return list(check(session) or ())
 
     return _tried(collection, "the database", run)
 
@@ -121,12 +118,7 @@ def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> li
 
 def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:
     heads: list[Head] = []
-
-    def read_head(session: Session) -> Iterable[str]:
-        heads.append(collections.head(session, name))
-        return ()
-
-    yield from _checked(name, database, read_head)
+    yield from _checked(name, database, lambda session: heads.append(collections.head(session, name)))
     for head in heads:
         for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _derived_faults):
             yield from _checked(name, database, partial(_of_now, check, name))
@@ -280,7 +272,7 @@ def check_originals(database: Database, settings: Settings, every: bool = False)
             return sources.folder_of(session, source_id)
 
     with database.read() as session:
-        names = [collection.name for collection in collections.list_all(session)]
+        names = _names(session)
     return [
         wrong
         for name in names
