@@ -249,7 +249,7 @@ def passes(condition: Compare | AnyOf | StartsWith, value: Any) -> bool:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(attributes=st.lists(ATTRIBUTES, max_size=6), filters=st.lists(FILTERS, min_size=1, max_size=5))
 def test_agrees_with_a_plain_reading(

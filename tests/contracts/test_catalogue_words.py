@@ -141,7 +141,7 @@ def test_an_item_may_hold_very_many_and_long_words(database: Database, collectio
     assert stale(database, collection) == []
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(caption=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
 def test_an_item_is_indexed_by_the_words_of_any_text(database: Database, collection: Collection, caption: str) -> None:
     put(database, collection, {"any": (caption, {})})

@@ -186,7 +186,7 @@ def test_a_writer_beside_many_comparisons(database: Database, collection: Collec
     write(database, collection)
 
     def work() -> None:
-        for number in range(30):
+        for number in range(15):
             write(database, collection, {key: {"size": number, "label": f"n{number}"} for key in "abcd"})
             remove(database, collection, ["d"])
 

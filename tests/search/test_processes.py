@@ -102,7 +102,7 @@ def assert_whole(database: Database, settings: Settings) -> None:
 def test_two_writers_number_their_entries_without_gaps_and_in_order(
     database: Database, settings: Settings, collection: Collection
 ) -> None:
-    writers = [start(WRITE, settings, who, "40") for who in ("a", "b")]
+    writers = [start(WRITE, settings, who, "15") for who in ("a", "b")]
     order: list[int] = []
     while any(writer.poll() is None for writer in writers):  # a reader must never see a number before a smaller one
         with database.read() as session:
@@ -112,8 +112,8 @@ def test_two_writers_number_their_entries_without_gaps_and_in_order(
         finish(writer)
     with database.read() as session:
         every = log.entries_after(session, collection.id, 0, 10_000)
-        assert collections.count(session, collection.id) == 400
-    assert [entry.seq for entry in every] == list(range(1, 801))
+        assert collections.count(session, collection.id) == 150
+    assert [entry.seq for entry in every] == list(range(1, 301))
     assert order == list(range(1, len(order) + 1))
     assert_whole(database, settings)
 
@@ -121,8 +121,8 @@ def test_two_writers_number_their_entries_without_gaps_and_in_order(
 def test_a_reader_that_tails_finds_everything_that_was_committed_when_it_asked(
     database: Database, settings: Settings, collection: Collection
 ) -> None:
-    reader = start(TAIL, settings, "reader", "200")
-    finish(start(WRITE, settings, "a", "40"))
+    reader = start(TAIL, settings, "reader", "75")
+    finish(start(WRITE, settings, "a", "15"))
     assert finish(reader) == "0\n"
 
 

@@ -16,7 +16,7 @@ from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, new_item
 
-PAGE, FEW, MANY = 10, 60, 1200
+PAGE, FEW, MANY = 10, 60, 600
 
 Pages = Callable[[Session, Collection, int], object]
 
