@@ -118,10 +118,8 @@ def check(path: Path) -> Header:
 
 def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
-    held = MetaData()
-    held.reflect(connection, only=_is_table)
     may_have_rows = ("alembic_version", AuditRow.__tablename__, *NOT_WRITTEN)
-    for table in held.sorted_tables:
+    for table in _reflected(connection).sorted_tables:
         if table.name not in may_have_rows and connection.execute(select(table).limit(1)).first():
             raise TargetNotEmpty(
                 f"the database already has rows in {table.name!r}; restore a backup into an empty database"
@@ -139,14 +137,16 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     command.upgrade(settings, header.schema)
 
 
-def _is_table(name: str, _metadata: MetaData) -> bool:
-    return is_of_catalogue(name, "table")
+def _reflected(connection: Connection) -> MetaData:
+    """The tables that there are."""
+    metadata = MetaData()
+    metadata.reflect(connection, only=lambda name, _: is_of_catalogue(name, "table"))
+    return metadata
 
 
 def _fill(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
     """Insert all rows and store all files; return their numbers."""
-    there = MetaData()
-    there.reflect(connection, only=_is_table)
+    there = _reflected(connection)
     rows = dict.fromkeys(header.tables, 0)
     assets = 0
     for name, lines, blobs in _parts(members(path), store):
@@ -180,8 +180,7 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
 
 def _go_on_numbering(connection: Connection) -> None:
     """Continue the numbering of ids after the highest one used."""
-    there = MetaData()
-    there.reflect(connection, only=_is_table)
+    there = _reflected(connection)
     for table in there.sorted_tables:
         if "id" not in table.c:
             continue

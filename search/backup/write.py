@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, put_in_place
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Part, Writer, kinds_of
+from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, kinds_of, parts_of
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
 from anyseek.search.errors import BackupCorrupt
@@ -45,10 +45,10 @@ def backup(database: Database, store: AssetStore, path: Path, with_assets: bool 
             left.unlink(missing_ok=True)
     temporary = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
     try:
-        with FileLock(temporary), store.kept():
-            with temporary.open("wb") as file:
-                rows, assets = _write(database, store, Writer(file), with_assets)
-                size = file.tell()
+        with temporary.open("xb") as file, FileLock(temporary), store.kept():
+            rows, assets = _write(database, store, Writer(file), with_assets)
+            size = file.tell()
+            file.flush()
             put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -77,24 +77,13 @@ def _write(database: Database, store: AssetStore, writer: Writer, with_assets: b
 
 def _write_table(session: Session, table: SqlTable, columns: dict[str, ColumnKind], writer: Writer) -> int:
     """Write the rows of a table in parts, read as a stream; return how many."""
-    count = number = 0
-    part, kinds = Part(), list(columns.values())
+    count = 0
     ordered = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)
-
-    def finish() -> None:
-        nonlocal part, number
-        number += 1
+    rows = session.connection().execute(ordered, execution_options=_STREAMED)
+    for number, part in enumerate(parts_of(rows, list(columns.values())), 1):
         writer.add(f"{TABLES}{table.name}/{number:08}.jsonl", b"".join(part.lines))
         writer.add(f"{TABLES}{table.name}/{number:08}.bin", b"".join(part.blobs))
-        part = Part()
-
-    for row in session.connection().execute(ordered, execution_options=_STREAMED):
-        part.add(row, kinds)
-        count += 1
-        if part.full:
-            finish()
-    if part.lines:
-        finish()
+        count += len(part.lines)
     return count
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -189,27 +189,17 @@ def settle(session: Session, settled: Sequence[Settled]) -> None:
     check(session, [closed.lease for closed in settled])
     values = [
         {
-            "row": closed.lease.id,
-            "new_state": DONE if closed.outcome else QUARANTINED,
-            "new_outcome": closed.outcome,
-            "why": closed.reason,
-            "why_code": closed.reason_code,
+            "id": closed.lease.id,
+            "state": DONE if closed.outcome else QUARANTINED,
+            "outcome": closed.outcome,
+            "reason": closed.reason,
+            "reason_code": closed.reason_code,
+            "owner": None,
         }
         for closed in settled
     ]
-    statement = (
-        update(LedgerRow)
-        .where(LedgerRow.id == bindparam("row"))
-        .values(
-            state=bindparam("new_state"),
-            outcome=bindparam("new_outcome"),
-            reason=bindparam("why"),
-            reason_code=bindparam("why_code"),
-            owner=None,
-        )
-    )
     if values:
-        session.connection().execute(statement, values)
+        session.execute(update(LedgerRow), values)
 
 
 def check(session: Session, leases: Sequence[Lease]) -> None:
@@ -320,20 +310,10 @@ def _pending(*where: ColumnElement[bool], job_id: int) -> "Select[int, str, str,
 def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: str, valid_for: timedelta) -> list[Lease]:
     """Lease the inputs that `query` finds, and count an attempt for each."""
     leases = [Lease(*row) for row in session.execute(query)]
-    values = [{"row": held.id, "held_fence": held.fence, "tried": held.attempts} for held in leases]
-    statement = (
-        update(LedgerRow)
-        .where(LedgerRow.id == bindparam("row"))
-        .values(
-            state=LEASED,
-            owner=owner,
-            fence=bindparam("held_fence"),
-            attempts=bindparam("tried"),
-            lease_expires=clock(session) + valid_for,
-        )
-    )
-    if values:
-        session.connection().execute(statement, values)
+    leased = {"state": LEASED, "owner": owner, "lease_expires": clock(session) + valid_for}
+    if leases:
+        of_each = [{"id": lease.id, "fence": lease.fence, "attempts": lease.attempts} for lease in leases]
+        session.execute(update(LedgerRow), [leased | numbers for numbers in of_each])
     return leases
 
 

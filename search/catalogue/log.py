@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -161,14 +161,13 @@ def damaged_entries(session: Session, collection_id: int) -> set[int]:
 
 def fill_checksums(session: Session, collection_id: int) -> None:
     """Give entries that were written before there were checksums the ones of what they hold now."""
-    of_entry = and_(LogRow.collection_id == collection_id, LogRow.seq == bindparam("of_seq"))
-    fill = update(LogRow).where(of_entry).values(checksum=bindparam("new_checksum"))
     without = select(*_ENTRY).where(LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
     after = -1
     while rows := session.execute(without.where(LogRow.seq > after).order_by(LogRow.seq).limit(PAGE)).all():
         found = checksums.of_entries(collection_id, [row[:-1] for row in rows])
-        filled = [{"of_seq": row.seq, "new_checksum": new or 0} for row, new in zip(rows, found, strict=True)]
-        session.connection().execute(fill, filled)
+        of_collection = {"collection_id": collection_id}
+        filled = [{**of_collection, "seq": row.seq, "checksum": new or 0} for row, new in zip(rows, found, strict=True)]
+        session.execute(update(LogRow), filled)
         after = rows[-1].seq
 
 
