@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, leases, ledger
@@ -58,7 +58,7 @@ def _inputs(session: Session) -> dict[str, int]:
 
 def _quarantined(session: Session) -> dict[str, int]:
     """Quarantined inputs of all jobs by reason."""
-    code = func.coalesce(LedgerRow.reason_code, OTHER)
+    code = func.coalesce(LedgerRow.reason_code, literal_column(f"'{OTHER}'"))
     quarantined = (LedgerRow.job_id.in_(select(JobRow.id)), LedgerRow.state == ledger.QUARANTINED)
     return _numbers(session, select(code, func.count()).where(*quarantined).group_by(code))
 

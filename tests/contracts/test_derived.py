@@ -1,8 +1,6 @@
 """Facets and words that differ from their items are written anew before an answer, on every database."""
 
-import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -182,23 +180,6 @@ def test_what_is_written_meanwhile_is_not_damage(
     assert not survey(database, table)
 
 
-def test_a_writer_beside_many_comparisons(database: Database, collection: Collection) -> None:
-    write(database, collection)
-
-    def work() -> None:
-        for number in range(15):
-            write(database, collection, {key: {"size": number, "label": f"n{number}"} for key in "abcd"})
-            remove(database, collection, ["d"])
-
-    found = []
-    with ThreadPoolExecutor(1) as threads:
-        writer = threads.submit(work)
-        while not writer.done():
-            found += [damage for table in (FACETS, WORDS) if (damage := survey(database, table))]
-    writer.result()
-    assert found == []
-
-
 def test_a_collection_deleted_meanwhile_is_left_alone(database: Database, collection: Collection) -> None:
     write(database, collection)
     damage(database, DAMAGES["text"][0])
@@ -287,25 +268,6 @@ def test_many_items_are_compared_beside_answers(
     assert not facet_rows.is_due(60)
     assert not facet_rows.is_due(0)
     assert facet_rows.is_due(1e-9)
-
-
-def test_a_comparison_that_fails_is_tried_again_later(
-    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(*_given: object) -> None:
-        raise OperationalError("", {}, Exception("database disk image is malformed"))
-
-    monkeypatch.setattr(derived, "survey", fail)
-    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
-    rows = DerivedRows(database).facets
-    with caplog.at_level(logging.WARNING), pytest.raises(StoreCorrupt, match="anyseek verify"):
-        rows.check()
-    with caplog.at_level(logging.WARNING):
-        rows.compare_beside(threading.Event())
-    assert "attributes cannot be compared" in caplog.text
-    assert not rows.is_due(60)
-    with pytest.raises(StoreCorrupt):
-        rows.check()
 
 
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
