@@ -1,42 +1,4 @@
-"""Everything that `search` refuses or fails at, each with a stable code.
-
-AnyseekError                 (`anyseek.model.errors`, with BadInput and LimitExceeded)
-├── NotFound
-│   ├── CollectionNotFound
-│   ├── ItemNotFound
-│   ├── AssetNotFound
-│   ├── SpaceNotFound
-│   └── JobNotFound
-├── Conflict
-│   ├── CollectionExists
-│   ├── JobNotRetriable
-│   ├── TargetNotEmpty       the place where a backup would be restored is not empty
-│   ├── ItemChanged          an item is no longer the one that its reader saw
-│   ├── KeyHeldElsewhere     another source already holds this key in the collection
-│   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
-├── BadInput                 what the user sent cannot be understood
-│   ├── BadQuery
-│   │   ├── BadFilter        (`anyseek.search.filters.tree`) a query's filter
-│   │   └── NotJoinable      parts that cannot go through the model together
-│   ├── NotAligned           things to evaluate on have nothing in common to compare
-│   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
-├── IndexUnavailable         no index can be searched now; the message says what to do
-│   ├── GpuMissing           (`anyseek.search.spaces.local.candidates`)
-│   ├── IndexUnreachable     (`anyseek.search.spaces.qdrant.backend`)
-│   └── IndexBehind          (`anyseek.search.spaces.shared`) another process fills it for the first time
-├── AssetChanged             an original is no longer the file that was indexed
-├── QuotaExceeded            an API key would store more than it may
-├── LeaseLost                another worker has taken over this one's work; nothing was written
-├── BackupCorrupt            a file is cut short, damaged, or not a backup
-├── BackupUnknown            a backup has a format or tables that this version does not know
-├── StoreCorrupt             a stored file or a row is damaged
-└── StorageUnavailable       the database or the disk does not do what it should now
-(`anyseek.search.catalogue.failures`)
-    ├── DatabaseBusy         another process holds it for too long
-    ├── DatabaseFailed       anything else that it says
-    ├── StorageFull          no space is left
-    └── StorageReadOnly      it cannot be written
-"""
+"""Everything that `search` refuses or fails at, each with a stable code; see also `anyseek.model.errors`."""
 
 from anyseek.model.errors import AnyseekError as AnyseekError
 from anyseek.model.errors import BadInput as BadInput
@@ -60,6 +22,8 @@ class AssetNotFound(NotFound):
 
 
 class AssetChanged(AnyseekError):
+    """An original is no longer the file that was indexed."""
+
     code = "asset-changed"
 
 
@@ -84,46 +48,68 @@ class JobNotRetriable(Conflict):
 
 
 class KeyHeldElsewhere(Conflict):
+    """Another source already holds this key in the collection."""
+
     code = "key-held-elsewhere"
 
 
 class ItemChanged(Conflict):
+    """An item is no longer the one that its reader saw."""
+
     code = "item-changed"
 
 
 class FingerprintMismatch(Conflict):
+    """The vectors of the collection were made by other weights than those loaded."""
+
     code = "fingerprint-mismatch"
 
 
 class BadQuery(BadInput):
+    """A query cannot be understood."""
+
     code = "bad-query"
 
 
 class NotJoinable(BadQuery):
+    """Parts of a query cannot go through the model together."""
+
     code = "not-joinable"
 
 
 class NotAligned(BadInput):
+    """Things to evaluate on have nothing in common to compare."""
+
     code = "not-aligned"
 
 
 class IndexUnavailable(AnyseekError):
+    """No index can be searched now; the message says what to do."""
+
     code = "index-unavailable"
 
 
 class QuotaExceeded(AnyseekError):
+    """An API key would store more than it may."""
+
     code = "quota-exceeded"
 
 
 class LeaseLost(AnyseekError):
+    """Another worker has taken over this one's work; nothing was written."""
+
     code = "lease-lost"
 
 
 class StoreCorrupt(AnyseekError):
+    """A stored file or a row is damaged."""
+
     code = "store-corrupt"
 
 
 class StorageUnavailable(AnyseekError):
+    """The database or the disk does not do what it should (`anyseek.search.catalogue.failures`)."""
+
     code = "storage-unavailable"
 
 
@@ -144,12 +130,18 @@ class StorageReadOnly(StorageUnavailable):
 
 
 class BackupCorrupt(AnyseekError):
+    """A file is cut short, damaged, or not a backup."""
+
     code = "backup-corrupt"
 
 
 class BackupUnknown(AnyseekError):
+    """A backup has a format or tables that this version does not know."""
+
     code = "backup-unknown"
 
 
 class TargetNotEmpty(Conflict):
+    """The place where a backup would be restored is not empty."""
+
     code = "target-not-empty"

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.dataclasses import dataclass
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
 
 from anyseek.model.compute.devices import CPU, OFFERED, is_device
@@ -285,27 +284,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings(**(_Variables(environment)() | {"home": default_home(environment)}))
     except ValidationError as error:
-        raise BadSetting(_sentence(error.errors()[0])) from error
-
-
-def _sentence(error: ErrorDetails) -> str:
-    """Says which variable has a value that cannot be, and what it may be."""
-    variable = "_".join([PREFIX, *map(str, error["loc"])]).upper()
-    limits = error.get("ctx", {})
-    match error["type"]:
-        case "literal_error":
-            right = f"one of {limits['expected']}".replace("'", "").replace(" or ", ", ")
-        case "bool_parsing" | "bool_type":
-            right = "true or false"
-        case "float_parsing" | "finite_number" | "greater_than":
-            right = "a number above 0"
-        case "greater_than_equal":
-            right = f"a whole number of at least {limits['ge']}"
-        case "less_than_equal":
-            right = f"a whole number of at most {limits['le']}"
-        case kind:
-            right = "a whole number" if kind.startswith("int") else error["msg"]
-    return f"{variable} must be {right}, not {error['input']!r:.60}"
+        wrong = error.errors()[0]
+        variable = "_".join([PREFIX, *map(str, wrong["loc"])]).upper()
+        raise BadSetting(f"{variable} is {wrong['input']!r:.60}: {wrong['msg']}") from error
 
 
 def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,6 @@ from anyseek.model.errors import DeviceInName
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder
 from anyseek.search.assets import AssetStore, PictureOf, Pictures
-from anyseek.search.backup.write import remove_abandoned
 from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import open_database
@@ -59,11 +58,10 @@ class Runtime:
     ) -> "Runtime":
         """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
 
-        A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. What killed backups left
-        behind is removed. A `database` that is open already is closed with it. With `loads_any` each collection's own
-        model is loaded when it is used. Raises `BadDevice`.
+        A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. A `database` that is open
+        already is closed with it. With `loads_any` each collection's own model is loaded when it is used. Raises
+        `BadDevice`.
         """
-        remove_abandoned(settings.locks)
         return cls(settings, database or open_database(settings), model or settings.model, loads_any)
 
     @classmethod

@@ -79,7 +79,7 @@ def rebuild(collection: str | None) -> int:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
             again = partial(remake, runtime.tools)
-            keys = rebuild_collection(runtime.database, settings, name, again, name == names[0])
+            keys = rebuild_collection(runtime.database, settings, name, again)
         click.echo(f"the index of {name} was made anew")
         for key in keys:
             click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
@@ -107,7 +107,7 @@ def backup(file: Path, assets: bool, yes: bool) -> None:
             raise click.UsageError(f"{file} exists; give another name, or --yes to replace it")
         click.confirm(f"Replace {file}?", abort=True, err=True)
     with Runtime.open(read_settings(), None) as runtime:
-        written = write_backup(runtime.database, runtime.assets, file, assets, runtime.settings.locks)
+        written = write_backup(runtime.database, runtime.assets, file, assets)
     files = f"{written.assets:,} stored files" if assets else "no files"
     click.echo(
         f"{file}: {written.rows['collections']:,} collections, {written.rows['items']:,} items, "

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -191,6 +191,18 @@ class Part:
             values.append(_written(value, kind))
         self.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         self.size += len(self.lines[-1]) + len(b"".join(self.blobs[before:]))
+
+
+def parts_of(rows: Iterable[Sequence[Any]], kinds: Sequence[ColumnKind]) -> Iterator[Part]:
+    """The rows of a table in parts."""
+    part = Part()
+    for row in rows:
+        part.add(row, kinds)
+        if part.full:
+            yield part
+            part = Part()
+    if part.lines:
+        yield part
 
 
 def kinds_of(table: Table) -> dict[str, ColumnKind]:

@@ -27,7 +27,8 @@ from anyseek.search.backup.archive import (
     sealed_contents,
 )
 from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
-from anyseek.search.catalogue import audit, facets, words
+from anyseek.search.catalogue import audit
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
 from anyseek.search.catalogue.upgrade import configuration, take_turn
@@ -78,8 +79,8 @@ def restore(settings: Settings, path: Path) -> Restored:
             _go_on_numbering(connection)
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
-                    facets.make_again(session, collection_id)
-                    words.make_again(session, collection_id)  # into an index that the migrations have just made
+                    for table in (FACETS, WORDS):
+                        table.make_again(session, collection_id)
                 audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:
@@ -117,10 +118,8 @@ def check(path: Path) -> Header:
 
 def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
-    held = MetaData()
-    held.reflect(connection, only=_is_table)
     may_have_rows = ("alembic_version", AuditRow.__tablename__, *NOT_WRITTEN)
-    for table in held.sorted_tables:
+    for table in _reflected(connection).sorted_tables:
         if table.name not in may_have_rows and connection.execute(select(table).limit(1)).first():
             raise TargetNotEmpty(
                 f"the database already has rows in {table.name!r}; restore a backup into an empty database"
@@ -138,14 +137,16 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     command.upgrade(settings, header.schema)
 
 
-def _is_table(name: str, _metadata: MetaData) -> bool:
-    return is_of_catalogue(name, "table")
+def _reflected(connection: Connection) -> MetaData:
+    """The tables that there are."""
+    metadata = MetaData()
+    metadata.reflect(connection, only=lambda name, _: is_of_catalogue(name, "table"))
+    return metadata
 
 
 def _fill(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
     """Insert all rows and store all files; return their numbers."""
-    there = MetaData()
-    there.reflect(connection, only=_is_table)
+    there = _reflected(connection)
     rows = dict.fromkeys(header.tables, 0)
     assets = 0
     for name, lines, blobs in _parts(members(path), store):
@@ -179,8 +180,7 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
 
 def _go_on_numbering(connection: Connection) -> None:
     """Continue the numbering of ids after the highest one used."""
-    there = MetaData()
-    there.reflect(connection, only=_is_table)
+    there = _reflected(connection)
     for table in there.sorted_tables:
         if "id" not in table.c:
             continue

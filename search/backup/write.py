@@ -2,8 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +9,15 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, whole_file
+from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, put_in_place
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Part, Writer, kinds_of
+from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, kinds_of, parts_of
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
 from anyseek.search.errors import BackupCorrupt
 
 FORMAT = 1
+_UNFINISHED = f"{TEMPORARY_PREFIX}backup-"  # locked while it is written
 _STREAMED = {"yield_per": 500}
 # Facets and words are derived from items; owners and leases belong to processes of the original installation.
 NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, CursorRow, SnapshotLeaseRow))
@@ -33,23 +32,26 @@ class Written:
     size: int  # bytes
 
 
-def backup(
-    database: Database, store: AssetStore, path: Path, with_assets: bool = True, notes: Path | None = None
-) -> Written:
+def backup(database: Database, store: AssetStore, path: Path, with_assets: bool = True) -> Written:
     """Write the backup `path`, replacing an existing file only when the new one is complete and flushed.
 
     All rows are read in one transaction, as of one moment. No stored file is removed in the meantime. Raises `OSError`
-    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged. It is
-    noted in the folder `notes` for `unfinished.remove_abandoned`, should this process be killed.
+    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged. What
+    a killed backup into the same folder left is removed.
     """
-    with ExitStack() as open_until_done:
-        temporary = open_until_done.enter_context(whole_file(path.absolute()))
-        if notes is not None:
-            open_until_done.enter_context(noted(notes, temporary))
-        open_until_done.enter_context(store.kept())
-        file = open_until_done.enter_context(temporary.open("xb"))
-        rows, assets = _write(database, store, Writer(file), with_assets)
-        size = file.tell()
+    path = path.absolute()
+    for left in path.parent.glob(f"{_UNFINISHED}*"):
+        if not alive(left):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file, FileLock(temporary), store.kept():
+            rows, assets = _write(database, store, Writer(file), with_assets)
+            size = file.tell()
+            file.flush()
+            put_in_place(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return Written(rows, assets, size)
 
 
@@ -75,24 +77,13 @@ def _write(database: Database, store: AssetStore, writer: Writer, with_assets: b
 
 def _write_table(session: Session, table: SqlTable, columns: dict[str, ColumnKind], writer: Writer) -> int:
     """Write the rows of a table in parts, read as a stream; return how many."""
-    count = number = 0
-    part, kinds = Part(), list(columns.values())
+    count = 0
     ordered = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)
-
-    def finish() -> None:
-        nonlocal part, number
-        number += 1
+    rows = session.connection().execute(ordered, execution_options=_STREAMED)
+    for number, part in enumerate(parts_of(rows, list(columns.values())), 1):
         writer.add(f"{TABLES}{table.name}/{number:08}.jsonl", b"".join(part.lines))
         writer.add(f"{TABLES}{table.name}/{number:08}.bin", b"".join(part.blobs))
-        part = Part()
-
-    for row in session.connection().execute(ordered, execution_options=_STREAMED):
-        part.add(row, kinds)
-        count += 1
-        if part.full:
-            finish()
-    if part.lines:
-        finish()
+        count += len(part.lines)
     return count
 
 
@@ -108,30 +99,3 @@ def _write_assets(session: Session, store: AssetStore, writer: Writer) -> None:
                 f"the stored file {path} cannot be read, so nothing was backed up: {error}; anyseek verify lists what "
                 "else is missing, anyseek rebuild repairs it, --no-assets leaves files out"
             ) from error
-
-
-_NOTE = "backup-"
-
-
-@contextmanager
-def noted(folder: Path, unfinished: Path) -> Iterator[None]:
-    """Note in `folder` that this process writes `unfinished` while the block runs."""
-    note = folder / f"{_NOTE}{uuid.uuid4().hex}"
-    with FileLock(note):
-        try:
-            note.write_text(str(unfinished), encoding="utf-8", errors="surrogateescape")
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the unfinished backups of processes that are gone; what cannot be removed stays until the next start."""
-    for note in folder.glob(f"{_NOTE}*"):
-        if alive(note):
-            continue
-        with suppress(OSError):
-            unfinished = Path(note.read_text(encoding="utf-8", errors="surrogateescape"))
-            if unfinished.is_absolute() and unfinished.name.startswith(TEMPORARY_PREFIX):
-                unfinished.unlink(missing_ok=True)
-            note.unlink(missing_ok=True)

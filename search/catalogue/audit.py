@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from anyseek.search.actor import caller
-from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import AuditRow
 from anyseek.search.catalogue.values import now, utc
 
@@ -83,8 +83,7 @@ def prune(database: Database, days: int, rows: int) -> int:
     for start in range(first, up_to + 1, _REMOVED_AT_ONCE):
         some = delete(AuditRow).where(AuditRow.id.between(start, min(start + _REMOVED_AT_ONCE - 1, up_to)))
         with database.write() as session:
-            done = session.execute(some.execution_options(synchronize_session=False))
-            removed += int(done.rowcount)  # type: ignore[attr-defined]
+            removed += count_changed(session, some)
     return removed
 
 

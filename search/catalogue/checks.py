@@ -1,15 +1,16 @@
 """Checks that the catalogue and its database are consistent, and repairs of what is not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from anyseek.search.catalogue import collections, facets, item_rows, log, words
+from anyseek.search.catalogue import collections, item_rows, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import rows_in
 from anyseek.search.types import Item
 
 NO_VECTOR = "has no vector in the log"
@@ -78,9 +79,8 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
                 faults[item_id] = "has a vector made by other weights"
             elif len(data) != 4 * space.dimension:
                 faults[item_id] = f"has a vector of {len(data)} bytes instead of {4 * space.dimension}"
-        for some in chunks(list(faults)):
-            keys = session.execute(select(ItemRow.key, ItemRow.id).where(ItemRow.id.in_(some)))
-            yield from ((key, faults[item_id]) for key, item_id in keys)
+        for row in rows_in(session, select(ItemRow.key, ItemRow.id), ItemRow.id, list(faults)):
+            yield row.key, faults[row.id]
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
@@ -88,25 +88,11 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
     return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
-def _sound_pages(session: Session, head: Head) -> Iterator[list[Item]]:
-    """The sound items of a collection, in pages."""
-    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
-        yield [item for item in some if not item.damaged]  # a damaged one may have a key that is no text
-
-
-def stale_facets(session: Session, head: Head) -> Iterator[str]:
-    """Keys of sound items whose facets do not match their attributes."""
-    for sound in _sound_pages(session, head):
-        yield from (item.key for item in facets.stale(session, head.id, sound))
-
-
-def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None) -> Iterator[str]:
-    """Keys of sound items that full text does not find by their words, or finds by others.
-
-    `indexed` is what `words.indexed` says in the same transaction.
-    """
-    for sound in _sound_pages(session, head):
-        yield from (item.key for item in words.stale(session, head.id, sound, indexed))
+def stale(session: Session, head: Head, table: DerivedTable) -> Iterator[str]:
+    """Keys of sound items whose facets or words are not as they should be."""
+    for page in item_rows.pages(session, item_rows.of_collection(head.id)):
+        sound = [item for item in page if not item.damaged]  # a damaged one may have a key that is no text
+        yield from (item.key for item in table.stale(session, head.id, sound))
 
 
 def damaged_items(session: Session, head: Head) -> Iterator[Item]:
@@ -139,11 +125,10 @@ def unchecked(session: Session, head: Head) -> int:
     return count
 
 
-def settle(session: Session, head: Head, to_make_again: Sequence[str], index_words: bool = True) -> None:
+def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     """Repair log, facets and words: close gaps, drop what deleted items left, and have every reader reopen its index.
 
     Rows without checksums get them; those that do not match theirs stay so.
-    The index of words is that of all collections: `index_words=False` if it has just been made anew.
     Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
     """
     mend_indexes(session)
@@ -153,10 +138,9 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str], index_wor
     end = max(last, highest, head.compacted_seq) + 1  # above every reader's cursor
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
     log.compact(session, head.id, end, whole=True)
-    facets.make_again(session, head.id)
-    if index_words:
-        words.rebuild_index(session)
-    words.make_again(session, head.id)
+    for table in (FACETS, WORDS):
+        table.rebuild_index(session)  # a damaged one cannot follow what is written
+        table.make_again(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)
     item_rows.forget_content(session, head.id, to_make_again)

@@ -242,9 +242,7 @@ def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: in
         return  # it has been dropped in the meantime
     changed = {"centre": to_bytes(centre), "centre_version": row.centre_version + 1}
     values = {**changed, "centre_count": count, "checksum": _checksum({**row._asdict(), **changed})}
-    session.execute(
-        update(SpaceRow).where(SpaceRow.id == space_id).values(values).execution_options(synchronize_session=False)
-    )
+    session.execute(update(SpaceRow).where(SpaceRow.id == space_id).values(values))
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
@@ -253,8 +251,7 @@ def fill_checksums(session: Session, collection_id: int) -> None:
         SpaceRow.collection_id == collection_id, SpaceRow.checksum.is_(None)
     )
     for row in session.execute(without).all():
-        filled = update(SpaceRow).where(SpaceRow.id == row.id).values(checksum=_checksum(row._asdict()))
-        session.execute(filled.execution_options(synchronize_session=False))
+        session.execute(update(SpaceRow).where(SpaceRow.id == row.id).values(checksum=_checksum(row._asdict())))
 
 
 def lock(session: Session, collection: Collection) -> int:
@@ -359,12 +356,8 @@ def replace_tunings(session: Session, space_id: int, tuned: Iterable[Tuning]) ->
     session.execute(delete_rows(TuningRow).where(TuningRow.space_id == space_id))
     if rows:
         session.execute(insert(TuningRow), rows)
-    session.execute(
-        update(SpaceRow)
-        .where(SpaceRow.id == space_id)
-        .values(tuning_version=SpaceRow.tuning_version + 1)
-        .execution_options(synchronize_session=False)
-    )
+    raised = {"tuning_version": SpaceRow.tuning_version + 1}
+    session.execute(update(SpaceRow).where(SpaceRow.id == space_id).values(raised))
 
 
 def _tuning_rows(session: Session, space_id: int) -> Iterable[TuningRow]:

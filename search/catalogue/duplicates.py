@@ -1,6 +1,7 @@
 """Items with the same content: found by the hash of what a model sees of them (`sample_hash`)."""
 
 import os
+from collections import defaultdict
 from collections.abc import Collection as AnyCollection
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import log
 from anyseek.search.catalogue.items import fits
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import chunks, from_bytes
+from anyseek.search.catalogue.values import from_bytes, rows_in
 from anyseek.search.types import Asset, Collection, NewItem
 
 # Built once: it is asked for every input that is not held yet.
@@ -30,11 +31,9 @@ def vectors_by_sample(
     session: Session, collection: Collection, hashes: AnyCollection[str]
 ) -> dict[str, dict[str, FloatArray]]:
     """The collection's raw vectors of these contents, by space; only for contents with a vector in every space."""
-    holders: dict[str, int] = {}
-    for some in chunks(sorted(set(hashes))):
-        where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
-        rows = session.execute(select(ItemRow.sample_hash, ItemRow.id).where(*where))
-        holders.update({row.sample_hash: row.id for row in rows})
+    of_collection = select(ItemRow.sample_hash, ItemRow.id).where(ItemRow.collection_id == collection.id)
+    rows = rows_in(session, of_collection, ItemRow.sample_hash, sorted(set(hashes)))
+    holders = {row.sample_hash: row.id for row in rows}
     if not holders:
         return {}
     samples = {item_id: sample for sample, item_id in holders.items()}
@@ -69,14 +68,14 @@ def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]
 
     A key that already has its content is not among them. Exact while the collection's lock is held.
     """
-    holders: dict[str, set[str]] = {}
-    for some in chunks(sorted({new.sample_hash for new in new_items if new.sample_hash})):
-        where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
-        for row in session.execute(select(ItemRow.sample_hash, ItemRow.key).where(*where)):
-            holders.setdefault(row.sample_hash, set()).add(row.key)
+    holders: dict[str | None, set[str]] = defaultdict(set)
+    of_collection = select(ItemRow.sample_hash, ItemRow.key).where(ItemRow.collection_id == collection.id)
+    hashes = sorted({new.sample_hash for new in new_items if new.sample_hash})
+    for row in rows_in(session, of_collection, ItemRow.sample_hash, hashes):
+        holders[row.sample_hash].add(row.key)
     found: dict[str, str] = {}
     for new in new_items:
-        keys = holders.setdefault(new.sample_hash, set()) if new.sample_hash else {new.key}
+        keys = holders[new.sample_hash] if new.sample_hash else {new.key}
         if keys and new.key not in keys:
             found[new.key] = min(keys)
         else:
@@ -112,21 +111,17 @@ class Picture:
 
 def pictures_of_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Picture]:
     """The pictures of the items with these `keys`, by key."""
-    found: dict[str, Picture] = {}
-    for some in chunks(keys):
-        rows = session.execute(_PICTURE_OF_ITEM.where(ItemRow.collection_id == collection.id, ItemRow.key.in_(some)))
-        found.update((row.key, _picture(row)) for row in rows)
-    return found
+    of_collection = _PICTURE_OF_ITEM.where(ItemRow.collection_id == collection.id)
+    return {row.key: _picture(row) for row in rows_in(session, of_collection, ItemRow.key, keys)}
 
 
 def pictures_of_contents(session: Session, collection: Collection, hashes: Sequence[str]) -> dict[str, list[Picture]]:
     """The items that have these contents (`Item.sample_hash`), by content."""
-    found: dict[str, list[Picture]] = {}
-    for some in chunks(sorted(set(hashes))):
-        where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
-        for row in session.execute(_PICTURE_OF_ITEM.where(*where).order_by(ItemRow.id)):
-            found.setdefault(row.sample_hash, []).append(_picture(row))
-    return found
+    pictures: dict[str, list[Picture]] = {}
+    of_collection = _PICTURE_OF_ITEM.where(ItemRow.collection_id == collection.id).order_by(ItemRow.id)
+    for row in rows_in(session, of_collection, ItemRow.sample_hash, sorted(set(hashes))):
+        pictures.setdefault(row.sample_hash, []).append(_picture(row))
+    return pictures
 
 
 def any_begins_with(session: Session, collection: Collection, prefix: str) -> bool:

@@ -1,8 +1,6 @@
 """Counts of the attributes and values that the items of a collection have, or those that pass a filter."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -11,44 +9,15 @@ from sqlalchemy.orm import Session
 from anyseek.model.spelling import alike
 from anyseek.search.catalogue import facets
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import among
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
 from anyseek.search.types import FacetValue, FieldCounts
 
 _LOOKED_AT = 1_000  # the newest items, whose attributes are offered
 _SHOWN = 8
 _LAST_CHARACTER = "\U0010ffff"
+_ITEMS = func.count(FacetRow.item_id.distinct()).label("items")
 _COLUMNS = (FacetRow.text, FacetRow.number, FacetRow.moment, FacetRow.truth)
-
-
-@dataclass
-class _Tally:
-    """Running counts of one attribute while items are read."""
-
-    items: int = 0
-    last_item: int = 0
-    texts: Counter[str] = field(default_factory=Counter)
-    truths: Counter[bool] = field(default_factory=Counter)
-    numbers: list[float] = field(default_factory=list)
-    moments: list[float] = field(default_factory=list)
-
-    def add(self, row: Any) -> None:
-        """Count a row of facets; those of one item stand together."""
-        self.items += row.item_id != self.last_item
-        self.last_item = row.item_id
-        if row.text is not None:
-            self.texts[row.text] += 1
-        if row.truth is not None:
-            self.truths[row.truth] += 1
-        for bounds, value in ((self.numbers, row.number), (self.moments, row.moment)):
-            if value is not None:
-                bounds[:] = [min([value, *bounds]), max([value, *bounds])]
-
-    def counts(self, path: str, most: int) -> FieldCounts:
-        found = [*_most_frequent(self.texts, most), *_most_frequent(self.truths, most)]
-        return FieldCounts(
-            path, self.items, len(self.texts), tuple(found), _bounds(self.numbers), _bounds(self.moments)
-        )
 
 
 def count(
@@ -63,61 +32,29 @@ def count(
 
     Only the items that pass a `checked` filter count; what they hold is read, so that takes longer the more pass.
     """
+    chosen = [FacetRow.collection_id == collection_id]
+    if paths is not None:
+        chosen.append(FacetRow.path.in_(paths))
     if where is not None:
-        return _count_of(session, facets.ids_where(session, collection_id, where).tolist(), fields, values, paths)
+        chosen.append(among(session, FacetRow.item_id, facets.ids_where(session, collection_id, where).tolist()))
     number, text, moment = FacetRow.number, FacetRow.text, FacetRow.moment
-    held = func.count(FacetRow.item_id.distinct()).label("items")
     columns = (func.count(text.distinct()), func.count(FacetRow.truth), func.min(number), func.max(number))
-    statement = select(FacetRow.path, held, *columns, func.min(moment), func.max(moment))
-    of_collection = statement.where(FacetRow.collection_id == collection_id, *_at(paths)).group_by(FacetRow.path)
-    rows = session.execute(of_collection.order_by(held.desc(), FacetRow.path).limit(fields)).all()
-    return [_field(session, collection_id, row, values) for row in rows]
+    statement = select(FacetRow.path, _ITEMS, *columns, func.min(moment), func.max(moment)).where(*chosen)
+    ordered = statement.group_by(FacetRow.path).order_by(_ITEMS.desc(), FacetRow.path).limit(fields)
+    return [_field(session, chosen, row, values) for row in session.execute(ordered).all()]
 
 
-def _at(paths: Sequence[str] | None) -> tuple[ColumnElement[bool], ...]:
-    return () if paths is None else (FacetRow.path.in_(paths),)
-
-
-def _count_of(
-    session: Session, ids: Sequence[int], fields: int, values: int, paths: Sequence[str] | None
-) -> list[FieldCounts]:
-    tallies: dict[str, _Tally] = defaultdict(_Tally)
-    columns = (FacetRow.path, FacetRow.item_id, FacetRow.number, FacetRow.text, FacetRow.truth, FacetRow.moment)
-    for some in chunks(ids):
-        rows = select(*columns).where(FacetRow.item_id.in_(some), *_at(paths)).order_by(FacetRow.item_id)
-        for row in session.execute(rows):
-            tallies[row.path].add(row)
-    ordered = sorted(tallies.items(), key=lambda item: (-item[1].items, item[0]))
-    return [tally.counts(path, values) for path, tally in ordered[:fields]]
-
-
-def _most_frequent(counted: Mapping[Any, int], most: int) -> list[FacetValue]:
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return [FacetValue(value, items) for value, items in ordered[:most]]
-
-
-def _bounds(found: Sequence[float]) -> tuple[float, float] | None:
-    return (found[0], found[1]) if found else None
-
-
-def _field(session: Session, collection_id: int, row: Sequence[Any], values: int) -> FieldCounts:
-    path, items, distinct, truths, least, most, first, last = row
-    found: list[FacetValue] = []
-    for column, there in ((FacetRow.text, distinct), (FacetRow.truth, truths)):
-        if there:
-            held = func.count(FacetRow.item_id.distinct()).label("items")
-            of_path = (FacetRow.collection_id == collection_id, FacetRow.path == path, column.is_not(None))
-            counted = select(column, held).where(*of_path).group_by(column).order_by(held.desc(), column).limit(values)
-            frequent: Sequence[Any] = session.execute(counted).all()
-            found += [FacetValue(*pair) for pair in frequent]
-    return FieldCounts(
-        path,
-        items,
-        distinct,
-        tuple(found),
-        None if least is None else (least, most),
-        None if first is None else (first, last),
-    )
+def _field(session: Session, chosen: Sequence[ColumnElement[bool]], of_path: Sequence[Any], most: int) -> FieldCounts:
+    path, items, distinct, truths, least, greatest, first, last = of_path
+    frequent: list[FacetValue] = []
+    for column, count in ((FacetRow.text, distinct), (FacetRow.truth, truths)):
+        if count:
+            counted = select(column, _ITEMS).where(*chosen, FacetRow.path == path, column.is_not(None))
+            ordered = counted.group_by(column).order_by(_ITEMS.desc(), column).limit(most)
+            rows: Sequence[Any] = session.execute(ordered).all()
+            frequent += [FacetValue(*row) for row in rows]
+    numbers = None if least is None else (least, greatest)
+    return FieldCounts(path, items, distinct, tuple(frequent), numbers, None if first is None else (first, last))
 
 
 def note_absent(session: Session, collection_id: int, where: Filter) -> str | None:

@@ -1,28 +1,21 @@
-"""The facets of items, which are written with the items, and SQL statements for the conditions of filters."""
+"""The items that pass a filter, by SQL statements over facets, and the values that items have."""
 
 import operator
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, text
-from sqlalchemy import delete as delete_rows
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from anyseek.search.catalogue import item_rows
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import Lookup, chunks
+from anyseek.search.catalogue.values import among
 from anyseek.search.filters import spheres, tree
-from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.filters.tree import Filter, Operator
-from anyseek.search.types import Attributes, GroupValue, IdArray, Item
+from anyseek.search.types import GroupValue, IdArray
 
-_COLUMNS = [FacetRow.item_id, FacetRow.collection_id, *(getattr(FacetRow, name) for name in Facet._fields)]
-_OF_ITEMS = Lookup(select(*_COLUMNS), FacetRow.__table__.c.item_id)  # a row is two numbers and a `Facet`
-NAME = "attributes"  # what users call facets
 _FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
@@ -34,86 +27,14 @@ _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
 }
 
 
-def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Attributes]) -> None:
-    """Write the facets of items that have none, by item id."""
-    rows = [
-        {"collection_id": collection_id, "item_id": item_id, **facet._asdict()}
-        for item_id, values in attributes.items()
-        for facet in facets_of(values)
-    ]
-    if rows:
-        # Bypasses the ORM, which would send one statement per run of facets of one type.
-        session.connection().execute(insert(FacetRow), rows)
-
-
-def delete(session: Session, ids: Sequence[int]) -> None:
-    """Delete the facets of items."""
-    for some in chunks(ids):
-        session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
-
-
-def write_again(session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool = True) -> None:
-    """Replace the facets of items."""
-    delete(session, [item.id for item in some])
-    insert_of(session, collection_id, {item.id: item.attributes for item in some})
-
-
-def make_again(session: Session, collection_id: int) -> None:
-    """Write the facets of all items of a collection anew; a damaged item has none."""
-    session.execute(delete_rows(FacetRow).where(FacetRow.collection_id == collection_id))
-    for some in item_rows.pages(session, item_rows.of_collection(collection_id)):
-        insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
-
-
-def indexed(session: Session, rest: Callable[[], None] = lambda: None) -> None:
-    """No index of facets is compared item by item."""
-
-
-def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: object = None) -> bool:
-    """False: see `indexed`."""
-    return False
-
-
-def index_disagrees(session: Session) -> bool:
-    """True if SQLite's table and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
-    return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
-
-
-def rebuild_index(session: Session) -> None:
-    """Rebuild SQLite's indexes from the rows."""
-    if _is_sqlite(session):
-        session.execute(text("REINDEX facets"))
-
-
-def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: object = None) -> list[Item]:
-    """The sound items of `some` whose facets do not match their attributes."""
-    wrong: list[Item] = []
-    for few in chunks(some):
-        held = Counter(map(tuple, _OF_ITEMS.rows(session.connection(), [item.id for item in few])))
-        right = {(item.id, collection_id, *facet) for item in few for facet in facets_of(item.attributes)}
-        if held.keys() != right or held.total() != len(right):  # damage may also have made a row like another
-            ids = {row[0] for row in right ^ held.keys()} | {row[0] for row, count in held.items() if count > 1}
-            wrong += [item for item in few if item.id in ids]
-    return wrong
-
-
-def strays(session: Session, indexed: object = None) -> list[int]:
-    """Ids of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
-    if not _is_sqlite(session):
-        return []
-    of_none = FacetRow.item_id.not_in(select(ItemRow.id))
-    return list(session.scalars(select(FacetRow.item_id).where(of_none).distinct()))
-
-
 def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int]) -> dict[int, list[GroupValue]]:
     """The values that items have at a path, by item id; an item without one is left out."""
     columns = (FacetRow.item_id, FacetRow.truth, FacetRow.text, FacetRow.number)
     of_path = select(*columns).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
     found: dict[int, list[GroupValue]] = {}
-    for some in chunks(ids) if len(ids) <= _FEW else [ids]:
-        wanted = of_path.where(FacetRow.item_id.in_(some)) if len(ids) <= _FEW else of_path
-        for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
-            found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
+    wanted = of_path.where(among(session, FacetRow.item_id, ids)) if len(ids) <= _FEW else of_path
+    for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
+        found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
     return found
 
 
@@ -125,21 +46,20 @@ class _Tables:
     items: Any = ItemRow
 
     @classmethod
-    def of(cls, ids: Sequence[int]) -> "_Tables":
+    def of(cls, session: Session, ids: Sequence[int]) -> "_Tables":
         """OFFSET 0 makes databases read these rows first; SQLite would visit all rows that satisfy the condition."""
-        facets = select(FacetRow).where(FacetRow.item_id.in_(ids)).offset(0).subquery()
-        items = select(ItemRow).where(ItemRow.id.in_(ids)).offset(0).subquery()
+        facets = select(FacetRow).where(among(session, FacetRow.item_id, ids)).offset(0).subquery()
+        items = select(ItemRow).where(among(session, ItemRow.id, ids)).offset(0).subquery()
         return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
 
 
-def ids_where(session: Session, collection_id: int, where: Filter, among: IdArray | None = None) -> IdArray:
-    """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them."""
-    if among is None:
+def ids_where(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
+    """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them."""
+    if candidates is None:
         return _ids_where(session, collection_id, where, _Tables())
-    if len(among) > _FEW:
-        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), among)
-    some = [_ids_where(session, collection_id, where, _Tables.of(ids)) for ids in chunks(np.unique(among).tolist())]
-    return np.concatenate([np.empty(0, np.int64), *some])
+    if len(candidates) > _FEW:
+        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), candidates)
+    return _ids_where(session, collection_id, where, _Tables.of(session, candidates.tolist()))
 
 
 def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tables) -> IdArray:
@@ -249,7 +169,3 @@ def _across(column: Any, west: float, east: float) -> ColumnElement[bool]:
     if west <= east:
         return _between(column, west, east)
     return or_(column >= west, column <= east)
-
-
-def _is_sqlite(session: Session) -> bool:
-    return session.get_bind().dialect.name == "sqlite"

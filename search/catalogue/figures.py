@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, leases, ledger
@@ -14,9 +14,7 @@ from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
 
-# Reasons are codes of this program, but rows outlive programs: no more than this many are counts apart.
-MOST_REASONS = 100
-OTHER = "other"
+OTHER = "other"  # the reason code of inputs without one
 
 
 @dataclass(frozen=True)
@@ -59,20 +57,10 @@ def _inputs(session: Session) -> dict[str, int]:
 
 
 def _quarantined(session: Session) -> dict[str, int]:
-    """Quarantined inputs of all jobs by reason, the most frequent first; reasons beyond `MOST_REASONS` together."""
-    number = func.count().label("number")
-    query = (
-        select(LedgerRow.reason_code, number)
-        .where(LedgerRow.job_id.in_(select(JobRow.id)), LedgerRow.state == ledger.QUARANTINED)
-        .group_by(LedgerRow.reason_code)
-        .order_by(number.desc())
-    )
-    found = [(code or OTHER, count) for code, count in session.execute(query)]
-    counts: dict[str, int] = {}
-    for place, (code, count) in enumerate(found):
-        name = code if place < MOST_REASONS else OTHER
-        counts[name] = counts.get(name, 0) + count
-    return counts
+    """Quarantined inputs of all jobs by reason."""
+    code = func.coalesce(LedgerRow.reason_code, literal_column(f"'{OTHER}'"))
+    quarantined = (LedgerRow.job_id.in_(select(JobRow.id)), LedgerRow.state == ledger.QUARANTINED)
+    return _numbers(session, select(code, func.count()).where(*quarantined).group_by(code))
 
 
 def _numbers(session: Session, query: Select[str, int]) -> dict[str, int]:

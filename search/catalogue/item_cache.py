@@ -4,7 +4,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
@@ -20,31 +19,23 @@ MOST_CHANGED = 20_000
 _ITEM_BYTES, _ASSET_BYTES = 1_000, 600
 
 
-class Snapshot:
+class Snapshot(ExitStack):
     """The state of a collection by which a batch of queries is answered, in one transaction for all that is read of it.
 
     `head` is what is known of the collection without reading until `session` is first used, then that of the session.
     """
 
     def __init__(self, database: Database, head: Head) -> None:
+        super().__init__()
         self.head = head
         self._database = database
-        self._open = ExitStack()
         self._session: Session | None = None
-
-    def __enter__(self) -> "Snapshot":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
 
     @property
     def session(self) -> Session:
         """The transaction. Raises `CollectionNotFound` if the collection has been deleted in the meantime."""
         if self._session is None:
-            self._session = self._open.enter_context(self._database.read())
+            self._session = self.enter_context(self._database.read())
             self.head = collections.head_by_id(self._session, self.head.id)
         return self._session
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checksums, log
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now
+from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now, rows_in
 from anyseek.search.types import Asset, Collection, Item
 
 _ITEM = (
@@ -70,7 +70,7 @@ def forget_content(session: Session, collection_id: int, keys: Sequence[str]) ->
     """Mark items for being made again by the next run over their sources, even if their files have not changed."""
     for some in chunks(keys):
         where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
-        session.execute(update(ItemRow).where(*where).values(stamp=None).execution_options(synchronize_session=False))
+        session.execute(update(ItemRow).where(*where).values(stamp=None))
         held = read(session, *where)
         _change(session, collection_id, held, lambda item: replace(item, content_hash=""))
         _log_changes(session, collection_id, held)
@@ -193,12 +193,9 @@ def stamps_of_keys(session: Session, collection: Collection, source_id: int, key
 
     The source is compared here: asked for it, SQLite reads all items of the source to find these keys.
     """
-    found: dict[str, str] = {}
-    for some in chunks(keys):
-        of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        rows = session.execute(select(ItemRow.key, ItemRow.stamp, ItemRow.source_id).where(*of_items))
-        found.update((key, stamp) for key, stamp, held in rows if stamp is not None and held == source_id)
-    return found
+    columns = (ItemRow.key, ItemRow.stamp, ItemRow.source_id)
+    rows = rows_in(session, select(*columns).where(ItemRow.collection_id == collection.id), ItemRow.key, keys)
+    return {row.key: row.stamp for row in rows if row.stamp is not None and row.source_id == source_id}
 
 
 def write_stamps(session: Session, collection: Collection, stamps: Mapping[str, str | None]) -> None:

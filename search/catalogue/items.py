@@ -13,12 +13,13 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import api_keys, collections, facets, item_rows, log, words
+from anyseek.search.catalogue import api_keys, collections, item_rows, log
 from anyseek.search.catalogue.collections import SpaceState
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
+from anyseek.search.catalogue.values import CHUNK, chunks, rows_in, to_bytes
 from anyseek.search.errors import (
     BadInput,
     FingerprintMismatch,
@@ -100,8 +101,8 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
     ids = [item.id for item in held]
-    facets.delete(session, ids)
-    words.delete(session, ids)
+    for table in (FACETS, WORDS):
+        table.delete(session, ids)
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
@@ -152,34 +153,17 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
     """The ids of those of `keys` that the collection has."""
-    found: dict[str, int] = {}
-    for some in chunks([key for key in keys if is_key(key)]):
-        query = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
-        found.update(session.execute(query).all())
-    return found
-
-
-def list_page(session: Session, collection: Collection, after_key: str | None, limit: int) -> list[Item]:
-    """The next `limit` items by key; `after_key` is the last key of the page before, None for the first page."""
-    after = () if after_key is None else (ItemRow.key > after_key,)
-    keys = session.scalars(
-        select(ItemRow.key).where(ItemRow.collection_id == collection.id, *after).order_by(ItemRow.key).limit(limit)
-    ).all()
-    found = by_keys(session, collection, keys)
-    return [found[key] for key in keys if key in found]
+    of_collection = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id)
+    rows = rows_in(session, of_collection, ItemRow.key, [key for key in keys if is_key(key)])
+    return {row.key: row.id for row in rows}
 
 
 def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
     """The content hash and the source of those of `keys` that the collection has."""
-    found: dict[str, tuple[str, int | None]] = {}
-    for some in chunks(list(dict.fromkeys(keys))):
-        rows = session.execute(
-            select(ItemRow.key, ItemRow.content_hash, ItemRow.source_id).where(
-                ItemRow.collection_id == collection.id, ItemRow.key.in_(some)
-            )
-        )
-        found.update((row.key, (row.content_hash, row.source_id)) for row in rows)
-    return found
+    columns = (ItemRow.key, ItemRow.content_hash, ItemRow.source_id)
+    of_collection = select(*columns).where(ItemRow.collection_id == collection.id)
+    rows = rows_in(session, of_collection, ItemRow.key, list(dict.fromkeys(keys)))
+    return {row.key: (row.content_hash, row.source_id) for row in rows}
 
 
 def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Iterator[Sequence[str]]:
@@ -204,11 +188,8 @@ def count_outside(session: Session, collection: Collection, root: Path) -> int:
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
     """The `locations` in the asset store that an item refers to."""
-    found: set[str] = set()
-    for some in chunks(list(locations)):
-        query = select(AssetRow.location).where(AssetRow.stored, AssetRow.location.in_(some))
-        found.update(session.scalars(query))
-    return found
+    stored = select(AssetRow.location).where(AssetRow.stored)
+    return {row.location for row in rows_in(session, stored, AssetRow.location, list(locations))}
 
 
 def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> HeldVectors:
@@ -330,10 +311,9 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
-    facets.delete(session, [item.id for item in changed if item.revision > 1])
-    facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
-    words.delete(session, [item.id for item in changed if item.revision > 1])
-    words.insert_of(session, collection_id, changed)
+    for table in (FACETS, WORDS):
+        table.delete(session, [item.id for item in changed if item.revision > 1])
+        table.insert(session, collection_id, changed)
 
 
 Versions = frozenset[str]

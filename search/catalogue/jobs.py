@@ -22,6 +22,7 @@ from anyseek.search.actor import caller
 from anyseek.search.catalogue import audit, collections, ledger, space_switch
 from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.ledger import Counts
+from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
 from anyseek.search.catalogue.values import now, utc
 from anyseek.search.errors import JobNotFound, JobNotRetriable
@@ -96,7 +97,7 @@ def open_index_job(
     if active is None:
         earlier = select(JobRow.id).where(JobRow.source_id == source_id)
         finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
-        session.execute(delete_rows(LedgerRow).where(*finished).execution_options(synchronize_session=False))
+        session.execute(delete_rows(LedgerRow).where(*finished))
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
         active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
         active.charged_to = caller().key
@@ -141,9 +142,10 @@ def reached(session: Session, job_id: int, position: str | None) -> None:
 def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
     """End the scan, after which inputs may be leased. False if `owner` no longer owns the job."""
     mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
-    done = session.execute(update(JobRow).where(*mine).values(state=JobState.RUNNING, ignored=ignored, position=None))
+    running = {"state": JobState.RUNNING, "ignored": ignored, "position": None}
+    is_mine = count_changed(session, update(JobRow).where(*mine).values(running)) > 0
     ledger.drop_carried(session, job_id)
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return is_mine
 
 
 def release(session: Session, job_id: int, owner: str) -> None:

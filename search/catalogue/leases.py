@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue.collections import centre_of
+from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import CursorRow, OwnerRow
 from anyseek.search.catalogue.values import from_bytes, now, to_bytes, utc
 from anyseek.search.errors import LeaseLost
@@ -42,8 +43,7 @@ def clock(session: Session) -> datetime:
 def renew(session: Session, name: str, valid_for: timedelta) -> None:
     """Count the owner `name` as alive for this long from now on."""
     expires = clock(session) + valid_for
-    renewed = session.execute(update(OwnerRow).where(OwnerRow.name == name).values(expires_at=expires))
-    if not renewed.rowcount:  # type: ignore[attr-defined]
+    if not count_changed(session, update(OwnerRow).where(OwnerRow.name == name).values(expires_at=expires)):
         session.execute(insert(OwnerRow).values(name=name, expires_at=expires))
 
 
@@ -56,9 +56,7 @@ def is_heard_of(session: Session, name: str) -> bool:
 def leave(session: Session, name: str) -> None:
     """Remove an owner that ends, and owners that have long been silent."""
     silent = OwnerRow.expires_at < clock(session) - FORGOTTEN_AFTER
-    session.execute(
-        delete_rows(OwnerRow).where((OwnerRow.name == name) | silent).execution_options(synchronize_session=False)
-    )
+    session.execute(delete_rows(OwnerRow).where((OwnerRow.name == name) | silent))
 
 
 def place(locks: Path) -> str:
@@ -131,8 +129,7 @@ def take_cursor(session: Session, space_id: int, centre_version: int) -> CursorL
     now = clock(session)
     free = or_(CursorRow.expires_at.is_(None), CursorRow.expires_at < now)
     values = {"fence": CursorRow.fence + 1, "expires_at": now + LEASE}
-    taken = session.execute(update(CursorRow).where(*where, free).values(values).execution_options(**_PLAIN))
-    if not taken.rowcount:  # type: ignore[attr-defined]
+    if not count_changed(session, update(CursorRow).where(*where, free).values(values)):
         return None
     fence = session.scalars(select(CursorRow.fence).where(*where)).one()
     return CursorLease(space_id, centre_version, fence)
@@ -144,33 +141,28 @@ def advance_cursor(session: Session, lease: CursorLease, before: int, seq: int, 
     Raises `LeaseLost`.
     """
     renewal = update(CursorRow).where(*_held(lease)).values(expires_at=clock(session) + LEASE)
-    renewed = session.execute(renewal.execution_options(**_PLAIN))
-    if not renewed.rowcount:  # type: ignore[attr-defined]
+    if not count_changed(session, renewal):
         raise LeaseLost("another process drives the index now")
     values: dict[str, int | bool] = {"seq": seq} | ({"ready": True} if ready else {})
     where = (*_held(lease), CursorRow.seq == before)
-    session.execute(update(CursorRow).where(*where).values(values).execution_options(**_PLAIN))
+    session.execute(update(CursorRow).where(*where).values(values))
 
 
 def set_cursor_back(session: Session, lease: CursorLease, seq: int) -> None:
     """Set the cursor back, so that the current lease holder applies everything after `seq` again."""
     where = (CursorRow.space_id == lease.space_id, CursorRow.centre_version == lease.centre_version)
-    session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq).execution_options(**_PLAIN))
+    session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq))
 
 
 def release_cursor(session: Session, lease: CursorLease) -> None:
     """Release the lease, so that another process can take it at once."""
-    statement = update(CursorRow).where(*_held(lease)).values(expires_at=None)
-    session.execute(statement.execution_options(**_PLAIN))
+    session.execute(update(CursorRow).where(*_held(lease)).values(expires_at=None))
 
 
 def delete_cursor(session: Session, space_id: int, centre_version: int) -> None:
     """Delete a cursor."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
-    session.execute(delete_rows(CursorRow).where(*where).execution_options(**_PLAIN))
-
-
-_PLAIN = {"synchronize_session": False}
+    session.execute(delete_rows(CursorRow).where(*where))
 
 
 def _held(lease: CursorLease) -> tuple[ColumnElement[bool], ...]:

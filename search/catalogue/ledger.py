@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue.leases import clock
+from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import LedgerRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import chunks, rows_in
 from anyseek.search.errors import LeaseLost
 
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"
@@ -32,6 +33,7 @@ DEATHS_ALONE = 3
 MOST_ATTEMPTS = 1 + DEATHS_ALONE  # one in a range, the others alone
 DEADLY = "killed-its-worker"
 DEADLY_REASON = f"the worker died {DEATHS_ALONE} times while it had nothing but this input"
+_WORN = {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}
 DUPLICATE_KEY = "duplicate-key"
 
 
@@ -108,7 +110,7 @@ def add(session: Session, job_id: int, inputs: Sequence[NewInput]) -> None:
     An input with the key of an earlier input of the job is quarantined; a carried suspect becomes pending again.
     """
     for some in chunks(list({new.uri: new for new in inputs}.values())):
-        known = states(session, job_id, [new.uri for new in some])
+        known = _states(session, job_id, [new.uri for new in some])
         taken = _holders(session, job_id, [new.key for new in some])
         rows = [_row(job_id, new, taken) for new in some if new.uri not in known]
         if rows:
@@ -121,30 +123,20 @@ def carry_over(session: Session, job_id: int) -> None:
     suspect = or_(LedgerRow.state.in_((LEASED, CARRIED)), LedgerRow.reason_code == DEADLY)
     waiting = (LedgerRow.state == PENDING) & (LedgerRow.attempts > 0)
     of_job = LedgerRow.job_id == job_id
-    session.execute(
-        update(LedgerRow)
-        .where(of_job, or_(suspect, waiting))
-        .values(state=CARRIED, owner=None, reason=None, reason_code=None)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        delete_rows(LedgerRow).where(of_job, LedgerRow.state != CARRIED).execution_options(synchronize_session=False)
-    )
+    carried = {"state": CARRIED, "owner": None, "reason": None, "reason_code": None}
+    session.execute(update(LedgerRow).where(of_job, or_(suspect, waiting)).values(carried))
+    session.execute(delete_rows(LedgerRow).where(of_job, LedgerRow.state != CARRIED))
 
 
 def has_refused(session: Session, job_id: int) -> bool:
     """True if an input was quarantined unread, so that its key may be unknown."""
     unread = (LedgerRow.state == QUARANTINED, LedgerRow.attempts == 0, LedgerRow.reason_code != DUPLICATE_KEY)
-    return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *unread).limit(1)) is not None
+    return _has(session, job_id, *unread)
 
 
 def drop_carried(session: Session, job_id: int) -> None:
     """Remove the suspects that a complete scan did not find."""
-    session.execute(
-        delete_rows(LedgerRow)
-        .where(LedgerRow.job_id == job_id, LedgerRow.state == CARRIED)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, LedgerRow.state == CARRIED))
 
 
 def lease_range(
@@ -184,16 +176,9 @@ def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
     owners = session.scalars(select(LedgerRow.owner).where(*of_job).distinct()).all()
     gone = [owner for owner in owners if owner is None or not is_alive(owner)]
     lost = (*of_job, or_(LedgerRow.owner.in_(gone), LedgerRow.lease_expires < clock(session)))
-    worn = session.execute(
-        update(LedgerRow)
-        .where(*lost, LedgerRow.attempts >= MOST_ATTEMPTS)
-        .values(state=QUARANTINED, owner=None, reason=DEADLY_REASON, reason_code=DEADLY)
-        .execution_options(synchronize_session=False)
-    )
-    back = session.execute(
-        update(LedgerRow).where(*lost).values(state=PENDING, owner=None).execution_options(synchronize_session=False)
-    )
-    return int(worn.rowcount + back.rowcount)  # type: ignore[attr-defined]
+    revoked = update(LedgerRow).where(*lost)
+    worn = count_changed(session, revoked.where(LedgerRow.attempts >= MOST_ATTEMPTS).values(**_WORN, owner=None))
+    return worn + count_changed(session, revoked.values(state=PENDING, owner=None))
 
 
 def settle(session: Session, settled: Sequence[Settled]) -> None:
@@ -204,27 +189,17 @@ def settle(session: Session, settled: Sequence[Settled]) -> None:
     check(session, [closed.lease for closed in settled])
     values = [
         {
-            "row": closed.lease.id,
-            "new_state": DONE if closed.outcome else QUARANTINED,
-            "new_outcome": closed.outcome,
-            "why": closed.reason,
-            "why_code": closed.reason_code,
+            "id": closed.lease.id,
+            "state": DONE if closed.outcome else QUARANTINED,
+            "outcome": closed.outcome,
+            "reason": closed.reason,
+            "reason_code": closed.reason_code,
+            "owner": None,
         }
         for closed in settled
     ]
-    statement = (
-        update(LedgerRow)
-        .where(LedgerRow.id == bindparam("row"))
-        .values(
-            state=bindparam("new_state"),
-            outcome=bindparam("new_outcome"),
-            reason=bindparam("why"),
-            reason_code=bindparam("why_code"),
-            owner=None,
-        )
-    )
     if values:
-        session.connection().execute(statement, values)
+        session.execute(update(LedgerRow), values)
 
 
 def check(session: Session, leases: Sequence[Lease]) -> None:
@@ -253,13 +228,8 @@ def reopen(session: Session, job_id: int) -> int:
     """
     refused = (LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.attempts > 0)
     attempts = case((LedgerRow.reason_code == DEADLY, 1), else_=0)
-    reopened = session.execute(
-        update(LedgerRow)
-        .where(*refused)
-        .values(state=PENDING, attempts=attempts, reason=None, reason_code=None)
-        .execution_options(synchronize_session=False)
-    )
-    return int(reopened.rowcount)  # type: ignore[attr-defined]
+    pending = {"state": PENDING, "attempts": attempts, "reason": None, "reason_code": None}
+    return count_changed(session, update(LedgerRow).where(*refused).values(pending))
 
 
 def counts(session: Session, job_id: int) -> Counts:
@@ -278,8 +248,7 @@ def counts(session: Session, job_id: int) -> Counts:
 
 def has_open(session: Session, job_id: int) -> bool:
     """True if an input is pending or leased."""
-    where = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
-    return session.scalar(select(LedgerRow.id).where(*where).limit(1)) is not None
+    return _has(session, job_id, LedgerRow.state.in_((PENDING, LEASED)))
 
 
 def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
@@ -304,31 +273,28 @@ def _failures(session: Session, job_id: int, which: ColumnElement[bool], after_i
 
 def has_failure(session: Session, job_id: int, code: str) -> bool:
     """True if an input was quarantined with the reason `code`."""
-    where = (LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.reason_code == code)
-    return session.scalar(select(LedgerRow.id).where(*where).limit(1)) is not None
+    return _has(session, job_id, LedgerRow.state == QUARANTINED, LedgerRow.reason_code == code)
+
+
+def _has(session: Session, job_id: int, *where: ColumnElement[bool]) -> bool:
+    return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *where).limit(1)) is not None
 
 
 def present(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
     """The `keys` that belong to an input of the job."""
-    found: set[str] = set()
-    for some in chunks(list(keys)):
-        query = select(LedgerRow.key).where(LedgerRow.job_id == job_id, LedgerRow.key.in_(some))
-        found.update(session.scalars(query))
-    return found
+    of_job = select(LedgerRow.key).where(LedgerRow.job_id == job_id)
+    return {row.key for row in rows_in(session, of_job, LedgerRow.key, list(keys))}
 
 
 def quarantined_uris(session: Session, job_id: int, uris: Iterable[str]) -> set[str]:
     """The `uris` that are quarantined."""
-    return {uri for uri, state in states(session, job_id, list(uris)).items() if state == QUARANTINED}
+    return {uri for uri, state in _states(session, job_id, list(uris)).items() if state == QUARANTINED}
 
 
-def states(session: Session, job_id: int, uris: Sequence[str]) -> dict[str, str]:
+def _states(session: Session, job_id: int, uris: Sequence[str]) -> dict[str, str]:
     """The state of each of `uris` that belongs to the job."""
-    found: dict[str, str] = {}
-    for some in chunks(uris):
-        query = select(LedgerRow.uri, LedgerRow.state).where(LedgerRow.job_id == job_id, LedgerRow.uri.in_(some))
-        found.update((row.uri, row.state) for row in session.execute(query))
-    return found
+    of_job = select(LedgerRow.uri, LedgerRow.state).where(LedgerRow.job_id == job_id)
+    return {row.uri: row.state for row in rows_in(session, of_job, LedgerRow.uri, uris)}
 
 
 def _within(span: Span | None) -> tuple[ColumnElement[bool], ...]:
@@ -344,20 +310,10 @@ def _pending(*where: ColumnElement[bool], job_id: int) -> "Select[int, str, str,
 def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: str, valid_for: timedelta) -> list[Lease]:
     """Lease the inputs that `query` finds, and count an attempt for each."""
     leases = [Lease(*row) for row in session.execute(query)]
-    values = [{"row": held.id, "held_fence": held.fence, "tried": held.attempts} for held in leases]
-    statement = (
-        update(LedgerRow)
-        .where(LedgerRow.id == bindparam("row"))
-        .values(
-            state=LEASED,
-            owner=owner,
-            fence=bindparam("held_fence"),
-            attempts=bindparam("tried"),
-            lease_expires=clock(session) + valid_for,
-        )
-    )
-    if values:
-        session.connection().execute(statement, values)
+    leased = {"state": LEASED, "owner": owner, "lease_expires": clock(session) + valid_for}
+    if leases:
+        of_each = [{"id": lease.id, "fence": lease.fence, "attempts": lease.attempts} for lease in leases]
+        session.execute(update(LedgerRow), [leased | numbers for numbers in of_each])
     return leases
 
 
@@ -392,9 +348,5 @@ def _revive(session: Session, job_id: int, uris: Sequence[str]) -> None:
     """A suspect stays a suspect; one that killed too many workers stays quarantined."""
     of_uris = (LedgerRow.job_id == job_id, LedgerRow.uri.in_(uris))
     worn = LedgerRow.attempts >= MOST_ATTEMPTS
-    for where, values in (
-        (worn, {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}),
-        (~worn, {"state": PENDING}),
-    ):
-        statement = update(LedgerRow).where(*of_uris, where).values(**values)
-        session.execute(statement.execution_options(synchronize_session=False))
+    session.execute(update(LedgerRow).where(*of_uris, ~worn).values(state=PENDING))
+    session.execute(update(LedgerRow).where(*of_uris, worn).values(_WORN))

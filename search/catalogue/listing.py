@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
+from anyseek.search.catalogue.values import among
 from anyseek.search.errors import BadInput, StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import Collection, Item
@@ -61,7 +61,6 @@ def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
 
 
 TAKEN = "taken"  # the attribute that says when a picture was taken
-_FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out
 
 
 class Order(StrEnum):
@@ -99,7 +98,6 @@ class Place:
 
 _Row = tuple[int, str, float | None]
 _Conditions = tuple[ColumnElement[bool], ...]
-_Following = Callable[[Place | None, int], Sequence[_Row]]
 
 
 def page(
@@ -118,12 +116,13 @@ def page(
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
         wanted = (*_below(collection.id, folder), _place_of_slash(session, folder) == 0)
-    following = _by_key(session, wanted) if order is Order.KEY else _by_date(session, collection.id, wanted, order)
-    if where is None:
-        rows = following(after, limit)
+    if where is not None:  # the sum keeps SQLite from sorting all that pass for each page
+        passing = facets.ids_where(session, collection.id, where).tolist()
+        wanted = (*wanted, among(session, ItemRow.id + 0, passing))
+    if order is Order.KEY:
+        rows = _by_key(session, wanted, after, limit)
     else:
-        passing = set(facets.ids_where(session, collection.id, where).tolist())
-        rows = _passing(following, passing, after, limit)
+        rows = _by_date(session, collection.id, wanted, order, after, limit)
     held = items.by_ids(session, [row[0] for row in rows])
     for item_id, key, _ in rows:
         if item_id in held:
@@ -152,36 +151,21 @@ def spread_ids(session: Session, collection_id: int, count: int, most: int) -> l
     return sorted(session.scalars(select(own.c.id).where(own.c.number % every == 0).order_by(own.c.id).limit(2 * most)))
 
 
-def _passing(following: _Following, passing: set[int], after: Place | None, limit: int) -> list[_Row]:
-    """The first `limit` rows whose ids are among `passing`."""
-    found: list[_Row] = []
-    while passing and len(found) < limit:
-        rows = following(after, _FETCHED_AT_ONCE)
-        found += [row for row in rows if row[0] in passing]
-        if len(rows) < _FETCHED_AT_ONCE:
-            break
-        after = Place(rows[-1][1], rows[-1][2])
-    return found[:limit]
+def _by_key(session: Session, wanted: _Conditions, after: Place | None, limit: int) -> list[_Row]:
+    above = () if after is None else (ItemRow.key > after.key,)
+    rows = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*wanted, *above)
+    return _rows(session, rows.order_by(ItemRow.key).limit(limit))
 
 
-def _by_key(session: Session, wanted: _Conditions) -> _Following:
-    def following(after: Place | None, limit: int) -> list[_Row]:
-        above = () if after is None else (ItemRow.key > after.key,)
-        rows = select(ItemRow.id, ItemRow.key).where(*wanted, *above)
-        return [(row.id, row.key, None) for row in session.execute(rows.order_by(ItemRow.key).limit(limit))]
-
-    return following
-
-
-def _by_date(session: Session, collection_id: int, wanted: _Conditions, order: Order) -> _Following:
-    def following(after: Place | None, limit: int) -> list[_Row]:
-        undated = after is not None and after.moment is None
-        rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))
-        if len(rows) < limit:
-            rows += _rows(session, _undated(wanted, after if undated else None, limit - len(rows)))
-        return rows
-
-    return following
+def _by_date(
+    session: Session, collection_id: int, wanted: _Conditions, order: Order, after: Place | None, limit: int
+) -> list[_Row]:
+    undated = after is not None and after.moment is None
+    rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))
+    if len(rows) < limit:
+        is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
+        rows += _by_key(session, (*wanted, ~is_dated), after if undated else None, limit - len(rows))
+    return rows
 
 
 def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
@@ -202,11 +186,3 @@ def _dated(
         statement = statement.where(or_(beyond, and_(date.c.moment == after.moment, ItemRow.key > after.key)))
     direction = date.c.moment.desc() if newest else date.c.moment
     return statement.order_by(direction, ItemRow.key).limit(limit)
-
-
-def _undated(wanted: _Conditions, after: Place | None, limit: int) -> "Select[int, str, Any]":
-    is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
-    statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*wanted, ~is_dated)
-    if after is not None:
-        statement = statement.where(ItemRow.key > after.key)
-    return statement.order_by(ItemRow.key).limit(limit)

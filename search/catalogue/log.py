@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import checksums
+from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.catalogue.values import chunks, from_bytes, to_bytes
 from anyseek.search.types import IdArray
@@ -160,14 +161,13 @@ def damaged_entries(session: Session, collection_id: int) -> set[int]:
 
 def fill_checksums(session: Session, collection_id: int) -> None:
     """Give entries that were written before there were checksums the ones of what they hold now."""
-    of_entry = and_(LogRow.collection_id == collection_id, LogRow.seq == bindparam("of_seq"))
-    fill = update(LogRow).where(of_entry).values(checksum=bindparam("new_checksum"))
     without = select(*_ENTRY).where(LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
     after = -1
     while rows := session.execute(without.where(LogRow.seq > after).order_by(LogRow.seq).limit(PAGE)).all():
         found = checksums.of_entries(collection_id, [row[:-1] for row in rows])
-        filled = [{"of_seq": row.seq, "new_checksum": new or 0} for row, new in zip(rows, found, strict=True)]
-        session.connection().execute(fill, filled)
+        of_collection = {"collection_id": collection_id}
+        filled = [{**of_collection, "seq": row.seq, "checksum": new or 0} for row, new in zip(rows, found, strict=True)]
+        session.execute(update(LogRow), filled)
         after = rows[-1].seq
 
 
@@ -232,9 +232,7 @@ def _drop_of(session: Session, collection_id: int, below_seq: int, ids: Sequence
 
 
 def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> int:
-    statement = delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where)
-    removed = session.execute(statement.execution_options(synchronize_session=False))
-    return int(removed.rowcount)  # type: ignore[attr-defined]
+    return count_changed(session, delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where))
 
 
 def _needed(collection_id: int) -> Select[int]:

@@ -18,7 +18,7 @@ from anyseek.search.catalogue.ledger import Lease, Settled
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.space_switch import Lacking, NothingBuilt, Target
 from anyseek.search.catalogue.tables import ItemRow, JobRow, LedgerRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import chunks, rows_in
 from anyseek.search.errors import Conflict
 from anyseek.search.types import Collection
 
@@ -90,8 +90,7 @@ def list_page(session: Session, job_id: int, target: Target, after_id: int, sinc
     inputs = [ledger.NewInput(_uri(item), item.key) for item in found]
     for some in chunks(inputs):  # rows of earlier revisions of these items
         stale = (LedgerRow.key.in_([new.key for new in some]), LedgerRow.uri.not_in([new.uri for new in some]))
-        statement = delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, *stale)
-        session.execute(statement.execution_options(synchronize_session=False))
+        session.execute(delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, *stale))
     ledger.add(session, job_id, inputs)
     return found
 
@@ -104,9 +103,8 @@ def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], 
     """
     ledger.check(session, [lease for lease, _ in made])
     space_switch.check_target(session, target)
-    now: dict[int, int] = {}
-    for some in chunks([new.item_id for _, new in made]):
-        now.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
+    rows = rows_in(session, select(ItemRow.id, ItemRow.revision), ItemRow.id, [new.item_id for _, new in made])
+    now = {row.id: row.revision for row in rows}
     fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
     changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
     gone = [Settled(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
@@ -245,7 +243,7 @@ def _new_job(session: Session, collection: Collection, kind: str, owner: str | N
     """A new job; of earlier jobs of its kind, only the failures stay in the ledger."""
     earlier = select(JobRow.id).where(JobRow.collection_id == collection.id, JobRow.kind.in_(REEMBEDDING))
     finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
-    session.execute(delete_rows(LedgerRow).where(*finished).execution_options(synchronize_session=False))
+    session.execute(delete_rows(LedgerRow).where(*finished))
     row = JobRow(kind=kind, collection_id=collection.id, owner=owner, state=JobState.SCANNING)
     session.add(row)
     session.flush()

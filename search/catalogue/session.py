@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from anyseek.search.errors import StoreCorrupt
@@ -241,6 +241,21 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
+class _Writing(Session):
+    """A session whose bulk updates and deletions leave loaded objects as they are; readers load them anew."""
+
+
+@event.listens_for(_Writing, "do_orm_execute")
+def _leave_objects(state: ORMExecuteState) -> None:
+    if state.is_update or state.is_delete:
+        state.update_execution_options(synchronize_session=False)
+
+
+def count_changed(session: Session, statement: Executable) -> int:
+    """Run an update or a deletion; the number of its rows."""
+    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+
+
 class Database:
     """A catalogue. Each unit of work is one `read()` or `write()` block, committed or rolled back as a whole."""
 
@@ -281,7 +296,7 @@ class Database:
         sqlite = self.engine.dialect.name == "sqlite"
         deadline = time.monotonic() + self._patience_seconds()
         turn = writer_queue(self.engine).turn(self._patience_seconds()) if sqlite else nullcontext()
-        with timed(Stage.CATALOGUE), turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with timed(Stage.CATALOGUE), turn, _Writing(self.engine, expire_on_commit=False) as session, session.begin():
             if sqlite:
                 self._set_busy_timeout(session.connection(), 0)
                 begin_immediate(session.connection(), deadline)

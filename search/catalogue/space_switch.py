@@ -109,7 +109,7 @@ def bring_back(session: Session, collection: Collection) -> None:
 
 def discard(session: Session, collection_id: int) -> None:
     """Drop building spaces, and keep returning ones as before. Harmless if there are neither."""
-    _lock(session, collection_id)
+    log.lock(session, collection_id)
     _drop(session, collection_id, SpaceState.BUILDING)
     _move(session, collection_id, SpaceState.RETURNING, SpaceState.KEPT)
 
@@ -133,7 +133,7 @@ def switch(session: Session, reached: Target) -> None:
 
 def check_target(session: Session, expected: Target) -> None:
     """Take the collection's lock. Raises `FingerprintMismatch` if the target has been given up or replaced."""
-    _lock(session, expected.collection_id)
+    log.lock(session, expected.collection_id)
     found = target(session, expected.collection_id)
     ids = None if found is None else {space.id for space in found.spaces.values()}
     if ids != {space.id for space in expected.spaces.values()}:
@@ -168,8 +168,7 @@ def _has(session: Session, collection_id: int, state: SpaceState) -> bool:
 
 def _move(session: Session, collection_id: int, before: SpaceState, after: SpaceState) -> None:
     where = (SpaceRow.collection_id == collection_id, SpaceRow.state == before)
-    statement = update(SpaceRow).where(*where).values(state=after)
-    session.execute(statement.execution_options(synchronize_session=False))
+    session.execute(update(SpaceRow).where(*where).values(state=after))
 
 
 def _drop(session: Session, collection_id: int, *states: SpaceState) -> Sequence[int]:
@@ -182,10 +181,6 @@ def _drop(session: Session, collection_id: int, *states: SpaceState) -> Sequence
     if ids:
         compacted = select(CollectionRow.compacted_seq).where(CollectionRow.id == collection_id).scalar_subquery()
         useless = (LogRow.collection_id == collection_id, LogRow.space_id.in_(ids), LogRow.seq <= compacted)
-        for statement in (delete_rows(LogRow).where(*useless), delete_rows(SpaceRow).where(SpaceRow.id.in_(ids))):
-            session.execute(statement.execution_options(synchronize_session=False))
+        session.execute(delete_rows(LogRow).where(*useless))
+        session.execute(delete_rows(SpaceRow).where(SpaceRow.id.in_(ids)))
     return ids
-
-
-def _lock(session: Session, collection_id: int) -> None:
-    session.execute(select(CollectionRow.id).where(CollectionRow.id == collection_id).with_for_update())

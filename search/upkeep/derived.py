@@ -14,10 +14,11 @@ from copy import copy
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from anyseek.search.catalogue import derived
-from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, DerivedKind
+from anyseek.search.catalogue.derived import Damage
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
 from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
-from anyseek.search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
+from anyseek.search.errors import AnyseekError, DatabaseBusy, StoreCorrupt
 from anyseek.search.telemetry.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,13 @@ class DerivedRows:
 class Trust:
     """One kind of derived rows, and what this process last found out about it."""
 
-    def __init__(self, database: Database, kind: DerivedKind, forget: Callable[[], None]) -> None:
-        self._database, self._kind, self._forget = database, kind, forget
+    def __init__(self, database: Database, table: DerivedTable, forget: Callable[[], None]) -> None:
+        self._database, self._table, self._forget = database, table, forget
         self._comparing = threading.Lock()
         self._is_wanted, self._are_many = False, False
         self._ended_at: float | None = None
         self._try_again_at = 0.0
-        self._refusal = ""  # the sentence with which answers are refused
-        self._failure: AnyseekError | None = None  # why the last comparison did not come to an end
+        self._error: AnyseekError | None = None  # with which answers are refused
 
     def check(self) -> None:
         """To be called before an answer that goes by these rows, and outside of transactions.
@@ -68,16 +68,21 @@ class Trust:
         `anyseek.search.catalogue.failures` makes of the reason, such as `DatabaseBusy`, which is kept for a while.
         """
         self._is_wanted = True
-        if self._ended_at is None or self._refusal:
-            self._compare_at_once()
-        if refusal := self._refusal:
-            raise StoreCorrupt(refusal)
+        is_open = self._ended_at is None or self._error is not None
+        # Others wait for a first comparison, but not after a failure.
+        if is_open and not self._are_many and self._comparing.acquire(blocking=self._error is None):
+            try:
+                self._compare_at_once()
+            finally:
+                self._comparing.release()
+        if error := self._error:
+            raise copy(error)  # one object would gather the tracebacks of all who ask
 
     def is_due(self, every: float) -> bool:
         """True if answers rely on these rows, and they were not compared in the last `every` seconds (0: ever)."""
         if not self._is_wanted or time.monotonic() < self._try_again_at:
             return False
-        if self._ended_at is None or self._refusal:
+        if self._ended_at is None or self._error:
             return True
         return every > 0 and time.monotonic() - self._ended_at >= every
 
@@ -85,81 +90,66 @@ class Trust:
         """Compare in small steps, resting for as long as each takes, until the end or `closing`."""
         with self._comparing:
             try:
-                self._compare(_Steps(self._kind.NAME, closing))
-                self._failure = None
+                self._compare(_Steps(self._table.name, closing))
             except _Closing:
                 return
             except Exception as error:  # noqa: BLE001  whatever it is, the thread looks again later
-                self._fail(error)
+                self._failed(error)
 
     def _compare_at_once(self) -> None:
-        """Compare now unless there are too many items. Others wait for a first comparison, but not after a failure."""
-        if self._are_many:
-            return
-        if self._comparing.acquire(blocking=self._failure is None and not self._refusal):
-            try:
-                self._try_at_once()
-            finally:
-                self._comparing.release()
-        if failure := self._failure:
-            raise copy(failure)  # one object would gather the tracebacks of all who ask
-
-    def _try_at_once(self) -> None:
-        is_known = self._ended_at is not None and not self._refusal
-        if is_known or time.monotonic() < self._try_again_at:
+        """Compare now, unless another thread has just done so, it failed a moment ago, or there are too many items."""
+        if (self._ended_at is not None and not self._error) or time.monotonic() < self._try_again_at:
             return
         try:
             with self._database.read() as session:
                 self._are_many = derived.count_items(session) > AT_ONCE
             if not self._are_many:
-                self._compare(_Steps(self._kind.NAME))
-            self._failure = None
+                self._compare(_Steps(self._table.name))
         except Exception as error:  # noqa: BLE001  kept, so that not every query meets it anew
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        """Keep why the rows could not be compared, and say it in the log."""
-        said = f"the {self._kind.NAME} cannot be compared with their items"
-        known = error if isinstance(error, AnyseekError) else meaning(error)
-        if known is None:
-            logger.error(said, exc_info=error)
-            known = StoreCorrupt(f"{said} ({type(error).__name__}: {error}); anyseek verify says what is damaged")
-        else:
-            logger.warning("%s: %s", said, known)
-        again = _AGAIN_BESIDE_SECONDS if self._are_many and not _passes(error) else _AGAIN_SECONDS
-        self._failure, self._try_again_at = known, time.monotonic() + again
+            self._error = self._failed(error)
 
     def _compare(self, steps: "_Steps") -> None:
-        try:
-            damage = derived.survey(self._database, self._kind, steps.done)
-            refusal = self._mended(damage, steps) if damage else ""
-        except CollectionNotFound:  # deleted meanwhile; a later look finds the others
-            return
-        self._refusal, self._ended_at = refusal, time.monotonic()
-        again = _AGAIN_BESIDE_SECONDS if self._are_many else _AGAIN_SECONDS
-        self._try_again_at = self._ended_at + again if refusal else 0.0
-        DERIVED_ENDED.labels(self._kind.NAME).set_to_current_time()
+        damage = derived.survey(self._database, self._table, steps.done)
+        self._error = self._mend(damage, steps) if damage else None
+        self._ended_at = time.monotonic()
+        self._try_again_at = self._ended_at + self._pause() if self._error else 0.0
+        DERIVED_ENDED.labels(self._table.name).set_to_current_time()
 
-    def _mended(self, damage: Damage, steps: "_Steps") -> str:
-        """Write anew what is damaged, and look again; the sentence that refuses answers if that does not help."""
-        why = ""
+    def _mend(self, damage: Damage, steps: "_Steps") -> StoreCorrupt | None:
+        """Write anew what is damaged, and look again; the error that refuses answers if that does not help."""
+        name, why = self._table.name, ""
         try:
             try:
-                derived.mend(self._database, self._kind, damage)
+                derived.mend(self._database, self._table, damage)
             finally:  # some of it may be mended
                 self._forget()
-            left = derived.survey(self._database, self._kind, steps.done)
+            left = derived.survey(self._database, self._table, steps.done)
         except SQLAlchemyError as error:
             if _passes(error):
                 raise
             left, why = damage, f" ({meaning(error) or error})"
         if not left:
-            DERIVED_MENDED.labels(self._kind.NAME).inc()
-            logger.warning("the %s of %s were damaged in the database; they are written anew", self._kind.NAME, damage)
-            return ""
-        said = f"the {self._kind.NAME} of {left} are damaged in the database and cannot be mended here{why}"
-        logger.warning(said)
-        return f"{said}; anyseek verify names them, and anyseek rebuild mends them"
+            DERIVED_MENDED.labels(name).inc()
+            logger.warning("the %s of %s were damaged in the database; they are written anew", name, damage)
+            return None
+        message = f"the {name} of {left} are damaged in the database and cannot be mended here{why}"
+        logger.warning(message)
+        return StoreCorrupt(f"{message}; anyseek verify names them, and anyseek rebuild mends them")
+
+    def _failed(self, error: Exception) -> AnyseekError:
+        """Log why the rows could not be compared, and look again later; what answers are refused with."""
+        message = f"the {self._table.name} cannot be compared with their items"
+        known = error if isinstance(error, AnyseekError) else meaning(error)
+        if known is None:
+            logger.error(message, exc_info=error)
+            known = StoreCorrupt(f"{message} ({type(error).__name__}: {error}); anyseek verify says what is damaged")
+        else:
+            logger.warning("%s: %s", message, known)
+        self._try_again_at = time.monotonic() + (_AGAIN_SECONDS if _passes(error) else self._pause())
+        return known
+
+    def _pause(self) -> float:
+        return _AGAIN_BESIDE_SECONDS if self._are_many else _AGAIN_SECONDS
 
 
 def _passes(error: Exception) -> bool:

@@ -32,12 +32,8 @@ Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
 REMADE_AT_ONCE = 64
 
 
-def rebuild(
-    database: Database, settings: Settings, name: str, remake: Remake | None = None, index_words: bool = True
-) -> list[str]:
+def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
     """Rebuild the collection's index from its log, and repair the log.
-
-    Full text has one index for all collections: `index_words=False` if the rebuild of another has just made it.
 
     A vector that is damaged in the log is taken from the index, where that has it, and is otherwise made again with
     `remake`, as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are
@@ -55,7 +51,7 @@ def rebuild(
         salvage(database, head, backend.open)
         damaged, lost = _lost_items(database, settings, head)
         with database.write() as session:
-            checks.settle(session, head, [*damaged, *lost], index_words)
+            checks.settle(session, head, [*damaged, *lost])
         left = lost if remake is None else _remake(database, name, lost, remake)
         _mend_centres(database, lease, head)
         for space in head.spaces:

@@ -19,7 +19,7 @@ from anyseek.model.files import FileLock
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.leases import clock, place
-from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import CollectionRow, SnapshotLeaseRow
 from anyseek.search.catalogue.values import utc
 from anyseek.search.errors import CollectionNotFound, LeaseLost
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 RENEWALS = 4  # in the time after which a silent holder counts as dead
 LOOK_EVERY_SECONDS = 0.5
-_PLAIN = {"synchronize_session": False}
 
 
 class SnapshotLease:
@@ -82,8 +81,7 @@ class SnapshotLease:
         Call it last: whoever takes the lease takes the collection's row lock first.
         """
         expires = clock(session) + self._valid_for
-        statement = update(SnapshotLeaseRow).where(*self._held()).values(expires_at=expires)
-        if not session.execute(statement.execution_options(**_PLAIN)).rowcount:  # type: ignore[attr-defined]
+        if not count_changed(session, update(SnapshotLeaseRow).where(*self._held()).values(expires_at=expires)):
             raise LeaseLost("another process has the right to write the collection's snapshots now")
 
     def release(self) -> None:
@@ -93,7 +91,7 @@ class SnapshotLease:
         self._renewing.join()
         try:
             with self._database.write() as session:
-                session.execute(delete_rows(SnapshotLeaseRow).where(*self._held()).execution_options(**_PLAIN))
+                session.execute(delete_rows(SnapshotLeaseRow).where(*self._held()))
         except SQLAlchemyError as failure:
             logger.warning("the end of a snapshot lease could not be recorded: %s", failure)
         finally:
@@ -133,8 +131,6 @@ class SnapshotLease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-
-logger = logging.getLogger(__name__)
 
 # A collection has its own mean from this size on, and takes a new one whenever it has doubled.
 CENTRE_FROM = 64

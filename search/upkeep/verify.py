@@ -1,7 +1,7 @@
 """Checks that catalogue, log, index, stored files and originals agree, even while a service runs."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -11,8 +11,9 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources, words
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources
 from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import CHUNK
 from anyseek.search.errors import AnyseekError, AssetNotFound, CollectionNotFound
@@ -39,21 +40,19 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
     Whatever damage makes a check fail is a problem too, and the other checks go on.
     """
-    found = [*_checked("", database, checks.database_faults), *_checked("", database, checks.orphans)]
+    of_database = (checks.database_faults, checks.orphans, _words_index_faults)
+    found = [problem for check in of_database for problem in _checked("", database, check)]
     names: list[str] = []
-
-    def read_names(session: Session) -> Iterable[str]:
-        names.extend(collection.name for collection in collections.list_all(session))
-        return ()
-
-    found += _checked("", database, read_names)
+    found += _checked("", database, lambda session: names.extend(_names(session)))
     with closing(open_backend(database, settings)) as backend:
         for name in names:
-            try:
+            with suppress(CollectionNotFound):  # it has been deleted in the meantime
                 found += list(_problems(database, settings, name, backend))
-            except CollectionNotFound:
-                continue  # it has been deleted in the meantime
-    return [*found, *_word_problems(database, names)]
+    return found
+
+
+def _names(session: Session) -> list[str]:
+    return [collection.name for collection in collections.list_all(session)]
 
 
 def notes(database: Database) -> list[Problem]:
@@ -90,15 +89,15 @@ def left_out(database: Database) -> list[Problem]:
 
 
 def _heads(session: Session) -> list[Head]:
-    return [collections.head(session, collection.name) for collection in collections.list_all(session)]
+    return [collections.head(session, name) for name in _names(session)]
 
 
-def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
+def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str] | None]) -> list[Problem]:
     """The problems that a check finds in a transaction of its own."""
 
     def run() -> list[str]:
         with database.read() as session:
-            return list(check(session))
+            return list(check(session) or ())
 
     return _tried(collection, "the database", run)
 
@@ -119,14 +118,9 @@ def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> li
 
 def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:
     heads: list[Head] = []
-
-    def read_head(session: Session) -> Iterable[str]:
-        heads.append(collections.head(session, name))
-        return ()
-
-    yield from _checked(name, database, read_head)
+    yield from _checked(name, database, lambda session: heads.append(collections.head(session, name)))
     for head in heads:
-        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _derived_faults):
             yield from _checked(name, database, partial(_of_now, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
@@ -166,30 +160,15 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
             yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
 
 
-def _facet_faults(session: Session, head: Head) -> Iterator[str]:
-    if stale := list(checks.stale_facets(session, head)):
-        yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
+def _derived_faults(session: Session, head: Head) -> Iterator[str]:
+    for table in (FACETS, WORDS):
+        if stale := list(checks.stale(session, head, table)):
+            yield f"{table.problem} {len(stale)} items as they are, such as {stale[0]!r}"
 
 
-def _word_problems(database: Database, names: Sequence[str]) -> list[Problem]:
-    """Problems of full text in all collections, in one transaction, because they share an index that is read once."""
-    found: list[Problem] = []
-
-    def check(session: Session) -> Iterable[str]:
-        indexed = words.indexed(session)
-        for name in names:
-            with suppress(CollectionNotFound):
-                found.extend(_tried(name, "the database", partial(_word_faults, session, name, indexed)))
-        return ()
-
-    return [*_checked("", database, check), *found]
-
-
-def _word_faults(session: Session, name: str, indexed: Mapping[int, int] | None) -> Iterator[str]:
-    with session.begin_nested():  # or PostgreSQL would go on with no other collection after a failure
-        stale = list(checks.stale_words(session, collections.head(session, name), indexed))
-    if stale:
-        yield f"words would not find {len(stale)} items as they are, such as {stale[0]!r}"
+def _words_index_faults(session: Session) -> Iterator[str]:
+    if WORDS.index_disagrees(session):
+        yield "the index of words disagrees with their table, so words would not find some items"
 
 
 def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Backend) -> Iterator[str]:
@@ -293,7 +272,7 @@ def check_originals(database: Database, settings: Settings, every: bool = False)
             return sources.folder_of(session, source_id)
 
     with database.read() as session:
-        names = [collection.name for collection in collections.list_all(session)]
+        names = _names(session)
     return [
         wrong
         for name in names

@@ -14,7 +14,7 @@ from anyseek.search.catalogue.tables import Table
 from anyseek.search.errors import BadInput, CollectionExists, CollectionNotFound
 from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
-from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove
+from tests.search.gallery import DIMENSION, WordsEmbedder, all_items, make_collection, new_item, put, remove
 
 
 class TestCollections:
@@ -100,17 +100,6 @@ class TestCollections:
 
 
 class TestReadingItems:
-    def test_pages_by_key_hold_every_item_once(
-        self, database: Database, embedder: WordsEmbedder, collection: Collection
-    ) -> None:
-        keys = [f"k{number:02}" for number in range(25)]
-        put(database, collection, embedder, keys[::-1])
-        seen: list[str] = []
-        with database.read() as session:
-            while page := items.list_page(session, collection, seen[-1] if seen else None, 10):
-                seen += [item.key for item in page]
-        assert seen == keys
-
     def test_keys_of_a_source_can_be_deleted_while_they_are_read(
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
@@ -122,7 +111,7 @@ class TestReadingItems:
             for keys in items.keys_of_source(session, source, page=10):
                 items.delete(session, collection, keys)
         with database.read() as session:
-            assert [item.key for item in items.list_page(session, collection, None, 100)] == ["kept"]
+            assert [item.key for item in all_items(session, collection)] == ["kept"]
 
     def test_items_of_other_folders_and_of_the_api_are_outside(
         self, database: Database, embedder: WordsEmbedder, collection: Collection
@@ -169,7 +158,7 @@ class TestConcurrency:
             before = collections.head(session, "things").last_seq
             put(database, collection, embedder, ["x"])
             assert collections.head(session, "things").last_seq == before
-            assert items.list_page(session, collection, None, 10) == []
+            assert all_items(session, collection) == []
 
     def test_a_block_that_raises_writes_nothing(
         self, database: Database, embedder: WordsEmbedder, collection: Collection

@@ -1,17 +1,18 @@
 """Facets and words that differ from their items are written anew before an answer, on every database."""
 
-import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import audit, checks, collections, derived, facets, items, log, words
-from anyseek.search.catalogue.derived import FACETS, WORDS, DerivedKind, survey
+from anyseek.search.catalogue.derived import Damage, survey
+from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
 from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import INDEX_WORDS
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Attributes, Collection, NewItem
@@ -47,9 +48,31 @@ def write(database: Database, collection: Collection, attributes: dict[str, Attr
         items.write(session, collection, new)
 
 
-def damage(database: Database, statement: str) -> None:
+def damage(database: Database, *statements: str) -> None:
     with database.write() as session:
-        session.execute(text(statement))
+        for statement in statements:
+            session.execute(text(statement))
+
+
+def damage_at_rest(database: Database, *statements: str) -> None:
+    """Run statements as damage to SQLite's file does, without foreign keys and triggers."""
+    added, removed = INDEX_WORDS["sqlite"][1:]
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql("DROP TRIGGER words_added")
+        connection.exec_driver_sql("DROP TRIGGER words_removed")
+        for statement in (*statements, added, removed):
+            connection.execute(text(statement))
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.commit()
+
+
+def mend(database: Database, table: DerivedTable) -> Damage:
+    """Survey and mend, after which nothing differs; what was found."""
+    found = survey(database, table)
+    derived.mend(database, table, found)
+    assert not survey(database, table)
+    return found
 
 
 def answers(database: Database, collection: Collection) -> Found:
@@ -60,8 +83,8 @@ def answers(database: Database, collection: Collection) -> Found:
         return {name: [items.by_ids(session, [one])[one].key for one in found] for name, found in ids.items()}
 
 
-def differing(database: Database, kind: DerivedKind) -> list[str]:
-    found = survey(database, kind)
+def differing(database: Database, table: DerivedTable) -> list[str]:
+    found = survey(database, table)
     with database.read() as session:
         held = items.by_ids(session, [one for some in found.stale.values() for one in some])
     return sorted(item.key for item in held.values())
@@ -73,14 +96,14 @@ def mends(database: Database) -> list[tuple[str, str | None, str | None]]:
     return [(entry.who, entry.collection, entry.target) for entry in found]
 
 
-@pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
+@pytest.mark.parametrize("table", [FACETS, WORDS], ids=["facets", "words"])
 def test_nothing_differs_where_nothing_is_damaged(
-    database: Database, collection: Collection, kind: DerivedKind
+    database: Database, collection: Collection, table: DerivedTable
 ) -> None:
-    assert not survey(database, kind)
+    assert not survey(database, table)
     write(database, collection)
     counted: list[int] = []
-    assert not survey(database, kind, counted.append)
+    assert not survey(database, table, counted.append)
     assert sum(counted) == 3
 
 
@@ -96,7 +119,7 @@ def test_damaged_facets_are_written_anew_before_the_first_answer(
     DerivedRows(database).facets.check()
     assert answers(database, collection) == sound
     with database.read() as session:
-        assert list(checks.stale_facets(session, collections.head(session, "things"))) == []
+        assert list(checks.stale(session, collections.head(session, "things"), FACETS)) == []
     assert mends(database) == [("anyseek", "things", f"the attributes of {len(keys)} items")]
 
 
@@ -142,28 +165,9 @@ def test_an_item_whose_own_row_is_damaged_keeps_its_facets(database: Database, c
     assert mends(database) == [("anyseek", "things", "the attributes of 1 items")]
 
 
-def test_rows_of_items_that_are_gone_are_removed_but_not_of_lost_ones(
-    database: Database, collection: Collection
-) -> None:
-    write(database, collection)
-    with database.engine.connect() as connection:
-        if database.engine.dialect.name == "sqlite":
-            connection.execute(text("PRAGMA foreign_keys=OFF"))
-        else:
-            pytest.skip("PostgreSQL keeps foreign keys")
-        connection.execute(text("DELETE FROM items WHERE key = 'b'"))
-        connection.execute(text("UPDATE facets SET item_id = 77 WHERE path = 'size' AND number = 3"))
-        connection.execute(text("PRAGMA foreign_keys=ON"))
-        connection.commit()
-    DerivedRows(database).facets.check()
-    with database.read() as session:
-        assert facets.strays(session) == [2]  # an answer that finds it says that it is left out
-        assert facets.ids_where(session, collection.id, filter_from_text("size = 3")).tolist() == [1]
-
-
-@pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
+@pytest.mark.parametrize("table", [FACETS, WORDS], ids=["facets", "words"])
 def test_what_is_written_meanwhile_is_not_damage(
-    database: Database, collection: Collection, kind: DerivedKind, monkeypatch: pytest.MonkeyPatch
+    database: Database, collection: Collection, table: DerivedTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(derived, "CHUNK", 1)
     write(database, collection)
@@ -172,39 +176,31 @@ def test_what_is_written_meanwhile_is_not_damage(
         write(database, collection, {"b": {"size": 1}, "c": {"label": "changed"}, "d": {"size": 8}})
         remove(database, collection, ["a"])
 
-    assert not survey(database, kind, write_more)
-    assert not survey(database, kind)
+    assert not survey(database, table, write_more)
+    assert not survey(database, table)
 
 
-def test_a_writer_beside_many_comparisons(database: Database, collection: Collection) -> None:
-    write(database, collection)
-
-    def work() -> None:
-        for number in range(30):
-            write(database, collection, {key: {"size": number, "label": f"n{number}"} for key in "abcd"})
-            remove(database, collection, ["d"])
-
-    found = []
-    with ThreadPoolExecutor(1) as threads:
-        writer = threads.submit(work)
-        while not writer.done():
-            found += [damage for kind in (FACETS, WORDS) if (damage := survey(database, kind))]
-    writer.result()
-    assert found == []
-
-
-def test_a_collection_deleted_meanwhile_is_left_alone(
-    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collection_deleted_meanwhile_is_left_alone(database: Database, collection: Collection) -> None:
     write(database, collection)
     damage(database, DAMAGES["text"][0])
+    found = survey(database, FACETS)
+    with database.write() as session:
+        collections.delete(session, "things")
+    derived.mend(database, FACETS, found)
+    assert mends(database) == []
 
-    def delete(_count: int) -> None:
-        with database.write() as session:
-            if collections.ids(session):
-                collections.delete(session, "things")
 
-    assert not survey(database, FACETS, delete)
+def test_an_item_without_a_checksum_is_left_to_verify(database: Database, collection: Collection) -> None:
+    """It may be the item that is damaged, and then its facets are right."""
+    write(database, collection)
+    damage(database, "UPDATE items SET checksum = NULL, caption = 'other'", DAMAGES["text"][0])
+    assert not survey(database, FACETS)
+    assert not survey(database, WORDS)
+    with database.read() as session:
+        ids = collections.item_ids(session, collection.id)
+        assert list(checks.stale(session, collections.head(session, "things"), FACETS)) == ["a"]
+    derived.mend(database, FACETS, Damage(False, {collection.id: sorted(ids)}, []))
+    assert mends(database) == []
 
 
 def test_damage_that_cannot_be_mended_refuses_until_it_is(
@@ -274,25 +270,6 @@ def test_many_items_are_compared_beside_answers(
     assert facet_rows.is_due(1e-9)
 
 
-def test_a_comparison_that_fails_is_tried_again_later(
-    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(*_given: object) -> None:
-        raise OperationalError("", {}, Exception("database disk image is malformed"))
-
-    monkeypatch.setattr(derived, "survey", fail)
-    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
-    rows = DerivedRows(database).facets
-    with caplog.at_level(logging.WARNING), pytest.raises(StoreCorrupt, match="anyseek verify"):
-        rows.check()
-    with caplog.at_level(logging.WARNING):
-        rows.compare_beside(threading.Event())
-    assert "attributes cannot be compared" in caplog.text
-    assert not rows.is_due(60)
-    with pytest.raises(StoreCorrupt):
-        rows.check()
-
-
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
@@ -314,6 +291,83 @@ def test_a_text_that_is_none_is_written_anew(database: Database, collection: Col
 def answers_but_c(database: Database, collection: Collection) -> Found:
     damage(database, "UPDATE items SET caption = NULL WHERE key = 'c'")
     return {where: [key for key in keys if key != "c"] for where, keys in answers(database, collection).items()}
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("statement", "stale"),
+    [
+        ("UPDATE words SET words = replace(words, 'needle', 'straw')", "a"),
+        ("UPDATE words SET words = 'words that are many more than there were' WHERE words LIKE '%needle%'", "a"),
+        ("UPDATE words SET words = CAST(x'6eff65' AS TEXT) WHERE words LIKE '%needle%'", "a"),
+        ("UPDATE words SET collection_id = 7 WHERE words LIKE '%needle%'", "a"),
+        ("UPDATE words SET item_id = 77 WHERE item_id = 2", "b"),
+        ("DELETE FROM words WHERE words LIKE '%needle%'", "a"),
+        (
+            "INSERT INTO words_index (words_index, rowid, collection_id, words) "
+            "SELECT 'delete', item_id, collection_id, words FROM words WHERE item_id = 2",
+            "",
+        ),
+        ("INSERT INTO words_index (rowid, collection_id, words) VALUES (77, 1, 'wolf')", ""),
+    ],
+)
+def test_rows_and_index_of_words_that_disagree_are_made_anew(
+    database: Database, collection: Collection, statement: str, stale: str
+) -> None:
+    write(database, collection)
+    sound = answers(database, collection)
+    damage_at_rest(database, statement)
+    assert differing(database, WORDS) == list(stale)
+    assert mend(database, WORDS).in_index
+    assert answers(database, collection) == sound
+    damage(database, "INSERT INTO words_index (words_index, rank) VALUES ('integrity-check', 1)")  # raises if not whole
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        (FACETS, "INSERT INTO facets (collection_id, item_id, path, number) SELECT 1, n, 'size', n FROM many"),
+        (WORDS, "INSERT INTO words (collection_id, item_id, words) SELECT 1, n, 'word' FROM many"),
+    ],
+    ids=["facets", "words"],
+)
+def test_rows_of_many_items_that_are_gone_are_removed_in_turns(
+    database: Database, collection: Collection, table: DerivedTable, statement: str
+) -> None:
+    write(database, collection)
+    many = "WITH RECURSIVE many (n) AS (SELECT 10000 UNION ALL SELECT n + 1 FROM many LIMIT 1200) "
+    damage_at_rest(database, many + statement)
+    mend(database, table)
+    removed = [target for _, name, target in mends(database) if name is None and target and "gone" in target]
+    assert removed == [f"the {table.name} of {count} items that are gone" for count in (200, 500, 500)]
+
+
+@SQLITE_ONLY
+def test_rows_of_lost_items_are_kept_and_a_number_that_is_made_a_text_is_mended(
+    database: Database, collection: Collection
+) -> None:
+    write(database, collection)
+    lost = "DELETE FROM items WHERE key = 'b'"
+    damage_at_rest(database, lost, "UPDATE facets SET item_id = 'x' WHERE path = 'size' AND number = 3")
+    mend(database, FACETS)
+    with database.read() as session:
+        assert FACETS.strays(session) == [2]  # an answer that finds it says that it is left out
+        assert facets.ids_where(session, collection.id, filter_from_text("size = 3")).tolist() == [1]
+
+
+@SQLITE_ONLY
+def test_a_number_that_an_item_has_got_meanwhile_keeps_its_rows(database: Database, collection: Collection) -> None:
+    write(database, collection)
+    derived.mend(database, FACETS, Damage(False, {}, [1]))
+    assert mends(database) == []
+    assert not survey(database, FACETS)
+
+
+def test_postgresql_is_not_asked_for_rows_without_items() -> None:
+    """Its foreign keys admit none, and the question takes it hours where there are very many items."""
+    with Session(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")) as session:
+        assert FACETS.strays(session) == WORDS.strays(session) == []
 
 
 @SQLITE_ONLY

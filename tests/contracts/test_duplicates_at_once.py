@@ -24,7 +24,7 @@ from tests.contracts.conftest import NEEDS_POSTGRES, POSTGRES
 from tests.indexer.harness import NAME, check_agreement, failures, held, installation
 from tests.indexer.pictures import png
 
-CONTENTS = 60
+CONTENTS = 32
 WORKERS_OF_A_JOB = 2
 WORK = Work(inputs_per_task=8, inputs_per_batch=4)
 

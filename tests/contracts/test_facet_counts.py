@@ -11,7 +11,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Collection, FacetValue, FieldCounts, NewItem
 from tests.search.gallery import SPACES, direction
 
-COUNT = 1_100  # more than one statement asks for
+COUNT = 300
 
 
 def attributes(number: int) -> dict[str, Any]:

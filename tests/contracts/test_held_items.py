@@ -182,14 +182,14 @@ class TestItems:
         threads = [threading.Thread(target=read_on) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for n in range(1, 120):
+        for n in range(1, 50):
             write(elsewhere, collection, embedder, "a", n=n)
             newest[0] = n
         stop.set()
         for thread in threads:
             thread.join()
         assert faults == []
-        assert get(cache, database, head_of(database), [item.id])[item.id].attributes == {"n": 119}
+        assert get(cache, database, head_of(database), [item.id])[item.id].attributes == {"n": 49}
 
 
 class TestHeads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import collections, items, ledger
+from anyseek.search.catalogue import collections, ledger
 from anyseek.search.catalogue.ledger import DONE, QUARANTINED
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import JobRow, LedgerRow, LogRow
@@ -17,6 +17,7 @@ from anyseek.search.spaces.local.backend import space_folder
 from anyseek.search.types import Collection
 from anyseek.search.upkeep.verify import verify
 from tests.faults.gallery import Gallery
+from tests.search.gallery import all_items
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def compare(database: Database, settings: Settings, gallery: Gallery, name: str)
     """Look at the catalogue, the log, the ledger of the newest job, and (by `anyseek verify`) at index and assets."""
     with database.read() as session:
         collection = collections.get(session, name)
-        listed = items.list_page(session, collection, None, 1_000_000)
+        listed = all_items(session, collection)
         written = _vectors_written(session, collection)
         job = session.scalars(select(JobRow).where(JobRow.collection_id == collection.id).order_by(-JobRow.id)).first()
         assert job is not None

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from anyseek import ApiError, Client, Part, ServiceUnreachable
-from anyseek.search.catalogue import items
 from anyseek.search.catalogue.collections import get
 from tests.faults.commands import start
 from tests.faults.trial import Trial, harm_until_done, working
 from tests.indexer.harness import NAME
+from tests.search.gallery import all_items
 from tests.services.servers import free_port
 from tests.workers.processes import look, wait_for
 
@@ -97,4 +97,4 @@ def _asking(trial: Trial, client: Client) -> Iterator[Iterator[int]]:
 
 def _keys(trial: Trial) -> list[str]:
     with trial.tools.database.read() as session:
-        return [item.key for item in items.list_page(session, get(session, NAME), None, 100)]
+        return [item.key for item in all_items(session, get(session, NAME))]

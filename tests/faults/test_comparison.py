@@ -14,6 +14,7 @@ from anyseek.search.types import Collection
 from tests.faults.comparison import Outcome, compare
 from tests.faults.gallery import Gallery, make_gallery
 from tests.indexer.harness import NAME, index, installation
+from tests.search.gallery import all_items
 
 INPUTS = 20
 
@@ -36,7 +37,7 @@ def outcome(tools: Tools, gallery: Gallery) -> Outcome:
 
 def first_item(session: Session) -> tuple[Collection, str]:
     collection = collections.get(session, NAME)
-    return collection, items.list_page(session, collection, None, 1)[0].key
+    return collection, all_items(session, collection)[0].key
 
 
 def test_a_job_that_went_well(tools: Tools, gallery: Gallery) -> None:

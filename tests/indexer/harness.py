@@ -27,7 +27,7 @@ from anyseek.search.filters.tree import checked
 from anyseek.search.settings import Limits, Settings
 from anyseek.search.types import Item, OnDuplicate
 from anyseek.search.upkeep.verify import verify
-from tests.search.gallery import begin_catalogue
+from tests.search.gallery import all_items, begin_catalogue
 
 NAME = "c"
 OF_ANY_FILE = ("width", "height", "orientation", "file_size", "format")
@@ -111,7 +111,7 @@ def index(
 def held(tools: Tools) -> dict[str, Item]:
     with tools.database.read() as session:
         collection = collections.get(session, NAME)
-        return {item.key: item for item in items.list_page(session, collection, None, 10_000)}
+        return {item.key: item for item in all_items(session, collection)}
 
 
 def found(tools: Tools, where: str) -> set[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.errors import AnyseekError
@@ -157,6 +158,11 @@ class Things:
 def thumbnail(store: AssetStore, key: str) -> NewItem:
     asset = store.put("thumbnail", f"thumbnail of {key}".encode(), "image/webp")
     return new_item(WordsEmbedder(), key, assets=[asset])
+
+
+def all_items(session: Session, collection: Collection) -> list[Item]:
+    """All items by key."""
+    return [item for item, _ in listing.page(session, collection, listing.Order.KEY, None, 1_000_000)]
 
 
 def item_of(database: Database, collection: Collection, key: str) -> Item:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.files import alive
-from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.verify import verify
-from tests.search.gallery import WordsEmbedder, put
+from tests.search.gallery import WordsEmbedder, all_items, put
 
 START = """
 import sys, random, time
@@ -94,7 +94,7 @@ def assert_whole(database: Database, settings: Settings) -> None:
     )
     with database.read() as session:
         things = collections.get(session, "things")
-        listed = [item.key for item in items.list_page(session, things, None, 10_000)]
+        listed = [item.key for item in all_items(session, things)]
     assert sorted(hit.key for hit in hits.hits) == sorted(listed)
 
 
@@ -134,7 +134,7 @@ def test_a_killed_writer_loses_no_batch_that_it_called_written(
     said = kill(writer).split()
     with database.read() as session:
         things = collections.get(session, "things")
-        keys = {item.key for item in items.list_page(session, things, None, 100_000)}
+        keys = {item.key for item in all_items(session, things)}
     batches = {key.split("/")[1] for key in keys}
     assert set(said) <= batches
     assert len(batches) <= len(said) + 1

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.settings import Settings
 from anyseek.search.upkeep.verify import verify
 from anyseek.workers.runtime import Runtime
 from tests.indexer.pictures import png
+from tests.search.gallery import all_items
 
 COMMAND = [sys.executable, "-c", "import sys; from anyseek.api.cli import main; main()"]
 
@@ -44,7 +45,7 @@ def check_exactly_once(home: Path, good: set[str]) -> None:
     with Runtime.open(settings, "hashing") as runtime:
         with runtime.database.read() as session:
             collection = collections.get(session, "c")
-            listed = items.list_page(session, collection, None, 10_000)
+            listed = all_items(session, collection)
             entries = session.execute(
                 select(LogRow.item_id, func.count()).where(LogRow.kind == "upsert").group_by(LogRow.item_id)
             )

@@ -19,11 +19,12 @@ from anyseek.indexer import demo_gallery
 from anyseek.model.galleries import openmoji
 from anyseek.model.galleries.openmoji import Concept
 from anyseek.model.galleries.photos import read_photos, read_views
-from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import SpaceRow
 from anyseek.search.settings import Settings
 from anyseek.search.types import Item
+from tests.search.gallery import all_items
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color"><circle cx="36" cy="36" r="{radius}" fill="#{colour}"/></g>
@@ -65,7 +66,7 @@ def _download(home: Path) -> None:
 def _items(home: Path, collection: str) -> list[Item]:
     database = Database(Settings(home).database_url)
     with database.read() as session:
-        found = items.list_page(session, collections.get(session, collection), None, 1_000)
+        found = all_items(session, collections.get(session, collection))
     database.close()
     return found
 

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import item_rows, items, log, sources
+from anyseek.search.catalogue import item_rows, items, listing, log, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, new_item
 
-PAGE, FEW, MANY = 10, 60, 1200
+PAGE, FEW, MANY = 10, 60, 600
 
 Pages = Callable[[Session, Collection, int], object]
 
@@ -34,7 +34,7 @@ def ids(session: Session, collection: Collection, _source_id: int) -> object:
 
 
 def by_key(session: Session, collection: Collection, _source_id: int) -> object:
-    return items.list_page(session, collection, None, PAGE)
+    return listing.page(session, collection, listing.Order.KEY, None, PAGE)
 
 
 def of_source(session: Session, _collection: Collection, source_id: int) -> object:

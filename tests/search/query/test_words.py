@@ -5,14 +5,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session
 
 from anyseek.model.seam import Fusion
 from anyseek.search.assets import AssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.catalogue import items
-from anyseek.search.catalogue import words as catalogue_words
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import SpaceNotFound
@@ -21,8 +19,7 @@ from anyseek.search.query.words import words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
-from anyseek.search.upkeep.verify import verify
-from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
+from tests.search.gallery import WordsEmbedder, keys, new_item, text, whats
 
 HELD = {
     "a": ("dog", {"album": "one", "title": "Rex in Rome"}),
@@ -167,34 +164,3 @@ def test_a_restored_catalogue_finds_words(
     assert whats(again, other) == []
     assert keys(SearchEngine(again, other, embedder).query("things", Query(words("rex")))) == ["a", "b"]
     again.close()
-
-
-def test_the_index_that_collections_share_is_read_and_made_once(
-    database: Database,
-    settings: Settings,
-    engine: SearchEngine,
-    embedder: WordsEmbedder,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    done: list[str] = []
-
-    def note(name: str) -> None:
-        do = getattr(catalogue_words, name)
-
-        def noted(session: Session) -> object:
-            done.append(name)
-            return do(session)
-
-        monkeypatch.setattr(catalogue_words, name, noted)
-
-    note("indexed")
-    note("rebuild_index")
-    make_collection(database, embedder, "other")
-    assert verify(database, settings) == []
-    rebuild(database, settings, "things")
-    rebuild(database, settings, "other", index_words=False)
-    assert done == ["indexed", "rebuild_index"]
-    file = settings.home / "backup.tar"
-    backup(database, AssetStore(settings.assets), file)
-    restore(Settings(home=settings.home / "other"), file)
-    assert done == ["indexed", "rebuild_index"]

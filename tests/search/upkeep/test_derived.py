@@ -10,7 +10,8 @@ from sqlalchemy.exc import OperationalError
 
 from anyseek.search.catalogue import derived as catalogue_derived
 from anyseek.search.catalogue import items
-from anyseek.search.catalogue.derived import FACETS, survey
+from anyseek.search.catalogue.derived import survey
+from anyseek.search.catalogue.derived_tables import FACETS
 from anyseek.search.catalogue.session import Database, patience
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import DatabaseBusy, StoreCorrupt

@@ -1,0 +1,154 @@
+"""The tables of facets and words: written with the items, compared with them, and made again from them.
+
+SQLite indexes words by FTS5 in the table `words_index`, which triggers keep in step with the rows; PostgreSQL indexes
+the rows themselves. The words come normalised from `anyseek.search.query.words`, so both find the same.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, select, text
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from anyseek.search.catalogue import item_rows
+from anyseek.search.catalogue.tables import FacetRow, ItemRow, WordsRow
+from anyseek.search.catalogue.values import Lookup, chunks
+from anyseek.search.filters.facets import Facet, facets_of
+from anyseek.search.query.words import document
+from anyseek.search.types import Item
+
+_SEE_ENTRIES = text(
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words_indexed USING fts5vocab(main, words_index, instance)"
+)
+# As bytes, which damage cannot make undecodable.
+_ENTRIES = text("SELECT doc, col, CAST(term AS BLOB) FROM temp.words_indexed")
+_ROWS = text("SELECT item_id, CAST(collection_id AS BLOB), CAST(words AS BLOB) FROM words")
+_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")  # of lower-case text, as FTS5's tokenizer `ascii` has it
+_READ_AT_ONCE = 10_000  # entries of the index
+
+
+class DerivedTable(ABC):
+    """A table with rows for each item, which follow from the item."""
+
+    name: str  # as users call it
+    problem: str  # the begin of a sentence about items whose rows are not as they should be
+    _row: type[FacetRow] | type[WordsRow]
+    _columns: tuple[str, ...]
+
+    def __init__(self) -> None:
+        self._item_id: ColumnElement[Any] = self._row.__table__.c.item_id
+        self._of_items = Lookup(select(*(self._row.__table__.c[name] for name in self._columns)), self._item_id)
+
+    @abstractmethod
+    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
+        """The rows that an item should have, each with the values of `_columns`."""
+
+    @abstractmethod
+    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
+        """True if SQLite's index of the table disagrees with the rows. PostgreSQL's pages have checksums.
+
+        `rest` is called now and then, by which a long reading may let others go first.
+        """
+
+    @abstractmethod
+    def rebuild_index(self, session: Session) -> None:
+        """Make SQLite's index of all collections' rows anew."""
+
+    def insert(self, session: Session, collection_id: int, items: Sequence[Item]) -> None:
+        """Write the rows of items that have none."""
+        rows = [
+            dict(zip(self._columns, row, strict=True)) for item in items for row in self.rows_of(collection_id, item)
+        ]
+        if rows:
+            # Bypasses the ORM, which would send one statement per run of facets of one type.
+            session.connection().execute(insert(self._row), rows)
+
+    def delete(self, session: Session, ids: Sequence[int]) -> None:
+        """Delete the rows of items."""
+        for some in chunks(ids):
+            session.execute(delete_rows(self._row).where(self._item_id.in_(some)))
+
+    def make_again(self, session: Session, collection_id: int) -> None:
+        """Write the rows of all items of a collection anew; a damaged item has none."""
+        session.execute(delete_rows(self._row).where(self._row.collection_id == collection_id))
+        for page in item_rows.pages(session, item_rows.of_collection(collection_id)):
+            self.insert(session, collection_id, [item for item in page if not item.damaged])
+
+    def stale(self, session: Session, collection_id: int, items: Sequence[Item]) -> list[Item]:
+        """Those of the sound `items` whose rows differ from what they should be."""
+        wrong: list[Item] = []
+        for some in chunks(items):
+            rows = Counter(map(tuple, self._of_items.rows(session.connection(), [item.id for item in some])))
+            right = set().union(*(self.rows_of(collection_id, item) for item in some))
+            # Damage may also have made a row like another.
+            ids = {row[0] for row in right ^ rows.keys()} | {row[0] for row, count in rows.items() if count > 1}
+            wrong += [item for item in some if item.id in ids]
+        return wrong
+
+    def strays(self, session: Session) -> list[int]:
+        """Ids of items that rows are of, and that are not there; PostgreSQL's foreign keys admit none."""
+        if not _is_sqlite(session):
+            return []
+        return list(session.scalars(select(self._item_id).where(self._item_id.not_in(select(ItemRow.id))).distinct()))
+
+
+class _Facets(DerivedTable):
+    name = "attributes"
+    problem = "filters would not see the attributes of"
+    _row = FacetRow
+    _columns = ("item_id", "collection_id", *Facet._fields)
+
+    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
+        return {(item.id, collection_id, *facet) for facet in facets_of(item.attributes)}
+
+    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
+        return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
+
+    def rebuild_index(self, session: Session) -> None:
+        if _is_sqlite(session):
+            session.execute(text("REINDEX facets"))
+
+
+class _Words(DerivedTable):
+    name = "words"
+    problem = "words would not find"
+    _row = WordsRow
+    _columns = ("item_id", "collection_id", "words")
+
+    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
+        return {(item.id, collection_id, document(item.key, item.caption, item.attributes))}
+
+    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
+        """Compares what the index and the row have of each item, by the XOR of hashes of all words."""
+        if not _is_sqlite(session):
+            return False
+        session.execute(_SEE_ENTRIES)
+        of_rows = (
+            (item_id, column, word)
+            for item_id, collection, words in session.execute(_ROWS)
+            for column, value in (("collection_id", collection), ("words", words))
+            for word in set(_TOKEN.findall(value.lower()))
+        )
+        marks: dict[int, int] = defaultdict(int)
+        for place, (item_id, *entry) in enumerate(chain(session.execute(_ENTRIES), of_rows)):
+            if place % _READ_AT_ONCE == 0:
+                rest()
+            marks[item_id] ^= hash(tuple(entry))
+        return any(marks.values())
+
+    def rebuild_index(self, session: Session) -> None:
+        if _is_sqlite(session):
+            session.execute(text("INSERT INTO words_index (words_index) VALUES ('rebuild')"))
+
+
+FACETS: DerivedTable = _Facets()
+WORDS: DerivedTable = _Words()
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
