@@ -25,7 +25,7 @@ from anyseek.search.settings import Settings, read_settings
 from anyseek.workers.catalogue_jobs import CatalogueJobs
 
 if TYPE_CHECKING:
-    from anyseek.workers.pace import Seen
+    from anyseek.workers.job_rate import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 _ANSWER_SECONDS = 5.0  # a service that is this busy is not waited for
@@ -67,7 +67,7 @@ def show(job: int, as_json: bool) -> None:
     if seconds is None:
         click.echo(f"the time left is not known here; estimate it by `anyseek jobs watch {job}`")
         return
-    from anyseek.workers.pace import time_left
+    from anyseek.workers.job_rate import time_left
 
     click.echo(time_left(seconds))
 
