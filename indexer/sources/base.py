@@ -4,11 +4,9 @@ A source is scanned once, in a stable order, by one process; every input found b
 work starts. Any process may then describe and open any input by the `uri` of that row alone.
 """
 
-import json
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyseek.indexer.descriptions import Description
@@ -16,29 +14,10 @@ from anyseek.indexer.paths import to_uri
 
 LOCAL_THREADS = 1
 
-# A folder or bucket has no version, so an interrupted scan of it may continue only if it began recently.
-RESUMABLE_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class Position:
-    """The position of a scan: `place` in the source's own notation, within `version` of what is scanned."""
-
-    place: str
-    version: str
-    ignored: int = 0
-
-    def to_text(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> "Position":
-        return cls(**json.loads(text))
-
 
 @dataclass(frozen=True)
 class Found:
-    """An input that a scan found; one with a `reason` cannot be indexed. `position` is the one after it.
+    """An input that a scan found; one with a `reason` cannot be indexed.
 
     `description` is known where the scan had to read it anyway.
     """
@@ -47,7 +26,6 @@ class Found:
     key: str
     reason: str | None = None
     reason_code: str | None = None
-    position: Position | None = None
     description: Description | None = None
 
 
@@ -70,13 +48,9 @@ class Source(ABC):
     def check(self) -> None:
         """Raises `SourceGone` unless the source is there, readable, and the one it was at first."""
 
-    def can_resume(self, position: Position) -> bool:
-        """Return whether a scan may continue there: what was scanned before is unchanged, or was listed recently."""
-        return 0 <= time.time() - float(position.version) < RESUMABLE_SECONDS
-
     @abstractmethod
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
-        """Find every input, or those after `position`, with at most a page in memory. Raises `SourceGone`."""
+    def scan(self) -> Iterator[Found]:
+        """Find every input, with at most a page in memory. Raises `SourceGone`."""
 
     @abstractmethod
     def describe(self, uri: str) -> Description:
@@ -101,8 +75,3 @@ class Source(ABC):
     def input_at(self, location: str) -> str | None:
         """The uri of the input whose picture lies at `location`, a path that `local` gave; None if that is unknown."""
         return None
-
-
-def version_now() -> str:
-    """What stands for the state of a listing that begins now."""
-    return str(time.time())

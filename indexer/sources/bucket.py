@@ -13,7 +13,7 @@ from anyseek.indexer.descriptions import Description, json_object, read_fields, 
 from anyseek.indexer.errors import BadSource, InputVanished
 from anyseek.indexer.paths import from_uri, is_picture_suffix, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Position, Source, version_now
+from anyseek.indexer.sources.base import Found, Source
 from anyseek.indexer.sources.folder import MANIFEST
 from anyseek.indexer.sources.storage import RemoteStorage
 from anyseek.model.modalities.registry import resolve
@@ -44,18 +44,13 @@ class BucketSource(Source):
     def check(self) -> None:
         self._storage.check()
 
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
-        self.ignored = position.ignored if position else 0
-        version = position.version if position else version_now()
-        for together in _runs(self._storage.paths(from_uri(position.place) if position else None)):
+    def scan(self) -> Iterator[Found]:
+        self.ignored = 0
+        for together in _runs(self._storage.paths()):
             pictures = [path for path in together if _is_picture(path)]
             sidecars = {sidecar_of(path) for path in pictures}
-            found = [self._found(path, sidecar_of(path) in together) for path in pictures]
             self.ignored += sum(path not in sidecars and not is_picture_suffix(path) for path in together)
-            behind = Position(to_uri(together[-1]), version, self.ignored)
-            for number, picture in enumerate(found, 1):
-                # A position lies between runs, or a sidecar would be missed.
-                yield replace(picture, position=behind if number == len(found) else None)
+            yield from (self._found(path, sidecar_of(path) in together) for path in pictures)
         self.check()
 
     def describe(self, uri: str) -> Description:

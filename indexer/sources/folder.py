@@ -29,7 +29,7 @@ from anyseek.indexer.paths import (
     to_key,
     to_uri,
 )
-from anyseek.indexer.sources.base import Found, Position, Source, version_now
+from anyseek.indexer.sources.base import Found, Source
 from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -196,17 +196,14 @@ class FolderSource(Source):
         if _identity(self.root) != self._identity:
             raise SourceGone(f"the folder {name} was replaced by another one while it was read")
 
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
+    def scan(self) -> Iterator[Found]:
         """Like `Source.scan`, ordered by name; the files of a folder come before its folders."""
-        self.ignored = position.ignored if position else 0
-        version = position.version if position else version_now()
+        self.ignored = 0
         parts = self._files_of_modalities()
         for listing in self._walk():
             if listing.reason is not None:
                 yield Found(to_uri(listing.base) + "/", to_key(listing.base) + "/", listing.reason, FOLDER_UNREADABLE)
-            for path in self._inputs(listing, parts, from_uri(position.place) if position else None):
-                uri = to_uri(path)
-                yield self._found(path, uri, Position(uri, version, self.ignored))
+            yield from map(self._found, self._inputs(listing, parts))
         yield from self._unmet_lines(parts)
         self.check()
 
@@ -284,17 +281,13 @@ class FolderSource(Source):
                 files.append(entry.name)
         return tuple(sorted(folders)), tuple(sorted(files))
 
-    def _inputs(self, listing: Listing, parts: PathTable, after: str | None) -> Iterator[str]:
-        """Yield the pictures in a folder, or those after `after`, the last path that an earlier scan found."""
-        if after is not None and _is_before(listing.base, after):
-            return
+    def _inputs(self, listing: Listing, parts: PathTable) -> list[str]:
+        """The pictures in a folder; other files are counted as ignored."""
         paths = [posixpath.join(listing.base, name) for name in listing.files]
         taken = [path for path in paths if path not in parts and path != MANIFEST and self._is_picture(path)]
-        here = after is not None and posixpath.dirname(after) == listing.base
-        if not here:  # counted when `after` was found
-            used = {*taken, *map(sidecar_of, taken), MANIFEST}
-            self.ignored += sum(path not in used and path not in parts for path in paths)
-        yield from (path for path in taken if not here or path > str(after))
+        used = {*taken, *map(sidecar_of, taken), MANIFEST}
+        self.ignored += sum(path not in used and path not in parts for path in paths)
+        return taken
 
     def _is_picture(self, path: str) -> bool:
         """Whether a file is a picture, by its name, the manifest, or its first bytes; an unreadable file is not."""
@@ -304,12 +297,13 @@ class FolderSource(Source):
             return is_picture_start(read_start(self.root / path, SNIFFED_BYTES, path))
         return False
 
-    def _found(self, path: str, uri: str, position: Position | None = None) -> Found:
+    def _found(self, path: str) -> Found:
+        uri = to_uri(path)
         try:
             description = self.describe(uri)
-            return Found(uri, description.key or "", position=position, description=description)
+            return Found(uri, description.key or "", description=description)
         except BadInput as error:
-            return Found(uri, to_key(path), str(error), error.code, position)
+            return Found(uri, to_key(path), str(error), error.code)
 
     def _unmet_lines(self, parts: PathTable) -> Iterator[Found]:
         """Yield lines of the manifest that are invalid or whose file the walk has not found."""
@@ -320,7 +314,7 @@ class FolderSource(Source):
                 reason = f"{line.name}: the file belongs to another item already, as a further modality"
                 yield Found(line.name, line.name, reason, BadDescription.code)
             elif not posixpath.isfile(self.root / line.description.file):
-                yield self._found(line.description.file, to_uri(line.description.file))
+                yield self._found(line.description.file)
 
     def _files_of_modalities(self) -> PathTable:
         """The files that belong to other files' items."""
@@ -339,12 +333,6 @@ class FolderSource(Source):
 def _add_parts(parts: PathTable, description: Description | None) -> None:
     for file in description.modalities.values() if description else ():
         parts.add(file.path)
-
-
-def _is_before(base: str, after: str) -> bool:
-    """Whether every file in the folder `base` comes before the file `after`, which lies in another one."""
-    folders, others = (path.split("/") if path else [] for path in (base, posixpath.dirname(after)))
-    return folders < others
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

@@ -157,21 +157,24 @@ class RemoteStorage:
     def local(self, ref: str) -> Path | None:
         return None
 
-    def paths(self, after: str | None = None) -> Iterator[str]:
-        """Yield all files below the folder, or those after the ref `after`, in the order of their refs.
+    def paths(self) -> Iterator[str]:
+        """Yield all files below the folder, in the order of their refs. Raises `SourceGone`.
 
-        An S3 bucket is listed in pages; other kinds are listed one folder at a time. Raises `SourceGone`.
+        An S3 bucket is listed in pages, other kinds are listed as a whole.
         """
         try:
             with _reaching(self.uri):
-                yield from self._s3_paths(after) if self.uri.startswith("s3://") else self._walk("", after)
+                if self.uri.startswith("s3://"):
+                    yield from self._s3_paths()
+                else:
+                    yield from sorted(path.removeprefix(f"{self._root}/") for path in self._files.find(self._root))
         except InputError as error:
             raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
 
-    def _s3_paths(self, after: str | None) -> Iterator[str]:
+    def _s3_paths(self) -> Iterator[str]:
         bucket, _, prefix = self._root.partition("/")
         prefix = f"{prefix}/" if prefix else ""
-        last = prefix + after if after else ""
+        last = ""
         while True:
             page = self._files.call_s3(
                 "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_LISTED_AT_ONCE
@@ -181,21 +184,6 @@ class RemoteStorage:
             if not page.get("IsTruncated") or not found:
                 return
             last = found[-1]
-
-    def _walk(self, base: str, after: str | None) -> Iterator[str]:
-        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`."""
-        root = posixpath.join(self._root, base) if base else self._root
-        entries = self._files.ls(root, detail=True)
-        names = sorted(
-            posixpath.basename(str(entry["name"]).rstrip("/")) + ("/" if entry["type"] == "directory" else "")
-            for entry in entries
-        )
-        for name in names:
-            path = base + name
-            if name.endswith("/") and not (after and path < after and not after.startswith(path)):
-                yield from self._walk(path, after)
-            elif not name.endswith("/") and not (after and path <= after):
-                yield path
 
     def _path(self, ref: str) -> str:
         return f"{self._root}/{ref}"
