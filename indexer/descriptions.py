@@ -67,12 +67,12 @@ def sidecar_of(path: str) -> str:
     return posixpath.splitext(path)[0] + SIDECAR_SUFFIX
 
 
-def parse_description(data: bytes, root: Path, base: str, limits: Limits, name: str) -> Description:
+def describe_in(fields: Mapping[str, Any], root: Path, base: str, limits: Limits, name: str) -> Description:
     """Read a description written in the folder `base` below `root`; `name` is what errors call it.
 
     Raises `BadDescription`, and `OutsideFolder` for a path that leaves `root`.
     """
-    return read_fields(json_object(data, name), lambda path: inside(root, base, path), limits, name)
+    return read_fields(fields, lambda path: inside(root, base, path), limits, name)
 
 
 def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, name: str) -> Description:
