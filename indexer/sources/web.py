@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -144,21 +143,11 @@ def _check_status(status: int, retry_after: str, url: str) -> None:
     if status == 200:
         return
     if status in _TRANSIENT_STATUS or status >= 500:
-        raise _Transient(f"the server answered {status}", _seconds(retry_after))
+        wait = retry_after.strip()  # a date, which hardly any server writes, counts as none
+        raise _Transient(f"the server answered {status}", float(wait) if re.fullmatch("[0-9]+", wait) else 0.0)
     if status in _GONE:
         raise InputVanished(f"{url} does not exist: the server answered {status}")
     raise InputUnreadable(f"{url} cannot be read: the server answered {status}")
-
-
-def _seconds(retry_after: str) -> float:
-    """How long a `Retry-After` header asks to wait; it is a number of seconds or a date."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _checked(url: str) -> str:
