@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -22,12 +23,12 @@ OTHERS = {"ANYSEEK_URL", "ANYSEEK_API_KEY", "ANYSEEK_MODEL"}
 OF_TESTS = {"ANYSEEK_FAULT_INPUTS", "ANYSEEK_FAULT_SEED", "ANYSEEK_TEST_PATIENCE"}
 
 
-def texts_of_code() -> Iterator[str]:
+@cache
+def texts_of_code() -> frozenset[str]:
     """Every string constant in the code."""
-    for path in (path for top in TOPS for path in (ROOT / top).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+    paths = (path for top in TOPS for path in (ROOT / top).rglob("*.py"))
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def named_variables() -> set[str]:
