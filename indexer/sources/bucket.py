@@ -6,8 +6,9 @@ them. To index a bucket with a manifest, give the manifest as the source.
 """
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 from anyseek.indexer.descriptions import Description, json_object, read_fields, sidecar_of
 from anyseek.indexer.errors import BadSource, InputVanished
@@ -19,8 +20,6 @@ from anyseek.indexer.sources.storage import RemoteStorage
 from anyseek.model.modalities.registry import resolve
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
-
-_MOST_TOGETHER = 64
 
 
 class BucketSource(Source):
@@ -46,7 +45,8 @@ class BucketSource(Source):
 
     def scan(self) -> Iterator[Found]:
         self.ignored = 0
-        for together in _runs(self._storage.paths()):
+        for _, some in groupby(self._storage.paths(), _beginning):
+            together = list(some)
             pictures = [path for path in together if _is_picture(path)]
             sidecars = {sidecar_of(path) for path in pictures}
             self.ignored += sum(path not in sidecars and not is_picture_suffix(path) for path in together)
@@ -83,25 +83,15 @@ class BucketSource(Source):
         return description if description.file in (None, path) else None
 
 
-def _runs(paths: Iterator[str]) -> Iterator[Sequence[str]]:
-    """Group ordered paths that begin like the first one up to its last dot, such as `a.jpg` and `a.json`."""
-    together: list[str] = []
-    for path in paths:
-        if together and (not path.startswith(_stem(together[0]) + ".") or len(together) == _MOST_TOGETHER):
-            yield together
-            together = []
-        together.append(path)
-    if together:
-        yield together
-
-
-def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
+def _beginning(path: str) -> str:
+    """The path up to the first dot of its name. Paths in order that begin alike follow each other."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _is_picture(path: str) -> bool:
     """Whether a file is a picture by its name, and not another modality of one."""
-    named = posixpath.splitext(_stem(path))[1].removeprefix(".")
+    named = posixpath.splitext(posixpath.splitext(path)[0])[1].removeprefix(".")
     try:
         further = bool(named) and resolve(named).name != PICTURE
     except KeyError:

@@ -123,31 +123,28 @@ class _TextTable(Table):
             raise BadDescription(f"{self._name} was changed while it was read; index it again")
         return found
 
-    @abstractmethod
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         """Return a function that returns the next row, None for a blank one, and raises `StopIteration` at the end."""
+        return lambda: self._fields(next(lines))
+
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        """The row that a line is, where each is one."""
+        raise NotImplementedError
 
 
 class JsonLines(_TextTable):
     """One JSON object a line."""
 
-    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
-        def following() -> Mapping[str, Any] | None:
-            line = next(lines)
-            return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
-
-        return following
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
 
 
 class UrlLines(_TextTable):
     """One URL a line; lines that begin with `#` are skipped."""
 
-    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
-        def following() -> Mapping[str, Any] | None:
-            line = next(lines).strip(_BLANK)
-            return {"url": line} if line and not line.startswith("#") else None
-
-        return following
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        url = line.strip(_BLANK)
+        return {"url": url} if url and not url.startswith("#") else None
 
 
 class CsvTable(_TextTable):

@@ -151,11 +151,11 @@ class RemoteStorage:
             size = int(self._files.size(self._path(ref)) or 0)
         return cast(BinaryIO, io.BufferedReader(_Ranges(self, ref, size), _AHEAD))
 
-    def state(self, ref: str) -> str | None:
-        return None
+    def state(self, ref: str) -> None:
+        """Not known without a request for each file."""
 
-    def local(self, ref: str) -> Path | None:
-        return None
+    def local(self, ref: str) -> None:
+        """None, so that copies are stored."""
 
     def paths(self) -> Iterator[str]:
         """Yield all files below the folder, in the order of their refs. Raises `SourceGone`.

@@ -93,20 +93,21 @@ class Web:
             if isinstance(answer, bytes):
                 return answer
             try:
-                url = _checked(urljoin(url, answer.url))
+                url = _checked(urljoin(url, answer))
             except ValueError as error:
-                to = one_line(answer.url[:200])
+                to = one_line(answer[:200])
                 raise AddressRefused(f"{url} redirects to {to!r}, which is not a web address: {error}") from error
         raise InputUnreadable(f"{first} redirects too often: more than {REDIRECTS} redirects")
 
-    def _get(self, url: str) -> "bytes | _Redirect":
+    def _get(self, url: str) -> bytes | str:
+        """The content, or the address that the server redirects to. Raises `_Transient` for temporary errors."""
         timeouts = {"connect": self._policy.connect, "read": self._policy.read, "write": self._policy.read}
         extensions = {"timeout": {**timeouts, "pool": self._policy.answer}}
         try:
             with self._pool.stream("GET", url, headers=_HEADERS, extensions=extensions) as response:
                 headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
                 if response.status in _REDIRECTING and b"location" in headers:
-                    return _Redirect(headers[b"location"])
+                    return headers[b"location"]
                 _check_status(response.status, headers.get(b"retry-after", ""), url)
                 return self._limited(response.iter_stream(), headers.get(b"content-length", ""), url)
         except _FAILURES as error:
@@ -123,11 +124,6 @@ class Web:
             if len(data) > most:
                 raise TooManyBytes(f"{url} has more than {most:,} bytes; that is the most allowed")
         return bytes(data)
-
-
-@dataclass(frozen=True)
-class _Redirect:
-    url: str
 
 
 class _Transient(Exception):

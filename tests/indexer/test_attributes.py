@@ -150,7 +150,7 @@ class TestTowns:
 
 
 def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "_table", lambda: None)
+    monkeypatch.setattr(attributes, "_towns", lambda: None)
     assert read(jpeg_photo(exif=exif_of_camera(place=ROME)))["place"].keys() == {"lat", "lon", "altitude"}
 
 
