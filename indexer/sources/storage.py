@@ -160,14 +160,11 @@ class RemoteStorage:
     def paths(self) -> Iterator[str]:
         """Yield all files below the folder, in the order of their refs. Raises `SourceGone`.
 
-        An S3 bucket is listed in pages, other kinds are listed as a whole.
+        An S3 bucket is listed in pages; other kinds are listed one folder at a time.
         """
         try:
             with _reaching(self.uri):
-                if self.uri.startswith("s3://"):
-                    yield from self._s3_paths()
-                else:
-                    yield from sorted(path.removeprefix(f"{self._root}/") for path in self._files.find(self._root))
+                yield from self._s3_paths() if self.uri.startswith("s3://") else self._walk("")
         except InputError as error:
             raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
 
@@ -184,6 +181,21 @@ class RemoteStorage:
             if not page.get("IsTruncated") or not found:
                 return
             last = found[-1]
+
+    def _walk(self, base: str) -> Iterator[str]:
+        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`.
+
+        Unlike the `find` of fsspec, which leaves out folders that cannot be listed: their items would be pruned.
+        """
+        entries = self._files.ls(f"{self._root}/{base}".rstrip("/"), detail=True)
+        for name in sorted(
+            posixpath.basename(str(entry["name"]).rstrip("/")) + ("/" if entry["type"] == "directory" else "")
+            for entry in entries
+        ):
+            if name.endswith("/"):
+                yield from self._walk(base + name)
+            else:
+                yield base + name
 
     def _path(self, ref: str) -> str:
         return f"{self._root}/{ref}"
