@@ -86,7 +86,7 @@ class Manifest:
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
-        self._is_there = os.path.lexists(root / MANIFEST)
+        self._is_there = posixpath.exists(root / MANIFEST)
         self._table = JsonLines(self._opened, MANIFEST)
         self._offsets = PathTable()
         for row, description in self.lines():
