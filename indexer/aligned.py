@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from anyseek.indexer.attributes import joined, read_metadata
-from anyseek.indexer.descriptions import json_object
 from anyseek.indexer.errors import BadDescription
 from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
+from anyseek.indexer.sources.base import json_object
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
 from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.model.modalities.reading.documents import parse_classes

@@ -2,10 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +15,7 @@ from anyseek.indexer.pipeline import Pipeline
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
 from anyseek.indexer.source_inputs import SourceInputs, stamp_of
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Found, Source, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
@@ -30,7 +29,6 @@ from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 
-PAGE = 500
 _SHOWN_CHARACTERS = 200  # of a name that is too long to be stored
 
 
@@ -174,7 +172,7 @@ class IndexRun(JobRun):
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
-        for page in _pages(_keyed(found, job.key_prefix) for found in source.scan()):
+        for page in pages(_keyed(found, job.key_prefix) for found in source.scan()):
             self._owner.check()
             seen = {
                 found.key: stamp_of(source, found.description, reading)
@@ -255,8 +253,3 @@ def _storable(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{one_line(text[:_SHOWN_CHARACTERS])}…{digest[:16]}"
-
-
-def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
-    while page := list(islice(found, PAGE)):
-        yield page

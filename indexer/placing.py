@@ -12,14 +12,13 @@ import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from anyseek.indexer.errors import BadSource
 from anyseek.indexer.paths import from_uri, is_remote, to_key
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Source, pages
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.files import file_digest
@@ -33,7 +32,6 @@ from anyseek.search.settings import Settings
 from anyseek.search.types import Collection
 
 PREFIX_CHARACTERS = 200
-_PAGE = 500
 _READ = 16  # files whose bytes are compared before a folder counts as moved
 
 
@@ -106,7 +104,7 @@ def _has_moved(session: Session, collection: Collection, other: HeldSource, root
 
 def _clashes(database: Database, collection: Collection, source: FolderSource) -> Iterator[str]:
     """Keys in a new folder that other items of the collection have."""
-    for page in _pages(source.scan()):
+    for page in pages(found for found in source.scan() if found.reason is None):
         paths = {found.key: source.root / from_uri(found.uri) for found in page}
         with database.read() as session:
             pictures = duplicates.pictures_of_keys(session, collection, list(paths))
@@ -142,12 +140,6 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
-    usable = (input_ for input_ in found if input_.reason is None)
-    while page := list(islice(usable, _PAGE)):
-        yield page
 
 
 _LOOKED_FOR = 100  # files of a source, to tell whether it is the same one

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from anyseek.indexer.descriptions import Description, json_object, read_fields, sidecar_of
 from anyseek.indexer.errors import BadSource, InputVanished
 from anyseek.indexer.paths import from_uri, is_picture_suffix, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Description, Found, Source, json_object, read_fields, sidecar_of
 from anyseek.indexer.sources.folder import MANIFEST
 from anyseek.indexer.sources.storage import RemoteStorage
 from anyseek.model.modalities.registry import resolve

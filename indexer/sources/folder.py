@@ -1,6 +1,6 @@
 """A folder as a source of inputs: its pictures and their descriptions.
 
-Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.descriptions`. The lines of
+Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.sources.base`. The lines of
 the manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
 """
 
@@ -16,7 +16,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from anyseek.indexer.descriptions import SIDECAR_SUFFIX, Description, describe_in, json_object, sidecar_of
 from anyseek.indexer.errors import BadDescription, InputError, SourceGone
 from anyseek.indexer.paths import (
     SNIFFED_BYTES,
@@ -29,7 +28,15 @@ from anyseek.indexer.paths import (
     to_key,
     to_uri,
 )
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import (
+    SIDECAR_SUFFIX,
+    Description,
+    Found,
+    Source,
+    describe_in,
+    json_object,
+    sidecar_of,
+)
 from anyseek.indexer.sources.rows import JsonLines, Row
 from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput

@@ -15,9 +15,9 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from anyseek.indexer.descriptions import json_object
 from anyseek.indexer.errors import BadDescription, BadSource, ExtraMissing
 from anyseek.indexer.paths import one_line
+from anyseek.indexer.sources.base import json_object
 
 LINE_BYTES = 1 << 20
 MODALITY_COLUMN = "modality:"  # with the name of a modality behind it

@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anyseek.indexer.descriptions import Description, read_fields
 from anyseek.indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
 from anyseek.indexer.paths import to_key, to_uri
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Description, Found, Source, read_fields
 from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url

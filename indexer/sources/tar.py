@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Self
 
-from anyseek.indexer.descriptions import Description, ModalityFile, json_object, read_fields
 from anyseek.indexer.errors import (
     BadDescription,
     BadSource,
@@ -30,7 +29,7 @@ from anyseek.indexer.errors import (
 )
 from anyseek.indexer.paths import SHARD_SUFFIX, from_uri, is_picture_suffix, one_line, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Description, Found, ModalityFile, Source, json_object, read_fields
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.table import description_fields
 from anyseek.model.modalities.reading.documents import parse_text

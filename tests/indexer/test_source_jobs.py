@@ -64,9 +64,9 @@ def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import anyseek.indexer.indexing
+import anyseek.indexer.sources.base
 from tests.indexer.harness import Counting, index, installation
-anyseek.indexer.indexing.PAGE = 5
+anyseek.indexer.sources.base.PAGE = 5
 
 class Killer(Counting):
     def scanned(self, inputs):
