@@ -34,6 +34,7 @@ def test_what_is_timed_is_as_before_afterwards() -> None:
     assert set(seconds) == set(vectors.STAGES)
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_said_and_leaves_no_process() -> None:
     with pytest.raises(processes.CommandFailed, match="no-such-folder"):
         processes.commands(("index", "/no-such-folder", "--collection", "c"), os.environ, number=1)
