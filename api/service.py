@@ -27,7 +27,7 @@ from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Limits
-from anyseek.workers.pace import Observers
+from anyseek.workers.job_rate import Observers
 from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from anyseek.indexer.attributes import joined, read_metadata
 from anyseek.indexer.errors import BadDescription
 from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
+from anyseek.indexer.sources.base import json_object
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
 from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.model.modalities.reading.documents import parse_classes
@@ -161,13 +162,7 @@ def _json(path: Path, limits: Limits) -> dict[str, Any]:
     """The object in an optional JSON file. Raises `BadDescription`."""
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(read_file(path, limits, path.name).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise BadDescription(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BadDescription(f"{path.name} is not a JSON object")
-    return value
+    return json_object(read_file(path, limits, path.name), path.name)
 
 
 def _labels(value: Any) -> frozenset[str]:

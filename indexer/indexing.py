@@ -2,10 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +15,7 @@ from anyseek.indexer.pipeline import Pipeline
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
 from anyseek.indexer.source_inputs import SourceInputs, stamp_of
-from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.base import Found, Source, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
@@ -30,7 +29,6 @@ from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 
-PAGE = 500
 _SHOWN_CHARACTERS = 200  # of a name that is too long to be stored
 
 
@@ -174,7 +172,7 @@ class IndexRun(JobRun):
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
-        for page in _pages(_keyed(found, job.key_prefix) for found in source.scan(self._position(job))):
+        for page in pages(_keyed(found, job.key_prefix) for found in source.scan()):
             self._owner.check()
             seen = {
                 found.key: stamp_of(source, found.description, reading)
@@ -188,24 +186,12 @@ class IndexRun(JobRun):
                 held = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
                 same = {key for key, stamp in held.items() if seen[key] == stamp}
                 ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
-                if position := next((found.position for found in reversed(page) if found.position), None):
-                    jobs.reached(session, job.id, position.to_text())
             self._progress.scanned(len(page))
         with self._database.write() as session:
             if not jobs.start(session, job.id, self._owner.name, self._source.ignored):
                 return
             waiting = ledger.counts(session, job.id).open
         self._progress.started(waiting)
-
-    def _position(self, job: Job) -> Position | None:
-        """The position at which to continue an interrupted scan; None to begin a new one."""
-        with self._database.write() as session:
-            kept = jobs.get(session, job.id).position
-            position = Position.from_text(kept) if kept else None
-            if position and not self._source.can_resume(position):
-                jobs.scan_anew(session, job.id)
-                return None
-        return position
 
     def _prune(self, job: Job) -> None:
         """Delete the items of this source that have no input in the job.
@@ -267,8 +253,3 @@ def _storable(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{one_line(text[:_SHOWN_CHARACTERS])}…{digest[:16]}"
-
-
-def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
-    while page := list(islice(found, PAGE)):
-        yield page

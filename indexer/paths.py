@@ -26,16 +26,14 @@ _RAW = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", 
 _OTHERS = (".svg", ".ico", ".jp2", ".j2k", ".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr")
 _SUFFIXES = frozenset((*PICTURE_SUFFIXES, ".jpe", ".jfif", *_RAW, *_OTHERS))
 
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+# Types of pictures, and by what their files begin.
 _MEDIA_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
     b"II*\0": "image/tiff",
     b"MM\0*": "image/tiff",
-    b"RIFF": "image/webp",
-    b"BM": "image/bmp",
-    b"\x93NUMPY": "application/x-npy",
 }
 _MEDIA_TYPES_BY_KIND = {
     is_heif: "image/heic",
@@ -129,18 +127,23 @@ def is_picture_suffix(name: str) -> bool:
 
 def is_picture_start(start: bytes) -> bool:
     """Return whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
-    if start.startswith(_MAGIC):
-        return True
-    if start[:4] == b"RIFF":
-        return start[8:12] == b"WEBP"
-    if start[:2] == b"BM":  # two letters alone would match every text that begins with them
-        return len(start) == SNIFFED_BYTES and int.from_bytes(start[14:18], "little") in _BMP_HEADER_SIZES
-    return is_heif(start) or is_avif(start) or is_jxl(start) or is_raw_start(start)
+    return _picture_type(start[:SNIFFED_BYTES]) is not None
 
 
 def media_type(data: bytes) -> str:
     """The media type of a file that has already been decoded, so that a short look is enough."""
+    if data.startswith(b"\x93NUMPY"):
+        return "application/x-npy"
+    return _picture_type(data[:SNIFFED_BYTES]) or "text/plain; charset=utf-8"
+
+
+def _picture_type(start: bytes) -> str | None:
     for is_kind, name in _MEDIA_TYPES_BY_KIND.items():
-        if is_kind(data):
+        if is_kind(start):
             return name
-    return next((name for start, name in _MEDIA_TYPES.items() if data.startswith(start)), "text/plain; charset=utf-8")
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "image/webp"
+    if start[:2] == b"BM":  # two letters alone would match every text that begins with them
+        has_header = len(start) == SNIFFED_BYTES and int.from_bytes(start[14:18], "little") in _BMP_HEADER_SIZES
+        return "image/bmp" if has_header else None
+    return next((name for magic, name in _MEDIA_TYPES.items() if start.startswith(magic)), None)

@@ -1,7 +1,7 @@
 """Where a folder belongs that a collection has not seen yet: it may be one that has moved, or need a prefix of keys.
 
 A folder has **moved** if another source of the collection is gone and at least half of its items are found in the new
-folder, under the same keys and with as many bytes; some are read and must have the same bytes. The source then has the
+folder, at the same paths and with as many bytes; some are read and must have the same bytes. The source then has the
 new place, and its items stay what they are.
 
 Keys **clash** if an item with that key came from elsewhere and is not the same file at another place. Then the keys of
@@ -10,19 +10,19 @@ the new folder get its name as their prefix.
 
 import os
 import posixpath
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from anyseek.indexer.errors import BadSource
 from anyseek.indexer.paths import from_uri, is_remote, to_key
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Source, pages
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.files import file_digest
-from anyseek.search.catalogue import collections, duplicates, sources
+from anyseek.search.catalogue import collections, duplicates, items, sources
 from anyseek.search.catalogue.duplicates import Picture
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.sources import HeldSource, SourceHeld
@@ -32,7 +32,6 @@ from anyseek.search.settings import Settings
 from anyseek.search.types import Collection
 
 PREFIX_CHARACTERS = 200
-_PAGE = 500
 _READ = 16  # files whose bytes are compared before a folder counts as moved
 
 
@@ -43,15 +42,6 @@ class Placement:
     key_prefix: str
     moved_from: str | None = None
     clash: str | None = None  # a key that another source has, for which the prefix was chosen
-
-
-@dataclass
-class _Tally:
-    """What was found of the collection's items in a new folder."""
-
-    same: Counter[int] = field(default_factory=Counter)  # by source that is gone: keys with as many bytes
-    examples: dict[int, list[tuple[str, bool]]] = field(default_factory=lambda: defaultdict(list))  # key, same bytes?
-    clash: str | None = None
 
 
 def place(database: Database, collection: Collection, source: Source, key_prefix: str | None = None) -> Placement:
@@ -87,43 +77,43 @@ def _chosen(
     database: Database, collection: Collection, source: FolderSource, others: Sequence[HeldSource]
 ) -> Placement:
     with database.read() as session:
-        gone = {other.id: other for other in others if _is_gone_folder(other, sources.locations(session, other.id, 1))}
-    tally = _tally(database, collection, source, gone)
-    for source_id, count in tally.same.most_common():
-        equal = sum(is_equal for _, is_equal in tally.examples[source_id])
-        if 2 * count >= gone[source_id].items and 2 * equal > len(tally.examples[source_id]):
-            return Placement(gone[source_id].key_prefix, moved_from=gone[source_id].root)
-    unequal = (key for examples in tally.examples.values() for key, is_equal in examples if not is_equal)
-    clash = tally.clash or next(unequal, None)
+        for other in others:
+            if _has_moved(session, collection, other, source.root):
+                return Placement(other.key_prefix, moved_from=other.root)
+    clash = next(_clashes(database, collection, source), None)
     prefix = "" if clash is None else _free_prefix(database, collection, source.root, others)
     return Placement(prefix, clash=clash)
 
 
-def _tally(database: Database, collection: Collection, source: FolderSource, gone: dict[int, HeldSource]) -> _Tally:
-    tally = _Tally()
-    prefixes = {"", *(other.key_prefix for other in gone.values())}
-    for page in _pages(source.scan()):
-        by_key = {prefix + found.key: found for found in page for prefix in prefixes}
+def _has_moved(session: Session, collection: Collection, other: HeldSource, root: Path) -> bool:
+    """Whether a source was a folder that is not there now, and at least half of its files lie in `root`."""
+    folder = from_uri(other.root)
+    was_folder = any(place.startswith(f"{folder}/") for place in sources.locations(session, other.id, 1))
+    if not was_folder or os.path.lexists(folder):
+        return False
+    count, are_equal = 0, list[bool]()
+    for keys in items.keys_of_source(session, other.id):
+        for picture in duplicates.pictures_of_keys(session, collection, keys).values():
+            path = root / posixpath.relpath(picture.location or folder, folder)
+            if _size(path) == picture.size_bytes:
+                count += 1
+                if len(are_equal) < _READ:
+                    are_equal.append(_digest(path) == picture.sha256)
+    return 2 * count >= other.items and 2 * sum(are_equal) > len(are_equal)
+
+
+def _clashes(database: Database, collection: Collection, source: FolderSource) -> Iterator[str]:
+    """Keys in a new folder that other items of the collection have."""
+    for page in pages(found for found in source.scan() if found.reason is None):
+        paths = {found.key: source.root / from_uri(found.uri) for found in page}
         with database.read() as session:
-            held = duplicates.pictures_of_keys(session, collection, list(by_key))
-        for key, picture in held.items():
-            _count(tally, key, by_key[key], picture, source.root, gone)
-    return tally
+            pictures = duplicates.pictures_of_keys(session, collection, list(paths))
+        yield from (key for key, picture in pictures.items() if not _is_of(picture, paths[key]))
 
 
-def _count(tally: _Tally, key: str, found: Found, picture: Picture, root: Path, gone: dict[int, HeldSource]) -> None:
-    """Add one key that the collection has to the tally."""
-    path = root / from_uri(found.uri)
-    moved_with = gone.get(picture.source_id or 0)
-    has_size = picture.location is not None and _size(path) == picture.size_bytes
-    if moved_with is not None and key == moved_with.key_prefix + found.key and has_size:
-        examples = tally.examples[moved_with.id]
-        tally.same[moved_with.id] += 1
-        if len(examples) < _READ:
-            examples.append((key, _digest(path) == picture.sha256))
-    elif key == found.key and tally.clash is None:
-        is_same = has_size and picture.is_free_for(path) and _digest(path) == picture.sha256
-        tally.clash = None if is_same else key
+def _is_of(picture: Picture, path: Path) -> bool:
+    """Whether an item may be given to the file at `path`, as it has the same bytes and none of its own."""
+    return picture.is_free_for(path) and _size(path) == picture.size_bytes and _digest(path) == picture.sha256
 
 
 def _free_prefix(database: Database, collection: Collection, root: Path, others: Sequence[HeldSource]) -> str:
@@ -138,13 +128,6 @@ def _free_prefix(database: Database, collection: Collection, root: Path, others:
     return "/".join(steps) + "/"
 
 
-def _is_gone_folder(source: HeldSource, locations: Sequence[str]) -> bool:
-    """Whether a source was a folder, in which the files at `locations` lay, that is not there now."""
-    folder = from_uri(source.root)
-    was_folder = any(location.startswith(f"{folder}/") for location in locations)
-    return was_folder and not os.path.lexists(folder)
-
-
 def _digest(path: Path) -> str | None:
     try:
         return file_digest(path)
@@ -157,12 +140,6 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
-    usable = (input_ for input_ in found if input_.reason is None)
-    while page := list(islice(usable, _PAGE)):
-        yield page
 
 
 _LOOKED_FOR = 100  # files of a source, to tell whether it is the same one

@@ -7,7 +7,6 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
-from anyseek.indexer.descriptions import check_attributes, check_size
 from anyseek.indexer.indexing import open_collection
 from anyseek.indexer.paths import media_type
 from anyseek.indexer.runs import Tools
@@ -23,6 +22,7 @@ from anyseek.indexer.samples import (
     sample_hash,
     store_class_names,
 )
+from anyseek.indexer.sources.base import check_attributes, check_size
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.modalities.registry import MODALITIES, Content

@@ -15,7 +15,6 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
-from anyseek.indexer.descriptions import Description
 from anyseek.indexer.errors import BadDescription, DuplicateContent
 from anyseek.indexer.paths import media_type
 from anyseek.indexer.pipeline import Embed, Prepared, Vectors
@@ -32,7 +31,7 @@ from anyseek.indexer.samples import (
     sample_hash,
     store_class_names,
 )
-from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.base import Description, Source
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.seam import Sample
 from anyseek.search.assets import reference

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from anyseek.indexer.runs import Tools
-from anyseek.indexer.samples import PICTURE, read_originals, sample_for
+from anyseek.indexer.samples import PICTURE, read_originals
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
 from anyseek.search.catalogue import audit, collections, items, listing
@@ -21,14 +21,12 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.query.means import FEWEST, Trial, try_mean
 from anyseek.search.query.planning import check_made_by, default_among
-from anyseek.search.spaces.base import centre, raw_vectors
+from anyseek.search.spaces.base import centre
 from anyseek.search.types import Item, Tuning
 
 MOST_ITEMS, DEFAULT_ITEMS = 4_096, 256
 _AT_ONCE = 16  # pictures in memory
 _DRAWN = "canny_edge"
-# Raw vectors by the name of the space and the id of the item.
-_Stored = Mapping[str, Mapping[int, FloatArray]]
 
 
 class NothingToTune(BadInput):
@@ -80,7 +78,6 @@ def _tried(tools: Tools, head: Head, most: int) -> Tuned:
         ids = listing.drawn_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
-        stored = {space.name: raw_vectors(session, head, space, ids) for space in head.spaces}
     spaces = {modality: default_among(means, modality, embedder) for modality in embedder.modalities}
     usual = {modality: space for modality, space in spaces.items() if space is not None}
     pictures: dict[str, list[FloatArray]] = defaultdict(list)  # raw vectors by space
@@ -88,14 +85,15 @@ def _tried(tools: Tools, head: Head, most: int) -> Tuned:
     answers: dict[str, list[int]] = defaultdict(list)  # the row of the picture that each query should find
     count = unreadable = 0
     for start in range(0, len(chosen), _AT_ONCE):
-        batch = [(item, _values(tools, item)) for item in chosen[start : start + _AT_ONCE]]
-        unreadable += sum(values is None for _, values in batch)
-        read = [(item, values) for item, values in batch if values is not None and PICTURE in values]
+        batch = [_values(tools, item) for item in chosen[start : start + _AT_ONCE]]
+        unreadable += batch.count(None)
+        read = [values for values in batch if values is not None and PICTURE in values]
         if not read:
             continue
-        for space, rows in _picture_vectors(embedder, read, sorted(set(usual.values())), stored).items():
+        alone = [Sample({PICTURE: values[PICTURE]}) for values in read]  # with its caption, a caption would find itself
+        for space, rows in embedder.embed_gallery(alone, sorted(set(usual.values()))).items():
             pictures[space].append(rows)
-        for modality, samples in _queries([values for _, values in read], embedder, count).items():
+        for modality, samples in _queries(read, embedder, count).items():
             space = usual[modality]
             queries[modality].extend(embedder.embed(list(samples.values()), [space])[space])
             answers[modality].extend(samples)
@@ -140,27 +138,6 @@ def _write(tools: Tools, before: Head, tuned: Tuned) -> None:
             ]
             collections.replace_tunings(session, space.id, means)
         audit.record(session, "collection.tune", head.name)
-
-
-def _picture_vectors(
-    embedder: Embedder, read: Sequence[tuple[Item, Mapping[str, Value]]], spaces: Sequence[str], stored: _Stored
-) -> Mapping[str, FloatArray]:
-    """The vectors of pictures alone: the stored ones of items that are only a picture to the model, others made now.
-
-    A picture is embedded without its item's caption, or a caption would find itself.
-    """
-    held = [
-        {space: stored[space][item.id] for space in spaces if item.id in stored[space]}
-        if sample_for(values, embedder.modalities).values.keys() == {PICTURE}
-        else {}
-        for item, values in read
-    ]
-    lacking = [row for row, vectors in enumerate(held) if len(vectors) < len(spaces)]
-    if lacking:
-        made = embedder.embed_gallery([Sample({PICTURE: read[row][1][PICTURE]}) for row in lacking], spaces)
-        for place, row in enumerate(lacking):
-            held[row] = {space: made[space][place] for space in spaces}
-    return {space: np.stack([vectors[space] for vectors in held]) for space in spaces}
 
 
 def _values(tools: Tools, item: Item) -> Mapping[str, Value] | None:

@@ -3,12 +3,11 @@
 Only those processes import this: it reads where to write from the environment (`anyseek.workers.exporter.FOLDER`).
 """
 
-import functools
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from resource import getpagesize
-from typing import ParamSpec
 
 from celery import current_task
 from celery.exceptions import Reject
@@ -38,8 +37,6 @@ _PROCESSES = Gauge(
     multiprocess_mode="livesum",
 )
 
-P = ParamSpec("P")
-
 
 def counted_as_ready() -> None:
     """Count this process from now on until it ends."""
@@ -47,31 +44,24 @@ def counted_as_ready() -> None:
     _MEMORY.set(resident_bytes())
 
 
-def measured(task: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Have each call counted and timed as the task of this name, and be a span of the trace that its message names.
+@contextmanager
+def measured(task: str) -> Iterator[None]:
+    """Count and time a task, as a span of the trace that its message names; decorates the functions that do tasks.
 
     `sent_back` ended before its time and goes on elsewhere; what fails a job is `done`: jobs tell how they ended.
     """
-
-    def decorate(work: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(work)
-        def work_and_count(*args: P.args, **kwargs: P.kwargs) -> None:
-            started, outcome = time.perf_counter(), "failed"
-            try:
-                with spans.of_task(task, _carried()):
-                    work(*args, **kwargs)
-                outcome = "done"
-            except Reject:
-                outcome = "sent_back"
-                raise
-            finally:
-                _TASKS.labels(task, outcome).inc()
-                _SECONDS.labels(task).observe(time.perf_counter() - started)
-                _MEMORY.set(resident_bytes())
-
-        return work_and_count
-
-    return decorate
+    started, outcome = time.perf_counter(), "failed"
+    try:
+        with spans.of_task(task, _carried()):
+            yield
+        outcome = "done"
+    except Reject:
+        outcome = "sent_back"
+        raise
+    finally:
+        _TASKS.labels(task, outcome).inc()
+        _SECONDS.labels(task).observe(time.perf_counter() - started)
+        _MEMORY.set(resident_bytes())
 
 
 def _carried() -> spans.Carried:

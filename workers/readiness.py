@@ -6,7 +6,6 @@ Processes show it by locks that die with them, so a killed worker stops being re
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from anyseek.model.files import FileLock, alive
 from anyseek.search.errors import AnyseekError
@@ -34,9 +33,7 @@ class Readiness:
         _ready_file(self._settings, self._name).unlink(missing_ok=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _ready_file(self._settings, self._name).unlink(missing_ok=True)
         self._lock.release()
 

@@ -25,7 +25,6 @@ from anyseek.model.compute.processors import processors
 from anyseek.model.files import FileLock
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans
-from anyseek.search.telemetry import spans as telemetry
 from anyseek.workers.app import (
     EMBED,
     EMBED_TASK,
@@ -175,7 +174,7 @@ class _Processes:
         from anyseek.workers.tasks import Tasks
 
         self._readiness.release_in_child()
-        telemetry.start_tracing(self._settings, SERVICE)
+        spans.start_tracing(self._settings, SERVICE)
         self._tasks = Tasks(self._own_settings(), lambda: bool(self._flags.stopping.value))
         try:
             if self._options.embeds:

@@ -29,7 +29,7 @@ from anyseek.search.errors import CollectionNotFound
 from anyseek.search.settings import DEFAULT_MODEL, read_settings
 from anyseek.search.types import Collection, OnDuplicate
 from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.pace import Observer
+from anyseek.workers.job_rate import Observer
 from anyseek.workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130

@@ -24,7 +24,7 @@ from anyseek.search.settings import Settings, read_settings
 from anyseek.workers.catalogue_jobs import CatalogueJobs
 
 if TYPE_CHECKING:
-    from anyseek.workers.pace import Seen
+    from anyseek.workers.job_rate import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 _OF_COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")

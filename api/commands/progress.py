@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
-from anyseek.workers.pace import SHORTEST_WAIT, Observer, Seen, time_left
+from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen, time_left
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
 from anyseek.search.errors import BadInput, JobNotFound
 from anyseek.search.types import OnDuplicate
-from anyseek.workers.pace import Seen
+from anyseek.workers.job_rate import Seen
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 

@@ -6,21 +6,19 @@ them. To index a bucket with a manifest, give the manifest as the source.
 """
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
-from anyseek.indexer.descriptions import Description, json_object, read_fields, sidecar_of
 from anyseek.indexer.errors import BadSource, InputVanished
 from anyseek.indexer.paths import from_uri, is_picture_suffix, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Position, Source, version_now
+from anyseek.indexer.sources.base import Description, Found, Source, json_object, read_fields, sidecar_of
 from anyseek.indexer.sources.folder import MANIFEST
 from anyseek.indexer.sources.storage import RemoteStorage
 from anyseek.model.modalities.registry import resolve
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
-
-_MOST_TOGETHER = 64
 
 
 class BucketSource(Source):
@@ -44,18 +42,14 @@ class BucketSource(Source):
     def check(self) -> None:
         self._storage.check()
 
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
-        self.ignored = position.ignored if position else 0
-        version = position.version if position else version_now()
-        for together in _runs(self._storage.paths(from_uri(position.place) if position else None)):
+    def scan(self) -> Iterator[Found]:
+        self.ignored = 0
+        for _, some in groupby(self._storage.paths(), _beginning):
+            together = list(some)
             pictures = [path for path in together if _is_picture(path)]
             sidecars = {sidecar_of(path) for path in pictures}
-            found = [self._found(path, sidecar_of(path) in together) for path in pictures]
             self.ignored += sum(path not in sidecars and not is_picture_suffix(path) for path in together)
-            behind = Position(to_uri(together[-1]), version, self.ignored)
-            for number, picture in enumerate(found, 1):
-                # A position lies between runs, or a sidecar would be missed.
-                yield replace(picture, position=behind if number == len(found) else None)
+            yield from (self._found(path, sidecar_of(path) in together) for path in pictures)
         self.check()
 
     def describe(self, uri: str) -> Description:
@@ -88,25 +82,15 @@ class BucketSource(Source):
         return description if description.file in (None, path) else None
 
 
-def _runs(paths: Iterator[str]) -> Iterator[Sequence[str]]:
-    """Group ordered paths that begin like the first one up to its last dot, such as `a.jpg` and `a.json`."""
-    together: list[str] = []
-    for path in paths:
-        if together and (not path.startswith(_stem(together[0]) + ".") or len(together) == _MOST_TOGETHER):
-            yield together
-            together = []
-        together.append(path)
-    if together:
-        yield together
-
-
-def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
+def _beginning(path: str) -> str:
+    """The path up to the first dot of its name. Paths in order that begin alike follow each other."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _is_picture(path: str) -> bool:
     """Whether a file is a picture by its name, and not another modality of one."""
-    named = posixpath.splitext(_stem(path))[1].removeprefix(".")
+    named = posixpath.splitext(posixpath.splitext(path)[0])[1].removeprefix(".")
     try:
         further = bool(named) and resolve(named).name != PICTURE
     except KeyError:

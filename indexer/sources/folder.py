@@ -1,6 +1,6 @@
 """A folder as a source of inputs: its pictures and their descriptions.
 
-Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.descriptions`. The lines of
+Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.sources.base`. The lines of
 the manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
 """
 
@@ -16,8 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from anyseek.indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
-from anyseek.indexer.errors import BadDescription, InputError, InputUnreadable, InputVanished, SourceGone
+from anyseek.indexer.errors import BadDescription, InputError, SourceGone
 from anyseek.indexer.paths import (
     SNIFFED_BYTES,
     check_inside,
@@ -29,7 +28,16 @@ from anyseek.indexer.paths import (
     to_key,
     to_uri,
 )
-from anyseek.indexer.sources.base import Found, Position, Source, version_now
+from anyseek.indexer.sources.base import (
+    SIDECAR_SUFFIX,
+    Description,
+    Found,
+    Source,
+    describe_in,
+    json_object,
+    sidecar_of,
+)
+from anyseek.indexer.sources.rows import JsonLines, Row
 from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -80,40 +88,25 @@ class PathTable:
         return self._sorted
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the manifest: its place, and its content or why it is invalid."""
-
-    name: str
-    offset: int
-    description: Description | None
-    error: InputError | None
-
-
 class Manifest:
     """The manifest of a folder, empty if there is none. Raises `InputUnreadable` if it cannot be read."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
-        self._path = root / MANIFEST
+        self._is_there = posixpath.exists(root / MANIFEST)
+        self._table = JsonLines(self._opened, MANIFEST)
         self._offsets = PathTable()
-        for line in self.lines():
-            if line.description and line.description.file:
-                self._offsets.add(line.description.file, line.offset)
+        for row, description in self.lines():
+            if isinstance(description, Description) and description.file:
+                self._offsets.add(description.file, int(row.place.partition("@")[2]))
 
-    def lines(self) -> Iterator[Line]:
-        """Every line that is not blank."""
-        try:
-            with self._opened() as stream:
-                number, offset = 1, 0
-                while data := stream.readline(self._limits.bytes_per_file):
-                    if data.strip():
-                        yield self._line(data, number, offset)
-                    number, offset = number + 1, offset + len(data)
-        except InputVanished:
-            return
-        except OSError as error:
-            raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
+    def lines(self) -> Iterator[tuple[Row, Description | InputError]]:
+        """Every line that is not blank, with its description or why it has none."""
+        for row in self._table.rows() if self._is_there else ():
+            try:
+                yield row, self._describe(row, f"line {row.number}")
+            except InputError as error:
+                yield row, error
 
     def names(self, file: str) -> bool:
         """Whether a line is about `file`."""
@@ -126,34 +119,20 @@ class Manifest:
             return None
         if len(offsets) > 1:
             raise BadDescription(f"{MANIFEST} has {len(offsets)} lines for {file!r}; keep one")
-        description = self._parse(self._read_line(offsets[0]), f"the line of {file!r}")
+        description = self._describe(self._table.row(f"0@{offsets[0]}"), f"the line of {file!r}")
         if description.file != file:
             raise BadDescription(f"{MANIFEST} was changed while it was read; index the folder again")
         return description
 
-    def _read_line(self, offset: int) -> bytes:
-        try:
-            with self._opened() as stream:
-                stream.seek(offset)
-                return stream.readline(self._limits.bytes_per_file)
-        except OSError as error:
-            raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
-
     def _opened(self) -> BinaryIO:
         """The manifest, opened as a picture is. Raises `InputUnreadable`, `InputVanished`, `OutsideFolder`."""
         check_inside(self._root, MANIFEST)
-        return open_file(self._path, MANIFEST)
+        return open_file(self._root / MANIFEST, MANIFEST)
 
-    def _line(self, data: bytes, number: int, offset: int) -> Line:
-        name = f"{MANIFEST}:{number}"
-        try:
-            description = self._parse(data, f"line {number}")
-        except InputError as error:
-            return Line(name, offset, None, error)
-        return Line(name, offset, description, None)
-
-    def _parse(self, data: bytes, name: str) -> Description:
-        description = parse_description(data, self._root, "", self._limits, f"{MANIFEST}, {name}")
+    def _describe(self, row: Row, name: str) -> Description:
+        if row.fields is None:
+            raise BadDescription(f"{MANIFEST}, {name}: {row.error}")
+        description = describe_in(row.fields, self._root, "", self._limits, f"{MANIFEST}, {name}")
         if description.file is None:
             raise BadDescription(f"{MANIFEST}, {name}: the field 'file' is missing; it must name the picture")
         return description
@@ -196,17 +175,14 @@ class FolderSource(Source):
         if _identity(self.root) != self._identity:
             raise SourceGone(f"the folder {name} was replaced by another one while it was read")
 
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
+    def scan(self) -> Iterator[Found]:
         """Like `Source.scan`, ordered by name; the files of a folder come before its folders."""
-        self.ignored = position.ignored if position else 0
-        version = position.version if position else version_now()
+        self.ignored = 0
         parts = self._files_of_modalities()
         for listing in self._walk():
             if listing.reason is not None:
                 yield Found(to_uri(listing.base) + "/", to_key(listing.base) + "/", listing.reason, FOLDER_UNREADABLE)
-            for path in self._inputs(listing, parts, from_uri(position.place) if position else None):
-                uri = to_uri(path)
-                yield self._found(path, uri, Position(uri, version, self.ignored))
+            yield from map(self._found, self._inputs(listing, parts))
         yield from self._unmet_lines(parts)
         self.check()
 
@@ -247,7 +223,8 @@ class FolderSource(Source):
         name = to_uri(path)
         check_inside(self.root, path)
         data = read_file(self.root / path, self._limits, name)
-        description = parse_description(data, self.root, posixpath.dirname(relative), self._limits, name)
+        fields = json_object(data, name)
+        description = describe_in(fields, self.root, posixpath.dirname(relative), self._limits, name)
         return description if description.file in (None, relative) else None
 
     def _walk(self) -> Iterator[Listing]:
@@ -284,17 +261,13 @@ class FolderSource(Source):
                 files.append(entry.name)
         return tuple(sorted(folders)), tuple(sorted(files))
 
-    def _inputs(self, listing: Listing, parts: PathTable, after: str | None) -> Iterator[str]:
-        """Yield the pictures in a folder, or those after `after`, the last path that an earlier scan found."""
-        if after is not None and _is_before(listing.base, after):
-            return
+    def _inputs(self, listing: Listing, parts: PathTable) -> list[str]:
+        """The pictures in a folder; other files are counted as ignored."""
         paths = [posixpath.join(listing.base, name) for name in listing.files]
         taken = [path for path in paths if path not in parts and path != MANIFEST and self._is_picture(path)]
-        here = after is not None and posixpath.dirname(after) == listing.base
-        if not here:  # counted when `after` was found
-            used = {*taken, *map(sidecar_of, taken), MANIFEST}
-            self.ignored += sum(path not in used and path not in parts for path in paths)
-        yield from (path for path in taken if not here or path > str(after))
+        used = {*taken, *map(sidecar_of, taken), MANIFEST}
+        self.ignored += sum(path not in used and path not in parts for path in paths)
+        return taken
 
     def _is_picture(self, path: str) -> bool:
         """Whether a file is a picture, by its name, the manifest, or its first bytes; an unreadable file is not."""
@@ -304,29 +277,33 @@ class FolderSource(Source):
             return is_picture_start(read_start(self.root / path, SNIFFED_BYTES, path))
         return False
 
-    def _found(self, path: str, uri: str, position: Position | None = None) -> Found:
+    def _found(self, path: str) -> Found:
+        uri = to_uri(path)
         try:
             description = self.describe(uri)
-            return Found(uri, description.key or "", position=position, description=description)
+            return Found(uri, description.key or "", description=description)
         except BadInput as error:
-            return Found(uri, to_key(path), str(error), error.code, position)
+            return Found(uri, to_key(path), str(error), error.code)
 
     def _unmet_lines(self, parts: PathTable) -> Iterator[Found]:
         """Yield lines of the manifest that are invalid or whose file the walk has not found."""
-        for line in self._manifest.lines():
-            if line.error or not line.description or not line.description.file:
-                yield Found(line.name, line.name, str(line.error), line.error.code if line.error else "")
-            elif line.description.file in parts:
-                reason = f"{line.name}: the file belongs to another item already, as a further modality"
-                yield Found(line.name, line.name, reason, BadDescription.code)
-            elif not posixpath.isfile(self.root / line.description.file):
-                yield self._found(line.description.file, to_uri(line.description.file))
+        for row, description in self._manifest.lines():
+            name = f"{MANIFEST}:{row.number}"
+            if isinstance(description, InputError):
+                yield Found(name, name, str(description), description.code)
+                continue
+            file = str(description.file)
+            if file in parts:
+                reason = f"{name}: the file belongs to another item already, as a further modality"
+                yield Found(name, name, reason, BadDescription.code)
+            elif not posixpath.isfile(self.root / file):
+                yield self._found(file)
 
     def _files_of_modalities(self) -> PathTable:
         """The files that belong to other files' items."""
         parts = PathTable()
-        for line in self._manifest.lines():
-            _add_parts(parts, line.description)
+        for _, description in self._manifest.lines():
+            _add_parts(parts, description if isinstance(description, Description) else None)
         for listing in self._walk():
             sidecars = {name for name in listing.files if name.endswith(SIDECAR_SUFFIX)}
             described = [name for name in listing.files if name not in sidecars and sidecar_of(name) in sidecars]
@@ -339,12 +316,6 @@ class FolderSource(Source):
 def _add_parts(parts: PathTable, description: Description | None) -> None:
     for file in description.modalities.values() if description else ():
         parts.add(file.path)
-
-
-def _is_before(base: str, after: str) -> bool:
-    """Whether every file in the folder `base` comes before the file `after`, which lies in another one."""
-    folders, others = (path.split("/") if path else [] for path in (base, posixpath.dirname(after)))
-    return folders < others
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

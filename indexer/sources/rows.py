@@ -15,9 +15,9 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from anyseek.indexer.descriptions import json_object
 from anyseek.indexer.errors import BadDescription, BadSource, ExtraMissing
 from anyseek.indexer.paths import one_line
+from anyseek.indexer.sources.base import json_object
 
 LINE_BYTES = 1 << 20
 MODALITY_COLUMN = "modality:"  # with the name of a modality behind it
@@ -33,14 +33,13 @@ Open = Callable[[], BinaryIO]
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its number, its place, the place of the next row, and its content.
+    """One row: its number, the place to read it at again, and its content.
 
     A row that cannot be read has an `error` and no `fields`.
     """
 
     number: int
     place: str
-    following: str
     fields: Mapping[str, Any] | None
     error: str = ""
 
@@ -51,8 +50,8 @@ class Table(ABC):
     extra_columns = False
 
     @abstractmethod
-    def rows(self, place: str | None = None) -> Iterator[Row]:
-        """All rows, or those from `place` on."""
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order."""
 
     @abstractmethod
     def row(self, place: str) -> Row:
@@ -62,8 +61,8 @@ class Table(ABC):
 class _Lines:
     """The lines of a stream as text, with the place of the next one."""
 
-    def __init__(self, stream: BinaryIO, place: str | None, first: str) -> None:
-        number, _, offset = (place or first).partition("@")
+    def __init__(self, stream: BinaryIO, place: str) -> None:
+        number, _, offset = place.partition("@")
         self.number, self.offset = int(number), int(offset)
         self._stream = stream
         stream.seek(self.offset)
@@ -99,9 +98,12 @@ class _TextTable(Table):
     def __init__(self, open_file: Open, name: str) -> None:
         self._open, self._name = open_file, name
 
-    def rows(self, place: str | None = None) -> Generator[Row, None, None]:
+    def rows(self) -> Iterator[Row]:
+        return self._from(self._first)
+
+    def _from(self, place: str) -> Generator[Row, None, None]:
         with self._open() as stream:
-            lines = _Lines(stream, place, self._first)
+            lines = _Lines(stream, place)
             following = self._reader(lines)
             while True:
                 number, here = lines.number, lines.place
@@ -112,40 +114,37 @@ class _TextTable(Table):
                 except (ValueError, csv.Error, BadDescription) as wrong:
                     fields, error = None, one_line(str(wrong))
                 if fields is not None or error:
-                    yield Row(number, here, lines.place, fields, error)
+                    yield Row(number, here, fields, error)
 
     def row(self, place: str) -> Row:
-        with closing(self.rows(place)) as rows:
+        with closing(self._from(place)) as rows:
             found = next(rows, None)
         if found is None:
             raise BadDescription(f"{self._name} was changed while it was read; index it again")
         return found
 
-    @abstractmethod
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         """Return a function that returns the next row, None for a blank one, and raises `StopIteration` at the end."""
+        return lambda: self._fields(next(lines))
+
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        """The row that a line is, where each is one."""
+        raise NotImplementedError
 
 
 class JsonLines(_TextTable):
     """One JSON object a line."""
 
-    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
-        def following() -> Mapping[str, Any] | None:
-            line = next(lines)
-            return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
-
-        return following
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
 
 
 class UrlLines(_TextTable):
     """One URL a line; lines that begin with `#` are skipped."""
 
-    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
-        def following() -> Mapping[str, Any] | None:
-            line = next(lines).strip(_BLANK)
-            return {"url": line} if line and not line.startswith("#") else None
-
-        return following
+    def _fields(self, line: str) -> Mapping[str, Any] | None:
+        url = line.strip(_BLANK)
+        return {"url": url} if url and not url.startswith("#") else None
 
 
 class CsvTable(_TextTable):
@@ -161,7 +160,7 @@ class CsvTable(_TextTable):
         super().__init__(open_file, name)
         with open_file() as stream:
             start = len(_BOM) if stream.read(len(_BOM)) == _BOM else 0
-            lines = _Lines(stream, None, f"1@{start}")
+            lines = _Lines(stream, f"1@{start}")
             try:
                 self._columns = [column.strip() for column in next(csv.reader(lines, strict=True), [])]
             except (ValueError, csv.Error) as error:
@@ -230,13 +229,10 @@ class ParquetTable(Table):
         self._ahead: Iterator[tuple[int, list[dict[str, Any]]]] | None = None
         self._batches: dict[int, list[dict[str, Any]]] = {}
 
-    def rows(self, place: str | None = None) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """Like `Table.rows`. Raises `BadSource` where the file is damaged, as the rows after it cannot be found."""
-        first = int(place or 0)
-        for start, batch in self._from(first):
-            for index, fields in enumerate(batch, start):
-                if index >= first:
-                    yield _row(index, fields)
+        for start, batch in self._from(0):
+            yield from (_row(index, fields) for index, fields in enumerate(batch, start))
 
     def row(self, place: str) -> Row:
         """Like `Table.row`; cheap if rows are requested roughly in order."""
@@ -279,11 +275,10 @@ class ParquetTable(Table):
 
 
 def _row(index: int, fields: Mapping[str, Any]) -> Row:
-    here, following = str(index), str(index + 1)
     try:
-        return Row(index + 1, here, following, {name: _plain(value) for name, value in fields.items()})
+        return Row(index + 1, str(index), {name: _plain(value) for name, value in fields.items()})
     except ValueError as error:
-        return Row(index + 1, here, following, None, str(error))
+        return Row(index + 1, str(index), None, str(error))
 
 
 def _plain(value: Any) -> Any:

@@ -151,27 +151,27 @@ class RemoteStorage:
             size = int(self._files.size(self._path(ref)) or 0)
         return cast(BinaryIO, io.BufferedReader(_Ranges(self, ref, size), _AHEAD))
 
-    def state(self, ref: str) -> str | None:
-        return None
+    def state(self, ref: str) -> None:
+        """Not known without a request for each file."""
 
-    def local(self, ref: str) -> Path | None:
-        return None
+    def local(self, ref: str) -> None:
+        """None, so that copies are stored."""
 
-    def paths(self, after: str | None = None) -> Iterator[str]:
-        """Yield all files below the folder, or those after the ref `after`, in the order of their refs.
+    def paths(self) -> Iterator[str]:
+        """Yield all files below the folder, in the order of their refs. Raises `SourceGone`.
 
-        An S3 bucket is listed in pages; other kinds are listed one folder at a time. Raises `SourceGone`.
+        An S3 bucket is listed in pages; other kinds are listed one folder at a time.
         """
         try:
             with _reaching(self.uri):
-                yield from self._s3_paths(after) if self.uri.startswith("s3://") else self._walk("", after)
+                yield from self._s3_paths() if self.uri.startswith("s3://") else self._walk("")
         except InputError as error:
             raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
 
-    def _s3_paths(self, after: str | None) -> Iterator[str]:
+    def _s3_paths(self) -> Iterator[str]:
         bucket, _, prefix = self._root.partition("/")
         prefix = f"{prefix}/" if prefix else ""
-        last = prefix + after if after else ""
+        last = ""
         while True:
             page = self._files.call_s3(
                 "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_LISTED_AT_ONCE
@@ -182,20 +182,20 @@ class RemoteStorage:
                 return
             last = found[-1]
 
-    def _walk(self, base: str, after: str | None) -> Iterator[str]:
-        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`."""
-        root = posixpath.join(self._root, base) if base else self._root
-        entries = self._files.ls(root, detail=True)
-        names = sorted(
+    def _walk(self, base: str) -> Iterator[str]:
+        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`.
+
+        Unlike the `find` of fsspec, which leaves out folders that cannot be listed: their items would be pruned.
+        """
+        entries = self._files.ls(f"{self._root}/{base}".rstrip("/"), detail=True)
+        for name in sorted(
             posixpath.basename(str(entry["name"]).rstrip("/")) + ("/" if entry["type"] == "directory" else "")
             for entry in entries
-        )
-        for name in names:
-            path = base + name
-            if name.endswith("/") and not (after and path < after and not after.startswith(path)):
-                yield from self._walk(path, after)
-            elif not name.endswith("/") and not (after and path <= after):
-                yield path
+        ):
+            if name.endswith("/"):
+                yield from self._walk(base + name)
+            else:
+                yield base + name
 
     def _path(self, ref: str) -> str:
         return f"{self._root}/{ref}"

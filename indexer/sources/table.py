@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anyseek.indexer.descriptions import Description, read_fields
 from anyseek.indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
 from anyseek.indexer.paths import to_key, to_uri
-from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.base import Description, Found, Source, read_fields
 from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url
@@ -44,16 +43,9 @@ class TableSource(Source):
     def uri(self) -> str:
         return f"{self._storage.uri}/{self._name}"
 
-    def check(self) -> None:
-        self._version()
-
-    def can_resume(self, position: Position) -> bool:
-        return position.version == self._version()
-
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
-        version = self._version()
-        for row in self._table.rows(position.place if position else None):
-            yield replace(self._found(row), position=Position(row.following, version))
+    def scan(self) -> Iterator[Found]:
+        self.check()
+        yield from map(self._found, self._table.rows())
 
     def describe(self, uri: str) -> Description:
         row = self._table.row(uri.rpartition("#")[2])
@@ -74,9 +66,9 @@ class TableSource(Source):
     def local(self, ref: str) -> Path | None:
         return None if is_url(ref) else self._storage.local(ref)
 
-    def _version(self) -> str:
+    def check(self) -> None:
         try:
-            return self._storage.version(self._file)
+            self._storage.version(self._file)
         except InputVanished as error:
             raise SourceGone(f"{self.uri} is gone") from error
         except BadInput as error:

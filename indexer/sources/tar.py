@@ -10,14 +10,14 @@ The members of an item follow each other, as the convention requires. They are r
 without a list of them: Python's own reader keeps one, and takes a truncated archive for one that ends there.
 """
 
+import io
 import math
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
-from anyseek.indexer.descriptions import Description, ModalityFile, json_object, read_fields
 from anyseek.indexer.errors import (
     BadDescription,
     BadSource,
@@ -29,7 +29,7 @@ from anyseek.indexer.errors import (
 )
 from anyseek.indexer.paths import SHARD_SUFFIX, from_uri, is_picture_suffix, one_line, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.base import Description, Found, ModalityFile, Source, json_object, read_fields
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.table import description_fields
 from anyseek.model.modalities.reading.documents import parse_text
@@ -42,10 +42,15 @@ _OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the fil
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}", re.ASCII)
 _MOST_SHARDS = 100_000
 _MOST_MEMBERS = 64  # of one item
-BLOCK = 512
 _LONGEST_NAME = 65_536
-_LONG_NAME, _EXTENDED = b"L", b"x"  # what follows is the name of the next member, or more of its facts
-_NO_FILES = (b"K", b"g")  # the target of a link, facts of all members
+# Headers whose content is read as a whole: names and other facts of the members that follow.
+_OF_THE_NEXT = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 class BadArchive(InputError):
@@ -63,10 +68,16 @@ class Member:
     start: int
     size: int
 
-    @property
-    def following(self) -> int:
-        """The place after this member."""
-        return self.start + _padded(self.size)
+
+class _Header(tarfile.TarInfo):
+    """A header that claims no more bytes for the names of the next member than can be meant."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _OF_THE_NEXT and header.size > _LONGEST_NAME):
+            raise BadArchive("the name of a member is too long")
+        return header
 
 
 def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
@@ -74,75 +85,37 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
 
     Raises `BadArchive` where the archive cannot be read any further.
     """
-    while header := _header(stream, place):
-        first, facts = place, dict[str, str]()
-        while header.type in (_LONG_NAME, _EXTENDED, *_NO_FILES):
-            facts |= _facts_before(stream, header, place)
-            place += BLOCK + _padded(header.size)
-            header = _header(stream, place)
-            if header is None:
-                raise BadArchive(f"damaged at byte {place:,}")
-        name, start = facts.get("path") or header.name, place + BLOCK
-        size = int(facts["size"]) if "size" in facts else header.size
-        has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
-        place = start + (_padded(size) if has_content else 0)
+    archive = _archive(stream)
+    while not _has_ended(stream, place):
+        stream.seek(place)
+        try:
+            header = _Header.fromtarfile(archive)
+        except (tarfile.TarError, ValueError, IndexError, RecursionError) as error:
+            what = "it is not a tar archive (compressed archives cannot be read)"
+            raise BadArchive(f"damaged at byte {place:,}" if place else what) from error
         if header.isreg():
-            if not 0 <= size <= length - start or header.type == tarfile.GNUTYPE_SPARSE:
-                raise BadArchive(f"the archive is cut off in {name!r}, or written in a format that cannot be read")
-            yield Member(name, first, start, size)
+            if not 0 <= header.size <= length - header.offset_data or header.issparse():
+                raise BadArchive(f"the archive is cut off in {header.name!r}, or written in a format that is not read")
+            yield Member(header.name, place, header.offset_data, header.size)
+        place = max(archive.offset, header.offset_data)
 
 
-def _facts_before(stream: BinaryIO, header: tarfile.TarInfo, place: int) -> dict[str, str]:
-    """The `path` and `size` of the next member, if a header of its own says them."""
-    if not 0 <= header.size <= _LONGEST_NAME:
-        raise BadArchive(f"the name of a member at byte {place:,} is too long")
-    stream.seek(place + BLOCK)
-    data = stream.read(header.size)
-    if header.type == _LONG_NAME:
-        return {"path": data.rstrip(b"\0").decode("utf-8", "surrogateescape")}
-    return _facts(data, place) if header.type == _EXTENDED else {}
+def _archive(stream: BinaryIO) -> tarfile.TarFile:
+    """What headers are read with. It is made of nothing, since it reads the first member of what it is made of."""
+    archive = tarfile.TarFile(fileobj=io.BytesIO(), mode="w", encoding="utf-8", errors="surrogateescape")
+    archive.fileobj = stream
+    return archive
 
 
-def _padded(size: int) -> int:
-    return -(-max(size, 0) // BLOCK) * BLOCK
-
-
-def _header(stream: BinaryIO, place: int) -> tarfile.TarInfo | None:
-    """Read the header at `place`; None at the end mark. Raises `BadArchive`."""
+def _has_ended(stream: BinaryIO, place: int) -> bool:
+    """Whether the end mark is at `place`. Raises `BadArchive` if there is neither that nor a header."""
     stream.seek(place)
-    block = stream.read(BLOCK)
-    if len(block) < BLOCK and place:
-        raise BadArchive("the archive is cut off: it has no end mark")
-    if not block:
+    block = stream.read(tarfile.BLOCKSIZE)
+    if not block and not place:
         raise BadArchive("it is empty")
-    if not any(block):
-        return None
-    try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except (tarfile.HeaderError, ValueError) as error:
-        what = (
-            "it is not a tar archive (compressed archives cannot be read)"
-            if place == 0
-            else f"damaged at byte {place:,}"
-        )
-        raise BadArchive(what) from error
-
-
-def _facts(data: bytes, place: int) -> dict[str, str]:
-    """The records `LENGTH KEY=VALUE` of a pax header."""
-    facts: dict[str, str] = {}
-    try:
-        while data.strip(b"\0"):
-            length = int(data.split(b" ", 1)[0])
-            if length <= 0:
-                raise ValueError("a record without a length")
-            key, _, value = data[:length].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
-            facts[key.decode()] = value.decode("utf-8", "surrogateescape")
-            data = data[length:]
-        int(facts.get("size", 0))
-    except (ValueError, IndexError) as error:
-        raise BadArchive(f"damaged at byte {place:,}") from error
-    return facts
+    if len(block) < tarfile.BLOCKSIZE and place:
+        raise BadArchive("the archive is cut off: it has no end mark")
+    return not any(block)
 
 
 @dataclass(frozen=True)
@@ -168,7 +141,7 @@ class TarSource(Source):
         self._storage, self._pattern, self._limits = storage, pattern, limits
         self.threads = storage.threads
         self._shards = tuple(_shards(storage, pattern))
-        if not any(self._version(shard) for shard in self._shards):
+        if not any(self._is_there(shard) for shard in self._shards):
             raise SourceGone(f"there is no shard {self.uri}")
 
     @property
@@ -178,16 +151,11 @@ class TarSource(Source):
     def check(self) -> None:
         self._storage.check()
 
-    def can_resume(self, position: Position) -> bool:
-        return position.version == self._version(position.place.rpartition("@")[0])
-
-    def scan(self, position: Position | None = None) -> Iterator[Found]:
+    def scan(self) -> Iterator[Found]:
         """Like `Source.scan`, one shard after the other. A shard that cannot be read to its end is reported."""
-        shard, _, place = position.place.rpartition("@") if position else ("", "", "0")
-        self.ignored = position.ignored if position else 0
+        self.ignored = 0
         for name in self._shards:
-            if name >= shard:
-                yield from self._scan_shard(name, int(place) if name == shard else 0)
+            yield from self._scan_shard(name)
         self.check()
 
     def describe(self, uri: str) -> Description:
@@ -209,29 +177,27 @@ class TarSource(Source):
         shard, name, _ = _split(ref)
         return f"{to_uri(shard)}#{to_uri(name)}"
 
-    def _version(self, shard: str) -> str:
+    def _is_there(self, shard: str) -> bool:
         try:
-            return self._storage.version(shard)
+            self._storage.version(shard)
         except InputVanished:
-            return ""
+            return False
+        return True
 
-    def _scan_shard(self, shard: str, place: int) -> Iterator[Found]:
+    def _scan_shard(self, shard: str) -> Iterator[Found]:
         try:
-            version = self._storage.version(shard)
             with self._storage.stream(shard) as stream:
-                for group in self._groups(stream, shard, place):
+                for group in self._groups(stream, shard):
                     found = self._found(stream, group)
                     if found is None:
                         self.ignored += len(group.members)
                     else:
-                        yield replace(
-                            found, position=Position(f"{shard}@{group.members[-1].following}", version, self.ignored)
-                        )
+                        yield found
         except BadInput as error:
             uri = to_uri(shard)
             yield Found(uri, uri, f"{uri}: {error}", error.code)
 
-    def _groups(self, stream: BinaryIO, shard: str, place: int) -> Iterator[_Group]:
+    def _groups(self, stream: BinaryIO, shard: str, place: int = 0) -> Iterator[_Group]:
         """Yield items from `place` on. Raises `BadArchive` after the last readable one."""
         together: list[Member] = []
         length = stream.seek(0, 2)

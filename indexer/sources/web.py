@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -94,20 +93,21 @@ class Web:
             if isinstance(answer, bytes):
                 return answer
             try:
-                url = _checked(urljoin(url, answer.url))
+                url = _checked(urljoin(url, answer))
             except ValueError as error:
-                to = one_line(answer.url[:200])
+                to = one_line(answer[:200])
                 raise AddressRefused(f"{url} redirects to {to!r}, which is not a web address: {error}") from error
         raise InputUnreadable(f"{first} redirects too often: more than {REDIRECTS} redirects")
 
-    def _get(self, url: str) -> "bytes | _Redirect":
+    def _get(self, url: str) -> bytes | str:
+        """The content, or the address that the server redirects to. Raises `_Transient` for temporary errors."""
         timeouts = {"connect": self._policy.connect, "read": self._policy.read, "write": self._policy.read}
         extensions = {"timeout": {**timeouts, "pool": self._policy.answer}}
         try:
             with self._pool.stream("GET", url, headers=_HEADERS, extensions=extensions) as response:
                 headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
                 if response.status in _REDIRECTING and b"location" in headers:
-                    return _Redirect(headers[b"location"])
+                    return headers[b"location"]
                 _check_status(response.status, headers.get(b"retry-after", ""), url)
                 return self._limited(response.iter_stream(), headers.get(b"content-length", ""), url)
         except _FAILURES as error:
@@ -126,11 +126,6 @@ class Web:
         return bytes(data)
 
 
-@dataclass(frozen=True)
-class _Redirect:
-    url: str
-
-
 class _Transient(Exception):
     """A temporary error; do not retry before `after` seconds."""
 
@@ -144,21 +139,11 @@ def _check_status(status: int, retry_after: str, url: str) -> None:
     if status == 200:
         return
     if status in _TRANSIENT_STATUS or status >= 500:
-        raise _Transient(f"the server answered {status}", _seconds(retry_after))
+        wait = retry_after.strip()  # a date, which hardly any server writes, counts as none
+        raise _Transient(f"the server answered {status}", float(wait) if re.fullmatch("[0-9]+", wait) else 0.0)
     if status in _GONE:
         raise InputVanished(f"{url} does not exist: the server answered {status}")
     raise InputUnreadable(f"{url} cannot be read: the server answered {status}")
-
-
-def _seconds(retry_after: str) -> float:
-    """How long a `Retry-After` header asks to wait; it is a number of seconds or a date."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _checked(url: str) -> str:

@@ -66,7 +66,6 @@ class Job:
     created_at: datetime
     ended_at: datetime | None
     on_duplicate: OnDuplicate = OnDuplicate.LINK
-    position: str | None = None  # of the scan; see `anyseek.indexer.sources.base.Position`
     key_prefix: str = ""  # of its source
     predicts: bool = False  # whether items of its source get predicted attributes
     charged_to: str | None = None  # the API key that started it
@@ -113,36 +112,20 @@ def open_index_job(
 
 
 def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
-    """Let `owner` adopt an interrupted job, which is then scanned again; false if its owner lives or it has ended.
-
-    The interrupted scan may continue from the job's `position`, unless `scan_anew` is called.
-    """
+    """Let `owner` adopt an interrupted job, which is then scanned again; false if its owner lives or it has ended."""
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state not in ACTIVE or (row.owner is not None and is_alive(row.owner)):
         return False
-    is_halfway = row.state == JobState.SCANNING and row.position is not None
     row.owner, row.state = owner, JobState.SCANNING
     session.flush()
-    if not is_halfway:
-        scan_anew(session, job_id)
-    return True
-
-
-def scan_anew(session: Session, job_id: int) -> None:
-    """Discard the position of an interrupted scan, so that it starts from the beginning."""
     ledger.carry_over(session, job_id)
-    reached(session, job_id, None)
-
-
-def reached(session: Session, job_id: int, position: str | None) -> None:
-    """Store the position of a scan, in the transaction that lists the inputs found so far."""
-    session.execute(update(JobRow).where(JobRow.id == job_id).values(position=position))
+    return True
 
 
 def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
     """End the scan, after which inputs may be leased. False if `owner` no longer owns the job."""
     mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
-    running = {"state": JobState.RUNNING, "ignored": ignored, "position": None}
+    running = {"state": JobState.RUNNING, "ignored": ignored}
     is_mine = count_changed(session, update(JobRow).where(*mine).values(running)) > 0
     ledger.drop_carried(session, job_id)
     return is_mine
@@ -299,7 +282,6 @@ def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None,
         created_at=utc(row.created_at),
         ended_at=utc(row.ended_at) if row.ended_at else None,
         on_duplicate=OnDuplicate(row.on_duplicate),
-        position=row.position,
         key_prefix=key_prefix or "",
         predicts=bool(predicts),
         charged_to=row.charged_to,

@@ -274,9 +274,9 @@ class LogRow(Table):
 class JobRow(Table):
     """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.leases`.
 
-    The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
-    scan, for whoever takes it over; `on_duplicate` is one of `anyseek.search.types.OnDuplicate`; `charged_to` is the
-    API key that started it; `calibrates` is no longer read.
+    The numbers of inputs are filled in when the job ends; until then the ledger has them. `on_duplicate` is
+    one of `anyseek.search.types.OnDuplicate`; `charged_to` is the API key that started it; `position` and `calibrates`
+    are no longer read.
     """
 
     __tablename__ = "jobs"

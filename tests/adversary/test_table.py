@@ -46,6 +46,7 @@ sys.exit(run.main())
 """
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_did_not_hold() -> None:
     done = subprocess.run([sys.executable, "-c", _ALONE], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1

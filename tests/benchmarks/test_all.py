@@ -18,6 +18,7 @@ def test_every_benchmark_is_run_or_named_with_what_it_needs() -> None:
     assert names == set(re.findall(r"^\| `python -m benchmarks\.([\w.]+)", told, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_runs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["all", "--quick", "--only", "structure", "--json"])
     assert every.main() == 0

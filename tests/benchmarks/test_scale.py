@@ -37,6 +37,7 @@ def test_larger_batches_lose_more_and_longer_leases_take_longer() -> None:
     assert short.longer < long.longer
 
 
+@pytest.mark.slow
 def test_what_it_measures_is_of_the_recorded_order() -> None:
     measured = measure(150)
     for name in ("catalogue_bytes", "facet_bytes", "ledger_bytes", "sqlite_log_entry_bytes", "thumbnail_bytes"):

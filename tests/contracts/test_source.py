@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.indexer.errors import InputVanished, SourceGone, TooManyBytes
 from anyseek.indexer.paths import from_uri
-from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.base import Found, Source
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -107,23 +107,6 @@ def test_inputs_are_found_again_by_whoever_opens_the_source(source: Source, tmp_
     for one in reversed(found):
         assert again.describe(one.uri) == source.describe(one.uri)
     assert [(one.uri, one.key) for one in again.scan()] == [(one.uri, one.key) for one in found]
-
-
-def test_a_scan_goes_on_where_it_was(source: Source, name: str, tmp_path: Path) -> None:
-    found = list(source.scan())
-    assert any(one.position for one in found)
-    for number, one in enumerate(found, 1):
-        if one.position is not None:
-            again = open_source(kit.settings(tmp_path / "home"), name)
-            position = Position.from_text(one.position.to_text())
-            assert [rest.uri for rest in again.scan(position)] == [rest.uri for rest in found[number:]]
-            assert again.ignored == source.ignored
-
-
-def test_a_position_counts_only_in_what_has_not_changed_since(source: Source) -> None:
-    last = next(one.position for one in reversed(list(source.scan())) if one.position)
-    assert source.can_resume(last)
-    assert not source.can_resume(Position(last.place, "0", last.ignored))
 
 
 def test_uris_and_keys_can_be_stored(source: Source) -> None:

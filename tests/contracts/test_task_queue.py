@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.runs import Owner, Tools
-from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.runs import Tools
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.session import Database
@@ -22,8 +20,8 @@ from anyseek.search.settings import Settings
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 from tests.contracts.catalogue import empty
-from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
-from tests.indexer.pictures import png
+from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_tools
+from tests.indexer.pictures import folder_of, png
 from tests.workers.processes import PATIENCE_SECONDS, POSTGRES, settings_of, working
 
 MakeQueue = Callable[[], TaskQueue]
@@ -72,17 +70,9 @@ def make_queue(tools: Tools) -> Iterator[MakeQueue]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(100):
-        (folder / f"{number}.png").write_bytes(png(number))
+    folder = folder_of(tmp_path / "photos", range(100))
     (folder / "bad.png").write_text("no picture")
     return folder
-
-
-def job_for(tools: Tools, folder: Path) -> int:
-    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    return open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
 
 
 def wait(queue: TaskQueue, job_id: int) -> Job:
@@ -95,7 +85,7 @@ def wait(queue: TaskQueue, job_id: int) -> Job:
 
 def test_a_job_runs_to_its_end(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     assert queue.status(job_id).state == JobState.SCANNING
     queue.submit(job_id)
     job = wait(queue, job_id)
@@ -104,7 +94,7 @@ def test_a_job_runs_to_its_end(tools: Tools, photos: Path, make_queue: MakeQueue
 
 
 def test_submitting_twice_runs_once(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     first, second = make_queue(), make_queue()
     for queue in (first, second, first):
         queue.submit(job_id)
@@ -116,7 +106,7 @@ def test_submitting_twice_runs_once(tools: Tools, photos: Path, make_queue: Make
 
 def test_a_cancelled_job_ends(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     assert queue.cancel(job_id).state == JobState.CANCELLED
     queue.submit(job_id)
     queue.close()
@@ -131,7 +121,7 @@ def test_unknown_jobs_are_refused(make_queue: MakeQueue) -> None:
 
 
 def test_a_job_that_fails_says_why(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     shutil.rmtree(photos)
     queue = make_queue()
     queue.submit(job_id)
@@ -141,7 +131,7 @@ def test_a_job_that_fails_says_why(tools: Tools, photos: Path, make_queue: MakeQ
 
 
 def test_what_a_closed_queue_left_is_resumed(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     first = make_queue()
     first.submit(job_id)
     first.close()
@@ -154,7 +144,7 @@ def test_what_a_closed_queue_left_is_resumed(tools: Tools, photos: Path, make_qu
 
 
 def test_jobs_that_were_never_submitted_are_resumed(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     queue = make_queue()
     if not tools.settings.broker_url:  # workers look for such jobs by themselves
         assert queue.resume() == [job_id]
@@ -163,7 +153,7 @@ def test_jobs_that_were_never_submitted_are_resumed(tools: Tools, photos: Path, 
 
 def test_quarantined_inputs_are_tried_again(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    first = job_for(tools, photos)
+    first = job_for(tools, photos).id
     queue.submit(first)
     wait(queue, first)
     (photos / "bad.png").write_bytes(png(1_000))

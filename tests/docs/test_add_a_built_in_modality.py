@@ -75,6 +75,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_a_sidecar_names_it_a_query_takes_it_and_the_page_offers_it(
     photos: Path, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import anyseek.model.hashing as hashing
@@ -28,11 +29,11 @@ class Point:
 WORK_POINTS = {
     "asset written beside": Point("anyseek.model.files:flush_file", after=True),
     "asset renamed": Point("anyseek.search.assets:AssetStore.put", after=True),
-    "batch embedded": Point("anyseek.indexer.pipeline:Pipeline._write", after=False),
+    "batch embedded": Point("anyseek.indexer.pipeline:Pipeline._embed", after=True),
     "ledger settled, items not": Point("anyseek.search.catalogue.ledger:settle", after=True),
     "items written, vectors not": Point("anyseek.search.catalogue.log:append", after=False),
     "vectors logged, nothing committed": Point("anyseek.search.catalogue.log:append", after=True),
-    "batch committed": Point("anyseek.indexer.pipeline:Pipeline._write", after=True),
+    "batch committed": Point("anyseek.indexer.pipeline:Pipeline._finish", after=True),
 }
 END_POINTS = {
     "job closed, not committed": Point("anyseek.search.catalogue.jobs:complete", after=True),
@@ -92,12 +93,15 @@ def put_off_snapshots(seconds: float) -> None:
 
 def die_at(point: Point) -> None:
     """Have this process kill itself there, whoever calls."""
+    holder, name = found(point)
+    setattr(holder, name, _deadly(getattr(holder, name), point))
+
+
+def found(point: Point) -> tuple[Any, str]:
+    """The module or class that has the function of a point, and the function's name there."""
     module, _, path = point.function.partition(":")
     *owners, name = path.split(".")
-    place = importlib.import_module(module)
-    for owner in owners:
-        place = getattr(place, owner)
-    setattr(place, name, _deadly(getattr(place, name), point))
+    return reduce(getattr, owners, importlib.import_module(module)), name
 
 
 def _deadly(function: Callable[..., Any], point: Point) -> Callable[..., Any]:

@@ -108,6 +108,13 @@ def index(
         return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
 
 
+def job_for(tools: Tools, name_of_source: str | Path) -> Job:
+    """A job that nobody works on yet."""
+    owner = Owner(tools.database, tools.settings)
+    source, collection = open_source(tools.settings, name_of_source), open_collection(tools, NAME)
+    return open_job(collection, source, owner, prune=False, adopt=False)
+
+
 def held(tools: Tools) -> dict[str, Item]:
     with tools.database.read() as session:
         collection = collections.get(session, NAME)

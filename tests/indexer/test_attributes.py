@@ -150,7 +150,7 @@ class TestTowns:
 
 
 def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "_table", lambda: None)
+    monkeypatch.setattr(attributes, "_towns", lambda: None)
     assert read(jpeg_photo(exif=exif_of_camera(place=ROME)))["place"].keys() == {"lat", "lon", "altitude"}
 
 
@@ -254,24 +254,21 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("where", "keys"),
-    [
-        ("taken >= 2024-05-01 and camera.make = Nikon", {"rome.heic", "paris.jpg"}),  # the README's own
-        ("taken >= 2024-05-01 and taken < 2024-06-01", {"rome.heic"}),
-        ("taken < 2024-05-03T12:12:10Z", {"rome.heic", "old.jpg"}),
-        ("camera.make = Canon", {"old.jpg"}),
-        ("place within 10 km of 41.9, 12.5", {"rome.heic"}),
-        ("place within 1000 km of 45, 7", {"rome.heic", "paris.jpg"}),
-        ("place exists", {"rome.heic", "paris.jpg"}),
-        ("format = PNG or format = HEIF", {"screen.png", "rome.heic"}),
-        ("lens starts with 24", {"rome.heic", "paris.jpg", "old.jpg"}),
-        ("width < 48", {"screen.png"}),
-    ],
-)
-def test_photos_are_found_by_what_their_camera_wrote(tools: Tools, photos: Path, where: str, keys: set[str]) -> None:
+def test_photos_are_found_by_what_their_camera_wrote(tools: Tools, photos: Path) -> None:
     assert numbers(index(tools, photos)) == (4, 0, 0, 0)
-    assert found(tools, where) == keys
+    for where, keys in {
+        "taken >= 2024-05-01 and camera.make = Nikon": {"rome.heic", "paris.jpg"},  # the README's own
+        "taken >= 2024-05-01 and taken < 2024-06-01": {"rome.heic"},
+        "taken < 2024-05-03T12:12:10Z": {"rome.heic", "old.jpg"},
+        "camera.make = Canon": {"old.jpg"},
+        "place within 10 km of 41.9, 12.5": {"rome.heic"},
+        "place within 1000 km of 45, 7": {"rome.heic", "paris.jpg"},
+        "place exists": {"rome.heic", "paris.jpg"},
+        "format = PNG or format = HEIF": {"screen.png", "rome.heic"},
+        "lens starts with 24": {"rome.heic", "paris.jpg", "old.jpg"},
+        "width < 48": {"screen.png"},
+    }.items():
+        assert found(tools, where) == keys, where
 
 
 def test_photos_are_found_by_the_name_of_the_town(tools: Tools, photos: Path) -> None:

@@ -23,7 +23,7 @@ from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset
-from tests.indexer.harness import NAME, check_agreement, held, index, installation, numbers
+from tests.indexer.harness import NAME, check_agreement, held, index, installation, job_for, numbers
 from tests.indexer.pictures import folder_of, png
 
 PATIENCE = 30.0
@@ -44,9 +44,8 @@ def tools(tmp_path: Path) -> Any:
 def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: int = 1) -> SourceInputs:
     work = replace(tools.settings.work, decoding_threads=decoding_threads)
     changed = replace(tools, assets=store, settings=replace(tools.settings, work=work))
-    collection, source = open_collection(tools, NAME), FolderSource(photos, tools.settings.limits)
-    job = open_job(collection, source, Owner(tools.database, tools.settings), prune=False, adopt=False)
-    return SourceInputs(changed, lambda: changed, collection, source, job)
+    source = FolderSource(photos, tools.settings.limits)
+    return SourceInputs(changed, lambda: changed, open_collection(tools, NAME), source, job_for(tools, photos))
 
 
 def lease(number: int) -> Lease:

@@ -1,5 +1,6 @@
 """Tuning a collection's queries on its own items: what is fitted and kept, and what it belongs to."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -57,18 +58,27 @@ def scene(seed: int) -> Image.Image:
     return image
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "scenes").mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
     for number in range(60):
-        scene(number).save(tmp_path / "scenes" / f"{number:02}.png")
-    return tmp_path / "scenes"
+        scene(number).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """A data directory with the scenes, which each test copies."""
+    home = tmp_path_factory.mktemp("indexed") / "home"
+    with installation(home, Leaning()) as tools:
+        index(tools, folder)
+    return home
 
 
 @pytest.fixture
-def tools(tmp_path: Path, folder: Path) -> Iterator[Tools]:
+def tools(tmp_path: Path, indexed: Path) -> Iterator[Tools]:
+    shutil.copytree(indexed, tmp_path / "home", copy_function=shutil.copyfile)
     with installation(tmp_path / "home", Leaning()) as tools:
-        index(tools, folder)
         yield tools
 
 
@@ -113,9 +123,12 @@ def test_a_dry_run_changes_nothing(tools: Tools) -> None:
 
 
 def test_originals_that_are_gone_are_counted_and_left_out(tools: Tools, folder: Path) -> None:
-    for number in range(5):
-        (folder / f"{number:02}.png").unlink()
+    originals = [folder / f"{number:02}.png" for number in range(5)]
+    for path in originals:
+        path.rename(path.with_suffix(".away"))
     tuned = tune(tools, NAME, dry_run=True)
+    for path in originals:
+        path.with_suffix(".away").rename(path)
     assert (tuned.items, tuned.unreadable, tuned.trials[0].queries) == (60, 5, 55)
 
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.runs import Owner, Tools
-from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.runs import Tools
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.settings import Settings, Work, variables
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.readiness import is_ready
-from tests.indexer.harness import NAME
+from tests.indexer.harness import job_for
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
 # For one thing to happen; a busy machine, or 5,000 inputs on it, may need more.
@@ -83,8 +81,7 @@ def working(settings: Settings, name: str, *options: str, before: str = "") -> I
 
 def submit(tools: Tools, folder: Path) -> int:
     """Hand a job over a folder to the workers; returns its id."""
-    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    job = open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False)
+    job = job_for(tools, folder)
     queue = CeleryQueue(tools.database, tools.settings)
     queue.submit(job.id)
     queue.close()

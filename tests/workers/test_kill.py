@@ -80,7 +80,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_two_processes_on_one_folder(tmp_path: Path) -> None:
-    good, bad = fill(tmp_path / "photos", good=190, bad=10)
+    good, bad = fill(tmp_path / "photos", good=60, bad=4)
     both = [start(tmp_path / "home", tmp_path / "photos", "--json") for _ in range(2)]
     for process in both:
         output, errors = process.communicate(timeout=120)

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.runs import Owner, Tools
-from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.runs import Tools
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.workers.queue import InProcessQueue
-from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
+from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_tools
 from tests.indexer.pictures import folder_of
 
 
@@ -35,11 +33,6 @@ def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:
     return InProcessQueue(lambda: with_it, reembed_tools(with_it))
 
 
-def job_for(tools: Tools, folder: Path) -> int:
-    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    return open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
-
-
 class Slow(HashingEmbedder):
     """Takes its time, and tells when it is at work."""
 
@@ -56,7 +49,7 @@ class Slow(HashingEmbedder):
 def test_closing_does_not_wait_for_the_whole_job(tools: Tools, photos: Path) -> None:
     slow = Slow()
     queue = queue_with(tools, slow)
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     queue.submit(job_id)
     assert slow.entered.wait(30)
     queue.close()
@@ -82,7 +75,7 @@ class FullAtFirst(HashingEmbedder):
 def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) -> None:
     full = FullAtFirst()
     queue = queue_with(tools, full)
-    job_id = job_for(tools, photos)
+    job_id = job_for(tools, photos).id
     queue.submit(job_id)
     assert full.was_full.wait(30)
     seen = set()

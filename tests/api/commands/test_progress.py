@@ -12,8 +12,8 @@ from anyseek.api.commands.progress import Bar, Lines, Looking, Teller
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.errors import JobNotFound
-from anyseek.workers.pace import SHORTEST_WAIT, Observer, Seen
-from tests.workers.test_pace import JOB
+from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen
+from tests.workers.test_job_rate import JOB
 
 
 def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> Seen:

@@ -10,8 +10,8 @@ import pytest
 from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.catalogue.jobs import JobState
-from anyseek.workers import pace
-from anyseek.workers.pace import Observer, Seen
+from anyseek.workers import job_rate
+from anyseek.workers.job_rate import Observer, Seen
 from tests.api.conftest import ended_job, picture, problem
 from tests.indexer.pictures import encoded, noise, png
 
@@ -178,8 +178,8 @@ def test_a_cancelled_job_is_cancelled_at_once_though_it_was_counted_a_moment_ago
     with Client(shared_service[0]) as client:
         job = client.index_folder(collection, str(root / "cancelled"))["id"]
         list(client.watch(job))
-    monkeypatch.setattr(pace, "SHORTEST_WAIT", 600.0)
-    monkeypatch.setattr(pace, "LONGEST_WAIT", 600.0)
+    monkeypatch.setattr(job_rate, "SHORTEST_WAIT", 600.0)
+    monkeypatch.setattr(job_rate, "LONGEST_WAIT", 600.0)
     queue, states = shared_service[1].runtime.queue, [JobState.RUNNING]
     status = queue.status
     monkeypatch.setattr(queue, "status", lambda number: replace(status(number), state=states[-1]))

@@ -6,7 +6,7 @@ from typing import Any
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import ServiceSettings
-from anyseek.workers.pace import time_left
+from anyseek.workers.job_rate import time_left
 from tests.api.conftest import StartService, picture
 from tests.api.web.views import Visiting
 
