@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.generation.run import GenerationInvalid, Observer, Options, Run, Unconditional
+from anyseek.model.generation.run import Observer, Options, Run, Unconditional
 from anyseek.model.generation.schedule import Scheme, Step, combine
 from anyseek.model.generation.state import ModalityState, State, given_sequence
 from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
@@ -121,8 +121,8 @@ def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> Modal
     and keeps the surest tokens of each row.
     """
     target = state[step.target]
-    open_places, wanted = _open_places(step, target), step.tokens or 0
-    kept = min(open_places, wanted)
+    open_places = int((~target.target_mask[0]).sum())  # as many in every row
+    kept = min(open_places, step.tokens or 0)
     if step.scheme is Scheme.ROAR:
         order = run.order(*target.target_mask.shape)
     else:
@@ -158,18 +158,6 @@ def _pass_logits(run: Run, place: int, step: Step, seen: State, positions: Tenso
     return run.unconditional.logits(key, emptied, compute)[positions]
 
 
-def _open_places(step: Step, target: ModalityState) -> int:
-    counts = set((~target.target_mask).sum(dim=1).tolist())
-    if len(counts) > 1:
-        raise GenerationInvalid(
-            f"the rows of {step.target} have {sorted(counts)} tokens to decode; in one batch all must have as many"
-        )
-    count = int(counts.pop())
-    if count == 0:
-        raise GenerationInvalid(f"{step.target} has no token left to decode; the schedule has too many steps for it")
-    return count
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """The tokens that a row's target entries ask for: those after `start`, at most `count` of them, up to and including
@@ -195,8 +183,6 @@ def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityS
     target_rows = target.target_rows()
     if run.options.reference_faults:
         target_rows = [target_rows[0]] * len(target_rows)
-    if not all(target_rows):
-        raise GenerationInvalid(f"a row of {step.target} has no target entry; every row of the batch needs one or more")
     most = run.network.config.row(step.target).longest
     wanted = [_Wanted(row[0], row[-1], min(len(row), most)) for row in target_rows]
     longest = max(row.count for row in wanted)
@@ -239,20 +225,10 @@ def generate(
     of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed, and
     `unconditional` keeps what is alike in every call for the network.
 
-    Raises `GenerationInvalid` where a step's target or condition is not in the state or has nothing left to decode,
-    `UnsupportedModality` where the network does not predict it that way, `SamplingInvalid` for a filter out of range.
+    Every row of an image target has as many tokens to decode, every row of a sequence one or more. Raises
+    `UnsupportedModality` where the network does not predict a target that way.
     """
-    for step in steps:
-        for key in (step.target, *step.guidance.conditions):
-            if key not in state:
-                raise GenerationInvalid(f"the schedule needs {key!r}; the state holds {', '.join(state)}")
-    options = options or Options()
-    if uneven := [key for key, entry in state.items() if len(entry.input_mask) % options.samples]:
-        rows = len(state[uneven[0]].input_mask)
-        raise GenerationInvalid(
-            f"{uneven[0]} has {rows} rows, which are not as many for each of {options.samples} samples"
-        )
-    run = Run(network, ids, options, observe, unconditional or Unconditional())
+    run = Run(network, ids, options or Options(), observe, unconditional or Unconditional())
     result = {key: entry.to(network.mask_token.device) for key, entry in state.items()}
     for index, step in enumerate(steps):
         decode = decode_sequence if step.scheme is Scheme.AUTOREGRESSIVE else decode_image_tokens

@@ -67,15 +67,6 @@ def test_every_step_of_a_plan_decodes_something(steps: int, total: int, schedule
     assert len(counts) <= steps
 
 
-def test_temperatures() -> None:
-    assert temperatures("constant", 2.0, [4, 4]) == [2.0, 2.0]
-    assert temperatures("linear", 2.0, [4, 4]) == [2.0, 1.0]
-    assert temperatures("linear", 0.0, [4, 4]) == [1e-9, 1e-9]
-    first, last = temperatures("onex:0.5:1", 3.0, [4, 4])
-    assert first == pytest.approx(0.5 + 2.5 * 0.5)  # the curve's maximum, half of the tokens left after the step
-    assert last == 0.5
-
-
 @pytest.mark.parametrize("name", ["cubic", "onex", "onex:1", "onex:a:b", "linear:3", "onex:1:2:3"])
 def test_unknown_temperature_schedules_are_named(name: str) -> None:
     with pytest.raises(ScheduleInvalid, match=name):
