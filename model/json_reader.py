@@ -7,6 +7,7 @@ RecursionError where a text is nested too deeply.
 import json
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from anyseek.model.errors import BadInput, LimitExceeded
@@ -113,11 +114,8 @@ def _end_of_text(data: bytes, start: int) -> int:
 
 def _depth(bare: bytes) -> int:
     """The deepest nesting in JSON without its texts."""
-    import numpy as np  # which clients do not need, and which takes a tenth of a second to import
-
-    brackets = np.frombuffer(bare.translate(None, _NOT_BRACKETS), np.uint8)
-    opening = (brackets == ord("[")) | (brackets == ord("{"))
-    return int(np.cumsum(2 * opening.astype(np.int8) - 1, dtype=np.int32).max(initial=0))
+    brackets = bare.translate(None, _NOT_BRACKETS)
+    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
 def _whole(digits: str) -> int | float:

@@ -58,7 +58,7 @@ def pixels_of(field: str) -> Pixels | None:
     if field in _AS_PUBLISHED:
         return _AS_PUBLISHED[field]
     content = field_content(field)
-    return None if content is None else PIXELS[content]
+    return None if content is None else PIXELS.get(content)
 
 
 def pixel_fields() -> dict[str, int]:
@@ -157,21 +157,12 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> FloatArray:
     return array.astype(np.float32)
 
 
-PIXELS: Mapping[Content, Pixels | None] = {
+# Other contents have no pixels, or, as label maps, are not seen by them.
+PIXELS: Mapping[Content, Pixels] = {
     Content.PICTURE: Pixels(3, signed_image, signed_image),
     Content.DRAWING: Pixels(1, signed_image, signed_image),
     Content.DEPTH: Pixels(1, depth_image, unfilled_depth),
     Content.NORMAL: Pixels(3, signed_image, signed_image),
-    Content.REGIONS: None,  # labels, or masks
-    Content.TEXT: None,
-    Content.PALETTE: None,
-    Content.BOXES: None,
-    Content.METADATA: None,
-    Content.POSES: None,
-    Content.INSTANCES: None,
-    Content.FEATURES: None,  # a map, whose channels a tokenizer says
-    Content.VECTOR: None,
-    Content.TEXT_STATES: None,
 }
 # Networks take the pictures of `rgb` with ImageNet's mean and deviation taken out, as the published ones were trained.
 _AS_PUBLISHED = {"rgb": Pixels(3, signed_image, rgb_input)}
