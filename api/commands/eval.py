@@ -58,7 +58,7 @@ def evaluate(
     --suite queries asks queries of several parts, of emoji, rooms and photos that ship, beside their best part alone;
     with --data also of photos with measured depth and regions.
     """
-    from anyseek.model.compute.processors import prepare_process
+    from anyseek.model.compute.threads import prepare_process
 
     if (folder is None) == (suite is None):
         raise click.UsageError("give FOLDER or --suite, one of the two")

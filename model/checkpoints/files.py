@@ -1,12 +1,11 @@
-"""Read and write networks as safetensors files whose metadata is their config, and compute fingerprints.
+"""Read and write networks as safetensors files whose metadata is their config.
 
 Reading never holds two copies of the weights. It builds a network without numbers, then assigns the memory-mapped
 tensors, or the tensors that `anyseek.model.checkpoints.quantized` restores from them.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,6 @@ from anyseek.model.files import file_digest, whole_file
 from anyseek.model.network.config import ConfigInvalid, FourMConfig, parse_metadata
 from anyseek.model.network.modality_embeddings import computed_positions
 from anyseek.model.network.transformer import FourM
-from anyseek.model.seam import FloatArray
 from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
@@ -264,21 +262,6 @@ def tied_names(network: nn.Module) -> dict[str, list[str]]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return {name: group for group in names.values() if len(group) > 1 for name in group}
-
-
-def fingerprint(files: Sequence[Path], preprocessing_version: str, constants: Mapping[str, FloatArray]) -> str:
-    """sha256 (64 hex digits) over the bytes of `files` in the given order, the preprocessing version and constants.
-
-    Names and places of the files do not matter, those of the constants do. Raises `WeightsMissing`.
-    """
-    total = hashlib.sha256(f"preprocessing {preprocessing_version}\n".encode())
-    for path in files:
-        total.update(f"file {weights_digest(path)}\n".encode())
-    for name in sorted(constants):
-        value = constants[name]
-        total.update(f"constant {name!r} {value.dtype.str} {value.shape}\n".encode())
-        total.update(value.tobytes())
-    return total.hexdigest()
 
 
 def weights_digest(path: Path) -> str:

@@ -7,7 +7,6 @@ Embedding involves no random draws and no centring; means to centre by are const
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -15,10 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.bridges.vector_prediction import check_vector_options, predict_vectors
 from anyseek.model.compute.placement import batch_on
-from anyseek.model.compute.processors import SHARING
-from anyseek.model.errors import UnsupportedModality
+from anyseek.model.compute.threads import SHARING
 from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
@@ -37,13 +34,12 @@ from anyseek.model.seam import (
     PredictOptions,
     Sample,
     Value,
+    check_taken,
     set_options,
 )
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Captioner
 from anyseek.model.towers.space import CAPTION, PHOTO
-
-_USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckoned by it
 
 
 class FourMModel:
@@ -77,12 +73,6 @@ class FourMModel:
         """Where its network, tokenizers and encoders are."""
         return self.parts.network.mask_token.device
 
-    @cached_property
-    def batch(self) -> int:
-        """How many samples its network sees together: 16 on a CPU, more on a card, by its memory when first used."""
-        config = self.parts.network.config
-        return batch_on(self.parts.network, _USUAL_TOKENS, config.dim)
-
     @property
     def embedding(self) -> Embedding:
         """How it embeds. Raises `WeightsMissing` where nothing that a space needs is installed."""
@@ -101,7 +91,7 @@ class FourMModel:
         return self.embedding.fusion
 
     def default_space(self, modality: str) -> str:
-        self._check_taken([modality])
+        check_taken(self, [modality])
         return self.embedding.default_spaces[modality]
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -124,7 +114,7 @@ class FourMModel:
         found = np.zeros((len(samples), about.num_codebooks, about.codebook_size), np.float32)
         for rows, batch in self._batches(samples):
             with torch.inference_mode():
-                logits = network.decode_global(network.encode(batch.inputs, batch.fill), [of.key])[of.key]
+                logits = network.decode_global(network.encode(batch.inputs), [of.key])[of.key]
             found[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
         return found
 
@@ -157,9 +147,7 @@ class FourMModel:
         self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
     ) -> list[dict[str, Prediction]]:
         """See `Predictor.predict`. Its own vectors are predicted in one step; other targets as `options` say."""
-        check_vector_options(self.name, self._vectors, targets, options)
-        if options.super_resolution and self.parts.larger is None:
-            raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
+        self._check_options(targets, options)
         if not self.parts.gives_values:
             return decode_samples(self.parts, samples, targets, options)
         known, found = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
@@ -170,6 +158,17 @@ class FourMModel:
                     known[place][name] = prediction.value
         return found
 
+    def _check_options(self, targets: Sequence[str], options: PredictOptions) -> None:
+        """Refuse options of vectors, which are predicted in one step, but for `seed` and `progress`."""
+        defaults = PredictOptions()
+        changed = replace(options, seed=defaults.seed, progress=None) != defaults
+        if (changed and all(name in self._vectors for name in targets)) or any(
+            name in self._vectors for name in options.targets
+        ):
+            raise PredictionInvalid(f"the model {self.name} predicts vectors in one step and has no options for them")
+        if options.super_resolution and self.parts.larger is None:
+            raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
+
     def _predict_one(
         self,
         samples: Sequence[Mapping[str, Value]],
@@ -179,7 +178,7 @@ class FourMModel:
     ) -> list[Prediction]:
         """One target of all samples; `known` are their values together with what was predicted before."""
         if name in self._vectors:
-            return predict_vectors(self, known, name)
+            return [Prediction(name, row) for row in self.embed(list(map(Sample, known)), [name])[name]]
         drawn = [decode_directly(self.parts, values, name, options) for values in samples]
         asked = [values for values, direct in zip(known, drawn, strict=True) if direct is None]
         decoded = iter(decode_samples(self.parts, asked, [name], options))
@@ -215,26 +214,21 @@ class FourMModel:
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
         """Places int64 (b,) of samples, and these as a batch on the network's device."""
-        window, order = max(self.embedding.window, self.batch), _by_length(samples)
+        most, order = batch_on(self.device), _by_length(samples)
+        window = max(self.embedding.window, most)
         for start in range(0, len(samples), window):
             places = order[start : start + window]
             encoded = self._encoded([samples[place] for place in places])
-            for rows, batch in _batches(encoded, window, self.batch):
+            for rows, batch in _batches(encoded, window, most):
                 yield torch.from_numpy(places)[rows], batch.on(self.device)
 
     def _check_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
-            self._check_taken(sample.values)
+            check_taken(self, sample.values)
             if not sample.values:
                 raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
             for name, value in sample.values.items():
                 check_value(MODALITIES[name], value)
-
-    def _check_taken(self, modalities: Sequence[str] | Mapping[str, object]) -> None:
-        for modality in modalities:
-            if modality not in self.modalities:
-                known = ", ".join(sorted(self.modalities))
-                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
 
     def _encoded(self, samples: Sequence[Sample]) -> Encoded:
         encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
@@ -263,13 +257,12 @@ class FourMModel:
         missing = [space for space in spaces if space not in vectors]
         if not missing:
             return vectors
-        assert batch.fill is not None, "a batch on a device knows its fill"
-        context, of = network.encode(batch.inputs, batch.fill), {space: embedding.spaces[space] for space in missing}
+        context, of = network.encode(batch.inputs), {space: embedding.spaces[space] for space in missing}
         for grid in dict.fromkeys(of[space].grid for space in missing):
             alike = [space for space in missing if of[space].grid == grid]
             logits = network.decode_global(context, [of[space].key for space in alike])
             for space in alike:
-                rows = of[space].vectors(logits[of[space].key], embedding.decoding)
+                rows = of[space].vectors(logits[of[space].key])
                 vectors[space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
 

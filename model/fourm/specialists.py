@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import prepared
+from anyseek.model.compute.placement import batch_on
 from anyseek.model.encoders.efficientnet import Features, ImageEncoder
 from anyseek.model.encoders.minilm import MiniLM
 from anyseek.model.encoders.preprocess import encoder_input, looked_at
@@ -20,7 +20,6 @@ from anyseek.model.seam import Sample, Value
 from anyseek.model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
-_PICTURES_ON_CARD = 128
 
 
 class Specialist(StrEnum):
@@ -94,10 +93,10 @@ class Specialists:
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]
         found: dict[str, dict[int, Read]] = {name: {} for name in names}
-        at_once = _PICTURES_AT_ONCE if self._device.type == CPU else _PICTURES_ON_CARD
+        at_once = _PICTURES_AT_ONCE if self._device.type == CPU else batch_on(self._device)
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
-            looks = prepared(lambda place: looked_at(place[0], samples[place[1]].values[place[0]]), some, self._device)
+            looks = [looked_at(name, samples[place].values[name]) for name, place in some]
             features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
             seen = None if self._towers_see is None else self._towers_see(features)

@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from anyseek.model.bridges.vector_prediction import vector_targets
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import chosen_device
@@ -25,7 +24,7 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
 from anyseek.model.lazy import Lazy
-from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
 from anyseek.model.tokenizers.text import TextTokenizer
@@ -61,7 +60,8 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     if bundle.joint is not None:
         look, sentences = specialists.look, specialists.sentences
         captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
-    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
+    vectors = [name for name, row in MODALITIES.items() if row.content is Content.VECTOR and name in bundle.spaces]
+    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vectors, captioner)
 
 
 class FirstUsedEncoder:

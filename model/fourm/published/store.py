@@ -65,6 +65,11 @@ class Record:
         """Bytes of all files."""
         return sum(file.size for file in self.files.values())
 
+    def changed(self, folder: Path) -> list[Path]:
+        """The files in `folder` that are gone or have other bytes than recorded; reads all of them."""
+        paths = {folder / name: file.sha256 for name, file in self.files.items()}
+        return [path for path, sha256 in paths.items() if not path.is_file() or file_digest(path) != sha256]
+
     def to_json(self) -> str:
         """The text of `fingerprint.json`."""
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, sort_keys=True) + "\n"

@@ -3,7 +3,6 @@
 import pytest
 
 from anyseek.model.network.config import (
-    PUBLISHED_MODALITIES,
     ConfigInvalid,
     EmbeddingKind,
     FourMConfig,
@@ -43,17 +42,6 @@ REQUIRED = {
 )
 def test_metadata_values(text: str, value: object) -> None:
     assert parse_metadata({"key": text})["key"] == value
-
-
-def test_identifiers_are_those_of_the_specification() -> None:
-    ids = {"rgb@224": 20716, "tok_rgb@448": 1057, "caption": 32652, "tok_dinov2_global": 29172, "t5_caption": 28551}
-    assert {key: PUBLISHED_MODALITIES[key].identifier for key in ids} == ids
-
-
-def test_poses_have_more_tokens_than_positions() -> None:
-    poses, caption = PUBLISHED_MODALITIES["human_poses"], PUBLISHED_MODALITIES["caption"]
-    assert (poses.max_length, poses.longest) == (263, 275)
-    assert (caption.max_length, caption.longest) == (256, 256)
 
 
 def test_more_tokens_than_the_position_table_are_refused() -> None:

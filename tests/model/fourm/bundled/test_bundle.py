@@ -37,16 +37,9 @@ from tests.random_bundle import random_image_tokenizer, write_manifest, write_ra
 FILES = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, f"{VISUAL}.safetensors", f"{SEMANTIC}.safetensors")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "random"
-    write_random_bundle(folder)
-    return folder
-
-
 @pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(whole, tmp_path / "copy")
+def copied(random_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(random_bundle, tmp_path / "copy")
 
 
 def _change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -63,8 +56,8 @@ def _change_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], dict
     write_manifest(path.parent)
 
 
-def test_a_bundle_says_what_its_network_takes_and_predicts(whole: Path) -> None:
-    bundle = load_bundle("random", whole)
+def test_a_bundle_says_what_its_network_takes_and_predicts(random_bundle: Path) -> None:
+    bundle = load_bundle("random", random_bundle)
     assert bundle.inputs == tuple(INPUTS)
     assert list(target_forms(bundle)) == ["caption", "color_palette", "metadata"]
     assert list(bundle.spaces) == [VISUAL, SEMANTIC]
@@ -120,9 +113,9 @@ def test_a_decoder_that_is_not_there_or_of_other_tokens_is_named(dense: Path, tm
         load_bundle("copy", copied)
 
 
-def test_most_of_it_is_stored_as_int8(whole: Path) -> None:
+def test_most_of_it_is_stored_as_int8(random_bundle: Path) -> None:
     for file in (NETWORK, PROJECTION, SHORTCUTS, f"{VISUAL}.safetensors"):
-        assert any(name.endswith(SCALE) for name in load_file(whole / file)), file
+        assert any(name.endswith(SCALE) for name in load_file(random_bundle / file)), file
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,13 +1,11 @@
 """Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from anyseek.model.errors import WeightsMissing
 from anyseek.model.fourm.bundled.images import DenseTarget
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import load_bundled
@@ -19,18 +17,16 @@ from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.predict import predict
 from anyseek.model.seam import PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
+from tests.model.pulled import HOME, or_skip
 from tests.random_bundle import write_random_bundle
 
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 DENSE = ("canny_edge", "depth", "normal", "semseg")
 TEXTS = ["caption", "color_palette", "metadata"]
 
 
 def _load(folder: Path) -> FourMModel:
-    try:
+    with or_skip():
         return load_bundled("4m-tiny", HOME, folder)
-    except WeightsMissing as error:
-        pytest.skip(str(error))
 
 
 def _codec(model: FourMModel, name: str) -> DenseTarget:
@@ -53,11 +49,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
 
 
 @pytest.fixture(scope="module")
-def random(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
+def random(random_bundle: Path) -> FourMModel:
     """A bundle that says anything."""
-    folder = tmp_path_factory.mktemp("random") / "4m-tiny"
-    write_random_bundle(folder)
-    return _load(folder)
+    return _load(random_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -276,9 +270,3 @@ def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
 
     assert steps("normal", caption="a chair") > 1
     assert steps("normal", rgb=picture) == steps("depth", caption="a chair") == 1
-
-
-def test_a_modality_is_no_input_and_target_at_once(dense: FourMModel, picture: ByteArray) -> None:
-    depth = np.ones((8, 8), np.float32)
-    with pytest.raises(PredictionInvalid, match="depth is an input and a target"):
-        predict({"rgb": picture, "depth": depth}, ["depth"], model=dense)

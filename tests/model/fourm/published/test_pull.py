@@ -242,6 +242,7 @@ def test_a_killed_pull_goes_on_where_it_was(hub: LocalHub, offer: Offer, tmp_pat
     assert load_published(NETWORK, tmp_path).parts.network.config.dim == 32
 
 
+@pytest.mark.slow
 def test_two_pulls_at_once_fetch_once(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
     offer(NETWORK)
     hub.bytes_a_second = 20_000_000
