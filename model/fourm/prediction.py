@@ -13,7 +13,7 @@ from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Observer, Options, Pass
-from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
 from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
 from anyseek.model.generation.state import given as given_input
 from anyseek.model.modalities.formats.sam_instances import (
@@ -234,7 +234,7 @@ def _goals(
         row = parts.network.config.row(form.key)
         plan = plan_of(name, row)
         codec = form.codec if isinstance(form.codec, DenseTarget) and plan == ALONE and not weights else None
-        goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known), codec))
+        goals.append(Goal(name, form, row, plan, steps_of(plan.of_target(row, weights), known), codec))
         if not weights:
             known.append(form.key)
     return goals
@@ -286,15 +286,16 @@ def _decode(
 
 def _observer(goal: Goal, progress: Progress | None, passes: list[Pass]) -> Observer | None:
     """Tells `progress` how far a target is, and keeps the first pass of the decoder if it is wanted."""
-    told = None if progress is None else progress_of(goal.modality, goal.row, len(goal.steps), progress)
-    if goal.expecting is None:
-        return told
+    if goal.expecting is None and progress is None:
+        return None
 
     def observe(done: Pass) -> None:
-        if not passes:
+        if goal.expecting is not None and not passes:
             passes.append(done)
-        if told is not None:
-            told(done)
+        if progress is not None and goal.row.is_image:
+            progress(goal.modality, done.step + 1, len(goal.steps))
+        elif progress is not None:
+            progress(goal.modality, int(done.positions[0, 0]) + 1, goal.row.longest)
 
     return observe
 
@@ -370,15 +371,3 @@ def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, option
     on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
     shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
-
-
-def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:
-    """Tells `progress` of each of the `steps` of an image, of every token of a sequence; `row` says which it is."""
-
-    def observe(done: Pass) -> None:
-        if row.is_image:
-            progress(modality, done.step + 1, steps)
-        else:
-            progress(modality, int(done.positions[0, 0]) + 1, row.longest)
-
-    return observe

@@ -6,11 +6,10 @@
         "tok_clip@224": image_target(batch=1, tokens=196),
         "tok_rgb@224": image_target(batch=1, tokens=196),
     }
-    plans = [
-        TargetPlan("tok_clip@224", Scheme.ROAR, tokens=196, steps=50, temperature=5.0, guidance=3.0),
-        TargetPlan("tok_rgb@224", Scheme.MASKGIT, tokens=196, steps=25, token_schedule="cosine", temperature=3.0),
-    ]
-    state = generate(fourm, state, chain(plans, ["caption"], grow=True), ids, Options(top_p=0.8, seed=0))
+    clip = TargetPlan("tok_clip@224", Scheme.ROAR, tokens=196, steps=50, temperature=5.0, guidance=3.0)
+    rgb = TargetPlan("tok_rgb@224", Scheme.MASKGIT, tokens=196, steps=25, token_schedule="cosine", temperature=3.0)
+    steps = [*steps_of(clip, ["caption"]), *steps_of(rgb, ["caption", "tok_clip@224"])]
+    state = generate(fourm, state, steps, ids, Options(top_p=0.8, seed=0))
     state["tok_rgb@224"].values  # int64 (1, 196)
 
 Generated modalities become inputs of the steps that follow, even in another network. For super-resolution, pass the
@@ -221,7 +220,7 @@ def generate(
     """Run the steps of a schedule and return the final state: every target is decoded and has become an input.
 
     `state` holds the inputs and the still empty targets by checkpoint key (`state.py` makes both); it
-    stays as it is. `steps` come from `schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
+    stays as it is. `steps` come from `schedule.steps_of`, `ids` are the vocabulary's special ids. `observe` is told
     of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed, and
     `unconditional` keeps what is alike in every call for the network.
 

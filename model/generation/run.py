@@ -129,7 +129,7 @@ class ViewEncoder:
         return self._network.encode(self._inputs(first, guidance.conditions, separate=guidance.separate))
 
     def _inputs(self, state: State, hidden: frozenset[str], *, separate: bool) -> Inputs:
-        """What the encoder sees: modalities with an input entry, or one without any where there is no other."""
+        """The encoder's inputs: modalities with an input entry, or one without any where there is no other."""
         config = self._network.config
         inputs = {}
         for key, entry in state.items():
@@ -155,7 +155,7 @@ def _same(first: ModalityInput, second: ModalityInput) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """How tokens are drawn.
+    """Options of drawing tokens.
 
     `top_k` and `top_p` as in `filter_logits`. With a `seed` a run is repeatable on the same kind of
     device; its step i draws with seed + i. The rows of a batch are those of `samples` samples, as many of each, one

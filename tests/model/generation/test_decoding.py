@@ -9,7 +9,7 @@ import torch
 from anyseek.model.fourm.codecs import Text
 from anyseek.model.generation.generate import PrefixDecoder, generate
 from anyseek.model.generation.run import Options, Pass
-from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.schedule import Scheme, TargetPlan
 from anyseek.model.generation.state import (
     ModalityState,
     empty_target,
@@ -21,7 +21,7 @@ from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, Fo
 from anyseek.model.network.modality_embeddings import SequenceDecoderEmbedding, SequenceEncoderEmbedding
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
-from tests.model.generating import IDS, S1, S2, plan, speaking
+from tests.model.generating import IDS, S1, S2, chain, plan, speaking
 
 
 @pytest.mark.parametrize("scheme", [Scheme.ROAR, Scheme.MASKGIT])

@@ -12,11 +12,11 @@ from torch import Tensor
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.generation.generate import PrefixDecoder, generate, together
 from anyseek.model.generation.run import Options, Pass
-from anyseek.model.generation.schedule import Guidance, Scheme, Step, TargetPlan, chain, combine
+from anyseek.model.generation.schedule import Guidance, Scheme, Step, TargetPlan, combine
 from anyseek.model.generation.state import ModalityState, given_sequence, sequence_target, text_target
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import Context, FourM
-from tests.model.generating import IDS, S1, plan, rows
+from tests.model.generating import IDS, S1, chain, plan, rows
 
 Make = Callable[..., FourM]
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Options, Pass, Unconditional, filter_logits, sample
-from anyseek.model.generation.schedule import Scheme, chain
+from anyseek.model.generation.schedule import Scheme
 from anyseek.model.generation.state import ModalityState, given_sequence
 from anyseek.model.network.transformer import FourM
-from tests.model.generating import IDS, plan
+from tests.model.generating import IDS, chain, plan
 
 LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.2, 0.3]]))
 
