@@ -50,12 +50,6 @@ def _change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def _change_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    """Rewrite a file and the manifest around it."""
-    save_file(change(load_file(path)), path)
-    write_manifest(path.parent)
-
-
 def test_a_bundle_says_what_its_network_takes_and_predicts(random_bundle: Path) -> None:
     bundle = load_bundle("random", random_bundle)
     assert bundle.inputs == tuple(INPUTS)
@@ -181,36 +175,37 @@ def test_a_manifest_says_how_parts_of_queries_are_fused(copied: Path) -> None:
     assert load_bundle("copy", copied).fusion == Fusion.LATE
 
 
-def test_an_input_without_a_mean_is_refused(copied: Path) -> None:
-    def lose(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name != f"{SEMANTIC}/depth"}
+Tensors = dict[str, torch.Tensor]
 
-    _change_tensors(copied / CONSTANTS, lose)
-    with pytest.raises(WeightsCorrupt, match="lacks the mean semantic_global/depth"):
+
+def _without(lost: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {name: tensor for name, tensor in tensors.items() if name != lost}
+
+
+def _of_pictures(tensors: Tensors) -> Tensors:
+    return {name.replace("maps.rgb_", "maps.picture_map_"): tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error", "says"),
+    [
+        (CONSTANTS, _without(f"{SEMANTIC}/depth"), WeightsCorrupt, "lacks the mean semantic_global/depth"),
+        (SHORTCUTS, _of_pictures, WeightsCorrupt, "has shortcuts from .*picture_map"),
+        (SHORTCUTS, _without(f"maps.rgb_to_{VISUAL}.mean"), CheckpointMismatch, r"maps\.rgb_to_visual_global\.mean"),
+    ],
+)
+def test_other_tensors_are_refused(
+    copied: Path, file: str, change: Callable[[Tensors], Tensors], error: type[Exception], says: str
+) -> None:
+    save_file(change(load_file(copied / file)), copied / file)
+    write_manifest(copied)
+    with pytest.raises(error, match=says):
         load_bundle("copy", copied)
 
 
 def test_an_input_without_a_default_space_is_refused(copied: Path) -> None:
     _change_manifest(copied, lambda manifest: manifest["default_spaces"].pop("metadata"))
     with pytest.raises(WeightsCorrupt, match="names no default space for metadata"):
-        load_bundle("copy", copied)
-
-
-def test_shortcuts_of_something_else_are_refused(copied: Path) -> None:
-    def rename(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name.replace("maps.rgb_", "maps.picture_map_"): tensor for name, tensor in tensors.items()}
-
-    _change_tensors(copied / SHORTCUTS, rename)
-    with pytest.raises(WeightsCorrupt, match=r"has shortcuts from .*picture_map"):
-        load_bundle("copy", copied)
-
-
-def test_half_a_shortcut_is_refused(copied: Path) -> None:
-    def halve(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name != f"maps.rgb_to_{VISUAL}.mean"}
-
-    _change_tensors(copied / SHORTCUTS, halve)
-    with pytest.raises(CheckpointMismatch, match=r"maps\.rgb_to_visual_global\.mean"):
         load_bundle("copy", copied)
 
 
