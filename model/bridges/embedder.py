@@ -81,7 +81,7 @@ class BridgeEmbedder(SingleSpaceEmbedder):
 
 
 def looks_of(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
-    """What `base` makes of n values of a modality, rendered as pictures: unit rows (n, d), None if it has no look.
+    """The vectors by `base` of n values of a modality, rendered as pictures: unit (n, d), None if it has no look.
 
     Raises `FormatInvalid` for a value that shows nothing.
     """

@@ -45,33 +45,31 @@ def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
     return network.eval()
 
 
-def load_tokenizer(path: Path, dtype: torch.dtype = torch.float32) -> Tokenizer:
+def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a file, of the class that its config means, in evaluation mode. Raises as `load_fourm` does."""
     network = _empty_tokenizer(path)
-    load_strictly(network, path, dtype)
+    load_strictly(network, path)
     network.eval()
     if isinstance(network, VQVAE):
         network.quantize.cache_values()
     return network
 
 
-def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
+def load_vqvae(path: Path) -> VQVAE:
     """The tokenizer of vectors in a file, its value vectors kept. Raises as `load_fourm` does."""
-    network = load_tokenizer(path, dtype)
+    network = load_tokenizer(path)
     if not isinstance(network, VQVAE):
         raise ConfigInvalid(f"{path} holds a tokenizer of images ({type(network).__name__}), not of vectors")
     return network
 
 
-def load_image_decoder(path: Path, dtype: torch.dtype = torch.float32) -> ImageDecoder:
+def load_image_decoder(path: Path) -> ImageDecoder:
     """The decoding half of a tokenizer of images in a file that holds no more. Raises as `load_fourm` does."""
-    config = TokenizerConfig.from_values(read_config(path))
-    with shapes_only():
-        tokenizer = build_tokenizer(config)
+    tokenizer = _empty_tokenizer(path)
     if not isinstance(tokenizer, ImageVQVAE):
         raise ConfigInvalid(f"{path} is of a {type(tokenizer).__name__}; only an ImageVQVAE decodes in one pass")
     network = ImageDecoder(tokenizer)
-    load_strictly(network, path, dtype)
+    load_strictly(network, path)
     return network.eval()
 
 
@@ -179,7 +177,7 @@ def read_config(path: Path) -> dict[str, object]:
     return values | parse_metadata({key: value for key, value in values.items() if isinstance(value, str)})
 
 
-def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
+def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
     What `anyseek.model.checkpoints.quantized` stored is restored. A name that the network ties to another may be absent

@@ -1,4 +1,4 @@
-"""Where networks compute: from the name of a device to the device. No card has run any of it yet (docs/speed.md)."""
+"""The devices of networks, from their names. No card has run any of it yet (docs/speed.md)."""
 
 import torch
 
@@ -30,7 +30,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def settled_device(name: str) -> str:
-    """What `auto` means on this machine, `cuda:0` or `cpu`; other names stay."""
+    """The device that `auto` stands for on this machine, `cuda:0` or `cpu`; other names as they are."""
     return str(chosen_device(name)) if name == AUTO else name
 
 

@@ -30,11 +30,11 @@ class RemoteFile:
     url: str
 
     def part(self, folder: Path) -> Path:
-        """Where its first bytes are kept until all are there."""
+        """The file of its first bytes, until all have arrived."""
         return folder / f"{self.name}.{self.checksum[:16]}.part"
 
     def missing_bytes(self, folder: Path) -> int:
-        """How much is still to be fetched into `folder`."""
+        """The number of bytes still to be fetched into `folder`."""
         if (folder / self.name).is_file():
             return 0
         part = self.part(folder)
@@ -97,23 +97,23 @@ def _look_up(repository: str, name: str, endpoint: str | None, revision: str | N
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    what = f"{name} of {repository}"
-    with _hub_errors(what):
+    label = f"{name} of {repository}"
+    with _hub_errors(label):
         try:
             found = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
         except EntryNotFoundError:
             return None
     if found.commit_hash is None or found.etag is None or found.size is None:
-        raise DownloadFailed(f"the Hub did not state commit, checksum and size of {what}")
+        raise DownloadFailed(f"the Hub did not state commit, checksum and size of {label}")
     if len(found.etag) not in (_SHA256, _GIT_SHA1):
-        raise DownloadFailed(f"the Hub states {found.etag!r} for {what}, which is not a checksum")
+        raise DownloadFailed(f"the Hub states {found.etag!r} for {label}, which is not a checksum")
     url = hf_hub_url(repository, name, revision=found.commit_hash, endpoint=endpoint)
     return RemoteFile(repository, name, found.commit_hash, found.etag, found.size, url)
 
 
 @contextmanager
-def _hub_errors(what: str) -> Iterator[None]:
-    """What the Hub's library raises becomes `DownloadFailed`; errors of the disk, which have a number, pass."""
+def _hub_errors(label: str) -> Iterator[None]:
+    """Turn errors of the Hub's library into `DownloadFailed`; errors of the disk, which have a number, pass."""
     from huggingface_hub.errors import HfHubHTTPError
 
     # Of the HTTP client, which differs from version to version.
@@ -124,4 +124,4 @@ def _hub_errors(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DownloadFailed(f"the Hub did not deliver {what}: {reason}") from error
+        raise DownloadFailed(f"the Hub did not deliver {label}: {reason}") from error

@@ -96,7 +96,7 @@ class MiniLM(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return self.segment.device
 
     def forward(self, texts: Sequence[str]) -> TextStates:

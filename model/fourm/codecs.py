@@ -63,7 +63,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Diffusing:
-    """How a diffusion decodes images: `steps` from 1 to 1000, and a scheduler if not the tokenizer's own."""
+    """Options of decoding images by diffusion: `steps` from 1 to 1000, and a scheduler if not the tokenizer's own."""
 
     steps: int = 25
     scheduler: Scheduler | None = None
@@ -107,7 +107,7 @@ class TokenDecoder(Protocol):
     """Decodes predicted tokens to a value."""
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """What one sample's tokens int64 (n,) stand for."""
+        """The value of one sample's tokens int64 (n,)."""
         ...
 
 

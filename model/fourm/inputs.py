@@ -13,8 +13,6 @@ from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.codecs import Form, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
 from anyseek.model.generation.run import Unconditional
-from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.modalities.values import check_value
 from anyseek.model.network.config import ModalityConfig
 from anyseek.model.network.packing import pack_head
 from anyseek.model.network.tokens import ModalityInput
@@ -56,11 +54,11 @@ class FourMParts:
                 pack_head(self.network, key)
 
     def input_form(self, modality: str) -> Form:
-        """How the network takes a modality. Raises `UnsupportedModality` naming those it does."""
+        """The form in which the network takes a modality. Raises `UnsupportedModality` naming those it does."""
         return _found(self.inputs, modality, f"the model {self.name} does not take {modality}; it takes")
 
     def target_form(self, modality: str) -> TargetForm:
-        """How the network predicts a modality. Raises `UnsupportedModality` naming those it does."""
+        """The form in which the network predicts a modality. Raises `UnsupportedModality` naming those it does."""
         return _found(self.targets, modality, f"the model {self.name} does not predict {modality}; it predicts")
 
 
@@ -107,9 +105,6 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     """
     given = {name for sample in samples for name in sample.values}
     forms = {name: parts.input_form(name) for name in given}
-    for sample in samples:
-        for name, value in sample.values.items():
-            check_value(MODALITIES[name], value)
     forms = {name: forms[name] for name in parts.inputs if name in given}
     readers = {name: form.specialist for name, form in forms.items() if form.specialist is not None}
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
@@ -159,7 +154,7 @@ def _rows(entries: Mapping[int, Tensor], count: int) -> Tensor:
 
 
 def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
-    """What towers take of a modality as rows, None where there are no towers or they take nothing of it."""
+    """The towers' input of a modality as rows, None where there are no towers or they do not use it."""
     rows = {place: found.seen for place, found in read.items() if found.seen is not None}
     if not rows:
         return None

@@ -70,12 +70,12 @@ class FourMModel:
 
     @property
     def device(self) -> torch.device:
-        """Where its network, tokenizers and encoders are."""
+        """The device of its network, tokenizers and encoders."""
         return self.parts.network.mask_token.device
 
     @property
     def embedding(self) -> Embedding:
-        """How it embeds. Raises `WeightsMissing` where nothing that a space needs is installed."""
+        """Its spaces and options of embedding. Raises `WeightsMissing` where no space has what it needs."""
         return self._embedding()
 
     @property

@@ -71,7 +71,7 @@ class TowersSpace:
 
 @dataclass(frozen=True)
 class Embedding:
-    """How a 4M network embeds.
+    """The spaces of a 4M network, and its options of embedding.
 
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network

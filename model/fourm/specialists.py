@@ -23,7 +23,7 @@ _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fi
 
 
 class Specialist(StrEnum):
-    """Which encoder."""
+    """The two encoders."""
 
     IMAGE = "image"  # sees whatever can be rendered as a picture
     TEXT = "text"
@@ -115,5 +115,5 @@ class Specialists:
 
 
 def _places(name: str, samples: Sequence[Sample]) -> list[int]:
-    """Which samples have a modality."""
+    """The places of the samples that have a modality."""
     return [place for place, sample in enumerate(samples) if name in sample.values]

@@ -31,7 +31,7 @@ class ConfigInvalid(ModelError):
 
 
 class EmbeddingKind(StrEnum):
-    """How a modality becomes tokens of the network."""
+    """The kind of embedding that turns a modality into tokens."""
 
     PIXELS = "pixels"  # float (B, channels, H, W), cut into patches; input only
     IMAGE_TOKENS = "image_tokens"  # int (B, n) codes of a tokenizer

@@ -136,7 +136,7 @@ def select_targets(parts: Sequence[TargetPart], limit: int | None, *, causal: bo
 
 
 def _self_mask(reach: Tensor, modality: Tensor, *, causal: bool, separate: bool) -> Tensor:
-    """Which keys each decoder token may not see: reach and modality int (B, M) -> bool (B, M, M).
+    """The mask of keys that each decoder token may not see: reach and modality int (B, M) -> bool (B, M, M).
 
     Token i sees the keys before the sum of `reach` up to i: all of an image modality, the past of a sequence. With
     `causal` it sees keys up to itself instead; with `separate` never those of another modality.

@@ -43,7 +43,7 @@ from anyseek.model.network.tokens import (
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder attends to: `states` float (B, N, D), `mask` bool (B, N) or None where all are used."""
+    """The encoder's output for the decoder: `states` float (B, N, D), `mask` bool (B, N) or None where all are used."""
 
     states: Tensor
     mask: Tensor | None

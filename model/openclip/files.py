@@ -63,7 +63,7 @@ def is_installed() -> bool:
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Where the files of `openclip:ARCH/PRETRAINED` or `openclip:local-dir:PATH` lie. Raises `UnknownModel`."""
+    """The folder of `openclip:ARCH/PRETRAINED` or `openclip:local-dir:PATH`. Raises `UnknownModel`."""
     if name.startswith(LOCAL_PREFIX):
         folder = Path(name.removeprefix(LOCAL_PREFIX))
         if not folder.is_absolute():

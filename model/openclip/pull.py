@@ -116,7 +116,7 @@ def _write_record(name: str, source: str, folder: Path) -> None:
 
 
 def changed_files(name: str, home: Path) -> list[str]:
-    """What has changed in the folder of an open_clip model since it was pulled, by the recorded checksums.
+    """Complaints about files of an open_clip model that changed since it was pulled, by the recorded checksums.
 
     Nothing is known of folders without a record. Reads every byte. Raises `UnknownModel`, `WeightsCorrupt` for a
     record that cannot be read.

@@ -82,8 +82,8 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
         return []
     samples = [Sample({name: value}) for name, value in _trials(here).items()]
     spaces = list(here.spaces)
-    of_here, of_there = here.embed(samples, spaces), there.embed(samples, spaces)
-    cosines = {space: float((of_here[space] * of_there[space]).sum(axis=1).min()) for space in spaces}
+    own, others = here.embed(samples, spaces), there.embed(samples, spaces)
+    cosines = {space: float((own[space] * others[space]).sum(axis=1).min()) for space in spaces}
     wrong = [
         f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
         f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"

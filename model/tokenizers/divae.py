@@ -207,7 +207,7 @@ class DiVAE(ImageTokenizer):
 
     @cached_property
     def diffusion(self) -> Diffusion:
-        """What the decoder was trained to undo."""
+        """The diffusion that the decoder was trained to undo."""
         config = self.config
         alphas = alphas_cumprod(
             config.beta_schedule, config.num_train_timesteps, zero_terminal_snr=config.zero_terminal_snr

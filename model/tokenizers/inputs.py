@@ -54,7 +54,7 @@ class Pixels:
 
 
 def pixels_of(field: str) -> Pixels | None:
-    """How a field of a data set is seen pixel by pixel; None for a field without pixels or that is no modality."""
+    """The conversion of a field of a data set to pixels; None for a field without pixels or that is no modality."""
     if field in _AS_PUBLISHED:
         return _AS_PUBLISHED[field]
     content = field_content(field)
@@ -90,7 +90,7 @@ def unfilled_depth(depth: FloatArray, size: int) -> FloatArray:
 
 
 def input_kind(field: str, config: TokenizerConfig) -> InputKind:
-    """How a tokenizer takes a field. Raises `ConfigInvalid` for a field that no tokenizer takes."""
+    """The kind of input that a field is for a tokenizer. Raises `ConfigInvalid` for a field that no tokenizer takes."""
     if is_mlp(config.enc_type):
         return InputKind.VECTOR
     if config.n_labels is not None:

@@ -1,4 +1,4 @@
-"""How sure a caption of a picture is, and what else the picture may show.
+"""The certainty of a picture's caption, and other guesses at its content.
 
 A network with a small vocabulary has a caption for every picture, right or wrong. So its caption stands beside three
 guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
@@ -96,7 +96,7 @@ _EVERYDAY = Path(__file__).with_name("everyday_words.txt")
 
 
 class From(StrEnum):
-    """Where words for a picture come from; those that say more come first."""
+    """The origin of words for a picture; those that say more come first."""
 
     NETWORK = "network"
     CLASS = "class"
@@ -130,7 +130,7 @@ class Calibration:
             raise ValueError(f"a caption is sure from a probability between 0 and 1, not {self.sure}")
 
     def probability(self, candidate: Candidate) -> float:
-        """How likely the caption fits, 0 to 1."""
+        """The probability that the caption fits, 0 to 1."""
         *weights, constant = self.weights[candidate.origin]
         total = sum(w * signal for w, signal in zip(weights, candidate.signals, strict=True)) + constant
         return float(torch.sigmoid(torch.tensor(total)))
@@ -211,7 +211,7 @@ class Captioner:
 
     @torch.inference_mode()
     def fits(self, found: Features) -> Tensor:
-        """How well each of `general_words` fits a picture, beside all words that are known, in standard deviations."""
+        """The fit of each of `general_words` to a picture, beside all words that are known, in standard deviations."""
         known = self._known(self._towers.photos(self._towers.see(found)))
         fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
         return fits[:, len(self._classes) :].mean(dim=0)
@@ -266,7 +266,7 @@ def general_words() -> list[str]:
 
 
 def _signals(cosines: Tensor, known: Tensor, share: Tensor) -> tuple[float, ...]:
-    """How well words fit (2,), beside all that are known (2, n): relative to these, and to the best of them; and the
+    """The fit of words (2,), beside all that are known (2, n): relative to these, and to the best of them; and the
     classifier's probability as a logit.
     """
     relative = (cosines - known.mean(dim=1)) / known.std(dim=1)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
 
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
@@ -44,7 +43,8 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     where = chosen_device(device)
     bundle = load_bundle(name, folder)
     encoders = check_encoders(home)
-    image_encoder = FirstUsedEncoder(encoders / "efficientnet-lite0.safetensors", where)
+    # Loaded with the first picture: queries by words need none.
+    image_encoder = Lazy(lambda: _image_encoder(encoders / "efficientnet-lite0.safetensors", where))
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
     if where.type == CPU:
         pack_linears(text_encoder)
@@ -53,7 +53,13 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
             module.to(where)
     pack(bundle.network, tuple(bundle.spaces))
     see = None if bundle.joint is None else bundle.joint.towers.see
-    specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
+    specialists = Specialists(
+        lambda pixels: cast(Features, image_encoder()(pixels)),
+        text_encoder,
+        bundle.projection,
+        see,
+        lambda pixels: image_encoder().levels(pixels),
+    )
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
     captioner = None
@@ -62,21 +68,6 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
         captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
     vectors = [name for name, row in MODALITIES.items() if row.content is Content.VECTOR and name in bundle.spaces]
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vectors, captioner)
-
-
-class FirstUsedEncoder:
-    """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        self._network = Lazy(lambda: _image_encoder(path, device))
-
-    def __call__(self, pixels: Tensor) -> Features:
-        """As `EfficientNetLite0.forward`."""
-        return cast(Features, self._network()(pixels))
-
-    def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """As `EfficientNetLite0.levels`."""
-        return self._network().levels(pixels)
 
 
 def _image_encoder(path: Path, device: torch.device) -> EfficientNetLite0:
@@ -112,7 +103,7 @@ class BundledTokenizers:
 
 
 def _input_form(name: str, config: FourMConfig) -> Form:
-    """How a modality enters the network: as what a specialist encoder makes of it, or as a text."""
+    """The form in which a modality enters the network: as the output of a specialist encoder, or as a text."""
     row = INPUTS[name]
     specialist = Specialist.IMAGE if row.is_seen else None
     match config.row(row.key).kind:

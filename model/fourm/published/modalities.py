@@ -126,7 +126,7 @@ def targets_of(config: FourMConfig) -> Mapping[str, TargetForm]:
 
 
 def target_form(config: FourMConfig, modality: str, model: str) -> TargetForm:
-    """How the network of `model` predicts a modality. Raises `UnsupportedModality` naming those it does."""
+    """The form of a modality as a target of `model`. Raises `UnsupportedModality` naming those it predicts."""
     predicted = targets_of(config)
     if modality not in predicted:
         raise UnsupportedModality(f"the model {model} does not predict {modality}; it predicts {', '.join(predicted)}")

@@ -20,7 +20,7 @@ VOCABULARY_SHA256 = "8e684e9a0673e39f70702a698869f909ba697f871a0c6b2a07b5f61e91b
 
 
 class Role(StrEnum):
-    """What a published checkpoint is."""
+    """The kind of a published checkpoint."""
 
     NETWORK = "network"
     SUPER_RESOLUTION = "super-resolution"  # a network from tokens at 224 pixels to tokens at 448
