@@ -36,11 +36,12 @@ DIMENSION = _WORDS.stop
 class HashingEmbedder(SingleSpaceEmbedder):
     """Hand-made descriptors in one 512-dimensional space."""
 
+    name = "hashing"
     modalities = frozenset({"rgb", "caption", "canny_edge", "color_palette"})
 
     def __init__(self) -> None:
         fingerprint = hashlib.sha256(f"hashing {_VERSION}".encode()).hexdigest()
-        super().__init__("hashing", fingerprint, SPACE, np.zeros(DIMENSION, np.float32))
+        super().__init__(self.name, fingerprint, SPACE, np.zeros(DIMENSION, np.float32))
 
     def vectors(self, samples: Sequence[Sample]) -> FloatArray:
         """Of a sample with several modalities the normalised sum of their descriptors."""
