@@ -209,24 +209,24 @@ def _sources(network: nn.Module, path: Path) -> dict[str, str]:
     twins, computed = tied_names(network), computed_positions(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
-        found = {}
+        shapes = {}
         for name in whole_names(stored):
             rows, *others = file.get_slice(name).get_shape() or [None]
             if name + ROWS in stored:
                 (rows,) = file.get_slice(name + ROWS).get_shape()
-            found[name] = () if rows is None else (rows, *others)
+            shapes[name] = () if rows is None else (rows, *others)
     tensors = network.state_dict().items()
-    expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in found or name not in computed}
-    source = {name: next((twin for twin in (name, *twins.get(name, ())) if twin in found), name) for name in expected}
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in shapes or name not in computed}
+    source = {name: next((twin for twin in (name, *twins.get(name, ())) if twin in shapes), name) for name in expected}
     complaints = []
-    if missing := [name for name in expected if source[name] not in found]:
+    if missing := [name for name in expected if source[name] not in shapes]:
         complaints.append(f"missing {', '.join(missing)}")
-    if unexpected := sorted(found.keys() - expected.keys()):
+    if unexpected := sorted(shapes.keys() - expected.keys()):
         complaints.append(f"unexpected {', '.join(unexpected)}")
     reshaped = [
-        f"{name} is {found[name]} where the network has {shape}"
+        f"{name} is {shapes[name]} where the network has {shape}"
         for name, shape in expected.items()
-        if name in found and found[name] != shape
+        if name in shapes and shapes[name] != shape
     ]
     if reshaped:
         complaints.append(f"of another shape: {', '.join(reshaped)}")

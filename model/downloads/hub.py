@@ -56,10 +56,10 @@ def remote_files(repository: str, endpoint: str | None = None) -> list[RemoteFil
 
 def remote_file(repository: str, name: str, revision: str, endpoint: str | None = None) -> RemoteFile:
     """A file of a repository at a commit; only its size and checksum are fetched. Raises `DownloadFailed`."""
-    found = _look_up(repository, name, endpoint, revision)
-    if found is None:
+    file = _look_up(repository, name, endpoint, revision)
+    if file is None:
         raise DownloadFailed(f"the repository {repository} on the Hub has no {name} at {revision}")
-    return found
+    return file
 
 
 def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
@@ -79,8 +79,8 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
             if out.tell() < file.size:
                 http_get(file.url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=file.size)
         put_in_place(part, target)
-    found = describe(target)
-    checksum = found.sha256
+    fetched = describe(target)
+    checksum = fetched.sha256
     if len(file.checksum) != _SHA256:  # git's
         data = target.read_bytes()
         checksum = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
@@ -90,7 +90,7 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
             f"{file.name} of {file.repository} does not have the checksum {file.checksum} that the Hub states; "
             "it was removed, so run the command again"
         )
-    return found
+    return fetched
 
 
 def _look_up(repository: str, name: str, endpoint: str | None, revision: str | None = None) -> RemoteFile | None:
@@ -100,15 +100,15 @@ def _look_up(repository: str, name: str, endpoint: str | None, revision: str | N
     label = f"{name} of {repository}"
     with _hub_errors(label):
         try:
-            found = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
+            metadata = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
         except EntryNotFoundError:
             return None
-    if found.commit_hash is None or found.etag is None or found.size is None:
+    if metadata.commit_hash is None or metadata.etag is None or metadata.size is None:
         raise DownloadFailed(f"the Hub did not state commit, checksum and size of {label}")
-    if len(found.etag) not in (_SHA256, _GIT_SHA1):
-        raise DownloadFailed(f"the Hub states {found.etag!r} for {label}, which is not a checksum")
-    url = hf_hub_url(repository, name, revision=found.commit_hash, endpoint=endpoint)
-    return RemoteFile(repository, name, found.commit_hash, found.etag, found.size, url)
+    if len(metadata.etag) not in (_SHA256, _GIT_SHA1):
+        raise DownloadFailed(f"the Hub states {metadata.etag!r} for {label}, which is not a checksum")
+    url = hf_hub_url(repository, name, revision=metadata.commit_hash, endpoint=endpoint)
+    return RemoteFile(repository, name, metadata.commit_hash, metadata.etag, metadata.size, url)
 
 
 @contextmanager

@@ -131,12 +131,12 @@ class EfficientNetLite0(nn.Module):
     def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Pixels as `forward` takes them -> the maps of `LEVELS`, float32 (B, C, side, side) each, the finest first."""
         x = self._stem(pixels)
-        ends, found = {blocks for _, _, blocks in LEVELS}, []
+        ends, maps = {blocks for _, _, blocks in LEVELS}, []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
             if number in ends:
-                found.append(x)
-        return tuple(found)
+                maps.append(x)
+        return tuple(maps)
 
     def _stem(self, pixels: Tensor) -> Tensor:
         here = pixels.to(self.classifier.weight.device)

@@ -110,9 +110,10 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
     inputs = {form.key: _encoded(parts, form, name, samples, read.get(name, {})) for name, form in forms.items()}
     own = {
-        name: _rows({place: of.own[None] for place, of in found.items()}, len(samples)) for name, found in read.items()
+        name: _rows({place: output.own[None] for place, output in outputs.items()}, len(samples))
+        for name, outputs in read.items()
     }
-    seen = {name: rows for name, found in read.items() if (rows := _seen(found, len(samples)))}
+    seen = {name: rows for name, outputs in read.items() if (rows := _seen(outputs, len(samples)))}
     return Encoded(inputs, own, seen, tuple(frozenset(sample.values.keys() & read.keys()) for sample in samples))
 
 

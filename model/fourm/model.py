@@ -109,14 +109,14 @@ class FourMModel:
     @SHARING.a_pass()
     def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
         self._check_samples(samples)
-        of, network = self.embedding.spaces[space], self.parts.network
-        about = cast(VQVAE, of.tokenizer).config
-        found = np.zeros((len(samples), about.num_codebooks, about.codebook_size), np.float32)
+        target, network = self.embedding.spaces[space], self.parts.network
+        config = cast(VQVAE, target.tokenizer).config
+        probabilities = np.zeros((len(samples), config.num_codebooks, config.codebook_size), np.float32)
         for rows, batch in self._batches(samples):
             with torch.inference_mode():
-                logits = network.decode_global(network.encode(batch.inputs), [of.key])[of.key]
-            found[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
-        return found
+                logits = network.decode_global(network.encode(batch.inputs), [target.key])[target.key]
+            probabilities[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
+        return probabilities
 
     @SHARING.a_pass()
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
@@ -150,13 +150,13 @@ class FourMModel:
         self._check_options(targets, options)
         if not self.parts.gives_values:
             return decode_samples(self.parts, samples, targets, options)
-        known, found = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
+        known, predictions = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
         for name in targets:
             for place, prediction in enumerate(self._predict_one(samples, known, name, options)):
-                found[place][name] = prediction
+                predictions[place][name] = prediction
                 if name in self.modalities and is_value(name, prediction.value):
                     known[place][name] = prediction.value
-        return found
+        return predictions
 
     def _check_options(self, targets: Sequence[str], options: PredictOptions) -> None:
         """Refuse options of vectors, which are predicted in one step, but for `seed` and `progress`."""
@@ -179,16 +179,16 @@ class FourMModel:
         """One target of all samples; `known` are their values together with what was predicted before."""
         if name in self._vectors:
             return [Prediction(name, row) for row in self.embed(list(map(Sample, known)), [name])[name]]
-        drawn = [decode_directly(self.parts, values, name, options) for values in samples]
-        asked = [values for values, direct in zip(known, drawn, strict=True) if direct is None]
-        decoded = iter(decode_samples(self.parts, asked, [name], options))
-        found = [next(decoded)[name] if direct is None else direct for direct in drawn]
+        directly = [decode_directly(self.parts, values, name, options) for values in samples]
+        remaining = [values for values, direct in zip(known, directly, strict=True) if direct is None]
+        decoded = iter(decode_samples(self.parts, remaining, [name], options))
+        predictions = [next(decoded)[name] if direct is None else direct for direct in directly]
         if name != CAPTION or self._captioner is None:
-            return found
+            return predictions
         tell, chosen = self._captioner.told, bool(set_options(options.of_target(name)))  # how its words are drawn
         return [
             tell(caption, values[PHOTO], as_it_is=chosen) if PHOTO in values else caption
-            for caption, values in zip(found, samples, strict=True)
+            for caption, values in zip(predictions, samples, strict=True)
         ]
 
     @SHARING.a_pass()
@@ -196,21 +196,21 @@ class FourMModel:
         self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False
     ) -> dict[str, FloatArray]:
         embedding = self.embedding
-        found = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
+        result = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
         self._check_samples(samples)
-        seen = list(spaces)
+        predicted = list(spaces)
         if embedding.colours is not None and embedding.colours.about.name in spaces:
-            seen.remove(embedding.colours.about.name)
-            found[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
+            predicted.remove(embedding.colours.about.name)
+            result[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
         # Vectors stay where they were made until all are there: to fetch one batch is to wait for it.
-        made: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for rows, batch in self._batches(samples if seen else ()):
+        batches: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for rows, batch in self._batches(samples if predicted else ()):
             with torch.inference_mode():
-                made.append((rows, self._forward(batch, seen, gallery)))
-        for space in seen if made else ():
-            places = torch.cat([rows for rows, _ in made]).numpy()
-            found[space][places] = torch.cat([vectors[space] for _, vectors in made]).cpu().numpy()
-        return found
+                batches.append((rows, self._forward(batch, predicted, gallery)))
+        for space in predicted if batches else ():
+            places = torch.cat([rows for rows, _ in batches]).numpy()
+            result[space][places] = torch.cat([vectors[space] for _, vectors in batches]).cpu().numpy()
+        return result
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
         """Places int64 (b,) of samples, and these as a batch on the network's device."""
@@ -242,8 +242,8 @@ class FourMModel:
         if joint is None or joint.about.name not in spaces:
             return self._predicted(batch, spaces, gallery)
         others = [space for space in spaces if space != joint.about.name]
-        told = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
-        vectors = self._predicted(batch, [*others, *told], gallery)
+        needed = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
+        vectors = self._predicted(batch, [*others, *needed], gallery)
         return vectors | {joint.about.name: joint.vectors(batch, vectors.get(joint.told_by), gallery)}
 
     def _predicted(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
@@ -257,12 +257,12 @@ class FourMModel:
         missing = [space for space in spaces if space not in vectors]
         if not missing:
             return vectors
-        context, of = network.encode(batch.inputs), {space: embedding.spaces[space] for space in missing}
-        for grid in dict.fromkeys(of[space].grid for space in missing):
-            alike = [space for space in missing if of[space].grid == grid]
-            logits = network.decode_global(context, [of[space].key for space in alike])
+        context, targets = network.encode(batch.inputs), {space: embedding.spaces[space] for space in missing}
+        for grid in dict.fromkeys(targets[space].grid for space in missing):
+            alike = [space for space in missing if targets[space].grid == grid]
+            logits = network.decode_global(context, [targets[space].key for space in alike])
             for space in alike:
-                rows = of[space].vectors(logits[of[space].key])
+                rows = targets[space].vectors(logits[targets[space].key])
                 vectors[space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
 

@@ -90,17 +90,17 @@ def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> 
 
 def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
     """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
-    asked = set_options(options)
+    changes = set_options(options)
     if not row.is_image:
         # one set of options may serve several targets: options of images do not apply to this one
-        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
-    elif asked.get("steps", 1) > row.tokens:
+        changes = {name: value for name, value in changes.items() if name not in _OF_IMAGES}
+    elif changes.get("steps", 1) > row.tokens:
         raise PredictionInvalid(
-            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
+            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {changes['steps']}"
         )
-    if "scheme" in asked:
-        asked["scheme"] = Scheme(asked["scheme"])
-    return replace(plan, **asked)
+    if "scheme" in changes:
+        changes["scheme"] = Scheme(changes["scheme"])
+    return replace(plan, **changes)
 
 
 MOST_TOGETHER = 16  # samples decoded together
@@ -144,17 +144,17 @@ def decode_samples(
 
     Samples of the same modalities are decoded together, at most 16 at once.
     """
-    found: list[dict[str, Prediction]] = [{} for _ in samples]
+    predictions: list[dict[str, Prediction]] = [{} for _ in samples]
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, values in enumerate(samples):
         alike.setdefault(tuple(values), []).append(place)
     for places in alike.values():
         for start in range(0, len(places), MOST_TOGETHER):
-            some = places[start : start + MOST_TOGETHER]
-            decoded = _decode_alike(parts, [samples[place] for place in some], targets, options)
-            for place, predictions in zip(some, decoded, strict=True):
-                found[place] = predictions
-    return found
+            chunk = places[start : start + MOST_TOGETHER]
+            decoded = _decode_alike(parts, [samples[place] for place in chunk], targets, options)
+            for place, by_target in zip(chunk, decoded, strict=True):
+                predictions[place] = by_target
+    return predictions
 
 
 def _decode_alike(
@@ -173,15 +173,15 @@ def _decode_alike(
     goals = _goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
     enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
     of_centre = any(goal.form.of_centre for goal in goals)
-    seen = [Sample(central_squares(values) if of_centre else values) for values in samples]
-    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, seen).inputs.items()}
-    found = _decode(parts, state, len(samples), goals, options)
+    cropped = [Sample(central_squares(values) if of_centre else values) for values in samples]
+    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, cropped).inputs.items()}
+    decoded = _decode(parts, state, len(samples), goals, options)
     if enlarged and parts.larger is not None:
         steps = sum(len(goal.steps) for goal in goals)
-        found |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
+        decoded |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
     final = {goal.modality: goal for goal in (*goals, *enlarged)}
     return [
-        {name: _prediction(parts, goal, found[goal.form.key], place, options) for name, goal in final.items()}
+        {name: _prediction(parts, goal, decoded[goal.form.key], place, options) for name, goal in final.items()}
         for place in range(len(samples))
     ]
 
@@ -277,9 +277,9 @@ def _decode(
             state[key] = entry.first(goal.row.longest)
         else:
             state[key] = empty_target(goal.row, ids, samples)
-            together = replace(sampling, samples=samples)
-            done = generate(parts.network, state, goal.steps, ids, together, observe, parts.unconditional)
-            state[key] = entry = done[key]
+            options_of_all = replace(sampling, samples=samples)
+            decoded = generate(parts.network, state, goal.steps, ids, options_of_all, observe, parts.unconditional)
+            state[key] = entry = decoded[key]
         found[key] = _Found(entry, *passes)
     return found
 
@@ -314,12 +314,12 @@ def _ask_everywhere(
     The sequences are as long as they are. Points of one sample are asked about in batches with a row for each.
     """
     text = parts.tokenizers.text
-    found = []
+    sequences = []
     for place in range(samples):
-        of_one = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
-        answers = _answers(parts, of_one, goal, sampling, query_grid(side), observe)
-        found.append(text.encode(instances_to_text(answers)))
-    return given_sequence(found, SpecialIds.of(text)).to(parts.network.mask_token.device)
+        sample_state = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
+        answers = _answers(parts, sample_state, goal, sampling, query_grid(side), observe)
+        sequences.append(text.encode(instances_to_text(answers)))
+    return given_sequence(sequences, SpecialIds.of(text)).to(parts.network.mask_token.device)
 
 
 def _answers(

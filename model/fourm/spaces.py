@@ -101,13 +101,13 @@ class Embedding:
 
         For a gallery they are exact ones where the space stores these and the sample has a picture.
         """
-        of, found = self.spaces[space], predicted
+        global_space, vectors = self.spaces[space], predicted
         added = self.added(own, space)
         if added is not None:
-            found = F.normalize(found + added, dim=1)
-        if gallery and of.exact_gallery and "rgb" in own:
-            found = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], found)
-        return found
+            vectors = F.normalize(vectors + added, dim=1)
+        if gallery and global_space.exact_gallery and "rgb" in own:
+            vectors = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], vectors)
+        return vectors
 
     def stored_as_they_are(self, batch: Encoded, spaces: Sequence[str]) -> dict[str, Tensor]:
         """The vectors (B, d) of those spaces whose gallery is exact, if every sample of a batch has a picture."""

@@ -67,10 +67,10 @@ class Specialists:
 
         Pictures of all modalities go through the encoder together, and so do the texts of one.
         """
-        seen = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
+        pictures = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
         texts = [name for name, reader in readers.items() if reader is Specialist.TEXT]
-        found = self._see(seen, samples)
-        return found | {name: self._read_texts(name, samples) for name in texts}
+        outputs = self._see(pictures, samples)
+        return outputs | {name: self._read_texts(name, samples) for name in texts}
 
     @torch.inference_mode()
     def look(self, picture: Value) -> Features:
@@ -92,18 +92,18 @@ class Specialists:
 
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]
-        found: dict[str, dict[int, Read]] = {name: {} for name in names}
+        outputs: dict[str, dict[int, Read]] = {name: {} for name in names}
         at_once = _PICTURES_AT_ONCE if self._device.type == CPU else batch_on(self._device)
         for start in range(0, len(places), at_once):
-            some = places[start : start + at_once]
-            looks = [looked_at(name, samples[place].values[name]) for name, place in some]
+            chunk = places[start : start + at_once]
+            looks = [looked_at(name, samples[place].values[name]) for name, place in chunk]
             features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
             seen = None if self._towers_see is None else self._towers_see(features)
-            for row, (name, place) in enumerate(some):
+            for row, (name, place) in enumerate(chunk):
                 own_row = None if seen is None else seen.at(slice(row, row + 1))
-                found[name][place] = Read(maps[row], vectors[row], own_row)
-        return found
+                outputs[name][place] = Read(maps[row], vectors[row], own_row)
+        return outputs
 
     def _read_texts(self, name: str, samples: Sequence[Sample]) -> dict[int, Read]:
         places = _places(name, samples)

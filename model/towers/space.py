@@ -319,12 +319,12 @@ def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor
 
 def _load_classes(path: Path) -> Tensor:
     try:
-        found = dequantized(load_file(path))["classes"]
+        classes = dequantized(load_file(path))["classes"]
     except (OSError, SafetensorError, KeyError) as error:
         raise WeightsCorrupt(f"{path} holds no sentences of classes: {error}") from error
-    if found.shape != (CLASSES, WIDTH):
-        raise WeightsCorrupt(f"{path} has classes of shape {tuple(found.shape)}; they are ({CLASSES}, {WIDTH})")
-    return found
+    if classes.shape != (CLASSES, WIDTH):
+        raise WeightsCorrupt(f"{path} has classes of shape {tuple(classes.shape)}; they are ({CLASSES}, {WIDTH})")
+    return classes
 
 
 def _of_kind(rows: Tensor, means: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
