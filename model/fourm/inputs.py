@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +18,6 @@ from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import Sample
 from anyseek.model.towers.space import Seen
-
-_Form = TypeVar("_Form", Form, TargetForm)
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,17 @@ class FourMParts:
 
     def input_form(self, modality: str) -> Form:
         """The form in which the network takes a modality. Raises `UnsupportedModality` naming those it does."""
-        return _found(self.inputs, modality, f"the model {self.name} does not take {modality}; it takes")
+        if modality not in self.inputs:
+            known = ", ".join(self.inputs)
+            raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
+        return self.inputs[modality]
 
     def target_form(self, modality: str) -> TargetForm:
         """The form in which the network predicts a modality. Raises `UnsupportedModality` naming those it does."""
-        return _found(self.targets, modality, f"the model {self.name} does not predict {modality}; it predicts")
+        if modality not in self.targets:
+            known = ", ".join(self.targets)
+            raise UnsupportedModality(f"the model {self.name} does not predict {modality}; it predicts {known}")
+        return self.targets[modality]
 
 
 @dataclass(frozen=True)
@@ -161,9 +164,3 @@ def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
         return None
     parts = ({place: getattr(found, part.name) for place, found in rows.items()} for part in fields(Seen))
     return Seen(*(_rows(part, count) for part in parts))
-
-
-def _found(forms: Mapping[str, _Form], modality: str, refusal: str) -> _Form:
-    if modality not in forms:
-        raise UnsupportedModality(f"{refusal} {', '.join(forms)}")
-    return forms[modality]

@@ -213,8 +213,7 @@ class Captioner:
     def fits(self, found: Features) -> Tensor:
         """The fit of each of `general_words` to a picture, beside all words that are known, in standard deviations."""
         known = self._known(self._towers.photos(self._towers.see(found)))
-        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
-        return fits[:, len(self._classes) :].mean(dim=0)
+        return _standardised(known)[:, len(self._classes) :].mean(dim=0)
 
     def _known(self, photo: Mapping[str, Tensor]) -> Tensor:
         """The cosines of a picture, given by its blocks, with all words that are known, in two blocks (2, n)."""
@@ -241,7 +240,7 @@ class Captioner:
         shares = found.logits[0].softmax(dim=0)
         kinds = torch.stack([torch.cat([shares[a:b] for a, b in places]).sum() for places in _KINDS.values()])
         count, behind = len(self._classes), len(self._classes) + len(_KINDS)
-        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
+        fits = _standardised(known)
         best, likeliest = int(fits[:, behind:].sum(dim=0).argmax()) + behind, int(kinds.argmax())
         texts = [*self._classes, *self._others]
         guesses = [
@@ -263,6 +262,11 @@ def general_words() -> list[str]:
     """The kinds and everyday words, as captions."""
     everyday = _EVERYDAY.read_text(encoding="utf-8").splitlines()
     return [*map(_photo_of, _KINDS), *(f"a photo of {words}" for words in everyday)]
+
+
+def _standardised(cosines: Tensor) -> Tensor:
+    """Cosines (2, n) in standard deviations from the mean of their row."""
+    return (cosines - cosines.mean(dim=1, keepdim=True)) / cosines.std(dim=1, keepdim=True)
 
 
 def _signals(cosines: Tensor, known: Tensor, share: Tensor) -> tuple[float, ...]:

@@ -239,26 +239,6 @@ def test_a_predicted_map_is_given_on_as_if_the_user_had_given_it(dense: FourMMod
     np.testing.assert_allclose(found[VISUAL].value, both, atol=1e-5)
 
 
-def test_images_have_the_options_of_images(dense: FourMModel) -> None:
-    def tokens(**options: object) -> list[list[int]]:
-        found = predict({"caption": "a chair"}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
-        assert found["depth"].tokens is not None
-        return found["depth"].tokens.tolist()
-
-    likeliest = tokens(temperature=0.0)
-    assert tokens() == likeliest  # nearly cold
-    assert tokens(temperature=0.0, steps=1, scheme="roar") == likeliest
-    warm = {"temperature": 30.0, "top_p": 0.0}
-    assert tokens(**warm, seed=1) == tokens(**warm, seed=1) != tokens(**warm, seed=2)
-    assert tokens(temperature=30.0, top_k=1) == likeliest
-    assert tokens(temperature=0.0, weights={"caption": -8.0}) != likeliest
-    with pytest.raises(PredictionInvalid, match="depth has 16 tokens and takes 1 to 16 steps, not 17"):
-        tokens(steps=17)
-    told: list[tuple[str, int, int]] = []
-    tokens(steps=2, progress=lambda *one: told.append(one))
-    assert told == [("depth", 1, 2), ("depth", 2, 2)]
-
-
 def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
     dense: FourMModel, picture: ByteArray
 ) -> None:
