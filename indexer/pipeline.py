@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
 from anyseek.model.compute.devices import AUTO, CPU
-from anyseek.model.compute.processors import SHARING, threads_to_use
+from anyseek.model.compute.threads import SHARING, threads_to_use
 from anyseek.model.seam import Embedder, FloatArray, Sample
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job, JobState

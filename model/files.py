@@ -126,10 +126,6 @@ class FileLock:
         self._operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._descriptor: int | None = None
 
-    @property
-    def held(self) -> bool:
-        return self._descriptor is not None
-
     def acquire(self) -> None:
         """Wait until the lock is this object's."""
         self._take(self._operation)

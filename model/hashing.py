@@ -9,14 +9,14 @@ else is tested with.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
-from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture, square
-from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
+from anyseek.model.seam import FloatArray, Sample, Value
+from anyseek.model.single_space import SingleSpaceEmbedder
 
 SPACE = "hashing"
 _VERSION = "1"  # part of the fingerprint: raise it whenever a vector changes
@@ -33,39 +33,23 @@ _WORDS = slice(_INK.stop, 512)
 DIMENSION = _WORDS.stop
 
 
-class HashingEmbedder(PredictsVectors):
-    """Implements `anyseek.model.seam.Model` with hand-made descriptors in one 512-dimensional space."""
+class HashingEmbedder(SingleSpaceEmbedder):
+    """Hand-made descriptors in one 512-dimensional space."""
 
     name = "hashing"
-    fusion = Fusion.LATE
     modalities = frozenset({"rgb", "caption", "canny_edge", "color_palette"})
 
     def __init__(self) -> None:
-        self.fingerprint = hashlib.sha256(f"hashing {_VERSION}".encode()).hexdigest()
-        prior = np.zeros(DIMENSION, np.float32)
-        self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: EmbeddingSpace(SPACE, DIMENSION, self.fingerprint, prior)}
+        fingerprint = hashlib.sha256(f"hashing {_VERSION}".encode()).hexdigest()
+        super().__init__(self.name, fingerprint, SPACE, np.zeros(DIMENSION, np.float32))
 
-    def default_space(self, modality: str) -> str:
-        """`hashing`, the only space. Raises `UnsupportedModality`."""
-        check_taken(self, [modality])
-        return SPACE
-
-    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed`. A sample with several modalities gets the normalised sum of their descriptors."""
-        for space in spaces:
-            self.spaces[space]
-        rows = [self._describe(sample) for sample in samples]
-        vectors = np.stack(rows) if rows else np.zeros((0, DIMENSION), np.float32)
-        return {space: vectors.copy() for space in spaces}
-
-    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """The vectors of `embed`: this space has no other extractor."""
-        return self.embed(samples, spaces)
+    def vectors(self, samples: Sequence[Sample]) -> FloatArray:
+        """Of a sample with several modalities the normalised sum of their descriptors."""
+        return np.stack([self._describe(sample) for sample in samples])
 
     def _describe(self, sample: Sample) -> FloatArray:
         total = np.zeros(DIMENSION, np.float32)
         for modality, value in sorted(sample.values.items()):
-            check_taken(self, [modality])
             total += _unit(_DESCRIBERS[modality](value))
         return _unit(total)
 

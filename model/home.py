@@ -1,4 +1,4 @@
-"""Where everything is kept. Imports nothing, so that a command that asks a service starts at once."""
+"""The data directory. Imports nothing, so that a command that asks a service starts at once."""
 
 import os
 from collections.abc import Mapping

@@ -7,6 +7,7 @@ RecursionError where a text is nested too deeply.
 import json
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from anyseek.model.errors import BadInput, LimitExceeded
@@ -51,7 +52,7 @@ def read_json(data: bytes, most: JsonLimits, name: str) -> Any:
     """
     check_shape(data, most, name)
     try:
-        return json.loads(data.decode("utf-8"), parse_int=_whole, parse_constant=refuse_constant)
+        return json.loads(data.decode("utf-8"), parse_int=_parse_int, parse_constant=refuse_constant)
     except ValueError as error:
         raise NotJson(f"{name} is not JSON: {_reason(error)}") from error
 
@@ -65,18 +66,18 @@ def check_unicode(value: Any, name: str) -> None:
     """Raises `BadInput` if any text in JSON has half of a surrogate pair, which can be neither stored nor sent."""
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, str) and not one.isascii() and any("\ud800" <= letter <= "\udfff" for letter in one):
+        item = left.pop()
+        if isinstance(item, str) and not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
             raise BadInput(f"{name} has a text with an unpaired surrogate, which is not Unicode")
-        if isinstance(one, dict):
-            left += [*one, *one.values()]
-        elif isinstance(one, list):
-            left += one
+        if isinstance(item, dict):
+            left += [*item, *item.values()]
+        elif isinstance(item, list):
+            left += item
 
 
 def check_shape(data: bytes, most: JsonLimits, name: str) -> None:
     """Measure what may be JSON; its texts do not count as values. Raises `JsonTooDeep`, `JsonTooLarge`."""
-    written = _beside_uploads(data, most.uploads)
+    written = _without_uploads(data, most.uploads)
     if len(written) > most.size:
         beside = " beside its files" if most.uploads else ""
         raise JsonTooLarge(f"{name} has {len(written):,} bytes of JSON{beside}; at most {most.size:,} are taken")
@@ -89,38 +90,35 @@ def check_shape(data: bytes, most: JsonLimits, name: str) -> None:
         raise JsonTooLarge(f"{name} has about {values:,} values; at most {most.values:,} are taken")
 
 
-def _beside_uploads(data: bytes, most: int) -> bytes:
+def _without_uploads(data: bytes, most: int) -> bytes:
     """The JSON without the content of its first `most` uploads."""
     pieces, start = [], 0
     for _ in range(most):
-        begins = _UPLOAD.search(data, start)
-        ends = _end_of_text(data, begins.end()) if begins else -1
-        if begins is None or ends < 0:
+        begin = _UPLOAD.search(data, start)
+        end = _end_of_text(data, begin.end()) if begin else -1
+        if begin is None or end < 0:
             break
-        pieces.append(data[start : begins.end()])
-        start = ends
+        pieces.append(data[start : begin.end()])
+        start = end
     return b"".join([*pieces, data[start:]]) if pieces else data
 
 
 def _end_of_text(data: bytes, start: int) -> int:
     """The place of the quote that ends the text whose content begins at `start`; -1 if there is none."""
-    ends = data.find(b'"', start)
-    if data.find(b"\\", start, ends) < 0:
-        return ends
+    end = data.find(b'"', start)
+    if data.find(b"\\", start, end) < 0:
+        return end
     found = _CONTENT.match(data, start)
     return found.end() if found and data[found.end() : found.end() + 1] == b'"' else -1
 
 
 def _depth(bare: bytes) -> int:
     """The deepest nesting in JSON without its texts."""
-    import numpy as np  # which clients do not need, and which takes a tenth of a second to import
-
-    brackets = np.frombuffer(bare.translate(None, _NOT_BRACKETS), np.uint8)
-    opening = (brackets == ord("[")) | (brackets == ord("{"))
-    return int(np.cumsum(2 * opening.astype(np.int8) - 1, dtype=np.int32).max(initial=0))
+    brackets = bare.translate(None, _NOT_BRACKETS)
+    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
-def _whole(digits: str) -> int | float:
+def _parse_int(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_WHOLE else float(digits)
 
 

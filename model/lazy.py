@@ -8,7 +8,7 @@ _T = TypeVar("_T")
 
 
 class Lazy(Generic[_T]):
-    """A value that `make` computes when it is first asked for, once for all threads."""
+    """A thread-safe lazy value: `make` runs at the first call, once."""
 
     def __init__(self, make: Callable[[], _T]) -> None:
         self._make, self._made = make, list[_T]()

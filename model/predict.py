@@ -57,8 +57,8 @@ def predict_samples(
     predictor = load_model(model, home or default_home()) if isinstance(model, str) else model
     wanted = [_known(name) for name in targets]
     weights = {_known(name): weight for name, weight in options.weights.items()}
-    asked = replace(options, weights=weights, targets={_known(name): own for name, own in options.targets.items()})
-    given = [_checked(inputs, wanted, asked) for inputs in samples]
+    resolved = replace(options, weights=weights, targets={_known(name): own for name, own in options.targets.items()})
+    given = [_checked(inputs, wanted, resolved) for inputs in samples]
     for name in wanted:
         if name not in predictor.targets:
             known = ", ".join(predictor.targets) or "none"
@@ -66,7 +66,7 @@ def predict_samples(
     for values in given:
         for name, value in values.items():
             check_value(MODALITIES[name], value)
-    return predictor.predict(given, wanted, asked)
+    return predictor.predict(given, wanted, resolved)
 
 
 def _known(name: str) -> str:

@@ -84,12 +84,12 @@ class EmbeddingSpace:
         return self.modalities is None or modality in self.modalities
 
     def share(self, modality: str | None, others: Iterable[str | None]) -> float:
-        """How much a part of `modality` counts beside parts of `others`; None is an item or a vector."""
+        """The weight of a part of `modality` beside parts of `others`; None is an item or a vector."""
         return min((self.shares.get(other or "", {}).get(modality or "", 1.0) for other in others), default=1.0)
 
 
 class Fusion(StrEnum):
-    """How the parts of a query become one vector, or one ranking."""
+    """The way in which the parts of a query become one vector, or one ranking."""
 
     JOINT = "joint"  # all parts in one encoder pass
     LATE = "late"  # a vector a part, added by weight
@@ -97,13 +97,6 @@ class Fusion(StrEnum):
 
 
 ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model may do with parts by default
-
-
-class Decoding(StrEnum):
-    """How the predicted probabilities of codes become a vector."""
-
-    SOFT = "soft"  # every code counts by its probability
-    HARD = "hard"  # the most probable code alone
 
 
 class Embedder(Protocol):
@@ -170,7 +163,7 @@ class CodeEmbedder(Embedder, Protocol):
         ...
 
     def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
-        """How likely each code is at each place of the vectors of samples in one of `code_spaces`: float32 (n, h, K).
+        """The probability of each code at each place of samples' vectors in one of `code_spaces`: float32 (n, h, K).
 
         Takes one model pass. What a model adds to the decoded vector from the inputs' own vectors is not in it. Raises
         as `embed`.
@@ -236,7 +229,7 @@ class TargetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(TargetOptions):
-    """How everything is predicted. The options of a target hold for all targets but those in `targets`.
+    """Options of a prediction. The options of a target hold for all targets but those in `targets`.
 
     - `targets`: by modality, options of single targets that go before those of all.
     - `seed`: the same seed gives the same result on the same kind of device; None draws anew each time.
@@ -291,7 +284,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure a predicted caption is.
+    """The certainty of a predicted caption.
 
     `confidence`, 0 to 1, is how likely it fits the picture it was predicted from, and `sure` whether the model stands
     by it. `guesses` are what else the picture may show, the likeliest first.
@@ -347,7 +340,7 @@ class Predictor(Protocol):
 
 
 class Model(Embedder, Predictor, Protocol):
-    """What a name loads: one object that embeds and predicts."""
+    """A loaded model: one object that embeds and predicts."""
 
 
 def set_options(options: TargetOptions) -> dict[str, Any]:

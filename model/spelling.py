@@ -1,4 +1,4 @@
-"""What may have been meant by a name that nothing has."""
+"""Suggestions for misspelt names."""
 
 import difflib
 from collections.abc import Iterable

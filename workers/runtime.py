@@ -13,7 +13,7 @@ from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.devices import names_device, split_device
-from anyseek.model.compute.processors import prepare_process
+from anyseek.model.compute.threads import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder

@@ -21,7 +21,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
 from anyseek.model.compute.devices import CARD, CPU, WITHOUT_NETWORK, split_device
-from anyseek.model.compute.processors import processors
+from anyseek.model.compute.threads import processors
 from anyseek.model.files import FileLock
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans

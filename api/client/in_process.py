@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message
 from anyseek.api.app import create_app
 from anyseek.api.http.security import Scope
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.model.compute.processors import prepare_process
+from anyseek.model.compute.threads import prepare_process
 from anyseek.search.settings import read_settings
 from anyseek.workers.runtime import Runtime
 

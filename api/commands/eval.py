@@ -47,7 +47,7 @@ def evaluate(folder: Path | None, suite: str | None, as_json: bool, **options: A
 
     --suite queries compares queries of several parts, for emoji, rooms and photos that ship, with their best part.
     """
-    from anyseek.model.compute.processors import prepare_process
+    from anyseek.model.compute.threads import prepare_process
 
     _check_options(folder, suite, options)
     settings = read_settings()

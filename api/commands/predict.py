@@ -294,7 +294,7 @@ def _ask_here(run: PredictionRun, show: Callable[[str, int, int], None], usual: 
     """The model in this process, loaded by the first that is asked; `usual` where none is named."""
     from anyseek.api.predictions.predictor import Predictor
     from anyseek.api.predictions.requests import read_request
-    from anyseek.model.compute.processors import prepare_process
+    from anyseek.model.compute.threads import prepare_process
     from anyseek.search.settings import read_settings
 
     settings = read_settings()

@@ -1,72 +1,57 @@
 """A bridge as an `Embedder`: an open_clip model that takes every modality, in its own space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from anyseek.model.bridges.files import NUMBERS_FILE, folder_of, read_record
 from anyseek.model.bridges.space import Bridge, features_of, fingerprint_of, load_bridge, unit
-from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import CONTENTS, as_picture, check_value
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
-from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
+from anyseek.model.seam import Embedder, FloatArray, Sample, Value
+from anyseek.model.single_space import SingleSpaceEmbedder
 
 PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
 
 
-class BridgeEmbedder(PredictsVectors):
-    """Implements `model.seam.Model` over `base`, which takes pictures, captions and drawings in the space `open_clip`.
+class BridgeEmbedder(SingleSpaceEmbedder):
+    """A bridge over `base`, which takes pictures, captions and drawings in the space `open_clip`.
 
     Safe for several threads if `base` is.
     """
 
-    fusion = Fusion.LATE
-
     def __init__(self, name: str, fingerprint: str, base: Embedder, bridge: Bridge) -> None:
-        self.name, self.fingerprint = name, fingerprint
+        super().__init__(name, fingerprint, SPACE, bridge.prior)
         self.modalities = frozenset(bridge.ways)
-        space = EmbeddingSpace(SPACE, len(bridge.prior), fingerprint, bridge.prior)
-        self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: space}
         self._base, self._bridge = base, bridge
 
-    def default_space(self, modality: str) -> str:
-        """`open_clip`, the only space. Raises `UnsupportedModality`."""
-        check_taken(self, [modality])
-        return SPACE
-
-    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed`. The modalities of a sample weigh the same. Rows are centred already, by modality."""
-        return self._all(samples, spaces, gallery=False)
+    def vectors(self, samples: Sequence[Sample]) -> FloatArray:
+        """The modalities of a sample weigh the same. Rows are centred already, by modality."""
+        self._check(samples)
+        return self._directions(samples)
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed_gallery`: the base's own vector of a photo, and its caption's direction from there.
 
         An item without a photo lies where photos like it would be.
         """
-        return self._all(samples, spaces, gallery=True)
+        return self._embedded(samples, spaces, self._stored)
 
-    def _all(self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool) -> dict[str, FloatArray]:
-        for space in spaces:
-            self.spaces[space]
+    def _check(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
-            check_taken(self, sample.values)
             if not sample.values:
                 raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
             for modality, value in sample.values.items():
                 check_value(MODALITIES[modality], value)
-        rows = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
-        if samples and spaces:
-            rows = self._stored(samples) if gallery else self._directions(samples)
-        return {space: rows.copy() for space in spaces}
 
     def _directions(self, samples: Sequence[Sample]) -> FloatArray:
         """Unit rows (n, d) around zero; the prior's direction for a sample that says nothing."""
-        total = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
+        total = np.zeros((len(samples), self.space.dimension), np.float32)
         for modality in sorted({name for sample in samples for name in sample.values}):
             rows = [row for row, sample in enumerate(samples) if modality in sample.values]
             values = [samples[row].values[modality] for row in rows]
@@ -78,7 +63,8 @@ class BridgeEmbedder(PredictsVectors):
         return found
 
     def _stored(self, samples: Sequence[Sample]) -> FloatArray:
-        total = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
+        self._check(samples)
+        total = np.zeros((len(samples), self.space.dimension), np.float32)
         photos = [row for row, sample in enumerate(samples) if PHOTO in sample.values]
         told = [row for row in photos if CAPTION in samples[row].values]
         others = [row for row, sample in enumerate(samples) if PHOTO not in sample.values]
@@ -95,7 +81,7 @@ class BridgeEmbedder(PredictsVectors):
 
 
 def looks_of(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
-    """What `base` makes of n values of a modality, rendered as pictures: unit rows (n, d), None if it has no look.
+    """The vectors by `base` of n values of a modality, rendered as pictures: unit (n, d), None if it has no look.
 
     Raises `FormatInvalid` for a value that shows nothing.
     """

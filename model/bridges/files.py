@@ -8,8 +8,11 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from pydantic import TypeAdapter, ValidationError
+
+from anyseek.model.config import sentence
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from anyseek.model.openclip.files import ALIASES, LOCAL_PREFIX, published_parts
 from anyseek.model.openclip.files import PREFIX as OPENCLIP
@@ -21,7 +24,7 @@ _NAME = re.compile(r"bridge:([A-Za-z0-9_][\w.-]*)", re.ASCII)
 
 @dataclass(frozen=True)
 class Record:
-    """What `bridge.json` says: the name and fingerprint of the model that the bridge belongs to, and its own.
+    """The content of `bridge.json`: the name and fingerprint of the model that the bridge belongs to, and its own.
 
     `weights` are those of the fitted maps by modality. `fitted_on` names each source with its licence.
     """
@@ -40,20 +43,13 @@ class Record:
     def from_json(cls, text: str, path: Path) -> Self:
         """Read `bridge.json`. Raises `WeightsCorrupt` naming `path`."""
         try:
-            values: dict[str, Any] = json.loads(text)
-            return cls(
-                str(values["base"]),
-                str(values["base_fingerprint"]),
-                str(values["fingerprint"]),
-                {str(name): float(weight) for name, weight in values["weights"].items()},
-                {str(name): str(licence) for name, licence in values["fitted_on"].items()},
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsCorrupt(f"{path} does not describe a bridge: {error!r}") from error
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            raise WeightsCorrupt(f"{path} does not describe a bridge: {sentence(error)}") from error
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Where the files of `bridge:NAME` lie. Raises `UnknownModel`."""
+    """The folder of `bridge:NAME`. Raises `UnknownModel`."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise UnknownModel(

@@ -1,4 +1,4 @@
-"""How values of every modality enter the space of an open_clip model. Uses NumPy only.
+"""The maps from values of every modality to the space of an open_clip model. Uses NumPy only.
 
 A value is first rendered as a picture and encoded by the model's image tower, or by its text tower if it is a caption.
 Renderings of one kind lie around a mean of their own, far from the photos that they belong to, so the nearest of the
@@ -34,7 +34,7 @@ _PARTS = ("means", "origin", "inward", "outward")
 
 @dataclass(frozen=True)
 class Way:
-    """How values of one modality enter the space.
+    """The map from values of one modality to the space.
 
     `means` (k, d) are those of known sources, none if nothing is taken off. The map goes from (q,) less its `origin`
     through `inward` (q, r) and `outward` (r, d); `weight` is its share beside what was rendered, 0 for no map.
@@ -47,13 +47,8 @@ class Way:
     weight: float
 
     @classmethod
-    def plain(cls, dimension: int) -> "Way":
-        """What was rendered, and nothing else."""
-        return cls.centred(np.zeros((0, dimension), np.float32))
-
-    @classmethod
     def centred(cls, means: FloatArray) -> "Way":
-        """What was rendered, less the nearest of some means (k, d)."""
+        """Renderings less the nearest of some means (k, d), or as they are where there are none."""
         dimension = means.shape[1]
         rank_0 = np.zeros((dimension, 0), np.float32)
         return cls(means, np.zeros(dimension, np.float32), rank_0, rank_0.T, 0.0)

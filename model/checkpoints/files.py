@@ -1,12 +1,11 @@
-"""Read and write networks as safetensors files whose metadata is their config, and compute fingerprints.
+"""Read and write networks as safetensors files whose metadata is their config.
 
 Reading never holds two copies of the weights. It builds a network without numbers, then assigns the memory-mapped
 tensors, or the tensors that `anyseek.model.checkpoints.quantized` restores from them.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,6 @@ from anyseek.model.files import file_digest, whole_file
 from anyseek.model.network.config import ConfigInvalid, FourMConfig, parse_metadata
 from anyseek.model.network.modality_embeddings import computed_positions
 from anyseek.model.network.transformer import FourM
-from anyseek.model.seam import FloatArray
 from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
@@ -47,33 +45,31 @@ def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
     return network.eval()
 
 
-def load_tokenizer(path: Path, dtype: torch.dtype = torch.float32) -> Tokenizer:
+def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a file, of the class that its config means, in evaluation mode. Raises as `load_fourm` does."""
     network = _empty_tokenizer(path)
-    load_strictly(network, path, dtype)
+    load_strictly(network, path)
     network.eval()
     if isinstance(network, VQVAE):
         network.quantize.cache_values()
     return network
 
 
-def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
+def load_vqvae(path: Path) -> VQVAE:
     """The tokenizer of vectors in a file, its value vectors kept. Raises as `load_fourm` does."""
-    network = load_tokenizer(path, dtype)
+    network = load_tokenizer(path)
     if not isinstance(network, VQVAE):
         raise ConfigInvalid(f"{path} holds a tokenizer of images ({type(network).__name__}), not of vectors")
     return network
 
 
-def load_image_decoder(path: Path, dtype: torch.dtype = torch.float32) -> ImageDecoder:
+def load_image_decoder(path: Path) -> ImageDecoder:
     """The decoding half of a tokenizer of images in a file that holds no more. Raises as `load_fourm` does."""
-    config = TokenizerConfig.from_values(read_config(path))
-    with shapes_only():
-        tokenizer = build_tokenizer(config)
+    tokenizer = _empty_tokenizer(path)
     if not isinstance(tokenizer, ImageVQVAE):
         raise ConfigInvalid(f"{path} is of a {type(tokenizer).__name__}; only an ImageVQVAE decodes in one pass")
     network = ImageDecoder(tokenizer)
-    load_strictly(network, path, dtype)
+    load_strictly(network, path)
     return network.eval()
 
 
@@ -181,7 +177,7 @@ def read_config(path: Path) -> dict[str, object]:
     return values | parse_metadata({key: value for key, value in values.items() if isinstance(value, str)})
 
 
-def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
+def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
     What `anyseek.model.checkpoints.quantized` stored is restored. A name that the network ties to another may be absent
@@ -213,24 +209,24 @@ def _sources(network: nn.Module, path: Path) -> dict[str, str]:
     twins, computed = tied_names(network), computed_positions(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
-        found = {}
+        shapes = {}
         for name in whole_names(stored):
             rows, *others = file.get_slice(name).get_shape() or [None]
             if name + ROWS in stored:
                 (rows,) = file.get_slice(name + ROWS).get_shape()
-            found[name] = () if rows is None else (rows, *others)
+            shapes[name] = () if rows is None else (rows, *others)
     tensors = network.state_dict().items()
-    expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in found or name not in computed}
-    source = {name: next((twin for twin in (name, *twins.get(name, ())) if twin in found), name) for name in expected}
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in shapes or name not in computed}
+    source = {name: next((twin for twin in (name, *twins.get(name, ())) if twin in shapes), name) for name in expected}
     complaints = []
-    if missing := [name for name in expected if source[name] not in found]:
+    if missing := [name for name in expected if source[name] not in shapes]:
         complaints.append(f"missing {', '.join(missing)}")
-    if unexpected := sorted(found.keys() - expected.keys()):
+    if unexpected := sorted(shapes.keys() - expected.keys()):
         complaints.append(f"unexpected {', '.join(unexpected)}")
     reshaped = [
-        f"{name} is {found[name]} where the network has {shape}"
+        f"{name} is {shapes[name]} where the network has {shape}"
         for name, shape in expected.items()
-        if name in found and found[name] != shape
+        if name in shapes and shapes[name] != shape
     ]
     if reshaped:
         complaints.append(f"of another shape: {', '.join(reshaped)}")
@@ -264,21 +260,6 @@ def tied_names(network: nn.Module) -> dict[str, list[str]]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return {name: group for group in names.values() if len(group) > 1 for name in group}
-
-
-def fingerprint(files: Sequence[Path], preprocessing_version: str, constants: Mapping[str, FloatArray]) -> str:
-    """sha256 (64 hex digits) over the bytes of `files` in the given order, the preprocessing version and constants.
-
-    Names and places of the files do not matter, those of the constants do. Raises `WeightsMissing`.
-    """
-    total = hashlib.sha256(f"preprocessing {preprocessing_version}\n".encode())
-    for path in files:
-        total.update(f"file {weights_digest(path)}\n".encode())
-    for name in sorted(constants):
-        value = constants[name]
-        total.update(f"constant {name!r} {value.dtype.str} {value.shape}\n".encode())
-        total.update(value.tobytes())
-    return total.hexdigest()
 
 
 def weights_digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What can be said of a picture's colours in numbers and in words: brightness, colourfulness, basic colours.
+"""Measures of the colours of a picture: brightness, colourfulness and the shares of basic colours.
 
 All are functions of the pixels alone. The names are the eleven basic colour terms of English (Berlin and Kay 1969,
 "Basic Color Terms"). A pixel has the name of the nearest of the samples below in CIE L*a*b*; each name has several,
@@ -38,7 +38,7 @@ def brightness(picture: ByteArray) -> float:
 
 
 def colourfulness(picture: ByteArray) -> float:
-    """How colourful uint8 (H, W, 3) is: 0 for grey, about 33 moderately, 82 highly, above 109 extremely.
+    """The colourfulness of uint8 (H, W, 3): 0 for grey, about 33 moderately, 82 highly, above 109 extremely.
 
     M of Hasler and Süsstrunk (2003), "Measuring colourfulness in natural images", as it is: with rg = R - G and
     yb = (R + G) / 2 - B, the length of both standard deviations and 0.3 times the length of both means.

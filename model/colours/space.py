@@ -114,7 +114,7 @@ def of_picture(picture: ByteArray) -> Numbers:
 
 
 def _weights(picture: ByteArray) -> Numbers:
-    """How much each pixel (H, W, 3) counts: (H, W). A border of one colour makes that colour the background."""
+    """The weight of each pixel (H, W, 3): (H, W). A border of one colour makes that colour the background."""
     border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
     colour = np.median(border, axis=0)
     foreground = np.abs(picture - colour).max(axis=2) >= _BORDER_DISTANCE

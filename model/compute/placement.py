@@ -1,29 +1,11 @@
-"""Where networks compute, and how their inputs get there.
-
-On a card, kernels run beside the program as long as nobody asks for a result. So inputs are
-copied from pinned memory, batches are as large as memory allows, and threads prepare the next batch meanwhile. On a CPU
-tensors are where they belong already. No card has run any of this yet (docs/speed.md).
-"""
-
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TypeVar
+"""The devices of networks, from their names. No card has run any of it yet (docs/speed.md)."""
 
 import torch
-from torch import Tensor, nn
 
 from anyseek.model.compute.devices import AUTO, CARD, CPU, OFFERED, is_device
-from anyseek.model.compute.processors import processors
 from anyseek.model.errors import BadDevice
 
-BATCH = 16  # samples that a network sees together on a CPU
-_MOST_ON_CARD = 128  # from there on a card has enough to do
-_SHARE = 4  # of a card's free memory, what a batch may take: a quarter
-_KEPT_AT_ONCE = 16  # arrays of a token's width that a block has at once, its hidden layer among them
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+_BATCH, _BATCH_ON_CARD = 16, 64  # samples that a network sees together
 
 
 def chosen_device(name: str) -> torch.device:
@@ -48,7 +30,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def settled_device(name: str) -> str:
-    """What `auto` means on this machine, `cuda:0` or `cpu`; other names stay."""
+    """The device that `auto` stands for on this machine, `cuda:0` or `cpu`; other names as they are."""
     return str(chosen_device(name)) if name == AUTO else name
 
 
@@ -61,39 +43,6 @@ def device_of_process(name: str, number: int) -> str:
     return f"{CARD}:{number % cards}" if cards else name
 
 
-def batch_on(network: nn.Module, tokens: int, width: int) -> int:
-    """How many samples of `tokens` tokens of `width` numbers `network` takes together: a power of two on a card."""
-    weight = next(network.parameters())
-    if weight.device.type != CARD:
-        return BATCH
-    free, _ = torch.cuda.mem_get_info(weight.device)
-    return fitting_batch(free, tokens * width * weight.element_size() * _KEPT_AT_ONCE)
-
-
-def fitting_batch(free: int, bytes_a_sample: int) -> int:
-    """The largest power of two of samples, 16 to 128, that take at most a quarter of `free` bytes."""
-    fits = free // _SHARE // max(1, bytes_a_sample)
-    return min(_MOST_ON_CARD, max(BATCH, 1 << max(0, fits.bit_length() - 1)))
-
-
-def room_for(shape: tuple[int, ...], where: torch.device, dtype: torch.dtype, goal: torch.device) -> Tensor:
-    """Zeros on the device `where`, such as the CPU, from where they can be moved to the device `goal` at once."""
-    pinned = goal.type == CARD and where.type == CPU
-    return torch.zeros(shape, dtype=dtype, device=where, pin_memory=pinned)
-
-
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on `device`. The copy to a card may still be under way: write no more into a pinned `tensor`."""
-    if device.type != CARD or tensor.device == device:
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def prepared(make: Callable[[_T], _R], values: Iterable[_T], device: torch.device) -> list[_R]:
-    """What `make` gives for each value, which must not use a network: in threads where a card would wait for it."""
-    return [make(value) for value in values] if device.type == CPU else list(_preparing().map(make, values))
-
-
-@cache
-def _preparing() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(processors(), thread_name_prefix="prepare-inputs")
+def batch_on(device: torch.device) -> int:
+    """The number of samples that a network on `device` takes in one batch."""
+    return _BATCH if device.type == CPU else _BATCH_ON_CARD

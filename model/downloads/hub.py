@@ -30,11 +30,11 @@ class RemoteFile:
     url: str
 
     def part(self, folder: Path) -> Path:
-        """Where its first bytes are kept until all are there."""
+        """The file of its first bytes, until all have arrived."""
         return folder / f"{self.name}.{self.checksum[:16]}.part"
 
     def missing_bytes(self, folder: Path) -> int:
-        """How much is still to be fetched into `folder`."""
+        """The number of bytes still to be fetched into `folder`."""
         if (folder / self.name).is_file():
             return 0
         part = self.part(folder)
@@ -56,10 +56,10 @@ def remote_files(repository: str, endpoint: str | None = None) -> list[RemoteFil
 
 def remote_file(repository: str, name: str, revision: str, endpoint: str | None = None) -> RemoteFile:
     """A file of a repository at a commit; only its size and checksum are fetched. Raises `DownloadFailed`."""
-    found = _look_up(repository, name, endpoint, revision)
-    if found is None:
+    file = _look_up(repository, name, endpoint, revision)
+    if file is None:
         raise DownloadFailed(f"the repository {repository} on the Hub has no {name} at {revision}")
-    return found
+    return file
 
 
 def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
@@ -79,8 +79,8 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
             if out.tell() < file.size:
                 http_get(file.url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=file.size)
         put_in_place(part, target)
-    found = describe(target)
-    checksum = found.sha256
+    fetched = describe(target)
+    checksum = fetched.sha256
     if len(file.checksum) != _SHA256:  # git's
         data = target.read_bytes()
         checksum = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
@@ -90,30 +90,30 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
             f"{file.name} of {file.repository} does not have the checksum {file.checksum} that the Hub states; "
             "it was removed, so run the command again"
         )
-    return found
+    return fetched
 
 
 def _look_up(repository: str, name: str, endpoint: str | None, revision: str | None = None) -> RemoteFile | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    what = f"{name} of {repository}"
-    with _hub_errors(what):
+    label = f"{name} of {repository}"
+    with _hub_errors(label):
         try:
-            found = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
+            metadata = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
         except EntryNotFoundError:
             return None
-    if found.commit_hash is None or found.etag is None or found.size is None:
-        raise DownloadFailed(f"the Hub did not state commit, checksum and size of {what}")
-    if len(found.etag) not in (_SHA256, _GIT_SHA1):
-        raise DownloadFailed(f"the Hub states {found.etag!r} for {what}, which is not a checksum")
-    url = hf_hub_url(repository, name, revision=found.commit_hash, endpoint=endpoint)
-    return RemoteFile(repository, name, found.commit_hash, found.etag, found.size, url)
+    if metadata.commit_hash is None or metadata.etag is None or metadata.size is None:
+        raise DownloadFailed(f"the Hub did not state commit, checksum and size of {label}")
+    if len(metadata.etag) not in (_SHA256, _GIT_SHA1):
+        raise DownloadFailed(f"the Hub states {metadata.etag!r} for {label}, which is not a checksum")
+    url = hf_hub_url(repository, name, revision=metadata.commit_hash, endpoint=endpoint)
+    return RemoteFile(repository, name, metadata.commit_hash, metadata.etag, metadata.size, url)
 
 
 @contextmanager
-def _hub_errors(what: str) -> Iterator[None]:
-    """What the Hub's library raises becomes `DownloadFailed`; errors of the disk, which have a number, pass."""
+def _hub_errors(label: str) -> Iterator[None]:
+    """Turn errors of the Hub's library into `DownloadFailed`; errors of the disk, which have a number, pass."""
     from huggingface_hub.errors import HfHubHTTPError
 
     # Of the HTTP client, which differs from version to version.
@@ -124,4 +124,4 @@ def _hub_errors(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DownloadFailed(f"the Hub did not deliver {what}: {reason}") from error
+        raise DownloadFailed(f"the Hub did not deliver {label}: {reason}") from error

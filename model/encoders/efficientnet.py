@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.compute.placement import moved
 
 IMAGE_SIZE = 224
 CHANNELS = 1280
@@ -132,15 +131,15 @@ class EfficientNetLite0(nn.Module):
     def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Pixels as `forward` takes them -> the maps of `LEVELS`, float32 (B, C, side, side) each, the finest first."""
         x = self._stem(pixels)
-        ends, found = {blocks for _, _, blocks in LEVELS}, []
+        ends, maps = {blocks for _, _, blocks in LEVELS}, []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
             if number in ends:
-                found.append(x)
-        return tuple(found)
+                maps.append(x)
+        return tuple(maps)
 
     def _stem(self, pixels: Tensor) -> Tensor:
-        here = moved(pixels, self.classifier.weight.device)
+        here = pixels.to(self.classifier.weight.device)
         x: Tensor = self.stem(here.contiguous(memory_format=torch.channels_last))
         return x
 

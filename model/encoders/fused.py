@@ -118,14 +118,14 @@ def fused(network: EfficientNetLite0) -> EfficientNetLite0:
     Raises `RuntimeError` where this processor cannot.
     """
     with shapes_only():
-        found = EfficientNetLite0().eval()
+        copy = EfficientNetLite0().eval()
     side, blocks = IMAGE_SIZE, nn.ModuleList()
-    found.stem = FusedConv(network.stem, side)  # type: ignore[assignment]
+    copy.stem = FusedConv(network.stem, side)  # type: ignore[assignment]
     side //= network.stem.stride[0]
     for block in network.blocks:
         assert isinstance(block, InvertedBottleneck), "it is fused already"
         blocks.append(FusedBottleneck(block, side))
         side //= block.depthwise.stride[0]
-    found.blocks, found.head = blocks, FusedConv(network.head, side)  # type: ignore[assignment]
-    found.classifier = network.classifier
-    return found
+    copy.blocks, copy.head = blocks, FusedConv(network.head, side)  # type: ignore[assignment]
+    copy.classifier = network.classifier
+    return copy

@@ -15,7 +15,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.compute.placement import moved
 
 WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536
@@ -97,14 +96,14 @@ class MiniLM(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return self.segment.device
 
     def forward(self, texts: Sequence[str]) -> TextStates:
         """Encode B texts (B >= 1), each cut to 64 tokens."""
         encoded = self.tokenizer.encode_batch(list(texts))
-        ids = moved(torch.tensor([text.ids for text in encoded]), self.device)
-        used = moved(torch.tensor([text.attention_mask for text in encoded]).bool(), self.device)
+        ids = torch.tensor([text.ids for text in encoded], device=self.device)
+        used = torch.tensor([text.attention_mask for text in encoded], device=self.device).bool()
         x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.segment
         x = self.norm(x)
         for block in self.blocks:

@@ -63,7 +63,7 @@ SOURCES = (
 
 
 def encoders_folder(home: Path) -> Path:
-    """Where the converted encoders lie below `home`."""
+    """The folder of the converted encoders below `home`."""
     return home / "models" / "encoders"
 
 
@@ -120,12 +120,12 @@ def _is_verified(folder: Path, source: Source, manifest: dict[str, dict[str, str
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """What was pulled; nothing for a manifest that is missing or unreadable, so that all is pulled anew."""
+    """The files pulled so far; none for a manifest that is missing or unreadable, so that all are pulled again."""
     try:
-        found: dict[str, dict[str, str]] = json.loads((folder / _MANIFEST).read_text())
+        manifest: dict[str, dict[str, str]] = json.loads((folder / _MANIFEST).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
-    return found
+    return manifest
 
 
 def _obtain(source: Source, folder: Path | None) -> bytes:

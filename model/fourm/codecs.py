@@ -43,18 +43,13 @@ class SequenceFormat:
     from_text: Callable[[str], Any]
 
 
-def caption_to_text(caption: str) -> str:
-    """The caption itself; sentinels in it keep their meaning. The vocabulary lowercases it."""
-    return caption
-
-
 def caption_from_text(text: str) -> str:
     """The text without special tokens, one space between words."""
     return " ".join(SPECIAL_TOKEN.sub(" ", text).split())
 
 
 FORMATS: Mapping[str, SequenceFormat] = {
-    "caption": SequenceFormat(caption_to_text, caption_from_text),  # str
+    "caption": SequenceFormat(str, caption_from_text),  # sentinels in it keep their meaning
     "det": SequenceFormat(boxes_to_text, boxes_from_text),  # list of LabelledBox
     "metadata": SequenceFormat(metadata_to_text, metadata_from_text),  # Metadata
     "color_palette": SequenceFormat(palette_to_text, palette_from_text),  # uint8 (n, 3)
@@ -68,7 +63,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Diffusing:
-    """How a diffusion decodes images: `steps` from 1 to 1000, and a scheduler if not the tokenizer's own."""
+    """Options of decoding images by diffusion: `steps` from 1 to 1000, and a scheduler if not the tokenizer's own."""
 
     steps: int = 25
     scheduler: Scheduler | None = None
@@ -112,7 +107,7 @@ class TokenDecoder(Protocol):
     """Decodes predicted tokens to a value."""
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """What one sample's tokens int64 (n,) stand for."""
+        """The value of one sample's tokens int64 (n,)."""
         ...
 
 

@@ -19,13 +19,8 @@ from anyseek.model.modalities.coco import CLASSES, LABELS, label_of
 from anyseek.model.modalities.drawings import ByteArray, ink
 from anyseek.model.modalities.edge_detection import edge_lines
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.modalities.values import check_value
 from anyseek.model.seam import FloatArray, Regions, Value
-from anyseek.model.tokenizers.image_vqvae import images_to_uint8, logits_to_labels
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+from anyseek.model.tokenizers.image_vqvae import IMAGENET_DEVIATION, IMAGENET_MEAN, images_to_uint8, logits_to_labels
 
 _TRIMMED = 0.1  # share of depth values left out at either end
 _SMALLEST_VARIANCE = 1e-6
@@ -52,18 +47,14 @@ def crop_resized(
     crop: Crop,
     size: int,
     *,
-    flip: bool = False,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> ByteArray:
-    """uint8 (H, W[, 3]) -> uint8 (size, size[, 3]), mirrored from left to right with `flip`.
+    """uint8 (H, W[, 3]) -> uint8 (size, size[, 3]).
 
     Bicubic; label maps need `Image.Resampling.NEAREST`.
     """
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-    resized = Image.fromarray(picture).crop(box).resize((size, size), resample)
-    if flip:
-        resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(resized)
+    return np.asarray(Image.fromarray(picture).crop(box).resize((size, size), resample))
 
 
 def rgb_input(picture: ByteArray, size: int = 224) -> FloatArray:
@@ -180,12 +171,7 @@ def _central(values: ByteArray, size: int, resample: Image.Resampling = Image.Re
 
 
 def central_squares(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Values by modality, images cut to their central squares: what networks predict as images are of these.
-
-    Raises `FormatInvalid` for a value that is not of its modality.
-    """
-    for name, value in values.items():
-        check_value(MODALITIES[name], value)
+    """Values by modality, images cut to their central squares: what networks predict as images are of these."""
     return {name: _square(value) if name in DENSE else value for name, value in values.items()}
 
 

@@ -3,29 +3,21 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import moved, prepared, room_for
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.bundled.images import SeenImages
-from anyseek.model.fourm.codecs import Form, Pixels, TargetForm, Tokenizers
+from anyseek.model.fourm.codecs import Form, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
 from anyseek.model.generation.run import Unconditional
-from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.modalities.values import check_value
 from anyseek.model.network.config import ModalityConfig
 from anyseek.model.network.packing import pack_head
-from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import Sample
 from anyseek.model.towers.space import Seen
-
-_Form = TypeVar("_Form", Form, TargetForm)
 
 
 @dataclass(frozen=True)
@@ -59,12 +51,18 @@ class FourMParts:
                 pack_head(self.network, key)
 
     def input_form(self, modality: str) -> Form:
-        """How the network takes a modality. Raises `UnsupportedModality` naming those it does."""
-        return _found(self.inputs, modality, f"the model {self.name} does not take {modality}; it takes")
+        """The form in which the network takes a modality. Raises `UnsupportedModality` naming those it does."""
+        if modality not in self.inputs:
+            known = ", ".join(self.inputs)
+            raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
+        return self.inputs[modality]
 
     def target_form(self, modality: str) -> TargetForm:
-        """How the network predicts a modality. Raises `UnsupportedModality` naming those it does."""
-        return _found(self.targets, modality, f"the model {self.name} does not predict {modality}; it predicts")
+        """The form in which the network predicts a modality. Raises `UnsupportedModality` naming those it does."""
+        if modality not in self.targets:
+            known = ", ".join(self.targets)
+            raise UnsupportedModality(f"the model {self.name} does not predict {modality}; it predicts {known}")
+        return self.targets[modality]
 
 
 @dataclass(frozen=True)
@@ -74,23 +72,20 @@ class Encoded:
     `inputs` are the network's inputs by checkpoint key. `own` float32 (B, d) holds, by modality, the specialist
     encoders' unit vectors, `seen` what towers take of pictures; both are zero where a sample lacks the modality.
 
-    `read` are, by row, the modalities that encoders have read. Masks are on the CPU, and so are values that no
-    tokenizer or encoder made. `fill` is known once all are `on` the network's device.
+    `read` are, by row, the modalities that encoders have read.
     """
 
     inputs: dict[str, ModalityInput]
     own: dict[str, Tensor]
     seen: dict[str, Seen] = field(default_factory=dict)
     read: tuple[frozenset[str], ...] = ()
-    fill: Fill | None = None
 
     def on(self, device: torch.device) -> "Encoded":
         """The same with all inputs on the network's device."""
         inputs = {
-            key: ModalityInput(moved(given.values, device), moved(given.mask, device))
-            for key, given in self.inputs.items()
+            key: ModalityInput(given.values.to(device), given.mask.to(device)) for key, given in self.inputs.items()
         }
-        return replace(self, inputs=inputs, fill=Fill.of(given.mask for given in self.inputs.values()))
+        return replace(self, inputs=inputs)
 
     def at(self, rows: Tensor) -> "Encoded":
         """Its rows int64 (b,), without what none of them has."""
@@ -113,17 +108,15 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     """
     given = {name for sample in samples for name in sample.values}
     forms = {name: parts.input_form(name) for name in given}
-    for sample in samples:
-        for name, value in sample.values.items():
-            check_value(MODALITIES[name], value)
     forms = {name: forms[name] for name in parts.inputs if name in given}
     readers = {name: form.specialist for name, form in forms.items() if form.specialist is not None}
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
     inputs = {form.key: _encoded(parts, form, name, samples, read.get(name, {})) for name, form in forms.items()}
     own = {
-        name: _rows({place: of.own[None] for place, of in found.items()}, len(samples)) for name, found in read.items()
+        name: _rows({place: output.own[None] for place, output in outputs.items()}, len(samples))
+        for name, outputs in read.items()
     }
-    seen = {name: rows for name, found in read.items() if (rows := _seen(found, len(samples)))}
+    seen = {name: rows for name, outputs in read.items() if (rows := _seen(outputs, len(samples)))}
     return Encoded(inputs, own, seen, tuple(frozenset(sample.values.keys() & read.keys()) for sample in samples))
 
 
@@ -133,37 +126,27 @@ def _encoded(
     """One modality of all samples."""
     row, like = parts.network.config.row(form.key), parts.network.mask_token
     places = [place for place, sample in enumerate(samples) if name in sample.values]
-    codec, values = form.codec, [samples[place].values[name] for place in places]
+    codec = form.codec
     if codec is None:
         entries = [read[place].states for place in places]
-    elif isinstance(codec, Pixels):
-        entries = prepared(partial(codec.encode, parts.tokenizers, row), values, like.device)
     else:
-        entries = [codec.encode(parts.tokenizers, row, value) for value in values]
+        entries = [codec.encode(parts.tokenizers, row, samples[place].values[name]) for place in places]
     return _batch(dict(zip(places, entries, strict=True)), len(samples), row, like)
 
 
 def _batch(entries: Mapping[int, Tensor], count: int, row: ModalityConfig, like: Tensor) -> ModalityInput:
     """The entries of one modality by place, shorter sequences padded on the right.
 
-    Values have the dtype of `like` and are where they can be moved to its device from; masks are on the CPU.
+    Values have the dtype of `like`; masks are on the CPU.
     """
     first = next(iter(entries.values()))
     longest = max(len(entry) for entry in entries.values())
     dtype = like.dtype if first.is_floating_point() else first.dtype
-    values = room_for((count, longest, *first.shape[1:]), first.device, dtype, like.device)
+    values = torch.zeros((count, longest, *first.shape[1:]), dtype=dtype, device=first.device)
     mask = torch.ones(count, row.tokens if row.is_image else longest, dtype=torch.bool)
-
-    def put(place: int) -> None:
-        entry = entries[place]
+    for place, entry in entries.items():
         values[place, : len(entry)] = entry
         mask[place, : row.tokens if row.is_image else len(entry)] = False
-
-    if first.device.type == CPU:
-        prepared(put, entries, like.device)
-    else:
-        for place in entries:
-            put(place)
     return ModalityInput(values, mask)
 
 
@@ -175,15 +158,9 @@ def _rows(entries: Mapping[int, Tensor], count: int) -> Tensor:
 
 
 def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
-    """What towers take of a modality as rows, None where there are no towers or they take nothing of it."""
+    """The towers' input of a modality as rows, None where there are no towers or they do not use it."""
     rows = {place: found.seen for place, found in read.items() if found.seen is not None}
     if not rows:
         return None
     parts = ({place: getattr(found, part.name) for place, found in rows.items()} for part in fields(Seen))
     return Seen(*(_rows(part, count) for part in parts))
-
-
-def _found(forms: Mapping[str, _Form], modality: str, refusal: str) -> _Form:
-    if modality not in forms:
-        raise UnsupportedModality(f"{refusal} {', '.join(forms)}")
-    return forms[modality]

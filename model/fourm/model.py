@@ -7,7 +7,6 @@ Embedding involves no random draws and no centring; means to centre by are const
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -15,10 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.bridges.vector_prediction import check_vector_options, predict_vectors
 from anyseek.model.compute.placement import batch_on
-from anyseek.model.compute.processors import SHARING
-from anyseek.model.errors import UnsupportedModality
+from anyseek.model.compute.threads import SHARING
 from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
@@ -37,13 +34,12 @@ from anyseek.model.seam import (
     PredictOptions,
     Sample,
     Value,
+    check_taken,
     set_options,
 )
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Captioner
 from anyseek.model.towers.space import CAPTION, PHOTO
-
-_USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckoned by it
 
 
 class FourMModel:
@@ -74,18 +70,12 @@ class FourMModel:
 
     @property
     def device(self) -> torch.device:
-        """Where its network, tokenizers and encoders are."""
+        """The device of its network, tokenizers and encoders."""
         return self.parts.network.mask_token.device
-
-    @cached_property
-    def batch(self) -> int:
-        """How many samples its network sees together: 16 on a CPU, more on a card, by its memory when first used."""
-        config = self.parts.network.config
-        return batch_on(self.parts.network, _USUAL_TOKENS, config.dim)
 
     @property
     def embedding(self) -> Embedding:
-        """How it embeds. Raises `WeightsMissing` where nothing that a space needs is installed."""
+        """Its spaces and options of embedding. Raises `WeightsMissing` where no space has what it needs."""
         return self._embedding()
 
     @property
@@ -101,7 +91,7 @@ class FourMModel:
         return self.embedding.fusion
 
     def default_space(self, modality: str) -> str:
-        self._check_taken([modality])
+        check_taken(self, [modality])
         return self.embedding.default_spaces[modality]
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -119,14 +109,14 @@ class FourMModel:
     @SHARING.a_pass()
     def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
         self._check_samples(samples)
-        of, network = self.embedding.spaces[space], self.parts.network
-        about = cast(VQVAE, of.tokenizer).config
-        found = np.zeros((len(samples), about.num_codebooks, about.codebook_size), np.float32)
+        target, network = self.embedding.spaces[space], self.parts.network
+        config = cast(VQVAE, target.tokenizer).config
+        probabilities = np.zeros((len(samples), config.num_codebooks, config.codebook_size), np.float32)
         for rows, batch in self._batches(samples):
             with torch.inference_mode():
-                logits = network.decode_global(network.encode(batch.inputs, batch.fill), [of.key])[of.key]
-            found[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
-        return found
+                logits = network.decode_global(network.encode(batch.inputs), [target.key])[target.key]
+            probabilities[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
+        return probabilities
 
     @SHARING.a_pass()
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
@@ -157,18 +147,27 @@ class FourMModel:
         self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
     ) -> list[dict[str, Prediction]]:
         """See `Predictor.predict`. Its own vectors are predicted in one step; other targets as `options` say."""
-        check_vector_options(self.name, self._vectors, targets, options)
-        if options.super_resolution and self.parts.larger is None:
-            raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
+        self._check_options(targets, options)
         if not self.parts.gives_values:
             return decode_samples(self.parts, samples, targets, options)
-        known, found = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
+        known, predictions = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
         for name in targets:
             for place, prediction in enumerate(self._predict_one(samples, known, name, options)):
-                found[place][name] = prediction
+                predictions[place][name] = prediction
                 if name in self.modalities and is_value(name, prediction.value):
                     known[place][name] = prediction.value
-        return found
+        return predictions
+
+    def _check_options(self, targets: Sequence[str], options: PredictOptions) -> None:
+        """Refuse options of vectors, which are predicted in one step, but for `seed` and `progress`."""
+        defaults = PredictOptions()
+        changed = replace(options, seed=defaults.seed, progress=None) != defaults
+        if (changed and all(name in self._vectors for name in targets)) or any(
+            name in self._vectors for name in options.targets
+        ):
+            raise PredictionInvalid(f"the model {self.name} predicts vectors in one step and has no options for them")
+        if options.super_resolution and self.parts.larger is None:
+            raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
 
     def _predict_one(
         self,
@@ -179,17 +178,17 @@ class FourMModel:
     ) -> list[Prediction]:
         """One target of all samples; `known` are their values together with what was predicted before."""
         if name in self._vectors:
-            return predict_vectors(self, known, name)
-        drawn = [decode_directly(self.parts, values, name, options) for values in samples]
-        asked = [values for values, direct in zip(known, drawn, strict=True) if direct is None]
-        decoded = iter(decode_samples(self.parts, asked, [name], options))
-        found = [next(decoded)[name] if direct is None else direct for direct in drawn]
+            return [Prediction(name, row) for row in self.embed(list(map(Sample, known)), [name])[name]]
+        directly = [decode_directly(self.parts, values, name, options) for values in samples]
+        remaining = [values for values, direct in zip(known, directly, strict=True) if direct is None]
+        decoded = iter(decode_samples(self.parts, remaining, [name], options))
+        predictions = [next(decoded)[name] if direct is None else direct for direct in directly]
         if name != CAPTION or self._captioner is None:
-            return found
+            return predictions
         tell, chosen = self._captioner.told, bool(set_options(options.of_target(name)))  # how its words are drawn
         return [
             tell(caption, values[PHOTO], as_it_is=chosen) if PHOTO in values else caption
-            for caption, values in zip(found, samples, strict=True)
+            for caption, values in zip(predictions, samples, strict=True)
         ]
 
     @SHARING.a_pass()
@@ -197,44 +196,39 @@ class FourMModel:
         self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False
     ) -> dict[str, FloatArray]:
         embedding = self.embedding
-        found = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
+        result = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
         self._check_samples(samples)
-        seen = list(spaces)
+        predicted = list(spaces)
         if embedding.colours is not None and embedding.colours.about.name in spaces:
-            seen.remove(embedding.colours.about.name)
-            found[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
+            predicted.remove(embedding.colours.about.name)
+            result[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
         # Vectors stay where they were made until all are there: to fetch one batch is to wait for it.
-        made: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for rows, batch in self._batches(samples if seen else ()):
+        batches: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for rows, batch in self._batches(samples if predicted else ()):
             with torch.inference_mode():
-                made.append((rows, self._forward(batch, seen, gallery)))
-        for space in seen if made else ():
-            places = torch.cat([rows for rows, _ in made]).numpy()
-            found[space][places] = torch.cat([vectors[space] for _, vectors in made]).cpu().numpy()
-        return found
+                batches.append((rows, self._forward(batch, predicted, gallery)))
+        for space in predicted if batches else ():
+            places = torch.cat([rows for rows, _ in batches]).numpy()
+            result[space][places] = torch.cat([vectors[space] for _, vectors in batches]).cpu().numpy()
+        return result
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
         """Places int64 (b,) of samples, and these as a batch on the network's device."""
-        window, order = max(self.embedding.window, self.batch), _by_length(samples)
+        most, order = batch_on(self.device), _by_length(samples)
+        window = max(self.embedding.window, most)
         for start in range(0, len(samples), window):
             places = order[start : start + window]
             encoded = self._encoded([samples[place] for place in places])
-            for rows, batch in _batches(encoded, window, self.batch):
+            for rows, batch in _batches(encoded, window, most):
                 yield torch.from_numpy(places)[rows], batch.on(self.device)
 
     def _check_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
-            self._check_taken(sample.values)
+            check_taken(self, sample.values)
             if not sample.values:
                 raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
             for name, value in sample.values.items():
                 check_value(MODALITIES[name], value)
-
-    def _check_taken(self, modalities: Sequence[str] | Mapping[str, object]) -> None:
-        for modality in modalities:
-            if modality not in self.modalities:
-                known = ", ".join(sorted(self.modalities))
-                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
 
     def _encoded(self, samples: Sequence[Sample]) -> Encoded:
         encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
@@ -248,8 +242,8 @@ class FourMModel:
         if joint is None or joint.about.name not in spaces:
             return self._predicted(batch, spaces, gallery)
         others = [space for space in spaces if space != joint.about.name]
-        told = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
-        vectors = self._predicted(batch, [*others, *told], gallery)
+        needed = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
+        vectors = self._predicted(batch, [*others, *needed], gallery)
         return vectors | {joint.about.name: joint.vectors(batch, vectors.get(joint.told_by), gallery)}
 
     def _predicted(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
@@ -263,13 +257,12 @@ class FourMModel:
         missing = [space for space in spaces if space not in vectors]
         if not missing:
             return vectors
-        assert batch.fill is not None, "a batch on a device knows its fill"
-        context, of = network.encode(batch.inputs, batch.fill), {space: embedding.spaces[space] for space in missing}
-        for grid in dict.fromkeys(of[space].grid for space in missing):
-            alike = [space for space in missing if of[space].grid == grid]
-            logits = network.decode_global(context, [of[space].key for space in alike])
+        context, targets = network.encode(batch.inputs), {space: embedding.spaces[space] for space in missing}
+        for grid in dict.fromkeys(targets[space].grid for space in missing):
+            alike = [space for space in missing if targets[space].grid == grid]
+            logits = network.decode_global(context, [targets[space].key for space in alike])
             for space in alike:
-                rows = of[space].vectors(logits[of[space].key], embedding.decoding)
+                rows = targets[space].vectors(logits[targets[space].key])
                 vectors[space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
 

@@ -13,7 +13,7 @@ from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Observer, Options, Pass
-from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
 from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
 from anyseek.model.generation.state import given as given_input
 from anyseek.model.modalities.formats.sam_instances import (
@@ -90,17 +90,17 @@ def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> 
 
 def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
     """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
-    asked = set_options(options)
+    changes = set_options(options)
     if not row.is_image:
         # one set of options may serve several targets: options of images do not apply to this one
-        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
-    elif asked.get("steps", 1) > row.tokens:
+        changes = {name: value for name, value in changes.items() if name not in _OF_IMAGES}
+    elif changes.get("steps", 1) > row.tokens:
         raise PredictionInvalid(
-            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
+            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {changes['steps']}"
         )
-    if "scheme" in asked:
-        asked["scheme"] = Scheme(asked["scheme"])
-    return replace(plan, **asked)
+    if "scheme" in changes:
+        changes["scheme"] = Scheme(changes["scheme"])
+    return replace(plan, **changes)
 
 
 MOST_TOGETHER = 16  # samples decoded together
@@ -144,17 +144,17 @@ def decode_samples(
 
     Samples of the same modalities are decoded together, at most 16 at once.
     """
-    found: list[dict[str, Prediction]] = [{} for _ in samples]
+    predictions: list[dict[str, Prediction]] = [{} for _ in samples]
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, values in enumerate(samples):
         alike.setdefault(tuple(values), []).append(place)
     for places in alike.values():
         for start in range(0, len(places), MOST_TOGETHER):
-            some = places[start : start + MOST_TOGETHER]
-            decoded = _decode_alike(parts, [samples[place] for place in some], targets, options)
-            for place, predictions in zip(some, decoded, strict=True):
-                found[place] = predictions
-    return found
+            chunk = places[start : start + MOST_TOGETHER]
+            decoded = _decode_alike(parts, [samples[place] for place in chunk], targets, options)
+            for place, by_target in zip(chunk, decoded, strict=True):
+                predictions[place] = by_target
+    return predictions
 
 
 def _decode_alike(
@@ -173,15 +173,15 @@ def _decode_alike(
     goals = _goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
     enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
     of_centre = any(goal.form.of_centre for goal in goals)
-    seen = [Sample(central_squares(values) if of_centre else values) for values in samples]
-    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, seen).inputs.items()}
-    found = _decode(parts, state, len(samples), goals, options)
+    cropped = [Sample(central_squares(values) if of_centre else values) for values in samples]
+    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, cropped).inputs.items()}
+    decoded = _decode(parts, state, len(samples), goals, options)
     if enlarged and parts.larger is not None:
         steps = sum(len(goal.steps) for goal in goals)
-        found |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
+        decoded |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
     final = {goal.modality: goal for goal in (*goals, *enlarged)}
     return [
-        {name: _prediction(parts, goal, found[goal.form.key], place, options) for name, goal in final.items()}
+        {name: _prediction(parts, goal, decoded[goal.form.key], place, options) for name, goal in final.items()}
         for place in range(len(samples))
     ]
 
@@ -234,7 +234,7 @@ def _goals(
         row = parts.network.config.row(form.key)
         plan = plan_of(name, row)
         codec = form.codec if isinstance(form.codec, DenseTarget) and plan == ALONE and not weights else None
-        goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known), codec))
+        goals.append(Goal(name, form, row, plan, steps_of(plan.of_target(row, weights), known), codec))
         if not weights:
             known.append(form.key)
     return goals
@@ -277,24 +277,25 @@ def _decode(
             state[key] = entry.first(goal.row.longest)
         else:
             state[key] = empty_target(goal.row, ids, samples)
-            together = replace(sampling, samples=samples)
-            done = generate(parts.network, state, goal.steps, ids, together, observe, parts.unconditional)
-            state[key] = entry = done[key]
+            options_of_all = replace(sampling, samples=samples)
+            decoded = generate(parts.network, state, goal.steps, ids, options_of_all, observe, parts.unconditional)
+            state[key] = entry = decoded[key]
         found[key] = _Found(entry, *passes)
     return found
 
 
 def _observer(goal: Goal, progress: Progress | None, passes: list[Pass]) -> Observer | None:
     """Tells `progress` how far a target is, and keeps the first pass of the decoder if it is wanted."""
-    told = None if progress is None else progress_of(goal.modality, goal.row, len(goal.steps), progress)
-    if goal.expecting is None:
-        return told
+    if goal.expecting is None and progress is None:
+        return None
 
     def observe(done: Pass) -> None:
-        if not passes:
+        if goal.expecting is not None and not passes:
             passes.append(done)
-        if told is not None:
-            told(done)
+        if progress is not None and goal.row.is_image:
+            progress(goal.modality, done.step + 1, len(goal.steps))
+        elif progress is not None:
+            progress(goal.modality, int(done.positions[0, 0]) + 1, goal.row.longest)
 
     return observe
 
@@ -313,12 +314,12 @@ def _ask_everywhere(
     The sequences are as long as they are. Points of one sample are asked about in batches with a row for each.
     """
     text = parts.tokenizers.text
-    found = []
+    sequences = []
     for place in range(samples):
-        of_one = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
-        answers = _answers(parts, of_one, goal, sampling, query_grid(side), observe)
-        found.append(text.encode(instances_to_text(answers)))
-    return given_sequence(found, SpecialIds.of(text)).to(parts.network.mask_token.device)
+        sample_state = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
+        answers = _answers(parts, sample_state, goal, sampling, query_grid(side), observe)
+        sequences.append(text.encode(instances_to_text(answers)))
+    return given_sequence(sequences, SpecialIds.of(text)).to(parts.network.mask_token.device)
 
 
 def _answers(
@@ -370,15 +371,3 @@ def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, option
     on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
     shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
-
-
-def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:
-    """Tells `progress` of each of the `steps` of an image, of every token of a sequence; `row` says which it is."""
-
-    def observe(done: Pass) -> None:
-        if row.is_image:
-            progress(modality, done.step + 1, steps)
-        else:
-            progress(modality, int(done.positions[0, 0]) + 1, row.longest)
-
-    return observe

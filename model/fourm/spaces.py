@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.colours.space import ColourSpace
-from anyseek.model.compute.placement import moved
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
 from anyseek.model.fourm.inputs import Encoded
-from anyseek.model.seam import Decoding, EmbeddingSpace, Fusion
+from anyseek.model.seam import EmbeddingSpace, Fusion
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.space import CAPTION, Towers
@@ -34,15 +33,12 @@ class GlobalSpace:
     tokenizer: VQVAE | ImageVQVAE
     exact_gallery: bool = False
 
-    def vectors(self, logits: Tensor, decoding: Decoding) -> Tensor:
-        """Unit vectors float32 (B, d) of logits (B, n, V) of all its tokens."""
+    def vectors(self, logits: Tensor) -> Tensor:
+        """Unit vectors float32 (B, d) of logits (B, n, V) of all its tokens: each code counts by its probability."""
         if isinstance(self.tokenizer, ImageVQVAE):
             # (B, n, V) -> (B, rows, columns, V)
             logits = logits.reshape(len(logits), *self.grid, logits.shape[2])
-        if decoding is Decoding.HARD:
-            decoded = self.tokenizer.decode_tokens(logits.argmax(dim=-1))
-        else:
-            decoded = self.tokenizer.decode_probabilities(logits.float().softmax(dim=-1))
+        decoded = self.tokenizer.decode_probabilities(logits.float().softmax(dim=-1))
         # (B, d, rows, columns) -> (B, d); vectors already are (B, d)
         return F.normalize(decoded.flatten(2).mean(dim=2) if decoded.ndim > 2 else decoded, dim=1)
 
@@ -67,7 +63,7 @@ class TowersSpace:
         """Unit vectors float32 (B, d); `told` (B, 384) are the network's sentence vectors where samples need them."""
         texts = batch.own.get(CAPTION)
         if told is not None:
-            lacking = moved(torch.tensor(self.lacking(batch)), told.device)[:, None]
+            lacking = torch.tensor(self.lacking(batch), device=told.device)[:, None]
             texts = torch.where(lacking, told, 0.0 if texts is None else texts)
         seen = {name: found for name, found in batch.seen.items() if name in self.towers.weights}
         return self.towers.vectors(seen, texts, gallery)
@@ -75,7 +71,7 @@ class TowersSpace:
 
 @dataclass(frozen=True)
 class Embedding:
-    """How a 4M network embeds.
+    """The spaces of a 4M network, and its options of embedding.
 
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
@@ -88,7 +84,6 @@ class Embedding:
     default_spaces: Mapping[str, str]
     window: int
     fusion: Fusion = Fusion.LATE
-    decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     residual: Shortcuts | None = None
     joint: TowersSpace | None = None
@@ -106,13 +101,13 @@ class Embedding:
 
         For a gallery they are exact ones where the space stores these and the sample has a picture.
         """
-        of, found = self.spaces[space], predicted
+        global_space, vectors = self.spaces[space], predicted
         added = self.added(own, space)
         if added is not None:
-            found = F.normalize(found + added, dim=1)
-        if gallery and of.exact_gallery and "rgb" in own:
-            found = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], found)
-        return found
+            vectors = F.normalize(vectors + added, dim=1)
+        if gallery and global_space.exact_gallery and "rgb" in own:
+            vectors = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], vectors)
+        return vectors
 
     def stored_as_they_are(self, batch: Encoded, spaces: Sequence[str]) -> dict[str, Tensor]:
         """The vectors (B, d) of those spaces whose gallery is exact, if every sample of a batch has a picture."""

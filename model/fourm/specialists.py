@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import prepared
+from anyseek.model.compute.placement import batch_on
 from anyseek.model.encoders.efficientnet import Features, ImageEncoder
 from anyseek.model.encoders.minilm import MiniLM
 from anyseek.model.encoders.preprocess import encoder_input, looked_at
@@ -20,11 +20,10 @@ from anyseek.model.seam import Sample, Value
 from anyseek.model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
-_PICTURES_ON_CARD = 128
 
 
 class Specialist(StrEnum):
-    """Which encoder."""
+    """The two encoders."""
 
     IMAGE = "image"  # sees whatever can be rendered as a picture
     TEXT = "text"
@@ -68,10 +67,10 @@ class Specialists:
 
         Pictures of all modalities go through the encoder together, and so do the texts of one.
         """
-        seen = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
+        pictures = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
         texts = [name for name, reader in readers.items() if reader is Specialist.TEXT]
-        found = self._see(seen, samples)
-        return found | {name: self._read_texts(name, samples) for name in texts}
+        outputs = self._see(pictures, samples)
+        return outputs | {name: self._read_texts(name, samples) for name in texts}
 
     @torch.inference_mode()
     def look(self, picture: Value) -> Features:
@@ -93,18 +92,18 @@ class Specialists:
 
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]
-        found: dict[str, dict[int, Read]] = {name: {} for name in names}
-        at_once = _PICTURES_AT_ONCE if self._device.type == CPU else _PICTURES_ON_CARD
+        outputs: dict[str, dict[int, Read]] = {name: {} for name in names}
+        at_once = _PICTURES_AT_ONCE if self._device.type == CPU else batch_on(self._device)
         for start in range(0, len(places), at_once):
-            some = places[start : start + at_once]
-            looks = prepared(lambda place: looked_at(place[0], samples[place[1]].values[place[0]]), some, self._device)
+            chunk = places[start : start + at_once]
+            looks = [looked_at(name, samples[place].values[name]) for name, place in chunk]
             features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
             seen = None if self._towers_see is None else self._towers_see(features)
-            for row, (name, place) in enumerate(some):
+            for row, (name, place) in enumerate(chunk):
                 own_row = None if seen is None else seen.at(slice(row, row + 1))
-                found[name][place] = Read(maps[row], vectors[row], own_row)
-        return found
+                outputs[name][place] = Read(maps[row], vectors[row], own_row)
+        return outputs
 
     def _read_texts(self, name: str, samples: Sequence[Sample]) -> dict[int, Read]:
         places = _places(name, samples)
@@ -116,5 +115,5 @@ class Specialists:
 
 
 def _places(name: str, samples: Sequence[Sample]) -> list[int]:
-    """Which samples have a modality."""
+    """The places of the samples that have a modality."""
     return [place for place, sample in enumerate(samples) if name in sample.values]

@@ -6,11 +6,10 @@
         "tok_clip@224": image_target(batch=1, tokens=196),
         "tok_rgb@224": image_target(batch=1, tokens=196),
     }
-    plans = [
-        TargetPlan("tok_clip@224", Scheme.ROAR, tokens=196, steps=50, temperature=5.0, guidance=3.0),
-        TargetPlan("tok_rgb@224", Scheme.MASKGIT, tokens=196, steps=25, token_schedule="cosine", temperature=3.0),
-    ]
-    state = generate(fourm, state, chain(plans, ["caption"], grow=True), ids, Options(top_p=0.8, seed=0))
+    clip = TargetPlan("tok_clip@224", Scheme.ROAR, tokens=196, steps=50, temperature=5.0, guidance=3.0)
+    rgb = TargetPlan("tok_rgb@224", Scheme.MASKGIT, tokens=196, steps=25, token_schedule="cosine", temperature=3.0)
+    steps = [*steps_of(clip, ["caption"]), *steps_of(rgb, ["caption", "tok_clip@224"])]
+    state = generate(fourm, state, steps, ids, Options(top_p=0.8, seed=0))
     state["tok_rgb@224"].values  # int64 (1, 196)
 
 Generated modalities become inputs of the steps that follow, even in another network. For super-resolution, pass the
@@ -32,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.generation.run import GenerationInvalid, Observer, Options, Run, Unconditional
+from anyseek.model.generation.run import Observer, Options, Run, Unconditional
 from anyseek.model.generation.schedule import Scheme, Step, combine
 from anyseek.model.generation.state import ModalityState, State, given_sequence
 from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
@@ -121,8 +120,8 @@ def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> Modal
     and keeps the surest tokens of each row.
     """
     target = state[step.target]
-    open_places, wanted = _open_places(step, target), step.tokens or 0
-    kept = min(open_places, wanted)
+    open_places = int((~target.target_mask[0]).sum())  # as many in every row
+    kept = min(open_places, step.tokens or 0)
     if step.scheme is Scheme.ROAR:
         order = run.order(*target.target_mask.shape)
     else:
@@ -158,18 +157,6 @@ def _pass_logits(run: Run, place: int, step: Step, seen: State, positions: Tenso
     return run.unconditional.logits(key, emptied, compute)[positions]
 
 
-def _open_places(step: Step, target: ModalityState) -> int:
-    counts = set((~target.target_mask).sum(dim=1).tolist())
-    if len(counts) > 1:
-        raise GenerationInvalid(
-            f"the rows of {step.target} have {sorted(counts)} tokens to decode; in one batch all must have as many"
-        )
-    count = int(counts.pop())
-    if count == 0:
-        raise GenerationInvalid(f"{step.target} has no token left to decode; the schedule has too many steps for it")
-    return count
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """The tokens that a row's target entries ask for: those after `start`, at most `count` of them, up to and including
@@ -195,8 +182,6 @@ def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityS
     target_rows = target.target_rows()
     if run.options.reference_faults:
         target_rows = [target_rows[0]] * len(target_rows)
-    if not all(target_rows):
-        raise GenerationInvalid(f"a row of {step.target} has no target entry; every row of the batch needs one or more")
     most = run.network.config.row(step.target).longest
     wanted = [_Wanted(row[0], row[-1], min(len(row), most)) for row in target_rows]
     longest = max(row.count for row in wanted)
@@ -235,24 +220,14 @@ def generate(
     """Run the steps of a schedule and return the final state: every target is decoded and has become an input.
 
     `state` holds the inputs and the still empty targets by checkpoint key (`state.py` makes both); it
-    stays as it is. `steps` come from `schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
+    stays as it is. `steps` come from `schedule.steps_of`, `ids` are the vocabulary's special ids. `observe` is told
     of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed, and
     `unconditional` keeps what is alike in every call for the network.
 
-    Raises `GenerationInvalid` where a step's target or condition is not in the state or has nothing left to decode,
-    `UnsupportedModality` where the network does not predict it that way, `SamplingInvalid` for a filter out of range.
+    Every row of an image target has as many tokens to decode, every row of a sequence one or more. Raises
+    `UnsupportedModality` where the network does not predict a target that way.
     """
-    for step in steps:
-        for key in (step.target, *step.guidance.conditions):
-            if key not in state:
-                raise GenerationInvalid(f"the schedule needs {key!r}; the state holds {', '.join(state)}")
-    options = options or Options()
-    if uneven := [key for key, entry in state.items() if len(entry.input_mask) % options.samples]:
-        rows = len(state[uneven[0]].input_mask)
-        raise GenerationInvalid(
-            f"{uneven[0]} has {rows} rows, which are not as many for each of {options.samples} samples"
-        )
-    run = Run(network, ids, options, observe, unconditional or Unconditional())
+    run = Run(network, ids, options or Options(), observe, unconditional or Unconditional())
     result = {key: entry.to(network.mask_token.device) for key, entry in state.items()}
     for index, step in enumerate(steps):
         decode = decode_sequence if step.scheme is Scheme.AUTOREGRESSIVE else decode_image_tokens

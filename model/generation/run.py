@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anyseek.model.errors import RequestInvalid, UnsupportedModality
+from anyseek.model.errors import UnsupportedModality
 from anyseek.model.generation.schedule import Guidance, Scheme, Step
 from anyseek.model.generation.state import ModalityState, State, emptied
 from anyseek.model.modalities.formats.spans import SpecialIds
@@ -52,25 +52,14 @@ class Unconditional:
         return kept
 
 
-class SamplingInvalid(RequestInvalid):
-    """A filter outside its range."""
-
-    code = "sampling-invalid"
-
-
 def filter_logits(logits: Tensor, top_k: int | float, top_p: float) -> Tensor:
     """Set the logits (..., V) that may not be drawn to minus infinity.
 
     `top_k` keeps that many of the largest, or that fraction of V if it is a float; 0 keeps all. `top_p` keeps the
     largest, up to and including the first at which the sum of their probabilities exceeds it; 0 keeps all.
-    Raises `SamplingInvalid`.
     """
-    if top_k < 0 or (isinstance(top_k, float) and top_k > 1):
-        raise SamplingInvalid(f"top_k is a count from 0 or a fraction from 0.0 to 1.0, not {top_k}")
     vocabulary = logits.shape[-1]
     count = max(int(top_k * vocabulary), 1) if isinstance(top_k, float) and top_k > 0 else int(top_k)
-    if not 0 <= top_p <= 1:
-        raise SamplingInvalid(f"top_p is a probability from 0 to 1, not {top_p}")
     if count:
         least = logits.topk(min(count, vocabulary), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -89,10 +78,8 @@ def sample(
 ) -> tuple[Tensor, Tensor]:
     """One token for each row of logits (..., V), and the probability it was drawn with: int64 and float32 (...).
 
-    At temperature 0 the token is the likeliest one and its probability that of temperature 1. Raises `SamplingInvalid`.
+    At temperature 0 the token is the likeliest one and its probability that of temperature 1.
     """
-    if not temperature >= 0:
-        raise SamplingInvalid(f"a temperature is 0 or more, not {temperature}")
     logits = logits.float()
     if temperature < _GREEDY:
         probabilities = logits.softmax(dim=-1)
@@ -142,7 +129,7 @@ class ViewEncoder:
         return self._network.encode(self._inputs(first, guidance.conditions, separate=guidance.separate))
 
     def _inputs(self, state: State, hidden: frozenset[str], *, separate: bool) -> Inputs:
-        """What the encoder sees: modalities with an input entry, or one without any where there is no other."""
+        """The encoder's inputs: modalities with an input entry, or one without any where there is no other."""
         config = self._network.config
         inputs = {}
         for key, entry in state.items():
@@ -166,17 +153,11 @@ def _same(first: ModalityInput, second: ModalityInput) -> bool:
     return torch.equal(first.mask, second.mask) and torch.equal(first.values, second.values)
 
 
-class GenerationInvalid(RequestInvalid):
-    """The state and the schedule do not match."""
-
-    code = "generation-invalid"
-
-
 @dataclass(frozen=True)
 class Options:
-    """How tokens are drawn.
+    """Options of drawing tokens.
 
-    `top_k` and `top_p` as in `sampling.filter_logits`. With a `seed` a run is repeatable on the same kind of
+    `top_k` and `top_p` as in `filter_logits`. With a `seed` a run is repeatable on the same kind of
     device; its step i draws with seed + i. The rows of a batch are those of `samples` samples, as many of each, one
     sample after the other; each draws the numbers that it would draw alone.
 

@@ -1,6 +1,6 @@
 """The generation schedule: how many tokens each step decodes, at which temperature, and with which guidance.
 
-`chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that
+`steps_of(TargetPlan(...), conditions)` turns the plan of a target into the steps that
 `anyseek.model.generation.generate` runs. Targets are decoded one after the other; a finished target becomes an input of
 the next.
 
@@ -88,7 +88,7 @@ class ScheduleInvalid(RequestInvalid):
 
 
 class Scheme(StrEnum):
-    """How the tokens of a target are chosen."""
+    """The order in which the tokens of a target are decoded."""
 
     ROAR = "roar"  # image tokens at random places, a few each step
     MASKGIT = "maskgit"  # image tokens, all predicted in each step and the likeliest kept
@@ -97,7 +97,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """How one target is to be decoded.
+    """The plan of decoding one target.
 
     `tokens` is its number of image tokens and `steps` the number of decoding steps. `token_schedule` sets each step's
     share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
@@ -178,27 +178,8 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
     raise ScheduleInvalid(f"{schedule!r} is not a temperature schedule; use constant, linear or onex:<min>:<power>")
 
 
-def chain(
-    plans: Sequence[TargetPlan], conditions: Sequence[str], *, grow: bool = False, reference_faults: bool = False
-) -> list[Step]:
-    """The steps of several targets in order.
-
-    `conditions` are the inputs that guidance applies to. With `grow`, a finished target joins the conditions of later
-    targets. If conditions have their own weights it always joins, with the next weight. With `reference_faults`,
-    sequences do not join, as in the reference. Raises `ScheduleInvalid`.
-    """
-    steps: list[Step] = []
-    known = list(conditions)
-    for plan in plans:
-        steps += _plan_steps(plan, known)
-        weighted = not isinstance(plan.guidance, float | int)
-        forgotten = reference_faults and plan.scheme is Scheme.AUTOREGRESSIVE
-        if (grow or weighted) and not forgotten:
-            known.append(plan.target)
-    return steps
-
-
-def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
+def steps_of(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
+    """The steps of one target; `conditions` are the inputs that guidance applies to. Raises `ScheduleInvalid`."""
     guidance = (
         Guidance.weighted(plan.guidance, conditions)
         if isinstance(plan.guidance, tuple)
@@ -215,7 +196,7 @@ def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
 
 
 def token_counts(plan: TargetPlan) -> list[int]:
-    """How many image tokens each step of a plan decodes, one or more; there may be fewer steps than planned.
+    """The number of image tokens that each step of a plan decodes, one or more; there may be fewer steps than planned.
 
     Raises `ScheduleInvalid`.
     """

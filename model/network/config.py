@@ -31,7 +31,7 @@ class ConfigInvalid(ModelError):
 
 
 class EmbeddingKind(StrEnum):
-    """How a modality becomes tokens of the network."""
+    """The kind of embedding that turns a modality into tokens."""
 
     PIXELS = "pixels"  # float (B, channels, H, W), cut into patches; input only
     IMAGE_TOKENS = "image_tokens"  # int (B, n) codes of a tokenizer
@@ -258,11 +258,6 @@ class FourMConfig:
         return replace(row, patch=patch, grid=row.grid or (side, side))
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """The config of a checkpoint from its metadata strings. Raises `ConfigInvalid`."""
-        return cls.from_values(parse_metadata(metadata))
-
-    @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
         """The config from values already parsed. Raises `ConfigInvalid` for a required key that is missing."""
         required = ("domains_in", "domains_out", "image_size", "patch_size", "norm_bias", "act_layer")
@@ -276,7 +271,7 @@ class FourMConfig:
         return cls(**select_fields(cls, others), modalities=own)
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata strings that `from_metadata` reads back to this config."""
+        """The metadata strings that `parse_metadata` and `from_values` read back to this config."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "modalities"}
         texts = {key: str(list(v) if isinstance(v, tuple) else v) for key, v in values.items()}
         if self.modalities:

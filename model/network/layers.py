@@ -38,11 +38,11 @@ class LayerNorm(nn.Module):
 
 def activation(name: str) -> nn.Module:
     """The activation `torch.nn` has under `name`, such as SiLU or GELU. Raises `ConfigInvalid` for any other."""
-    found = getattr(nn.modules.activation, name, None)
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    kind = getattr(nn.modules.activation, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ConfigInvalid(f"act_layer {name!r} is not an activation of torch.nn; use one such as SiLU or GELU")
-    made: nn.Module = found()
-    return made
+    module: nn.Module = kind()
+    return module
 
 
 class FeedForward(nn.Module):

@@ -58,7 +58,7 @@ def _position_table(row: ModalityConfig, dim: int) -> Tensor:
 
 
 class _Positioned(nn.Module):
-    """What every embedding has: a position table `pos_emb` (1, n, D) and a modality vector `mod_emb` (1, 1, D)."""
+    """The base of all embeddings: a position table `pos_emb` (1, n, D) and a modality vector `mod_emb` (1, 1, D)."""
 
     pos_emb: Tensor
 

@@ -3,7 +3,7 @@
 B batch, n entries of a modality, N encoder tokens, M decoder tokens, D width. Every mask is boolean and True means
 *not used*. The list keeps only the used entries of all modalities, in order, padded on the right."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,46 +36,21 @@ class ModalityTarget:
 
 
 @dataclass(frozen=True)
-class Fill:
-    """How many tokens the fullest and the emptiest row of a batch use.
-
-    Whoever makes a batch knows it from masks on the CPU. A network would have to wait for its device to learn it.
-    """
-
-    longest: int
-    shortest: int
-
-    @property
-    def even(self) -> bool:
-        """Whether every row uses as many."""
-        return self.shortest == self.longest
-
-    @classmethod
-    def of(cls, masks: Iterable[Tensor]) -> "Fill":
-        """That of a batch whose modalities have these masks, bool (B, n) each, on the CPU; at least one."""
-        used = torch.stack([(~mask).sum(dim=1) for mask in masks]).sum(dim=0)
-        return cls(int(used.max()), int(used.min()))
-
-
-@dataclass(frozen=True)
 class EncoderTokens:
     """Encoder input: `content` and `embedding` float (B, N, D), `mask` bool and `modality` int (B, N).
 
-    `modality` holds identifiers of modalities, -1 for registers and unused tokens. `padded` says whether any row has
-    unused tokens, where that is known without the mask.
+    `modality` holds identifiers of modalities, -1 for registers and unused tokens.
     """
 
     content: Tensor
     embedding: Tensor
     mask: Tensor
     modality: Tensor
-    padded: bool | None = None
 
     @property
     def attention_mask(self) -> Tensor | None:
         """The mask, None where all tokens are used."""
-        padded = bool(self.mask.any()) if self.padded is None else self.padded
-        return self.mask if padded else None
+        return self.mask if self.mask.any() else None
 
 
 @dataclass(frozen=True)
@@ -116,24 +91,18 @@ def image_reach(mask: Tensor) -> Tensor:
     return first * used.sum(dim=1, keepdim=True)
 
 
-def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: int | Fill | None) -> EncoderTokens:
+def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: int | None) -> EncoderTokens:
     """Join modalities and keep `limit` tokens a row, or as many as the fullest row uses.
 
-    Each part is a modality's identifier, content (B, n, D), embedding (B, n, D) and mask (B, n). Nothing is asked of
-    the masks where a `Fill` says what they hold.
+    Each part is a modality's identifier, content (B, n, D), embedding (B, n, D) and mask (B, n).
     """
     mask = torch.cat([mask for _, _, _, mask in parts], dim=1)
     content = torch.cat([content for _, content, _, _ in parts], dim=1)
     embedding = torch.cat([embedding for _, _, embedding, _ in parts], dim=1)
     modality = torch.cat([torch.full_like(mask, i, dtype=torch.long) for i, _, _, mask in parts], dim=1)
-    kept: int | None
-    if isinstance(limit, Fill):
-        kept, padded, whole = limit.longest, not limit.even, limit.even and limit.longest == mask.shape[1]
-    else:
-        kept, padded, whole = limit, None, not mask.any() and limit in (None, mask.shape[1])
-    if whole:
-        return EncoderTokens(content, embedding, mask, modality, padded=False)  # nothing to choose: spare the copies
-    order = _used_first(mask, kept)
+    if limit in (None, mask.shape[1]) and not mask.any():
+        return EncoderTokens(content, embedding, mask, modality)  # nothing to choose: spare the copies
+    order = _used_first(mask, limit)
     mask = mask.gather(1, order)
     content, embedding = _gather(content, order), _gather(embedding, order)
     return EncoderTokens(
@@ -141,7 +110,6 @@ def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: in
         embedding=embedding.masked_fill(mask[..., None], 0.0),
         mask=mask,
         modality=modality.gather(1, order).masked_fill(mask, -1),
-        padded=padded,
     )
 
 
@@ -168,7 +136,7 @@ def select_targets(parts: Sequence[TargetPart], limit: int | None, *, causal: bo
 
 
 def _self_mask(reach: Tensor, modality: Tensor, *, causal: bool, separate: bool) -> Tensor:
-    """Which keys each decoder token may not see: reach and modality int (B, M) -> bool (B, M, M).
+    """The mask of keys that each decoder token may not see: reach and modality int (B, M) -> bool (B, M, M).
 
     Token i sees the keys before the sum of `reach` up to i: all of an image modality, the past of a sequence. With
     `causal` it sees keys up to itself instead; with `separate` never those of another modality.

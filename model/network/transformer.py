@@ -32,7 +32,6 @@ from anyseek.model.network.modality_embeddings import (
 from anyseek.model.network.tokens import (
     DecoderTokens,
     EncoderTokens,
-    Fill,
     ModalityInput,
     ModalityTarget,
     TargetPart,
@@ -44,7 +43,7 @@ from anyseek.model.network.tokens import (
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder attends to: `states` float (B, N, D), `mask` bool (B, N) or None where all are used."""
+    """The encoder's output for the decoder: `states` float (B, N, D), `mask` bool (B, N) or None where all are used."""
 
     states: Tensor
     mask: Tensor | None
@@ -124,17 +123,16 @@ class FourM(nn.Module):
             if last in ("mask_token", "register_tokens", "mod_emb", "pos_emb") or "token_emb" in name:
                 nn.init.normal_(parameter, std=0.02, generator=generator)
 
-    def encode(self, inputs: Mapping[str, ModalityInput], limit: int | Fill | None = None) -> Context:
+    def encode(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> Context:
         """Encode a batch once, for any number of targets.
 
-        Only used tokens are encoded: as many as the fullest row has, at most `limit` where it is a number. A `Fill`
-        says what the masks hold, so that the program need not wait for the device. Raises `UnsupportedModality` for a
-        key outside `domains_in`.
+        Only used tokens are encoded: as many as the fullest row has, at most `limit` where it is a number. Raises
+        `UnsupportedModality` for a key outside `domains_in`.
         """
         tokens = self.embed_inputs(inputs, limit)
         return self.make_context(tokens, self.run_encoder(tokens))
 
-    def embed_inputs(self, inputs: Mapping[str, ModalityInput], limit: int | Fill | None = None) -> EncoderTokens:
+    def embed_inputs(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> EncoderTokens:
         """Embed each modality, keep the used tokens in order, and put the registers before them."""
         parts = []
         for key, given in inputs.items():
@@ -152,7 +150,6 @@ class FourM(nn.Module):
             embedding=F.pad(tokens.embedding, (0, 0, count, 0)),
             mask=F.pad(tokens.mask, (count, 0), value=False),
             modality=F.pad(tokens.modality, (count, 0), value=-1),
-            padded=tokens.padded,
         )
 
     def run_encoder(self, tokens: EncoderTokens) -> Tensor:

@@ -5,11 +5,10 @@ centre vectors.
 """
 
 import hashlib
-import importlib.util
+import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -21,15 +20,15 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, library
 
-from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import BATCH, chosen_device, moved, prepared
-from anyseek.model.compute.processors import SHARING
+from anyseek.model.compute.placement import batch_on, chosen_device
+from anyseek.model.compute.threads import SHARING
 from anyseek.model.errors import CheckpointMismatch, PackageMissing, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
 from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
 from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of, is_installed
-from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.model.single_space import SingleSpaceEmbedder
 
 VERSION = "1"  # of preprocessing, part of every fingerprint: raise it whenever a value changes
 _LONGEST_SHAPE = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
@@ -77,7 +76,7 @@ def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
     return (float(value),) * 3 if isinstance(value, int | float) else tuple(map(float, value))
 
 
-_DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
+_MISSING = ("nms", "qnms")  # operators that torchvision describes whether its library has registered them or not
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
@@ -94,44 +93,32 @@ def import_open_clip() -> ModuleType:
 
 @cache
 def define_missing_operators() -> None:
-    """Define `torchvision::nms` and `torchvision::qnms`, without a body, if torchvision's library does not load."""
-    if library_loads():
-        return
-    for operator in _DESCRIBED:
-        library.define(f"torchvision::{operator}", _SIGNATURE)
+    """Define `torchvision::nms` and `torchvision::qnms`, without a body, if torchvision's library does not load.
 
-
-def library_loads() -> bool:
-    """Return whether torchvision is absent, or its compiled library is there and loads beside this torch."""
-    package = importlib.util.find_spec("torchvision")
-    if package is None or not package.submodule_search_locations:
-        return True
-    finder = FileFinder(package.submodule_search_locations[0], (ExtensionFileLoader, EXTENSION_SUFFIXES))
-    compiled = finder.find_spec("_C")
-    if compiled is None or compiled.origin is None:
-        return False
+    Its library is built for one version of torch, and without it torchvision cannot be imported.
+    """
     try:
-        torch.ops.load_library(compiled.origin)  # type: ignore[no-untyped-call]
-    except OSError:
-        return False
-    return True
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError:
+        return
+    except RuntimeError:  # operator torchvision::nms does not exist
+        for operator in _MISSING:
+            library.define(f"torchvision::{operator}", _SIGNATURE)
 
 
 SPACE = "open_clip"
 
-_BATCH_ON_CARD = 128
 _TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 
 
-class OpenCLIPEmbedder(PredictsVectors):
-    """Implements `anyseek.model.seam.Model` with a model of open_clip; safe to use from several threads.
+class OpenCLIPEmbedder(SingleSpaceEmbedder):
+    """A model of open_clip; safe to use from several threads.
 
     `network` is any of open_clip's (`CLIP`, `CustomTextCLIP`, `CoCa`) whose vectors have `dimension` entries, and
     `tokenizer` turns texts into int64 (B, context length).
     """
 
     modalities = frozenset({"rgb", "caption", "canny_edge"})
-    fusion = Fusion.LATE
 
     def __init__(
         self,
@@ -142,40 +129,23 @@ class OpenCLIPEmbedder(PredictsVectors):
         tokenizer: Callable[[list[str]], Tensor],
         preprocessing: Preprocessing,
     ) -> None:
-        self.name, self.fingerprint = name, fingerprint
-        prior = np.zeros(dimension, np.float32)
-        self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: EmbeddingSpace(SPACE, dimension, fingerprint, prior)}
+        super().__init__(name, fingerprint, SPACE, np.zeros(dimension, np.float32))
         self._network, self._tokenizer, self._preprocessing = network.eval(), tokenizer, preprocessing
         self._tokenizing = threading.Lock()  # fast tokenizers of transformers fail with "Already borrowed" otherwise
         self._device = next(self._network.parameters()).device
-        self._batch = BATCH if self._device.type == CPU else _BATCH_ON_CARD
-
-    def default_space(self, modality: str) -> str:
-        """`open_clip`, the only space. Raises `UnsupportedModality`."""
-        check_taken(self, [modality])
-        return SPACE
+        self._batch = batch_on(self._device)
 
     @SHARING.a_pass()
-    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed`. A sample with several modalities gets the normalised sum of their unit vectors."""
-        for space in spaces:
-            self.spaces[space]
-        for sample in samples:
-            check_taken(self, sample.values)
-        made = [torch.zeros(0, self.spaces[SPACE].dimension, device=self._device)]  # fetched once all is there
-        for start in range(0, len(samples) if spaces else 0, self._batch):
-            with torch.inference_mode():
-                made.append(self._forward(samples[start : start + self._batch]))
-        vectors = torch.cat(made).cpu().numpy()
-        return {space: vectors.copy() for space in spaces}
-
-    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """The vectors of `embed`: this space has no other extractor."""
-        return self.embed(samples, spaces)
+    def vectors(self, samples: Sequence[Sample]) -> FloatArray:
+        """Of a sample with several modalities the normalised sum of their unit vectors."""
+        with torch.inference_mode():
+            starts = range(0, len(samples), self._batch)
+            made = [self._forward(samples[start : start + self._batch]) for start in starts]
+            return cast(FloatArray, torch.cat(made).cpu().numpy())
 
     def _forward(self, samples: Sequence[Sample]) -> Tensor:
         """Unit vectors of a batch of samples, float32 (B, dimension)."""
-        total = torch.zeros(len(samples), self.spaces[SPACE].dimension, device=self._device)
+        total = torch.zeros(len(samples), self.space.dimension, device=self._device)
         encoders: Mapping[str, Callable[[list[Any]], Tensor]] = {
             "caption": self._texts,
             "canny_edge": partial(self._pixels, self._preprocessing.drawing),
@@ -185,17 +155,17 @@ class OpenCLIPEmbedder(PredictsVectors):
             present = [n for n, sample in enumerate(samples) if modality in sample.values]
             if present:
                 vectors = encode([samples[n].values[modality] for n in present])
-                total.index_add_(0, moved(torch.tensor(present), self._device), F.normalize(vectors.float(), dim=1))
+                total.index_add_(0, torch.tensor(present, device=self._device), F.normalize(vectors.float(), dim=1))
         return F.normalize(total, dim=1)
 
     def _texts(self, texts: list[Any]) -> Tensor:
         with self._tokenizing:
             tokens = self._tokenizer(texts)
-        return cast(Tensor, self._network.encode_text(moved(tokens, self._device)))
+        return cast(Tensor, self._network.encode_text(tokens.to(self._device)))
 
     def _pixels(self, make: Callable[[ByteArray], Tensor], values: list[Any]) -> Tensor:
-        pixels = torch.stack(prepared(make, values, self._device))
-        return cast(Tensor, self._network.encode_image(moved(pixels, self._device)))
+        pixels = torch.stack([make(value) for value in values])
+        return cast(Tensor, self._network.encode_image(pixels.to(self._device)))
 
 
 def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:

@@ -16,7 +16,7 @@ from anyseek.model.errors import UnknownModel
 class Alias:
     """An open_clip model under a short name.
 
-    Its weights are the file `file` of `repository` on the Hub at the commit `revision`, of `size` bytes with `sha256`.
+    Its weights are the file `file` of `repository` on the Hub at the commit `revision`, with `sha256`.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Alias:
     file: str
     revision: str
     sha256: str
-    size: int
     licence: str
 
 
@@ -37,7 +36,6 @@ PHOTOS = Alias(
     file="open_clip_model.safetensors",
     revision="1a25a446712ba5ee05982a381eed697ef9b435cf",
     sha256="ac4f8c4b88af6d963118cbf40ad93176d092abbedfcb752601ae1866352656e6",
-    size=605_143_316,
     licence="MIT",
 )
 ALIASES = {PHOTOS.name: PHOTOS}
@@ -63,7 +61,7 @@ def is_installed() -> bool:
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Where the files of `openclip:ARCH/PRETRAINED` or `openclip:local-dir:PATH` lie. Raises `UnknownModel`."""
+    """The folder of `openclip:ARCH/PRETRAINED` or `openclip:local-dir:PATH`. Raises `UnknownModel`."""
     if name.startswith(LOCAL_PREFIX):
         folder = Path(name.removeprefix(LOCAL_PREFIX))
         if not folder.is_absolute():

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from anyseek.model.downloads.hub import fetch, remote_file
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import UnknownModel, WeightsCorrupt
-from anyseek.model.files import FileLock, file_digest, whole_folder
+from anyseek.model.files import FileLock, whole_folder
 from anyseek.model.fourm.published.store import Record, check_space, describe
 from anyseek.model.openclip.embedder import import_open_clip
 from anyseek.model.openclip.files import (
@@ -116,7 +116,7 @@ def _write_record(name: str, source: str, folder: Path) -> None:
 
 
 def changed_files(name: str, home: Path) -> list[str]:
-    """What has changed in the folder of an open_clip model since it was pulled, by the recorded checksums.
+    """Complaints about files of an open_clip model that changed since it was pulled, by the recorded checksums.
 
     Nothing is known of folders without a record. Reads every byte. Raises `UnknownModel`, `WeightsCorrupt` for a
     record that cannot be read.
@@ -127,8 +127,4 @@ def changed_files(name: str, home: Path) -> list[str]:
         return []
     record = Record.from_json(path.read_text(encoding="utf-8"), path)
     remedy = f"remove {folder} and run `anyseek models pull {full_name(name)}`"
-    return [
-        f"{folder / file} has changed since it was pulled; {remedy}"
-        for file, was in record.files.items()
-        if not (folder / file).is_file() or file_digest(folder / file) != was.sha256
-    ]
+    return [f"{changed} has changed since it was pulled; {remedy}" for changed in record.changed(folder)]

@@ -20,7 +20,7 @@ _APACHE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class ModelRow:
-    """What is known of a model without loading it; `size` in bytes, None where nothing is installed."""
+    """A model as listed without loading it; `size` in bytes, None where nothing is installed."""
 
     name: str
     kind: str
@@ -103,41 +103,29 @@ class Recommendation:
     commands: tuple[str, ...]
 
 
-_ENCODERS = "anyseek models pull encoders"
-_PULL_PHOTOS, _ADAPT_PHOTOS = f"anyseek models pull {PHOTOS.name}", f"anyseek models adapt {PHOTOS.name}"
-_PULL_PUBLISHED = "anyseek models pull 4M-21_B"
-
-
 def recommendations(home: Path) -> list[Recommendation]:
     """The models for icons, for photo libraries and for features, with what is missing of each below `home`."""
     states = {row.name: row.state for row in list_models(home)}
 
-    def recommended(purpose: str, model: str, licence: str, needed: Mapping[str, str], use: str) -> Recommendation:
-        missing = [command for command, name in needed.items() if states.get(name) is not State.INSTALLED]
+    def recommended(
+        purpose: str, model: str, licence: str, needed: Mapping[str, str], folder: str, option: str
+    ) -> Recommendation:
+        missing = [f"anyseek models {command}" for command, name in needed.items() if states.get(name) != "installed"]
+        use = f"anyseek index {folder}/ --collection NAME{option}"
         return Recommendation(purpose, model, licence, not missing, (*missing, use))
 
-    adapted = PREFIX + PHOTOS.name
-    photos = {_PULL_PHOTOS: PHOTOS.model, _ADAPT_PHOTOS: adapted}
+    adapted, published = PREFIX + PHOTOS.name, "4M-21_B"
+    photos = {f"pull {PHOTOS.name}": PHOTOS.model, f"adapt {PHOTOS.name}": adapted}
+    tiny, own = {"pull encoders": "4m-tiny"}, "non-commercial and research use"
     return [
-        recommended(
-            "icons, drawings and a first look",
-            "4m-tiny",
-            "non-commercial and research use",
-            {_ENCODERS: "4m-tiny"},
-            "anyseek index PICTURES/ --collection NAME",
-        ),
-        recommended(
-            "photo libraries",
-            adapted,
-            PHOTOS.licence,
-            photos,
-            f"anyseek index PHOTOS/ --collection NAME --model {adapted}",
-        ),
+        recommended("icons, drawings and a first look", "4m-tiny", own, tiny, "PICTURES", ""),
+        recommended("photo libraries", adapted, PHOTOS.licence, photos, "PHOTOS", f" --model {adapted}"),
         recommended(
             "depth, poses and feature maps",
-            "4M-21_B",
+            published,
             LICENCE,
-            {_PULL_PUBLISHED: "4M-21_B"},
-            "anyseek index PHOTOS/ --collection NAME --model 4M-21_B",
+            {f"pull {published}": published},
+            "PHOTOS",
+            f" --model {published}",
         ),
     ]

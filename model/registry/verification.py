@@ -23,7 +23,7 @@ from anyseek.model.fourm.published.names import (
     published,
     with_needs,
 )
-from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, describe, folder_of, installed
+from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, folder_of, installed
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES, Content
@@ -40,7 +40,7 @@ _WORDS = "a red bicycle"
 
 
 def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str]:
-    """Check everything that belongs to `name` and run it; returns what is wrong, nothing if all is right.
+    """Check everything that belongs to `name` and run it; returns the complaints, none if all is right.
 
     On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
     (`LEAST_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
@@ -49,26 +49,30 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     name, device = full_name(name), settled_device(own or device)
     if is_published(name):  # its owner may precede options too
         name = name.removeprefix(f"{OWNER}/")
-    complaints = _verify_alone(name, home, say)
-    embeds = is_published(name) or (name not in (*PUBLISHED, VOCABULARY, "encoders") and not name.startswith(OWNER))
-    if complaints or device == CPU or not embeds:
-        return complaints
-    return _verify_on(device, name, home, say)
-
-
-def _verify_on(device: str, name: str, home: Path, say: Say) -> list[str]:
-    """The failures of a model on a device: that it does not run, or has other vectors than on the CPU.
-
-    Raises `BadDevice` for a device that is not there.
-    """
     try:
+        complaints = _verify_on_cpu(name, home, say)
+        embeds = is_published(name) or not (name == "encoders" or _is_checkpoint(name))
+        if complaints or device == CPU or not embeds:
+            return complaints
         there = load_embedder(name, home, device)
-        wrong = verify_embedder(there, lambda line: None)
-        return wrong or _compare(load_embedder(name, home), there, device, say)
+        return verify_embedder(there, lambda line: None) or _compare(load_embedder(name, home), there, device, say)
     except (BadDevice, UnknownModel):
         raise
     except ModelError as error:
-        return [f"on {device}: {error}"]
+        return [str(error)]
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/")
+
+
+def _verify_on_cpu(name: str, home: Path, say: Say) -> list[str]:
+    if _is_checkpoint(name):
+        return verify_published(name, home, say)
+    if name == "encoders":
+        say(f"encoders  right  {check_encoders(home)}")
+        return []
+    return _changed(name, home) or verify_embedder(load_embedder(name, home), say)
 
 
 def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str]:
@@ -78,8 +82,8 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
         return []
     samples = [Sample({name: value}) for name, value in _trials(here).items()]
     spaces = list(here.spaces)
-    of_here, of_there = here.embed(samples, spaces), there.embed(samples, spaces)
-    cosines = {space: float((of_here[space] * of_there[space]).sum(axis=1).min()) for space in spaces}
+    own, others = here.embed(samples, spaces), there.embed(samples, spaces)
+    cosines = {space: float((own[space] * others[space]).sum(axis=1).min()) for space in spaces}
     wrong = [
         f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
         f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"
@@ -89,20 +93,6 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
     if not wrong:
         say(f"{here.name}  right on {device}  lowest cosine with the CPU {min(cosines.values()):.6f}")
     return wrong
-
-
-def _verify_alone(name: str, home: Path, say: Say) -> list[str]:
-    if name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/"):
-        return verify_published(name, home, say)
-    try:
-        if name == "encoders":
-            say(f"encoders  right  {check_encoders(home)}")
-            return []
-        return _changed(name, home) or verify_embedder(load_embedder(name, home), say)
-    except UnknownModel:
-        raise
-    except ModelError as error:
-        return [str(error)]
 
 
 def verify_published(name: str, home: Path, say: Say) -> list[str]:
@@ -129,14 +119,9 @@ def verify_published(name: str, home: Path, say: Say) -> list[str]:
 
 def _check_files(name: str, home: Path) -> Record:
     """Read every byte. Raises `WeightsMissing`, `WeightsCorrupt`."""
-    record = installed(name, home)
-    for file, was in record.files.items():
-        digest = describe(folder_of(name, home) / file).sha256
-        if digest != was.sha256:
-            raise WeightsCorrupt(
-                f"{folder_of(name, home) / file} has sha256 {digest}, not {was.sha256} as when it was installed; "
-                f"remove {folder_of(name, home)} and pull {name} again"
-            )
+    record, folder = installed(name, home), folder_of(name, home)
+    for path in record.changed(folder):
+        raise WeightsCorrupt(f"{path} is not as when it was installed; remove {folder} and pull {name} again")
     return record
 
 
@@ -151,13 +136,7 @@ def _changed(name: str, home: Path) -> list[str]:
     one that a bridge belongs to.
     """
     if is_published(name):
-        complaints = []
-        for needed in with_needs(parse_name(name)[0]):
-            try:
-                _check_files(needed, home)
-            except ModelError as error:
-                complaints.append(str(error))
-        return complaints
+        return verify_published(parse_name(name)[0], home, lambda line: None)
     base = read_record(name, home).base if name.startswith(BRIDGE) else name
     return changed_files(base, home) if base.startswith(OPENCLIP) else []
 

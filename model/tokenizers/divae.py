@@ -5,6 +5,7 @@ batch, C channels, H x W positions, E width of the time embedding. Parameter nam
 """
 
 import math
+from collections import OrderedDict
 from functools import cached_property
 
 import torch
@@ -89,30 +90,17 @@ class AttentionBlock(nn.Module):
         return out
 
 
-class Downsample(nn.Module):
+def _downsample(channels: int) -> nn.Module:
     """Half the size by a convolution of stride 2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x float (B, C, H, W) -> (B, C, H/2, W/2)."""
-        out: Tensor = self.op(x)
-        return out
+    return nn.Sequential(OrderedDict(op=nn.Conv2d(channels, channels, 3, stride=2, padding=1)))
 
 
-class Upsample(nn.Module):
+def _upsample(channels: int) -> nn.Module:
     """Twice the size by repetition, then a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x float (B, C, H, W) -> (B, C, 2*H, 2*W)."""
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return out
+    layers = OrderedDict(
+        up=nn.Upsample(scale_factor=2, mode="nearest"), conv=nn.Conv2d(channels, channels, 3, padding=1)
+    )
+    return nn.Sequential(layers)
 
 
 class Stage(nn.ModuleList):
@@ -145,7 +133,7 @@ class PatchedUNet(nn.Module):
         skips = [width]  # the channels that each stage hands on to the way up
         for level, level_channels in enumerate(levels):
             if level:
-                descent.append(Stage([Downsample(skips[-1])]))
+                descent.append(Stage([_downsample(skips[-1])]))
                 skips.append(skips[-1])
             for _ in range(blocks):
                 descent.append(self._stage(level, skips[-1], level_channels))
@@ -159,7 +147,7 @@ class PatchedUNet(nn.Module):
             for block in range(blocks + 1):
                 stage = self._stage(level, before + skips.pop(), level_channels)
                 if level and block == blocks:
-                    stage.append(Upsample(level_channels))
+                    stage.append(_upsample(level_channels))
                 ascent.append(stage)
                 before = level_channels
         self.output_blocks = nn.ModuleList(ascent)
@@ -219,7 +207,7 @@ class DiVAE(ImageTokenizer):
 
     @cached_property
     def diffusion(self) -> Diffusion:
-        """What the decoder was trained to undo."""
+        """The diffusion that the decoder was trained to undo."""
         config = self.config
         alphas = alphas_cumprod(
             config.beta_schedule, config.num_train_timesteps, zero_terminal_snr=config.zero_terminal_snr

@@ -11,8 +11,8 @@ from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.lucid import LucidQuantizer
 from anyseek.model.tokenizers.vit import ViTDecoder, ViTEncoder, parse_vit
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class ImageTokenizer(nn.Module):
@@ -27,7 +27,7 @@ class ImageTokenizer(nn.Module):
         for name, value in {"quant_type": "lucid", "num_codebooks": 1, "norm_latents": False}.items():
             if getattr(config, name) != value:
                 raise ConfigInvalid(f"a tokenizer of images needs {name} {value!r}, not {getattr(config, name)!r}")
-        if config.undo_std and config.n_channels != len(_IMAGENET_MEAN):
+        if config.undo_std and config.n_channels != len(IMAGENET_MEAN):
             raise ConfigInvalid(f"undo_std needs 3 channels, not {config.n_channels}")
         self.config = config
         shape = parse_vit(config.enc_type, "enc", post_mlp=config.post_mlp)
@@ -46,7 +46,7 @@ class ImageTokenizer(nn.Module):
         image = image.to(self.quant_proj.weight.dtype)
         if not self.config.undo_std:
             return image
-        mean, deviation = (torch.tensor(row).to(image)[:, None, None] for row in (_IMAGENET_MEAN, _IMAGENET_DEVIATION))
+        mean, deviation = (torch.tensor(row).to(image)[:, None, None] for row in (IMAGENET_MEAN, IMAGENET_DEVIATION))
         return (image * deviation + mean) * 2 - 1
 
     def latents(self, image: Tensor) -> Tensor:

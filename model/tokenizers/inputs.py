@@ -54,11 +54,11 @@ class Pixels:
 
 
 def pixels_of(field: str) -> Pixels | None:
-    """How a field of a data set is seen pixel by pixel; None for a field without pixels or that is no modality."""
+    """The conversion of a field of a data set to pixels; None for a field without pixels or that is no modality."""
     if field in _AS_PUBLISHED:
         return _AS_PUBLISHED[field]
     content = field_content(field)
-    return None if content is None else PIXELS[content]
+    return None if content is None else PIXELS.get(content)
 
 
 def pixel_fields() -> dict[str, int]:
@@ -90,7 +90,7 @@ def unfilled_depth(depth: FloatArray, size: int) -> FloatArray:
 
 
 def input_kind(field: str, config: TokenizerConfig) -> InputKind:
-    """How a tokenizer takes a field. Raises `ConfigInvalid` for a field that no tokenizer takes."""
+    """The kind of input that a field is for a tokenizer. Raises `ConfigInvalid` for a field that no tokenizer takes."""
     if is_mlp(config.enc_type):
         return InputKind.VECTOR
     if config.n_labels is not None:
@@ -157,21 +157,12 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> FloatArray:
     return array.astype(np.float32)
 
 
-PIXELS: Mapping[Content, Pixels | None] = {
+# Other contents have no pixels, or, as label maps, are not seen by them.
+PIXELS: Mapping[Content, Pixels] = {
     Content.PICTURE: Pixels(3, signed_image, signed_image),
     Content.DRAWING: Pixels(1, signed_image, signed_image),
     Content.DEPTH: Pixels(1, depth_image, unfilled_depth),
     Content.NORMAL: Pixels(3, signed_image, signed_image),
-    Content.REGIONS: None,  # labels, or masks
-    Content.TEXT: None,
-    Content.PALETTE: None,
-    Content.BOXES: None,
-    Content.METADATA: None,
-    Content.POSES: None,
-    Content.INSTANCES: None,
-    Content.FEATURES: None,  # a map, whose channels a tokenizer says
-    Content.VECTOR: None,
-    Content.TEXT_STATES: None,
 }
 # Networks take the pictures of `rgb` with ImageNet's mean and deviation taken out, as the published ones were trained.
 _AS_PUBLISHED = {"rgb": Pixels(3, signed_image, rgb_input)}

@@ -128,7 +128,7 @@ class LucidQuantizer(nn.Module):
         return self._codebook.embed
 
     def scores(self, latents: Tensor) -> Tensor:
-        """How near each code is, higher is nearer: latents float (B, L, h, w) -> (B, h, w, K).
+        """The nearness of each code, higher is nearer: latents float (B, L, h, w) -> (B, h, w, K).
 
         Cosines, or squared distances with a minus sign.
         """

@@ -1,6 +1,7 @@
 """The tokenizer of global vectors: an MLP encoder, memcodes (one codebook a head), an MLP decoder."""
 
 import re
+from collections import OrderedDict
 from typing import Self
 
 import torch
@@ -13,16 +14,10 @@ from anyseek.model.tokenizers.config import TokenizerConfig
 _NAME = re.compile(r"BottleneckMLP/B_(?P<blocks>\d+)-Wi_(?P<width>\d+)(-E_(?P<expansion>\d+))?")
 
 
-class _ResidualBlock(nn.Module):
+def _residual_block(width: int, expansion: int) -> nn.Module:
     """Linear up, GELU, linear down; the last is `block.2`, the activation has no parameters."""
-
-    def __init__(self, width: int, expansion: int) -> None:
-        super().__init__()
-        self.block = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.block(x)
-        return out
+    layers = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
+    return nn.Sequential(OrderedDict(block=layers))
 
 
 class BottleneckMLP(nn.Module):
@@ -35,7 +30,7 @@ class BottleneckMLP(nn.Module):
         super().__init__()
         self.linear_in = nn.Linear(dim_in, width)
         self.linear_out = nn.Linear(width, dim_out)
-        self.blocks = nn.ModuleList(_ResidualBlock(width, expansion) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_residual_block(width, expansion) for _ in range(blocks))
         self.layernorms = nn.ModuleList(nn.LayerNorm(width, eps=1e-5) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How sure a caption of a picture is, and what else the picture may show.
+"""The certainty of a picture's caption, and other guesses at its content.
 
 A network with a small vocabulary has a caption for every picture, right or wrong. So its caption stands beside three
 guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
@@ -96,7 +96,7 @@ _EVERYDAY = Path(__file__).with_name("everyday_words.txt")
 
 
 class From(StrEnum):
-    """Where words for a picture come from; those that say more come first."""
+    """The origin of words for a picture; those that say more come first."""
 
     NETWORK = "network"
     CLASS = "class"
@@ -130,7 +130,7 @@ class Calibration:
             raise ValueError(f"a caption is sure from a probability between 0 and 1, not {self.sure}")
 
     def probability(self, candidate: Candidate) -> float:
-        """How likely the caption fits, 0 to 1."""
+        """The probability that the caption fits, 0 to 1."""
         *weights, constant = self.weights[candidate.origin]
         total = sum(w * signal for w, signal in zip(weights, candidate.signals, strict=True)) + constant
         return float(torch.sigmoid(torch.tensor(total)))
@@ -211,10 +211,9 @@ class Captioner:
 
     @torch.inference_mode()
     def fits(self, found: Features) -> Tensor:
-        """How well each of `general_words` fits a picture, beside all words that are known, in standard deviations."""
+        """The fit of each of `general_words` to a picture, beside all words that are known, in standard deviations."""
         known = self._known(self._towers.photos(self._towers.see(found)))
-        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
-        return fits[:, len(self._classes) :].mean(dim=0)
+        return _standardised(known)[:, len(self._classes) :].mean(dim=0)
 
     def _known(self, photo: Mapping[str, Tensor]) -> Tensor:
         """The cosines of a picture, given by its blocks, with all words that are known, in two blocks (2, n)."""
@@ -241,7 +240,7 @@ class Captioner:
         shares = found.logits[0].softmax(dim=0)
         kinds = torch.stack([torch.cat([shares[a:b] for a, b in places]).sum() for places in _KINDS.values()])
         count, behind = len(self._classes), len(self._classes) + len(_KINDS)
-        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
+        fits = _standardised(known)
         best, likeliest = int(fits[:, behind:].sum(dim=0).argmax()) + behind, int(kinds.argmax())
         texts = [*self._classes, *self._others]
         guesses = [
@@ -265,8 +264,13 @@ def general_words() -> list[str]:
     return [*map(_photo_of, _KINDS), *(f"a photo of {words}" for words in everyday)]
 
 
+def _standardised(cosines: Tensor) -> Tensor:
+    """Cosines (2, n) in standard deviations from the mean of their row."""
+    return (cosines - cosines.mean(dim=1, keepdim=True)) / cosines.std(dim=1, keepdim=True)
+
+
 def _signals(cosines: Tensor, known: Tensor, share: Tensor) -> tuple[float, ...]:
-    """How well words fit (2,), beside all that are known (2, n): relative to these, and to the best of them; and the
+    """The fit of words (2,), beside all that are known (2, n): relative to these, and to the best of them; and the
     classifier's probability as a logit.
     """
     relative = (cosines - known.mean(dim=1)) / known.std(dim=1)

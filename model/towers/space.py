@@ -192,7 +192,7 @@ class Towers(nn.Module):
         return self.shape.looks, self.shape.looks, WIDTH, self.shape.learned
 
     def see(self, found: Features) -> Seen:
-        """What the towers take of the encoder's output for B pictures."""
+        """The towers' inputs from the encoder's output for B pictures."""
         words = conse(found.logits, self.get_buffer("classes"), CONSE_TEMPERATURE)
         return Seen(found.pooled, found.grid.amax(dim=(2, 3)), found.parts, words)
 
@@ -304,7 +304,7 @@ def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor
         with safe_open(path, "pt") as file:
             told: dict[str, Any] = json.loads((file.metadata() or {})[TOLD])
             tensors = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        weights = {name: Weights(**one) for name, one in told["weights"].items()}
+        weights = {name: Weights(**values) for name, values in told["weights"].items()}
         towers = Towers(Shape(**told["shape"]), weights, told["known"], told["mapped"], tells)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsCorrupt(f"{path} holds no towers: {error}") from error
@@ -319,16 +319,16 @@ def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor
 
 def _load_classes(path: Path) -> Tensor:
     try:
-        found = dequantized(load_file(path))["classes"]
+        classes = dequantized(load_file(path))["classes"]
     except (OSError, SafetensorError, KeyError) as error:
         raise WeightsCorrupt(f"{path} holds no sentences of classes: {error}") from error
-    if found.shape != (CLASSES, WIDTH):
-        raise WeightsCorrupt(f"{path} has classes of shape {tuple(found.shape)}; they are ({CLASSES}, {WIDTH})")
-    return found
+    if classes.shape != (CLASSES, WIDTH):
+        raise WeightsCorrupt(f"{path} has classes of shape {tuple(classes.shape)}; they are ({CLASSES}, {WIDTH})")
+    return classes
 
 
 def _of_kind(rows: Tensor, means: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
-    """How far rows (B, d) are of the nearest of some kinds, 0 to 1 (B, 1), and which it is (B,)."""
+    """The membership of rows (B, d) in the nearest of some kinds, 0 to 1 (B, 1), and the number of that kind (B,)."""
     cosines, nearest = (F.normalize(rows, dim=1) @ F.normalize(means, dim=1).T).max(dim=1)
     return ((cosines - far) / (near - far)).clamp(0, 1)[:, None], nearest
 

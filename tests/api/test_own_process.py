@@ -8,7 +8,7 @@ import pytest
 from anyseek import Client
 from anyseek.api.cli import run
 from anyseek.api.commands.predict import PredictionRun, asking
-from anyseek.model.compute.processors import SHARING
+from anyseek.model.compute.threads import SHARING
 
 
 def _evaluates(folder: Path) -> None:

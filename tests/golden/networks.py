@@ -1,6 +1,8 @@
 """Build the network of a golden case."""
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from torch import nn
@@ -37,8 +39,13 @@ def filled(network: Network) -> Network:
 
 
 def filled_fourm(case: Case) -> FourM:
-    """The case's 4M network with weights by the rule, in evaluation mode."""
-    return filled(FourM(FourMConfig.from_values(case.config)))
+    """The case's 4M network with weights by the rule, in evaluation mode; cases share it, so leave it as it is."""
+    return _filled_fourm(json.dumps(case.config))
+
+
+@cache
+def _filled_fourm(config: str) -> FourM:
+    return filled(FourM(FourMConfig.from_values(json.loads(config))))
 
 
 def tokenizer_config(case: Case) -> TokenizerConfig:

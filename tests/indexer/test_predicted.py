@@ -21,7 +21,7 @@ from anyseek.indexer.put import Patch, patch_item, put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
-from anyseek.model.compute.processors import SHARING
+from anyseek.model.compute.threads import SHARING
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.home import default_home

@@ -1,6 +1,7 @@
 """A small 4M network with modalities of its own: every embedding class, two global targets."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ from anyseek.model.generation.state import ModalityState, given, image_target, s
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import FourM
+from anyseek.model.registry.loading import load_embedder
+from anyseek.model.seam import Model
 from tests.model.generating import IDS
+from tests.model.pulled import HOME, or_skip
+from tests.random_bundle import write_random_bundle
 
 OWN_MODALITIES = {
     "map": {"kind": "pixels", "grid": [3, 3], "patch": 1, "channels": 8},
@@ -35,6 +40,21 @@ SMALL_CONFIG: dict[str, Any] = {
     "norm_bias": False,
     "modalities": OWN_MODALITIES,
 }
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Model:
+    """The bundled model; skips where its encoders were not pulled."""
+    with or_skip():
+        return load_embedder("4m-tiny", HOME)
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle with random weights that takes everything; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("bundles") / "random"
+    write_random_bundle(folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Plans, batches and networks for tests of generation."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 
-from anyseek.model.generation.schedule import Scheme, TargetPlan
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
 from anyseek.model.generation.state import ModalityState
 from anyseek.model.modalities.formats.spans import SpecialIds
 from anyseek.model.network.transformer import FourM
@@ -15,6 +16,11 @@ S1, S2 = 3, 4
 
 def plan(scheme: Scheme = Scheme.ROAR, target: str = "tok_visual", **changes: object) -> TargetPlan:
     return TargetPlan(target, scheme, **({"tokens": 16, "steps": 4} | changes))  # type: ignore[arg-type]
+
+
+def chain(plans: Sequence[TargetPlan], conditions: Sequence[str]) -> list[Step]:
+    """The steps of several targets in order, whose guidance applies to the same conditions."""
+    return [step for plan in plans for step in steps_of(plan, conditions)]
 
 
 def rows(state: dict[str, ModalityState], *rows: int) -> dict[str, ModalityState]:

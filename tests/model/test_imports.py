@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # Modules that use another package, which is said where it is missing.
 EXCEPTIONS = ("anyseek.model.openclip",)
 
@@ -49,6 +51,7 @@ print(len(blocked), "blocked", "fastapi" in blocked, "sqlalchemy" in blocked, "f
 """
 
 
+@pytest.mark.slow
 def test_every_module_imports_with_the_seven_packages_alone() -> None:
     command = [sys.executable, "-c", _PROGRAM, *EXCEPTIONS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -2,12 +2,12 @@ import platform
 import subprocess
 import sys
 
-from anyseek.model.compute.processors import keep_freed_memory
+from anyseek.model.compute.threads import keep_freed_memory
 
 # Each array is larger than what glibc maps by itself unless it is told otherwise, and none is kept by Python.
 COUNT = """
 import ctypes, resource, sys
-from anyseek.model.compute.processors import keep_freed_memory
+from anyseek.model.compute.threads import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 library = ctypes.CDLL(None)

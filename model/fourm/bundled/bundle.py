@@ -16,16 +16,18 @@ the checksums of files that are gone, and that fingerprints counted before it wa
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file
 from torch import nn
 
 from anyseek.model.checkpoints.files import load_fourm, load_vqvae
+from anyseek.model.config import sentence
 from anyseek.model.encoders.preprocess import VERSION
 from anyseek.model.encoders.pull import encoders_digest
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
@@ -42,7 +44,7 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.towers.captions import Answers, Calibration, From, Question, general_words
+from anyseek.model.towers.captions import Answers, Calibration, general_words
 from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
 
@@ -135,8 +137,8 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         load_dense(folder, manifest, network.config),
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
         _decoder(manifest, own / DECODER),
-        _stated(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, _calibration),
-        _stated(manifest, ANSWERS, "how questions about pictures are answered", own / MANIFEST, _answers),
+        _stated(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, Calibration),
+        _answers(manifest, own / MANIFEST),
     )
 
 
@@ -226,27 +228,21 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Sh
     return TowersSpace(about, towers, SEMANTIC)
 
 
-def _stated(
-    manifest: Mapping[str, Any], key: str, what: str, path: Path, read: Callable[[Any], _Stated]
-) -> _Stated | None:
-    """The sample that `read` makes of an entry, None without it or towers. Raises `WeightsCorrupt`."""
+def _stated(manifest: Mapping[str, Any], key: str, what: str, path: Path, kind: type[_Stated]) -> _Stated | None:
+    """An entry as an object of its kind, None without it or towers. Raises `WeightsCorrupt`."""
     if key not in manifest or TOWERS not in manifest["files"]:
         return None
     try:
-        return read(manifest[key])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsCorrupt(f"{path} does not say {what}: {error}") from error
+        return TypeAdapter(kind).validate_python(manifest[key])
+    except ValidationError as error:
+        raise WeightsCorrupt(f"{path} does not say {what}: {sentence(error)}") from error
 
 
-def _calibration(told: Mapping[str, Any]) -> Calibration:
-    return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
-
-
-def _answers(told: Mapping[str, Any]) -> Answers:
-    found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
-    if found.words != len(general_words()):
-        raise ValueError(f"it weighs {found.words} words; there are {len(general_words())}")
-    return found
+def _answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
+    answers = _stated(manifest, ANSWERS, "how questions about pictures are answered", path, Answers)
+    if answers is not None and answers.words != len(general_words()):
+        raise WeightsCorrupt(f"{path} weighs {answers.words} words; there are {len(general_words())}")
+    return answers
 
 
 def _decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:

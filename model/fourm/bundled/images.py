@@ -108,7 +108,7 @@ def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -
     Only headers are read until something is decoded. Raises `WeightsCorrupt` if a decoder is missing or its tokens
     differ from the network's. Also raises what `read_config` raises.
     """
-    found = {}
+    targets = {}
     for name in predicted_densely(config):
         if file_of(name) not in manifest["files"]:
             raise WeightsCorrupt(f"{folder} lists no file {file_of(name)}, which the network's predictions need")
@@ -116,8 +116,8 @@ def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -
         if difference := token_difference(config.row(DENSE[name]), TokenizerConfig.from_values(read_config(path))):
             raise WeightsCorrupt(f"{path} {difference}")
         classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}
-        found[name] = DenseTarget(name, Lazy(partial(load_image_decoder, path)), classes)
-    return found
+        targets[name] = DenseTarget(name, Lazy(partial(load_image_decoder, path)), classes)
+    return targets
 
 
 def token_difference(row: ModalityConfig, tokenizer: TokenizerConfig) -> str:

@@ -11,7 +11,7 @@ LONGEST_CAPTION = 24  # tokens of a caption that the network sees; its sentence 
 
 @dataclass(frozen=True)
 class BundledInput:
-    """How a modality enters a bundled network: its checkpoint key, whose row in the network decides the form.
+    """The input of a bundled network for a modality: its checkpoint key, whose row in the network decides the form.
 
     Pixels are EfficientNet-Lite0's projected map of the value, rendered as a picture. Sequence embeddings are MiniLM's
     states of a text. Sequences are the value's text in the bundle's own vocabulary, followed by `ending`: `[EOS]` means

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
 
-from anyseek.model.bridges.vector_prediction import vector_targets
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import chosen_device
@@ -25,7 +23,7 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
 from anyseek.model.lazy import Lazy
-from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
 from anyseek.model.tokenizers.text import TextTokenizer
@@ -45,7 +43,8 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     where = chosen_device(device)
     bundle = load_bundle(name, folder)
     encoders = check_encoders(home)
-    image_encoder = FirstUsedEncoder(encoders / "efficientnet-lite0.safetensors", where)
+    # Loaded with the first picture: queries by words need none.
+    image_encoder = Lazy(lambda: _image_encoder(encoders / "efficientnet-lite0.safetensors", where))
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
     if where.type == CPU:
         pack_linears(text_encoder)
@@ -54,29 +53,21 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
             module.to(where)
     pack(bundle.network, tuple(bundle.spaces))
     see = None if bundle.joint is None else bundle.joint.towers.see
-    specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
+    specialists = Specialists(
+        lambda pixels: cast(Features, image_encoder()(pixels)),
+        text_encoder,
+        bundle.projection,
+        see,
+        lambda pixels: image_encoder().levels(pixels),
+    )
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
     captioner = None
     if bundle.joint is not None:
         look, sentences = specialists.look, specialists.sentences
         captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
-    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
-
-
-class FirstUsedEncoder:
-    """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        self._network = Lazy(lambda: _image_encoder(path, device))
-
-    def __call__(self, pixels: Tensor) -> Features:
-        """As `EfficientNetLite0.forward`."""
-        return cast(Features, self._network()(pixels))
-
-    def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """As `EfficientNetLite0.levels`."""
-        return self._network().levels(pixels)
+    vectors = [name for name, row in MODALITIES.items() if row.content is Content.VECTOR and name in bundle.spaces]
+    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vectors, captioner)
 
 
 def _image_encoder(path: Path, device: torch.device) -> EfficientNetLite0:
@@ -112,7 +103,7 @@ class BundledTokenizers:
 
 
 def _input_form(name: str, config: FourMConfig) -> Form:
-    """How a modality enters the network: as what a specialist encoder makes of it, or as a text."""
+    """The form in which a modality enters the network: as the output of a specialist encoder, or as a text."""
     row = INPUTS[name]
     specialist = Specialist.IMAGE if row.is_seen else None
     match config.row(row.key).kind:

@@ -117,16 +117,16 @@ def inputs_of(config: FourMConfig) -> Mapping[str, Form]:
 
 def targets_of(config: FourMConfig) -> Mapping[str, TargetForm]:
     """The modalities that a network predicts, each in the form in which it does."""
-    found: dict[str, TargetForm] = {}
+    targets: dict[str, TargetForm] = {}
     for name, forms in FORMS.items():
         for form in forms:
             if form.key in config.domains_out and isinstance(form.codec, TokenCodec):
-                found.setdefault(name, TargetForm(form.key, form.codec))
-    return found
+                targets.setdefault(name, TargetForm(form.key, form.codec))
+    return targets
 
 
 def target_form(config: FourMConfig, modality: str, model: str) -> TargetForm:
-    """How the network of `model` predicts a modality. Raises `UnsupportedModality` naming those it does."""
+    """The form of a modality as a target of `model`. Raises `UnsupportedModality` naming those it predicts."""
     predicted = targets_of(config)
     if modality not in predicted:
         raise UnsupportedModality(f"the model {model} does not predict {modality}; it predicts {', '.join(predicted)}")

@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any
 
 from anyseek.model.errors import UnknownModel
-from anyseek.model.seam import Decoding
 
 OWNER = "EPFL-VILAB"
 LICENCE = "non-commercial"
@@ -21,7 +20,7 @@ VOCABULARY_SHA256 = "8e684e9a0673e39f70702a698869f909ba697f871a0c6b2a07b5f61e91b
 
 
 class Role(StrEnum):
-    """What a published checkpoint is."""
+    """The kind of a published checkpoint."""
 
     NETWORK = "network"
     SUPER_RESOLUTION = "super-resolution"  # a network from tokens at 224 pixels to tokens at 448
@@ -101,13 +100,12 @@ class Precision(StrEnum):
 class EmbedderOptions:
     """Options of embedding. `token_budget` is the most tokens to encode of each image-like modality, None for all."""
 
-    decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     dtype: Precision = Precision.FLOAT32
 
     def told(self) -> tuple[str, ...]:
-        """Every option in words, for a fingerprint."""
-        return f"decoding {self.decoding}", f"token budget {self.token_budget}", f"dtype {self.dtype}"
+        """Every option in words, for a fingerprint; "decoding soft" was an option once."""
+        return "decoding soft", f"token budget {self.token_budget}", f"dtype {self.dtype}"
 
 
 def is_published(name: str) -> bool:
@@ -167,7 +165,6 @@ def _token_budget(text: str) -> int:
 
 
 _READERS: dict[str, tuple[Callable[[str], object], str]] = {
-    "decoding": (Decoding, "soft or hard"),
     "token_budget": (_token_budget, "a whole number, 1 or more"),
     "dtype": (Precision, "float32 or bfloat16"),
 }

@@ -30,7 +30,7 @@ _TIMEOUT = 60.0  # seconds without a byte
 
 
 def needed(name: str, home: Path) -> list[str]:
-    """What pulling `name` has to install: itself, its tokenizers and the vocabulary, less what is installed.
+    """The names to install when `name` is pulled: itself, its tokenizers and the vocabulary, less what is installed.
 
     Raises `UnknownModel`.
     """

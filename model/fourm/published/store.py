@@ -1,4 +1,4 @@
-"""Where published checkpoints are stored below the data directory, and which are installed. Does not import torch.
+"""The installed published checkpoints below the data directory. Does not import torch.
 
 `models/NAME/` holds `model.safetensors`, `config.json` where the repository has one, and `fingerprint.json`. The last
 is written at the end, so a folder without it does not count as installed.
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import WeightsCorrupt, WeightsMissing
@@ -65,6 +67,11 @@ class Record:
         """Bytes of all files."""
         return sum(file.size for file in self.files.values())
 
+    def changed(self, folder: Path) -> list[Path]:
+        """The files in `folder` that are gone or have other bytes than recorded; reads all of them."""
+        paths = {folder / name: file.sha256 for name, file in self.files.items()}
+        return [path for path, sha256 in paths.items() if not path.is_file() or file_digest(path) != sha256]
+
     def to_json(self) -> str:
         """The text of `fingerprint.json`."""
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, sort_keys=True) + "\n"
@@ -73,16 +80,12 @@ class Record:
     def from_json(cls, text: str, path: Path) -> Self:
         """Read `fingerprint.json`. Raises `WeightsCorrupt` naming `path`."""
         try:
-            values = json.loads(text)
-            files = {
-                str(name): InstalledFile(str(file["sha256"]), int(file["size"]))
-                for name, file in values["files"].items()
-            }
-            record = cls(str(values["name"]), str(values["source"]), files)
-            if values["fingerprint"] != record.fingerprint:
-                raise WeightsCorrupt(f"the fingerprint in {path} does not match the checksums in it")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            record = TypeAdapter(cls).validate_json(text)
+            stated = json.loads(text)["fingerprint"]
+        except (ValidationError, KeyError) as error:
             raise WeightsCorrupt(f"{path} is not a record of installed weights: {error}") from error
+        if stated != record.fingerprint:
+            raise WeightsCorrupt(f"the fingerprint in {path} does not match the checksums in it")
         return record
 
 
@@ -95,17 +98,17 @@ class State(StrEnum):
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Where the checkpoint or vocabulary `name` lies."""
+    """The folder of the checkpoint or vocabulary `name`."""
     return home / "models" / name
 
 
 def incoming_folder(name: str, home: Path) -> Path:
-    """Where its files are gathered before they are installed, on the same file system."""
+    """The folder for downloads of `name` before they are installed, on the same file system."""
     return home / "models" / ".incoming" / name
 
 
 def vocabulary_file(home: Path) -> Path:
-    """Where the text vocabulary lies."""
+    """The file of the text vocabulary."""
     return folder_of(VOCABULARY, home) / VOCABULARY_FILE
 
 
@@ -116,9 +119,9 @@ def installed(name: str, home: Path) -> Record:
         record = Record.from_json((folder / RECORD_FILE).read_text(encoding="utf-8"), folder / RECORD_FILE)
     except FileNotFoundError as error:
         raise WeightsMissing(f"{name} is not installed; run `anyseek models pull {name}`") from error
-    for file, was in record.files.items():
+    for file, recorded in record.files.items():
         path = folder / file
-        if not path.is_file() or path.stat().st_size != was.size:
+        if not path.is_file() or path.stat().st_size != recorded.size:
             raise WeightsCorrupt(f"{path} has changed since it was installed; run `anyseek models pull {name}`")
     return record
 

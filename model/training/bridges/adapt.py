@@ -87,7 +87,7 @@ class Fit:
 
 def plain_bridge(dimension: int) -> Bridge:
     """The calibration that needs no data: each modality that can be drawn or is text, in the space as it is."""
-    ways = {name: Way.plain(dimension) for name in INPUTS if _has_look(name)}
+    ways = {name: Way.centred(np.zeros((0, dimension), np.float32)) for name in INPUTS if _has_look(name)}
     return Bridge(np.zeros(dimension, np.float32), 1.0, ways)
 
 

@@ -44,6 +44,7 @@ class ForwardChecker:
             decoded = _compare_variant(result, f"{name}/", network, context, decoder_tokens, targets, arrays)
             if not changes:
                 _compare_decoder(result, network, decoder_tokens, decoded, arrays)
+        network.config = configured
         return result
 
 

@@ -79,7 +79,7 @@ def _compare_rgb(result: Comparison, arrays: Arrays) -> None:
 
 def _compare_crop(result: Comparison, arrays: Arrays) -> None:
     crop = Crop(*arrays["pre/rgb_crop"].tolist())
-    flipped = crop_resized(arrays["pre/rgb_in"], crop, 64, flip=True)
+    flipped = crop_resized(arrays["pre/rgb_in"], crop, 64)[:, ::-1]
     result.close("rgb_crop_flip64", flipped[::4, ::4], arrays["pre/rgb_crop_flip64_u8_strided"], _LEVELS)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Options, Pass
-from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
 from anyseek.model.generation.state import ModalityState
 from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
 from anyseek.model.network.transformer import FourM
@@ -86,7 +86,14 @@ def _steps(trace: Trace) -> list[Step]:
             *(trace[name] for name in lists), strict=True
         )
     ]
-    return chain(plans, trace["conds"], grow=trace.get("grow", False), reference_faults=True)
+    steps: list[Step] = []
+    conditions = list(trace["conds"])
+    for plan in plans:
+        steps += steps_of(plan, conditions)
+        # in the reference, finished sequences never join the conditions of later targets
+        if (trace.get("grow", False) or "multi" in trace) and plan.scheme is not Scheme.AUTOREGRESSIVE:
+            conditions.append(plan.target)
+    return steps
 
 
 def _compare_schedule(result: Comparison, trace: Trace, steps: Sequence[Step]) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from anyseek.model.compute.devices import is_device, split_device
-from anyseek.model.compute.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
+from anyseek.model.compute.placement import chosen_device, device_of_process
 from anyseek.model.errors import BadDevice
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Sample
@@ -34,7 +33,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
         ("4M-21_B:device=cuda:1", "4M-21_B", "cuda:1"),
         ("4M-21_B:device=auto,dtype=bfloat16", "4M-21_B:dtype=bfloat16", "auto"),
         ("4M-21_B:dtype=bfloat16,device=cpu", "4M-21_B:dtype=bfloat16", "cpu"),
-        ("4M-21_B:dtype=bfloat16,device=cuda:1,decoding=hard", "4M-21_B:dtype=bfloat16,decoding=hard", "cuda:1"),
+        ("4M-21_B:dtype=bfloat16,device=cuda:1,token_budget=9", "4M-21_B:dtype=bfloat16,token_budget=9", "cuda:1"),
         ("openclip:ViT-B-32/laion2b:device=cuda", "openclip:ViT-B-32/laion2b", "cuda"),
         ("openclip:local-dir:/models/device=x/y", "openclip:local-dir:/models/device=x/y", None),
         ("/folder/of:weights:device=cpu", "/folder/of:weights", "cpu"),
@@ -94,22 +93,3 @@ def test_a_model_is_loaded_by_its_name_without_the_device(tmp_path: Path) -> Non
     model = load_model("hashing:device=cpu", tmp_path)
     assert model.name == "hashing"
     assert model.embed([Sample({"caption": "a bus"})], list(model.spaces))
-
-
-def test_batches_are_as_large_as_a_quarter_of_the_free_memory_takes() -> None:
-    assert fitting_batch(free=4 * 100 * 40, bytes_a_sample=100) == 32
-    assert fitting_batch(free=10**12, bytes_a_sample=100) == 128
-    assert fitting_batch(free=0, bytes_a_sample=100) == 16
-
-
-def test_on_the_cpu_tensors_stay_and_values_are_prepared_in_their_order() -> None:
-    cpu = torch.device("cpu")
-    tensor = torch.ones(3)
-    assert moved(tensor, cpu) is tensor
-    assert room_for((2, 3), cpu, torch.bfloat16, cpu).dtype is torch.bfloat16
-    assert prepared(lambda number: number**2, range(100), cpu) == [number**2 for number in range(100)]
-
-
-def test_for_a_card_values_are_prepared_in_threads_in_their_order() -> None:
-    found = prepared(lambda number: np.full(3, number), range(100), torch.device("cuda"))
-    assert [int(row[0]) for row in found] == list(range(100))

@@ -1,9 +1,7 @@
 """Fused convolutions: the same encoder, faster."""
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +12,9 @@ from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv, loa
 from anyseek.model.encoders.fused import FusedConv, can_fuse, fused, fused_if_same, least_cosine, load_fastest
 from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
 from anyseek.model.encoders.pull import check_encoders
-from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.photos import read_photos
+from tests.model.pulled import HOME, or_skip
 
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 pytestmark = pytest.mark.skipif(not can_fuse(), reason="this torch has no oneDNN")
 SIDE = 14
 
@@ -105,9 +102,7 @@ def test_a_processor_where_fusing_goes_wrong_has_one_warning_and_the_layers_of_t
 @torch.inference_mode()
 def test_real_pictures_have_the_features_of_the_published_encoder() -> None:
     """The rule of the fingerprint, with the weights in use; skipped where they are not pulled."""
-    try:
+    with or_skip():
         path = check_encoders(HOME) / "efficientnet-lite0.safetensors"
-    except WeightsMissing as error:
-        pytest.skip(str(error))
     photos = encoder_input([picture_pixels(photo.picture()) for photo in read_photos()[::8]])
     assert least_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > LEAST_COSINE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyseek.model.compute.processors import SHARING
+from anyseek.model.compute.threads import SHARING
 from anyseek.model.fourm.model import FourMModel
 
 SPACE = "joint"

@@ -8,22 +8,20 @@ import torch
 
 from anyseek.model.fourm.codecs import Text
 from anyseek.model.generation.generate import PrefixDecoder, generate
-from anyseek.model.generation.run import GenerationInvalid, Options, Pass
-from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.schedule import Scheme, TargetPlan
 from anyseek.model.generation.state import (
     ModalityState,
     empty_target,
     given_sequence,
     image_target,
-    sequence_target,
     text_target,
 )
 from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
 from anyseek.model.network.modality_embeddings import SequenceDecoderEmbedding, SequenceEncoderEmbedding
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
-from tests.model.conftest import SMALL_CONFIG
-from tests.model.generating import IDS, S1, S2, plan, speaking
+from tests.model.generating import IDS, S1, S2, chain, plan, speaking
 
 
 @pytest.mark.parametrize("scheme", [Scheme.ROAR, Scheme.MASKGIT])
@@ -72,16 +70,6 @@ def test_some_tokens_of_an_image_may_be_given(network: FourM, state: dict[str, M
     assert not out.input_mask.any()
 
 
-def test_rows_with_different_numbers_of_open_places_are_refused(
-    network: FourM, state: dict[str, ModalityState]
-) -> None:
-    mask = state["tok_visual"].target_mask.clone()
-    mask[0, :3] = True
-    uneven = ModalityState(state["tok_visual"].values, ~mask, mask)
-    with pytest.raises(GenerationInvalid, match=r"\[13, 16\] tokens"):
-        generate(network, {**state, "tok_visual": uneven}, chain([plan()], []), IDS)
-
-
 def test_a_sequence_ends_at_its_end_token_and_fills_the_gap_of_its_input(
     network: FourM, state: dict[str, ModalityState]
 ) -> None:
@@ -114,22 +102,6 @@ def test_rows_begin_and_end_with_their_own_tokens(network: FourM, state: dict[st
     assert len(rows[2]) == 6
     faulty = generate(talker, own, step, IDS, Options(reference_faults=True))["palette"].input_rows()
     assert faulty == [[20, 21]] * 3
-
-
-def test_no_more_tokens_than_the_modality_holds(network: FourM, state: dict[str, ModalityState]) -> None:
-    long = {**state, "palette": sequence_target(3, 30, IDS)}
-    out = generate(speaking(network, S1, 20), long, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
-    assert len(out["palette"].input_rows()[0]) == 10
-
-
-def test_a_sequence_may_have_more_tokens_than_positions(
-    make_fourm: Callable[..., FourM], state: dict[str, ModalityState]
-) -> None:
-    row = {"kind": "sequence", "vocabulary": 40, "max_length": 10, "most_tokens": 12}
-    network = speaking(make_fourm(modalities=SMALL_CONFIG["modalities"] | {"palette": row}), S1, 20)
-    long = {**state, "palette": sequence_target(3, 30, IDS)}
-    out = generate(network, long, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
-    assert len(out["palette"].input_rows()[0]) == 12
 
 
 @pytest.mark.parametrize("changes", [{}, {"qk_norm": True, "num_register_tokens": 2}])

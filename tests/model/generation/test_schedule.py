@@ -12,10 +12,10 @@ from anyseek.model.generation.schedule import (
     Step,
     TargetPlan,
     Term,
-    chain,
     combine,
     cosine_counts,
     linear_counts,
+    steps_of,
     temperatures,
     token_counts,
 )
@@ -67,15 +67,6 @@ def test_every_step_of_a_plan_decodes_something(steps: int, total: int, schedule
     assert len(counts) <= steps
 
 
-def test_temperatures() -> None:
-    assert temperatures("constant", 2.0, [4, 4]) == [2.0, 2.0]
-    assert temperatures("linear", 2.0, [4, 4]) == [2.0, 1.0]
-    assert temperatures("linear", 0.0, [4, 4]) == [1e-9, 1e-9]
-    first, last = temperatures("onex:0.5:1", 3.0, [4, 4])
-    assert first == pytest.approx(0.5 + 2.5 * 0.5)  # the curve's maximum, half of the tokens left after the step
-    assert last == 0.5
-
-
 @pytest.mark.parametrize("name", ["cubic", "onex", "onex:1", "onex:a:b", "linear:3", "onex:1:2:3"])
 def test_unknown_temperature_schedules_are_named(name: str) -> None:
     with pytest.raises(ScheduleInvalid, match=name):
@@ -87,7 +78,7 @@ def test_one_plan_is_its_steps() -> None:
         "tok", Scheme.MASKGIT, tokens=16, steps=4, token_schedule="cosine", temperature=4.0,
         temperature_schedule="linear", guidance=2.0,
     )  # fmt: skip
-    steps = chain([plan], ["caption"])
+    steps = steps_of(plan, ["caption"])
     assert [step.tokens for step in steps] == [2, 6, 6, 2]
     assert [step.temperature for step in steps] == [4.0, 3.5, 2.0, 0.5]
     both = frozenset({"caption"})
@@ -96,38 +87,13 @@ def test_one_plan_is_its_steps() -> None:
 
 def test_roar_takes_equal_shares_whatever_is_asked() -> None:
     plan = TargetPlan("tok", Scheme.ROAR, tokens=16, steps=4, token_schedule="cosine")
-    assert [step.tokens for step in chain([plan], [])] == [4, 4, 4, 4]
+    assert [step.tokens for step in steps_of(plan, [])] == [4, 4, 4, 4]
 
 
 def test_a_sequence_is_one_step() -> None:
-    assert chain([TargetPlan("caption", Scheme.AUTOREGRESSIVE, temperature=0.3)], ["rgb"]) == [
+    assert steps_of(TargetPlan("caption", Scheme.AUTOREGRESSIVE, temperature=0.3), ["rgb"]) == [
         Step("caption", Scheme.AUTOREGRESSIVE, None, 0.3, Guidance())
     ]
-
-
-def _conditions(**options: bool) -> list[list[str]]:
-    plans = [
-        TargetPlan("image", Scheme.ROAR, tokens=4, guidance=2.0),
-        TargetPlan("words", Scheme.AUTOREGRESSIVE, guidance=2.0),
-        TargetPlan("global", Scheme.ROAR, tokens=4, guidance=2.0),
-    ]
-    return [sorted(step.guidance.conditions) for step in chain(plans, ["given"], **options)]
-
-
-def test_finished_targets_join_the_conditions_only_where_they_grow() -> None:
-    assert _conditions() == [["given"]] * 3
-    assert _conditions(grow=True) == [["given"], ["given", "image"], ["given", "image", "words"]]
-    assert _conditions(grow=True, reference_faults=True) == [["given"], ["given", "image"], ["given", "image"]]
-
-
-def test_a_finished_target_takes_the_next_weight() -> None:
-    weights = (1.5, -0.5)
-    plans = [TargetPlan(name, Scheme.MASKGIT, tokens=4, guidance=weights) for name in ("first", "second", "third")]
-    first, second, third = chain(plans, ["given"])
-    assert first.guidance.terms == (Term(1.5, frozenset({"given"})),)
-    assert second.guidance.terms == (Term(1.5, frozenset({"given"})), Term(-0.5, frozenset({"first"})))
-    assert third.guidance.terms == second.guidance.terms  # no weight is left for it
-    assert third.guidance.conditions == {"given", "first", "second"}
 
 
 @pytest.mark.parametrize(
@@ -140,4 +106,4 @@ def test_a_finished_target_takes_the_next_weight() -> None:
 )
 def test_plans_that_cannot_be_carried_out_are_refused(plan: TargetPlan, complaint: str) -> None:
     with pytest.raises(ScheduleInvalid, match=complaint):
-        chain([plan], [])
+        steps_of(plan, [])

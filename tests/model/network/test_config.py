@@ -1,9 +1,10 @@
 """Modality rows and configs read from checkpoint metadata."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from anyseek.model.network.config import (
-    PUBLISHED_MODALITIES,
     ConfigInvalid,
     EmbeddingKind,
     FourMConfig,
@@ -19,6 +20,10 @@ REQUIRED = {
     "norm_bias": "False",
     "act_layer": "SiLU",
 }
+
+
+def _config(metadata: Mapping[str, str]) -> FourMConfig:
+    return FourMConfig.from_values(parse_metadata(metadata))
 
 
 @pytest.mark.parametrize(
@@ -45,17 +50,6 @@ def test_metadata_values(text: str, value: object) -> None:
     assert parse_metadata({"key": text})["key"] == value
 
 
-def test_identifiers_are_those_of_the_specification() -> None:
-    ids = {"rgb@224": 20716, "tok_rgb@448": 1057, "caption": 32652, "tok_dinov2_global": 29172, "t5_caption": 28551}
-    assert {key: PUBLISHED_MODALITIES[key].identifier for key in ids} == ids
-
-
-def test_poses_have_more_tokens_than_positions() -> None:
-    poses, caption = PUBLISHED_MODALITIES["human_poses"], PUBLISHED_MODALITIES["caption"]
-    assert (poses.max_length, poses.longest) == (263, 275)
-    assert (caption.max_length, caption.longest) == (256, 256)
-
-
 def test_more_tokens_than_the_position_table_are_refused() -> None:
     row = {"kind": "sequence", "vocabulary": 40, "max_length": 10, "most_tokens": 513}
     with pytest.raises(ConfigInvalid, match="most_tokens 513; at most 512"):
@@ -63,7 +57,7 @@ def test_more_tokens_than_the_position_table_are_refused() -> None:
 
 
 def test_config_ignores_unknown_keys_and_fills_defaults() -> None:
-    config = FourMConfig.from_metadata(REQUIRED | {"format": "pt", "drop_path_rate_encoder": "0.1"})
+    config = _config(REQUIRED | {"format": "pt", "drop_path_rate_encoder": "0.1"})
     assert config.domains_out == ("caption", "tok_dinov2_global")
     assert (config.dim, config.norm_bias, config.share_modality_embeddings) == (768, False, True)
 
@@ -71,7 +65,7 @@ def test_config_ignores_unknown_keys_and_fills_defaults() -> None:
 @pytest.mark.parametrize("key", sorted(REQUIRED))
 def test_a_missing_required_key_is_named(key: str) -> None:
     with pytest.raises(ConfigInvalid, match=key):
-        FourMConfig.from_metadata({k: v for k, v in REQUIRED.items() if k != key})
+        _config({k: v for k, v in REQUIRED.items() if k != key})
 
 
 @pytest.mark.parametrize(
@@ -80,31 +74,31 @@ def test_a_missing_required_key_is_named(key: str) -> None:
 )
 def test_a_value_of_another_type_is_named(key: str, text: str) -> None:
     with pytest.raises(ConfigInvalid, match=key):
-        FourMConfig.from_metadata(REQUIRED | {key: text})
+        _config(REQUIRED | {key: text})
 
 
 def test_an_unknown_modality_is_named() -> None:
     with pytest.raises(ConfigInvalid, match="tok_smell"):
-        FourMConfig.from_metadata(REQUIRED | {"domains_in": "['tok_smell']"})
+        _config(REQUIRED | {"domains_in": "['tok_smell']"})
 
 
 def test_a_checkpoint_brings_its_own_rows() -> None:
     rows = "{'map': {'kind': 'pixels', 'grid': [7, 7], 'patch': 1, 'channels': 256}}"
-    config = FourMConfig.from_metadata(REQUIRED | {"domains_in": "['map']", "modalities": rows})
+    config = _config(REQUIRED | {"domains_in": "['map']", "modalities": rows})
     row = config.row("map")
     assert (row.tokens, row.patch, row.channels, row.kind) == (49, 1, 256, EmbeddingKind.PIXELS)
 
 
 def test_own_rows_win_over_published_ones() -> None:
     rows = "{'caption': {'kind': 'sequence', 'vocabulary': 8000, 'max_length': 64}}"
-    config = FourMConfig.from_metadata(REQUIRED | {"modalities": rows})
+    config = _config(REQUIRED | {"modalities": rows})
     assert config.row("caption").vocabulary == 8000
 
 
 def test_a_row_without_grid_takes_the_size_of_the_checkpoint() -> None:
     rows = "{'photo': {'kind': 'pixels'}}"
     metadata = REQUIRED | {"domains_in": "['photo']", "modalities": rows, "image_size": "64", "patch_size": "8"}
-    row = FourMConfig.from_metadata(metadata).row("photo")
+    row = _config(metadata).row("photo")
     assert (row.grid, row.patch) == ((8, 8), 8)
 
 
@@ -126,4 +120,4 @@ def test_a_malformed_row_is_explained(fields: object, complaint: str) -> None:
 
 
 def test_metadata_round_trip(small_config: FourMConfig) -> None:
-    assert FourMConfig.from_metadata(small_config.to_metadata()) == small_config
+    assert _config(small_config.to_metadata()) == small_config

@@ -51,7 +51,6 @@ def alias(weights: bytes, monkeypatch: pytest.MonkeyPatch) -> Alias:
         WEIGHTS_FILE,
         COMMIT,
         hashlib.sha256(weights).hexdigest(),
-        len(weights),
         "MIT",
     )
     monkeypatch.setitem(ALIASES, "photos", tiny)

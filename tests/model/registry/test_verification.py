@@ -1,18 +1,14 @@
 """Verifying a bundled model: every input and every output is tried, and a broken one is named."""
 
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from anyseek.model.errors import BadDevice, CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.fourm.bundled.bundle import NETWORK
+from anyseek.model.errors import BadDevice, CheckpointMismatch, WeightsCorrupt
 from anyseek.model.fourm.bundled.layout import INPUTS, TEXTS
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
@@ -20,34 +16,24 @@ from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.registry import verification
 from anyseek.model.registry.verification import verify_embedder, verify_model
 from anyseek.model.seam import FloatArray, Sample
-from tests.random_bundle import write_manifest, write_random_bundle
-
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+from tests.model.pulled import HOME, or_skip
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "4m-tiny"
-    write_random_bundle(folder)
-    return folder
+def embedder(random_bundle: Path) -> FourMModel:
+    """A bundle of random weights, which every test leaves as it is."""
+    with or_skip():
+        return load_bundled("4m-tiny", HOME, random_bundle)
 
 
-def _load(folder: Path) -> FourMModel:
-    try:
-        return load_bundled("4m-tiny", HOME, folder)
-    except WeightsMissing as error:
-        pytest.skip(str(error))
-
-
-def _without_numbers(folder: Path, tensor: str) -> None:
-    """Make a tensor of the network, a scale or a bias, NaN."""
-    path = folder / NETWORK
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
-    tensors[tensor] = torch.full_like(tensors[tensor], torch.nan)
-    save_file(tensors, path, metadata)
-    write_manifest(folder)
+@contextmanager
+def _without_numbers(embedder: FourMModel, parameter: str) -> Iterator[None]:
+    """A parameter of the network is NaN for as long as the block lasts."""
+    tensor = embedder.parts.network.get_parameter(parameter).data
+    kept = tensor.clone()
+    tensor.fill_(torch.nan)
+    yield
+    tensor.copy_(kept)
 
 
 class _Watched(FourMModel):
@@ -58,9 +44,8 @@ class _Watched(FourMModel):
         return super().embed(samples, spaces)
 
 
-def test_every_input_and_every_output_is_tried(whole: Path) -> None:
-    embedder = _load(whole)
-    embedder.__class__ = _Watched
+def test_every_input_and_every_output_is_tried(embedder: FourMModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedder, "__class__", _Watched)
     said: list[str] = []
     assert verify_embedder(embedder, said.append) == []
     assert embedder.given == set(INPUTS)  # type: ignore[attr-defined]
@@ -70,21 +55,18 @@ def test_every_input_and_every_output_is_tried(whole: Path) -> None:
     ]
 
 
-def test_an_input_that_makes_no_vector_is_named(whole: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(whole, tmp_path / "4m-tiny")
-    _without_numbers(folder, "encoder_embeddings.normal_map.proj.weight:scale")
-    complaints = verify_embedder(_load(folder), lambda line: None)
-    assert complaints == [
-        f"4m-tiny makes no unit vector of {space} from normal" for space in _load(folder).embedding.spaces
-    ]
+def test_an_input_that_makes_no_vector_is_named(embedder: FourMModel) -> None:
+    with _without_numbers(embedder, "encoder_embeddings.normal_map.proj.weight"):
+        complaints = verify_embedder(embedder, lambda line: None)
+    assert complaints == [f"4m-tiny makes no unit vector of {space} from normal" for space in embedder.embedding.spaces]
 
 
-def test_an_output_that_is_no_numbers_is_named(whole: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(whole, tmp_path / "4m-tiny")
-    _without_numbers(folder, "decoder_embeddings.metadata.to_logits.weight:scale")
-    with pytest.raises(CheckpointMismatch, match=r"metadata\.to_logits\.weight of 4m-tiny holds numbers"):
-        verify_embedder(_load(folder), lambda line: None)
-    assert _load(folder).embed([Sample({"caption": "a"})], ["visual_global"])["visual_global"].shape == (1, 1280)
+def test_an_output_that_is_no_numbers_is_named(embedder: FourMModel) -> None:
+    with (
+        _without_numbers(embedder, "decoder_embeddings.metadata.to_logits.weight"),
+        pytest.raises(CheckpointMismatch, match=r"metadata\.to_logits\.weight of 4m-tiny holds numbers"),
+    ):
+        verify_embedder(embedder, lambda line: None)
 
 
 class _Elsewhere(HashingEmbedder):
@@ -141,7 +123,7 @@ class _Failing(HashingEmbedder):
 
 @pytest.mark.parametrize(
     ("other", "complains"),
-    [(_OwnFingerprint, ""), (_NoNumbers, "makes no unit vector"), (_Failing, "on cuda: its weights are not its own")],
+    [(_OwnFingerprint, ""), (_NoNumbers, "makes no unit vector"), (_Failing, "its weights are not its own")],
 )
 def test_a_model_is_run_on_another_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: type[HashingEmbedder], complains: str

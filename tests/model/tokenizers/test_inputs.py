@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.registry import Content
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.seam import Regions
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import (
-    PIXELS,
     InputKind,
     input_kind,
     instance_mask,
@@ -24,10 +22,6 @@ _MLP = "BottleneckMLP/B_1-Wi_8"
 
 def _config(**values: Any) -> TokenizerConfig:
     return TokenizerConfig.from_values(values)
-
-
-def test_every_content_has_one_record() -> None:
-    assert list(PIXELS) == list(Content)
 
 
 @pytest.mark.parametrize(

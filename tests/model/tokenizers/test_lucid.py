@@ -18,15 +18,6 @@ def latents() -> torch.Tensor:
     return torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(1))
 
 
-def test_cosine_is_computed_position_by_position(latents: torch.Tensor) -> None:
-    quantizer = _quantizer(norm_codes=True)
-    ids = quantizer.assign(latents)
-    assert ids.shape == (2, 3, 5)
-    for b, row, column in ((0, 0, 0), (1, 2, 4), (1, 0, 3)):
-        cosines = F.cosine_similarity(latents[b, :, row, column][None], quantizer._codebook.embed)
-        assert ids[b, row, column] == cosines.argmax()
-
-
 def test_distance_is_euclidean_without_norm(latents: torch.Tensor) -> None:
     quantizer = _quantizer(norm_codes=False)
     points = latents.movedim(1, -1).reshape(-1, 4)

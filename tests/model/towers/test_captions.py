@@ -11,7 +11,7 @@ from torch import Tensor
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, class_names
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.image_attributes import Told
-from anyseek.model.seam import Prediction
+from anyseek.model.seam import Certainty, Prediction
 from anyseek.model.towers.captions import (
     INDOORS,
     OUTDOORS,
@@ -71,14 +71,18 @@ def told(known: Calibration | None, shares: dict[int, float], own: str, as_it_is
     return captioner(known, shares).told(predicted, np.zeros((8, 8, 3), np.uint8), as_it_is)
 
 
+def certainty(found: Prediction) -> Certainty:
+    assert found.certainty is not None
+    return found.certainty
+
+
 def test_a_class_that_is_surer_takes_the_place_of_the_networks_caption() -> None:
     found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup")
     assert found.value == "a photo of a Dalmatian"
     assert found.tokens is None
-    assert found.certainty is not None
-    assert found.certainty.sure
-    assert found.certainty.confidence == pytest.approx(0.9, abs=1e-3)
-    assert "a photo of cup" in [guess.text for guess in found.certainty.guesses]
+    assert certainty(found).sure
+    assert certainty(found).confidence == pytest.approx(0.9, abs=1e-3)
+    assert "a photo of cup" in [guess.text for guess in certainty(found).guesses]
 
 
 def test_kinds_add_up_their_classes() -> None:
@@ -91,16 +95,14 @@ def test_a_sure_caption_of_the_network_stays() -> None:
     found = told(sure, {DALMATIAN: 0.9}, "a dog with spots")
     assert found.value == "a dog with spots"
     assert found.tokens is not None
-    assert found.certainty is not None
-    assert found.certainty.sure
+    assert certainty(found).sure
 
 
 def test_not_sure_is_an_answer_with_the_likeliest_guess_first() -> None:
     found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.3}, "a photo of cup")
     assert found.value == "a photo of a Dalmatian"
-    assert found.certainty is not None
-    assert not found.certainty.sure
-    probabilities = [guess.probability for guess in found.certainty.guesses]
+    assert not certainty(found).sure
+    probabilities = [guess.probability for guess in certainty(found).guesses]
     assert probabilities == sorted(probabilities, reverse=True)
 
 
@@ -108,21 +110,18 @@ def test_what_the_network_does_not_call_a_photo_keeps_its_caption_unless_a_guess
     known = calibration(**{"class": BY_DOUBT})
     doubtful = told(known, {DALMATIAN: 0.4}, "a picture of dog face")
     assert doubtful.value == "a picture of dog face"
-    assert doubtful.certainty is not None
-    assert not doubtful.certainty.sure
+    assert not certainty(doubtful).sure
     assert told(known, {DALMATIAN: 0.8}, "a picture of dog face").value == "a photo of a Dalmatian"
 
 
 def test_a_caption_whose_drawing_was_chosen_is_judged_and_not_replaced() -> None:
     found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup", as_it_is=True)
     assert found.value == "a photo of cup"
-    assert found.certainty is not None
-    assert not found.certainty.sure
-    assert found.certainty.guesses[0].text == "a photo of a Dalmatian"
+    assert not certainty(found).sure
+    assert certainty(found).guesses[0].text == "a photo of a Dalmatian"
     empty = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "", as_it_is=True)
     assert empty.value == ""
-    assert empty.certainty is not None
-    assert empty.certainty.confidence == 0
+    assert certainty(empty).confidence == 0
 
 
 def test_a_model_without_calibration_tells_nothing() -> None:

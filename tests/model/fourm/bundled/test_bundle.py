@@ -37,16 +37,9 @@ from tests.random_bundle import random_image_tokenizer, write_manifest, write_ra
 FILES = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, f"{VISUAL}.safetensors", f"{SEMANTIC}.safetensors")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "random"
-    write_random_bundle(folder)
-    return folder
-
-
 @pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(whole, tmp_path / "copy")
+def copied(random_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(random_bundle, tmp_path / "copy")
 
 
 def _change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -57,14 +50,8 @@ def _change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def _change_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    """Rewrite a file and the manifest around it."""
-    save_file(change(load_file(path)), path)
-    write_manifest(path.parent)
-
-
-def test_a_bundle_says_what_its_network_takes_and_predicts(whole: Path) -> None:
-    bundle = load_bundle("random", whole)
+def test_a_bundle_says_what_its_network_takes_and_predicts(random_bundle: Path) -> None:
+    bundle = load_bundle("random", random_bundle)
     assert bundle.inputs == tuple(INPUTS)
     assert list(target_forms(bundle)) == ["caption", "color_palette", "metadata"]
     assert list(bundle.spaces) == [VISUAL, SEMANTIC]
@@ -120,9 +107,9 @@ def test_a_decoder_that_is_not_there_or_of_other_tokens_is_named(dense: Path, tm
         load_bundle("copy", copied)
 
 
-def test_most_of_it_is_stored_as_int8(whole: Path) -> None:
+def test_most_of_it_is_stored_as_int8(random_bundle: Path) -> None:
     for file in (NETWORK, PROJECTION, SHORTCUTS, f"{VISUAL}.safetensors"):
-        assert any(name.endswith(SCALE) for name in load_file(whole / file)), file
+        assert any(name.endswith(SCALE) for name in load_file(random_bundle / file)), file
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -188,36 +175,37 @@ def test_a_manifest_says_how_parts_of_queries_are_fused(copied: Path) -> None:
     assert load_bundle("copy", copied).fusion == Fusion.LATE
 
 
-def test_an_input_without_a_mean_is_refused(copied: Path) -> None:
-    def lose(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name != f"{SEMANTIC}/depth"}
+Tensors = dict[str, torch.Tensor]
 
-    _change_tensors(copied / CONSTANTS, lose)
-    with pytest.raises(WeightsCorrupt, match="lacks the mean semantic_global/depth"):
+
+def _without(lost: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {name: tensor for name, tensor in tensors.items() if name != lost}
+
+
+def _of_pictures(tensors: Tensors) -> Tensors:
+    return {name.replace("maps.rgb_", "maps.picture_map_"): tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error", "says"),
+    [
+        (CONSTANTS, _without(f"{SEMANTIC}/depth"), WeightsCorrupt, "lacks the mean semantic_global/depth"),
+        (SHORTCUTS, _of_pictures, WeightsCorrupt, "has shortcuts from .*picture_map"),
+        (SHORTCUTS, _without(f"maps.rgb_to_{VISUAL}.mean"), CheckpointMismatch, r"maps\.rgb_to_visual_global\.mean"),
+    ],
+)
+def test_other_tensors_are_refused(
+    copied: Path, file: str, change: Callable[[Tensors], Tensors], error: type[Exception], says: str
+) -> None:
+    save_file(change(load_file(copied / file)), copied / file)
+    write_manifest(copied)
+    with pytest.raises(error, match=says):
         load_bundle("copy", copied)
 
 
 def test_an_input_without_a_default_space_is_refused(copied: Path) -> None:
     _change_manifest(copied, lambda manifest: manifest["default_spaces"].pop("metadata"))
     with pytest.raises(WeightsCorrupt, match="names no default space for metadata"):
-        load_bundle("copy", copied)
-
-
-def test_shortcuts_of_something_else_are_refused(copied: Path) -> None:
-    def rename(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name.replace("maps.rgb_", "maps.picture_map_"): tensor for name, tensor in tensors.items()}
-
-    _change_tensors(copied / SHORTCUTS, rename)
-    with pytest.raises(WeightsCorrupt, match=r"has shortcuts from .*picture_map"):
-        load_bundle("copy", copied)
-
-
-def test_half_a_shortcut_is_refused(copied: Path) -> None:
-    def halve(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name != f"maps.rgb_to_{VISUAL}.mean"}
-
-    _change_tensors(copied / SHORTCUTS, halve)
-    with pytest.raises(CheckpointMismatch, match=r"maps\.rgb_to_visual_global\.mean"):
         load_bundle("copy", copied)
 
 

@@ -1,6 +1,5 @@
 """What the encoders make of samples, as training saw it; skipped where they are not pulled."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficien
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.preprocess import encoder_input, looked_at
 from anyseek.model.encoders.pull import check_encoders
-from anyseek.model.errors import WeightsMissing
 from anyseek.model.fourm.bundled.bundle import load_bundle
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import bundled_parts
@@ -24,9 +22,7 @@ from anyseek.model.fourm.specialists import Specialists
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 from anyseek.model.seam import Regions, Sample, Value
-from tests.random_bundle import write_random_bundle
-
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+from tests.model.pulled import HOME, or_skip
 
 
 def _values() -> dict[str, Value]:
@@ -50,19 +46,15 @@ def _values() -> dict[str, Value]:
 
 @pytest.fixture(scope="module")
 def image_encoder() -> EfficientNetLite0:
-    try:
+    with or_skip():
         return load_efficientnet(check_encoders(HOME) / "efficientnet-lite0.safetensors")
-    except WeightsMissing as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def parts(image_encoder: EfficientNetLite0, tmp_path_factory: pytest.TempPathFactory) -> FourMParts:
-    folder = tmp_path_factory.mktemp("bundle") / "random"
-    write_random_bundle(folder)
+def parts(image_encoder: EfficientNetLite0, random_bundle: Path) -> FourMParts:
     encoders = check_encoders(HOME)
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
-    bundle = load_bundle("random", folder)
+    bundle = load_bundle("random", random_bundle)
     return bundled_parts(bundle, Specialists(image_encoder, text_encoder, bundle.projection))
 
 
@@ -79,7 +71,7 @@ def test_what_is_seen_is_what_the_labeller_saw(parts: FourMParts, modality: str)
 
 @torch.inference_mode()
 def test_maps_are_projected_and_what_is_absent_is_masked(
-    parts: FourMParts, image_encoder: EfficientNetLite0, tmp_path: Path
+    parts: FourMParts, image_encoder: EfficientNetLite0, random_bundle: Path
 ) -> None:
     values = _values()
     found = encode_samples(parts, [Sample({"caption": "a"}), Sample({"depth": values["depth"], "caption": "a dog"})])
@@ -90,9 +82,8 @@ def test_maps_are_projected_and_what_is_absent_is_masked(
     assert not depth.mask[1].any()
     assert not depth.values[0].any()
     assert not found.own["depth"][0].any()
-    write_random_bundle(tmp_path / "same")
     pixels = encoder_input([looked_at("depth", values["depth"])])
-    expected = load_projection(tmp_path / "same" / "projection.safetensors")(image_encoder(pixels).grid)
+    expected = load_projection(random_bundle / "projection.safetensors")(image_encoder(pixels).grid)
     torch.testing.assert_close(depth.values[1:], expected, atol=1e-3, rtol=1e-4)
     assert (~caption.mask).sum(dim=1).tolist() == [3, 4]  # with [CLS] and [SEP]
     torch.testing.assert_close(found.own["caption"].norm(dim=1), torch.ones(2))

@@ -1,13 +1,11 @@
 """Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from anyseek.model.errors import WeightsMissing
 from anyseek.model.fourm.bundled.images import DenseTarget
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import load_bundled
@@ -19,18 +17,16 @@ from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.predict import predict
 from anyseek.model.seam import PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
+from tests.model.pulled import HOME, or_skip
 from tests.random_bundle import write_random_bundle
 
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 DENSE = ("canny_edge", "depth", "normal", "semseg")
 TEXTS = ["caption", "color_palette", "metadata"]
 
 
 def _load(folder: Path) -> FourMModel:
-    try:
+    with or_skip():
         return load_bundled("4m-tiny", HOME, folder)
-    except WeightsMissing as error:
-        pytest.skip(str(error))
 
 
 def _codec(model: FourMModel, name: str) -> DenseTarget:
@@ -53,11 +49,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
 
 
 @pytest.fixture(scope="module")
-def random(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
+def random(random_bundle: Path) -> FourMModel:
     """A bundle that says anything."""
-    folder = tmp_path_factory.mktemp("random") / "4m-tiny"
-    write_random_bundle(folder)
-    return _load(folder)
+    return _load(random_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -245,26 +239,6 @@ def test_a_predicted_map_is_given_on_as_if_the_user_had_given_it(dense: FourMMod
     np.testing.assert_allclose(found[VISUAL].value, both, atol=1e-5)
 
 
-def test_images_have_the_options_of_images(dense: FourMModel) -> None:
-    def tokens(**options: object) -> list[list[int]]:
-        found = predict({"caption": "a chair"}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
-        assert found["depth"].tokens is not None
-        return found["depth"].tokens.tolist()
-
-    likeliest = tokens(temperature=0.0)
-    assert tokens() == likeliest  # nearly cold
-    assert tokens(temperature=0.0, steps=1, scheme="roar") == likeliest
-    warm = {"temperature": 30.0, "top_p": 0.0}
-    assert tokens(**warm, seed=1) == tokens(**warm, seed=1) != tokens(**warm, seed=2)
-    assert tokens(temperature=30.0, top_k=1) == likeliest
-    assert tokens(temperature=0.0, weights={"caption": -8.0}) != likeliest
-    with pytest.raises(PredictionInvalid, match="depth has 16 tokens and takes 1 to 16 steps, not 17"):
-        tokens(steps=17)
-    told: list[tuple[str, int, int]] = []
-    tokens(steps=2, progress=lambda *one: told.append(one))
-    assert told == [("depth", 1, 2), ("depth", 2, 2)]
-
-
 def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
     dense: FourMModel, picture: ByteArray
 ) -> None:
@@ -276,9 +250,3 @@ def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
 
     assert steps("normal", caption="a chair") > 1
     assert steps("normal", rgb=picture) == steps("depth", caption="a chair") == 1
-
-
-def test_a_modality_is_no_input_and_target_at_once(dense: FourMModel, picture: ByteArray) -> None:
-    depth = np.ones((8, 8), np.float32)
-    with pytest.raises(PredictionInvalid, match="depth is an input and a target"):
-        predict({"rgb": picture, "depth": depth}, ["depth"], model=dense)

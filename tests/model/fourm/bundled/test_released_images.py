@@ -1,13 +1,10 @@
 """Depth, normals and regions by the released weights, on views that ship with the demo; their rooms are for tests."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.modalities.reading.encoded import FileLimits
@@ -15,17 +12,15 @@ from anyseek.model.predict import predict
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Predictor
 from anyseek.search.evaluation.outputs import depth_error, normal_error, on_grid
+from tests.model.pulled import HOME, or_skip
 
-HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 VIEWS = 12
 
 
 @pytest.fixture(scope="module", params=["4m-tiny", "4m-tiny-open"])
 def model(request: pytest.FixtureRequest) -> Predictor:
-    try:
+    with or_skip():
         return load_model(request.param, HOME)
-    except WeightsMissing as error:
-        pytest.skip(str(error))
 
 
 def _value(view: dict[str, Any], modality: str, file: str) -> Any:

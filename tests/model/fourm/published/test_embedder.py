@@ -7,20 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from anyseek.model.errors import UnknownModel, WeightsMissing
-from anyseek.model.fourm.codecs import Diffusing, FeatureTokens, VectorTokens
-from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.fourm.published import names
-from anyseek.model.fourm.published.modalities import targets_of
 from anyseek.model.fourm.published.names import EmbedderOptions, Precision, is_published, parse_name
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
-from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.network.transformer import FourM
 from anyseek.model.registry.loading import known_models
 from anyseek.model.registry.loading import load_embedder as load
-from anyseek.model.seam import Decoding, Embedder, Sample
+from anyseek.model.seam import Embedder, Sample
 from tests.model.fourm.published.values import VALUES
 
 SPACES = {"dinov2_global": 768, "imagebind_global": 1280, "clip": 512}
@@ -58,33 +53,6 @@ def test_more_samples_than_one_window_come_back_in_their_order(embedder: Embedde
     alone = embedder.embed(captions[:7], ["dinov2_global"])["dinov2_global"]
     rows = embedder.embed([*captions, SAMPLES[0]], ["dinov2_global"])["dinov2_global"]
     np.testing.assert_allclose(rows[:70], np.tile(alone, (10, 1)), atol=1e-5)
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_hard_decoding_is_that_of_the_best_tokens(published_home: Path, parts: FourMParts, space: str) -> None:
-    hard = load("4M-21_B:decoding=hard", published_home).embed(SAMPLES[:1], [space])[space]
-    form = targets_of(parts.network.config)[space]
-    assert isinstance(form.codec, VectorTokens | FeatureTokens)
-    with torch.inference_mode():
-        context = parts.network.encode(encode_samples(parts, SAMPLES[:1]).inputs)
-        tokens = parts.network.decode_global(context, [form.key])[form.key].argmax(dim=2)
-        value = form.codec.decode(parts.tokenizers, parts.network.config.row(form.key), tokens[0], Diffusing()).value
-    assert isinstance(value, np.ndarray)
-    expected = value if value.ndim == 1 else value.mean(axis=(1, 2))
-    np.testing.assert_allclose(hard[0], expected / np.linalg.norm(expected), atol=1e-5)
-
-
-def test_soft_decoding_tends_to_hard_where_the_network_is_sure(
-    published_home: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hard = load("4M-21_B:decoding=hard", published_home).embed(SAMPLES, list(SPACES))
-    soft = embedder.embed(SAMPLES, list(SPACES))
-    plain = FourM.logits
-    monkeypatch.setattr(FourM, "logits", lambda self, key, decoded: 1e6 * plain(self, key, decoded))
-    sure = embedder.embed(SAMPLES, list(SPACES))
-    for space in SPACES:
-        assert not np.allclose(soft[space], hard[space], atol=1e-2)
-        np.testing.assert_allclose(sure[space], hard[space], atol=1e-4)
 
 
 def test_all_spaces_come_from_one_encoder_pass(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,11 +105,6 @@ def test_queries_go_to_dinov2_or_to_the_space_of_their_own_features(embedder: Em
     assert embedder.default_space("imagebind") == "imagebind_global"
 
 
-def test_a_sample_of_nothing_is_refused(embedder: Embedder) -> None:
-    with pytest.raises(FormatInvalid, match="without any modality"):
-        embedder.embed([SAMPLES[0], Sample({})], ["clip"])
-
-
 def test_what_has_no_tokenizer_is_not_offered(part_of_home: Callable[..., Path], embedder: Embedder) -> None:
     home = part_of_home("4M-21_B", names.CLIP, names.VOCABULARY)
     partial = load("4M-21_B", home)
@@ -163,12 +126,12 @@ def test_without_any_space_or_without_vocabulary_the_command_is_named(part_of_ho
 
 
 def test_every_option_is_in_the_fingerprint(published_home: Path, embedder: Embedder) -> None:
-    options = ("decoding=hard", "token_budget=98", "token_budget=50", "dtype=bfloat16", "dtype=bfloat16,decoding=hard")
+    options = ("token_budget=98", "token_budget=50", "dtype=bfloat16", "dtype=bfloat16,token_budget=98")
     others = [load(f"4M-21_B:{option}", published_home) for option in options]
     prints = [one.spaces["clip"].fingerprint for one in (embedder, *others)]
     prints += [one.spaces["dinov2_global"].fingerprint for one in (embedder, *others)]
     assert len(set(prints)) == len(prints)
-    for same in ("4M-21_B:dtype=float32,decoding=soft", "EPFL-VILAB/4M-21_B"):
+    for same in ("4M-21_B:dtype=float32", "EPFL-VILAB/4M-21_B"):
         assert load(same, published_home).fingerprint == embedder.fingerprint
         assert load(same, published_home).name == same
 
@@ -189,20 +152,20 @@ def test_other_weights_or_words_are_another_space(
 
 def test_options_are_read_from_the_name() -> None:
     assert parse_name("4M-21_B") == ("4M-21_B", EmbedderOptions())
-    assert parse_name("EPFL-VILAB/4M-21_XL:dtype=bfloat16,token_budget=98,decoding=hard") == (
+    assert parse_name("EPFL-VILAB/4M-21_XL:dtype=bfloat16,token_budget=98") == (
         "4M-21_XL",
-        EmbedderOptions(Decoding.HARD, 98, Precision.BFLOAT16),
+        EmbedderOptions(98, Precision.BFLOAT16),
     )
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("4M-21_B:colour=red", "unknown option 'colour'; the options are decoding, token_budget, dtype"),
+        ("4M-21_B:colour=red", "unknown option 'colour'; the options are token_budget, dtype"),
         ("4M-21_B:token_budget=0", "whole number, 1 or more, not '0'"),
         ("4M-21_B:token_budget", "whole number, 1 or more, not ''"),
         ("4M-21_B:dtype=float16", "float32 or bfloat16, not 'float16'"),
-        ("4M-21_B:decoding=hard,decoding=soft", "twice"),
+        ("4M-21_B:dtype=float32,dtype=bfloat16", "twice"),
     ],
 )
 def test_an_option_that_there_is_not_is_named(name: str, said: str, tmp_path: Path) -> None:

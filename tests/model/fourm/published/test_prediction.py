@@ -173,16 +173,6 @@ def options_without(options: PredictOptions) -> PredictOptions:
     return PredictOptions(steps=options.steps, decoding_steps=options.decoding_steps)
 
 
-def test_instances_can_be_asked_for_everywhere(model: FourMModel) -> None:
-    options = PredictOptions(points=2)
-    found = predict({"rgb": PICTURE}, ["sam_instance", "imagebind_global"], model=model, options=options)[
-        "sam_instance"
-    ]
-    assert isinstance(found.value, tuple)
-    assert [(point.y, point.x) for point in found.value] == [(74, 74), (74, 148), (148, 74), (148, 148)]  # type: ignore[union-attr]
-    assert len(found.arrays["masks"]) == sum(len(point.masks) for point in found.value)  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize(
     ("inputs", "targets", "options", "words"),
     [

@@ -135,38 +135,27 @@ def test_a_server_that_is_gone_leaves_what_came(
     assert installed(NETWORK, tmp_path).fingerprint == installed(NETWORK, published_home).fingerprint
 
 
-def test_an_answer_that_is_too_short_is_not_installed(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
-    offer(POSES)
-    whole = hub.large[REPOSITORY, MODEL_FILE]
-    hub.stated = {"X-Linked-Size": str(len(whole) + 1)}
-    with pytest.raises(DownloadFailed, match=f"{MODEL_FILE} of {REPOSITORY}"):
-        pull(hub, tmp_path, POSES)
-    assert state_of(POSES, tmp_path) is State.INCOMPLETE
-
-
-def test_a_wrong_checksum_removes_what_came(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
-    offer(POSES)
-    hub.stated = {"X-Linked-Etag": f'"{"0" * 64}"'}
-    with pytest.raises(WeightsCorrupt, match="have the checksum"):
-        pull(hub, tmp_path, POSES)
-    assert state_of(POSES, tmp_path) is State.MISSING
-    hub.stated = {}
-    assert pull(hub, tmp_path, POSES) == [POSES]
-
-
-def test_a_small_file_is_checked_too(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stated", "error", "says"),
+    [
+        ({"X-Linked-Size": str(10**8)}, DownloadFailed, "should be of size 100000000"),
+        ({"X-Linked-Etag": f'"{"0" * 64}"'}, WeightsCorrupt, "have the checksum"),
+        ({"X-Linked-Etag": '"7"'}, DownloadFailed, "not a checksum"),
+        ({"ETag": f'"{"0" * 40}"'}, WeightsCorrupt, CONFIG_FILE),  # of the small file
+    ],
+)
+def test_a_file_that_is_not_what_the_hub_states_is_not_installed(
+    hub: LocalHub, offer: Offer, tmp_path: Path, stated: dict[str, str], error: type[Exception], says: str
+) -> None:
     offer(POSES)
     hub.small[REPOSITORY, CONFIG_FILE] = b"{}"
-    hub.stated = {"ETag": f'"{"0" * 40}"'}
-    with pytest.raises(WeightsCorrupt, match=CONFIG_FILE):
+    hub.stated = stated
+    with pytest.raises(error, match=says):
         pull(hub, tmp_path, POSES)
-
-
-def test_what_is_no_checksum_is_refused(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
-    offer(POSES)
-    hub.stated = {"X-Linked-Etag": '"7"'}
-    with pytest.raises(DownloadFailed, match="not a checksum"):
-        pull(hub, tmp_path, POSES)
+    assert state_of(POSES, tmp_path) is not State.INSTALLED
+    assert not (incoming_folder(POSES, tmp_path) / MODEL_FILE).exists()
+    hub.stated = {}
+    assert pull(hub, tmp_path, POSES) == [POSES]
 
 
 def test_weights_of_another_network_are_not_installed(hub: LocalHub, weights: Weights, tmp_path: Path) -> None:
@@ -242,6 +231,7 @@ def test_a_killed_pull_goes_on_where_it_was(hub: LocalHub, offer: Offer, tmp_pat
     assert load_published(NETWORK, tmp_path).parts.network.config.dim == 32
 
 
+@pytest.mark.slow
 def test_two_pulls_at_once_fetch_once(hub: LocalHub, offer: Offer, tmp_path: Path) -> None:
     offer(NETWORK)
     hub.bytes_a_second = 20_000_000

@@ -32,10 +32,6 @@ def test_a_complete_network_is_right(published_home: Path) -> None:
     assert all(line.split()[1] == "right" for line in said)
 
 
-def test_super_resolution_runs_too(published_home: Path) -> None:
-    assert verify_published(names.SUPER_RESOLUTION, published_home, lambda line: None) == []
-
-
 def test_what_is_missing_is_named(home: Path) -> None:
     complaints = verify_published("EPFL-VILAB/4M-21_B", home, lambda line: None)
     assert len(complaints) == 13
@@ -112,4 +108,4 @@ def test_one_changed_byte_is_found_behind_a_name_with_options(
     data[-4] ^= 1  # the lowest bit of the last number
     path.write_bytes(data)
     (complaint,) = verify_model("4M-21_B:dtype=bfloat16", tmp_path, lambda line: None)
-    assert complaint.startswith(f"{path} has sha256 ")
+    assert complaint.startswith(f"{path} is not as when it was installed")

@@ -1,4 +1,4 @@
-"""The processors that passes of a model share, so that they neither wait for each other nor for a busy neighbour.
+"""The threads that passes of a model share, so that they neither wait for each other nor for a busy neighbour.
 
 A pass of several threads waits at each of its hundreds of operations for the last of them. Where others use the machine
 too, one of them is always late, and the rest spin until it comes. Passes of one thread each, side by side, wait for
@@ -34,7 +34,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds in each 
 
 
 def processors(quota: Path = _QUOTA) -> int:
-    """How many processors this process may use, by its affinity and by its container's quota; at least 1."""
+    """The number of processors that this process may use, by its affinity and its container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         most, period = quota.read_text(encoding="ascii").split()
@@ -44,7 +44,7 @@ def processors(quota: Path = _QUOTA) -> int:
 
 
 def threads_to_use(wanted: int, environment: Mapping[str, str] = os.environ) -> int:
-    """How many threads may compute: `wanted`, or if that is 0 those of `OMP_NUM_THREADS`, or one for each processor."""
+    """The number of threads to compute with: `wanted`, or if 0 that of `OMP_NUM_THREADS`, or one for each processor."""
     of_openmp = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # further ones are of nested levels
     if wanted == 0 and of_openmp.isdecimal():
         wanted = int(of_openmp)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyseek.model.compute.processors import Sharing, processors, threads_to_use
+from anyseek.model.compute.threads import Sharing, processors, threads_to_use
 
 
 @pytest.fixture(autouse=True)
