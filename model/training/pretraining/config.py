@@ -26,7 +26,7 @@ from anyseek.model.config import (
 )
 from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import FourMConfig, ModalityConfig
-from anyseek.model.training.run.config import AdamWConfig, EvaluationConfig, LargeRunConfig, TrainingSettings
+from anyseek.model.training.run.config import AdamWConfig, EvaluationConfig, RunConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 # What the network is given of texts, by the names of `formats.table.FORMATS`.
@@ -224,6 +224,12 @@ class OptimiserConfig(AdamWConfig):
     warm_up_tokens: Natural = 0
 
 
+class NetworkRunConfig(RunConfig):
+    """RunConfig, and whether blocks are computed twice to save the memory of their activations."""
+
+    activation_checkpointing: bool = False
+
+
 class RecallConfig(Config):
     """Find validation samples by their stored vector `target` from each set of whole modalities in `queries`."""
 
@@ -292,7 +298,7 @@ class TrainingConfig(TrainingSettings):
     text: TextConfig | None = None
     loss: LossKind = LossKind.MOD
     evaluation: RecallEvaluationConfig | None = None
-    run: LargeRunConfig = Field(default_factory=LargeRunConfig)
+    run: NetworkRunConfig = Field(default_factory=NetworkRunConfig)
 
     @property
     def tokens_per_step(self) -> int:

@@ -163,8 +163,7 @@ class Objective:
     """Turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
 
     `contrast` compares with the vectors in `bank`, which belong to the samples that batches are made of. With
-    `processes`, the samples of a part are spread over them. `in_step` runs the decoder even if no sample predicts
-    anything, as the processes of a sharded network must.
+    `processes`, the samples of a part are spread over them.
     """
 
     kind: LossKind
@@ -175,7 +174,6 @@ class Objective:
     contrast: Contrast | None = None
     bank: Bank | None = None
     processes: Processes = ALONE
-    in_step: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -199,11 +197,10 @@ class Objective:
 
     def _token_losses(self, network: FourM, context: Context, batch: Batch) -> Losses:
         """Cross-entropy of the mixture's targets; the decoder need not run where nobody predicts any."""
-        nobody = all(bool(wanted.mask.all()) for wanted in batch.targets.values())
-        if not batch.targets or (nobody and not self.in_step):
+        if all(bool(wanted.mask.all()) for wanted in batch.targets.values()):
             zero = context.states.sum() * 0.0
             return Losses(dict.fromkeys(batch.targets, zero), dict.fromkeys(batch.targets, 0))
-        tokens = network.embed_targets(batch.targets, 1 if nobody else None)
+        tokens = network.embed_targets(batch.targets)
         decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
         return network.losses(decoded, tokens, batch.targets)
 

@@ -21,7 +21,6 @@ from anyseek.model.training.run.config import TrainingSettings
 from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
 from anyseek.model.training.run.folder import Number, Records, RunFolder, check_same_run
 from anyseek.model.training.run.launching import Stop, stopped_by_signals
-from anyseek.model.training.run.memory import Sharded, average_gradients, total_norm, whole_network, zero_gradients
 from anyseek.model.training.run.processes import ALONE, Processes
 from anyseek.model.training.run.state import TrainingState
 
@@ -156,8 +155,7 @@ class Trainer(Generic[_Network, _Objective]):
     """One run, of a 4M network or a tokenizer.
 
     `made_with` is stored with every checkpoint; `say` receives a progress line now and then. With several processes,
-    each does the same with its own slices of a step, and only the first evaluates, reports and writes. `sharded` wraps
-    a network that is split over them.
+    each does the same with its own slices of a step, and only the first evaluates, reports and writes.
     """
 
     config: TrainingSettings
@@ -170,7 +168,6 @@ class Trainer(Generic[_Network, _Objective]):
     made_with: Mapping[str, str]
     say: Callable[[str], None]
     processes: Processes = ALONE
-    sharded: Sharded | None = None
     _tally: Tally = field(default_factory=Tally)
 
     def run(self, stop: Stop) -> bool:
@@ -213,38 +210,26 @@ class Trainer(Generic[_Network, _Objective]):
     def step(self, batches: Iterator[Any]) -> None:
         """One update from `accumulation` parts, the loss being their mean; of these a process has its slices."""
         parts = self.config.batch.accumulation
-        zero_gradients(self.state.parameters.values())
+        self.state.optimiser.zero_grad(set_to_none=False)
         whole = torch.zeros((), device=self.objective.device)
         for _ in range(self.processes.slices(parts) // self.processes.count):
             batch = next(batches)
             self._tally.add_batch(batch)
-            loss, losses = self._losses(batch)
-            loss = loss / parts
+            losses = self.objective.losses(self.network, self.objective.prepared(batch))
+            loss = self.objective.total(losses) / parts
             # All processes' slices make the loss together, and the mean of their gradients is taken.
             (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
             self._tally.add_losses(losses)
             whole += loss.detach()
-        average_gradients(list(self.state.parameters.values()), self.processes)
+        self.processes.average([p.grad for p in self.state.parameters.values() if p.grad is not None])
         self._update(whole)
 
-    def _losses(self, batch: Any) -> tuple[Tensor, Parts]:
-        prepared = self.objective.prepared(batch)
-
-        def run(network: nn.Module) -> tuple[Tensor, Parts]:
-            losses = self.objective.losses(network, prepared)
-            return self.objective.total(losses), losses
-
-        if self.sharded is None:
-            return run(self.network)
-        found: tuple[Tensor, Parts] = self.sharded(run)
-        return found
-
     def _update(self, loss: Tensor) -> None:
-        state = self.state
+        state, clip = self.state, self.config.optimiser.clip
         for group in state.optimiser.param_groups:
             group["lr"] = self.config.rate_at(state.counters.step) * group["rate_share"]
         with state.frozen.left_out(state.parameters, state.counters.step):
-            norm = total_norm(list(state.parameters.values()), self.config.optimiser.clip)
+            norm = nn.utils.clip_grad_norm_(state.parameters.values(), math.inf if clip is None else clip)
             state.optimiser.step()
         state.averages.update(state.parameters, state.counters.step)
         state.counters.step += 1
@@ -294,13 +279,12 @@ class Trainer(Generic[_Network, _Objective]):
 
     def _evaluate(self) -> None:
         """Measure the averaged weights on validation samples, in the first process; the others wait at what is next."""
-        with self.state.averages.applied(self.state.parameters):
-            network = whole_network(self.network, self.processes)
-            if network is not None and self.evaluation is not None:
-                found = self.evaluation.measure(network)
-                self._evaluated.add({**self._place(), **found})
-                shown = [f"{name} {value:.4f}" for name, value in found.items() if value is not None]
-                self.say(f"validation at step {self.state.counters.step:,}: {', '.join(shown)}")
+        if self.evaluation is not None:
+            with self.state.averages.applied(self.state.parameters):
+                measured = self.evaluation.measure(self.network)
+            self._evaluated.add({**self._place(), **measured})
+            shown = [f"{name} {value:.4f}" for name, value in measured.items() if value is not None]
+            self.say(f"validation at step {self.state.counters.step:,}: {', '.join(shown)}")
         self._tally = Tally()
 
     def _place(self) -> dict[str, Number]:
@@ -308,8 +292,8 @@ class Trainer(Generic[_Network, _Objective]):
         return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
 
     def _save(self) -> None:
-        keep, first = self.config.run.keep, self.processes.is_first
-        self.state.save(self.folder.checkpoints, self.made_with, keep, writes=first)
+        if self.processes.is_first:
+            self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep)
         self._tally = Tally()
 
 

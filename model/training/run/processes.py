@@ -68,6 +68,15 @@ class Processes:
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of the same shapes in all processes by their mean, in place."""
+        if self.count == 1:
+            return
+        messages = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+        for message in messages:
+            message.wait()
+        torch._foreach_div_(list(tensors), self.count)
+
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """The first process does what is inside before the others do it, as they find what it wrote."""

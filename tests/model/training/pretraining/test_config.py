@@ -15,7 +15,7 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.config import FieldKind, LossKind, Range, TrainingConfig, read_config
 from anyseek.model.training.pretraining.masking import Masker
 from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.run.config import Precision, Sharding
+from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from tests.model.training.shapes import with_contrast
 
@@ -235,7 +235,5 @@ def test_texts_alone_train_captions_to_captions() -> None:
     assert all(draw is not None and draw.input[captions] == 256 and draw.target[captions] == 256 for draw in draws)
 
 
-def test_the_largest_is_split_over_its_processes() -> None:
-    found = {size: _config(size).run for size in SIZES}
-    assert [found[size].sharding for size in SIZES] == [Sharding.NONE, Sharding.NONE, Sharding.FULL]
-    assert [found[size].activation_checkpointing for size in SIZES] == [False, True, True]
+def test_larger_networks_compute_blocks_twice() -> None:
+    assert [_config(size).run.activation_checkpointing for size in SIZES] == [False, True, True]

@@ -123,7 +123,6 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
             5,
             "optimiser has no setting 'warm_up_tokens'; did you mean 'warm_up_samples'?",
         ),
-        ("run", "sharding", "none", "run has no setting 'sharding'"),
         ("run", "activation_checkpointing", False, "run has no setting 'activation_checkpointing'"),
         ("run", "workers", 257, "run.workers must be less than or equal to 256, not 257"),
     ],

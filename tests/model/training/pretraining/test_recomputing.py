@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import BatchMaker
@@ -15,7 +15,6 @@ from anyseek.model.training.pretraining.objective import Objective
 from anyseek.model.training.pretraining.train import prepare
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
-from anyseek.model.training.run.memory import total_norm
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -57,18 +56,3 @@ def test_gradients_are_the_same_and_less_is_kept(
     for name, parameter in plain.state.parameters.items():
         found = again.state.parameters[name].grad
         torch.testing.assert_close(found, parameter.grad, rtol=0, atol=0, msg=name)
-
-
-def _parameters() -> list[nn.Parameter]:
-    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
-    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
-    return parameters
-
-
-def test_the_norm_is_that_of_all_gradients_which_are_clipped_together() -> None:
-    parameters = _parameters()
-    assert total_norm(parameters, None).item() == pytest.approx(5.0)
-    assert parameters[0].grad is not None
-    assert parameters[0].grad[0] == 3.0
-    assert total_norm(parameters, 2.5).item() == pytest.approx(5.0)
-    assert parameters[0].grad[0].item() == pytest.approx(1.5, rel=1e-5)
