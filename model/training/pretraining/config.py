@@ -165,7 +165,7 @@ class ContrastConfig(Config):
     `targets` are modalities of kind vector. The cross-entropy over their codes counts `code_weight`; `negatives` rows
     are drawn a step; `other_share` is how often the vectors to be found are those of another sample of the concept.
     `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `ranks` are those of the
-    shortcuts to each target, whose maps stay as they were fitted unless `train_maps`.
+    shortcuts to each target.
     """
 
     targets: Texts
@@ -174,7 +174,6 @@ class ContrastConfig(Config):
     other_share: Share = 0.0
     own: dict[str, Texts] = Field(default_factory=dict)
     ranks: dict[str, Positive] = Field(default_factory=dict, alias="rank")
-    train_maps: bool = True
 
     @model_validator(mode="before")
     @classmethod

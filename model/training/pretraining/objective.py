@@ -72,8 +72,6 @@ class Contrast(nn.Module):
         self.scale = nn.ParameterDict({key: nn.Parameter(torch.tensor(_FIRST_SCALE)) for key in config.targets})
         self._tokenizers = {key: tokenizers[key] for key in config.targets}
         self._means, self._seed = dict(means), seed
-        for name, parameter in shortcuts.named_parameters():
-            parameter.requires_grad_(config.train_maps or not name.endswith((".down", ".up")))
 
     def vectors(self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's prediction of each target (B, h, K), decoded softly, plus the shortcuts: float32 (B, d)."""

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from anyseek.model.checkpoints.files import read_metadata
 from anyseek.model.files import FileLock, remove_leftovers, write_file
 from anyseek.model.training.run.errors import RunConflict
-from anyseek.model.training.run.state import checkpoints, made_with
+from anyseek.model.training.run.state import checkpoints
 
 Number = int | float | None
 
@@ -23,24 +24,30 @@ class Records:
 
     def __init__(self, folder: Path, name: str, columns: Sequence[str], step: int) -> None:
         self._path = folder / f"{name}.csv"
-        self.columns = ("step", "time", *columns)
-        self.rows = [row for row in read_records(self._path) if (row["step"] or 0) <= step]
-        write_file(self._path, "".join(_line(line) for line in [self.columns, *map(self._cells, self.rows)]))
+        self._columns = ("step", "time", *columns)
+        kept = [row for row in read_records(self._path) if (row["step"] or 0) <= step]
+        text = io.StringIO()
+        writer = self._writer(text)
+        writer.writeheader()
+        writer.writerows(map(_cells, kept))
+        write_file(self._path, text.getvalue())
         self._file: TextIO = self._path.open("a", encoding="utf-8")
 
     def add(self, row: Mapping[str, Number]) -> None:
         """Append a row; the file has it when this returns."""
-        self.rows.append(dict(row))
-        self._file.write(_line(self._cells(row)))
+        self._writer(self._file).writerow(_cells(row))
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _cells(self, row: Mapping[str, Number]) -> list[str]:
-        values = [row.get(column) for column in self.columns]
-        return ["" if value is None else f"{value:.8g}" if isinstance(value, float) else str(value) for value in values]
+    def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, self._columns, extrasaction="ignore", lineterminator="\n")
+
+
+def _cells(row: Mapping[str, Number]) -> dict[str, int | str | None]:
+    return {name: f"{value:.8g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def read_records(path: Path) -> list[dict[str, Number]]:
@@ -58,13 +65,8 @@ def _parsed(cell: str) -> Number:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def _line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-_LEFT_OUT = {"step", "tokens", "seconds"}  # counters that a checkpoint keeps beside what made it
+# Counters of a checkpoint, and a setting of earlier versions.
+_LEFT_OUT = {"step", "tokens", "seconds", "contrast.train_maps"}
 
 
 class RunFolder:
@@ -110,7 +112,7 @@ class RunFolder:
 
 def check_same_run(checkpoint: Path, now: Mapping[str, str]) -> None:
     """Refuse to go on from a checkpoint that was made with other settings or data. Raises `RunConflict`."""
-    then = made_with(checkpoint)
+    then = read_metadata(checkpoint)
     for name in sorted((then.keys() | now.keys()) - _LEFT_OUT):
         if then.get(name) != now.get(name):
             before, after = then.get(name, "nothing"), now.get(name, "nothing")

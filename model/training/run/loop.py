@@ -50,16 +50,10 @@ class TaskBatch(Protocol):
     def tokens(self) -> int: ...
 
 
-class BatchesByNumber(Protocol):
-    """Makes batch `number` (from 0), any of them at any time."""
-
-    def training_batch(self, number: int) -> Any: ...
-
-
 class Source(Protocol):
-    """A source of batches: plain data, copied to worker processes, which make in themselves what makes the batches."""
+    """Plain data that is copied to worker processes; a maker there has `training_batch` of any number from 0."""
 
-    def maker(self) -> BatchesByNumber: ...
+    def maker(self) -> Any: ...
 
 
 class LossMaker(Protocol):
@@ -305,7 +299,7 @@ class _NumberedBatches(Dataset[Any]):
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._maker: BatchesByNumber | None = None
+        self._maker: Any = None
 
     def __getitem__(self, number: int) -> Any:
         self._maker = self._maker or self._source.maker()

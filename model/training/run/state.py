@@ -186,12 +186,3 @@ def build_optimiser(network: nn.Module, config: AdamWConfig) -> torch.optim.Adam
 def checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints in a folder, the latest last."""
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
-
-
-def made_with(path: Path) -> dict[str, str]:
-    """Read the metadata stored with a checkpoint. Raises `WeightsCorrupt`."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata())
-    except SafetensorError as error:
-        raise WeightsCorrupt(f"{path} is not a complete checkpoint: {error}") from error

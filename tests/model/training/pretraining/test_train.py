@@ -125,21 +125,6 @@ def test_contrast_trains_the_shortcuts_and_measures_what_is_used(
     torch.testing.assert_close(trained.of("rgb", "shape_global").gain, averages[name], rtol=0, atol=0)
 
 
-def test_maps_that_are_not_trained_stay_as_they_were_fitted(
-    config: dict[str, Any], written: Written, tmp_path: Path
-) -> None:
-    config = with_contrast(config, tmp_path)
-    config["contrast"]["train_maps"] = False
-    assert _train(written(config), tmp_path / "run")
-    fitted, trained = (
-        load_shortcuts(tmp_path / "run" / name).of("rgb", "shape_global")
-        for name in ("fitted.safetensors", "shortcuts.safetensors")
-    )
-    assert torch.equal(fitted.down, trained.down)
-    assert torch.equal(fitted.up, trained.up)
-    assert not torch.equal(fitted.gain, trained.gain)
-
-
 def test_accumulated_parts_and_bfloat16_and_workers_train_as_well(
     config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:

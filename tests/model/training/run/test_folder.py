@@ -28,7 +28,7 @@ def test_rows_after_the_checkpoint_and_half_a_row_are_cut_off(tmp_path: Path) ->
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("20,17000")
     resumed = Records(tmp_path, "metrics", ["loss"], 10)
-    assert [row["step"] for row in resumed.rows] == [5, 10]
+    assert [row["step"] for row in read_records(tmp_path / "metrics.csv")] == [5, 10]
     resumed.add(_row(15))
     resumed.close()
     assert [row["step"] for row in read_records(tmp_path / "metrics.csv")] == [5, 10, 15]
