@@ -121,7 +121,6 @@ class _Gathered:
     def __init__(self, base: Embedder) -> None:
         self._base = base
         self._photos: defaultdict[str, list[FloatArray]] = defaultdict(list)
-        self._counts: defaultdict[str, int] = defaultdict(int)
         self._queries: defaultdict[str, defaultdict[QueryKind, list[Queries]]] = defaultdict(lambda: defaultdict(list))
         self._licences: dict[str, str] = {}
 
@@ -151,8 +150,7 @@ class _Gathered:
             assert looks is not None, "a photo has a look"
             for row, vector in zip(having, looks, strict=True):
                 source = chunk[row].source
-                owners[row] = self._counts[source]
-                self._counts[source] += 1
+                owners[row] = len(self._photos[source])
                 self._photos[source].append(vector)
         return owners
 

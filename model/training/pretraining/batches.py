@@ -264,7 +264,7 @@ class BatchMaker:
         entry = self._read(place, chosen)
         for n in chosen:
             modality = self._modalities[n]
-            value = read_field(modality, self._source.plan.text, entry, chance)
+            value = read_field(modality, chosen[n], self._source.plan.text, entry, chance)
             if value is not None:
                 budgets = Budgets(modality.max_tokens, int(draw.input[n]), int(draw.target[n]))
                 if isinstance(value, list) and self._ids is not None:

@@ -80,6 +80,7 @@ def prepare(
     processes: Processes = ALONE,
 ) -> Trainer[FourM, Objective]:
     """A run before its first step; the first process writes what the others read."""
+    check_divisible(config.batch.accumulation, processes.count)
     data = open_split(config.data, Split.TRAIN)
     files = {m.key: m.tokenizer for m in config.modalities if m.kind is FieldKind.VECTOR and m.tokenizer is not None}
     tokenizers = {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
@@ -105,17 +106,13 @@ def prepare(
     state.frozen = began.frozen(config, state.parameters)
     weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
     objective = Objective(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
-    parts = config.batch.accumulation
-    slices = processes.slices(parts)
-    check_divisible(config.batch.size, slices, processes.count)
-    source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.size // slices, config.seed)
+    source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.part, config.seed)
     evaluation = None
     if config.evaluation is not None and processes.is_first:
         unseen = open_split(config.data, Split.VAL)
         own = None if config.contrast is None else read_bank(unseen, target_fields(config, config.contrast), say)
-        measured = replace(source, folders=unseen, size=config.batch.part)
+        measured = replace(source, folders=unseen)
         evaluation = Evaluation(config.evaluation, measured, replace(objective, bank=own))
-    objective = replace(objective, processes=processes.cutting(parts))
     made_with = _made_with(config, folder, data)
     return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say, processes)
 

@@ -72,13 +72,22 @@ def _handing_signals_on(children: Children) -> Iterator[None]:
         _send(children, signal.SIGKILL if asked and number == signal.SIGINT else signal.SIGTERM)
         asked = True
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handled_by(hand_on):
+        try:
+            yield
+        finally:
+            _send(children, signal.SIGKILL)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A context in which a handler gets SIGINT and SIGTERM."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _send(children, signal.SIGKILL)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _send(children: Children, number: int) -> None:
@@ -125,9 +134,5 @@ class Stop:
 def stopped_by_signals() -> Iterator[Stop]:
     """Inside, SIGINT and SIGTERM only ask to stop. In the main thread only."""
     stop = Stop()
-    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(stop.ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

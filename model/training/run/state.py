@@ -76,18 +76,13 @@ class Averages:
     @contextmanager
     def applied(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
         """The parameters hold the averages inside, and what they were afterwards."""
-        before = {name: p.detach().clone() for name, p in parameters.items()}
-        _copy(self.values, parameters)
+        tensors = [p.data for p in parameters.values()]
+        before = [tensor.clone() for tensor in tensors]
+        torch._foreach_copy_(tensors, [self.values[name] for name in parameters])
         try:
             yield
         finally:
-            _copy(before, parameters)
-
-
-@torch.no_grad()
-def _copy(values: Mapping[str, Tensor], into: Mapping[str, nn.Parameter]) -> None:
-    for name, parameter in into.items():
-        parameter.copy_(values[name])
+            torch._foreach_copy_(tensors, before)
 
 
 @dataclass

@@ -1,8 +1,6 @@
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, 
 from anyseek.model.training.run.data_sets import open_split, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.loop import batches_between
+from tests.model.training.runs import Written
 from tests.model.training.shapes import data_config, settings, write_data
 
 
@@ -30,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def source(data: Path, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> BatchSource:
+def source(data: Path, written: Written, tmp_path: Path) -> BatchSource:
     """Of all kinds of modalities."""
     values = settings(data)
     values["modalities"] |= {

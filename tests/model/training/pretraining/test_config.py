@@ -1,6 +1,5 @@
 """The configs of 4M-21: what was published of it, and networks of the published sizes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from anyseek.model.training.pretraining.masking import Masker
 from anyseek.model.training.pretraining.plan import make_plan
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.errors import TrainingConfigInvalid
+from tests.model.training.runs import Written
 from tests.model.training.shapes import with_contrast
-
-Written = Callable[[dict[str, Any]], Path]
 
 
 def test_a_config_is_read_with_its_defaults(config: dict[str, Any], written: Written, data: Path) -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from anyseek.model.training.pretraining.masking import (
 )
 from anyseek.model.training.pretraining.plan import PlannedModality, make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingDataInvalid
+from tests.model.training.runs import Written
 from tests.model.training.shapes import shape_sample
 
 
@@ -162,9 +162,7 @@ def test_vectors_keep_within_their_budget(rows: int, budget: int, keep: Keep, se
         np.testing.assert_array_equal(kept, states)
 
 
-def test_the_published_mixture_of_rgb_alone_is_drawn(
-    config: dict[str, Any], written: Callable[[dict[str, Any]], Path]
-) -> None:
+def test_the_published_mixture_of_rgb_alone_is_drawn(config: dict[str, Any], written: Written) -> None:
     config["masking"] = {"input_tokens": 128, "target_tokens": 128}
     config["modalities"] = {
         "rgb@224": {"field": "rgb", "kind": "picture", "input": 1000},
@@ -215,7 +213,7 @@ def _read(
     settings = TrainedModality.model_construct(key="m", fields=(field,), kind=kind, input=(1.0,), **(more or {}))
     vector_length = row.width if kind is FieldKind.VECTOR else 0
     planned = PlannedModality(settings, row, row.tokens if row.is_image else row.max_length, vector_length)
-    return read_field(planned, text, entry_of(sample.key, sample), chance or _chance())
+    return read_field(planned, field, text, entry_of(sample.key, sample), chance or _chance())
 
 
 def _chance(view: float = 0.0, text: float = 0.0) -> Chance:
@@ -353,7 +351,6 @@ def test_what_a_sample_lacks_is_none(text: TextTokenizer, tmp_path: Path) -> Non
     row = ModalityConfig("m", EmbeddingKind.SEQUENCE, vocabulary=9999, max_length=40)
     bare = DataSample("s", {"caption": ()})
     assert _read(text, "caption", FieldKind.TEXT, row, bare, more={"format": "caption"}) is None
-    assert _read(text, "rgb", FieldKind.PICTURE, ModalityConfig("m", PATCHES, (2, 2), 8), bare) is None
 
 
 def test_of_alternative_fields_one_that_is_there_is_chosen(text: TextTokenizer) -> None:

@@ -1,5 +1,3 @@
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,7 @@ from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.plan import SPECIAL_TOKENS, make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-
-Written = Callable[[dict[str, Any]], Path]
+from tests.model.training.runs import Written
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Blocks that keep nothing but their inputs: the same gradients, and less memory."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,9 @@ from torch import Tensor
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import BatchMaker
-from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.train import prepare
-from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
-
-Written = Callable[[dict[str, Any]], Path]
-
-
-def _prepared(path: Path, root: Path) -> Trainer[FourM, Objective]:
-    folder = RunFolder(root)
-    with folder.locked():
-        return prepare(read_config(path), folder, torch.device("cpu"), lambda line: None)
+from tests.model.training.runs import Written, prepared
 
 
 def _kept_for_gradients(trainer: Trainer[FourM, Objective]) -> int:
@@ -48,9 +37,9 @@ def test_gradients_are_the_same_and_less_is_kept(
 ) -> None:
     config["precision"] = precision
     config["network"] |= {"encoder_depth": 4, "decoder_depth": 4}
-    plain = _prepared(written(config), tmp_path / "plain")
+    plain = prepared(written(config), tmp_path / "plain")
     config["run"]["activation_checkpointing"] = True
-    again = _prepared(written(config), tmp_path / "again")
+    again = prepared(written(config), tmp_path / "again")
     assert _kept_for_gradients(again) < 0.6 * _kept_for_gradients(plain)
     assert again.state.parameters.keys() == plain.state.parameters.keys()
     for name, parameter in plain.state.parameters.items():

@@ -1,6 +1,5 @@
 """Co-training: samples that have a text only, whose spans are predicted from the rest of the same text."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
 from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
-from anyseek.model.training.pretraining.train import train_model
 from anyseek.model.training.run.data_sets import open_split, texts_of
 from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
+from tests.model.training.runs import Written, train
 
 WORDS = ("red", "green", "bar", "block", "and", "under", "over", "a", "the", "white")
 
@@ -45,7 +44,7 @@ def _source(config: Path, folder: Path) -> BatchSource:
 
 
 def test_input_and_target_together_are_one_text(
-    texts: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+    texts: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
     config["data"] = {"folders": [{"folder": str(texts)}]}
     config["masking"] |= {"input_tokens": 24, "target_tokens": 60}  # nothing of a target is cut
@@ -69,11 +68,12 @@ def test_input_and_target_together_are_one_text(
 
 
 def test_pictures_and_texts_are_trained_on_together(
-    texts: Path, data: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+    texts: Path, data: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
     config["data"] = {"folders": [{"folder": str(data), "weight": 0.5}, {"folder": str(texts), "weight": 0.5}]}
     config["masking"]["weights"] = [0, 1]  # the first component shows pictures alone, which texts cannot serve
-    assert train_model(written(config), tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
+    config |= {"total_tokens": 10 * 8 * 48, "evaluation": {"every": 10, "samples": 4}}
+    assert train(written(config), tmp_path / "run")
     rows = read_records(tmp_path / "run" / "metrics.csv")
     assert all(row["empty"] == 0 for row in rows)
     assert float(rows[-1]["loss/caption"] or 0) < float(rows[0]["loss/caption"] or 0)

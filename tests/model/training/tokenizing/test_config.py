@@ -3,9 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,9 +12,8 @@ from anyseek.model.tokenizers.build import build_tokenizer
 from anyseek.model.tokenizers.inputs import InputKind
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.tokenizing.config import Reconstruction, read_config
+from tests.model.training.runs import Written
 from tests.model.training.tokenizing.scenes import settings
-
-Written = Callable[[dict[str, Any]], Path]
 
 _ROOT = Path(__file__).parents[4]
 _CONFIGS = _ROOT / "configs" / "tokenizers"
@@ -114,7 +111,7 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
         ("modality", "field", "depth", "a tokenizer of 3 channels does not take 'depth'"),
         ("modality", "field", ["rgb", "line_drawing"], "does not take 'line_drawing'"),
         ("modality", "sizes", [16, 18], "modality.sizes must be multiples of 4, not 18"),
-        ("loss", "reconstruction", "binary", "of a picture must be one of smooth_l1, mse, l1, not 'binary'"),
+        ("loss", "reconstruction", "binary", "of a picture must be one of smooth_l1, mse, not 'binary'"),
         ("codes", "decay", 1.5, "codes.decay must be less than or equal to 1, not 1.5"),
         ("evaluation", "every", 0, "evaluation.every must be greater than or equal to 1, not 0"),
         (

@@ -73,7 +73,6 @@ def test_inputs_are_on_the_left_and_reconstructions_on_the_right(tmp_path: Path)
         (InputKind.LABELS, torch.randint(4, (3, 8, 8)), torch.randn(3, 4, 8, 8)),
         (InputKind.MASK, torch.ones(3, 1, 8, 8), torch.randn(3, 1, 8, 8)),
         (InputKind.MAP, torch.randn(3, 5, 4, 4), torch.randn(3, 5, 4, 4)),
-        (InputKind.VECTOR, torch.randn(3, 70), torch.randn(3, 70)),
     ],
 )
 def test_every_kind_can_be_shown(tmp_path: Path, kind: InputKind, wanted: torch.Tensor, rebuilt: torch.Tensor) -> None:
