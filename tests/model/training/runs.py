@@ -1,7 +1,7 @@
 """Trainings in this process, and comparisons of what they leave."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from anyseek.model.data.samples import Split
+from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.batches import Batch, BatchSource
 from anyseek.model.training.pretraining.config import read_config
+from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.pretraining.train import prepare, train_model
+from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.run.folder import RunFolder, read_records
 from anyseek.model.training.run.loop import Trainer
 from anyseek.model.training.run.state import checkpoints
@@ -81,3 +87,21 @@ def assert_same_runs(one: Path, other: Path) -> None:
     assert_same_tensors(last_checkpoint(one), last_checkpoint(other))
     for name in ("metrics.csv", "evaluation.csv"):
         assert numbers(one / name) == numbers(other / name)
+
+
+def merged_text(batch: Batch, key: str, row: int, text: TextTokenizer) -> str:
+    """The whole text of a sample, from what it shows and what it should predict."""
+    ids, given, wanted = SpecialIds.of(text), batch.inputs[key], batch.targets[key]
+    shown, hidden = given.values[row][~given.mask[row]].tolist(), wanted.ids[row][~wanted.mask[row]].tolist()
+    assert shown or hidden
+    merged = merge_spans(shown or [ids.sentinel(1)], hidden, ids)
+    return text.decode([number for number in merged if number != text.end_id])
+
+
+def batch_source(config: Path, vocabulary: Iterable[str], folder: Path, size: int) -> BatchSource:
+    """The batches of a config's training samples, with a vocabulary of some texts that is written to a folder."""
+    settings = read_config(config)
+    save_vocabulary(make_vocabulary(vocabulary, 60), folder / "vocabulary.json")
+    plan = make_plan(settings, TextTokenizer.from_file(folder / "vocabulary.json"), {})
+    data = open_split(settings.data, Split.TRAIN)
+    return BatchSource(plan, settings.mixture, data, settings.data.window, size, settings.seed)

@@ -8,7 +8,6 @@ import torch
 
 from anyseek.model.data.samples import Split
 from anyseek.model.network.tokens import ModalityInput
-from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.batches import Batch, BatchMaker, BatchSource
@@ -19,13 +18,6 @@ from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.loop import batches_between
 from tests.model.training.runs import Written
 from tests.model.training.shapes import data_config, settings, write_data
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("batches") / "shapes"
-    write_data(folder)
-    return folder
 
 
 @pytest.fixture
@@ -58,29 +50,6 @@ def _assert_same(one: Batch, other: Batch) -> None:
     assert _tensors(one).keys() == _tensors(other).keys()
     for name, tensor in _tensors(one).items():
         torch.testing.assert_close(tensor, _tensors(other)[name], rtol=0, atol=0, msg=name)
-
-
-def test_a_batch_is_what_the_network_takes(source: BatchSource) -> None:
-    batch = BatchMaker(source).training_batch(0)
-    assert batch.samples == 8
-    assert batch.empty == 0
-    assert list(batch.targets) == ["caption", "color_palette", "tok_rgb", "shape_global"]
-    assert batch.vectors["shape_global"].shape == (8, 6)
-    ids = torch.zeros(8, 4, dtype=torch.long)
-    inputs = {
-        key: replace(
-            given,
-            values=ids
-            if key in batch.vectors
-            else given.values.float()
-            if given.values.is_floating_point()
-            else given.values,
-        )
-        for key, given in batch.inputs.items()
-    }
-    targets = {key: replace(one, ids=ids if key in batch.vectors else one.ids) for key, one in batch.targets.items()}
-    losses = FourM(source.plan.network)(inputs, targets)
-    assert torch.isfinite(losses.mean_over_modalities())
 
 
 def test_used_tokens_stay_within_the_budgets_and_are_counted(source: BatchSource) -> None:

@@ -16,15 +16,10 @@ from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import open_dataset
 from anyseek.model.modalities.formats.human_poses import HumanPose, poses_from_text, poses_to_text
 from anyseek.model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text
-from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
-from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.config import read_config
-from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
-from anyseek.model.training.run.data_sets import open_split
+from anyseek.model.training.pretraining.batches import BatchMaker
 from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
-from tests.model.training.runs import Written, train
+from tests.model.training.runs import Written, batch_source, merged_text, train
 
 PEOPLE = {"kind": "text", "field": "human_pose", "input": 0.5, "target": 1}
 POINTS = {"kind": "text", "field": "sam_instance", "input": 0.5, "target": 1}
@@ -83,35 +78,21 @@ def config(people: Path, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": {"folders": [{"folder": str(people)}]}, "text": {"words": 40}}
 
 
-def _text(folder: Path) -> TextTokenizer:
-    save_vocabulary(make_vocabulary([], 40), folder / "vocabulary.json")
-    return TextTokenizer.from_file(folder / "vocabulary.json")
-
-
-def _merged(batch: Any, key: str, row: int, text: TextTokenizer) -> str:
-    """The whole text of a sample from what it shows and what it asks for."""
-    ids = SpecialIds.of(text)
-    given, wanted = batch.inputs[key], batch.targets[key]
-    shown, asked = given.values[row][~given.mask[row]].tolist(), wanted.ids[row][~wanted.mask[row]].tolist()
-    merged = merge_spans(shown or [ids.sentinel(1)], asked, ids)
-    return text.decode([one for one in merged if one != text.end_id])
-
-
 def test_what_is_masked_can_be_put_together_and_read_again(
     people: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
-    settings, text = read_config(written(config)), _text(tmp_path)
-    data = open_split(settings.data, Split.TRAIN)
-    source = BatchSource(make_plan(settings, text, {}), settings.mixture, data, 4, 12, 0)
+    source = batch_source(written(config), [], tmp_path, 12)
+    text = source.plan.text
+    assert text is not None
     samples = [sample_of(entry) for entry in open_dataset(people).entries(Split.TRAIN)]
     all_people = {poses_to_text([person]) for one in samples for person in one.values["human_pose"]}
     all_points = {_without_order(point) for one in samples for point in one.values["sam_instance"]}
     batch, persons, points = BatchMaker(source).training_batch(0), 0, 0
     for row in range(batch.samples):
-        for person in poses_from_text(_merged(batch, "human_poses", row, text)):
+        for person in poses_from_text(merged_text(batch, "human_poses", row, text)):
             assert poses_to_text([person]) in all_people
             persons += 1
-        found = instances_from_text(_merged(batch, "sam_instance", row, text))
+        found = instances_from_text(merged_text(batch, "sam_instance", row, text))
         points += sum(_without_order(point) in all_points for point in found)
         assert len(found) <= 7
     assert persons >= 6

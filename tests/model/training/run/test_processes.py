@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +82,6 @@ def _values(data: Path, folder: Path, steps: int = 8, **changed: Any) -> Values:
     return values | changed
 
 
-def _without_contrast(values: Values) -> Values:
-    modalities = {key: one for key, one in values["modalities"].items() if key not in ("states", "shape_global")}
-    kept = {key: value for key, value in values.items() if key != "contrast"}
-    return kept | {"modalities": modalities, "evaluation": {"every": 8, "samples": 16}}
-
-
 def _together(path: Path, out: Path, *more: str) -> int:
     return run_processes([*TOGETHER, str(path), "--out", str(out), "--device", "cpu", *more], 2, print)
 
@@ -105,18 +98,9 @@ def _assert_near(one: Path, other: Path) -> None:
     assert load_file(last_checkpoint(one)).keys() == load_file(last_checkpoint(other)).keys()
 
 
-_CASES: dict[str, Callable[[Values], Values]] = {
-    "contrast": lambda values: values,
-    "no contrast and blocks computed twice": lambda values: (
-        _without_contrast(values) | {"run": {**values["run"], "activation_checkpointing": True}}
-    ),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("case", _CASES)
-def test_two_processes_train_as_one_does(data: Path, tmp_path: Path, case: str) -> None:
-    path = write_config(_CASES[case](_values(data, tmp_path)), tmp_path)
+def test_two_processes_train_as_one_does(data: Path, tmp_path: Path) -> None:
+    path = write_config(_values(data, tmp_path), tmp_path)
     train(path, tmp_path / "one")
     assert _together(path, tmp_path / "two") == 0
     _assert_near(tmp_path / "one", tmp_path / "two")
