@@ -10,7 +10,7 @@ from torch import Tensor
 from anyseek.model.checkpoints.files import load_vqvae
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
-from anyseek.model.network.transformer import FourM, Losses
+from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import Batch, BatchMaker
 from anyseek.model.training.pretraining.config import LossKind
 from anyseek.model.training.pretraining.objective import Contrast, Objective
@@ -23,29 +23,19 @@ from tests.model.training.shapes import settings, with_contrast, write_vector_to
 CPU = torch.device("cpu")
 
 
-def _objective(kind: LossKind = LossKind.MOD, precision: Precision = Precision.FLOAT32, **weights: float) -> Objective:
-    return Objective(kind, precision, {"a": 1.0, "b": 1.0, **weights}, {}, CPU)
-
-
-def _losses() -> Losses:
-    return Losses({"a": torch.tensor(2.0), "b": torch.tensor(5.0)}, {"a": 30, "b": 10})
-
-
-def _parts() -> Parts:
-    losses = _losses()
-    values = {f"loss/{key}": loss for key, loss in losses.per_modality.items()}
-    return Parts(values, {f"loss/{key}": number for key, number in losses.elements.items()})
-
-
-def test_without_weights_the_loss_is_the_networks_own() -> None:
-    losses = _losses()
-    assert _objective().total(_parts()) == losses.mean_over_modalities()
-    assert _objective(LossKind.TOKEN).total(_parts()) == losses.mean_over_tokens()
-
-
-def test_weights_scale_each_modality() -> None:
-    assert _objective(b=0.5).total(_parts()).item() == pytest.approx((2 + 2.5) / 2)
-    assert _objective(LossKind.TOKEN, b=0.0).total(_parts()).item() == pytest.approx(2 * 30 / 40)
+@pytest.mark.parametrize(
+    ("kind", "weight", "expected"),
+    [
+        (LossKind.MOD, 1.0, (2 + 5) / 2),
+        (LossKind.TOKEN, 1.0, (2 * 30 + 5 * 10) / 40),
+        (LossKind.MOD, 0.5, (2 + 2.5) / 2),
+        (LossKind.TOKEN, 0.0, 2 * 30 / 40),
+    ],
+)
+def test_losses_are_means_over_modalities_or_tokens_by_weight(kind: LossKind, weight: float, expected: float) -> None:
+    parts = Parts({"loss/a": torch.tensor(2.0), "loss/b": torch.tensor(5.0)}, {"loss/a": 30, "loss/b": 10})
+    objective = Objective(kind, Precision.FLOAT32, {"a": 1.0, "b": weight}, {}, CPU)
+    assert objective.total(parts).item() == pytest.approx(expected)
 
 
 def test_vectors_become_the_codes_of_their_tokenizer(tmp_path: Path) -> None:
