@@ -48,7 +48,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Setting:
-    """Return whether means are taken off, and the weight of the map; its defaults are the plain rendering."""
+    """Whether means are taken off, and the weight of the map; the defaults are the plain rendering."""
 
     centred: bool = False
     weight: float = 0.0
@@ -201,9 +201,8 @@ def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[
 
 
 def _settings(has_look: bool, halves: bool) -> tuple[Setting, ...]:
-    if not has_look:
-        return (_ALONE,)
-    return tuple(setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED)
+    possible = [setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED]
+    return tuple(possible) if has_look else (_ALONE,)
 
 
 def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:

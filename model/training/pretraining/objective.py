@@ -8,6 +8,7 @@ B samples, N negatives, d numbers of a vector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
-from anyseek.model.network.tokens import EncoderTokens
+from anyseek.model.network.tokens import EncoderTokens, ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import Context, FourM, Losses
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.pretraining.batches import Batch
@@ -30,8 +31,7 @@ _EQUAL = 0.999  # cosine from which two exact vectors are the same answer
 _BLOCKED = -1e4
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well."""
 
     rows: Tensor
@@ -118,7 +118,7 @@ class Contrast(nn.Module):
     def _loss(
         self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, answers: Answers, bank: Bank
     ) -> TargetLoss:
-        rows, samples = torch.cat((answers.rows, answers.negatives)), len(logits)
+        rows, samples = torch.cat(answers), len(logits)
         exact, mean = bank.vectors[key][rows].to(logits.device, torch.float32), self._means[key].to(logits.device)
         takes_part = given & exact[:samples].any(dim=1)
         if not takes_part.any():
@@ -231,16 +231,12 @@ class Objective:
     def prepared(self, batch: Batch) -> Batch:
         """The batch on the device, floats as float32, vectors made into ids."""
         ids = {key: self.tokenizers[key].encode(self.moved(rows)) for key, rows in batch.vectors.items()}
-        inputs = {
-            key: replace(
-                given, values=ids[key] if key in ids else self.moved(given.values), mask=self.moved(given.mask)
-            )
-            for key, given in batch.inputs.items()
-        }
-        targets = {
-            key: replace(wanted, ids=ids[key] if key in ids else self.moved(wanted.ids), mask=self.moved(wanted.mask))
-            for key, wanted in batch.targets.items()
-        }
+
+        def moved(key: str, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+            return ids[key] if key in ids else self.moved(values), self.moved(mask)
+
+        inputs = {key: ModalityInput(*moved(key, part.values, part.mask)) for key, part in batch.inputs.items()}
+        targets = {key: ModalityTarget(*moved(key, part.ids, part.mask)) for key, part in batch.targets.items()}
         own = {key: self.moved(rows) for key, rows in batch.own.items()}
         return replace(batch, inputs=inputs, targets=targets, own=own)
 

@@ -172,9 +172,9 @@ class TokenizerEvaluation:
             draw_gallery(self.source.kind, wanted, shown, path)
         network.train()
         means = {name: total / samples for name, total in losses.items()}
-        commitment = self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
+        total = means["loss/reconstruction"] + self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
         used = {"codes/used": counts.used(), "codes/perplexity": counts.perplexity()}
-        return {"loss": commitment + means["loss/reconstruction"], **means, **used, **quality.columns()}
+        return {"loss": total, **means, **used, **quality.columns()}
 
     def _batches(self) -> Iterator[InputBatch]:
         """The samples in parts; the numbers of the parts are the same at every evaluation."""

@@ -111,9 +111,6 @@ def _set_slices(tokenizer: VQVAE, dealt: Tensor) -> None:
         into.bias[head * (components + 1) + components] = scale  # type: ignore[index]
 
 
-TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
-
-
 def train_tokenizer(
     config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]
 ) -> bool:
@@ -137,7 +134,7 @@ def train_tokenizer(
 
 def prepare(
     config: TokenizerTraining, folder: RunFolder, device: torch.device, say: Callable[[str], None]
-) -> TokenizerTrainer:
+) -> Trainer[Tokenizer, TokenizerObjective]:
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
     settings = (config.modality, config.kind, config.tokenizer)

@@ -90,16 +90,6 @@ def test_a_source_can_be_sent_to_a_process_that_was_not_forked(source: BatchSour
     assert len(ForkingPickler.dumps(source)) > 0
 
 
-def test_a_pass_shows_every_sample_once(source: BatchSource) -> None:
-    maker = BatchMaker(replace(source, size=60))
-    batch = maker.whole_batch(range(60), ["rgb"], ["shape_global"])[0]
-    assert len(batch.vectors["shape_global"]) == 60
-    rows = {tuple(row) for row in torch.cat([batch.inputs["rgb"].values.flatten(1)], dim=1).tolist()}
-    again, found = maker.whole_batch(range(60, 120), ["rgb"], ["shape_global"])
-    assert found == list(range(60, 120))
-    assert {tuple(row) for row in again.inputs["rgb"].values.flatten(1).tolist()} == rows
-
-
 def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> None:
     batch, found = BatchMaker(source).whole_batch([0, 5, 9], ["caption", "features"], ["shape_global"])
     assert found == [0, 5, 9]
@@ -124,17 +114,6 @@ def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, 
     assert places[::-1] == [again._drawn(number) for number in reversed(range(1500))]
     keys = [maker._reader.key(folders[0].paths[place.shard], place.sample) for place in places]
     assert np.mean([key.startswith("shapes0/") for key in keys]) == pytest.approx(0.8, abs=0.04)
-
-
-def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource) -> None:
-    lacking = tuple(
-        replace(one, settings=one.settings.model_copy(update={"fields": ("nothing",)})) if one.settings.target else one
-        for one in source.plan.modalities
-    )
-    batch = BatchMaker(replace(source, plan=replace(source.plan, modalities=lacking))).training_batch(0)
-    assert batch.empty == 8
-    assert not batch.inputs
-    assert batch.tokens == 0
 
 
 def test_data_that_cannot_be_drawn_from_is_refused(data: Path, tmp_path: Path) -> None:

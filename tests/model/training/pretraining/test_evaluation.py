@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 import torch
 
-from anyseek.model.data.errors import DataSetInvalid
 from anyseek.model.training.pretraining.evaluation import recalls
 from tests.model.training.runs import Written, prepared
 from tests.model.training.shapes import with_recall
@@ -50,9 +49,3 @@ def test_recalls_count_the_right_row_among_the_nearest() -> None:
     noisy = stored + torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     nearest, among_ten = recalls(noisy, stored)
     assert 0.1 < nearest < among_ten <= 1.0
-
-
-def test_a_data_set_that_is_not_there_is_named(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    config["data"]["folders"] = [{"folder": str(tmp_path / "none")}]
-    with pytest.raises(DataSetInvalid, match="none has no finished data set"):
-        prepared(written(config), tmp_path / "run")

@@ -9,17 +9,15 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.build import build
-from anyseek.model.data.contents import decode_value, encode_value, sample_of
-from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.contents import sample_of
 from anyseek.model.data.recipe import read_recipe
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import open_dataset
-from anyseek.model.modalities.formats.human_poses import HumanPose, poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.human_poses import poses_from_text, poses_to_text
 from anyseek.model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text
 from anyseek.model.training.pretraining.batches import BatchMaker
-from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
-from tests.model.training.runs import Written, batch_source, merged_text, train
+from tests.model.training.runs import Written, batch_source, merged_text
 
 PEOPLE = {"kind": "text", "field": "human_pose", "input": 0.5, "target": 1}
 POINTS = {"kind": "text", "field": "sam_instance", "input": 0.5, "target": 1}
@@ -101,27 +99,3 @@ def test_what_is_masked_can_be_put_together_and_read_again(
 
 def _without_order(point: QueryPoint) -> tuple[int, int, frozenset[str]]:
     return point.y, point.x, frozenset(instances_to_text([QueryPoint(0, 0, (mask,))]) for mask in point.masks)
-
-
-def test_both_are_inputs_and_targets_of_a_run(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    config |= {"total_tokens": 2 * 8 * 800, "evaluation": {"every": 2, "samples": 4}}
-    assert train(written(config), tmp_path / "run")
-    row = read_records(tmp_path / "run" / "metrics.csv")[-1]
-    for key in ("loss/human_poses", "loss/sam_instance"):
-        assert 0 < float(row[key] or 0) < 10
-
-
-def test_what_the_formats_cannot_say_is_refused() -> None:
-    person = _person(np.random.default_rng(0))
-    good = json.dumps([person]).encode()
-    (found,) = decode_value("human_pose.json", good)
-    assert isinstance(found, HumanPose)
-    assert decode_value(*encode_value("human_pose", (found,))) == (found,)
-    for wrong in ({**person, "pose": [1] * 7}, {**person, "pose": [5000] * 8}, {**person, "camera": None}, {"box": []}):
-        with pytest.raises(SampleInvalid, match=r"human_pose\.json cannot be read"):
-            decode_value("human_pose.json", json.dumps([wrong]).encode())
-    point = {"point": {"x": 1, "y": 2}, "masks": []}
-    assert decode_value("sam_instance.json", json.dumps([point]).encode()) == (QueryPoint(2, 1),)
-    for other in ({"point": {"x": 1}, "masks": []}, {**point, "masks": [{"box": [0, 0, 1, 1], "tokens": [1]}]}, 3):
-        with pytest.raises(SampleInvalid, match=r"sam_instance\.json cannot be read"):
-            decode_value("sam_instance.json", json.dumps([other]).encode())

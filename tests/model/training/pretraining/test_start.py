@@ -220,24 +220,6 @@ def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
     assert "contrast.shortcuts.maps.states_to_shape_global.gain" not in frozen
 
 
-def test_a_run_begins_with_the_tensors_that_fit(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    first = prepared(written(config), tmp_path / "first").network
-    with torch.no_grad():
-        for parameter in first.parameters():
-            parameter.copy_(torch.full_like(parameter, 0.5))
-    save_checkpoint(first, tmp_path / "start.safetensors", torch.bfloat16)
-    config["start"] = str(tmp_path / "start.safetensors")
-    config["modalities"]["color_palette"]["loss_weight"] = 2  # other settings are no reason to begin anew
-    config["modalities"]["rgb"]["patch"] = 4  # other pixels: this tensor does not fit
-    said: list[str] = []
-    network = prepared(written(config), tmp_path / "second", said.append).network
-    same = {name for name, parameter in network.named_parameters() if bool((parameter == 0.5).all())}
-    assert {name for name, _ in network.named_parameters()} - same == {"encoder_embeddings.rgb.proj.weight"}
-    assert said[0].splitlines()[0] == f"the network begins with {tmp_path / 'start.safetensors'}:"
-    assert said[0].splitlines()[1].split()[:2] == ["copied", str(len(same))]
-    assert said[0].splitlines()[2].endswith("encoder_embeddings.rgb (1)")
-
-
 def test_logits_begin_at_the_codes(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
     trainer = prepared(written(with_contrast(config, tmp_path)), tmp_path / "run")
     tokenizer = load_vqvae(tmp_path / "shapes.safetensors")

@@ -238,11 +238,6 @@ def test_vectors_are_found_again_by_their_codes() -> None:
     assert (nearest == tokenizer.encode(vectors)).float().mean() > 0.999
 
 
-def test_the_same_vectors_make_the_same_tokenizer() -> None:
-    first, second = (product_quantizer(SHAPE, _vectors(), seed=0).state_dict() for _ in range(2))
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
-
-
 @pytest.mark.parametrize("change", [{"num_codebooks": 5}, {"latent_dim": 48}, {"n_channels": 32}])
 def test_other_shapes_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ConfigInvalid):
