@@ -49,9 +49,9 @@ def train_model(config_path: Path, out: Path, *, resume: bool, device: str | Non
     only the first reports anything. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
     config, folder, chosen = read_config(config_path), RunFolder(out), choose_device(device, local_number())
-    with joined_processes(chosen) as processes, ExitStack() as held:
+    with joined_processes(chosen) as processes, ExitStack() as stack:
         if processes.is_first:
-            held.enter_context(folder.locked())
+            stack.enter_context(folder.locked())
         with processes.first_alone():
             begun = folder.checkpoint(resume)
         say = say if processes.is_first else lambda line: None

@@ -165,7 +165,7 @@ class Trainer(Generic[_Network, _Objective]):
             if self.processes.is_first:
                 self._open_records(opened, first)
             batches = opened.enter_context(closing(self._batches(first, last)))
-            while counters.step < last and not self.processes.any(stop.asked):
+            while counters.step < last and not self.processes.any(stop.requested):
                 self.step(batches)
                 self._after_step()
             if self._tally.steps:

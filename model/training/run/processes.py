@@ -84,7 +84,7 @@ def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> It
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    with _telling_of_losses(patience):
+    with _reporting_lost_processes(patience):
         dist.init_process_group(backend, timeout=patience)
         found = Processes(dist.get_rank(), dist.get_world_size())
         yield found
@@ -93,7 +93,7 @@ def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> It
 
 
 @contextmanager
-def _telling_of_losses(patience: timedelta) -> Iterator[None]:
+def _reporting_lost_processes(patience: timedelta) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

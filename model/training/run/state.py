@@ -35,13 +35,13 @@ class Frozen:
 
         Their moments and update counts do not change either: the optimiser starts on them at the switch.
         """
-        held = {parameters[name]: parameters[name].grad for name in self.names} if step < self.until else {}
-        for parameter in held:
+        gradients = {parameters[name]: parameters[name].grad for name in self.names} if step < self.until else {}
+        for parameter in gradients:
             parameter.grad = None
         try:
             yield
         finally:
-            for parameter, gradient in held.items():
+            for parameter, gradient in gradients.items():
                 parameter.grad = gradient
 
 
