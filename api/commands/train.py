@@ -29,9 +29,9 @@ def train() -> None:
 def model(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """Pretrain a 4M network as CONFIG says, on any modalities that the shards of its data sets hold.
 
-    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, and at the end
-    model.safetensors. Ctrl-C saves and ends. The same command with --resume goes on, even after a kill, and ends in
-    the same weights. docs/training.md lists the keys of a config, and how torchrun starts a run on several machines.
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, and at the end model.safetensors. Ctrl-C saves
+    and ends. The same command with --resume goes on, even after a kill, and ends in the same weights. docs/training.md
+    lists the keys of a config, and how torchrun starts a run on several machines.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
@@ -55,9 +55,9 @@ def model(config: Path, out: Path | None, resume: bool, device: str | None, proc
 def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) -> int:
     """Train a tokenizer as CONFIG says, of pictures, maps or vectors that the shards of its data sets hold.
 
-    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, pictures of
-    reconstructions, and at the end tokenizer.safetensors. Ctrl-C saves and ends. The same command with --resume goes
-    on, even after a kill, and ends in the same weights. docs/tokenizers.md lists the keys of a config.
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, pictures of reconstructions, and at the end
+    tokenizer.safetensors. Ctrl-C saves and ends. The same command with --resume goes on, even after a kill, and ends in
+    the same weights. docs/tokenizers.md lists the keys of a config.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """

@@ -63,12 +63,12 @@ def _parsed() -> argparse.Namespace:
 
 
 def _ways(arguments: argparse.Namespace) -> list[Way]:
-    """One process and two; the second with whole parameters and with split ones. A single GPU has one process."""
+    """One process, keeping activations and computing them twice, and two processes. A single GPU has one process."""
     plain = Way(arguments.network, arguments.batch, arguments.repetitions, arguments.device, quick=arguments.quick)
     alike = asdict(plain)
     ways = [plain, Way(**{**alike, "recomputes": True})]
     if arguments.device == "cpu" or torch.cuda.device_count() > 1:
-        ways += [Way(**{**alike, "processes": 2}), Way(**{**alike, "processes": 2, "sharded": True})]
+        ways.append(Way(**{**alike, "processes": 2}))
     return ways
 
 
@@ -122,12 +122,12 @@ def _table(report: Mapping[str, Any]) -> Sequence[str]:
         f"{told['processor']}, {told['threads']} of {told['cores']} cores, torch {told['torch']}, {told['date']}, "
         f"load {told['load']:.1f}; {report['network']}, {report['batch']} samples a step, on {report['device']}",
         "",
-        "| processes | parameters | blocks | seconds (min-max) | tokens/s | GFLOP/s | GEMM | share | averaging |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| processes | blocks | seconds (min-max) | tokens/s | GFLOP/s | GEMM | share | averaging |",
+        "|---|---|---|---|---|---|---|---|",
         *(_speed(row) for row in report["rows"]),
         "",
-        "| processes | parameters | blocks | weights | gradients | moments | averaged | activations | saves | resume |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| processes | blocks | weights | gradients | moments | averaged | activations | saves | resume |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_memory(row) for row in report["rows"]),
     ]
     if "utilisation" in report:
@@ -141,10 +141,7 @@ def _table(report: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    return (
-        f"| {row['processes']} | {'split' if row['sharded'] else 'whole'} "
-        f"| {'computed twice' if row['recomputes'] else 'kept'} "
-    )
+    return f"| {row['processes']} | {'computed twice' if row['recomputes'] else 'kept'} "
 
 
 def _speed(row: Mapping[str, Any]) -> str:

@@ -20,10 +20,10 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import Batch
 from anyseek.model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
 from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.train import recompute_blocks
 from anyseek.model.training.run.config import BatchConfig, Precision, RunConfig
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
-from anyseek.model.training.run.memory import average_gradients, own_part, recompute_blocks, shard
 from anyseek.model.training.run.processes import Processes, joined_processes, local_number
 from anyseek.model.training.run.state import TrainingState
 from benchmarks.training.machine import UNCOUNTED
@@ -46,7 +46,6 @@ class Way:
     repetitions: int
     device: str
     processes: int = 1
-    sharded: bool = False
     recomputes: bool = False
     quick: bool = False
 
@@ -74,9 +73,9 @@ def measure(way: Way, folder: Path) -> dict[str, Any] | None:
         trainer.step(batches)  # warms up
         operations = 3 * way.batch * _operations(trainer, batches) / (way.batch // processes.count)
         seconds = [_timed(lambda: trainer.step(batches), device) for _ in range(way.repetitions)]
-        average = partial(average_gradients, list(trainer.state.parameters.values()), processes)
+        average = partial(processes.average, [p.grad for p in trainer.state.parameters.values() if p.grad is not None])
         averaging = [_timed(average, device) for _ in range(way.repetitions)]
-        saving = _timed(lambda: trainer.state.save(folder, {}, 1, writes=processes.is_first), device)
+        saving = _timed(lambda: trainer.state.save(folder, {}, 1) if processes.is_first else None, device)
         processes.any(False)
         resuming = _timed(lambda: _resume(way, device, processes, folder, trainer.state), device)
         median = statistics.median(seconds)
@@ -132,16 +131,12 @@ def _trainer(way: Way, device: torch.device, processes: Processes, folder: Path)
     network.initialise(0)
     if way.recomputes:
         recompute_blocks(network)
-    sharded = shard(network, processes, device) if way.sharded else None
-    if sharded is None:
-        network.to(device)
+    network.to(device)
     precision = Precision.FLOAT32 if way.device == "cpu" else Precision.BFLOAT16
     objective = Objective(LossKind.MOD, precision, dict.fromkeys(_PREDICTED, 1.0), {}, device)
     state = TrainingState.fresh(nn.ModuleDict({"network": network}), _OPTIMISER, 0.999)
     settings = _Settings(BatchConfig(size=way.batch, accumulation=processes.count))
-    return Trainer(
-        settings, network, state, objective, _NoSource(), None, RunFolder(folder), {}, print, processes, sharded
-    )
+    return Trainer(settings, network, state, objective, _NoSource(), None, RunFolder(folder), {}, print, processes)
 
 
 class _NoSource:
@@ -185,7 +180,7 @@ def _bytes(state: TrainingState) -> dict[str, float]:
         "averages": list(state.averages.values.values()),
     }
     numbers = sum(parameter.numel() for parameter in parameters)
-    return {kind: sum(own_part(tensor).nbytes for tensor in tensors) / numbers for kind, tensors in found.items()}
+    return {kind: sum(tensor.nbytes for tensor in tensors) / numbers for kind, tensors in found.items()}
 
 
 def _kept(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> int:
@@ -193,8 +188,8 @@ def _kept(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> int:
     stores: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        place = own_part(tensor).untyped_storage()
-        if all(place.data_ptr() != own_part(p).untyped_storage().data_ptr() for p in trainer.network.parameters()):
+        place = tensor.untyped_storage()
+        if all(place.data_ptr() != p.untyped_storage().data_ptr() for p in trainer.network.parameters()):
             stores[place.data_ptr()] = place.nbytes()
         return tensor
 

@@ -4,7 +4,7 @@ A network with a small vocabulary has a caption for every picture, right or wron
 guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
 everyday word that fits best. How sure each is comes from a logistic regression for each of the four, on how much better
 the words fit than other words do in the towers' space, and on the classifier's probability. Its weights were fitted on
-pictures of many sources, and checked on sources left out (`anyseek.model.training.certainty`).
+pictures of many sources, and checked on sources left out (by `model/training/certainty.py` of commit 3a57150).
 """
 
 import re

@@ -1,7 +1,6 @@
 """Turn a finished run of `anyseek train model` into bundled weights.
 
-    python -m anyseek.model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late]
-    [--without NAME]
+    python -m anyseek.model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--without NAME]
 
 Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
 vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it measures
@@ -51,7 +50,7 @@ from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
 from anyseek.model.modalities.formats.metadata import FIELDS
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.transformer import FourM
-from anyseek.model.seam import ONE_VECTOR, Fusion, Regions
+from anyseek.model.seam import Fusion, Regions
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.inputs import input_kind
@@ -87,25 +86,17 @@ LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). Th
 )
 @click.option("--samples", type=int, default=600, help="Validation samples of each data set.")
 @click.option(
-    "--fusion",
-    type=click.Choice([str(fusion) for fusion in ONE_VECTOR]),
-    default=str(Fusion.LATE),
-    help="How parts of queries do best, as `anyseek eval --compare fusion` says of these weights.",
-)
-@click.option(
     "--without",
     type=click.Choice(list(DENSE)),
     multiple=True,
     help="An image that the run learned to predict and the bundle does not, such as canny_edge; may be repeated.",
 )
-def main(run: Path, to: Path, bundle: Path, samples: int, fusion: str, without: tuple[str, ...]) -> None:
+def main(run: Path, to: Path, bundle: Path, samples: int, without: tuple[str, ...]) -> None:
     """Turn the finished run in the folder RUN into bundled weights."""
-    release(run, to, bundle, samples, Fusion(fusion), without)
+    release(run, to, bundle, samples, without)
 
 
-def release(
-    run: Path, to: Path, bundle: Path, samples: int, fusion: Fusion = Fusion.LATE, without: Collection[str] = ()
-) -> None:
+def release(run: Path, to: Path, bundle: Path, samples: int, without: Collection[str] = ()) -> None:
     """Write the bundle of a run into the folder `to`; the options are those of the command.
 
     Raises `TrainingConfigInvalid` for a run whose inputs and targets are not those of bundled networks, and what
@@ -130,14 +121,13 @@ def release(
         "default_spaces": measured.default_spaces,
         "gallery": GALLERY,
         CLASSES: classes,
-        "fusion": fusion,
+        "fusion": Fusion.LATE,
     }
     _write_manifest(manifest, to)
     if began is not None and (towers := began.network.with_name(TOWERS)).is_file():
         write_towers(towers, to, to)
     if began is not None and (decoder := began.network.with_name(DECODER)).is_file():
         add_decoder(decoder, to)
-    check_bundle(to.name, to)  # refuses what would not be served
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
 
@@ -178,8 +168,10 @@ def _validation_source(config: TrainingConfig, bundle: Path) -> BatchSource:
 
 
 def _write_manifest(manifest: dict[str, Any], to: Path) -> None:
+    """Complete a bundle. Raises what `check_bundle` raises for one that would not be served."""
     manifest["fingerprint"] = fingerprint(manifest)
     write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    check_bundle(to.name, to)
 
 
 def add_decoder(decoder: Path, to: Path) -> None:
@@ -193,7 +185,6 @@ def add_decoder(decoder: Path, to: Path) -> None:
         shutil.copyfile(decoder, to / DECODER)
     manifest["files"][DECODER] = file_digest(to / DECODER)
     _write_manifest(manifest, to)
-    check_bundle(to.name, to)  # refuses what would not be served
 
 
 def write_towers(towers: Path, network: Path, to: Path) -> None:
@@ -217,7 +208,6 @@ def write_towers(towers: Path, network: Path, to: Path) -> None:
         manifest.pop(fitted, None)  # to other towers
     manifest[TOWERS_FOR] = sorted(taken.keys() - BETTER_PREDICTED)
     _write_manifest(manifest, to)
-    check_bundle(to.name, to)  # refuses what would not be served
 
 
 def dense_targets(config: TrainingConfig) -> dict[str, Path]:

@@ -48,7 +48,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Setting:
-    """Return whether means are taken off, and the weight of the map; its defaults are the plain rendering."""
+    """Whether means are taken off, and the weight of the map; the defaults are the plain rendering."""
 
     centred: bool = False
     weight: float = 0.0
@@ -201,9 +201,8 @@ def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[
 
 
 def _settings(has_look: bool, halves: bool) -> tuple[Setting, ...]:
-    if not has_look:
-        return (_ALONE,)
-    return tuple(setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED)
+    possible = [setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED]
+    return tuple(possible) if has_look else (_ALONE,)
 
 
 def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
@@ -307,12 +306,7 @@ def trial_lines(fit: Fit) -> Sequence[str]:
         return ()
     lines = [f"{'modality':16}{'left out':36}{'n':>6}{'plain':>8}{'centred':>9}{'chosen':>8}{'map':>6}"]
     for trial in fit.trials:
-        before = [
-            f"{'' if value is None else f'{value:.3f}':>{width}}"
-            for value, width in ((trial.plain, 8), (trial.centred, 9))
-        ]
-        name = f"{trial.source}{' (half)' if trial.halves else ''}"
-        lines.append(
-            f"{trial.modality:16}{name:36}{trial.queries:>6}{''.join(before)}{trial.chosen:>8.3f}{trial.weight:>6g}"
-        )
+        plain, centred = ("" if value is None else f"{value:.3f}" for value in (trial.plain, trial.centred))
+        row = f"{trial.modality:16}{trial.source + ' (half)' * trial.halves:36}{trial.queries:>6}"
+        lines.append(f"{row}{plain:>8}{centred:>9}{trial.chosen:>8.3f}{trial.weight:>6g}")
     return lines

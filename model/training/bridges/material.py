@@ -121,7 +121,6 @@ class _Gathered:
     def __init__(self, base: Embedder) -> None:
         self._base = base
         self._photos: defaultdict[str, list[FloatArray]] = defaultdict(list)
-        self._counts: defaultdict[str, int] = defaultdict(int)
         self._queries: defaultdict[str, defaultdict[QueryKind, list[Queries]]] = defaultdict(lambda: defaultdict(list))
         self._licences: dict[str, str] = {}
 
@@ -131,9 +130,9 @@ class _Gathered:
         values: defaultdict[tuple[str, QueryKind], list[tuple[Value, int]]] = defaultdict(list)
         for row, sourced in enumerate(chunk):
             self._licences.setdefault(sourced.source, sourced.licence)
-            for field, held in sourced.sample.values.items():
+            for field, content in sourced.sample.values.items():
                 modality = _modality(field)
-                for value in _queries(field, held, sourced.sample.key) if modality else ():
+                for value in _queries(field, content, sourced.sample.key) if modality else ():
                     if _is_whole(modality, value):
                         values[modality, QueryKind(sourced.source, field)].append((value, owners[row]))
         for (modality, kind), pairs in values.items():
@@ -144,15 +143,14 @@ class _Gathered:
 
     def _add_photos(self, chunk: Sequence[_Sourced]) -> list[int]:
         """Encode the photos of a chunk; returns the row of each sample's."""
-        having = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
+        rows = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
         owners = [NO_PHOTO] * len(chunk)
-        if having:
-            looks = looks_of(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in having])
+        if rows:
+            looks = looks_of(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in rows])
             assert looks is not None, "a photo has a look"
-            for row, vector in zip(having, looks, strict=True):
+            for row, vector in zip(rows, looks, strict=True):
                 source = chunk[row].source
-                owners[row] = self._counts[source]
-                self._counts[source] += 1
+                owners[row] = len(self._photos[source])
                 self._photos[source].append(vector)
         return owners
 
@@ -189,15 +187,15 @@ def _is_whole(modality: str, value: Value) -> bool:
     return True
 
 
-def _queries(field: str, held: Any, key: str) -> list[Value]:
+def _queries(field: str, value: Any, key: str) -> list[Value]:
     """The values that a sample's field asks with: two captions by people, two palettes, and metadata also in part."""
     if field == CAPTION:
-        return [caption.text for caption in held if caption.origin is Origin.HUMAN][:_CAPTIONS]
+        return [caption.text for caption in value if caption.origin is Origin.HUMAN][:_CAPTIONS]
     if field_content(field) is Content.PALETTE:
-        return [held[len(held) // 2], held[-1]]
+        return [value[len(value) // 2], value[-1]]
     if field_content(field) is Content.METADATA:
-        return [held, *_partial(cast(Metadata, held), key)]
-    return [held]
+        return [value, *_partial(cast(Metadata, value), key)]
+    return [value]
 
 
 def _partial(metadata: Metadata, key: str) -> Iterator[Metadata]:

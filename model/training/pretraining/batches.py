@@ -134,12 +134,8 @@ def padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int) 
 
 def collate_own(rows: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
     """Own vectors (d,) of samples by modality as (B, d), zero for samples without."""
-    widths = {key: len(vector) for row in rows for key, vector in row.items()}
-    own = {key: np.zeros((len(rows), width), np.float32) for key, width in widths.items()}
-    for place, row in enumerate(rows):
-        for key, vector in row.items():
-            own[key][place] = vector
-    return {key: torch.from_numpy(array) for key, array in own.items()}
+    zeros = {key: np.zeros(len(vector), np.float32) for row in rows for key, vector in row.items()}
+    return {key: torch.from_numpy(np.stack([row.get(key, zero) for row in rows])) for key, zero in zeros.items()}
 
 
 _SAMPLE_DRAWS, _SOURCE_DRAWS = 3, 4  # tell the draws of samples from those of the order, which begin with 1 and 2
@@ -264,7 +260,7 @@ class BatchMaker:
         entry = self._read(place, chosen)
         for n in chosen:
             modality = self._modalities[n]
-            value = read_field(modality, self._source.plan.text, entry, chance)
+            value = read_field(modality, chosen[n], self._source.plan.text, entry, chance)
             if value is not None:
                 budgets = Budgets(modality.max_tokens, int(draw.input[n]), int(draw.target[n]))
                 if isinstance(value, list) and self._ids is not None:

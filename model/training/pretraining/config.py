@@ -26,7 +26,7 @@ from anyseek.model.config import (
 )
 from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import FourMConfig, ModalityConfig
-from anyseek.model.training.run.config import AdamWConfig, EvaluationConfig, LargeRunConfig, TrainingSettings
+from anyseek.model.training.run.config import AdamWConfig, EvaluationConfig, RunConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 # What the network is given of texts, by the names of `formats.table.FORMATS`.
@@ -165,7 +165,7 @@ class ContrastConfig(Config):
     `targets` are modalities of kind vector. The cross-entropy over their codes counts `code_weight`; `negatives` rows
     are drawn a step; `other_share` is how often the vectors to be found are those of another sample of the concept.
     `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `ranks` are those of the
-    shortcuts to each target, whose maps stay as they were fitted unless `train_maps`.
+    shortcuts to each target.
     """
 
     targets: Texts
@@ -174,7 +174,6 @@ class ContrastConfig(Config):
     other_share: Share = 0.0
     own: dict[str, Texts] = Field(default_factory=dict)
     ranks: dict[str, Positive] = Field(default_factory=dict, alias="rank")
-    train_maps: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -222,6 +221,12 @@ class OptimiserConfig(AdamWConfig):
     """And over how many tokens the rate rises to its peak."""
 
     warm_up_tokens: Natural = 0
+
+
+class NetworkRunConfig(RunConfig):
+    """RunConfig, and whether blocks are computed twice to save the memory of their activations."""
+
+    activation_checkpointing: bool = False
 
 
 class RecallConfig(Config):
@@ -292,7 +297,7 @@ class TrainingConfig(TrainingSettings):
     text: TextConfig | None = None
     loss: LossKind = LossKind.MOD
     evaluation: RecallEvaluationConfig | None = None
-    run: LargeRunConfig = Field(default_factory=LargeRunConfig)
+    run: NetworkRunConfig = Field(default_factory=NetworkRunConfig)
 
     @property
     def tokens_per_step(self) -> int:

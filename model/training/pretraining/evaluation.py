@@ -30,11 +30,7 @@ class Evaluation:
 
     def columns(self) -> list[str]:
         """The names of what `measure` gives."""
-        names = [
-            f"{target}/{'+'.join(query)}" for query, targets in self._targets_by_query().items() for target in targets
-        ]
-        recalls = [f"recall@{rank}/{name}" for name in names for rank in _RANKS]
-        return ["loss", *self.objective.columns, *recalls]
+        return ["loss", *self.objective.columns, *(name for query in self._queries() for name in _columns(*query))]
 
     @torch.no_grad()
     def measure(self, network: FourM) -> dict[str, float | None]:
@@ -42,19 +38,23 @@ class Evaluation:
         network.eval()
         # one for each folder, so that a sample's number does not depend on the other folders
         makers = [BatchMaker(replace(self.source, folders=(folder,))) for folder in self.source.folders]
-        found = self._losses(network, makers)
-        for query, targets in self._targets_by_query().items():
-            found.update(self._recalls(network, makers, query, targets))
+        measured = self._losses(network, makers)
+        for query, target in self._queries():
+            measured |= self._recalls(network, makers, query, target)
         network.train()
         for maker in makers:
             maker.close()
-        return found
+        return measured
+
+    def _queries(self) -> list[tuple[tuple[str, ...], str]]:
+        """What is asked, and the target that it is to find."""
+        return [(query, recall.target) for recall in self.config.recall for query in recall.queries]
 
     def _losses(self, network: FourM, makers: Sequence[BatchMaker]) -> dict[str, float | None]:
         """Masked as in training, but every time in the same way."""
         columns = self.objective.columns
         sums, elements = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0)
-        for maker, numbers in self._parts(makers):
+        for maker, numbers in (part for folder in range(len(makers)) for part in self._parts(makers, folder)):
             batch = maker.masked_batch(numbers)
             if batch.inputs:
                 losses = self.objective.losses(network, self.objective.prepared(batch))
@@ -65,58 +65,33 @@ class Evaluation:
         total = float(self.objective.total(Parts(means, elements))) if any(elements.values()) else None
         return {"loss": total, **{key: float(means[key]) if elements[key] else None for key in means}}
 
-    def _targets_by_query(self) -> dict[tuple[str, ...], tuple[str, ...]]:
-        """Every query with the targets that it is to find, so that it is encoded once."""
-        targets: dict[tuple[str, ...], tuple[str, ...]] = {}
-        for recall in self.config.recall:
-            for query in recall.queries:
-                targets[query] = (*targets.get(query, ()), recall.target)
-        return targets
-
     def _recalls(
-        self, network: FourM, makers: Sequence[BatchMaker], query: tuple[str, ...], targets: tuple[str, ...]
+        self, network: FourM, makers: Sequence[BatchMaker], query: tuple[str, ...], target: str
     ) -> dict[str, float | None]:
-        """`recalls` of each target: the mean over the folders whose samples have all of query and targets."""
-        shares: dict[str, list[tuple[float, ...]]] = {target: [] for target in targets}
-        for number in range(len(makers)):
-            found = self._predicted(network, self._parts(makers, [number]), query, targets)
-            for target, (predicted, stored) in found.items():
-                shares[target].append(recalls(torch.cat(predicted), torch.cat(stored)))
-        means = {target: np.mean(rows, axis=0).tolist() if rows else [None] * 2 for target, rows in shares.items()}
-        return {
-            f"recall@{rank}/{target}/{'+'.join(query)}": means[target][place]
-            for target in targets
-            for place, rank in enumerate(_RANKS)
-        }
-
-    def _predicted(
-        self,
-        network: FourM,
-        parts: Iterator[tuple[BatchMaker, range]],
-        query: tuple[str, ...],
-        targets: tuple[str, ...],
-    ) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
-        """Predicted and stored vectors of each target, in parts of rows; only targets that a sample has."""
-        rows: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
-        for maker, numbers in parts:
-            batch, found = maker.whole_batch(numbers, query, targets)
-            if found:
-                predicted = self.objective.predicted(network, self.objective.prepared(batch), targets)
-                for target in targets:
-                    own, stored = rows.setdefault(target, ([], []))
-                    own.append(predicted[target])
+        """The mean `recalls` of the folders that have samples with all of the query and the target."""
+        shares = []
+        for folder in range(len(makers)):
+            predicted, stored = [], []
+            for maker, numbers in self._parts(makers, folder):
+                batch, usable = maker.whole_batch(numbers, query, [target])
+                if usable:
+                    vectors = self.objective.predicted(network, self.objective.prepared(batch), (target,))
+                    predicted.append(vectors[target])
                     stored.append(self.objective.moved(batch.vectors[target]))
-        return rows
+            if predicted:
+                shares.append(recalls(torch.cat(predicted), torch.cat(stored)))
+        means = np.mean(shares, axis=0).tolist() if shares else [None] * len(_RANKS)
+        return dict(zip(_columns(query, target), means, strict=True))
 
-    def _parts(
-        self, makers: Sequence[BatchMaker], chosen: Sequence[int] | None = None
-    ) -> Iterator[tuple[BatchMaker, range]]:
-        """The samples of the chosen folders, or of all, in parts that fit into memory."""
-        size = self.source.size
-        for number in range(len(makers)) if chosen is None else chosen:
-            last = min(self.config.samples, self.source.folders[number].samples)
-            for first in range(0, last, size):
-                yield makers[number], range(first, min(first + size, last))
+    def _parts(self, makers: Sequence[BatchMaker], folder: int) -> Iterator[tuple[BatchMaker, range]]:
+        """The samples of a folder in parts that fit into memory."""
+        size, last = self.source.size, min(self.config.samples, self.source.folders[folder].samples)
+        for first in range(0, last, size):
+            yield makers[folder], range(first, min(first + size, last))
+
+
+def _columns(query: Sequence[str], target: str) -> list[str]:
+    return [f"recall@{rank}/{target}/{'+'.join(query)}" for rank in _RANKS]
 
 
 def recalls(predicted: Tensor, stored: Tensor) -> tuple[float, ...]:

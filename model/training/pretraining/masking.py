@@ -59,14 +59,11 @@ def chosen_field(modality: PlannedModality, fields: Collection[str], chance: Cha
 
 
 def read_field(
-    modality: PlannedModality, text: TextTokenizer | None, entry: Entry, chance: Chance
+    modality: PlannedModality, field: str, text: TextTokenizer | None, entry: Entry, chance: Chance
 ) -> FieldValue | None:
-    """The value of a modality by the first of its fields that is there; None for none. Raises `TrainingDataInvalid`."""
+    """The value of a modality by one of its fields, which the entry has. Raises `TrainingDataInvalid`."""
     names = {name.partition(".")[0]: name for name in entry.files}
-    found = [field for field in modality.settings.fields if field in names]
-    if not found:
-        return None
-    field, name, lengths = found[0], names[found[0]], names.get(modality.settings.lengths or "")
+    name, lengths = names[field], names.get(modality.settings.lengths or "")
     decoded = decode_value(name, entry.files[name])
     try:
         if lengths is not None:

@@ -4,11 +4,11 @@ Contrast is on the vector used in the end: the soft-decoded prediction plus the 
 over a vector's codes only partly rewards the direction of the vector, but direction alone is what finds unseen things.
 So InfoNCE (arXiv 1807.03748) is applied to it, against the exact vectors of training samples.
 
-B samples, N negatives, d numbers of a vector. If several processes share a part's samples, each has b consecutive ones
-of the B."""
+B samples, N negatives, d numbers of a vector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
-from anyseek.model.network.tokens import EncoderTokens
+from anyseek.model.network.tokens import EncoderTokens, ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import Context, FourM, Losses
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.pretraining.batches import Batch
@@ -24,7 +24,6 @@ from anyseek.model.training.pretraining.config import ContrastConfig, LossKind
 from anyseek.model.training.pretraining.shortcuts import SAME, Bank
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.loop import Parts
-from anyseek.model.training.run.processes import ALONE, Processes
 
 _DRAWS = 5  # tells these draws from those of samples and their order
 _FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
@@ -32,16 +31,11 @@ _EQUAL = 0.999  # cosine from which two exact vectors are the same answer
 _BLOCKED = -1e4
 
 
-@dataclass(frozen=True)
-class Answers:
-    """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well.
-
-    The samples of this process start at number `first`.
-    """
+class Answers(NamedTuple):
+    """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well."""
 
     rows: Tensor
     negatives: Tensor
-    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,6 @@ class Contrast(nn.Module):
         self.scale = nn.ParameterDict({key: nn.Parameter(torch.tensor(_FIRST_SCALE)) for key in config.targets})
         self._tokenizers = {key: tokenizers[key] for key in config.targets}
         self._means, self._seed = dict(means), seed
-        for name, parameter in shortcuts.named_parameters():
-            parameter.requires_grad_(config.train_maps or not name.endswith((".down", ".up")))
 
     def vectors(self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's prediction of each target (B, h, K), decoded softly, plus the shortcuts: float32 (B, d)."""
@@ -85,23 +77,21 @@ class Contrast(nn.Module):
                 found[key] = found[key] + self.shortcuts(own, key)
         return found
 
-    def draw_answers(self, batch: Batch, bank: Bank, processes: Processes) -> Answers:
+    def draw_answers(self, batch: Batch, bank: Bank) -> Answers:
         """Choose what the samples of a part should find: a function of the seed and the number of its first sample.
 
         A sample that shows its vector itself is asked for another vendor's drawing of its concept; so are others, now
         and then.
         """
-        first = processes.number * batch.samples
-        generator = np.random.default_rng([self._seed, _DRAWS, batch.number - first])
-        rows = processes.joined(batch.rows.cpu()).numpy().copy()
-        shows = processes.joined(self._shows_itself(batch, bank)).numpy()
+        generator = np.random.default_rng([self._seed, _DRAWS, batch.number])
+        rows, shows = batch.rows.cpu().numpy().copy(), self._shows_itself(batch, bank).numpy()
         draws = generator.random(len(rows))
         for place, row in enumerate(rows):
             if shows[place] or draws[place] < self.config.other_share:
                 others = bank.others(row)
                 rows[place] = others[generator.integers(len(others))] if len(others) else row
         negatives = generator.choice(len(bank), min(self.config.negatives, len(bank)), replace=False)
-        return Answers(torch.from_numpy(rows), torch.from_numpy(negatives), first)
+        return Answers(torch.from_numpy(rows), torch.from_numpy(negatives))
 
     def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
         """Mask of samples with an own vector that is one of their exact vectors: bool (B,)."""
@@ -113,14 +103,12 @@ class Contrast(nn.Module):
                     shows |= (own.cpu() * exact).sum(dim=1) > SAME
         return shows
 
-    def losses(
-        self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank, processes: Processes
-    ) -> dict[str, TargetLoss]:
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank) -> dict[str, TargetLoss]:
         """The losses of a prepared batch by target; samples that show nothing or lack the target are skipped.
 
-        The wrong answers are everything that the part of the batch should find, including samples of other processes.
+        The wrong answers of a sample are those that the others of the batch should find, and the negatives.
         """
-        answers = self.draw_answers(batch, bank, processes)
+        answers = self.draw_answers(batch, bank)
         given = torch.zeros(batch.samples, dtype=torch.bool, device=next(iter(logits.values())).device)
         for shown in batch.inputs.values():
             given = given | (~shown.mask).any(dim=1)
@@ -130,41 +118,37 @@ class Contrast(nn.Module):
     def _loss(
         self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, answers: Answers, bank: Bank
     ) -> TargetLoss:
-        rows, own = torch.cat((answers.rows, answers.negatives)), slice(answers.first, answers.first + len(logits))
+        rows, samples = torch.cat(answers), len(logits)
         exact, mean = bank.vectors[key][rows].to(logits.device, torch.float32), self._means[key].to(logits.device)
-        takes_part = given & exact[own].any(dim=1)
+        takes_part = given & exact[:samples].any(dim=1)
         if not takes_part.any():
             zero = vectors.sum() * 0.0
             return TargetLoss(zero, zero, 0)
-        codes = self._tokenizers[key].encode(exact[own])[takes_part]
+        codes = self._tokenizers[key].encode(exact[:samples])[takes_part]
         gallery = F.normalize(exact - mean, dim=1)
         scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
-        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, own)
-        right = torch.arange(answers.first, own.stop, device=logits.device)
+        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, samples)
+        right = torch.arange(samples, device=logits.device)
         contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])
         chosen = logits.float()[takes_part]
         return TargetLoss(F.cross_entropy(chosen.flatten(0, 1), codes.flatten()), contrast, int(takes_part.sum()))
 
 
-def _blocked(groups: Tensor, exact: Tensor, own: slice) -> Tensor:
-    """Mask of the rows (B + N) that may not count as wrong answers of those in `own`: bool (b, B + N).
+def _blocked(groups: Tensor, exact: Tensor, samples: int) -> Tensor:
+    """Mask of the rows (B + N) that may not count as wrong answers of the first `samples`: bool (B, B + N).
 
     Those of the same group (B + N,), those whose exact vectors (B + N, d) are the same, and those without one.
     """
-    same = groups[own, None] == groups[None, :]
-    blocked = same | (exact[own] @ exact.T > _EQUAL) | ~exact.any(dim=1)[None, :]
-    rows = torch.arange(len(blocked))
-    blocked[rows, own.start + rows] = False
-    return blocked
+    same = groups[:samples, None] == groups[None, :]
+    blocked = same | (exact[:samples] @ exact.T > _EQUAL) | ~exact.any(dim=1)[None, :]
+    return blocked.fill_diagonal_(False)
 
 
 @dataclass(frozen=True)
 class Objective:
     """Turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
 
-    `contrast` compares with the vectors in `bank`, which belong to the samples that batches are made of. With
-    `processes`, the samples of a part are spread over them. `in_step` runs the decoder even if no sample predicts
-    anything, as the processes of a sharded network must.
+    `contrast` compares with the vectors in `bank`, which belong to the samples that batches are made of.
     """
 
     kind: LossKind
@@ -174,8 +158,6 @@ class Objective:
     device: torch.device
     contrast: Contrast | None = None
     bank: Bank | None = None
-    processes: Processes = ALONE
-    in_step: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -192,30 +174,19 @@ class Objective:
         elements = {f"loss/{key}": number for key, number in tokens.elements.items()}
         if self.contrast is not None and self.bank is not None:
             logits = self.whole_logits(network, context, self.contrast.config.targets)
-            for key, loss in self.contrast.losses(logits, batch, self.bank, self.processes).items():
+            for key, loss in self.contrast.losses(logits, batch, self.bank).items():
                 values |= {f"loss/{key}": loss.codes, f"contrast/{key}": loss.contrast}
                 elements |= {f"loss/{key}": loss.samples * logits[key][0].numel(), f"contrast/{key}": loss.samples}
-        return self._shares(Parts(values, elements))
+        return Parts(values, elements)
 
     def _token_losses(self, network: FourM, context: Context, batch: Batch) -> Losses:
         """Cross-entropy of the mixture's targets; the decoder need not run where nobody predicts any."""
-        nobody = all(bool(wanted.mask.all()) for wanted in batch.targets.values())
-        if not batch.targets or (nobody and not self.in_step):
+        if all(bool(wanted.mask.all()) for wanted in batch.targets.values()):
             zero = context.states.sum() * 0.0
             return Losses(dict.fromkeys(batch.targets, zero), dict.fromkeys(batch.targets, 0))
-        tokens = network.embed_targets(batch.targets, 1 if nobody else None)
+        tokens = network.embed_targets(batch.targets)
         decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
         return network.losses(decoded, tokens, batch.targets)
-
-    def _shares(self, parts: Parts) -> Parts:
-        """A process's shares of the means over what all that have a part together predict; their sum is the mean."""
-        if self.processes.count == 1:
-            return parts
-        names = list(parts.values)
-        sums = self.processes.summed([parts.elements[name] for name in names])
-        elements = {name: int(total) for name, total in zip(names, sums, strict=True)}
-        weights = {name: parts.elements[name] / max(elements[name], 1) for name in names}
-        return Parts({name: parts.values[name] * weights[name] for name in names}, elements)
 
     def predicted(self, network: FourM, batch: Batch, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Vectors (B, d) of targets of kind vector as they are used: decoded softly, with contrast plus shortcuts."""
@@ -260,16 +231,12 @@ class Objective:
     def prepared(self, batch: Batch) -> Batch:
         """The batch on the device, floats as float32, vectors made into ids."""
         ids = {key: self.tokenizers[key].encode(self.moved(rows)) for key, rows in batch.vectors.items()}
-        inputs = {
-            key: replace(
-                given, values=ids[key] if key in ids else self.moved(given.values), mask=self.moved(given.mask)
-            )
-            for key, given in batch.inputs.items()
-        }
-        targets = {
-            key: replace(wanted, ids=ids[key] if key in ids else self.moved(wanted.ids), mask=self.moved(wanted.mask))
-            for key, wanted in batch.targets.items()
-        }
+
+        def moved(key: str, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+            return ids[key] if key in ids else self.moved(values), self.moved(mask)
+
+        inputs = {key: ModalityInput(*moved(key, part.values, part.mask)) for key, part in batch.inputs.items()}
+        targets = {key: ModalityTarget(*moved(key, part.ids, part.mask)) for key, part in batch.targets.items()}
         own = {key: self.moved(rows) for key, rows in batch.own.items()}
         return replace(batch, inputs=inputs, targets=targets, own=own)
 

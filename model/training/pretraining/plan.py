@@ -31,9 +31,7 @@ from anyseek.model.training.pretraining.config import FieldKind, TrainedModality
 from anyseek.model.training.run.data_sets import FolderShards, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.processes import (
-    Processes,
-)
+from anyseek.model.training.run.processes import Processes
 
 _SENTINELS, _AXES, _BINS = 200, 4, 1000
 _UNKNOWN = "[UNK]"

@@ -5,7 +5,7 @@ holds the bank and at most one shard of vectors."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -111,13 +111,27 @@ class Scatter:
     """Weighted sums over pairs of an own vector x (p,) and a wanted vector y (q,), in float64."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
-        self.weight = 0.0
+        self.width, self.weight = width_in, 0.0
         self._x, self._y = torch.zeros(width_in, dtype=torch.float64), torch.zeros(width_out, dtype=torch.float64)
         self._xx = torch.zeros(width_in, width_in, dtype=torch.float64)
         self._xy = torch.zeros(width_in, width_out, dtype=torch.float64)
+        self._pending: list[tuple[Tensor, Tensor, float]] = []  # vectors that were read and not added yet
 
-    def add(self, x: Tensor, owner: Tensor, y: Tensor, weights: Tensor) -> None:
-        """Rows x (m, p) that belong to the wanted rows y (n, q) of number `owner` (m,), with `weights` (m,)."""
+    def add(self, rows: FloatArray, wanted: Tensor, weight: float) -> None:
+        """Own vectors (k, p) of a sample, all with the same wanted vector (q,) and together with `weight`."""
+        self._pending.append((torch.from_numpy(rows), wanted, weight / len(rows)))
+        if len(self._pending) == _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        rows, wanted, portions = zip(*self._pending, strict=True)
+        self._pending = []
+        counts = torch.tensor([len(own) for own in rows])
+        owner = torch.arange(len(rows)).repeat_interleave(counts)
+        x, y = torch.cat(rows), torch.stack(wanted)
+        weights = torch.tensor(portions, dtype=torch.float32)[owner]
         weighted = x * weights[:, None]
         summed = torch.zeros(len(y), x.shape[1]).index_add_(0, owner, weighted)
         shares = torch.zeros(len(y)).index_add_(0, owner, weights)
@@ -129,25 +143,12 @@ class Scatter:
 
     def ridge(self) -> tuple[Tensor, Tensor, Tensor]:
         """The mean of x (p,), its centred scatter (p, p) and the regression's weights (p, q), all float64."""
+        self._flush()
         mean, wanted = self._x / self.weight, self._y / self.weight
         scatter = self._xx - self.weight * torch.outer(mean, mean)
         penalty = PENALTY * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=torch.float64)
         weights = torch.linalg.solve(scatter + penalty, self._xy - self.weight * torch.outer(mean, wanted))
         return mean, scatter, weights
-
-
-@dataclass
-class _Pending:
-    """Own vectors of one input that were read and not added yet."""
-
-    rows: list[FloatArray] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    wanted: list[Tensor] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-
-    def flush(self, scatter: Scatter) -> None:
-        rows, owners = torch.from_numpy(np.stack(self.rows)), torch.tensor(self.owners)
-        scatter.add(rows, owners, torch.stack(self.wanted), torch.tensor(self.weights, dtype=torch.float32))
 
 
 class Fitter:
@@ -160,7 +161,6 @@ class Fitter:
     def __init__(self, config: ContrastConfig, bank: Bank) -> None:
         self._config, self._bank = config, bank
         self._scatters: dict[str, Scatter] = {}
-        self._pending: dict[str, _Pending] = {}
 
     def add(self, row: int, entry: Entry, weight: float) -> None:
         """The sample of bank row `row`. Raises `TrainingDataInvalid`."""
@@ -176,31 +176,24 @@ class Fitter:
                 vector = torch.from_numpy(found[0][0])
                 is_exact = any(len(vector) == len(one) and float(vector @ one) > SAME for one in exact)
                 share = 1.0 if is_exact else self._config.other_share
-                self._queue(key, np.concatenate(found), torch.lerp(own, meant, share), weight, entry)
+                scatter = self._scatter(key, found[0].shape[1], len(own), entry)
+                scatter.add(np.concatenate(found), torch.lerp(own, meant, share), weight)
 
     def _mean(self, rows: np.ndarray) -> Tensor:
         return torch.cat([self._bank.vectors[target][rows].float().mean(dim=0) for target in self._config.targets])
 
-    def _queue(self, key: str, rows: FloatArray, wanted: Tensor, weight: float, entry: Entry) -> None:
+    def _scatter(self, key: str, width: int, wanted: int, entry: Entry) -> Scatter:
         if key not in self._scatters:
-            self._scatters[key] = Scatter(rows.shape[1], len(wanted))
-        pending = self._pending.setdefault(key, _Pending())
-        if pending.rows and pending.rows[0].shape != rows.shape[1:]:
+            self._scatters[key] = Scatter(width, wanted)
+        if self._scatters[key].width != width:
             raise TrainingDataInvalid(
-                f"the own vector of {key} in {entry.key} has {rows.shape[1]} numbers; those of other samples "
+                f"the own vector of {key} in {entry.key} has {width} numbers; those of other samples "
                 "have another length"
             )
-        pending.rows.extend(rows)
-        pending.owners.extend([len(pending.wanted)] * len(rows))
-        pending.weights.extend([weight / len(rows)] * len(rows))
-        pending.wanted.append(wanted)
-        if len(pending.wanted) == _AT_ONCE:
-            self._pending.pop(key).flush(self._scatters[key])
+        return self._scatters[key]
 
     def fit(self, say: Callable[[str], None]) -> Shortcuts:
         """The shortcuts. Raises `TrainingDataInvalid` where no sample has an input's own vector."""
-        for key, pending in self._pending.items():
-            pending.flush(self._scatters[key])
         if missing := [key for key in self._config.own if key not in self._scatters]:
             raise TrainingDataInvalid(f"no sample has the own vectors {self._config.own[missing[0]]} of {missing[0]}")
         targets = self._config.targets

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from anyseek.model.checkpoints.files import load_vqvae, save_checkpoint, weights_digest
 from anyseek.model.data.samples import Split
@@ -24,11 +26,9 @@ from anyseek.model.training.pretraining.start import (
     start_digests,
     target_fields,
 )
-from anyseek.model.training.run.config import Sharding
 from anyseek.model.training.run.data_sets import FolderShards, open_split
 from anyseek.model.training.run.folder import RunFolder, described
 from anyseek.model.training.run.loop import Trainer, carry_out
-from anyseek.model.training.run.memory import Sharded, recompute_blocks, shard, whole_network
 from anyseek.model.training.run.processes import (
     ALONE,
     Processes,
@@ -49,28 +49,26 @@ def train_model(config_path: Path, out: Path, *, resume: bool, device: str | Non
     only the first reports anything. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
     config, folder, chosen = read_config(config_path), RunFolder(out), choose_device(device, local_number())
-    with joined_processes(chosen) as processes, ExitStack() as held:
+    with joined_processes(chosen) as processes, ExitStack() as stack:
         if processes.is_first:
-            held.enter_context(folder.locked())
+            stack.enter_context(folder.locked())
         with processes.first_alone():
-            checkpoint = folder.checkpoint(resume)
+            begun = folder.checkpoint(resume)
         say = say if processes.is_first else lambda line: None
         trainer = prepare(config, folder, chosen, say, processes)
-        ended = carry_out(trainer, checkpoint, config_path)
-        if ended:
+        ended = carry_out(trainer, begun, config_path)
+        if ended and processes.is_first:
             _save_finished(trainer)
         return ended
 
 
 def _save_finished(trainer: Trainer[FourM, Objective]) -> None:
-    """Write the averages, as all processes must ask for where the network is split over them."""
+    """Write the averaged weights."""
     folder = trainer.folder
     with trainer.state.averages.applied(trainer.state.parameters):
-        network = whole_network(trainer.network, trainer.processes)
-        if network is not None:
-            save_checkpoint(network, folder.model)
-            if trainer.objective.contrast is not None:
-                save_shortcuts(trainer.objective.contrast.shortcuts, folder.shortcuts, {})
+        save_checkpoint(trainer.network, folder.model)
+        if trainer.objective.contrast is not None:
+            save_shortcuts(trainer.objective.contrast.shortcuts, folder.shortcuts, {})
     trainer.say(f"made {folder.model}")
 
 
@@ -82,6 +80,7 @@ def prepare(
     processes: Processes = ALONE,
 ) -> Trainer[FourM, Objective]:
     """A run before its first step; the first process writes what the others read."""
+    check_divisible(config.batch.accumulation, processes.count)
     data = open_split(config.data, Split.TRAIN)
     files = {m.key: m.tokenizer for m in config.modalities if m.kind is FieldKind.VECTOR and m.tokenizer is not None}
     tokenizers = {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
@@ -94,7 +93,9 @@ def prepare(
         f"{parameters / 1e6:.1f} M parameters, {samples:,} samples, "
         f"{config.steps:,} steps of {config.batch.size} samples and {config.tokens_per_step:,} tokens"
     )
-    sharded = _place(network, config, device, processes)
+    if config.run.activation_checkpointing:
+        recompute_blocks(network)
+    network.to(device)
     trained = nn.ModuleDict({"network": network})
     contrast = bank = None
     if config.contrast is not None:
@@ -105,29 +106,26 @@ def prepare(
     state.frozen = began.frozen(config, state.parameters)
     weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
     objective = Objective(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
-    parts = config.batch.accumulation
-    slices = processes.slices(parts)
-    check_divisible(config.batch.size, slices, processes.count)
-    source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.size // slices, config.seed)
+    source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.part, config.seed)
     evaluation = None
     if config.evaluation is not None and processes.is_first:
         unseen = open_split(config.data, Split.VAL)
         own = None if config.contrast is None else read_bank(unseen, target_fields(config, config.contrast), say)
-        measured = replace(source, folders=unseen, size=config.batch.part)
+        measured = replace(source, folders=unseen)
         evaluation = Evaluation(config.evaluation, measured, replace(objective, bank=own))
-    objective = replace(objective, processes=processes.cutting(parts), in_step=sharded is not None)
     made_with = _made_with(config, folder, data)
-    return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say, processes, sharded)
+    return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say, processes)
 
 
-def _place(network: FourM, config: TrainingConfig, device: torch.device, processes: Processes) -> Sharded | None:
-    """Bring a network to where and how it is trained; what it is entered through if it is split."""
-    if config.run.activation_checkpointing:
-        recompute_blocks(network)
-    if config.run.sharding is Sharding.FULL and processes.count > 1:
-        return shard(network, processes, device)
-    network.to(device)
-    return None
+def recompute_blocks(network: FourM) -> None:
+    """Make every block of a network keep only its inputs. Names of parameters and results stay the same.
+
+    A training step takes a third longer (each block runs forward twice), and memory holds the activations of one block
+    instead of all.
+    """
+    for block in (*network.encoder, *network.decoder):
+        # No layer draws random numbers, so their state need not be kept.
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> dict[str, str]:

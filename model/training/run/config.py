@@ -10,13 +10,6 @@ from pydantic import Field, model_validator
 from anyseek.model.config import AboveZero, Config, Natural, NotNegative, Positive, Share
 
 
-class Sharding(StrEnum):
-    """Which parts of a network each process holds."""
-
-    NONE = "none"  # all of it
-    FULL = "full"  # an equal share of every parameter, with its moments and average
-
-
 class Precision(StrEnum):
     """The type of activations; weights and averages are always float32."""
 
@@ -94,13 +87,6 @@ class RunConfig(Config):
     keep: Positive = 2
     report_every: Positive = 20
     workers: Annotated[int, Field(ge=0, le=256)] = 1
-
-
-class LargeRunConfig(RunConfig):
-    """And what memory is traded for: `sharding` for messages, `activation_checkpointing` for computing blocks twice."""
-
-    sharding: Sharding = Sharding.NONE
-    activation_checkpointing: bool = False
 
 
 class EvaluationConfig(Config):

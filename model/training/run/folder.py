@@ -3,20 +3,15 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from anyseek.model.checkpoints.files import read_metadata
 from anyseek.model.files import FileLock, remove_leftovers, write_file
 from anyseek.model.training.run.errors import RunConflict
-from anyseek.model.training.run.state import checkpoints, made_with
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
+from anyseek.model.training.run.state import checkpoints
 
 Number = int | float | None
 
@@ -24,43 +19,35 @@ Number = int | float | None
 class Records:
     """Rows of numbers, each starting with `step` and `time` (Unix seconds); None is an empty cell.
 
-    `name` is the name of the CSV file and of the folder of events. Existing rows after `step` are dropped.
+    `name` is the name of the CSV file. Existing rows after `step` are dropped.
     """
 
     def __init__(self, folder: Path, name: str, columns: Sequence[str], step: int) -> None:
         self._path = folder / f"{name}.csv"
-        self.columns = ("step", "time", *columns)
-        self.rows = [row for row in read_records(self._path) if _number(row["step"]) <= step]
-        write_file(self._path, "".join(_line(line) for line in [self.columns, *map(self._cells, self.rows)]))
+        self._columns = ("step", "time", *columns)
+        kept = [row for row in read_records(self._path) if (row["step"] or 0) <= step]
+        text = io.StringIO()
+        writer = self._writer(text)
+        writer.writeheader()
+        writer.writerows(map(_cells, kept))
+        write_file(self._path, text.getvalue())
         self._file: TextIO = self._path.open("a", encoding="utf-8")
-        self._events = _event_writer(folder / "tensorboard" / name)
-        for row in self.rows:
-            self._write_event(row)
 
     def add(self, row: Mapping[str, Number]) -> None:
-        """Append a row; both files have it when this returns."""
-        self.rows.append(dict(row))
-        self._file.write(_line(self._cells(row)))
+        """Append a row; the file has it when this returns."""
+        self._writer(self._file).writerow(_cells(row))
         self._file.flush()
-        self._write_event(row)
 
     def close(self) -> None:
-        """Close both files."""
+        """Close the file."""
         self._file.close()
-        if self._events is not None:
-            self._events.close()
 
-    def _cells(self, row: Mapping[str, Number]) -> list[str]:
-        values = [row.get(column) for column in self.columns]
-        return ["" if value is None else f"{value:.8g}" if isinstance(value, float) else str(value) for value in values]
+    def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, self._columns, extrasaction="ignore", lineterminator="\n")
 
-    def _write_event(self, row: Mapping[str, Number]) -> None:
-        if self._events is None:
-            return
-        for key in self.columns[2:]:
-            if row.get(key) is not None:
-                self._events.add_scalar(key, _number(row[key]), int(_number(row["step"])), _number(row["time"]))
-        self._events.flush()
+
+def _cells(row: Mapping[str, Number]) -> dict[str, int | str | None]:
+    return {name: f"{value:.8g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def read_records(path: Path) -> list[dict[str, Number]]:
@@ -78,27 +65,8 @@ def _parsed(cell: str) -> Number:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def _number(value: Number) -> float:
-    return float(value or 0)
-
-
-def _line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def _event_writer(folder: Path) -> "SummaryWriter | None":
-    """A writer of events that begins anew in `folder`; None where the package that it needs is not installed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
-
-
-_LEFT_OUT = {"step", "tokens", "seconds"}  # counters that a checkpoint keeps beside what made it
+# Counters of a checkpoint, and a setting of earlier versions.
+_LEFT_OUT = {"step", "tokens", "seconds", "contrast.train_maps"}
 
 
 class RunFolder:
@@ -144,7 +112,7 @@ class RunFolder:
 
 def check_same_run(checkpoint: Path, now: Mapping[str, str]) -> None:
     """Refuse to go on from a checkpoint that was made with other settings or data. Raises `RunConflict`."""
-    then = made_with(checkpoint)
+    then = read_metadata(checkpoint)
     for name in sorted((then.keys() | now.keys()) - _LEFT_OUT):
         if then.get(name) != now.get(name):
             before, after = then.get(name, "nothing"), now.get(name, "nothing")

@@ -36,7 +36,7 @@ def run_processes(command: Sequence[str], count: int, say: Callable[[str], None]
         subprocess.Popen(command, env={**shared, "RANK": str(number), "LOCAL_RANK": str(number)})
         for number in range(count)
     ]
-    with _handing_signals_on(children):
+    with _forwarding_signals(children):
         failed = _first_failed(children)
     if failed is None:
         return 0
@@ -63,22 +63,31 @@ def _first_failed(children: Children) -> int | None:
 
 
 @contextmanager
-def _handing_signals_on(children: Children) -> Iterator[None]:
+def _forwarding_signals(children: Children) -> Iterator[None]:
     """Inside, the first SIGINT or SIGTERM becomes a SIGTERM to all children, a second SIGINT kills them."""
-    asked = False
+    interrupted = False
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        _send(children, signal.SIGKILL if asked and number == signal.SIGINT else signal.SIGTERM)
-        asked = True
+    def forward(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        _send(children, signal.SIGKILL if interrupted and number == signal.SIGINT else signal.SIGTERM)
+        interrupted = True
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handled_by(forward):
+        try:
+            yield
+        finally:
+            _send(children, signal.SIGKILL)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A context in which a handler gets SIGINT and SIGTERM."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _send(children, signal.SIGKILL)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _send(children: Children, number: int) -> None:
@@ -105,17 +114,17 @@ class Stop:
     """Whether the run was asked to end."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requested = False
         self._starter = int(os.environ.get(STARTED_BY, os.getppid()))
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Also where whoever started this process, to wait for it, has gone."""
-        return self._asked or (STARTED_BY in os.environ and os.getppid() != self._starter)
+        return self._requested or (STARTED_BY in os.environ and os.getppid() != self._starter)
 
     def ask(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        self._asked = True
+        self._requested = True
         # torchrun hands on a Ctrl-C that its processes had as well: for them the second one is the first
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -125,9 +134,5 @@ class Stop:
 def stopped_by_signals() -> Iterator[Stop]:
     """Inside, SIGINT and SIGTERM only ask to stop. In the main thread only."""
     stop = Stop()
-    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(stop.ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ makes no difference which parameters a process used, and frozen parameters need 
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from anyseek.model.training.run.config import TrainingSettings
 from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
 from anyseek.model.training.run.folder import Number, Records, RunFolder, check_same_run
 from anyseek.model.training.run.launching import Stop, stopped_by_signals
-from anyseek.model.training.run.memory import Sharded, average_gradients, total_norm, whole_network, zero_gradients
 from anyseek.model.training.run.processes import ALONE, Processes
 from anyseek.model.training.run.state import TrainingState
 
@@ -30,37 +30,20 @@ from anyseek.model.training.run.state import TrainingState
 class Parts:
     """Losses by the name of their column, `loss/<modality>` or `contrast/<target>`, each 0 where nothing is predicted.
 
-    `elements` is over how many logits, or samples for contrast, each is a mean. Where processes have a part's samples
-    together, the values of one are its shares: means over the elements of all, to which it adds its own alone.
+    `elements` is over how many logits, or samples for contrast, each is a mean.
     """
 
     values: Mapping[str, Tensor]
     elements: Mapping[str, int]
 
 
-class TaskBatch(Protocol):
-    """A batch, which only its own task inspects further. `empty` rows are of no use."""
-
-    @property
-    def samples(self) -> int: ...
-
-    @property
-    def empty(self) -> int: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-
-class BatchesByNumber(Protocol):
-    """Makes batch `number` (from 0), any of them at any time."""
-
-    def training_batch(self, number: int) -> Any: ...
-
-
 class Source(Protocol):
-    """A source of batches: plain data, copied to worker processes, which make in themselves what makes the batches."""
+    """Plain data that is copied to worker processes; a maker there has `training_batch` of any number from 0.
 
-    def maker(self) -> BatchesByNumber: ...
+    A batch has numbers of `samples`, of `empty` ones, which are of no use, and of `tokens`.
+    """
+
+    def maker(self) -> Any: ...
 
 
 class LossMaker(Protocol):
@@ -104,14 +87,14 @@ class Tally:
         self._samples = self._empty = 0
         self._loss: Tensor | float = 0.0
         self._norm: Tensor | float = 0.0
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[str, Tensor | float] = {}
+        self._counts = Counter[str]()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def add_batch(self, batch: TaskBatch) -> None:
+    def add_batch(self, batch: Any) -> None:
         """Count a part of a step's samples."""
         self.tokens += batch.tokens
         self._samples += batch.samples
@@ -121,33 +104,31 @@ class Tally:
         """Count a part's losses; one that nothing was predicted for does not count."""
         for key, loss in losses.values.items():
             if losses.elements[key]:
-                before = self._sums.get(key)
-                self._sums[key] = loss.detach() if before is None else before + loss.detach()
-                self._counts[key] = self._counts.get(key, 0) + 1
+                self._sums[key] = self._sums.get(key, 0.0) + loss.detach()
+                self._counts[key] += 1
 
     def add_step(self, loss: Tensor, norm: Tensor) -> None:
         """Count an update, its whole loss and the norm of its gradient before clipping."""
         self.steps += 1
         self._loss, self._norm = self._loss + loss, self._norm + norm
 
-    def row(self, columns: Sequence[str], processes: Processes, parts: int) -> dict[str, Number]:
-        """Means over the steps of all processes, each of `parts` parts; `columns` are the losses.
+    def row(self, columns: Sequence[str], processes: Processes) -> dict[str, Number]:
+        """Means over the steps of all processes; `columns` are the losses.
 
         A modality that was never a target has none. `tokens` is the sum of all.
         """
         sums = [float(self._sums.get(name, 0.0)) for name in columns]
-        counts = [self._counts.get(name, 0) for name in columns]
+        counts = [self._counts[name] for name in columns]
         counted = [float(self._loss), self.tokens, self._samples, self._empty]
         loss, tokens, samples, empty, *losses = processes.summed([*counted, *sums, *counts])
         whole = zip(columns, losses[: len(columns)], losses[len(columns) :], strict=True)
-        times = processes.slices(parts) // parts  # so many processes count each part
         return {
             "loss": loss / self.steps,
             "gradient_norm": float(self._norm) / self.steps,
             "tokens": int(tokens),
             "tokens_per_second": round(tokens / max(self.seconds, 1e-9), 1),
             "empty": empty / samples,
-            **{name: total * times / count for name, total, count in whole if count},
+            **{name: total / count for name, total, count in whole if count},
         }
 
 
@@ -156,8 +137,7 @@ class Trainer(Generic[_Network, _Objective]):
     """One run, of a 4M network or a tokenizer.
 
     `made_with` is stored with every checkpoint; `say` receives a progress line now and then. With several processes,
-    each does the same with its own slices of a step, and only the first evaluates, reports and writes. `sharded` wraps
-    a network that is split over them.
+    each does the same with its own parts of a step, and only the first evaluates, reports and writes.
     """
 
     config: TrainingSettings
@@ -170,7 +150,6 @@ class Trainer(Generic[_Network, _Objective]):
     made_with: Mapping[str, str]
     say: Callable[[str], None]
     processes: Processes = ALONE
-    sharded: Sharded | None = None
     _tally: Tally = field(default_factory=Tally)
 
     def run(self, stop: Stop) -> bool:
@@ -186,7 +165,7 @@ class Trainer(Generic[_Network, _Objective]):
             if self.processes.is_first:
                 self._open_records(opened, first)
             batches = opened.enter_context(closing(self._batches(first, last)))
-            while counters.step < last and not self.processes.any(stop.asked):
+            while counters.step < last and not self.processes.any(stop.requested):
                 self.step(batches)
                 self._after_step()
             if self._tally.steps:
@@ -204,47 +183,35 @@ class Trainer(Generic[_Network, _Objective]):
         opened.enter_context(closing(self._evaluated))
 
     def _batches(self, first: int, last: int) -> Generator[Any, None, None]:
-        """This process's slices of the steps from `first` to `last` - 1, in order."""
-        slices, own = self.processes.slices(self.config.batch.accumulation), self.processes
+        """This process's parts of the steps from `first` to `last` - 1, in order."""
+        parts, own = self.config.batch.accumulation, self.processes
         return batches_between(
-            self.source, first * slices + own.number, last * slices, self.config.run.workers, own.count
+            self.source, first * parts + own.number, last * parts, self.config.run.workers, own.count
         )
 
     def step(self, batches: Iterator[Any]) -> None:
-        """One update from `accumulation` parts, the loss being their mean; of these a process has its slices."""
+        """One update from `accumulation` parts, the loss being their mean; processes share them out."""
         parts = self.config.batch.accumulation
-        zero_gradients(self.state.parameters.values())
+        self.state.optimiser.zero_grad(set_to_none=False)
         whole = torch.zeros((), device=self.objective.device)
-        for _ in range(self.processes.slices(parts) // self.processes.count):
+        for _ in range(parts // self.processes.count):
             batch = next(batches)
             self._tally.add_batch(batch)
-            loss, losses = self._losses(batch)
-            loss = loss / parts
-            # All processes' slices make the loss together, and the mean of their gradients is taken.
+            losses = self.objective.losses(self.network, self.objective.prepared(batch))
+            loss = self.objective.total(losses) / parts
+            # All processes' parts make the loss together, and the mean of their gradients is taken.
             (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
             self._tally.add_losses(losses)
             whole += loss.detach()
-        average_gradients(list(self.state.parameters.values()), self.processes)
+        self.processes.average([p.grad for p in self.state.parameters.values() if p.grad is not None])
         self._update(whole)
 
-    def _losses(self, batch: Any) -> tuple[Tensor, Parts]:
-        prepared = self.objective.prepared(batch)
-
-        def run(network: nn.Module) -> tuple[Tensor, Parts]:
-            losses = self.objective.losses(network, prepared)
-            return self.objective.total(losses), losses
-
-        if self.sharded is None:
-            return run(self.network)
-        found: tuple[Tensor, Parts] = self.sharded(run)
-        return found
-
     def _update(self, loss: Tensor) -> None:
-        state = self.state
+        state, clip = self.state, self.config.optimiser.clip
         for group in state.optimiser.param_groups:
             group["lr"] = self.config.rate_at(state.counters.step) * group["rate_share"]
         with state.frozen.left_out(state.parameters, state.counters.step):
-            norm = total_norm(list(state.parameters.values()), self.config.optimiser.clip)
+            norm = nn.utils.clip_grad_norm_(state.parameters.values(), math.inf if clip is None else clip)
             state.optimiser.step()
         state.averages.update(state.parameters, state.counters.step)
         state.counters.step += 1
@@ -269,7 +236,7 @@ class Trainer(Generic[_Network, _Objective]):
     def _report(self) -> None:
         """Write a row and begin a new tally. Raises `TrainingDiverged`, `TrainingDataInvalid`."""
         counters, tally = self.state.counters, self._tally
-        row = tally.row(self.objective.columns, self.processes, self.config.batch.accumulation)
+        row = tally.row(self.objective.columns, self.processes)
         if not (math.isfinite(float(row["loss"] or 0.0)) and math.isfinite(float(row["gradient_norm"] or 0.0))):
             raise TrainingDiverged(
                 f"the loss or its gradient is no longer a number at step {counters.step}; the last checkpoint in "
@@ -294,13 +261,12 @@ class Trainer(Generic[_Network, _Objective]):
 
     def _evaluate(self) -> None:
         """Measure the averaged weights on validation samples, in the first process; the others wait at what is next."""
-        with self.state.averages.applied(self.state.parameters):
-            network = whole_network(self.network, self.processes)
-            if network is not None and self.evaluation is not None:
-                found = self.evaluation.measure(network)
-                self._evaluated.add({**self._place(), **found})
-                shown = [f"{name} {value:.4f}" for name, value in found.items() if value is not None]
-                self.say(f"validation at step {self.state.counters.step:,}: {', '.join(shown)}")
+        if self.evaluation is not None:
+            with self.state.averages.applied(self.state.parameters):
+                measured = self.evaluation.measure(self.network)
+            self._evaluated.add({**self._place(), **measured})
+            shown = [f"{name} {value:.4f}" for name, value in measured.items() if value is not None]
+            self.say(f"validation at step {self.state.counters.step:,}: {', '.join(shown)}")
         self._tally = Tally()
 
     def _place(self) -> dict[str, Number]:
@@ -308,8 +274,8 @@ class Trainer(Generic[_Network, _Objective]):
         return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
 
     def _save(self) -> None:
-        keep, first = self.config.run.keep, self.processes.is_first
-        self.state.save(self.folder.checkpoints, self.made_with, keep, writes=first)
+        if self.processes.is_first:
+            self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep)
         self._tally = Tally()
 
 
@@ -321,7 +287,7 @@ class _NumberedBatches(Dataset[Any]):
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._maker: BatchesByNumber | None = None
+        self._maker: Any = None
 
     def __getitem__(self, number: int) -> Any:
         self._maker = self._maker or self._source.maker()

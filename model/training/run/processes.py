@@ -36,17 +36,6 @@ class Processes:
         """Whether this is the one that evaluates, says and writes."""
         return self.number == 0
 
-    def slices(self, parts: int) -> int:
-        """Into how many slices a step of `parts` parts is cut, of which each process takes as many.
-
-        A slice is a whole part where there are as many for each process; else every part is cut for all of them.
-        """
-        return parts if parts % self.count == 0 else parts * self.count
-
-    def cutting(self, parts: int) -> "Processes":
-        """Those that have a part's samples together with this one: nobody else, or all."""
-        return self if self.slices(parts) != parts else ALONE
-
     def summed(self, values: Sequence[float]) -> list[float]:
         """The sums over all processes of a list of as many numbers from each."""
         if self.count == 1:
@@ -60,13 +49,14 @@ class Processes:
         """Whether it is so in one of them."""
         return self.summed([float(flag)])[0] > 0
 
-    def joined(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in their order; all have a tensor of the same shape, on the processor."""
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of the same shapes in all processes by their mean, in place."""
         if self.count == 1:
-            return rows
-        parts = [torch.empty_like(rows) for _ in range(self.count)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
+            return
+        messages = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+        for message in messages:
+            message.wait()
+        torch._foreach_div_(list(tensors), self.count)
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
@@ -94,7 +84,7 @@ def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> It
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    with _telling_of_losses(patience):
+    with _reporting_lost_processes(patience):
         dist.init_process_group(backend, timeout=patience)
         found = Processes(dist.get_rank(), dist.get_world_size())
         yield found
@@ -103,7 +93,7 @@ def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> It
 
 
 @contextmanager
-def _telling_of_losses(patience: timedelta) -> Iterator[None]:
+def _reporting_lost_processes(patience: timedelta) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -121,12 +111,12 @@ def local_number() -> int | None:
     return int(os.environ.get("LOCAL_RANK", 0)) if "RANK" in os.environ else None
 
 
-def check_divisible(size: int, slices: int, count: int) -> None:
-    """Refuse a batch that cannot be cut so. Raises `TrainingConfigInvalid`."""
-    if size % slices:
+def check_divisible(accumulation: int, count: int) -> None:
+    """Refuse a step whose parts cannot be divided equally among processes. Raises `TrainingConfigInvalid`."""
+    if accumulation % count:
         raise TrainingConfigInvalid(
-            f"batch.size {size} cannot be divided among {count} processes in {slices} equal slices; "
-            "make it a multiple of the slices, or batch.accumulation a multiple of the processes"
+            f"batch.accumulation {accumulation} cannot be divided among {count} processes, each of which takes as many "
+            "parts of a step; make it a multiple of them"
         )
 
 

@@ -20,7 +20,6 @@ from anyseek.model.files import whole_file
 from anyseek.model.fourm.bundled.shortcuts import Shortcut
 from anyseek.model.network.layers import LayerNorm
 from anyseek.model.training.run.config import AdamWConfig
-from anyseek.model.training.run.memory import fill, is_split, own_part, put_together
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,13 @@ class Frozen:
 
         Their moments and update counts do not change either: the optimiser starts on them at the switch.
         """
-        held = {parameters[name]: parameters[name].grad for name in self.names} if step < self.until else {}
-        for parameter in held:
+        gradients = {parameters[name]: parameters[name].grad for name in self.names} if step < self.until else {}
+        for parameter in gradients:
             parameter.grad = None
         try:
             yield
         finally:
-            for parameter, gradient in held.items():
+            for parameter, gradient in gradients.items():
                 parameter.grad = gradient
 
 
@@ -72,24 +71,18 @@ class Averages:
     def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
         """Move towards the parameters of `step` (from 0): the decay is (step + 1) / (step + 10) until it is `decay`."""
         weight = 1 - min(self._decay, (step + 1) / (step + 10))
-        moving = [own_part(value) for value in self.values.values()]
-        torch._foreach_lerp_(moving, [own_part(parameters[name].data) for name in self.values], weight)
+        torch._foreach_lerp_(list(self.values.values()), [parameters[name].data for name in self.values], weight)
 
     @contextmanager
     def applied(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
         """The parameters hold the averages inside, and what they were afterwards."""
-        before = {name: p.detach().clone() for name, p in parameters.items()}
-        _copy(self.values, parameters)
+        tensors = [p.data for p in parameters.values()]
+        before = [tensor.clone() for tensor in tensors]
+        torch._foreach_copy_(tensors, [self.values[name] for name in parameters])
         try:
             yield
         finally:
-            _copy(before, parameters)
-
-
-@torch.no_grad()
-def _copy(values: Mapping[str, Tensor], into: Mapping[str, nn.Parameter]) -> None:
-    for name, parameter in into.items():
-        own_part(parameter).copy_(own_part(values[name]))
+            torch._foreach_copy_(tensors, before)
 
 
 @dataclass
@@ -118,27 +111,19 @@ class TrainingState:
         averages = Averages(parameters, average_decay)
         return cls(parameters, build_optimiser(network, config), averages, Counters(), buffers or {})
 
-    def save(self, folder: Path, made_with: Mapping[str, str], keep: int, *, writes: bool = True) -> Path:
-        """Write a checkpoint into `folder` and delete all but the last `keep`; `made_with` is stored with it.
-
-        Of several processes, the one that `writes` does so; all must call this if their tensors are split.
-        """
+    def save(self, folder: Path, made_with: Mapping[str, str], keep: int) -> Path:
+        """Write a checkpoint into `folder` and delete all but the last `keep`; `made_with` is stored with it."""
         path = folder / f"step-{self.counters.step:09d}.safetensors"
-        tensors: dict[str, Tensor] = {}
-        for name, own in self._tensors().items():
-            whole = put_together(own.detach())
-            if writes:
-                tensors[name] = whole.cpu().contiguous()
-        if writes:
-            counters = {name: repr(value) for name, value in vars(self.counters).items()}
-            with whole_file(path) as temporary:
-                save_file(tensors, temporary, {**made_with, **counters})
-            for old in checkpoints(folder)[:-keep]:
-                old.unlink()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
+        counters = {name: repr(value) for name, value in vars(self.counters).items()}
+        with whole_file(path) as temporary:
+            save_file(tensors, temporary, {**made_with, **counters})
+        for old in checkpoints(folder)[:-keep]:
+            old.unlink()
         return path
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything by its name in a checkpoint, in the same order in every process."""
+        """Everything by its name in a checkpoint."""
         tensors = {f"buffer/{name}": tensor for name, tensor in self.buffers.items()}
         for name, parameter in self.parameters.items():
             tensors[f"parameter/{name}"] = parameter
@@ -146,6 +131,7 @@ class TrainingState:
             tensors |= {f"{slot}/{name}": self.optimiser.state[parameter][own] for slot, own in _SLOTS.items()}
         return tensors
 
+    @torch.no_grad()
     def load(self, path: Path) -> None:
         """Put a checkpoint into place. Raises `WeightsCorrupt`, `CheckpointMismatch`."""
         try:
@@ -156,7 +142,7 @@ class TrainingState:
                         f"{path} belongs to another network: {min(odd)!r} is in only one of the two"
                     )
                 for name, tensor in tensors.items():
-                    fill(tensor, file.get_tensor(name))
+                    tensor.copy_(file.get_tensor(name))
         except SafetensorError as error:
             raise WeightsCorrupt(
                 f"{path} is not a complete checkpoint: {error}; delete it to go on from the previous one"
@@ -173,16 +159,16 @@ def build_optimiser(network: nn.Module, config: AdamWConfig) -> torch.optim.Adam
     spared = {id(p) for module in network.modules() if isinstance(module, _NORMS) for p in module.parameters()} | maps
     spared |= {id(p) for name, p in network.named_parameters() if name.endswith(".bias") or not p.ndim}
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    kinds: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
-    for p in parameters:  # torch steps through a group at once, which must not mix whole tensors and split ones
-        kinds.setdefault((id(p) in maps, id(p) in spared, is_split(p)), []).append(p)
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for p in parameters:
+        kinds.setdefault((id(p) in maps, id(p) in spared), []).append(p)
     groups = [
         {
             "params": own,
             "weight_decay": 0.0 if is_spared else config.weight_decay,
             "rate_share": _RATE_OF_MAPS if is_map else 1.0,
         }
-        for (is_map, is_spared, _), own in kinds.items()
+        for (is_map, is_spared), own in kinds.items()
     ]
     fused = all(parameter.is_cuda for parameter in parameters)
     optimiser = torch.optim.AdamW(groups, lr=config.base_rate, betas=config.betas, eps=config.epsilon, fused=fused)
@@ -195,12 +181,3 @@ def build_optimiser(network: nn.Module, config: AdamWConfig) -> torch.optim.Adam
 def checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints in a folder, the latest last."""
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
-
-
-def made_with(path: Path) -> dict[str, str]:
-    """Read the metadata stored with a checkpoint. Raises `WeightsCorrupt`."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata())
-    except SafetensorError as error:
-        raise WeightsCorrupt(f"{path} is not a complete checkpoint: {error}") from error

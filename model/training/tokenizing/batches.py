@@ -35,11 +35,6 @@ class InputBatch:
     def samples(self) -> int:
         return len(self.values)
 
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """The same by name, as the training loop asks for it."""
-        return {"values": self.values}
-
 
 @dataclass(frozen=True)
 class InputSource:

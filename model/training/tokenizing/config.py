@@ -38,7 +38,6 @@ class Reconstruction(StrEnum):
     """How to measure the distance of a reconstruction from its target."""
 
     SMOOTH_L1 = "smooth_l1"
-    L1 = "l1"
     MSE = "mse"
     CROSS_ENTROPY = "cross_entropy"  # of the labels of pixels
     BINARY = "binary"  # cross-entropy of masks
@@ -48,15 +47,14 @@ class Reconstruction(StrEnum):
 
 # What may be compared how; the first is what the published tokenizers of that kind were trained with.
 RECONSTRUCTIONS: Mapping[InputKind, tuple[Reconstruction, ...]] = {
-    InputKind.PICTURE: (Reconstruction.SMOOTH_L1, Reconstruction.MSE, Reconstruction.L1),
+    InputKind.PICTURE: (Reconstruction.SMOOTH_L1, Reconstruction.MSE),
     InputKind.LABELS: (Reconstruction.CROSS_ENTROPY,),
     InputKind.MASK: (Reconstruction.BINARY,),
-    InputKind.MAP: (Reconstruction.SMOOTH_L1, Reconstruction.MSE, Reconstruction.L1, Reconstruction.COSINE),
+    InputKind.MAP: (Reconstruction.SMOOTH_L1, Reconstruction.MSE, Reconstruction.COSINE),
     InputKind.VECTOR: (
         Reconstruction.COSINE,
         Reconstruction.SMOOTH_L1,
         Reconstruction.MSE,
-        Reconstruction.L1,
         Reconstruction.CENTRED_COSINE,
     ),
 }

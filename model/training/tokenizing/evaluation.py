@@ -88,7 +88,6 @@ class Quality:
 
 _GAP = 4  # pixels between pictures
 _LEAST = 64  # pixels: what is smaller is shown enlarged
-_BAR = 16  # pixels: height of a vector's row
 _FEW = 1e-6
 
 Pictures = npt.NDArray[np.uint8]
@@ -115,8 +114,6 @@ def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, 
         return left, right
     if kind is InputKind.MASK:
         wanted, rebuilt = 2 * wanted - 1, 2 * (rebuilt > 0).float() - 1
-    elif kind is InputKind.VECTOR:  # rows of bars, grey where 0, each at length 1
-        wanted, rebuilt = (_bars(side) for side in (wanted, rebuilt))
     elif kind is InputKind.MAP:  # by the three directions in which the inputs differ most, as red, green and blue
         rows = wanted.movedim(1, -1).flatten(0, 2)
         mean, axes = rows.mean(dim=0), (rows - rows.mean(dim=0)).svd().V[:, :3]
@@ -126,13 +123,6 @@ def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, 
         low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
         wanted, rebuilt = (2 * (side - low) / (high - low).clamp_min(_FEW) - 1 for side in (wanted, rebuilt))
     return images_to_uint8(wanted), images_to_uint8(rebuilt)
-
-
-def _bars(vectors: Tensor) -> Tensor:
-    """Vectors (B, C) as float (B, 1, H, W)."""
-    scaled = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_FEW) * vectors.shape[1] ** 0.5 / 3
-    bars: Tensor = scaled[:, None, None, :].repeat(1, 1, _BAR, 1).repeat_interleave(-(-_LEAST // vectors.shape[1]), 3)
-    return bars
 
 
 @dataclass(frozen=True)
@@ -168,7 +158,7 @@ class TokenizerEvaluation:
             for name, loss in self.objective.parts(passed).items():
                 losses[name] = losses.get(name, 0.0) + float(loss) * batch.samples
             counts.add(passed.ids)
-            draws = samples < self.config.pictures
+            draws = self.source.kind is not InputKind.VECTOR and samples < self.config.pictures
             samples += batch.samples
             if draws or not tokenizer.is_diffusion:
                 size = (int(batch.values.shape[-2]), int(batch.values.shape[-1])) if batch.values.dim() > 2 else (0, 0)
@@ -182,9 +172,9 @@ class TokenizerEvaluation:
             draw_gallery(self.source.kind, wanted, shown, path)
         network.train()
         means = {name: total / samples for name, total in losses.items()}
-        commitment = self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
+        total = means["loss/reconstruction"] + self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
         used = {"codes/used": counts.used(), "codes/perplexity": counts.perplexity()}
-        return {"loss": commitment + means["loss/reconstruction"], **means, **used, **quality.columns()}
+        return {"loss": total, **means, **used, **quality.columns()}
 
     def _batches(self) -> Iterator[InputBatch]:
         """The samples in parts; the numbers of the parts are the same at every evaluation."""

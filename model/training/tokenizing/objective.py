@@ -140,7 +140,6 @@ def centred_loss(predicted: Tensor, wanted: Tensor, mean: Tensor) -> Tensor:
 # From what is predicted and what is wanted, both float of one shape, or logits (B, K, H, W) and labels (B, H, W).
 LOSSES: Mapping[Reconstruction, Callable[[Tensor, Tensor], Tensor]] = {
     Reconstruction.SMOOTH_L1: F.smooth_l1_loss,
-    Reconstruction.L1: F.l1_loss,
     Reconstruction.MSE: F.mse_loss,
     Reconstruction.CROSS_ENTROPY: F.cross_entropy,
     Reconstruction.BINARY: binary_loss,

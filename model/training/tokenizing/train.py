@@ -22,7 +22,7 @@ from anyseek.model.training.run.loop import Trainer, carry_out
 from anyseek.model.training.run.processes import choose_device
 from anyseek.model.training.run.state import TrainingState
 from anyseek.model.training.tokenizing.batches import InputSource, read_input
-from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTraining, check_shape, read_config
+from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTraining, read_config
 from anyseek.model.training.tokenizing.evaluation import TokenizerEvaluation
 from anyseek.model.training.tokenizing.objective import TokenizerObjective
 
@@ -31,7 +31,7 @@ _FITTED_ON, _ROUNDS = 12_000, 12
 
 @torch.no_grad()
 def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQVAE:
-    """A memcodes tokenizer of vectors like `vectors` float32 (n, C), fitted without gradients. Raises `ConfigInvalid`.
+    """A memcodes tokenizer of vectors like `vectors` float32 (n, C), fitted without gradients. `check_shape` passes it.
 
     Training memcodes from random codes with Gumbel noise took hours on a CPU and gave worse results. Here, principal
     components are dealt out to the heads so that each has a similar share of the variance, k-means finds each head's
@@ -39,7 +39,6 @@ def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQ
     A head's slice has one more number than components, 1 in latents and -|c|^2 / 2 in codes c, so that the largest
     product is the nearest code.
     """
-    check_shape(config)
     _, width, _ = parse_mlp(config.enc_type)
     heads = config.num_codebooks
     generator = torch.Generator().manual_seed(seed)
@@ -112,9 +111,6 @@ def _set_slices(tokenizer: VQVAE, dealt: Tensor) -> None:
         into.bias[head * (components + 1) + components] = scale  # type: ignore[index]
 
 
-TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
-
-
 def train_tokenizer(
     config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]
 ) -> bool:
@@ -138,7 +134,7 @@ def train_tokenizer(
 
 def prepare(
     config: TokenizerTraining, folder: RunFolder, device: torch.device, say: Callable[[str], None]
-) -> TokenizerTrainer:
+) -> Trainer[Tokenizer, TokenizerObjective]:
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
     settings = (config.modality, config.kind, config.tokenizer)

@@ -1,11 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.model.training.shapes import settings, write_data
+from tests.model.training.runs import Written, train, write_config
+from tests.model.training.shapes import settings, with_recall, write_data
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +20,16 @@ def config(data: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+def written(tmp_path: Path) -> Written:
     """Writes a config file and gives its path."""
+    return lambda values: write_config(values, tmp_path)
 
-    def write(values: dict[str, Any]) -> Path:
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
-        return path
 
-    return write
+@pytest.fixture(scope="session")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run with recall, beside its config; nobody may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    said: list[str] = []
+    assert train(write_config(with_recall(settings(data), folder), folder), folder / "run", say=said.append)
+    (folder / "said.txt").write_text("\n".join(said))
+    return folder / "run"

@@ -1,5 +1,8 @@
 """A small data set of coloured shapes, as `anyseek data build` would have written it, and a config for it."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +60,43 @@ def shape_sample(number: int) -> DataSample:
     return DataSample(f"{number:04d}", values, {"concept": name, "vendor": f"vendor {number % 2}"})
 
 
-def write_data(folder: Path, *, shard_samples: int = 16, weights: tuple[float, ...] = (1.0,)) -> DataSet:
+def write_shards(
+    folder: Path,
+    samples: Mapping[Split, Sequence[DataSample]],
+    *,
+    shard_samples: int = 16,
+    weights: tuple[float, ...] = (1.0,),
+) -> DataSet:
     """A data set in `folder`; with several weights its samples belong to as many sources in turn."""
     folder.mkdir(parents=True)
     splits: dict[Split, tuple[Shard, ...]] = {}
-    number, per_source = 0, {n: dict.fromkeys(SAMPLES, 0) for n in range(len(weights))}
-    for split, samples in SAMPLES.items():
+    numbers, counts = count(), [Counter[str]() for _ in weights]
+    for split, own in samples.items():
         shards = []
-        for first in range(0, samples, shard_samples):
+        for first in range(0, len(own), shard_samples):
             path = folder / f"{split}-{first // shard_samples:06d}.tar"
             with ShardWriter(path) as writer:
-                for _ in range(min(shard_samples, samples - first)):
-                    source = number % len(weights)
-                    per_source[source][split] += 1
-                    sample = shape_sample(number)
+                for sample in own[first : first + shard_samples]:
+                    source = next(numbers) % len(weights)
+                    counts[source][str(split)] += 1
                     writer.write(entry_of(shard_key(f"shapes{source}", sample.key), sample))
-                    number += 1
             shards.append(Shard(path.name, writer.samples, writer.size, writer.sha256))
         splits[split] = tuple(shards)
     sources = tuple(
-        SourceRecord(f"shapes{n}", "made", "CC0", "made here", weight, {str(s): c for s, c in per_source[n].items()})
+        SourceRecord(f"shapes{n}", "made", "CC0", "made here", weight, dict(counts[n]))
         for n, weight in enumerate(weights)
     )
     dataset = DataSet(folder, "shapes", "0" * 64, 32, splits, {}, {}, sources, 0)
     write_manifest(dataset)
     return dataset
+
+
+def write_data(folder: Path, *, weights: tuple[float, ...] = (1.0,)) -> DataSet:
+    """The shapes in `folder`."""
+    train, val = SAMPLES[Split.TRAIN], SAMPLES[Split.TRAIN] + SAMPLES[Split.VAL]
+    parts = {Split.TRAIN: range(train), Split.VAL: range(train, val)}
+    samples = {split: [shape_sample(number) for number in numbers] for split, numbers in parts.items()}
+    return write_shards(folder, samples, weights=weights)
 
 
 def data_config(*folders: Path, weights: tuple[float, ...] | None = None) -> DataConfig:

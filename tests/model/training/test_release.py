@@ -1,7 +1,7 @@
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
 from anyseek.model.training.pretraining.shortcuts import Bank
-from anyseek.model.training.pretraining.train import train_model
 from anyseek.model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
 from anyseek.model.training.release import add_decoder, release
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
+from tests.model.training.runs import train, write_config
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
 from tests.random_bundle import random_decoder, random_image_tokenizer, save_decoder
 
@@ -53,14 +53,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of ten steps."""
     folder = tmp_path_factory.mktemp("release")
     config = {**_config(folder), "total_tokens": 10 * 8 * 48}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    assert train_model(folder / "config.yaml", folder / "run", resume=False, device="cpu", say=lambda line: None)
+    assert train(write_config(config, folder), folder / "run")
     return folder / "run"
 
 
-def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path) -> None:
-    release(run, tmp_path / "shapes", BUNDLE, samples=20)
-    bundle = load_bundle("shapes", tmp_path / "shapes")
+@pytest.fixture(scope="module")
+def base(run: Path) -> Path:
+    """The bundle of the run, with a decoder of images; nobody may change it."""
+    release(run, run.parent / "base", BUNDLE, samples=20)
+    save_decoder(random_decoder(62), run.parent / DECODER)
+    add_decoder(run.parent / DECODER, run.parent / "base")
+    return run.parent / "base"
+
+
+def test_a_run_becomes_a_bundle(base: Path) -> None:
+    bundle = load_bundle("base", base)
     assert bundle.inputs == INPUTS_OF_RUN
     assert bundle.fusion == Fusion.LATE
     assert bundle.gallery == {VISUAL: "exact", SEMANTIC: "predicted"}
@@ -72,15 +79,13 @@ def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path) -> None:
         assert kinds == {"rgb": 1, "caption": 1, "color_palette": 1, "metadata": 2}, "a few fields, and all of them"
         assert all(0 < (means**2).sum() <= len(means) for means in space.query_means.values())
     assert bundle.text.decode(bundle.text.encode("v1=1 v0=7")) == "v1=1 v0=7"
-    projection = (tmp_path / "shapes" / "projection.safetensors").read_bytes()
-    assert projection == (BUNDLE / "projection.safetensors").read_bytes()
+    assert (base / "projection.safetensors").read_bytes() == (BUNDLE / "projection.safetensors").read_bytes()
 
 
-def test_a_bundle_can_be_made_again_in_its_place(run: Path, tmp_path: Path) -> None:
-    release(run, tmp_path / "shapes", BUNDLE, samples=20)
-    before = load_bundle("shapes", tmp_path / "shapes")
-    release(run, tmp_path / "shapes", tmp_path / "shapes", samples=20)
-    after = load_bundle("shapes", tmp_path / "shapes")
+def test_a_bundle_can_be_made_again_in_its_place(run: Path, base: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(base, tmp_path / "base")
+    release(run, again, again, samples=20)
+    before, after = load_bundle("base", base), load_bundle("base", again)
     assert after.default_spaces == before.default_spaces
     for found, expected in zip(after.network.parameters(), before.network.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
@@ -89,10 +94,9 @@ def test_a_bundle_can_be_made_again_in_its_place(run: Path, tmp_path: Path) -> N
 _RELEASE = """
 import sys
 from pathlib import Path
-from anyseek.model.seam import Fusion
 from anyseek.model.training.release import release
 run, to, bundle = map(Path, sys.argv[1:])
-release(run, to, bundle, samples=20, fusion=Fusion.JOINT)
+release(run, to, bundle, samples=20)
 """
 
 
@@ -107,56 +111,45 @@ def test_the_same_run_makes_the_same_bytes_in_every_process(run: Path, tmp_path:
         made.append({path.name: path.read_bytes() for path in to.iterdir()})
     assert made[0].keys() == made[1].keys()
     assert [name for name in made[0] if made[0][name] != made[1][name]] == []
-    assert load_bundle("shapes", to).fusion == Fusion.JOINT
 
 
-def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Path, tmp_path: Path) -> None:
-    release(run, tmp_path / "base", BUNDLE, samples=20)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config |= {"start": str(tmp_path / "base"), "total_tokens": 2 * 8 * 48}
-    config["text"] = {"vocabulary": str(tmp_path / "base" / "vocabulary.json")}
+def _begun_with(base: Path, run: Path) -> dict[str, Any]:
+    """Two steps of the run's config, begun with the bundle."""
+    config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
+    vocabulary = {"vocabulary": str(base / "vocabulary.json")}
+    return config | {"start": str(base), "total_tokens": 2 * 8 * 48, "text": vocabulary}
+
+
+def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Path, base: Path, tmp_path: Path) -> None:
+    config = _begun_with(base, run)
     config["modalities"]["caption_states"] |= {"field": "unheard", "lengths": "unheard_lengths"}
     del config["contrast"]["own"]["caption_states"]
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    train_model(tmp_path / "config.yaml", tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
-    release(tmp_path / "run", tmp_path / "model", tmp_path / "base", samples=20)
-    base, found = load_bundle("base", tmp_path / "base"), load_bundle("model", tmp_path / "model")
-    assert found.inputs == base.inputs
-    assert found.default_spaces["caption"] == base.default_spaces["caption"]
+    assert train(write_config(config, tmp_path), tmp_path / "run")
+    release(tmp_path / "run", tmp_path / "model", base, samples=20)
+    before, found = load_bundle("base", base), load_bundle("model", tmp_path / "model")
+    assert found.inputs == before.inputs
+    assert found.default_spaces["caption"] == before.default_spaces["caption"]
     own = torch.nn.functional.normalize(torch.randn(2, 5, generator=torch.Generator().manual_seed(0)), dim=1)
-    for name, space in base.spaces.items():
+    for name, space in before.spaces.items():
         np.testing.assert_array_equal(found.spaces[name].query_means["caption"], space.query_means["caption"])
         assert not np.array_equal(found.spaces[name].query_means["rgb"], space.query_means["rgb"])
         torch.testing.assert_close(
-            found.shortcuts({"caption": own}, name), base.shortcuts({"caption": own}, name), rtol=0, atol=0.02
+            found.shortcuts({"caption": own}, name), before.shortcuts({"caption": own}, name), rtol=0, atol=0.02
         )
 
 
-def _with_images(run: Path, base: Path, folder: Path, tokenizer: Path) -> Path:
-    """Two steps of the run's config, begun with the bundle `base`, that also predicts depth."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config |= {"start": str(base), "total_tokens": 2 * 8 * 48, "text": {"vocabulary": str(base / "vocabulary.json")}}
-    row = {"kind": "tokens", "field": "tok_rgb", "grid": [4, 4], "vocabulary": 27, "tokenizer": str(tokenizer)}
-    config["modalities"]["tok_depth"] = {**row, "target": 1}
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, base: Path, tmp_path: Path) -> None:
+    tokenizer = random_image_tokenizer("depth", codes=27)
+    save_checkpoint(tokenizer, tmp_path / "tokenizer.safetensors")
+    row = {"kind": "tokens", "field": "tok_rgb", "grid": [4, 4], "vocabulary": 27, "target": 1}
+    config = _begun_with(base, run)
+    config["modalities"]["tok_depth"] = {**row, "tokenizer": str(tmp_path / "tokenizer.safetensors")}
     said: list[str] = []
-    train_model(folder / "config.yaml", folder / "run", resume=False, device="cpu", say=said.append)
+    assert train(write_config(config, tmp_path), tmp_path / "run", say=said.append)
     (table,) = (line for line in said if line.startswith("the network begins with"))
     new = [line.split()[-2:] for line in table.splitlines() if line.startswith("  new")]
     assert new == [["decoder_embeddings.tok_depth", "(2)"]]
-    return folder / "run"
-
-
-def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_path: Path) -> None:
-    release(run, tmp_path / "base", BUNDLE, samples=20)
-    save_decoder(random_decoder(62), tmp_path / DECODER)
-    add_decoder(tmp_path / DECODER, tmp_path / "base")
-    path = tmp_path / "tokenizer.safetensors"
-    tokenizer = random_image_tokenizer("depth", codes=27)
-    save_checkpoint(tokenizer, path)
-    with_images = _with_images(run, tmp_path / "base", tmp_path / "images", path)
-    release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
+    release(tmp_path / "run", tmp_path / "model", base, samples=20)
     bundle = load_bundle("model", tmp_path / "model")
     assert set(target_forms(bundle)) == {"depth", "color_palette", "metadata"}
     assert bundle.decoder is not None
@@ -165,38 +158,33 @@ def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_p
     torch.testing.assert_close(
         bundle.dense["depth"].decoder().decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
     )
-    for other, without in ((run, ()), (with_images, ["depth"])):
-        release(other, tmp_path / "model", tmp_path / "base", samples=20, without=without)
-        bundle = load_bundle("model", tmp_path / "model")
-        assert (bundle.dense, "tok_depth" in bundle.network.config.domains_out) == ({}, False)
-        assert not (tmp_path / "model" / "depth.safetensors").exists()
-        release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
+    release(tmp_path / "run", tmp_path / "model", base, samples=20, without=["depth"])
+    bundle = load_bundle("model", tmp_path / "model")
+    assert (bundle.dense, "tok_depth" in bundle.network.config.domains_out) == ({}, False)
+    assert not (tmp_path / "model" / "depth.safetensors").exists()
 
 
 def test_images_without_a_tokenizer_are_refused(run: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["modalities"]["tok_rgb"] = {"kind": "tokens", "target": 1, "grid": [4, 4], "vocabulary": 27}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    write_config(config, tmp_path)
     with pytest.raises(TrainingConfigInvalid, match="tok_rgb has no tokenizer; a bundle needs one to make images"):
         release(tmp_path, tmp_path / "model", BUNDLE, samples=20)
     assert not (tmp_path / "model").exists()
 
 
-def test_runs_that_are_no_bundle_are_refused(
-    run: Path, tmp_path: Path, written: Callable[[dict[str, Any]], Path]
-) -> None:
-    config = _config(tmp_path)
+def test_runs_that_are_no_bundle_are_refused(run: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
     config["modalities"]["smell_map"] = config["modalities"].pop("picture_map")
     config["contrast"]["own"] = {}
-    (tmp_path / "odd").mkdir()
-    written(config).rename(tmp_path / "odd" / "config.yaml")
+    write_config(config, tmp_path)
     with pytest.raises(TrainingConfigInvalid, match="the run's network takes smell_map"):
-        release(tmp_path / "odd", tmp_path / "to", BUNDLE, samples=20)
+        release(tmp_path, tmp_path / "to", BUNDLE, samples=20)
     config["contrast"]["targets"] = [VISUAL]
     config["modalities"][SEMANTIC]["target"] = 1
-    written(config).rename(tmp_path / "odd" / "config.yaml")
+    write_config(config, tmp_path)
     with pytest.raises(TrainingConfigInvalid, match="a run with contrast of visual_global and semantic_global"):
-        release(tmp_path / "odd", tmp_path / "to", BUNDLE, samples=20)
+        release(tmp_path, tmp_path / "to", BUNDLE, samples=20)
     assert not (tmp_path / "to").exists()
 
 
@@ -205,19 +193,16 @@ def _rows(numbers: list[int], visual: torch.Tensor) -> Rows:
     return Rows(numbers, vectors, vectors)
 
 
-def _itself(row: int) -> np.ndarray:
-    return np.array([row])
-
-
 def test_queries_are_ranked_among_the_pictures_of_their_folder() -> None:
     vectors = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-    gallery = _rows([0, 1, 2, 3, 4, 5], vectors)
-    mean = vectors.mean(dim=0)
-    assert reciprocal_ranks(gallery, gallery, VISUAL, mean, _itself) == [1.0] * 6
-    some = _rows([4, 2, 9], vectors[[4, 2, 0]])
-    assert reciprocal_ranks(gallery, some, VISUAL, mean, _itself) == [1.0] * 2  # 9 is not there
-    assert max(reciprocal_ranks(gallery, _rows([0, 1], vectors[[1, 0]]), VISUAL, mean, _itself)) < 1.0
-    assert reciprocal_ranks(gallery, _rows([9], vectors[:1]), VISUAL, mean, _itself) == []
+    gallery, mean = _rows([0, 1, 2, 3, 4, 5], vectors), vectors.mean(dim=0)
+
+    def ranks(numbers: list[int], places: list[int]) -> list[float]:
+        return reciprocal_ranks(gallery, _rows(numbers, vectors[places]), VISUAL, mean, lambda row: np.array([row]))
+
+    assert ranks([4, 2, 9], [4, 2, 0]) == [1.0] * 2  # 9 is not there
+    assert max(ranks([0, 1], [1, 0])) < 1.0
+    assert ranks([9], [0]) == []
 
 
 def test_a_picture_is_not_counted_where_another_is_wanted() -> None:

@@ -1,5 +1,6 @@
 """Towers beside a network: a folder that loads as a model whose joint space needs no pass of the network."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsCorrupt, WeightsMissing
-from anyseek.model.fourm.bundled.bundle import JOINT, load_bundle
+from anyseek.model.fourm.bundled.bundle import CERTAINTY, JOINT, MANIFEST, load_bundle
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
@@ -56,6 +57,20 @@ def test_damaged_towers_are_refused(bundle: Path, tmp_path: Path) -> None:
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-10])
     with pytest.raises(WeightsCorrupt, match=FILE):
         load_bundle("copy", folder)
+
+
+@pytest.mark.parametrize("damaged", [{}, {"sure": 2, "weights": {}}, {"sure": 0.5, "weights": {"guess": [1]}}, []])
+def test_a_damaged_calibration_is_refused(bundle: Path, tmp_path: Path, damaged: object) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, CERTAINTY: damaged}))
+    with pytest.raises(WeightsCorrupt, match="how sure captions are"):
+        load_bundle("copy", folder)
+
+
+def test_both_bundled_sets_say_how_sure_they_are() -> None:
+    for name in ("4m-tiny", "4m-tiny-open"):
+        assert load_bundle(name).certainty is not None
 
 
 def test_network_and_towers_have_a_vector_for_every_sample(model: FourMModel) -> None:

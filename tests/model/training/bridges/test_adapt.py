@@ -81,21 +81,16 @@ def test_one_that_is_there_is_replaced_only_on_request(base: str, tmp_path: Path
     assert first.fingerprint != second.fingerprint == read_record("bridge:mine", tmp_path).fingerprint
 
 
-def test_a_sample_that_cannot_be_read_is_left_out_and_said(base: str, tmp_path: Path) -> None:
+def test_unreadable_samples_are_left_out_and_captions_by_templates_do_not_count(base: str, tmp_path: Path) -> None:
     own = _own_folder(tmp_path / "own")
     (own / "depth" / "2.npy").write_bytes(b"no array")
-    said: list[str] = []
-    record, _ = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
-    assert any(line.startswith("left out 2 of own: ") for line in said)
-    assert "own" in record.fitted_on
-
-
-def test_captions_by_templates_do_not_count(base: str, tmp_path: Path) -> None:
-    own = _own_folder(tmp_path / "own")
     for path in (own / "caption").iterdir():
         path.with_suffix(".json").write_text(json.dumps([{"text": path.read_text(), "origin": "template"}]))
         path.unlink()
-    _, fit = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, print)
+    said: list[str] = []
+    record, fit = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
+    assert any(line.startswith("left out 2 of own: ") for line in said)
+    assert "own" in record.fitted_on
     assert not len(fit.bridge.ways["caption"].means)
 
 
@@ -140,25 +135,23 @@ def _fit(turns: dict[str, FloatArray], modality: str = "depth") -> Fit:
     return fit_bridge(Material(photos, {modality: queries}, dict.fromkeys(turns, "CC0")))
 
 
+def _gains(fit: Fit) -> dict[str, float]:
+    """By source how much better than the plain rendering the chosen setting finds."""
+    return {trial.source: trial.chosen - (trial.plain or 0.0) for trial in fit.trials}
+
+
 def test_a_map_that_holds_on_other_sources_is_used() -> None:
     fit = _fit({"a": TURN, "b": TURN, "c": TURN})
     assert fit.bridge.ways["depth"].weight > 0
-    assert [trial.source for trial in fit.trials] == ["a/depth", "b/depth", "c/depth"]
-    for trial in fit.trials:
-        assert not trial.halves
-        assert trial.plain is not None
-        assert trial.chosen > trial.plain + 0.3
+    assert not any(trial.halves for trial in fit.trials)
+    assert _gains(fit).keys() == {"a/depth", "b/depth", "c/depth"}
+    assert min(_gains(fit).values()) > 0.3
 
 
 def test_a_map_that_harms_one_left_out_source_is_not_used() -> None:
-    straight = np.eye(D, dtype=np.float32)
-    fit = _fit({"a": TURN, "b": TURN, "odd": straight})
-    odd = next(trial for trial in fit.trials if trial.source == "odd/depth")
-    assert odd.plain is not None
-    assert odd.chosen >= odd.plain - 0.01
-    for trial in fit.trials:
-        assert trial.plain is not None
-        assert trial.chosen >= trial.plain - 0.01
+    gains = _gains(_fit({"a": TURN, "b": TURN, "odd": np.eye(D, dtype=np.float32)}))
+    assert "odd/depth" in gains
+    assert min(gains.values()) >= -0.01
 
 
 def test_with_one_source_a_map_has_little_weight() -> None:

@@ -1,8 +1,6 @@
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import torch
 
 from anyseek.model.data.samples import Split
 from anyseek.model.network.tokens import ModalityInput
-from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.batches import Batch, BatchMaker, BatchSource
@@ -19,18 +16,12 @@ from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, 
 from anyseek.model.training.run.data_sets import open_split, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.loop import batches_between
+from tests.model.training.runs import Written
 from tests.model.training.shapes import data_config, settings, write_data
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("batches") / "shapes"
-    write_data(folder)
-    return folder
-
-
 @pytest.fixture
-def source(data: Path, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> BatchSource:
+def source(data: Path, written: Written, tmp_path: Path) -> BatchSource:
     """Of all kinds of modalities."""
     values = settings(data)
     values["modalities"] |= {
@@ -59,29 +50,6 @@ def _assert_same(one: Batch, other: Batch) -> None:
     assert _tensors(one).keys() == _tensors(other).keys()
     for name, tensor in _tensors(one).items():
         torch.testing.assert_close(tensor, _tensors(other)[name], rtol=0, atol=0, msg=name)
-
-
-def test_a_batch_is_what_the_network_takes(source: BatchSource) -> None:
-    batch = BatchMaker(source).training_batch(0)
-    assert batch.samples == 8
-    assert batch.empty == 0
-    assert list(batch.targets) == ["caption", "color_palette", "tok_rgb", "shape_global"]
-    assert batch.vectors["shape_global"].shape == (8, 6)
-    ids = torch.zeros(8, 4, dtype=torch.long)
-    inputs = {
-        key: replace(
-            given,
-            values=ids
-            if key in batch.vectors
-            else given.values.float()
-            if given.values.is_floating_point()
-            else given.values,
-        )
-        for key, given in batch.inputs.items()
-    }
-    targets = {key: replace(one, ids=ids if key in batch.vectors else one.ids) for key, one in batch.targets.items()}
-    losses = FourM(source.plan.network)(inputs, targets)
-    assert torch.isfinite(losses.mean_over_modalities())
 
 
 def test_used_tokens_stay_within_the_budgets_and_are_counted(source: BatchSource) -> None:
@@ -122,16 +90,6 @@ def test_a_source_can_be_sent_to_a_process_that_was_not_forked(source: BatchSour
     assert len(ForkingPickler.dumps(source)) > 0
 
 
-def test_a_pass_shows_every_sample_once(source: BatchSource) -> None:
-    maker = BatchMaker(replace(source, size=60))
-    batch = maker.whole_batch(range(60), ["rgb"], ["shape_global"])[0]
-    assert len(batch.vectors["shape_global"]) == 60
-    rows = {tuple(row) for row in torch.cat([batch.inputs["rgb"].values.flatten(1)], dim=1).tolist()}
-    again, found = maker.whole_batch(range(60, 120), ["rgb"], ["shape_global"])
-    assert found == list(range(60, 120))
-    assert {tuple(row) for row in again.inputs["rgb"].values.flatten(1).tolist()} == rows
-
-
 def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> None:
     batch, found = BatchMaker(source).whole_batch([0, 5, 9], ["caption", "features"], ["shape_global"])
     assert found == [0, 5, 9]
@@ -156,17 +114,6 @@ def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, 
     assert places[::-1] == [again._drawn(number) for number in reversed(range(1500))]
     keys = [maker._reader.key(folders[0].paths[place.shard], place.sample) for place in places]
     assert np.mean([key.startswith("shapes0/") for key in keys]) == pytest.approx(0.8, abs=0.04)
-
-
-def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource) -> None:
-    lacking = tuple(
-        replace(one, settings=one.settings.model_copy(update={"fields": ("nothing",)})) if one.settings.target else one
-        for one in source.plan.modalities
-    )
-    batch = BatchMaker(replace(source, plan=replace(source.plan, modalities=lacking))).training_batch(0)
-    assert batch.empty == 8
-    assert not batch.inputs
-    assert batch.tokens == 0
 
 
 def test_data_that_cannot_be_drawn_from_is_refused(data: Path, tmp_path: Path) -> None:

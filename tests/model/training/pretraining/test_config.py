@@ -1,6 +1,6 @@
 """The configs of 4M-21: what was published of it, and networks of the published sizes."""
 
-from collections.abc import Callable
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.config import FieldKind, LossKind, Range, TrainingConfig, read_config
 from anyseek.model.training.pretraining.masking import Masker
 from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.run.config import Precision, Sharding
+from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.errors import TrainingConfigInvalid
+from tests.model.training.runs import Written
 from tests.model.training.shapes import with_contrast
-
-Written = Callable[[dict[str, Any]], Path]
 
 
 def test_a_config_is_read_with_its_defaults(config: dict[str, Any], written: Written, data: Path) -> None:
@@ -101,10 +100,8 @@ def test_what_is_wrong_is_named(
     config: dict[str, Any], written: Written, path: tuple[str, ...], value: Any, says: str
 ) -> None:
     _set(config, path, value)
-    with pytest.raises(TrainingConfigInvalid) as refused:
+    with pytest.raises(TrainingConfigInvalid, match=f"^[^\n]*{re.escape(says)}[^\n]*$"):
         read_config(written(config))
-    assert says in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 def test_tokens_may_say_which_tokenizer_made_them(config: dict[str, Any], written: Written) -> None:
@@ -117,13 +114,10 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     config = with_contrast(config, tmp_path)
     config["modalities"]["rgb"]["field"] = ["rgb", "normal"]
     config["contrast"]["own"]["rgb"] = ["rgb_pooled", "normal_pooled"]
-    read = read_config(written(config))
-    assert read.contrast is not None
-    assert read.contrast.targets == ("shape_global",)
-    assert (read.contrast.code_weight, read.contrast.ranks) == (0.25, {"shape_global": 4})
-    assert read.contrast.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
-    rgb = next(modality for modality in read.modalities if modality.key == "rgb")
-    assert rgb.fields == ("rgb", "normal")
+    read = read_config(written(config)).contrast
+    assert read is not None
+    assert (read.targets, read.code_weight, read.ranks) == (("shape_global",), 0.25, {"shape_global": 4})
+    assert read.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
 
 
 @pytest.mark.parametrize(
@@ -144,21 +138,14 @@ def test_what_is_wrong_with_contrast_is_named(
 ) -> None:
     config = with_contrast(config, tmp_path)
     _set(config, path, value)
-    with pytest.raises(TrainingConfigInvalid) as refused:
+    with pytest.raises(TrainingConfigInvalid, match=re.escape(says)):
         read_config(written(config))
-    assert says in str(refused.value)
 
 
-@pytest.mark.parametrize("missing", ["total_tokens", "network", "modalities", "data", "masking", "optimiser", "batch"])
+@pytest.mark.parametrize("missing", ["total_tokens", "network", "modalities", "data", "masking", "optimiser", "text"])
 def test_what_is_missing_is_named(config: dict[str, Any], written: Written, missing: str) -> None:
     del config[missing]
     with pytest.raises(TrainingConfigInvalid, match=f"{missing} is missing"):
-        read_config(written(config))
-
-
-def test_text_modalities_need_a_vocabulary(config: dict[str, Any], written: Written) -> None:
-    del config["text"]
-    with pytest.raises(TrainingConfigInvalid, match="text is missing"):
         read_config(written(config))
 
 
@@ -235,7 +222,5 @@ def test_texts_alone_train_captions_to_captions() -> None:
     assert all(draw is not None and draw.input[captions] == 256 and draw.target[captions] == 256 for draw in draws)
 
 
-def test_the_largest_is_split_over_its_processes() -> None:
-    found = {size: _config(size).run for size in SIZES}
-    assert [found[size].sharding for size in SIZES] == [Sharding.NONE, Sharding.NONE, Sharding.FULL]
-    assert [found[size].activation_checkpointing for size in SIZES] == [False, True, True]
+def test_larger_networks_compute_blocks_twice() -> None:
+    assert [_config(size).run.activation_checkpointing for size in SIZES] == [False, True, True]

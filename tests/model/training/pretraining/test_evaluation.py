@@ -1,31 +1,18 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from anyseek.model.data.errors import DataSetInvalid
-from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.evaluation import recalls
-from anyseek.model.training.pretraining.train import prepare
-from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.loop import Trainer
+from tests.model.training.runs import Written, prepared
 from tests.model.training.shapes import with_recall
-
-Written = Callable[[dict[str, Any]], Path]
-
-
-def _trainer(config: Path, out: Path) -> Trainer:
-    folder = RunFolder(out)
-    with folder.locked():
-        return prepare(read_config(config), folder, torch.device("cpu"), lambda line: None)
 
 
 def test_every_column_is_measured_the_same_way_every_time(
     config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
-    trainer = _trainer(written(with_recall(config, tmp_path)), tmp_path / "run")
+    trainer = prepared(written(with_recall(config, tmp_path)), tmp_path / "run")
     evaluation = trainer.evaluation
     assert evaluation is not None
     found = evaluation.measure(trainer.network)
@@ -45,7 +32,7 @@ def test_a_sample_that_lacks_what_is_asked_takes_no_part(
     config = with_recall(config, tmp_path)
     config["modalities"]["rgb"]["field"] = "canny_edge"
     config["modalities"]["caption"]["field"] = "nothing"
-    trainer = _trainer(written(config), tmp_path / "run")
+    trainer = prepared(written(config), tmp_path / "run")
     assert trainer.evaluation is not None
     found = trainer.evaluation.measure(trainer.network)
     assert found["recall@1/shape_global/caption+tok_rgb"] is None
@@ -62,9 +49,3 @@ def test_recalls_count_the_right_row_among_the_nearest() -> None:
     noisy = stored + torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     nearest, among_ten = recalls(noisy, stored)
     assert 0.1 < nearest < among_ten <= 1.0
-
-
-def test_a_data_set_that_is_not_there_is_named(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    config["data"]["folders"] = [{"folder": str(tmp_path / "none")}]
-    with pytest.raises(DataSetInvalid, match="none has no finished data set"):
-        _trainer(written(config), tmp_path / "run")

@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,43 +10,32 @@ from torch import Tensor
 from anyseek.model.checkpoints.files import load_vqvae
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
-from anyseek.model.network.transformer import FourM, Losses
+from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import Batch, BatchMaker
-from anyseek.model.training.pretraining.config import LossKind, read_config
+from anyseek.model.training.pretraining.config import LossKind
 from anyseek.model.training.pretraining.objective import Contrast, Objective
-from anyseek.model.training.pretraining.train import prepare
+from anyseek.model.training.pretraining.shortcuts import Bank
 from anyseek.model.training.run.config import Precision
-from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Parts, Trainer
-from anyseek.model.training.run.processes import ALONE
-from tests.model.training.shapes import with_contrast, write_vector_tokenizer
+from tests.model.training.runs import prepared, write_config
+from tests.model.training.shapes import settings, with_contrast, write_vector_tokenizer
 
 CPU = torch.device("cpu")
 
 
-def _objective(kind: LossKind = LossKind.MOD, precision: Precision = Precision.FLOAT32, **weights: float) -> Objective:
-    return Objective(kind, precision, {"a": 1.0, "b": 1.0, **weights}, {}, CPU)
-
-
-def _losses() -> Losses:
-    return Losses({"a": torch.tensor(2.0), "b": torch.tensor(5.0)}, {"a": 30, "b": 10})
-
-
-def _parts() -> Parts:
-    losses = _losses()
-    values = {f"loss/{key}": loss for key, loss in losses.per_modality.items()}
-    return Parts(values, {f"loss/{key}": number for key, number in losses.elements.items()})
-
-
-def test_without_weights_the_loss_is_the_networks_own() -> None:
-    losses = _losses()
-    assert _objective().total(_parts()) == losses.mean_over_modalities()
-    assert _objective(LossKind.TOKEN).total(_parts()) == losses.mean_over_tokens()
-
-
-def test_weights_scale_each_modality() -> None:
-    assert _objective(b=0.5).total(_parts()).item() == pytest.approx((2 + 2.5) / 2)
-    assert _objective(LossKind.TOKEN, b=0.0).total(_parts()).item() == pytest.approx(2 * 30 / 40)
+@pytest.mark.parametrize(
+    ("kind", "weight", "expected"),
+    [
+        (LossKind.MOD, 1.0, (2 + 5) / 2),
+        (LossKind.TOKEN, 1.0, (2 * 30 + 5 * 10) / 40),
+        (LossKind.MOD, 0.5, (2 + 2.5) / 2),
+        (LossKind.TOKEN, 0.0, 2 * 30 / 40),
+    ],
+)
+def test_losses_are_means_over_modalities_or_tokens_by_weight(kind: LossKind, weight: float, expected: float) -> None:
+    parts = Parts({"loss/a": torch.tensor(2.0), "loss/b": torch.tensor(5.0)}, {"loss/a": 30, "loss/b": 10})
+    objective = Objective(kind, Precision.FLOAT32, {"a": 1.0, "b": weight}, {}, CPU)
+    assert objective.total(parts).item() == pytest.approx(expected)
 
 
 def test_vectors_become_the_codes_of_their_tokenizer(tmp_path: Path) -> None:
@@ -84,17 +72,30 @@ def test_maps_of_half_precision_train_in_either_precision(precision: Precision) 
 TARGET = "shape_global"
 
 
-@pytest.fixture
-def trainer(config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> Trainer:
-    folder = RunFolder(tmp_path / "run")
-    path = written(with_contrast(config, tmp_path))
-    with folder.locked():
-        return prepare(read_config(path), folder, torch.device("cpu"), lambda line: None)
+@pytest.fixture(scope="module")
+def trainer(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer[FourM, Objective]:
+    folder = tmp_path_factory.mktemp("contrast")
+    return prepared(write_config(with_contrast(settings(data), folder), folder), folder / "run")
 
 
-def _contrast(trainer: Trainer) -> Contrast:
+@pytest.fixture(scope="module")
+def contrast(trainer: Trainer[FourM, Objective]) -> Contrast:
     assert trainer.objective.contrast is not None
     return trainer.objective.contrast
+
+
+@pytest.fixture(scope="module")
+def bank(trainer: Trainer[FourM, Objective]) -> Bank:
+    assert trainer.objective.bank is not None
+    return trainer.objective.bank
+
+
+@pytest.fixture
+def share(contrast: Contrast, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how often a sample is asked for another's vectors."""
+    return lambda value: monkeypatch.setattr(
+        contrast, "config", contrast.config.model_copy(update={"other_share": value})
+    )
 
 
 def _batch(trainer: Trainer, number: int = 0) -> Batch:
@@ -107,47 +108,49 @@ def _logits(trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
         return trainer.objective.whole_logits(trainer.network, trainer.network.encode(batch.inputs), (TARGET,))
 
 
-def test_a_batch_says_whose_samples_it_is_made_of(trainer: Trainer) -> None:
-    bank = trainer.objective.bank
-    assert bank is not None
+def test_a_batch_says_whose_samples_it_is_made_of(trainer: Trainer, bank: Bank) -> None:
     for number in range(3):
         batch = _batch(trainer, number)
         assert batch.number == 16 * number
         assert set(batch.own) <= {"rgb", "states"}
         shown = (~batch.inputs["rgb"].mask).any(dim=1)
         torch.testing.assert_close(batch.own["rgb"].norm(dim=1), shown.float())
-        whole, found = BatchMaker(trainer.source).whole_batch(range(6), ["rgb"], [TARGET])
-        assert len(found) == 6
-        torch.testing.assert_close(whole.vectors[TARGET], bank.vectors[TARGET][whole.rows].float(), atol=1e-3, rtol=0)
+    whole, found = BatchMaker(trainer.source).whole_batch(range(6), ["rgb"], [TARGET])
+    assert len(found) == 6
+    torch.testing.assert_close(whole.vectors[TARGET], bank.vectors[TARGET][whole.rows].float(), atol=1e-3, rtol=0)
 
 
-def test_what_is_asked_is_a_function_of_the_batch(trainer: Trainer) -> None:
-    contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
-    assert bank is not None
-    one, again = contrast.draw_answers(batch, bank, ALONE), contrast.draw_answers(batch, bank, ALONE)
+def test_what_is_asked_is_a_function_of_the_batch(trainer: Trainer, contrast: Contrast, bank: Bank) -> None:
+    batch = _batch(trainer)
+    one, again = contrast.draw_answers(batch, bank), contrast.draw_answers(batch, bank)
     assert torch.equal(one.rows, again.rows)
     assert torch.equal(one.negatives, again.negatives)
     assert len(set(one.negatives.tolist())) == 16
-    other = contrast.draw_answers(_batch(trainer, 1), bank, ALONE)
+    other = contrast.draw_answers(_batch(trainer, 1), bank)
     assert not torch.equal(one.negatives, other.negatives)
 
 
-def test_a_picture_as_it_is_is_asked_for_another_vendors(trainer: Trainer) -> None:
-    contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
-    assert bank is not None
+def test_a_picture_as_it_is_is_asked_for_another_vendors(
+    trainer: Trainer, contrast: Contrast, bank: Bank, share: Callable[[float], None]
+) -> None:
+    batch = _batch(trainer)
     exact = bank.vectors[TARGET][batch.rows].float()
-    answers = contrast.draw_answers(replace(batch, own={"rgb": exact}), bank, ALONE)
-    for row, found in zip(batch.rows.tolist(), answers.rows.tolist(), strict=True):
-        assert found in bank.others(row)
-    contrast.config = contrast.config.model_copy(update={"other_share": 0.0})
-    assert torch.equal(contrast.draw_answers(replace(batch, own={"rgb": -exact}), bank, ALONE).rows, batch.rows)
-    contrast.config = contrast.config.model_copy(update={"other_share": 1.0})
-    answers = contrast.draw_answers(replace(batch, own={}), bank, ALONE)
-    assert all(found in bank.others(row) for row, found in zip(batch.rows.tolist(), answers.rows.tolist(), strict=True))
+
+    def rows(own: dict[str, Tensor]) -> list[int]:
+        return contrast.draw_answers(replace(batch, own=own), bank).rows.tolist()
+
+    def are_of_others(found: list[int]) -> bool:
+        return all(answer in bank.others(row) for row, answer in zip(batch.rows.tolist(), found, strict=True))
+
+    assert are_of_others(rows({"rgb": exact}))
+    share(0.0)
+    assert rows({"rgb": -exact}) == batch.rows.tolist()
+    share(1.0)
+    assert are_of_others(rows({}))
 
 
-def test_the_vector_is_the_decoded_prediction_plus_the_shortcuts(trainer: Trainer) -> None:
-    contrast, batch = _contrast(trainer), _batch(trainer)
+def test_the_vector_is_the_decoded_prediction_plus_the_shortcuts(trainer: Trainer, contrast: Contrast) -> None:
+    batch = _batch(trainer)
     logits = _logits(trainer, batch)
     found = contrast.vectors(logits, batch.own)[TARGET]
     decoded = trainer.objective.tokenizers[TARGET].decode_probabilities(logits[TARGET].softmax(dim=2))
@@ -157,49 +160,39 @@ def test_the_vector_is_the_decoded_prediction_plus_the_shortcuts(trainer: Traine
     torch.testing.assert_close(contrast.vectors(logits, {})[TARGET], F.normalize(decoded, dim=1))
 
 
-def _loss_of(trainer: Trainer, batch: Batch, vectors: Callable[[Tensor], Tensor]) -> float:
-    """The contrast of a batch whose final vectors are a function of what it should find."""
-    contrast, bank = _contrast(trainer), trainer.objective.bank
-    assert bank is not None
-    exact = bank.vectors[TARGET][contrast.draw_answers(batch, bank, ALONE).rows].float()
-    logits = _logits(trainer, batch)
-    given = torch.ones(len(exact), dtype=torch.bool)
-    loss = contrast._loss(
-        TARGET, logits[TARGET], vectors(exact), given, contrast.draw_answers(batch, bank, ALONE), bank
-    )
-    return float(loss.contrast.detach())
-
-
-def test_vectors_that_find_their_own_cost_less(trainer: Trainer) -> None:
+def test_vectors_that_find_their_own_cost_less(
+    trainer: Trainer, contrast: Contrast, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = _batch(trainer)
-    right = _loss_of(trainer, batch, lambda exact: exact)
-    turned = _loss_of(trainer, batch, lambda exact: exact.roll(1, dims=0))
-    assert right < 1.0 < turned
+    exact = bank.vectors[TARGET][contrast.draw_answers(batch, bank).rows].float()
+    costs = []
+    for vectors in (exact, exact.roll(1, dims=0)):
+        monkeypatch.setattr(contrast, "vectors", lambda logits, own, rows=vectors: {TARGET: rows})
+        costs.append(contrast.losses(_logits(trainer, batch), batch, bank)[TARGET].contrast.item())
+    assert costs[0] < 1.0 < costs[1]
 
 
-def test_samples_of_the_same_concept_are_no_wrong_answers(trainer: Trainer) -> None:
-    contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
-    assert bank is not None
-    alone = replace(bank, groups=bank.groups * 0)  # all of one concept: nothing is left to be wrong
+def test_samples_of_the_same_concept_are_no_wrong_answers(trainer: Trainer, contrast: Contrast, bank: Bank) -> None:
+    batch = _batch(trainer)
+    alike = replace(bank, groups=bank.groups * 0)  # all of one concept: nothing is left to be wrong
     logits = _logits(trainer, batch)
-    assert contrast.losses(logits, batch, alone, ALONE)[TARGET].contrast.item() == pytest.approx(0.0, abs=1e-5)
-    assert contrast.losses(logits, batch, bank, ALONE)[TARGET].contrast.item() > 0.5
+    assert contrast.losses(logits, batch, alike)[TARGET].contrast.item() == pytest.approx(0.0, abs=1e-5)
+    assert contrast.losses(logits, batch, bank)[TARGET].contrast.item() > 0.5
 
 
-def test_samples_that_show_nothing_or_lack_the_target_take_no_part(trainer: Trainer) -> None:
-    contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
-    assert bank is not None
-    contrast.config = contrast.config.model_copy(update={"other_share": 0.0})
-    batch = replace(batch, own={})
+def test_samples_that_show_nothing_or_lack_the_target_take_no_part(
+    trainer: Trainer, contrast: Contrast, bank: Bank, share: Callable[[float], None]
+) -> None:
+    share(0.0)
+    batch = replace(_batch(trainer), own={})
     logits = _logits(trainer, batch)
     vectors = bank.vectors[TARGET].clone()
     vectors[batch.rows[:5]] = 0
     lacking = replace(bank, vectors={TARGET: vectors})
-    assert contrast.losses(logits, batch, lacking, ALONE)[TARGET].samples == 16 - sum(
-        int(row in batch.rows[:5]) for row in batch.rows
-    )
+    missing = sum(int(row in batch.rows[:5]) for row in batch.rows)
+    assert contrast.losses(logits, batch, lacking)[TARGET].samples == 16 - missing
     blind = {key: replace(one, mask=torch.ones_like(one.mask)) for key, one in batch.inputs.items()}
-    nothing = contrast.losses(logits, replace(batch, inputs=blind), bank, ALONE)[TARGET]
+    nothing = contrast.losses(logits, replace(batch, inputs=blind), bank)[TARGET]
     assert nothing.samples == 0
     assert nothing.contrast.item() == 0
 

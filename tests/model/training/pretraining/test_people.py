@@ -1,7 +1,6 @@
 """Human poses and SAM instances from a user's files through shards into a training run, and back by their parsers."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,15 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.build import build
-from anyseek.model.data.contents import decode_value, encode_value, sample_of
-from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.contents import sample_of
 from anyseek.model.data.recipe import read_recipe
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import open_dataset
-from anyseek.model.modalities.formats.human_poses import HumanPose, poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.human_poses import poses_from_text, poses_to_text
 from anyseek.model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text
-from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
-from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.config import read_config
-from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
-from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.run.data_sets import open_split
-from anyseek.model.training.run.folder import read_records
+from anyseek.model.training.pretraining.batches import BatchMaker
 from tests.model.data.conftest import Silent
+from tests.model.training.runs import Written, batch_source, merged_text
 
 PEOPLE = {"kind": "text", "field": "human_pose", "input": 0.5, "target": 1}
 POINTS = {"kind": "text", "field": "sam_instance", "input": 0.5, "target": 1}
@@ -84,35 +76,21 @@ def config(people: Path, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": {"folders": [{"folder": str(people)}]}, "text": {"words": 40}}
 
 
-def _text(folder: Path) -> TextTokenizer:
-    save_vocabulary(make_vocabulary([], 40), folder / "vocabulary.json")
-    return TextTokenizer.from_file(folder / "vocabulary.json")
-
-
-def _merged(batch: Any, key: str, row: int, text: TextTokenizer) -> str:
-    """The whole text of a sample from what it shows and what it asks for."""
-    ids = SpecialIds.of(text)
-    given, wanted = batch.inputs[key], batch.targets[key]
-    shown, asked = given.values[row][~given.mask[row]].tolist(), wanted.ids[row][~wanted.mask[row]].tolist()
-    merged = merge_spans(shown or [ids.sentinel(1)], asked, ids)
-    return text.decode([one for one in merged if one != text.end_id])
-
-
 def test_what_is_masked_can_be_put_together_and_read_again(
-    people: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+    people: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
-    settings, text = read_config(written(config)), _text(tmp_path)
-    data = open_split(settings.data, Split.TRAIN)
-    source = BatchSource(make_plan(settings, text, {}), settings.mixture, data, 4, 12, 0)
+    source = batch_source(written(config), [], tmp_path, 12)
+    text = source.plan.text
+    assert text is not None
     samples = [sample_of(entry) for entry in open_dataset(people).entries(Split.TRAIN)]
     all_people = {poses_to_text([person]) for one in samples for person in one.values["human_pose"]}
     all_points = {_without_order(point) for one in samples for point in one.values["sam_instance"]}
     batch, persons, points = BatchMaker(source).training_batch(0), 0, 0
     for row in range(batch.samples):
-        for person in poses_from_text(_merged(batch, "human_poses", row, text)):
+        for person in poses_from_text(merged_text(batch, "human_poses", row, text)):
             assert poses_to_text([person]) in all_people
             persons += 1
-        found = instances_from_text(_merged(batch, "sam_instance", row, text))
+        found = instances_from_text(merged_text(batch, "sam_instance", row, text))
         points += sum(_without_order(point) in all_points for point in found)
         assert len(found) <= 7
     assert persons >= 6
@@ -121,31 +99,3 @@ def test_what_is_masked_can_be_put_together_and_read_again(
 
 def _without_order(point: QueryPoint) -> tuple[int, int, frozenset[str]]:
     return point.y, point.x, frozenset(instances_to_text([QueryPoint(0, 0, (mask,))]) for mask in point.masks)
-
-
-def test_both_are_inputs_and_targets_of_a_run(
-    config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
-) -> None:
-    config["total_tokens"] = 12 * 8 * 800
-    config["evaluation"] = {"every": 12, "samples": 4}
-    config["optimiser"]["warm_up_tokens"] = 0
-    assert train_model(written(config), tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
-    rows = read_records(tmp_path / "run" / "metrics.csv")
-    for key in ("loss/human_poses", "loss/sam_instance"):
-        assert float(rows[-1][key] or 0) < float(rows[0][key] or 0)
-
-
-def test_what_the_formats_cannot_say_is_refused() -> None:
-    person = _person(np.random.default_rng(0))
-    good = json.dumps([person]).encode()
-    (found,) = decode_value("human_pose.json", good)
-    assert isinstance(found, HumanPose)
-    assert decode_value(*encode_value("human_pose", (found,))) == (found,)
-    for wrong in ({**person, "pose": [1] * 7}, {**person, "pose": [5000] * 8}, {**person, "camera": None}, {"box": []}):
-        with pytest.raises(SampleInvalid, match=r"human_pose\.json cannot be read"):
-            decode_value("human_pose.json", json.dumps([wrong]).encode())
-    point = {"point": {"x": 1, "y": 2}, "masks": []}
-    assert decode_value("sam_instance.json", json.dumps([point]).encode()) == (QueryPoint(2, 1),)
-    for other in ({"point": {"x": 1}, "masks": []}, {**point, "masks": [{"box": [0, 0, 1, 1], "tokens": [1]}]}, 3):
-        with pytest.raises(SampleInvalid, match=r"sam_instance\.json cannot be read"):
-            decode_value("sam_instance.json", json.dumps([other]).encode())

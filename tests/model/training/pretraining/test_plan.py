@@ -1,18 +1,15 @@
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
+from anyseek.model.network.config import EmbeddingKind
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.plan import SPECIAL_TOKENS, make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-
-Written = Callable[[dict[str, Any]], Path]
+from tests.model.training.runs import Written
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +39,6 @@ def test_rows_come_from_the_config_the_vocabulary_and_the_tokenizer(
     assert network.row("states").kind is EmbeddingKind.SEQUENCE_EMBEDDING
     assert [modality.max_tokens for modality in plan.modalities] == [16, 16, 12, 16, 4, 16, 5]
     FourM(network)
-
-
-def test_published_rows_are_taken_as_they_are(config: dict[str, Any], written: Written, text: TextTokenizer) -> None:
-    config["modalities"] = {
-        "rgb@224": {"field": "rgb", "kind": "picture", "input": 1},
-        "tok_depth@224": {"field": "tok_depth", "kind": "tokens", "target": 1},
-        "tok_dinov2_global": {"field": "tok_dinov2_global", "kind": "tokens", "target": 1},
-    }
-    plan = make_plan(read_config(written(config)), text, {})
-    assert not plan.network.modalities
-    assert plan.network.row("tok_depth@224") == PUBLISHED_MODALITIES["tok_depth@224"].__class__(
-        "tok_depth@224", EmbeddingKind.IMAGE_TOKENS, (14, 14), 16, vocabulary=8192
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Beginning with another network: what is taken, what stays frozen, and that runs go on exactly across the switch."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,75 +18,47 @@ from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
 from anyseek.model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
-from anyseek.model.training.pretraining.train import prepare, train_model
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.launching import Stop
-from anyseek.model.training.run.loop import Trainer
 from anyseek.model.training.run.state import checkpoints
-from tests.model.training.shapes import with_contrast
+from tests.model.training.runs import Written, assert_same_tensors, prepared, train, write_config
+from tests.model.training.shapes import settings, with_contrast
 
-Written = Callable[[dict[str, Any]], Path]
 STEPS, FROZEN = 12, 6
-
-
-class _StopAt(Stop):
-    """Asks a run to end after some steps."""
-
-    def __init__(self, trainer: Trainer[Any, Any], steps: int) -> None:
-        super().__init__()
-        self._trainer, self._steps = trainer, steps
-
-    @property
-    def asked(self) -> bool:
-        return self._trainer.state.counters.step >= self._steps
-
-
-def _train(config: Path, out: Path, *, resume: bool = False) -> list[str]:
-    said: list[str] = []
-    assert train_model(config, out, resume=resume, device="cpu", say=said.append)
-    return said
-
-
-def _prepared(config: Path, out: Path, said: list[str]) -> Trainer[Any, Any]:
-    folder = RunFolder(out)
-    with folder.locked():
-        return prepare(read_config(config), folder, torch.device("cpu"), said.append)
 
 
 def _small(config: dict[str, Any], steps: int = STEPS) -> dict[str, Any]:
     return {**config, "total_tokens": steps * 8 * 48, "evaluation": {"every": 100, "samples": 8}}
 
 
-@pytest.fixture
-def first(config: dict[str, Any], written: Written, tmp_path: Path) -> Path:
-    """The folder of a finished run without depth."""
-    _train(written(_small(config, 5)), tmp_path / "first")
-    return tmp_path / "first"
-
-
-@pytest.fixture
-def added(config: dict[str, Any], first: Path) -> dict[str, Any]:
-    """A config that adds depth to the first run's network, frozen for half of the steps."""
-    config = _small(config)
+def _adding_depth(data: Path, start: Path) -> dict[str, Any]:
+    """A config that adds depth to another run's network, frozen for half of the steps."""
+    config = _small(settings(data))
     config["modalities"]["depth"] = {"kind": "picture", "input": [0, 1], "grid": [4, 4], "patch": 8}
-    config["start"] = {"from": str(first), "frozen_tokens": FROZEN * 8 * 48}
+    config["start"] = {"from": str(start), "frozen_tokens": FROZEN * 8 * 48}
     config["run"] = {"checkpoint_every": 3, "keep": 9, "report_every": 3, "workers": 0}
     return config
+
+
+@pytest.fixture(scope="module")
+def added(data: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that added depth, beside its config and what it said."""
+    folder = tmp_path_factory.mktemp("added")
+    said: list[str] = []
+    assert train(write_config(_adding_depth(data, finished), folder), folder / "run", say=said.append)
+    (folder / "said.txt").write_text("\n".join(said))
+    return folder / "run"
 
 
 def _parameters(path: Path, kind: str = "parameter") -> dict[str, torch.Tensor]:
     return {name.partition("/")[2]: one for name, one in load_file(path).items() if name.startswith(f"{kind}/")}
 
 
-def test_only_what_is_new_is_trained_at_first_and_then_everything(
-    added: dict[str, Any], first: Path, written: Written, tmp_path: Path
-) -> None:
-    said = _train(written(added), tmp_path / "second")
-    assert "new" in said[0]
-    assert "encoder_embeddings.depth (2)" in said[0]
-    before = load_fourm(first / "model.safetensors").state_dict()
-    steps = {int(path.stem.removeprefix("step-")): path for path in checkpoints(tmp_path / "second" / "checkpoints")}
+def test_only_what_is_new_is_trained_at_first_and_then_everything(added: Path, finished: Path) -> None:
+    said = (added.parent / "said.txt").read_text()
+    assert "new" in said
+    assert "encoder_embeddings.depth (2)" in said
+    before = load_fourm(finished / "model.safetensors").state_dict()
+    steps = {int(path.stem.removeprefix("step-")): path for path in checkpoints(added / "checkpoints")}
     at_switch, counts = _parameters(steps[FROZEN]), _parameters(steps[FROZEN], "count")
     averages = _parameters(steps[FROZEN], "average")
     for name, tensor in at_switch.items():
@@ -102,45 +74,41 @@ def test_only_what_is_new_is_trained_at_first_and_then_everything(
     assert counts["network.encoder_embeddings.depth.proj.weight"] == STEPS
 
 
-@pytest.mark.parametrize("stopped_at", [3, FROZEN, 9])
-def test_a_run_goes_on_exactly_across_the_switch(
-    added: dict[str, Any], written: Written, tmp_path: Path, stopped_at: int
-) -> None:
-    path = written(added)
-    _train(path, tmp_path / "whole")
-    trainer = _prepared(path, tmp_path / "broken", [])
-    with RunFolder(tmp_path / "broken").locked():
-        assert not trainer.run(_StopAt(trainer, stopped_at))
-    assert trainer.state.counters.step == stopped_at
-    _train(path, tmp_path / "broken", resume=True)
-    whole = load_file(tmp_path / "whole" / "model.safetensors")
-    for name, tensor in load_file(tmp_path / "broken" / "model.safetensors").items():
-        torch.testing.assert_close(tensor, whole[name], rtol=0, atol=0)
+@pytest.mark.parametrize("killed_at", [3, FROZEN, 9])
+def test_a_run_goes_on_exactly_across_the_switch(added: Path, tmp_path: Path, killed_at: int) -> None:
+    run = shutil.copytree(added, tmp_path / "run")
+    (run / "model.safetensors").unlink()
+    for path in checkpoints(run / "checkpoints"):
+        if int(path.stem.removeprefix("step-")) > killed_at:
+            path.unlink()
+    assert train(added.parent / "config.yaml", run, resume=True)
+    assert_same_tensors(run / "model.safetensors", added / "model.safetensors")
 
 
-def test_the_rate_rises_once_more_at_the_switch(added: dict[str, Any], written: Written) -> None:
-    config = read_config(written(added))
+def test_the_rate_rises_once_more_at_the_switch(data: Path, finished: Path, written: Written) -> None:
+    values = _adding_depth(data, finished)
+    config = read_config(written(values))
     assert config.frozen_steps == FROZEN
     rates = [config.rate_at(step) for step in range(config.steps)]
     assert rates[FROZEN] < rates[FROZEN + 1] < rates[FROZEN - 1]
-    del added["start"]
-    usual = read_config(written(added))
+    del values["start"]
+    usual = read_config(written(values))
     assert rates[:FROZEN] == [usual.rate_at(step) for step in range(FROZEN)]
     assert rates[FROZEN + 4 :] == [usual.rate_at(step) for step in range(FROZEN + 4, config.steps)]
 
 
 def test_words_keep_their_rows_in_another_vocabulary(
-    config: dict[str, Any], first: Path, written: Written, tmp_path: Path
+    config: dict[str, Any], finished: Path, written: Written, tmp_path: Path
 ) -> None:
     save_vocabulary(make_vocabulary(["a red bar", "zebra zebra block"], 60), tmp_path / "other.json")
     config = _small(config)
     config["text"] = {"vocabulary": str(tmp_path / "other.json")}
-    config["start"] = str(first)
+    config["start"] = str(finished)
     said: list[str] = []
-    network = _prepared(written(config), tmp_path / "second", said).network.state_dict()
+    network = prepared(written(config), tmp_path / "second", said.append).network.state_dict()
     assert "copied in part, by token" in said[0]
-    before = load_fourm(first / "model.safetensors").state_dict()
-    theirs = TextTokenizer.from_file(first / "vocabulary.json")
+    before = load_fourm(finished / "model.safetensors").state_dict()
+    theirs = TextTokenizer.from_file(finished / "vocabulary.json")
     ours = TextTokenizer.from_file(tmp_path / "other.json")
     assert theirs.id_of("red") != ours.id_of("red")
     for table in ("encoder_embeddings.caption.token_emb.weight", "decoder_embeddings.caption.to_logits.weight"):
@@ -151,23 +119,23 @@ def test_words_keep_their_rows_in_another_vocabulary(
 
 
 def test_a_start_that_gives_nothing_is_refused(
-    config: dict[str, Any], first: Path, written: Written, tmp_path: Path
+    config: dict[str, Any], finished: Path, written: Written, tmp_path: Path
 ) -> None:
-    config["start"] = str(first)
+    config["start"] = str(finished)
     config["network"]["dim"] = 64
     with pytest.raises(TrainingConfigInvalid, match=r"no tensor of .* matches one of this network by name and shape"):
-        _prepared(written(config), tmp_path / "second", [])
+        prepared(written(config), tmp_path / "second")
     config["network"]["dim"] = 32
-    config["start"] = {"from": str(first), "frozen_tokens": 100}
+    config["start"] = {"from": str(finished), "frozen_tokens": 100}
     with pytest.raises(TrainingConfigInvalid, match="leaves nothing to train"):
-        _prepared(written(config), tmp_path / "second", [])
+        prepared(written(config), tmp_path / "second")
 
 
-def test_a_start_is_called_by_file_folder_or_name(first: Path, tmp_path: Path) -> None:
-    assert start_files(str(first), tmp_path) == start_files(f"{first}/", tmp_path)
-    assert start_files(str(first), tmp_path).network == first / "model.safetensors"
-    alone = start_files(str(first / "model.safetensors"), tmp_path)
-    assert (alone.vocabulary, alone.shortcuts) == (first / "vocabulary.json", None)
+def test_a_start_is_called_by_file_folder_or_name(finished: Path, tmp_path: Path) -> None:
+    assert start_files(str(finished), tmp_path) == start_files(f"{finished}/", tmp_path)
+    assert start_files(str(finished), tmp_path).network == finished / "model.safetensors"
+    alone = start_files(str(finished / "model.safetensors"), tmp_path)
+    assert (alone.vocabulary, alone.shortcuts) == (finished / "vocabulary.json", None)
     bundled = start_files("4m-tiny", tmp_path)
     assert bundled.by_modality
     assert set(bundled.all) == {"network", "vocabulary", "shortcuts"}
@@ -201,14 +169,14 @@ def test_4m_21_begins_with_4m_7(tmp_path: Path) -> None:
     assert not taken.partly
 
 
-def test_shared_tensors_are_found_under_either_name(first: Path, tmp_path: Path) -> None:
+def test_shared_tensors_are_found_under_either_name(finished: Path, tmp_path: Path) -> None:
     """A file has one of two shared tensors; a network in which a modality is an input only finds it all the same."""
-    network = load_fourm(first / "model.safetensors")
-    stored = load_file(first / "model.safetensors")
+    network = load_fourm(finished / "model.safetensors")
+    stored = load_file(finished / "model.safetensors")
     assert "encoder_embeddings.caption.mod_emb" not in stored
     config = network.config
-    inputs = FourM(FourMConfig(**{**vars(config), "domains_out": ("tok_rgb",)}))
-    taken = take_tensors(inputs, StartFiles(first / "model.safetensors"), None)
+    inputs = FourM(FourMConfig(**{**vars(config), "domains_out": ("tok_rgb", "shape_global")}))
+    taken = take_tensors(inputs, StartFiles(finished / "model.safetensors"), None)
     assert not taken.new
     assert not taken.partly
     torch.testing.assert_close(
@@ -219,8 +187,8 @@ def test_shared_tensors_are_found_under_either_name(first: Path, tmp_path: Path)
     }
 
 
-def test_int8_weights_can_be_a_start(first: Path, tmp_path: Path) -> None:
-    network = load_fourm(first / "model.safetensors")
+def test_int8_weights_can_be_a_start(finished: Path, tmp_path: Path) -> None:
+    network = load_fourm(finished / "model.safetensors")
     save_checkpoint(network, tmp_path / "start.safetensors", torch.int8)
     other = FourM(network.config)
     assert not take_tensors(other, StartFiles(tmp_path / "start.safetensors"), None).new
@@ -236,12 +204,12 @@ def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
     config["evaluation"] = {"every": 100, "samples": 8}
     own = config["contrast"]["own"]
     config["contrast"]["own"] = {"rgb": own["rgb"]}
-    _train(written(config), tmp_path / "first")
+    train(written(config), tmp_path / "first")
     config["contrast"]["own"] = own
     config["contrast"]["rank"] = 3
     config["start"] = {"from": str(tmp_path / "first"), "frozen_tokens": 3 * 8 * 48}
     said: list[str] = []
-    trainer = _prepared(written(config), tmp_path / "second", said)
+    trainer = prepared(written(config), tmp_path / "second", said.append)
     assert [line for line in said if line.startswith("fitted")] == ["fitted the shortcuts of states"]
     kept = load_shortcuts(tmp_path / "first" / "shortcuts.safetensors").of("rgb", "shape_global")
     found = load_shortcuts(tmp_path / "second" / "fitted.safetensors")
@@ -252,35 +220,8 @@ def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
     assert "contrast.shortcuts.maps.states_to_shape_global.gain" not in frozen
 
 
-Written = Callable[[dict[str, Any]], Path]
-
-
-def _prepared(config: Path, out: Path, said: list[str]) -> Trainer:
-    folder = RunFolder(out)
-    with folder.locked():
-        return prepare(read_config(config), folder, torch.device("cpu"), said.append)
-
-
-def test_a_run_begins_with_the_tensors_that_fit(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    first = _prepared(written(config), tmp_path / "first", []).network
-    with torch.no_grad():
-        for parameter in first.parameters():
-            parameter.copy_(torch.full_like(parameter, 0.5))
-    save_checkpoint(first, tmp_path / "start.safetensors", torch.bfloat16)
-    config["start"] = str(tmp_path / "start.safetensors")
-    config["modalities"]["color_palette"]["loss_weight"] = 2  # other settings are no reason to begin anew
-    config["modalities"]["rgb"]["patch"] = 4  # other pixels: this tensor does not fit
-    said: list[str] = []
-    network = _prepared(written(config), tmp_path / "second", said).network
-    same = {name for name, parameter in network.named_parameters() if bool((parameter == 0.5).all())}
-    assert {name for name, _ in network.named_parameters()} - same == {"encoder_embeddings.rgb.proj.weight"}
-    assert said[0].splitlines()[0] == f"the network begins with {tmp_path / 'start.safetensors'}:"
-    assert said[0].splitlines()[1].split()[:2] == ["copied", str(len(same))]
-    assert said[0].splitlines()[2].endswith("encoder_embeddings.rgb (1)")
-
-
 def test_logits_begin_at_the_codes(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    trainer = _prepared(written(with_contrast(config, tmp_path)), tmp_path / "run", [])
+    trainer = prepared(written(with_contrast(config, tmp_path)), tmp_path / "run")
     tokenizer = load_vqvae(tmp_path / "shapes.safetensors")
     codes = tokenizer.quantize.codes.transpose(0, 1).flatten(1)
     table = trainer.network.state_dict()["decoder_embeddings.shape_global.token_emb.weight"]
@@ -297,11 +238,11 @@ def test_fitted_shortcuts_are_kept_and_fitted_anew_for_other_settings(
 ) -> None:
     config = with_contrast(config, tmp_path)
     said: list[str] = []
-    _prepared(written(config), tmp_path / "run", said)
+    prepared(written(config), tmp_path / "run", said.append)
     assert "fitted the shortcuts of rgb" in said
     said.clear()
-    _prepared(written(config), tmp_path / "run", said)
+    prepared(written(config), tmp_path / "run", said.append)
     assert "fitted the shortcuts of rgb" not in said
     config["contrast"]["rank"] = 3
-    _prepared(written(config), tmp_path / "run", said)
+    prepared(written(config), tmp_path / "run", said.append)
     assert "fitted the shortcuts of rgb" in said

@@ -1,6 +1,5 @@
 """Co-training: samples that have a text only, whose spans are predicted from the rest of the same text."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,10 @@ import pytest
 
 from anyseek.model.data.build import build
 from anyseek.model.data.recipe import read_recipe
-from anyseek.model.data.samples import Split
-from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
-from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.config import read_config
-from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
-from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.run.data_sets import open_split, texts_of
+from anyseek.model.training.pretraining.batches import BatchMaker
 from anyseek.model.training.run.folder import read_records
 from tests.model.data.conftest import Silent
+from tests.model.training.runs import Written, batch_source, merged_text, train
 
 WORDS = ("red", "green", "bar", "block", "and", "under", "over", "a", "the", "white")
 
@@ -36,44 +29,32 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def _source(config: Path, folder: Path) -> BatchSource:
-    settings = read_config(config)
-    data = open_split(settings.data, Split.TRAIN)
-    save_vocabulary(make_vocabulary(texts_of(data, ["caption"]), 60), folder / "vocabulary.json")
-    plan = make_plan(settings, TextTokenizer.from_file(folder / "vocabulary.json"), {})
-    return BatchSource(plan, settings.mixture, data, settings.data.window, 16, settings.seed)
-
-
 def test_input_and_target_together_are_one_text(
-    texts: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+    texts: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
     config["data"] = {"folders": [{"folder": str(texts)}]}
     config["masking"] |= {"input_tokens": 24, "target_tokens": 60}  # nothing of a target is cut
     config["modalities"]["caption"]["max_length"] = 32
-    source = _source(written(config), tmp_path)
+    said = set((texts.parent / "lines.txt").read_text().splitlines())
+    source = batch_source(written(config), said, tmp_path, 16)
     text = source.plan.text
     assert text is not None
-    said, ids = set(texts_of(source.folders, ["caption"])), SpecialIds.of(text)
     batch = BatchMaker(source).training_batch(0)
     assert batch.empty == 0
     assert set(batch.inputs) == {"caption"}
-    given, wanted = batch.inputs["caption"], batch.targets["caption"]
-    for row in range(batch.samples):
-        shown = given.values[row][~given.mask[row]].tolist()
-        asked = wanted.ids[row][~wanted.mask[row]].tolist()
-        assert shown or asked
-        merged = merge_spans(shown or [ids.sentinel(1)], asked, ids)
-        assert text.decode([one for one in merged if one != text.end_id]) in said
+    assert all(merged_text(batch, "caption", row, text) in said for row in range(batch.samples))
     assert all(bool(one.mask.all()) for key, one in batch.targets.items() if key != "caption")
-    assert any((~given.mask[row]).sum() > 1 and (~wanted.mask[row]).sum() > 2 for row in range(batch.samples))
+    given, wanted = ~batch.inputs["caption"].mask, ~batch.targets["caption"].mask
+    assert any(given[row].sum() > 1 and wanted[row].sum() > 2 for row in range(batch.samples))
 
 
 def test_pictures_and_texts_are_trained_on_together(
-    texts: Path, data: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+    texts: Path, data: Path, config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
     config["data"] = {"folders": [{"folder": str(data), "weight": 0.5}, {"folder": str(texts), "weight": 0.5}]}
     config["masking"]["weights"] = [0, 1]  # the first component shows pictures alone, which texts cannot serve
-    assert train_model(written(config), tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
+    config |= {"total_tokens": 10 * 8 * 48, "evaluation": {"every": 10, "samples": 4}}
+    assert train(written(config), tmp_path / "run")
     rows = read_records(tmp_path / "run" / "metrics.csv")
     assert all(row["empty"] == 0 for row in rows)
     assert float(rows[-1]["loss/caption"] or 0) < float(rows[0]["loss/caption"] or 0)

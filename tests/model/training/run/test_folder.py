@@ -1,21 +1,10 @@
 from pathlib import Path
 
-import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
 from anyseek.model.training.run.folder import Records, read_records
 
 
 def _row(step: int, **more: float) -> dict[str, float | int | None]:
     return {"step": step, "time": 1_700_000_000 + step, "loss": 1 / step, **more}
-
-
-def _loss_events(folder: Path) -> list[tuple[int, float, float]]:
-    """Step, time and value of the events of `loss`, as TensorBoard reads them."""
-    accumulator = EventAccumulator(str(folder))
-    accumulator.Reload()
-    assert accumulator.Tags()["scalars"] == ["loss"]
-    return [(event.step, event.wall_time, event.value) for event in accumulator.Scalars("loss")]
 
 
 def test_rows_are_appended_and_read_back(tmp_path: Path) -> None:
@@ -39,11 +28,10 @@ def test_rows_after_the_checkpoint_and_half_a_row_are_cut_off(tmp_path: Path) ->
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("20,17000")
     resumed = Records(tmp_path, "metrics", ["loss"], 10)
-    assert [row["step"] for row in resumed.rows] == [5, 10]
+    assert [row["step"] for row in read_records(tmp_path / "metrics.csv")] == [5, 10]
     resumed.add(_row(15))
     resumed.close()
     assert [row["step"] for row in read_records(tmp_path / "metrics.csv")] == [5, 10, 15]
-    assert [step for step, _, _ in _loss_events(tmp_path / "tensorboard" / "metrics")] == [5, 10, 15]
 
 
 def test_columns_may_change_between_runs(tmp_path: Path) -> None:
@@ -57,20 +45,3 @@ def test_columns_may_change_between_runs(tmp_path: Path) -> None:
         {"step": 5, "time": 1_700_000_005, "loss": 0.2, "recall": None},
         {"step": 10, "time": 1_700_000_010, "loss": 0.1, "recall": 0.5},
     ]
-
-
-def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
-    records = Records(tmp_path, "metrics", ["loss", "loss/a"], 0)
-    for step in (1, 300):
-        records.add(_row(step))
-    written = _loss_events(tmp_path / "tensorboard" / "metrics")
-    records.close()
-    assert written == [(1, 1_700_000_001, 1.0), (300, 1_700_000_300, pytest.approx(1 / 300))]
-
-
-def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.model.training.run.folder.find_spec", lambda name: None)
-    records = Records(tmp_path, "metrics", ["loss"], 0)
-    records.add(_row(1))
-    records.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]

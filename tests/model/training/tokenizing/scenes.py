@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.model.data.contents import entry_of
-from anyseek.model.data.samples import DataSample, Split, shard_key
-from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
+from anyseek.model.data.samples import DataSample, Split
 from anyseek.model.seam import Regions
+from tests.model.training.shapes import write_shards
 
-SAMPLES = {Split.TRAIN: 24, Split.VAL: 8}
 _NAMES = {0: "floor", 1: "block", 2: "wall"}
 
 
@@ -41,23 +39,9 @@ def scene(number: int) -> DataSample:
 
 
 def write_scenes(folder: Path) -> None:
-    """The data set, two shards a split."""
-    folder.mkdir(parents=True)
-    splits: dict[Split, tuple[Shard, ...]] = {}
-    first = 0
-    for split, samples in SAMPLES.items():
-        shards = []
-        for half in range(2):
-            path = folder / f"{split}-{half:06d}.tar"
-            with ShardWriter(path) as writer:
-                for number in range(first, first + samples // 2):
-                    writer.write(entry_of(shard_key("scenes", f"{number:04d}"), scene(number)))
-            first += samples // 2
-            shards.append(Shard(path.name, writer.samples, writer.size, writer.sha256))
-        splits[split] = tuple(shards)
-    counts = {str(split): samples for split, samples in SAMPLES.items()}
-    source = SourceRecord("scenes", "made", "CC0", "made here", 1.0, counts)
-    write_manifest(DataSet(folder, "scenes", "0" * 64, 32, splits, {}, {}, (source,), 0))
+    """24 training samples in two shards, and 8 for validation."""
+    scenes = [scene(number) for number in range(32)]
+    write_shards(folder, {Split.TRAIN: scenes[:24], Split.VAL: scenes[24:]}, shard_samples=12)
 
 
 VIT = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "latent_dim": 4, "codebook_size": 16}
@@ -111,7 +95,7 @@ def settings(data: Path, family: str = "picture", steps: int = 20) -> dict[str, 
         "tokenizer": dict(tokenizer),
         "data": {"folders": [{"folder": str(data)}]},
         "optimiser": {"base_rate": 0.1, "clip": 1.0, "warm_up_samples": 16},
-        "batch": {"size": 8},
+        "batch": {"size": 8, "accumulation": 2},
         "precision": "float32",
         "average_decay": 0.9,
         "evaluation": {"every": 10, "samples": 8, "pictures": 2, "steps": 2},

@@ -1,8 +1,6 @@
 """Batches of inputs: the same for the same number, and of samples that have what is asked for."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -10,9 +8,8 @@ from anyseek.model.data.samples import Split
 from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.tokenizing.batches import InputMaker, InputSource
 from anyseek.model.training.tokenizing.config import read_config
+from tests.model.training.runs import Written
 from tests.model.training.tokenizing.scenes import settings
-
-Written = Callable[[dict[str, Any]], Path]
 
 
 def _maker(path: Path) -> InputMaker:

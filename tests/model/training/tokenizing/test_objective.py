@@ -1,6 +1,7 @@
 """Losses by hand, and what a pass of each family makes."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -78,18 +79,18 @@ def test_codes_of_vectors_are_drawn_in_training_and_the_best_after_it() -> None:
     assert done.commitment is None
 
 
-def test_use_of_one_codebook() -> None:
-    counts = CodeCounts(1, 4)
-    counts.add(torch.tensor([[[0, 0], [1, 1]]]))
-    assert counts.used() == 0.5
-    assert counts.perplexity() == pytest.approx(2.0)
-    counts.add(torch.tensor([[[0, 0], [0, 0]]]))  # now 6 to 2
-    assert counts.perplexity() == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
-
-
-def test_use_of_several_codebooks_is_the_mean_of_each() -> None:
-    counts = CodeCounts(2, 4)
-    counts.add(torch.tensor([[0, 0], [0, 1], [0, 2], [0, 3]]))
-    assert counts.used() == (0.25 + 1.0) / 2
-    assert counts.perplexity() == pytest.approx((1 + 4) / 2)
-    assert CodeCounts(2, 4).used() == 0.0
+@pytest.mark.parametrize(
+    ("heads", "ids", "used", "perplexity"),
+    [
+        (1, [[[0, 0], [1, 1]]], 0.5, 2.0),
+        (1, [[[0, 0], [1, 1]], [[0, 0], [0, 0]]], 0.5, math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))),
+        (2, [[0, 0], [0, 1], [0, 2], [0, 3]], (0.25 + 1.0) / 2, (1 + 4) / 2),
+    ],
+)
+def test_use_of_codes_is_the_mean_of_all_codebooks(heads: int, ids: list[Any], used: float, perplexity: float) -> None:
+    counts = CodeCounts(heads, 4)
+    assert counts.used() == 0.0
+    for part in ids:
+        counts.add(torch.tensor([part]))
+    assert counts.used() == used
+    assert counts.perplexity() == pytest.approx(perplexity)

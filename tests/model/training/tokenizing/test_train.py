@@ -1,7 +1,8 @@
 """Training tokenizers in this process; the command line is tested by tests/api/commands/test_train_tokenizer.py."""
 
-import signal
+import shutil
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
 from anyseek.model.training.run.folder import read_records
-from anyseek.model.training.run.state import checkpoints
 from anyseek.model.training.tokenizing.batches import InputSource
 from anyseek.model.training.tokenizing.config import check_shape, read_config
 from anyseek.model.training.tokenizing.objective import CodeCounts, run_pass
@@ -33,20 +33,32 @@ from anyseek.model.training.tokenizing.train import (
     spread_latents,
     train_tokenizer,
 )
+from tests.model.training.runs import (
+    Written,
+    assert_same_runs,
+    last_checkpoint,
+    silent,
+    stop_at,
+    train,
+    write_config,
+)
 from tests.model.training.tokenizing.scenes import FAMILIES, FITTED, VECTOR, scene, settings
 
-Written = Callable[[dict[str, Any]], Path]
+_train = partial(train, by=train_tokenizer)
+STEPS = {"fitted": 40, "diffusion": 10}
 
 
-def _train(config: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = lambda line: None) -> bool:
-    return train_tokenizer(config, out, resume=resume, device="cpu", say=say)
+@pytest.fixture(scope="module")
+def trained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a finished run of a family, beside its config; nobody may change it."""
 
+    @cache
+    def run(family: str) -> Path:
+        folder = tmp_path_factory.mktemp(family)
+        assert _train(write_config(settings(scenes, family, STEPS.get(family, 20)), folder), folder / "run")
+        return folder / "run"
 
-def _assert_same(one: Path, other: Path) -> None:
-    expected, found = load_file(one), load_file(other)
-    assert expected.keys() == found.keys()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -58,83 +70,51 @@ def _assert_same(one: Path, other: Path) -> None:
         ("mask", "iou"),
         ("map", "cosine"),
         ("vector", "found"),
+        ("diffusion", "psnr"),
     ],
 )
-def test_each_kind_learns_and_is_measured(
-    scenes: Path, written: Written, tmp_path: Path, family: str, quality: str
-) -> None:
-    config = settings(scenes, family, steps=20)
-    assert _train(written(config), tmp_path / "run")
-    rows = read_records(tmp_path / "run" / "metrics.csv")
-    losses = [float(row["loss"] or 0) for row in rows]
-    assert losses[-1] < losses[0]
+def test_each_kind_learns_and_is_measured(trained: Callable[[str], Path], family: str, quality: str) -> None:
+    run = trained(family)
+    rows = read_records(run / "metrics.csv")
+    assert float(rows[-1]["loss/reconstruction"] or 9) < float(rows[0]["loss/reconstruction"] or 0)
     assert all(0 < float(row["codes/used"] or 0) <= 1 for row in rows)
-    evaluated = read_records(tmp_path / "run" / "evaluation.csv")
-    assert [row["step"] for row in evaluated] == [10, 20]
+    evaluated = read_records(run / "evaluation.csv")
+    assert [row["step"] for row in evaluated] == ([10] if family == "diffusion" else [10, 20])
     assert all(row[f"quality/{quality}"] is not None for row in evaluated)
-    picture = Image.open(tmp_path / "run" / "reconstructions" / "step-000000020.png")
-    assert picture.width > picture.height / 2
-    load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
-
-
-def test_a_diffusion_learns_to_denoise(scenes: Path, written: Written, tmp_path: Path) -> None:
-    config = settings(scenes, "diffusion", steps=20)
-    config["evaluation"]["every"] = 20
-    assert _train(written(config), tmp_path / "run")
-    rows = read_records(tmp_path / "run" / "metrics.csv")
-    assert float(rows[-1]["loss/reconstruction"] or 9) < 0.9 * float(rows[0]["loss/reconstruction"] or 0)
-    assert float(read_records(tmp_path / "run" / "evaluation.csv")[-1]["quality/psnr"] or 0) > 0
-    assert load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").config.is_diffusion
+    assert load_tokenizer(run / "tokenizer.safetensors").config.is_diffusion is (family == "diffusion")
+    if family != "vector":
+        picture = Image.open(run / "reconstructions" / f"step-{rows[-1]['step']:09d}.png")
+        assert picture.width > picture.height / 2
 
 
 @pytest.mark.parametrize("family", ["picture", "vector"])
-def test_the_ordinary_loader_decodes_what_the_trainer_saw(
-    scenes: Path, written: Written, tmp_path: Path, family: str
-) -> None:
-    path = written(settings(scenes, family, steps=10))
-    assert _train(path, tmp_path / "run")
-    config, found = read_config(path), load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
+def test_the_ordinary_loader_decodes_what_the_trainer_saw(trained: Callable[[str], Path], family: str) -> None:
+    run = trained(family)
+    config, found = read_config(run / "config.yaml"), load_tokenizer(run / "tokenizer.safetensors")
     assert isinstance(found, ImageVQVAE | VQVAE)
-    trained = begin(config)
-    last = load_file(checkpoints(tmp_path / "run" / "checkpoints")[-1])
-    stored = {name.removeprefix("average/"): tensor for name, tensor in last.items() if name.startswith("average/")}
-    stored |= {name.removeprefix("buffer/"): tensor for name, tensor in last.items() if name.startswith("buffer/")}
-    missing, unexpected = trained.load_state_dict(stored, strict=False)
+    network = begin(config)
+    last = load_file(last_checkpoint(run))
+    stored = {
+        name.partition("/")[2]: tensor for name, tensor in last.items() if name.startswith(("average/", "buffer/"))
+    }
+    missing, unexpected = network.load_state_dict(stored, strict=False)
     assert not unexpected
     assert all(name.endswith("pos_emb") for name in missing)
     field = FAMILIES[family][1]
     value = torch.from_numpy(tokenizer_input(field, scene(25).values[field], found.config, 16)).float()[None]
     with torch.no_grad():
-        done = run_pass(trained.eval(), value, config.codes, torch.Generator())
+        done = run_pass(network.eval(), value, config.codes, torch.Generator())
         assert torch.equal(found.encode(value), done.ids)
         torch.testing.assert_close(found.decode_tokens(done.ids), done.predicted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["picture", "vector"])
-def test_a_run_that_stops_goes_on_where_it_was(scenes: Path, written: Written, tmp_path: Path, family: str) -> None:
-    config = settings(scenes, family, steps=12) | {"batch": {"size": 8, "accumulation": 2}}
-    path = written(config)
-    assert _train(path, tmp_path / "whole")
-
-    def stop_at_five(line: str) -> None:
-        if line.startswith("step 5 "):
-            signal.raise_signal(signal.SIGTERM)
-
-    assert not _train(path, tmp_path / "broken", say=stop_at_five)
-    assert not (tmp_path / "broken" / "tokenizer.safetensors").exists()
-    assert _train(path, tmp_path / "broken", resume=True)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    _assert_same(whole / "tokenizer.safetensors", broken / "tokenizer.safetensors")
-    _assert_same(*(checkpoints(folder / "checkpoints")[-1] for folder in (whole, broken)))
-    for name in ("metrics.csv", "evaluation.csv"):
-        rows = [
-            [
-                {k: v for k, v in row.items() if k not in ("time", "seconds", "tokens_per_second")}
-                for row in read_records(one / name)
-            ]
-            for one in (whole, broken)
-        ]
-        assert rows[0] == rows[1]
+@pytest.mark.parametrize("family", ["picture", "vector", "fitted"])
+def test_a_run_that_stops_goes_on_where_it_was(trained: Callable[[str], Path], tmp_path: Path, family: str) -> None:
+    run, broken = trained(family), tmp_path / "broken"
+    assert not _train(run / "config.yaml", broken, say=stop_at(5))
+    assert not (broken / "tokenizer.safetensors").exists()
+    assert _train(run / "config.yaml", broken, resume=True)
+    assert_same_runs(run, broken)
 
 
 def test_bfloat16_sizes_and_workers_train_as_well(scenes: Path, written: Written, tmp_path: Path) -> None:
@@ -147,13 +127,12 @@ def test_bfloat16_sizes_and_workers_train_as_well(scenes: Path, written: Written
     assert float(rows[0]["tokens"] or 0) > 5 * 8 * 16  # 16 tokens of the small size, 36 of the other
 
 
-def test_a_run_begins_with_another_tokenizer(scenes: Path, written: Written, tmp_path: Path) -> None:
-    assert _train(written(settings(scenes, steps=5)), tmp_path / "first")
-    config = settings(scenes, steps=5)
-    config["start"] = str(tmp_path / "first" / "tokenizer.safetensors")
+def test_a_run_begins_with_another_tokenizer(scenes: Path, trained: Callable[[str], Path], written: Written) -> None:
+    config = settings(scenes)
+    config["start"] = str(trained("picture") / "tokenizer.safetensors")
     config["tokenizer"]["image_size"] = 32
     larger = begin(read_config(written(config)))
-    first = load_tokenizer(tmp_path / "first" / "tokenizer.safetensors").state_dict()
+    first = load_tokenizer(trained("picture") / "tokenizer.safetensors").state_dict()
     for name, tensor in larger.state_dict().items():
         assert name.endswith("pos_emb") or torch.equal(tensor, first[name])
     assert larger.state_dict()["encoder.pos_emb"].shape == (1, 16, 8, 8)
@@ -162,12 +141,13 @@ def test_a_run_begins_with_another_tokenizer(scenes: Path, written: Written, tmp
         begin(read_config(written(config)))
 
 
-def test_other_settings_are_refused(scenes: Path, written: Written, tmp_path: Path) -> None:
-    config = settings(scenes, steps=5)
-    assert _train(written(config), tmp_path / "run")
-    config["codes"] = {"decay": 0.9}
+def test_other_settings_are_refused(
+    scenes: Path, trained: Callable[[str], Path], written: Written, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained("picture"), tmp_path / "run")
+    config = settings(scenes) | {"codes": {"decay": 0.9}}
     with pytest.raises(RunConflict, match=r"made with codes\.decay 0\.99, now it is 0\.9"):
-        _train(written(config), tmp_path / "run", resume=True)
+        _train(written(config), run, resume=True)
 
 
 def test_a_field_that_no_sample_has_is_named(scenes: Path, written: Written, tmp_path: Path) -> None:
@@ -201,33 +181,19 @@ def test_vectors_that_are_much_alike_get_different_codes() -> None:
     torch.testing.assert_close(latents.mean(dim=0), torch.zeros(16), rtol=0, atol=1e-3)
 
 
-def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(scenes: Path, written: Written, tmp_path: Path) -> None:
-    path = written(settings(scenes, "fitted", steps=100))
-    config = read_config(path)
+def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(trained: Callable[[str], Path]) -> None:
+    run = trained("fitted")
+    config = read_config(run / "config.yaml")
     source = InputSource(
         config.modality, config.kind, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed
     )
-    before = begin(config, read_vectors(source, lambda line: None)).state_dict()
-    assert _train(path, tmp_path / "run")
-    after = load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").state_dict()
+    before = begin(config, read_vectors(source, silent)).state_dict()
+    after = load_tokenizer(run / "tokenizer.safetensors").state_dict()
     changed = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"post_quant_proj", "decoder"}
-    losses = [float(row["loss"] or 0) for row in read_records(tmp_path / "run" / "metrics.csv")]
+    losses = [float(row["loss"] or 0) for row in read_records(run / "metrics.csv")]
     assert sum(losses[-4:]) < sum(losses[:4])
-    evaluated = read_records(tmp_path / "run" / "evaluation.csv")[-1]
-    assert float(evaluated["quality/found"] or 0) > 0.5
-
-
-def test_a_run_with_fitted_codes_ends_in_the_same_bits_when_it_was_cut_off(
-    scenes: Path, written: Written, tmp_path: Path
-) -> None:
-    path = written(settings(scenes, "fitted"))
-    assert _train(path, tmp_path / "whole")
-    assert _train(path, tmp_path / "cut")
-    (tmp_path / "cut" / "tokenizer.safetensors").unlink()
-    checkpoints(tmp_path / "cut" / "checkpoints")[-1].unlink()
-    assert _train(path, tmp_path / "cut", resume=True)
-    _assert_same(tmp_path / "whole" / "tokenizer.safetensors", tmp_path / "cut" / "tokenizer.safetensors")
+    assert float(read_records(run / "evaluation.csv")[-1]["quality/found"] or 0) > 0.5
 
 
 @pytest.mark.parametrize(
@@ -270,11 +236,6 @@ def test_vectors_are_found_again_by_their_codes() -> None:
     codes = tokenizer.quantize.codes.detach()
     nearest = torch.stack([torch.cdist(scaled[:, head, :-1], codes[head, :, :-1]).argmin(1) for head in range(4)], 1)
     assert (nearest == tokenizer.encode(vectors)).float().mean() > 0.999
-
-
-def test_the_same_vectors_make_the_same_tokenizer() -> None:
-    first, second = (product_quantizer(SHAPE, _vectors(), seed=0).state_dict() for _ in range(2))
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize("change", [{"num_codebooks": 5}, {"latent_dim": 48}, {"n_channels": 32}])

@@ -1,29 +1,17 @@
 """Blocks that keep nothing but their inputs: the same gradients, and less memory."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyseek.model.network.transformer import FourM
 from anyseek.model.training.pretraining.batches import BatchMaker
-from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.train import prepare
-from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
-from anyseek.model.training.run.memory import total_norm
-
-Written = Callable[[dict[str, Any]], Path]
-
-
-def _prepared(path: Path, root: Path) -> Trainer[FourM, Objective]:
-    folder = RunFolder(root)
-    with folder.locked():
-        return prepare(read_config(path), folder, torch.device("cpu"), lambda line: None)
+from tests.model.training.runs import Written, prepared
 
 
 def _kept_for_gradients(trainer: Trainer[FourM, Objective]) -> int:
@@ -49,26 +37,11 @@ def test_gradients_are_the_same_and_less_is_kept(
 ) -> None:
     config["precision"] = precision
     config["network"] |= {"encoder_depth": 4, "decoder_depth": 4}
-    plain = _prepared(written(config), tmp_path / "plain")
+    plain = prepared(written(config), tmp_path / "plain")
     config["run"]["activation_checkpointing"] = True
-    again = _prepared(written(config), tmp_path / "again")
+    again = prepared(written(config), tmp_path / "again")
     assert _kept_for_gradients(again) < 0.6 * _kept_for_gradients(plain)
     assert again.state.parameters.keys() == plain.state.parameters.keys()
     for name, parameter in plain.state.parameters.items():
         found = again.state.parameters[name].grad
         torch.testing.assert_close(found, parameter.grad, rtol=0, atol=0, msg=name)
-
-
-def _parameters() -> list[nn.Parameter]:
-    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
-    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
-    return parameters
-
-
-def test_the_norm_is_that_of_all_gradients_which_are_clipped_together() -> None:
-    parameters = _parameters()
-    assert total_norm(parameters, None).item() == pytest.approx(5.0)
-    assert parameters[0].grad is not None
-    assert parameters[0].grad[0] == 3.0
-    assert total_norm(parameters, 2.5).item() == pytest.approx(5.0)
-    assert parameters[0].grad[0].item() == pytest.approx(1.5, rel=1e-5)
