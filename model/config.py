@@ -110,10 +110,12 @@ def _size(value: Any, sizes: dict[int, float]) -> float:
     return sizes[id(value)]
 
 
-def sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, in one sentence."""
+def sentence(error: ValidationError, name: str | None = None) -> str:
+    """The first thing that is wrong, in one sentence that begins with `name`, by default the path of the value."""
     fault = error.errors(include_url=False)[0]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).removeprefix(".")
+    path = name or "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).removeprefix(
+        "."
+    )
     said = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{path or 'the config'} {said}" if said.startswith(_VERBS) else f"{path}.{said}".removeprefix(".")

@@ -99,6 +99,13 @@ class Fusion(StrEnum):
 ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model may do with parts by default
 
 
+class Decoding(StrEnum):
+    """How the predicted probabilities of codes become a vector."""
+
+    SOFT = "soft"  # every code counts by its probability
+    HARD = "hard"  # the most probable code alone
+
+
 class Embedder(Protocol):
     """Samples in, unit vectors out; the same sample always gives the same vector, alone or in a batch."""
 

@@ -284,9 +284,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings(**(_Variables(environment)() | {"home": default_home(environment)}))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        variable = "_".join([PREFIX, *map(str, wrong["loc"])]).upper()
-        raise BadSetting(f"{variable} is {wrong['input']!r:.60}: {wrong['msg']}") from error
+        from anyseek.model.config import sentence  # commands start sooner without YAML
+
+        variable = "_".join([PREFIX, *map(str, error.errors()[0]["loc"])]).upper()
+        raise BadSetting(sentence(error, variable)) from error
 
 
 def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The devices of networks, from their names. No card has run any of it yet (docs/speed.md)."""
 
 import torch
+from torch import Tensor
 
 from anyseek.model.compute.devices import AUTO, CARD, CPU, OFFERED, is_device
 from anyseek.model.errors import BadDevice
@@ -46,3 +47,10 @@ def device_of_process(name: str, number: int) -> str:
 def batch_on(device: torch.device) -> int:
     """The number of samples that a network on `device` takes in one batch."""
     return _BATCH if device.type == CPU else _BATCH_ON_CARD
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`, copied to a card from pinned memory, so that the program goes on meanwhile."""
+    if device.type != CARD or tensor.device == device:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
+from anyseek.model.compute.placement import moved
 
 IMAGE_SIZE = 224
 CHANNELS = 1280
@@ -139,7 +140,7 @@ class EfficientNetLite0(nn.Module):
         return tuple(maps)
 
     def _stem(self, pixels: Tensor) -> Tensor:
-        here = pixels.to(self.classifier.weight.device)
+        here = moved(pixels, self.classifier.weight.device)
         x: Tensor = self.stem(here.contiguous(memory_format=torch.channels_last))
         return x
 

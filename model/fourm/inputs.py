@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
+from anyseek.model.compute.placement import moved
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.codecs import Form, TargetForm, Tokenizers
@@ -83,7 +84,8 @@ class Encoded:
     def on(self, device: torch.device) -> "Encoded":
         """The same with all inputs on the network's device."""
         inputs = {
-            key: ModalityInput(given.values.to(device), given.mask.to(device)) for key, given in self.inputs.items()
+            key: ModalityInput(moved(given.values, device), moved(given.mask, device))
+            for key, given in self.inputs.items()
         }
         return replace(self, inputs=inputs)
 

@@ -262,7 +262,7 @@ class FourMModel:
             alike = [space for space in missing if targets[space].grid == grid]
             logits = network.decode_global(context, [targets[space].key for space in alike])
             for space in alike:
-                rows = targets[space].vectors(logits[targets[space].key])
+                rows = targets[space].vectors(logits[targets[space].key], embedding.decoding)
                 vectors[space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
 

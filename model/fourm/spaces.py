@@ -14,7 +14,7 @@ from torch import Tensor
 from anyseek.model.colours.space import ColourSpace
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
 from anyseek.model.fourm.inputs import Encoded
-from anyseek.model.seam import EmbeddingSpace, Fusion
+from anyseek.model.seam import Decoding, EmbeddingSpace, Fusion
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.space import CAPTION, Towers
@@ -33,12 +33,15 @@ class GlobalSpace:
     tokenizer: VQVAE | ImageVQVAE
     exact_gallery: bool = False
 
-    def vectors(self, logits: Tensor) -> Tensor:
-        """Unit vectors float32 (B, d) of logits (B, n, V) of all its tokens: each code counts by its probability."""
+    def vectors(self, logits: Tensor, decoding: Decoding) -> Tensor:
+        """Unit vectors float32 (B, d) of logits (B, n, V) of all its tokens."""
         if isinstance(self.tokenizer, ImageVQVAE):
             # (B, n, V) -> (B, rows, columns, V)
             logits = logits.reshape(len(logits), *self.grid, logits.shape[2])
-        decoded = self.tokenizer.decode_probabilities(logits.float().softmax(dim=-1))
+        if decoding is Decoding.HARD:
+            decoded = self.tokenizer.decode_tokens(logits.argmax(dim=-1))
+        else:
+            decoded = self.tokenizer.decode_probabilities(logits.float().softmax(dim=-1))
         # (B, d, rows, columns) -> (B, d); vectors already are (B, d)
         return F.normalize(decoded.flatten(2).mean(dim=2) if decoded.ndim > 2 else decoded, dim=1)
 
@@ -84,6 +87,7 @@ class Embedding:
     default_spaces: Mapping[str, str]
     window: int
     fusion: Fusion = Fusion.LATE
+    decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     residual: Shortcuts | None = None
     joint: TowersSpace | None = None

@@ -45,8 +45,8 @@ class DerivedTable(ABC):
         self._of_items = Lookup(select(*(self._row.__table__.c[name] for name in self._columns)), self._item_id)
 
     @abstractmethod
-    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
-        """The rows that an item should have, each with the values of `_columns`."""
+    def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
+        """The rows that an item should have, in this order, each with the values of `_columns`."""
 
     @abstractmethod
     def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
@@ -84,7 +84,7 @@ class DerivedTable(ABC):
         wrong: list[Item] = []
         for some in chunks(items):
             rows = Counter(map(tuple, self._of_items.rows(session.connection(), [item.id for item in some])))
-            right = set().union(*(self.rows_of(collection_id, item) for item in some))
+            right = {row for item in some for row in self.rows_of(collection_id, item)}
             # Damage may also have made a row like another.
             ids = {row[0] for row in right ^ rows.keys()} | {row[0] for row, count in rows.items() if count > 1}
             wrong += [item for item in some if item.id in ids]
@@ -103,8 +103,8 @@ class _Facets(DerivedTable):
     _row = FacetRow
     _columns = ("item_id", "collection_id", *Facet._fields)
 
-    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
-        return {(item.id, collection_id, *facet) for facet in facets_of(item.attributes)}
+    def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
+        return [(item.id, collection_id, *facet) for facet in facets_of(item.attributes)]
 
     def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
         return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
@@ -120,8 +120,8 @@ class _Words(DerivedTable):
     _row = WordsRow
     _columns = ("item_id", "collection_id", "words")
 
-    def rows_of(self, collection_id: int, item: Item) -> set[tuple[Any, ...]]:
-        return {(item.id, collection_id, document(item.key, item.caption, item.attributes))}
+    def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
+        return [(item.id, collection_id, document(item.key, item.caption, item.attributes))]
 
     def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
         """Compares what the index and the row have of each item, by the XOR of hashes of all words."""

@@ -42,8 +42,8 @@ def test_an_empty_variable_is_none() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("ANYSEEK_WORK_CONCURRENCY", "two", "should be a valid integer"),
-        ("ANYSEEK_WORK_CONCURRENCY", "0", "is '0': Input should be greater than or equal to 1"),
+        ("ANYSEEK_WORK_CONCURRENCY", "two", "must be a valid integer, not 'two'"),
+        ("ANYSEEK_WORK_CONCURRENCY", "0", "must be greater than or equal to 1, not '0'"),
         ("ANYSEEK_WORK_LEASE_SECONDS", "nan", "a finite number"),
         ("ANYSEEK_THREADS", "-1", "greater than or equal to 0"),
         ("ANYSEEK_WORK_EMBEDDERS", "1.5", "a valid integer"),

@@ -156,6 +156,7 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
         spaces,
         {name: own if own in spaces else next(iter(spaces)) for name, own in preferred.items()},
         _WINDOW,
+        decoding=options.decoding,
         token_budget=options.token_budget,
     )
 

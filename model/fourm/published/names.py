@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from anyseek.model.errors import UnknownModel
+from anyseek.model.seam import Decoding
 
 OWNER = "EPFL-VILAB"
 LICENCE = "non-commercial"
@@ -100,12 +101,13 @@ class Precision(StrEnum):
 class EmbedderOptions:
     """Options of embedding. `token_budget` is the most tokens to encode of each image-like modality, None for all."""
 
+    decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     dtype: Precision = Precision.FLOAT32
 
     def told(self) -> tuple[str, ...]:
-        """Every option in words, for a fingerprint; "decoding soft" was an option once."""
-        return "decoding soft", f"token budget {self.token_budget}", f"dtype {self.dtype}"
+        """Every option in words, for a fingerprint."""
+        return f"decoding {self.decoding}", f"token budget {self.token_budget}", f"dtype {self.dtype}"
 
 
 def is_published(name: str) -> bool:
@@ -165,6 +167,7 @@ def _token_budget(text: str) -> int:
 
 
 _READERS: dict[str, tuple[Callable[[str], object], str]] = {
+    "decoding": (Decoding, "soft or hard"),
     "token_budget": (_token_budget, "a whole number, 1 or more"),
     "dtype": (Precision, "float32 or bfloat16"),
 }

@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_is_wrong_usage(run: Run) -> None:
     done = run("config", "show", ANYSEEK_WORK_CONCURRENCY="many")
     assert done.returncode == 2
-    assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY must be a whole number, not 'many'\n"
+    assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY must be a valid integer, not 'many'\n"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_inputs_are_read_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
         (("--target", "t5_caption", *QUICK), 2, "does not predict t5_caption"),
         (("--target", "rgb", *QUICK), 2, "rgb is an input and a target"),
         (("--target", "depth", "--input", "normal=gone.png", *QUICK), 2, "gone.png"),
-        (("--target", "depth", "--input", "boxes=[1]", *QUICK), 2, "an object with box, label"),
+        (("--target", "depth", "--input", "boxes=[1]", *QUICK), 2, "[0] must map names to values, not 1"),
         (("--target", "depth", "--input", "rgb=again.png", *QUICK), 2, "again.png"),
         (("--target", "depth", "--model", "4M-21_XL"), 1, "anyseek models pull 4M-21_XL"),
         (("--target", "depth", "--model", "nobody"), 2, "4M-21_B"),

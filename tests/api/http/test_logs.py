@@ -66,7 +66,7 @@ def test_a_terminal_gets_lines_to_read_and_all_else_json() -> None:
 
 
 def test_what_is_not_offered_is_refused() -> None:
-    with pytest.raises(BadSetting, match="ANYSEEK_LOGS_FORMAT is 'xml': Input should be 'auto', 'text' or 'json'"):
+    with pytest.raises(BadSetting, match="ANYSEEK_LOGS_FORMAT must be 'auto', 'text' or 'json', not 'xml'"):
         read_settings({"ANYSEEK_LOGS_FORMAT": "xml"})
     with pytest.raises(BadSetting, match="ANYSEEK_LOGS_LEVEL"):
         read_settings({"ANYSEEK_LOGS_LEVEL": "loud"})

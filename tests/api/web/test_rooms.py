@@ -224,7 +224,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(browser: Any, everything: str
     page.wait_for_selector(".card")
     give(page, "drop", "m.json", b'{"sharpness": 3}', "application/json")
     page.wait_for_selector("#error:not([hidden])")
-    assert page.inner_text("#error").startswith("m.json has 'sharpness', which is not a field of metadata")
+    assert page.inner_text("#error").startswith("m.json: 'sharpness' is not a field of metadata")
     page.click(".cross")
     page.wait_for_selector("#error", state="hidden")
     give(

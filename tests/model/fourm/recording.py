@@ -147,7 +147,7 @@ def record_published() -> Recording:
         embedder = load_embedder("4M-21_B", home)
         found = Recording(this_machine())
         _embed(found, embedder, VALUES, ({"rgb", "caption"}, {"depth", "metadata", "clip", "t5_caption"}))
-        for options in ("token_budget=98", "dtype=bfloat16"):
+        for options in ("decoding=hard", "token_budget=98", "dtype=bfloat16"):
             other = load_embedder(f"4M-21_B:{options}", home)
             rows = other.embed([Sample({"rgb": PICTURE}), Sample({"caption": "a dog"})], list(other.spaces))
             for space, vectors in rows.items():

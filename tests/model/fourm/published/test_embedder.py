@@ -15,7 +15,7 @@ from anyseek.model.fourm.published.store import InstalledFile, folder_of, instal
 from anyseek.model.network.transformer import FourM
 from anyseek.model.registry.loading import known_models
 from anyseek.model.registry.loading import load_embedder as load
-from anyseek.model.seam import Embedder, Sample
+from anyseek.model.seam import Decoding, Embedder, Sample
 from tests.model.fourm.published.values import VALUES
 
 SPACES = {"dinov2_global": 768, "imagebind_global": 1280, "clip": 512}
@@ -53,6 +53,19 @@ def test_more_samples_than_one_window_come_back_in_their_order(embedder: Embedde
     alone = embedder.embed(captions[:7], ["dinov2_global"])["dinov2_global"]
     rows = embedder.embed([*captions, SAMPLES[0]], ["dinov2_global"])["dinov2_global"]
     np.testing.assert_allclose(rows[:70], np.tile(alone, (10, 1)), atol=1e-5)
+
+
+def test_soft_decoding_tends_to_hard_where_the_network_is_sure(
+    published_home: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hard = load("4M-21_B:decoding=hard", published_home).embed(SAMPLES, list(SPACES))
+    soft = embedder.embed(SAMPLES, list(SPACES))
+    plain = FourM.logits
+    monkeypatch.setattr(FourM, "logits", lambda self, key, decoded: 1e6 * plain(self, key, decoded))
+    sure = embedder.embed(SAMPLES, list(SPACES))
+    for space in SPACES:
+        assert not np.allclose(soft[space], hard[space], atol=1e-2)
+        np.testing.assert_allclose(sure[space], hard[space], atol=1e-4)
 
 
 def test_all_spaces_come_from_one_encoder_pass(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,12 +139,12 @@ def test_without_any_space_or_without_vocabulary_the_command_is_named(part_of_ho
 
 
 def test_every_option_is_in_the_fingerprint(published_home: Path, embedder: Embedder) -> None:
-    options = ("token_budget=98", "token_budget=50", "dtype=bfloat16", "dtype=bfloat16,token_budget=98")
+    options = ("decoding=hard", "token_budget=98", "token_budget=50", "dtype=bfloat16", "dtype=bfloat16,decoding=hard")
     others = [load(f"4M-21_B:{option}", published_home) for option in options]
     prints = [one.spaces["clip"].fingerprint for one in (embedder, *others)]
     prints += [one.spaces["dinov2_global"].fingerprint for one in (embedder, *others)]
     assert len(set(prints)) == len(prints)
-    for same in ("4M-21_B:dtype=float32", "EPFL-VILAB/4M-21_B"):
+    for same in ("4M-21_B:dtype=float32,decoding=soft", "EPFL-VILAB/4M-21_B"):
         assert load(same, published_home).fingerprint == embedder.fingerprint
         assert load(same, published_home).name == same
 
@@ -152,16 +165,16 @@ def test_other_weights_or_words_are_another_space(
 
 def test_options_are_read_from_the_name() -> None:
     assert parse_name("4M-21_B") == ("4M-21_B", EmbedderOptions())
-    assert parse_name("EPFL-VILAB/4M-21_XL:dtype=bfloat16,token_budget=98") == (
+    assert parse_name("EPFL-VILAB/4M-21_XL:dtype=bfloat16,token_budget=98,decoding=hard") == (
         "4M-21_XL",
-        EmbedderOptions(98, Precision.BFLOAT16),
+        EmbedderOptions(Decoding.HARD, 98, Precision.BFLOAT16),
     )
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("4M-21_B:colour=red", "unknown option 'colour'; the options are token_budget, dtype"),
+        ("4M-21_B:colour=red", "unknown option 'colour'; the options are decoding, token_budget, dtype"),
         ("4M-21_B:token_budget=0", "whole number, 1 or more, not '0'"),
         ("4M-21_B:token_budget", "whole number, 1 or more, not ''"),
         ("4M-21_B:dtype=float16", "float32 or bfloat16, not 'float16'"),
