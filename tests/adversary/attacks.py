@@ -38,7 +38,10 @@ ATTACKS = (
             f"{_CONNECTIONS}::test_a_service_with_few_descriptors_goes_on_and_says_little",
         ),
     ),
-    Attack("pictures that are bombs", ("adversary/test_bombs.py", "api/test_limits.py")),
+    Attack(
+        "pictures that are bombs",
+        ("adversary/test_bombs.py", "api/test_limits.py", "model/modalities/reading/test_jpeg_scans.py"),
+    ),
     Attack("huge and deep JSON", ("adversary/test_json.py", "model/test_json_reader.py", "api/test_limits.py")),
     Attack("halves of surrogate pairs, numbers from 2^63", ("api/test_hostile_values.py", "api/http/test_problems.py")),
     Attack(

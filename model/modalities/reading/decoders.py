@@ -1,7 +1,8 @@
 """Decodes pictures that may do harm in a few processes apart, which may crash, and are killed if they take too much.
 
-What goes there are the formats whose decoders are large, and every picture of many pixels. Small PNG, JPEG, GIF and
-BMP, which are nearly all, stay in the thread that asks: the way to a process and back costs more than they do.
+What goes there are the formats whose decoders are large, every picture of many pixels, and JPEG of several scans, as
+progressive ones are. Small PNG, plain JPEG, GIF and BMP, which are nearly all, stay in the thread that asks: the way to
+a process and back costs more than they do.
 """
 
 import io
@@ -29,6 +30,7 @@ from anyseek.model.modalities.reading import errors
 from anyseek.model.modalities.reading.budget import Budget
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, Reading, Understood
 from anyseek.model.modalities.reading.errors import BrokenPicture, DecodeError, RequestTooCostly
+from anyseek.model.modalities.reading.jpeg_scans import read_scans
 from anyseek.model.modalities.reading.pictures import decoding
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Regions
@@ -150,7 +152,7 @@ def goes_apart(content: Content, data: bytes) -> bool:
     for start, kind in _PLAIN.items():
         if data.startswith(start):
             with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-                return image.width * image.height >= APART_FROM
+                return image.width * image.height >= APART_FROM or (kind == "JPEG" and read_scans(data).several)
             return False  # a header that cannot be read is refused at once
     return True
 

@@ -31,6 +31,7 @@ from anyseek.model.modalities.reading.errors import (
     NoPreview,
     NotAPicture,
 )
+from anyseek.model.modalities.reading.jpeg_scans import MOST_SCANS, read_scans
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME = 2
@@ -157,6 +158,7 @@ def _open(file: Encoded) -> Image.Image:
         try:
             image = open_container(file)
             _check_tiles(file, image)
+            _check_scans(file, image)
             return image
         except UnidentifiedImageError as error:
             raise NotAPicture(f"{file.name} is not a picture: its content is none of {', '.join(KNOWN)}") from error
@@ -171,6 +173,15 @@ def _check_tiles(file: Encoded, image: Image.Image) -> None:
         raise BrokenPicture(
             f"{file.name} is a damaged picture: it has tiles of {width} x {height} pixels for {image.width} x "
             f"{image.height}"
+        )
+
+
+def _check_scans(file: Encoded, image: Image.Image) -> None:
+    """Raises `BrokenPicture` for a JPEG with scans beyond reason."""
+    if image.format in ("JPEG", "MPO") and read_scans(file.data).count > MOST_SCANS:
+        raise BrokenPicture(
+            f"{file.name} is a damaged picture: it has more than {MOST_SCANS} scans, and encoders write about ten; "
+            "save it again as JPEG or PNG"
         )
 
 
