@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.dataclasses import dataclass
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
+from sqlalchemy import URL
 
 from anyseek.model.compute.devices import CPU, OFFERED, is_device
 from anyseek.model.home import default_home
@@ -223,7 +224,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.database_url:
-            object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'catalogue.sqlite'}")
+            object.__setattr__(self, "database_url", _sqlite_address(self.home / "catalogue.sqlite"))
         _check_address("DATABASE_URL", self.database_url, _DATABASES)
         if not is_device(self.device):
             raise BadSetting(f"{PREFIX}_DEVICE is {self.device!r}; it must be {OFFERED}")
@@ -311,6 +312,11 @@ def masked(address: str) -> str:
 def shown(name: str, value: str) -> str:
     """The value of a setting's variable as it may be shown."""
     return "***" if name.endswith("_API_KEY") and value else masked(value)
+
+
+def _sqlite_address(path: Path) -> str:
+    """The address of a database in a file; `?`, `#` and `%` in the path would otherwise be read as parts of it."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -112,6 +112,10 @@ def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
 
     Where the log is empty, as after an orderly end, the database is opened as one that nobody changes.
     """
+    # SQLite would let others read a file that it makes. One that is there must not be opened besides, since closing it
+    # would release the locks of this process's connections. What else is wrong SQLite itself says.
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=wait, check_same_thread=False)
     try:
         _prepare_sqlite(connection)
