@@ -129,6 +129,12 @@ class StorageReadOnly(StorageUnavailable):
     code = "storage-read-only"
 
 
+class CatalogueUnknown(AnyseekError):
+    """The database has tables that this version does not know."""
+
+    code = "catalogue-unknown"
+
+
 class BackupCorrupt(AnyseekError):
     """A file is cut short, damaged, or not a backup."""
 
