@@ -139,7 +139,7 @@ class IndexRun(JobRun):
     def end(self, job: Job) -> bool:
         """Prune if the job asks for it, and close the job; false while inputs are open. Raises `SourceGone`."""
         with self._database.read() as session:
-            if ledger.has_open(session, job.id):
+            if ledger.has_open(session, jobs.reread(session, job).id):
                 return False
         self._source.check()
         if job.prune:
@@ -210,6 +210,7 @@ class IndexRun(JobRun):
                 self._source.check()
                 if gone:
                     with self._database.write() as writing:
+                        jobs.reread(writing, job)
                         stored = items.hashes(writing, collection, gone)
                         # One of them may have been put over the API meanwhile.
                         mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]

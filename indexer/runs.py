@@ -170,8 +170,9 @@ class JobRun(ABC):
     def run(self, job: Job) -> Job:
         """Work until the job has ended, and return the ended job.
 
-        Raises `JobCancelled` if somebody cancels it, `JobStopped` if its owner is told to stop, and the errors in
-        `TRANSIENT`: another run can continue from there. After any other error the job has failed.
+        Raises `JobCancelled` if somebody cancels it, `JobDeleted` if somebody deletes its collection, `JobStopped` if
+        its owner is told to stop, and the errors in `TRANSIENT`: another run can continue from there. After any other
+        error the job has failed.
         """
         try:
             while job.active:
@@ -183,6 +184,7 @@ class JobRun(ABC):
         except (JobCancelled, JobStopped, *TRANSIENT):
             raise
         except Exception as error:
+            self._now(job)  # where it has been deleted, that is why
             fail_job(self._database, job.id, error)
             raise
         return job
@@ -194,6 +196,7 @@ class JobRun(ABC):
         """
         if job.owner != self._owner.name:
             with self._database.write() as session:
+                jobs.reread(session, job)
                 if not jobs.adopt(session, job.id, self._owner.name, self._owner.living(session)):
                     return False
         self._list(job)
@@ -223,7 +226,7 @@ class JobRun(ABC):
 
     def _now(self, job: Job) -> Job:
         with self._database.read() as session:
-            return jobs.get(session, job.id)
+            return jobs.reread(session, job)
 
 
 def fail_job(database: Database, job_id: int, error: Exception) -> None:

@@ -43,6 +43,12 @@ class CollectionExists(Conflict):
     code = "collection-exists"
 
 
+class JobDeleted(JobNotFound):
+    """A job went with its collection while it ran."""
+
+    code = "job-deleted"
+
+
 class JobNotRetriable(Conflict):
     code = "job-not-retriable"
 
