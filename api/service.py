@@ -24,6 +24,7 @@ from anyseek.model.modalities.reading.budget import Budget, check_wanted, curren
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
 from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Limits
@@ -282,7 +283,7 @@ def _attempt(failure: str, work: Callable[[], object]) -> bool:
     try:
         work()
     except (AnyseekError, SQLAlchemyError, OSError) as error:
-        logger.warning(failure, extra={"fields": {"reason": str(error)}})
+        logger.warning(failure, extra={"fields": {"reason": sentence(error)}})
         return False
     return True
 

@@ -23,7 +23,7 @@ from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
-from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch, LimitExceeded
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, OnDuplicate
@@ -139,7 +139,7 @@ class IndexRun(JobRun):
     def end(self, job: Job) -> bool:
         """Prune if the job asks for it, and close the job; false while inputs are open. Raises `SourceGone`."""
         with self._database.read() as session:
-            if ledger.has_open(session, job.id):
+            if ledger.has_open(session, jobs.reread(session, job).id):
                 return False
         self._source.check()
         if job.prune:
@@ -172,8 +172,10 @@ class IndexRun(JobRun):
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
+        listed = refused = 0
         for page in pages(_keyed(found, job.key_prefix) for found in source.scan()):
             self._owner.check()
+            self._check_refused(refused, listed)
             seen = {
                 found.key: stamp_of(source, found.description, reading)
                 for found in page
@@ -185,13 +187,23 @@ class IndexRun(JobRun):
                     return  # it was cancelled, or taken over while this process seemed dead
                 held = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
                 same = {key for key, stamp in held.items() if seen[key] == stamp}
-                ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
+                refused += ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
+            listed += len(page)
             self._progress.scanned(len(page))
         with self._database.write() as session:
             if not jobs.start(session, job.id, self._owner.name, self._source.ignored):
                 return
             waiting = ledger.counts(session, job.id).open
         self._progress.started(waiting)
+
+    def _check_refused(self, refused: int, listed: int) -> None:
+        """Raises `LimitExceeded` where most inputs are refused, and too many for anybody to look through."""
+        most = self._owner.settings.limits.refused_inputs
+        if refused > max(most, listed // 2):
+            raise LimitExceeded(
+                f"{refused:,} of the first {listed:,} inputs of {self._source.uri} are refused, as the failures of the "
+                f"job say, and at most {most:,} may be; mend the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
+            )
 
     def _prune(self, job: Job) -> None:
         """Delete the items of this source that have no input in the job.
@@ -210,6 +222,7 @@ class IndexRun(JobRun):
                 self._source.check()
                 if gone:
                     with self._database.write() as writing:
+                        jobs.reread(writing, job)
                         stored = items.hashes(writing, collection, gone)
                         # One of them may have been put over the API meanwhile.
                         mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]

@@ -152,8 +152,8 @@ class Pipeline(Generic[P, H]):
     def work(self, job: Job, span: Span | None) -> None:
         """Lease and settle inputs until none of the job, or of `span`, is pending, or the job is scanned again.
 
-        Raises `JobCancelled`, `JobStopped`, and what the strategy raises, as `SourceGone` or `FingerprintMismatch`;
-        leases are given back then.
+        Raises `JobCancelled`, `JobStopped`, `JobDeleted`, and what the strategy raises, as `SourceGone` or
+        `FingerprintMismatch`; leases are given back then.
         """
         # What is predicted for an item is a pass of a model beside those of other inputs: a thread each.
         pool = ThreadPoolExecutor(self._strategy.threads, "prepare", initializer=SHARING.take, initargs=(1,))
@@ -179,7 +179,7 @@ class Pipeline(Generic[P, H]):
         """Lease a range, or one suspect, and have it prepared; None if there is none."""
         self._owner.check()
         with self._database.write() as session:
-            now = jobs.get(session, job.id)
+            now = jobs.reread(session, job)
             check_not_cancelled(now)
             if now.state != JobState.RUNNING:
                 return None
@@ -205,6 +205,7 @@ class Pipeline(Generic[P, H]):
         settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
         try:
             with self._database.write() as session:  # everything of a range in one transaction
+                jobs.reread(session, job)
                 given_back = self._strategy.write(session, made, [*settled, *failed])
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)

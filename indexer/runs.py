@@ -20,6 +20,7 @@ from anyseek.model.files import FileLock, alive
 from anyseek.model.seam import Embedder
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import jobs, leases
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.leases import place
 from anyseek.search.catalogue.ledger import Span
@@ -114,7 +115,7 @@ class Owner:
             with self.database.write() as session:
                 leases.leave(session, self.name)
         except SQLAlchemyError as failure:  # it then expires by itself
-            logger.warning("the end of owner %s could not be recorded: %s", self.name, failure)
+            logger.warning("the end of owner %s could not be recorded: %s", self.name, sentence(failure))
         finally:
             self._path(self.name).unlink(missing_ok=True)
             self._lock.release()
@@ -149,7 +150,7 @@ class Owner:
             try:
                 self._renew()
             except SQLAlchemyError as error:
-                logger.warning("owner %s could not be renewed, trying again: %s", self.name, error)
+                logger.warning("owner %s could not be renewed, trying again: %s", self.name, sentence(error))
 
     def _path(self, name: str) -> Path:
         return self._locks / f"owner-{name}"
@@ -169,8 +170,9 @@ class JobRun(ABC):
     def run(self, job: Job) -> Job:
         """Work until the job has ended, and return the ended job.
 
-        Raises `JobCancelled` if somebody cancels it, `JobStopped` if its owner is told to stop, and the errors in
-        `TRANSIENT`: another run can continue from there. After any other error the job has failed.
+        Raises `JobCancelled` if somebody cancels it, `JobDeleted` if somebody deletes its collection, `JobStopped` if
+        its owner is told to stop, and the errors in `TRANSIENT`: another run can continue from there. After any other
+        error the job has failed.
         """
         try:
             while job.active:
@@ -182,6 +184,7 @@ class JobRun(ABC):
         except (JobCancelled, JobStopped, *TRANSIENT):
             raise
         except Exception as error:
+            self._now(job)  # where it has been deleted, that is why
             fail_job(self._database, job.id, error)
             raise
         return job
@@ -193,6 +196,7 @@ class JobRun(ABC):
         """
         if job.owner != self._owner.name:
             with self._database.write() as session:
+                jobs.reread(session, job)
                 if not jobs.adopt(session, job.id, self._owner.name, self._owner.living(session)):
                     return False
         self._list(job)
@@ -222,13 +226,13 @@ class JobRun(ABC):
 
     def _now(self, job: Job) -> Job:
         with self._database.read() as session:
-            return jobs.get(session, job.id)
+            return jobs.reread(session, job)
 
 
 def fail_job(database: Database, job_id: int, error: Exception) -> None:
     """Mark a job as failed after an error of its own, unless it has ended."""
     with database.write() as session:
-        jobs.give_up(session, job_id, JobState.FAILED, one_line(str(error)))
+        jobs.give_up(session, job_id, JobState.FAILED, one_line(sentence(error)))
 
 
 def check_not_cancelled(job: Job) -> None:

@@ -4,6 +4,7 @@ A reader, or the next start after a power cut, sees the old file or the new one,
 writer leaves behind has a name that begins with `TEMPORARY_PREFIX`.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"
 _FLUSHERS = 16
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
@@ -116,6 +118,8 @@ def file_digest(path: Path) -> str:
 class FileLock:
     """An exclusive (or `shared`) lock on the file `path`, which is made if absent and never removed.
 
+    A shared one on a file that is there needs no right to write.
+
     The kernel drops the lock when its process ends, however it ends, so a lock that is held means a holder that lives.
     Usable as a context manager, which waits. One object is one holder: two objects on one path exclude each other
     within a process too. A forked child shares its parent's lock; a process started by exec does not.
@@ -147,14 +151,23 @@ class FileLock:
     def _take(self, operation: int) -> None:
         if self._descriptor is not None:
             raise RuntimeError(f"the lock {self.path} is already held by this object")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, operation)
         except BaseException:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def _open(self) -> int:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            is_enough = self._operation == fcntl.LOCK_SH and self.path.exists()
+            if not is_enough or error.errno not in _UNWRITABLE:
+                raise
+        return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __enter__(self) -> "FileLock":
         self.acquire()

@@ -6,7 +6,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -66,8 +66,8 @@ class AssetStore:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """No file is removed while the block runs."""
-        with self._lock(shared=True):
+        """No file is removed while the block runs. Also on a disk that cannot be written, where none may be stored."""
+        with self._lock(shared=True) if self.root.exists() else nullcontext():
             yield
 
     def open(self, asset: Asset, root: Path | None = None) -> BufferedReader:

@@ -43,6 +43,12 @@ class CollectionExists(Conflict):
     code = "collection-exists"
 
 
+class JobDeleted(JobNotFound):
+    """A job went with its collection while it ran."""
+
+    code = "job-deleted"
+
+
 class JobNotRetriable(Conflict):
     code = "job-not-retriable"
 
@@ -127,6 +133,12 @@ class StorageFull(StorageUnavailable):
 
 class StorageReadOnly(StorageUnavailable):
     code = "storage-read-only"
+
+
+class CatalogueUnknown(AnyseekError):
+    """The database has tables that this version does not know."""
+
+    code = "catalogue-unknown"
 
 
 class BackupCorrupt(AnyseekError):

@@ -55,7 +55,7 @@ class BadSetting(BadInput):
 
 @dataclass(frozen=True)
 class Limits(FileLimits):
-    """The largest file, request and answer, where more is refused and never cut, and the memory for found items."""
+    """The largest file, source, request and answer, where more is refused and never cut; memory for found items."""
 
     bytes_per_file: Positive = FileLimits.bytes_per_file
     pixels: Positive = FileLimits.pixels
@@ -75,6 +75,8 @@ class Limits(FileLimits):
     hits_with_vectors: Positive = 1_000
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
+    rows_per_table: Positive = 10_000_000  # of a source that is a table or a list of URLs
+    refused_inputs: Positive = 100_000  # of a source, where they are more than half of those listed so far
     item_cache_bytes: Natural = 64 * 1024 * 1024  # items that queries found, kept in memory; 0: none
 
     @property

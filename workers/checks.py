@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,7 +15,7 @@ from anyseek.model.errors import ModelError
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Sample
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.upgrade import configuration
+from anyseek.search.catalogue.upgrade import NEWEST, unknown_versions
 from anyseek.search.errors import IndexUnavailable
 from anyseek.search.settings import PREFIX, Settings, masked, variables
 from anyseek.search.spaces.base import check_backend
@@ -82,22 +81,21 @@ def _database(settings: Settings) -> Finding:
     try:
         database = Database(settings.database_url)
         with database.engine.connect() as connection:
-            held = set(MigrationContext.configure(connection).get_current_heads())
-            script = ScriptDirectory.from_config(configuration(connection))
+            held, unknown = MigrationContext.configure(connection).get_current_heads(), unknown_versions(connection)
         database.close()
     except ModuleNotFoundError as error:
         return Finding("database", f"{address} needs the package {error.name}", "pip install 'anyseek[services]'")
     except SQLAlchemyError as error:
         return Finding("database", f"{address} cannot be reached: {_first_line(error)}", _start_it("DATABASE_URL"))
-    return _schema(address, held, set(script.get_heads()), {revision.revision for revision in script.walk_revisions()})
+    return _schema(address, held, bool(unknown))
 
 
-def _schema(address: str, held: set[str], newest: set[str], known: set[str]) -> Finding:
+def _schema(address: str, held: tuple[str, ...], is_unknown: bool) -> Finding:
     version = ", ".join(sorted(held)) or "none"
-    if held - known:
+    if is_unknown:
         found = f"{address} has tables of version {version}, which this anyseek does not know"
         return Finding("database", found, "install the anyseek that made them, or a newer one")
-    state = "is up to date" if held == newest else "will be brought up to date at its first use"
+    state = "is up to date" if held == (NEWEST,) else "will be brought up to date at its first use"
     return Finding("database", f"{address} answers; its schema (version {version}) {state}")
 
 

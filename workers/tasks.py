@@ -22,6 +22,7 @@ from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Sample
 from anyseek.search.actor import acting, caller
 from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionNotFound, JobNotFound
@@ -96,9 +97,9 @@ class Tasks:
         except CollectionNotFound as error:
             logger.info("no snapshot: %s", error)
         except TRANSIENT as error:
-            logger.warning("no snapshot of %s yet: %s", collection, error)
+            logger.warning("no snapshot of %s yet: %s", collection, sentence(error))
             time.sleep(PAUSE_SECONDS)
-            raise Reject(str(error), requeue=True) from error
+            raise Reject(sentence(error), requeue=True) from error
 
     @measured("resubmit")
     def resubmit(self) -> None:
@@ -108,7 +109,7 @@ class Tasks:
             JobNotFound,
             *TRANSIENT,
         ) as error:  # it has been deleted, or the error may pass; the next look will tell
-            logger.warning("lost tasks could not be looked for: %s", error)
+            logger.warning("lost tasks could not be looked for: %s", sentence(error))
 
     def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
@@ -149,11 +150,11 @@ class Tasks:
         except (JobCancelled, JobNotFound, CollectionNotFound) as error:
             logger.info("job %d: %s", job_id, error)
         except JobStopped as error:
-            raise Reject(str(error), requeue=True) from error
+            raise Reject(sentence(error), requeue=True) from error
         except (BrokerError, *TRANSIENT) as error:
             record_wait(self._runtime.database, job_id, error)
             time.sleep(PAUSE_SECONDS)
-            raise Reject(str(error), requeue=True) from error
+            raise Reject(sentence(error), requeue=True) from error
         except Exception as error:
             logger.exception("job %d failed", job_id)
             fail_job(self._runtime.database, job_id, error)

@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError
 from anyseek.model.compute.devices import CARD, CPU, WITHOUT_NETWORK, split_device
 from anyseek.model.compute.threads import processors
 from anyseek.model.files import FileLock
+from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans
 from anyseek.workers.app import (
@@ -76,9 +77,10 @@ def run_worker(settings: Settings, options: Options) -> int:
     """Work until told to stop, and return the exit code: 1 if the model could not be loaded.
 
     The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue. Raises `BadDevice`
-    before anything is started.
+    and `CatalogueUnknown` before anything is started.
     """
     _check_device(settings, options)
+    open_database(settings).close()  # the processes could only log that they cannot use it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)

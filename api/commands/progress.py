@@ -11,6 +11,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
 from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen, time_left
@@ -120,7 +121,7 @@ class Looking:
         try:
             seen = self._observer.see()
         except (AnyseekError, SQLAlchemyError) as error:
-            logger.warning("the progress of this job cannot be told now: %s", error)
+            logger.warning("the progress of this job cannot be told now: %s", sentence(error))
         else:
             self._wait = seen.wait
             self._shown.progressed(seen)

@@ -99,6 +99,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
 
     from anyseek.api.http.connections import protocol
     from anyseek.api.http.logs import configure_logs
+    from anyseek.api.http.stopping import GRACE_SECONDS, StoppingServer
 
     configure_logs(read_settings().logs)
     # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.
@@ -110,11 +111,11 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        StoppingServer(config).run(sockets=[listener])
 
 
 @click.command()

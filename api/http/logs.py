@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from anyseek.search.actor import caller
+from anyseek.search.catalogue.failures import without_link
 from anyseek.search.settings import Logs
 
 _ENCODER = json.JSONEncoder(default=str)  # `json.dumps` would make one for each line
@@ -32,7 +33,7 @@ class JsonLines(logging.Formatter):
         }
         line.update(fields_of(record))
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = without_link(self.formatException(record.exc_info))
         return _ENCODER.encode(line)
 
 
@@ -43,7 +44,7 @@ class TextLines(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = [f"{name}={_plain(value)}" for name, value in fields_of(record).items() if value is not None]
         line = " ".join([time, record.levelname.lower().ljust(7), _one_line(record.getMessage()), *fields])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{without_link(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def _plain(value: object) -> str:

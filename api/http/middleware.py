@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anyseek.api.errors import Unauthenticated
+from anyseek.api.errors import NotReady, Unauthenticated
 from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Admitted, Guardian, Rates
@@ -46,6 +46,7 @@ _HEADERS = (
 CLIENT_CLOSED_REQUEST = 499  # in logs and metrics, as nginx has it; no client receives it
 _SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
 _NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
+_STOPPING = "the service is stopping, and this request took too long; send it again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -207,7 +208,8 @@ class BodyLimit:
 class Budgeted:
     """Gives each request a budget of pixels and seconds; one whose client disconnects is given up at its next stage.
 
-    An answer is whole or not sent at all, and nothing is half-written. Large pictures are decoded in other processes.
+    So is one that the server cancels because it stops. An answer is whole or not sent at all, and nothing is
+    half-written. Large pictures are decoded in other processes.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, decoders: Decoders | None) -> None:
@@ -226,6 +228,11 @@ class Budgeted:
             except (RequestAbandoned, ClientDisconnect):
                 if not watch.is_answered:
                     await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+            except asyncio.CancelledError:
+                budget.abandon()
+                if not watch.is_answered:
+                    await problem_of(NotReady(_STOPPING), scope["state"]["request_id"])(scope, receive, send)
+                raise
             finally:
                 watch.end()
 

@@ -33,6 +33,7 @@ from starlette.requests import Request
 from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequests, Unauthenticated
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.session import Database, Version, patience
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
@@ -135,7 +136,7 @@ class Guardian:
                 with patience(_NOTING_SECONDS), self.database.write() as session:
                     api_keys.note_use(session, key.id)
             except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
-                fields = {"key": key.name, "reason": str(error)}
+                fields = {"key": key.name, "reason": sentence(error)}
                 logger.warning("the use of a key is not noted", extra={"fields": fields})
         return _admitted(key)
 

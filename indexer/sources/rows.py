@@ -48,6 +48,7 @@ class Table(ABC):
     """Rows of a file. Safe for several threads. With `extra_columns`, other columns are attributes of items."""
 
     extra_columns = False
+    count: int | None = None  # of its rows, where that is known without reading them
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
@@ -220,6 +221,7 @@ class ParquetTable(Table):
             self._file = parquet.ParquetFile(open_file(), pre_buffer=False)
         except (arrow.ArrowInvalid, OSError) as error:
             raise BadSource(f"{name} is not a Parquet table: {one_line(str(error))}") from error
+        self.count = self._file.metadata.num_rows
         self._wrong = (arrow.ArrowException, OSError)
         schema = self._file.schema_arrow
         types = arrow.types

@@ -22,18 +22,22 @@ from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Ta
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url
 from anyseek.search.catalogue.items import KEYS, is_key
-from anyseek.search.errors import BadInput
+from anyseek.search.errors import BadInput, LimitExceeded
 from anyseek.search.settings import Limits
 
 _URI_CHARACTERS = 1_500  # databases cannot index much longer ones
 
 
 class TableSource(Source):
-    """A table in a folder. A `ref` is a path below the folder, or a URL."""
+    """A table in a folder. A `ref` is a path below the folder, or a URL.
+
+    Raises `LimitExceeded` for a file that says that it has too many rows; where none does, `scan` raises it.
+    """
 
     def __init__(self, storage: Storage, file: str, table: Table, web: Web, limits: Limits) -> None:
         self._storage, self._file, self._table, self._web, self._limits = storage, file, table, web, limits
         self._name = to_uri(file)
+        self._check_rows(table.count or 0)
         first = next(iter(table.rows()), None)
         fields = first.fields if first and first.fields else {}
         begins_with_url = is_url(str(fields.get("url") or fields.get("file") or ""))
@@ -45,7 +49,9 @@ class TableSource(Source):
 
     def scan(self) -> Iterator[Found]:
         self.check()
-        yield from map(self._found, self._table.rows())
+        for number, row in enumerate(self._table.rows(), 1):
+            self._check_rows(number)
+            yield self._found(row)
 
     def describe(self, uri: str) -> Description:
         row = self._table.row(uri.rpartition("#")[2])
@@ -73,6 +79,15 @@ class TableSource(Source):
             raise SourceGone(f"{self.uri} is gone") from error
         except BadInput as error:
             raise SourceGone(f"{self.uri} cannot be read: {error}") from error
+
+    def _check_rows(self, count: int) -> None:
+        """Raises `LimitExceeded`."""
+        if count > self._limits.rows_per_table:
+            most = f"{self._limits.rows_per_table:,}"
+            raise LimitExceeded(
+                f"{self._name} has more than the {most} rows that a table may have; split it, or raise "
+                "ANYSEEK_LIMITS_ROWS_PER_TABLE"
+            )
 
     def _found(self, row: Row) -> Found:
         try:

@@ -31,7 +31,7 @@ from anyseek.search.catalogue import audit
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
-from anyseek.search.catalogue.upgrade import configuration, take_turn
+from anyseek.search.catalogue.upgrade import check_known, configuration, take_turn
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
 from anyseek.search.settings import Settings
 
@@ -63,7 +63,7 @@ def restore(settings: Settings, path: Path) -> Restored:
     The whole file is checked first. The stored files are written first, then all rows in one transaction. Indexes are
     derived, and are made when they are first needed.
 
-    Raises `BackupCorrupt`, `BackupUnknown`, `TargetNotEmpty`, `OSError`.
+    Raises `BackupCorrupt`, `BackupUnknown`, `TargetNotEmpty`, `CatalogueUnknown`, `OSError`.
     """
     header = check(path)
     if any(settings.indexes.glob("*/*")):
@@ -73,6 +73,7 @@ def restore(settings: Settings, path: Path) -> Restored:
     try:
         with database.engine.begin() as connection:
             take_turn(connection)
+            check_known(connection)
             _make_tables(connection, header, path)
             rows, assets = _fill(connection, header, path, AssetStore(settings.assets))
             command.upgrade(configuration(connection), "head")

@@ -1,10 +1,11 @@
 """Translation of failures of the database or the disk into Anyseek's own errors, the only ones that callers see.
 
-`meaning` is asked where commands and requests end. In between, SQLAlchemy's errors stay as they are, because jobs tell
-by them what is worth trying again.
+`meaning` is asked where commands and requests end, and `sentence` where an error is logged or recorded. In between,
+SQLAlchemy's errors stay as they are, because jobs tell by them what is worth trying again.
 """
 
 import errno
+import re
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -18,6 +19,8 @@ from anyseek.search.errors import (
     StoreCorrupt,
 )
 
+# SQLAlchemy ends each message with a link to its own documentation.
+_LINK = re.compile(r"\s*\(Background on this error at: \S*\)")
 _FULL, _READ_ONLY = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS,)
 # Parts of what SQLite and PostgreSQL say, in small letters; the first that fits decides.
 _SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
@@ -40,7 +43,7 @@ _SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
 def meaning(error: BaseException) -> AnyseekError | None:
     """The error of our own that a failure of the database or the disk stands for; None for any other error."""
     if isinstance(error, SQLAlchemyError):
-        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        said = without_link(str(error.orig if isinstance(error, DBAPIError) else error))
         for part, kind, sentence in _SAID:
             if part in said.lower():
                 return kind(sentence)
@@ -50,3 +53,13 @@ def meaning(error: BaseException) -> AnyseekError | None:
     if isinstance(error, OSError) and error.errno in _READ_ONLY:
         return StorageReadOnly("the data directory is on a disk that cannot be written")
     return None
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says to a person: the meaning of a failure of the database, the message of any other error."""
+    return str(meaning(error) if isinstance(error, SQLAlchemyError) else error)
+
+
+def without_link(text: str) -> str:
+    """The text without SQLAlchemy's links to its own documentation."""
+    return _LINK.sub("", text)

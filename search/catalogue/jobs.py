@@ -25,7 +25,7 @@ from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.catalogue.session import count_changed
 from anyseek.search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
 from anyseek.search.catalogue.values import now, utc
-from anyseek.search.errors import JobNotFound, JobNotRetriable
+from anyseek.search.errors import JobDeleted, JobNotFound, JobNotRetriable
 from anyseek.search.types import Collection, OnDuplicate
 
 INDEX = "index"
@@ -147,7 +147,7 @@ def claim_submission(session: Session, job_id: int, not_since: timedelta) -> boo
     This way only one process at a time hands them out. Raises `JobNotFound`.
     """
     if session.scalar(select(JobRow.id).where(JobRow.id == job_id).with_for_update()) is None:
-        raise JobNotFound(f"there is no job {job_id}")
+        raise _missing(job_id)
     moment, row = clock(session), session.get(SubmissionRow, job_id, populate_existing=True)
     if row is not None and utc(row.submitted_at) > moment - not_since:
         return False
@@ -163,7 +163,7 @@ def reopen(session: Session, job_id: int) -> int:
     """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None:
-        raise JobNotFound(f"there is no job {job_id}")
+        raise _missing(job_id)
     if row.kind != INDEX:
         raise JobNotRetriable(f"job {job_id} re-embeds a collection; run anyseek collections reembed again instead")
     if row.state not in (JobState.RUNNING, JobState.DONE):
@@ -209,7 +209,15 @@ def get(session: Session, job_id: int) -> Job:
     """Raises `JobNotFound`."""
     found = _read(session, 1, JobRow.id == job_id)
     if not found:
-        raise JobNotFound(f"there is no job {job_id}")
+        raise _missing(job_id)
+    return found[0]
+
+
+def reread(session: Session, job: Job) -> Job:
+    """The job as it is now. Raises `JobDeleted` if it is gone, also where another job has its number by now."""
+    found = _read(session, 1, JobRow.id == job.id)
+    if not found or found[0].created_at != job.created_at:
+        raise JobDeleted(f"the collection {job.collection!r} was deleted while job {job.id} worked on it")
     return found[0]
 
 
@@ -242,6 +250,10 @@ def list_page(session: Session, before_id: int | None, limit: int, collection: s
     before = () if before_id is None else (JobRow.id < before_id,)
     of_collection = () if collection is None else (CollectionRow.name == collection,)
     return _read(session, limit, *before, *of_collection)
+
+
+def _missing(job_id: int) -> JobNotFound:
+    return JobNotFound(f"there is no job {job_id}; jobs are deleted with their collections")
 
 
 def _close(session: Session, job_id: int, state: JobState, error: str | None) -> None:

@@ -104,18 +104,21 @@ class Counts:
         return self.indexed + self.unchanged + self.quarantined + self.skipped
 
 
-def add(session: Session, job_id: int, inputs: Sequence[NewInput]) -> None:
-    """Add inputs that a scan found to the ledger, each uri only once.
+def add(session: Session, job_id: int, inputs: Sequence[NewInput]) -> int:
+    """Add inputs that a scan found to the ledger, each uri only once; return how many of them are quarantined.
 
     An input with the key of an earlier input of the job is quarantined; a carried suspect becomes pending again.
     """
+    refused = 0
     for some in chunks(list({new.uri: new for new in inputs}.values())):
         known = _states(session, job_id, [new.uri for new in some])
         taken = _holders(session, job_id, [new.key for new in some])
         rows = [_row(job_id, new, taken) for new in some if new.uri not in known]
         if rows:
             session.execute(insert(LedgerRow), rows)
+        refused += sum(row["state"] == QUARANTINED for row in rows)
         _revive(session, job_id, [uri for uri, state in known.items() if state == CARRIED])
+    return refused
 
 
 def carry_over(session: Session, job_id: int) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.model.files import FileLock
 from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import CatalogueUnknown
 from anyseek.search.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def upgrade(database: Database) -> None:
     """Make or alter the tables as `migrations/` says; safe for many processes at once, quick when nothing is to do.
 
     A process that is killed midway leaves the tables as they were. Tables of this version are not written to, so they
-    can be read on a disk that is full or read-only.
+    can be read on a disk that is full or read-only. Raises `CatalogueUnknown`.
     """
     if _is_newest(database):
         return
@@ -46,6 +47,7 @@ def upgrade(database: Database) -> None:
 
     with _alone(database), database.engine.begin() as connection:
         take_turn(connection)
+        check_known(connection)
         command.upgrade(configuration(connection), "head")
 
 
@@ -67,6 +69,24 @@ def take_turn(connection: Connection) -> None:
         connection.execute(text("BEGIN IMMEDIATE"))
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _POSTGRES_LOCK})
+
+
+def unknown_versions(connection: Connection) -> set[str]:
+    """The versions of the tables that this program does not know, as a newer one leaves them."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory.from_config(configuration(connection)).walk_revisions()}
+    return set(MigrationContext.configure(connection).get_current_heads()) - known
+
+
+def check_known(connection: Connection) -> None:
+    """Raises `CatalogueUnknown`."""
+    for version in sorted(unknown_versions(connection)):
+        raise CatalogueUnknown(
+            f"the catalogue has tables of version {version}, and this anyseek knows those up to {NEWEST}; install the "
+            "anyseek that made them, or a newer one"
+        )
 
 
 def configuration(connection: Connection) -> "Config":

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from anyseek.search.catalogue import derived
 from anyseek.search.catalogue.derived import Damage
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import meaning, sentence
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, StoreCorrupt
 from anyseek.search.telemetry.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
@@ -127,7 +127,7 @@ class Trust:
         except SQLAlchemyError as error:
             if _passes(error):
                 raise
-            left, why = damage, f" ({meaning(error) or error})"
+            left, why = damage, f" ({sentence(error)})"
         if not left:
             DERIVED_MENDED.labels(name).inc()
             logger.warning("the %s of %s were damaged in the database; they are written anew", name, damage)

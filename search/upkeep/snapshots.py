@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.files import FileLock
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
+from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.leases import clock, place
 from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import CollectionRow, SnapshotLeaseRow
@@ -93,7 +94,7 @@ class SnapshotLease:
             with self._database.write() as session:
                 session.execute(delete_rows(SnapshotLeaseRow).where(*self._held()))
         except SQLAlchemyError as failure:
-            logger.warning("the end of a snapshot lease could not be recorded: %s", failure)
+            logger.warning("the end of a snapshot lease could not be recorded: %s", sentence(failure))
         finally:
             self._lock.release()
 
@@ -122,7 +123,7 @@ class SnapshotLease:
             except LeaseLost:
                 return  # as its next `check` says
             except SQLAlchemyError as error:
-                logger.warning("a snapshot lease could not be renewed, trying again: %s", error)
+                logger.warning("a snapshot lease could not be renewed, trying again: %s", sentence(error))
 
     def __enter__(self) -> "SnapshotLease":
         self.acquire()

@@ -1,16 +1,24 @@
-"""Archives that were made to do harm, given to `anyseek restore`: nothing is written outside, nothing is restored."""
+"""Archives that were made to do harm, given to `anyseek restore`: nothing is written outside, nothing is restored.
+
+And what is left of an installation whose disk went read-only: it can still be backed up to another one.
+"""
 
 import io
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from anyseek.api import cli
 from anyseek.search.assets import AssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
+from tests.faults.disk import NoSmallDisk, small_disk
+from tests.indexer.pictures import folder_of
 from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue, put
 
 
@@ -65,3 +73,28 @@ def test_a_member_that_claims_to_be_larger_than_any_disk_is_refused(tmp_path: Pa
     hostile.write_bytes(_member("catalogue", size=1 << 60).tobuf(tarfile.GNU_FORMAT) + b"x" * 1_024)
     with pytest.raises(AnyseekError):
         restore(Settings(tmp_path / "target"), hostile)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    try:
+        with small_disk(tmp_path / "disk"):
+            yield tmp_path / "disk"
+    except NoSmallDisk as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored files", "no stored files"])
+def test_a_home_that_cannot_be_written_is_backed_up_to_another_disk(
+    disk: Path, tmp_path: Path, stored: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = folder_of(tmp_path / "photos", range(3 if stored else 0))
+    monkeypatch.setenv("ANYSEEK_HOME", str(disk / "home"))
+    monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
+    assert cli.run(["index", str(photos), "--collection", "a"]) == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert cli.run(["backup", str(tmp_path / "kept.tar")]) == 0, capsys.readouterr().err
+    assert cli.run(["backup", str(disk / "kept.tar")]) == 1
+    assert capsys.readouterr().err.endswith("cannot be written\n")
+    restored = restore(Settings(tmp_path / "restored"), tmp_path / "kept.tar")
+    assert (restored.rows["items"], restored.assets) == ((3, 3) if stored else (0, 0))

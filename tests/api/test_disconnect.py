@@ -1,5 +1,6 @@
 """Work for a client that has disconnected is given up, nothing of it half-written; decoders that crash are replaced."""
 
+import asyncio
 import io
 import socket
 import threading
@@ -11,9 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from starlette.types import Message, Receive, Scope, Send
 
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.http.middleware import Budgeted
+from anyseek.api.service import RequestAbandoned, Service, ServiceSettings
 from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.reading.budget import Budget, current_budget
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
@@ -154,3 +158,33 @@ def test_one_that_leaves_in_its_body_is_no_failure(url: str, caplog: pytest.LogC
             time.sleep(0.2)
     _until(lambda: _left(url) == before + 2)
     assert "request failed" not in caplog.text
+
+
+def test_a_request_that_the_server_cancels_is_abandoned_and_answered() -> None:
+    budgets: list[Budget | None] = []
+    sent: list[Message] = []
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        budgets.append(current_budget())
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def cancelled() -> None:
+        scope = {"type": "http", "state": {"request_id": "x"}}
+        request = asyncio.create_task(Budgeted(endless, LIMITS, None)(scope, receive, send))
+        while not budgets:
+            await asyncio.sleep(0)
+        request.cancel()
+        await request
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert budgets[0]
+    with pytest.raises(RequestAbandoned):
+        budgets[0].check()
+    assert sent[0]["status"] == 503

@@ -302,6 +302,6 @@ def test_a_collection_that_is_deleted_midway_ends_the_run(tools: Tools, photos: 
             with tools.database.write() as session:
                 collections.delete(session, NAME)
 
-    with pytest.raises(Exception, match="no job") as caught:
+    with pytest.raises(Exception, match="'c' was deleted while job") as caught:
         index(tools, photos, progress=Deleter())
-    assert caught.value.code == "job-not-found"  # type: ignore[attr-defined]
+    assert caught.value.code == "job-deleted"  # type: ignore[attr-defined]

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import TimeoutError as QueuePoolTimeout
 
 from anyseek.indexer.runs import Tools
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import FloatArray, Sample
-from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.workers.queue import InProcessQueue
 from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_tools
 from tests.indexer.pictures import folder_of
@@ -26,6 +27,14 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "photos", range(100))
+
+
+def wait_until_ended(queue: InProcessQueue, job_id: int) -> Job:
+    until = time.monotonic() + 60
+    while (job := queue.status(job_id)).active:
+        assert time.monotonic() < until, job
+        time.sleep(0.02)
+    return job
 
 
 def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:
@@ -87,3 +96,20 @@ def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) 
     assert len(held(tools)) == 100
     check_agreement(tools)
     queue.close()
+
+
+class Unlucky(HashingEmbedder):
+    """Has a connection fail in a way that does not pass."""
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        raise QueuePoolTimeout("QueuePool limit of size 5 overflow 10 reached", code="3o7r")
+
+
+def test_a_job_that_fails_at_the_database_says_so_in_one_sentence(tools: Tools, photos: Path) -> None:
+    queue = queue_with(tools, Unlucky())
+    job_id = job_for(tools, photos).id
+    queue.submit(job_id)
+    ended = wait_until_ended(queue, job_id)
+    queue.close()
+    assert ended.state is JobState.FAILED
+    assert ended.error == "the database failed: QueuePool limit of size 5 overflow 10 reached"

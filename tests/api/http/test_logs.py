@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from anyseek.api.http.logs import JsonLines, TextLines
 from anyseek.api.http.security import Scope, create_key
@@ -139,3 +141,14 @@ def test_lines_from_threads_tell_the_caller(start_service: StartService, monkeyp
     (line,) = lines
     assert json.loads(line)["key"] == "alice"
     assert json.loads(line)["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
+def test_a_traceback_does_not_lead_to_the_documentation_of_sqlalchemy(lines: logging.Formatter) -> None:
+    failed = record("request failed")
+    error = OperationalError("SELECT 1", None, sqlite3.OperationalError("no such table"))
+    failed.exc_info = OperationalError, error, None
+    assert "Background on this error" in str(error)
+    line = lines.format(failed)
+    assert "no such table" in line
+    assert "Background on this error" not in line

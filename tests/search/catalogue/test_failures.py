@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import meaning, sentence
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
 
@@ -78,3 +78,25 @@ def test_disks() -> None:
     assert isinstance(meaning(OSError(errno.EROFS, "Read-only file system")), StorageReadOnly)
     assert meaning(FileNotFoundError(errno.ENOENT, "x")) is None
     assert meaning(ValueError("x")) is None
+
+
+def _of_a_full_pool(file: Path) -> SQLAlchemyError:
+    engine = create_engine(f"sqlite:///{file}", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    with engine.connect():
+        try:
+            engine.connect()
+        except SQLAlchemyError as error:
+            return error
+    raise AssertionError("nothing failed")
+
+
+def test_no_sentence_leads_to_the_documentation_of_sqlalchemy(file: Path) -> None:
+    for error in (failure(file, "SELECT * FROM missing"), _of_a_full_pool(file)):
+        assert "Background on this error" in str(error)
+        assert "Background on this error" not in sentence(error)
+        assert sentence(error).startswith("the database failed: ")
+        assert "\n" not in sentence(error)
+
+
+def test_an_error_that_is_not_of_the_database_says_what_it_says() -> None:
+    assert sentence(OSError(errno.ENOSPC, "No space left on device")) == "[Errno 28] No space left on device"
