@@ -1,6 +1,7 @@
 """What the routes share: the runtime, the state of the model, bounded thread pools, and the budget of a request."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -56,17 +57,17 @@ class RequestAbandoned(Exception):
 
 
 class RequestBudget(Budget):
-    """The budget of one request's files together, and whether its client still waits for the answer."""
+    """The budget of one request's files and filters together, and whether its client still waits for the answer."""
 
-    def __init__(self, pixels: int, seconds: float) -> None:
-        super().__init__(pixels, seconds)
+    def __init__(self, pixels: int, seconds: float, filter_seconds: float = math.inf) -> None:
+        super().__init__(pixels, seconds, filter_seconds)
         self._abandoned = threading.Event()
         self._when_abandoned: list[Callable[[], object]] = []
 
     def abandon(self) -> None:
         """The client has left; `check` says so from now on, in any thread."""
         self._abandoned.set()
-        for call in self._when_abandoned:
+        for call in list(self._when_abandoned):
             call()
 
     @contextmanager
@@ -78,10 +79,15 @@ class RequestBudget(Budget):
         finally:
             self._when_abandoned.remove(call)
 
+    @property
+    def is_over(self) -> bool:
+        return self._abandoned.is_set() or super().is_over
+
     def check(self) -> None:
-        """Raises `RequestAbandoned` once the client has left."""
+        """Raises `RequestAbandoned` once the client has left, and as any budget does."""
         if self._abandoned.is_set():
             raise RequestAbandoned
+        super().check()
 
 
 def budget_of_request() -> RequestBudget | None:
@@ -94,7 +100,7 @@ def allow_batch(limits: Limits) -> None:
     """Raise the budget of the current request to that of a batch of queries."""
     budget = budget_of_request()
     if budget is not None:
-        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch)
+        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch, limits.filter_seconds_per_batch)
 
 
 class Pool:
