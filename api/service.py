@@ -44,6 +44,8 @@ _WRITING = 4
 # A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
 _PREDICTIONS_WAITING = 4
+# A filter may take seconds, so listings and counts with one leave the threads of all other reads alone.
+_FILTERING = 2
 # A map takes seconds to lay out, so maps have one thread: two at once would take the processors from queries.
 _MAPS_WAITING = 8
 # How often to gather singly put items into a snapshot, and from how many items on that is worth while.
@@ -176,6 +178,7 @@ class Service:
         self.may_use_card = runtime.settings.device != CPU
         self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
         self.writes = Pool(_WRITING, _WAITING)
+        self.filtering = Pool(_FILTERING, _WAITING)
         self.predictor = Predictor(
             runtime.settings.home,
             runtime.model,
@@ -190,6 +193,10 @@ class Service:
         own_processes = serving.decoders and not settings.in_process
         self.decoders = Decoders(serving.decoders, serving.decoder_mb) if own_processes else None
         self._closing = threading.Event()
+
+    async def read(self, where: str | None, work: Callable[[], T]) -> T:
+        """Run what reads the catalogue in a thread, or with a filter in one of the few for that."""
+        return await (to_thread.run_sync(work) if where is None else self.filtering.run(work))
 
     @property
     def limits(self) -> Limits:
