@@ -16,7 +16,7 @@ from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.catalogue.values import among, chunks
 from anyseek.search.filters import spheres, tree
-from anyseek.search.filters.places import holds, places_of
+from anyseek.search.filters.places import holds, places_at
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import GroupValue, IdArray
 
@@ -107,8 +107,7 @@ class _Evaluation:
                 if attributes is None:
                     found.append(item_id)
                 else:
-                    own = places_of(attributes)
-                    places += [(item_id, place.lat, place.lon) for place in own if place.path == where.field]
+                    places += [(item_id, at.lat, at.lon) for at in places_at(attributes, where.field)]
             ids, lats, lons = np.array(places, np.float64).reshape(-1, 3).T
             found += ids[holds(where, lats, lons)].astype(np.int64).tolist()
         return np.unique(np.array(found, np.int64))

@@ -31,6 +31,11 @@ def places_of(attributes: Attributes) -> list[Place]:
     return list(islice(_walk("", attributes), MOST_PLACES))
 
 
+def places_at(attributes: Attributes, field: str) -> list[Place]:
+    """Return the places at a field, as `places_of` does, without a look at other attributes."""
+    return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MOST_PLACES) if place.path == field]
+
+
 def holds(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
     """Whether the condition holds for each of the places at its field, as (n,)."""
     if isinstance(where, InRadius):
@@ -40,15 +45,18 @@ def holds(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[
     return (lats >= where.south) & (lats <= where.north) & across
 
 
-def _walk(path: str, value: Any) -> Iterator[Place]:
+def _walk(path: str, value: Any, towards: str | None = None) -> Iterator[Place]:
+    """Every place at a path or below; only those on the way `towards` the path of a latitude."""
     if isinstance(value, list):
         for inner in value:
-            yield from _walk(path, inner)
+            yield from _walk(path, inner, towards)
     elif isinstance(value, dict) and len(path) <= LONGEST_PATH:
         for name, inner in value.items():
             below = joined(path, name)
+            if towards is not None and not towards.startswith(below):
+                continue
             if isinstance(inner, dict | list):
-                yield from _walk(below, inner)
+                yield from _walk(below, inner, towards)
             elif below.endswith(f".{_LAT}"):
                 yield from _place(below, inner, value.get(name.removesuffix(_LAT) + _LON))
 
