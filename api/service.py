@@ -1,6 +1,7 @@
 """What the routes share: the runtime, the state of the model, bounded thread pools, and the budget of a request."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -44,6 +45,8 @@ _WRITING = 4
 # A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
 _PREDICTIONS_WAITING = 4
+# A filter may take seconds, so listings and counts with one leave the threads of all other reads alone.
+_FILTERING = 2
 # A map takes seconds to lay out, so maps have one thread: two at once would take the processors from queries.
 _MAPS_WAITING = 8
 # How often to gather singly put items into a snapshot, and from how many items on that is worth while.
@@ -57,17 +60,17 @@ class RequestAbandoned(Exception):
 
 
 class RequestBudget(Budget):
-    """The budget of one request's files together, and whether its client still waits for the answer."""
+    """The budget of one request's files and filters together, and whether its client still waits for the answer."""
 
-    def __init__(self, pixels: int, seconds: float) -> None:
-        super().__init__(pixels, seconds)
+    def __init__(self, pixels: int, seconds: float, filter_seconds: float = math.inf) -> None:
+        super().__init__(pixels, seconds, filter_seconds)
         self._abandoned = threading.Event()
         self._when_abandoned: list[Callable[[], object]] = []
 
     def abandon(self) -> None:
         """The client has left; `check` says so from now on, in any thread."""
         self._abandoned.set()
-        for call in self._when_abandoned:
+        for call in list(self._when_abandoned):
             call()
 
     @contextmanager
@@ -79,10 +82,15 @@ class RequestBudget(Budget):
         finally:
             self._when_abandoned.remove(call)
 
+    @property
+    def is_over(self) -> bool:
+        return self._abandoned.is_set() or super().is_over
+
     def check(self) -> None:
-        """Raises `RequestAbandoned` once the client has left."""
+        """Raises `RequestAbandoned` once the client has left, and as any budget does."""
         if self._abandoned.is_set():
             raise RequestAbandoned
+        super().check()
 
 
 def budget_of_request() -> RequestBudget | None:
@@ -95,7 +103,7 @@ def allow_batch(limits: Limits) -> None:
     """Raise the budget of the current request to that of a batch of queries."""
     budget = budget_of_request()
     if budget is not None:
-        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch)
+        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch, limits.filter_seconds_per_batch)
 
 
 class Pool:
@@ -171,6 +179,7 @@ class Service:
         self.may_use_card = runtime.settings.device != CPU
         self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
         self.writes = Pool(_WRITING, _WAITING)
+        self.filtering = Pool(_FILTERING, _WAITING)
         self.predictor = Predictor(
             runtime.settings.home,
             runtime.model,
@@ -185,6 +194,10 @@ class Service:
         own_processes = serving.decoders and not settings.in_process
         self.decoders = Decoders(serving.decoders, serving.decoder_mb) if own_processes else None
         self._closing = threading.Event()
+
+    async def read(self, where: str | None, work: Callable[[], T]) -> T:
+        """Run what reads the catalogue in a thread, or with a filter in one of the few for that."""
+        return await (to_thread.run_sync(work) if where is None else self.filtering.run(work))
 
     @property
     def limits(self) -> Limits:

@@ -69,6 +69,8 @@ class Limits(FileLimits):
     pixels_per_batch: Positive = 1_000_000_000  # the same of a batch of queries
     decoding_seconds: AboveZero = 20.0  # for all files of a request
     decoding_seconds_per_batch: AboveZero = 120.0
+    filter_seconds: AboveZero = 10.0  # for evaluating all filters of a request
+    filter_seconds_per_batch: AboveZero = 60.0
     bytes_per_answer: Positive = 64 * 1024 * 1024  # of captions and attributes of hits
     parts: Positive = 16
     hits: Positive = 10_000

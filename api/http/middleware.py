@@ -220,7 +220,8 @@ class Budgeted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        budget = RequestBudget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        limits = self.limits
+        budget = RequestBudget(limits.pixels_per_request, limits.decoding_seconds, limits.filter_seconds)
         watch = _DisconnectWatch(receive, send, budget)
         with spending(budget), decoding_apart(self.decoders):
             try:

@@ -26,7 +26,7 @@ from anyseek.api.contents import decoded, read_query
 from anyseek.api.http.metrics import GATHERED
 from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.modalities.reading.budget import Budget, check_wanted, spending
 from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.assets import PictureOf
@@ -202,13 +202,8 @@ def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[byt
     outcomes: list[Any] = [
         call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
     ]
-    queries = [query for query in outcomes if isinstance(query, Query)]
-    if len(batch) == 1:
-        results = iter(batch[0].context.run(_results_of, engine, like.collection, queries))
-    else:
-        # Nothing is decoded here, and a client that leaves gives up its own answer alone.
-        with spending(Budget(0, 0.0)):
-            results = iter(_results_of(engine, like.collection, queries))
+    asked = [(call.context, query) for call, query in zip(batch, outcomes, strict=True) if isinstance(query, Query)]
+    results = iter(_results_of(engine, like.collection, asked, service.limits))
     outcomes = [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
     return [
         _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
@@ -262,18 +257,25 @@ def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
         return error
 
 
-def _results_of(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> Sequence[Results | Exception]:
+def _results_of(
+    engine: SearchEngine, collection: str, asked: Sequence[tuple[Context, Query]], limits: Limits
+) -> Sequence[Results | Exception]:
     """The outcome of each query. What only one of them can have caused, the others do not hear of."""
-    if not queries:
+    if not asked:
         return []
     try:
-        return engine.query_batch(collection, queries, with_notes=True)
+        if len(asked) == 1:
+            context, query = asked[0]
+            return context.run(engine.query_batch, collection, [query], with_notes=True)
+        # Nothing is decoded here, and a client that leaves gives up its own answer alone.
+        with spending(Budget(0, 0.0, limits.filter_seconds)):
+            return engine.query_batch(collection, [query for _, query in asked], with_notes=True)
     except _OF_ALL:
         raise
     except Exception as error:  # noqa: BLE001  its caller gets it
-        if len(queries) == 1:
+        if len(asked) == 1:
             return [error]
-    return [_attempt(engine.query, collection, query) for query in queries]
+    return [_attempt(context.run, engine.query, collection, query) for context, query in asked]
 
 
 def results_json(results: Results, with_paths: bool, limits: Limits) -> bytes:
@@ -322,7 +324,8 @@ def brief(outcome: Results | Exception) -> Results | Refusal:
 
 
 def _read_brief(members: Any, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query | Exception:
-    """A query of a batch, or what is wrong with it."""
+    """A query of a batch, or what is wrong with it. Raises what `check_wanted` raises."""
+    check_wanted()
     try:
         query = read_query(members, limits, engine.embedder, pictures)
     except (AnyseekError, ModelError) as error:

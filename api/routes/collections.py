@@ -128,18 +128,22 @@ def get_collection(collection: str, service: ServiceDependency) -> CollectionAns
 
 
 @router.get("/{collection}/facets", dependencies=[requires(Scope.READ)])
-def count_facets(
+async def count_facets(
     collection: str, service: ServiceDependency, fields: Fields = 50, values: Values = 20, where: Where = None
 ) -> FacetsAnswer:
     """Get the attributes of the items, those that most items have first, with how many items have each value.
 
     With `where`, only the items that pass the filter count.
     """
-    wanted = passing(where)
-    service.runtime.derived.facets.check()
-    with service.runtime.database.read() as session:
-        counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
-    return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
+
+    def work() -> FacetsAnswer:
+        wanted = passing(where)
+        service.runtime.derived.facets.check()
+        with service.runtime.database.read() as session:
+            counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
+        return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
+
+    return await service.read(where, work)
 
 
 @router.get("/{collection}/folders", dependencies=[requires(Scope.READ)])

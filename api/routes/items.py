@@ -81,7 +81,7 @@ class ItemsAnswer(BaseModel):
 
 
 @router.get("/items", dependencies=[requires(Scope.READ)])
-def list_items(
+async def list_items(
     collection: str,
     service: ServiceDependency,
     paths: MaySeePaths,
@@ -92,17 +92,21 @@ def list_items(
     folder: Folder = None,
 ) -> ItemsAnswer:
     """List items by key or by date, a page at a time; only those that pass `where` and are directly in `folder`."""
-    wanted = passing(where)
-    begin = None if after is None else Place.parse(after, sort)
-    if wanted is not None or sort is not Order.KEY:
-        service.runtime.derived.facets.check()
-    with service.runtime.database.read() as session:
-        parent = collections.get(session, collection)
-        page = listing.page(
-            session, parent, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
-        )
-    cursor = following(page, limit, lambda placed: placed[1].cursor(sort))
-    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in page], next=cursor)
+
+    def work() -> ItemsAnswer:
+        wanted = passing(where)
+        begin = None if after is None else Place.parse(after, sort)
+        if wanted is not None or sort is not Order.KEY:
+            service.runtime.derived.facets.check()
+        with service.runtime.database.read() as session:
+            parent = collections.get(session, collection)
+            page = listing.page(
+                session, parent, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
+            )
+        cursor = following(page, limit, lambda placed: placed[1].cursor(sort))
+        return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in page], next=cursor)
+
+    return await service.read(where, work)
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])

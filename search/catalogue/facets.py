@@ -2,17 +2,21 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.search.catalogue import item_rows
+from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import among
+from anyseek.search.catalogue.values import among, chunks
 from anyseek.search.filters import spheres, tree
+from anyseek.search.filters.places import holds, places_at
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import GroupValue, IdArray
 
@@ -54,62 +58,73 @@ class _Tables:
 
 
 def ids_where(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
-    """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them."""
-    if candidates is None:
-        return _ids_where(session, collection_id, where, _Tables())
-    if len(candidates) > _FEW:
-        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), candidates)
-    return _ids_where(session, collection_id, where, _Tables.of(session, candidates.tolist()))
+    """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them.
+
+    Raises what `check_wanted` raises: `LimitExceeded` when the filters of the request have taken too long.
+    """
+    with filtering(session, tree.name_of(where)):
+        if candidates is None:
+            return _Evaluation(session, collection_id, _Tables()).ids(where)
+        if len(candidates) > _FEW:
+            return np.intersect1d(_Evaluation(session, collection_id, _Tables()).ids(where), candidates)
+        return _Evaluation(session, collection_id, _Tables.of(session, candidates.tolist())).ids(where)
 
 
-def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tables) -> IdArray:
-    match where:
-        case tree.And(parts):
-            found = _ids_where(session, collection_id, parts[0], tables)
-            for part in parts[1:]:
-                others = _ids_where(session, collection_id, part, tables)
-                found = np.intersect1d(found, others, assume_unique=True)
-            return found
-        case tree.Or(parts):
-            return np.unique(np.concatenate([_ids_where(session, collection_id, part, tables) for part in parts]))
-        case tree.Not(part):
-            every = _ids(session, _items(tables, collection_id))
-            return np.setdiff1d(every, _ids_where(session, collection_id, part, tables), assume_unique=True)
-        case tree.InRadius():
-            return _ids_in_radius(session, collection_id, where, tables)
-        case _:
-            return _ids(session, _statement(tables, collection_id, where))
+class _Evaluation:
+    """The evaluation of one filter, condition by condition; all ids, which `not` takes from, are read at most once."""
 
+    def __init__(self, session: Session, collection_id: int, tables: _Tables) -> None:
+        self._session, self._collection_id, self._tables = session, collection_id, tables
 
-def _ids_in_radius(session: Session, collection_id: int, where: tree.InRadius, tables: _Tables) -> IdArray:
-    """The points in the box around the circle come from the database, which need not know sines, and are measured."""
-    box = spheres.bounds(where.lat, where.lon, where.km)
-    latitude, longitude = _sides(tables, tree.InBox(where.field, **asdict(box)))
-    facets = tables.facets
-    of_lon = _facets(tables, collection_id, *longitude).add_columns(facets.number.label("lon")).subquery()
-    of_lat = _facets(tables, collection_id, *latitude).add_columns(facets.number, of_lon.c.lon)
-    rows = session.execute(of_lat.join(of_lon, of_lon.c.item_id == facets.item_id)).all()
-    ids, lats, lons = np.array([tuple(row) for row in rows], np.float64).reshape(-1, 3).T
-    near = spheres.kilometres(where.lat, where.lon, lats, lons) <= where.km
-    return np.unique(ids[near].astype(np.int64))
+    @cached_property
+    def _every(self) -> IdArray:
+        return self._read(_items(self._tables, self._collection_id))
 
+    def ids(self, where: Filter) -> IdArray:
+        match where:
+            case tree.And(parts):
+                return reduce(partial(np.intersect1d, assume_unique=True), map(self.ids, parts))
+            case tree.Or(parts):
+                return np.unique(np.concatenate([self.ids(part) for part in parts]))
+            case tree.Not(part):
+                return np.setdiff1d(self._every, self.ids(part), assume_unique=True)
+            case tree.InBox() | tree.InRadius():
+                return self._with_place(where)
+            case _:
+                return self._read(_statement(self._tables, self._collection_id, where))
 
-def _ids(session: Session, statement: Select[int]) -> IdArray:
-    return np.unique(np.fromiter(session.scalars(statement), np.int64))
+    def _with_place(self, where: tree.InBox | tree.InRadius) -> IdArray:
+        """The database tells which items have a latitude and a longitude in the box, and thus not yet in one place.
+
+        The attributes of these items tell the places. An item whose attributes are unreadable passes, to be reported.
+        """
+        near = reduce(np.intersect1d, (self._read(side) for side in _sides(self._tables, self._collection_id, where)))
+        found: list[int] = []
+        for some in chunks(near.tolist()):
+            check_wanted()
+            places: list[tuple[int, float, float]] = []
+            for item_id, attributes in item_rows.attributes(self._session.connection(), some):
+                if attributes is None:
+                    found.append(item_id)
+                else:
+                    places += [(item_id, at.lat, at.lon) for at in places_at(attributes, where.field)]
+            ids, lats, lons = np.array(places, np.float64).reshape(-1, 3).T
+            found += ids[holds(where, lats, lons)].astype(np.int64).tolist()
+        return np.unique(np.array(found, np.int64))
+
+    def _read(self, statement: Select[int]) -> IdArray:
+        check_wanted()
+        return np.unique(np.fromiter(self._session.scalars(statement), np.int64))
 
 
 def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -> Select[int]:
     """A statement for the ids of the items that satisfy one condition; an id may come several times."""
     facets = tables.facets
-    if isinstance(condition, tree.InBox):
-        latitude, longitude = _sides(tables, condition)
-        of_lon = _facets(tables, collection_id, *longitude)
-        return _facets(tables, collection_id, *latitude).where(facets.item_id.in_(of_lon))
     if condition.field in (tree.KEY, tree.CAPTION):
         column = tables.items.key if condition.field == tree.KEY else tables.items.caption
         is_there = isinstance(condition, tree.Exists)
-        holds = column.is_not(None) if is_there else _holds(condition, lambda value: (column, value))
-        return _items(tables, collection_id).where(holds)
+        passes = column.is_not(None) if is_there else _holds(condition, lambda value: (column, value))
+        return _items(tables, collection_id).where(passes)
     if isinstance(condition, tree.Exists):
         below = and_(facets.path >= f"{condition.field}.", facets.path < f"{condition.field}/")
         within = or_(facets.path == condition.field, below)
@@ -117,11 +132,12 @@ def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -
     return _facets(tables, collection_id, condition.field, _holds(condition, partial(_column, facets)))
 
 
-def _sides(tables: _Tables, box: tree.InBox) -> list[tuple[str, ColumnElement[bool]]]:
-    """The paths of latitudes and longitudes, and what holds for those in a box."""
-    number = tables.facets.number
+def _sides(tables: _Tables, collection_id: int, where: tree.InBox | tree.InRadius) -> list[Select[int]]:
+    """Statements for the items with a latitude, and for those with a longitude, in a box or in that around a circle."""
+    box = where if isinstance(where, tree.InBox) else spheres.bounds(where.lat, where.lon, where.km)
+    number, field = tables.facets.number, where.field
     north, east = _between(number, box.south, box.north), _across(number, box.west, box.east)
-    return [(f"{box.field}.lat", north), (f"{box.field}.lon", east)]
+    return [_facets(tables, collection_id, f"{field}.lat", north), _facets(tables, collection_id, f"{field}.lon", east)]
 
 
 def _items(tables: _Tables, collection_id: int) -> Select[int]:

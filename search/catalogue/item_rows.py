@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from anyseek.search.catalogue import checksums, log
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
 from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now, rows_in
-from anyseek.search.types import Asset, Collection, Item
+from anyseek.search.types import Asset, Attributes, Collection, Item
 
 _ITEM = (
     ItemRow.id,
@@ -35,6 +35,7 @@ _ASSET = (AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type
 # it takes several times as long as running it.
 _JOINED = select(*_ITEM, *_ASSET).outerjoin(AssetRow, AssetRow.item_id == ItemRow.id)
 _BY_IDS = Lookup(_JOINED, ItemRow.__table__.c.id)
+_ATTRIBUTES = Lookup(select(ItemRow.id, cast(ItemRow.attributes, Text)), ItemRow.__table__.c.id)
 _MOVE_ASSET = (
     update(AssetRow)
     .where(AssetRow.item_id == bindparam("of_item"), AssetRow.name == bindparam("called"))
@@ -52,6 +53,15 @@ def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
 def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
     """The items with up to a few hundred `ids`, read in one statement; missing ones are left out."""
     return _items(_BY_IDS.rows(connection, ids))
+
+
+def attributes(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int, Attributes | None]]:
+    """The ids of items with their attributes, without a look at checksums; None in place of what is unreadable."""
+    for item_id, written in _ATTRIBUTES.rows(connection, ids):
+        try:
+            yield item_id, json.loads(written)
+        except (TypeError, ValueError):
+            yield item_id, None
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:

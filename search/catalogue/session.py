@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from anyseek.search.catalogue.interruption import explain_interruption, interruptible
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.telemetry.spans import Stage, timed
 
@@ -271,6 +272,7 @@ class Database:
             self.engine = sqlite_engine(url, self._longest_wait)
         else:
             self.engine = _postgres_engine(url, patience_seconds)
+        event.listen(self.engine, "handle_error", explain_interruption)
         self._commits = CommitWatch(self.engine)
         # SQLite's driver commits by itself already (`_prepare_sqlite`), and must not be told to again.
         self._single = self.engine
@@ -279,14 +281,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a consistent, read-only view."""
+        """Open a consistent, read-only view. A statement ends when nobody waits for it (`check_wanted`)."""
         with timed(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 self._set_busy_timeout(session.connection(), self._patience_seconds())
                 session.connection().exec_driver_sql("BEGIN")
             else:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield session
+            with interruptible(session.connection()):
+                yield session
             session.rollback()
 
     @contextmanager

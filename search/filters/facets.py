@@ -37,13 +37,18 @@ def facets_of(attributes: Attributes) -> list[Facet]:
     return list(found)
 
 
+def joined(path: str, name: str) -> str:
+    """Return the path of a member of the object at `path`; that of the attributes themselves is empty."""
+    step = name.replace(_NUL, _REPLACEMENT)
+    return f"{path}.{step}" if path else step
+
+
 def _walk(path: str, value: Any) -> Iterator[Facet]:
     if len(path) > LONGEST_PATH:  # no filter can name it
         return
     if isinstance(value, dict):
         for name, inner in value.items():
-            step = name.replace(_NUL, _REPLACEMENT)
-            yield from _walk(f"{path}.{step}" if path else step, inner)
+            yield from _walk(joined(path, name), inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _walk(path, inner)
@@ -55,13 +60,13 @@ def _leaf(path: str, value: bool | float | str) -> Facet:
     if isinstance(value, bool):
         return Facet(path, truth=value)
     if isinstance(value, int | float):
-        return Facet(path, number=_as_float(value))
+        return Facet(path, number=as_float(value))
     moment = Moment.parse(value)
     text = value[: LONGEST_TEXT + 1].replace(_NUL, _REPLACEMENT)
     return Facet(path, text=text, moment=None if moment is None else moment.seconds)
 
 
-def _as_float(value: float) -> float:
+def as_float(value: float) -> float:
     """Convert a number to a float; integers too large for one become the largest float, which keeps their order."""
     try:
         return float(value)

@@ -12,7 +12,8 @@
     unit       = "km" | "m" | "mi", which may follow its number at once: 10km
     value      = number | true | false | 2024-05-01 | 2024-05-01T12:00:00Z | word | "text" | 'text'
 
-Keywords may be in any case. In a quoted text, a backslash makes the next character literal.
+Keywords may be in any case. In a quoted text, a backslash makes the next character literal. Double negations cancel,
+in the JSON form, too.
 """
 
 import math
@@ -66,8 +67,8 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens, place = [], 0
-    while text[place:].strip():
+    tokens, place, end = [], 0, len(text.rstrip())
+    while place < end:
         found = _TOKEN.match(text, place)
         if found is None or found.lastgroup is None:
             start = place + len(text[place:]) - len(text[place:].lstrip())
@@ -107,7 +108,7 @@ class _Reader:
         if depth > DEEPEST:
             raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
         if self._take("not"):
-            return tree.Not(self._one(depth + 1))
+            return tree.negated(self._one(depth + 1))
         if self._take("("):
             inner = self.filter(depth + 1)
             self._expect(")")
@@ -269,7 +270,7 @@ def _filter_of(members: Any, depth: int) -> Filter:
         )
     (word, inner) = next(iter(members.items()))
     if word == "not":
-        return tree.Not(_filter_of(inner, depth + 1))
+        return tree.negated(_filter_of(inner, depth + 1))
     if not isinstance(inner, list) or not inner:
         raise BadFilter(f"{word!r} in a filter takes a list of at least one filter, not {_shown(inner)}")
     parts = tuple(_filter_of(part, depth + 1) for part in inner)

@@ -18,6 +18,7 @@ KEY, CAPTION = "@key", "@caption"
 LONGEST_PATH = 200
 LONGEST_TEXT = 500
 MOST_CONDITIONS = 200
+MOST_NODES = 600  # conditions, and what joins or inverts them
 DEEPEST = 32
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -158,16 +159,30 @@ Condition = Compare | AnyOf | StartsWith | Exists | InBox | InRadius
 Filter = Condition | And | Or | Not
 
 
+def negated(where: Filter) -> Filter:
+    """Return the opposite of a filter; a double negation cancels."""
+    return where.part if isinstance(where, Not) else Not(where)
+
+
+def name_of(where: Filter) -> str:
+    """Return what an error calls a filter: by the field of its first condition."""
+    first, *others = conditions(where)
+    more = f" with {len(others)} more conditions" if others else ""
+    return f"the filter on {first.field[:60]!r}{more}"
+
+
 def checked(where: Filter) -> Filter:
     """Return the filter if it is valid.
 
-    Raises `BadFilter` for too many conditions, an invalid field, a text that is too long or not storable, and a
-    comparison that has no meaning.
+    Raises `BadFilter` for too many conditions or nodes, an invalid field, a text that is too long or not storable, and
+    a comparison that has no meaning.
     """
     every = list(conditions(where))
     count = sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in every)
     if count > MOST_CONDITIONS:
         raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
+    if (nodes := _count_nodes(where)) > MOST_NODES:
+        raise BadFilter(f"the filter has {nodes} conditions, ands, ors and nots; at most {MOST_NODES} are allowed")
     for condition in every:
         _check_field(condition)
         for value in values_of(condition):
@@ -198,6 +213,16 @@ def conditions(where: Filter) -> Iterator[Condition]:
             yield from conditions(part)
         case _:
             yield where
+
+
+def _count_nodes(where: Filter) -> int:
+    match where:
+        case And(parts) | Or(parts):
+            return 1 + sum(map(_count_nodes, parts))
+        case Not(part):
+            return 1 + _count_nodes(part)
+        case _:
+            return 1
 
 
 def _check_field(condition: Condition) -> None:

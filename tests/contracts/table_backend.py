@@ -7,7 +7,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters import tree
 from anyseek.search.filters.facets import Facet, facets_of
-from anyseek.search.filters.spheres import kilometres
+from anyseek.search.filters.places import Place, holds, places_of
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Neighbours, best, none_found
@@ -32,6 +31,7 @@ class Row:
 
     vector: FloatArray
     facets: tuple[Facet, ...]
+    places: list[Place]
 
 
 Table = dict[int, Row]  # by item id
@@ -49,7 +49,7 @@ class TableStore:
         """Tables are there when they are named."""
 
     def upsert(self, ids: IdArray, vectors: FloatArray, items: Sequence[Item]) -> None:
-        rows = {item.id: Row(vector.copy(), row_facets(item)) for item, vector in zip(items, vectors, strict=True)}
+        rows = {item.id: row_of(item, vector) for item, vector in zip(items, vectors, strict=True)}
         assert list(rows) == ids.tolist()
         with self._lock:
             self._table.update(rows)
@@ -68,7 +68,7 @@ class TableStore:
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
         with self._lock:
-            rows = [(number, row) for number, row in self._table.items() if where is None or passes(row.facets, where)]
+            rows = [(number, row) for number, row in self._table.items() if where is None or passes(row, where)]
         if not rows:
             return none_found(len(vectors))
         scores = vectors @ np.stack([row.vector for _, row in rows]).T
@@ -117,43 +117,35 @@ class TableBackend:
         """No connection is open."""
 
 
-def row_facets(item: Item) -> tuple[Facet, ...]:
-    """The translation of attributes: facets, and the key and the caption as two more."""
+def row_of(item: Item, vector: FloatArray) -> Row:
+    """The translation of attributes: facets, the key and the caption as two more, and places."""
     own = [Facet(tree.KEY, text=item.key)] + ([] if item.caption is None else [Facet(tree.CAPTION, text=item.caption)])
-    return (*(facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")), *own)
+    facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
+    return Row(vector.copy(), (*facets, *own), places_of(item.attributes))
 
 
-def passes(facets: Sequence[Facet], where: Filter) -> bool:
+def passes(row: Row, where: Filter) -> bool:
     """The translation of filters: whether one holds for an item of these facets."""
     match where:
         case tree.And(parts):
-            return all(passes(facets, part) for part in parts)
+            return all(passes(row, part) for part in parts)
         case tree.Or(parts):
-            return any(passes(facets, part) for part in parts)
+            return any(passes(row, part) for part in parts)
         case tree.Not(part):
-            return not passes(facets, part)
+            return not passes(row, part)
         case tree.Exists(field):
-            return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in facets)
-        case tree.InBox(field, south, west, north, east):
-            across = (lambda x: west <= x <= east) if west <= east else (lambda x: x >= west or x <= east)
-            inside = any(south <= number <= north for number in numbers(facets, f"{field}.lat"))
-            return inside and any(map(across, numbers(facets, f"{field}.lon")))
-        case tree.InRadius(field, lat, lon, km):
-            places = product(numbers(facets, f"{field}.lat"), numbers(facets, f"{field}.lon"))
-            near = [(a, o) for a, o in places if abs(a) <= 90 and abs(o) <= 180]
-            return any(kilometres(lat, lon, np.array([a]), np.array([o]))[0] <= km for a, o in near)
+            return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in row.facets)
+        case tree.InBox(field) | tree.InRadius(field):
+            own = [(place.lat, place.lon) for place in row.places if place.path == field]
+            return bool(holds(where, *np.array(own, np.float64).reshape(-1, 2).T).any())
         case tree.Compare(field, operator, value):
-            return any(compared(facet, operator, value) for facet in facets if facet.path == field)
+            return any(compared(facet, operator, value) for facet in row.facets if facet.path == field)
         case tree.AnyOf(field, values):
-            named = [facet for facet in facets if facet.path == field]
+            named = [facet for facet in row.facets if facet.path == field]
             return any(compared(facet, Operator.EQUAL, value) for facet in named for value in values)
         case tree.StartsWith(field, prefix):
-            texts = [facet.text for facet in facets if facet.path == field and facet.text is not None]
+            texts = [facet.text for facet in row.facets if facet.path == field and facet.text is not None]
             return any(text.startswith(prefix) for text in texts)
-
-
-def numbers(facets: Sequence[Facet], path: str) -> list[float]:
-    return [facet.number for facet in facets if facet.path == path and facet.number is not None]
 
 
 def compared(facet: Facet, operator: Operator, value: tree.Scalar) -> bool:

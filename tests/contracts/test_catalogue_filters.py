@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
 from anyseek.search.catalogue import checks, collections, facets, items
 from anyseek.search.catalogue.derived_tables import FACETS
@@ -70,6 +70,22 @@ PICTURES: dict[str, Attributes] = {
 }  # fmt: skip
 
 
+PLACES: dict[str, Attributes] = {
+    "apart": {"seen": [{"lat": 10, "lon": 20}, {"lat": 50, "lon": 60}]},
+    "there": {"seen": [{"lat": 50, "lon": 20}, {"lat": 10.0, "lon": 60}]},
+    "halves": {"seen": [{"lat": 10}, {"lon": 60}, {"lat": [10], "lon": [60]}, {"lat": 10, "lon": "60"}, 10, [[]]]},
+    "deeper": {"trips": [{"stops": [[{"seen.lat": 10, "seen.lon": 60}]]}]},
+}
+
+
+@pytest.mark.parametrize("area", ["5 km of 10, 60", "(9, 59, 11, 61)", "(10, 60, 10, 60)"])
+def test_the_two_numbers_of_a_place_stay_together(database: Database, collection: Collection, area: str) -> None:
+    put(database, collection, PLACES)
+    assert found(database, collection, f"seen within {area}") == {"there"}
+    assert found(database, collection, f"trips.stops.seen within {area}") == {"deeper"}
+    assert found(database, collection, f"not seen within {area}") == {"apart", "halves", "deeper"}
+
+
 @pytest.mark.parametrize(
     ("where", "keys"),
     [
@@ -102,6 +118,29 @@ def test_many_ids_cost_no_more_statements_than_a_whole_collection(database: Data
         assert facets.ids_where(session, collection.id, where, among).tolist() == right[:1].tolist()
     assert len(right) > 1
     assert len(asked) <= 3
+
+
+def test_all_ids_are_read_once_however_many_nots_a_filter_has(database: Database, collection: Collection) -> None:
+    put(database, collection, PICTURES)
+    asked = list[str]()
+    event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    with database.read() as session:
+        asked.clear()
+        nots = And(tuple(Not(And((Exists("label"), Not(Exists(f"no{n}"))))) for n in range(5)))
+        assert len(facets.ids_where(session, collection.id, nots)) == 1
+    assert len(asked) == 10 + 1
+
+
+def test_an_item_whose_attributes_are_unreadable_is_found_by_its_place(
+    database: Database, collection: Collection
+) -> None:
+    put(database, collection, PICTURES)
+    broken = "{" if database.engine.dialect.name == "sqlite" else "null"  # PostgreSQL refuses what is no JSON
+    with database.write() as session:
+        session.execute(text(f"UPDATE items SET attributes = '{broken}' WHERE key = 'a'"))
+    with database.read() as session:
+        ids = facets.ids_where(session, collection.id, filter_from_text("place within 100 km of 47, 8"))
+        assert [item.damaged for item in items.by_ids(session, ids.tolist()).values()] == [True]
 
 
 def test_a_changed_item_is_found_by_what_it_is_now(database: Database, collection: Collection) -> None:
@@ -149,7 +188,9 @@ def test_deleting_a_collection_takes_its_facets_along(database: Database, collec
 SCALARS = st.sampled_from([0, 1, -2.5, True, False, "", "a", "ab", "b", "2024-05-01", "ä", None])
 OBJECTS = st.dictionaries(st.sampled_from(["x", "lat", "lon"]), SCALARS, max_size=3)
 ATTRIBUTES = st.dictionaries(
-    st.sampled_from(["x", "y", "z"]), SCALARS | st.lists(SCALARS, max_size=3) | OBJECTS, max_size=3
+    st.sampled_from(["x", "y", "z"]),
+    SCALARS | st.lists(SCALARS, max_size=3) | OBJECTS | st.lists(OBJECTS, max_size=3),
+    max_size=3,
 )
 FIELDS = st.sampled_from(["x", "y", "z", "x.x", "z.lat"])
 VALUES = st.sampled_from([0.0, 1.0, -2.5, True, "", "a", "ab", "2024-05-01", "ä", Moment(1_714_521_600.0)])
@@ -204,20 +245,22 @@ def holds(where: Filter, attributes: Attributes) -> bool:
         case Not(part):
             return not holds(part, attributes)
         case InBox(field, south, west, north, east):
-            values = [(path, value) for path, value in leaves("", attributes) if is_number(value)]
-            inside = [v for p, v in values if p == f"{field}.lat" and south <= v <= north]
-            longitudes = [v for p, v in values if p == f"{field}.lon"]
-            across = [v for v in longitudes if (west <= v <= east if west <= east else v >= west or v <= east)]
-            return bool(inside and across)
+            inside = [lon for lat, lon in points(attributes, field) if south <= lat <= north]
+            return any(west <= lon <= east if west <= east else lon >= west or lon <= east for lon in inside)
         case InRadius(field, lat, lon, km):
-            values = [(path, value) for path, value in leaves("", attributes) if is_number(value)]
-            lats = [value for path, value in values if path == f"{field}.lat" and abs(value) <= 90]
-            lons = [value for path, value in values if path == f"{field}.lon" and abs(value) <= 180]
-            return any(apart(lat, lon, a, o) <= km for a in lats for o in lons)
+            return any(apart(lat, lon, a, o) <= km for a, o in points(attributes, field))
         case Exists(field):
             return any(path == field or path.startswith(f"{field}.") for path, _ in leaves("", attributes))
         case _:
             return any(passes(where, value) for path, value in leaves("", attributes) if path == where.field)
+
+
+def points(attributes: Attributes, field: str) -> list[tuple[float, float]]:
+    """The places at a field of the attributes themselves: objects there, each with both numbers."""
+    value = attributes.get(field)
+    objects = [inner for inner in (value if isinstance(value, list) else [value]) if isinstance(inner, dict)]
+    pairs = [(inner.get("lat"), inner.get("lon")) for inner in objects]
+    return [(a, o) for a, o in pairs if is_number(a) and is_number(o) and abs(a) <= 90 and abs(o) <= 180]
 
 
 def apart(lat: float, lon: float, other_lat: float, other_lon: float) -> float:

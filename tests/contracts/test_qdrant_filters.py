@@ -9,11 +9,24 @@ from hypothesis import strategies as st
 
 from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.session import Database
-from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Exists, Filter, Not, Operator, StartsWith, checked
+from anyseek.search.filters.tree import (
+    CAPTION,
+    KEY,
+    AnyOf,
+    Compare,
+    Exists,
+    Filter,
+    InBox,
+    InRadius,
+    Not,
+    Operator,
+    StartsWith,
+    checked,
+)
 from anyseek.search.spaces.qdrant.backend import connect
 from anyseek.search.spaces.qdrant.filters import as_condition, payload_of
 from anyseek.search.types import Attributes, Collection, Item
-from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, put
+from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, PLACES, put
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL, in_qdrant
 from tests.search.gallery import DIMENSION, direction
 from tests.search.memory_index import MemoryIndex
@@ -71,6 +84,15 @@ def test_long_texts_are_ordered_as_in_the_catalogue(database: Database, collecti
     both.put({"a": {"t": "x" * 900}, "b": {"t": "x" * 500}, "c": {"t": "x" * 7 + "y"}, "d": {"t": "\U0010ffff\u00e4"}})
     for value in ("x" * 500, "x" * 499, "x" * 8, "x", "\U0010ffff", "\u00e4" * 3):
         both.assert_equal([Compare("t", operator, value) for operator in Operator] + [StartsWith("t", value)])
+    both.close()
+
+
+def test_the_two_numbers_of_a_place_stay_together(database: Database, collection: Collection) -> None:
+    both = Both(database, collection, ":memory:")
+    both.put(PLACES)
+    for field in ("seen", "trips.stops.seen"):
+        both.assert_equal([InRadius(field, 10, 60, 5), InBox(field, 9, 59, 11, 61), InBox(field, 10, 60, 10, 60)])
+        both.assert_equal([InBox(field, 9, 60, 50, -170)])
     both.close()
 
 

@@ -3,29 +3,25 @@
 facets   a list of objects, one for each value: its `path`, and `number`, `text`, `truth` or `moment`; a text also has
          its characters as numbers, two by two, in `order0`, `order1`, …, since Qdrant orders numbers only, and in
          `starts` a number for each of its beginnings of 2, 4, … characters
-points   a list of objects, one for each latitude with each longitude of one path (`place.lat`, `place.lon`): the `path`
-         they are below, and `at`, the point
+points   a list of objects, one for each place: its `path`, and `at`, the point with its `lat` and `lon`
 paths    every path that has something at or below it
 tenant   whose point it is (`anyseek.search.spaces.qdrant.backend`)
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Mapping
 from typing import Any
 
 from qdrant_client import models
 
 from anyseek.search.filters import tree
 from anyseek.search.filters.facets import Facet, facets_of
+from anyseek.search.filters.places import places_of
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import Item
 
 # Of a code point: 21 bits. Two fit into the 53 of a float, with which Qdrant compares.
 _BITS = 21
-_LAT, _LON = ".lat", ".lon"
-# Of one item: lists of places have each latitude with each longitude.
-MOST_POINTS = 1_000
 _BELOW = (Operator.LESS, Operator.AT_MOST)
 _INCLUSIVE = (Operator.AT_MOST, Operator.AT_LEAST)
 
@@ -52,7 +48,7 @@ def payload_of(item: Item) -> dict[str, Any]:
     facets += [Facet(path, text=text[: tree.LONGEST_TEXT + 1]) for path, text in own]
     paths = {facet.path[:end] for facet in facets for end in _ends(facet.path)}
     held = {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
-    points = list(islice(_points(facets), MOST_POINTS))
+    points = [{"path": place.path, "at": {"lat": place.lat, "lon": place.lon}} for place in places_of(item.attributes)]
     return held | {"points": points} if points else held
 
 
@@ -93,19 +89,6 @@ def _as_object(facet: Facet) -> dict[str, Any]:
     return held
 
 
-def _points(facets: Sequence[Facet]) -> Iterator[dict[str, Any]]:
-    numbers: dict[str, list[float]] = {}
-    for facet in facets:
-        if facet.number is not None and facet.path.endswith((_LAT, _LON)):
-            numbers.setdefault(facet.path, []).append(facet.number)
-    for path, lats in numbers.items():
-        if path.endswith(_LAT):
-            field = path.removesuffix(_LAT)
-            for lat, lon in product(lats, numbers.get(field + _LON, ())):
-                if abs(lat) <= 90 and abs(lon) <= 180:
-                    yield {"path": field, "at": {"lat": lat, "lon": lon}}
-
-
 def _order(text: str) -> list[int]:
     """Two characters a number, the last of them with a 0 in it, which is no character: so a text sorts before those
     that go on after it.
@@ -142,13 +125,11 @@ def _beside(operator: Operator, value: str) -> models.Filter:
 
 
 def _in_box(box: tree.InBox) -> models.Filter:
-    latitude = _some_facet(f"{box.field}.lat", _between(box.south, box.north))
-    if box.west <= box.east:
-        longitude = _between(box.west, box.east)
-    else:
-        sides = _range("number", Operator.AT_LEAST, box.west), _range("number", Operator.AT_MOST, box.east)
-        longitude = models.Filter(should=list(sides))
-    return _all(latitude, _some_facet(f"{box.field}.lon", longitude))
+    """A condition on points; Qdrant's own for boxes leaves out their borders."""
+    north = models.FieldCondition(key="at.lat", range=models.Range(gte=box.south, lte=box.north))
+    west, east = _range("at.lon", Operator.AT_LEAST, box.west), _range("at.lon", Operator.AT_MOST, box.east)
+    across = _all(west, east) if box.west <= box.east else models.Filter(should=[west, east])
+    return _nested("points", box.field, _all(north, across))
 
 
 def _some_facet(path: str, holds: models.Filter) -> models.Filter:
@@ -179,10 +160,6 @@ def _same_start(start: str) -> list[models.FieldCondition]:
 def _number_of(start: str) -> int:
     """One of 2^56, for a text of any length."""
     return int.from_bytes(hashlib.sha256(start.encode("utf-8", "surrogatepass")).digest()[:7], "big")
-
-
-def _between(low: float, high: float) -> models.Filter:
-    return _all(models.FieldCondition(key="number", range=models.Range(gte=low, lte=high)))
 
 
 def _range(key: str, operator: Operator, value: float) -> models.FieldCondition:

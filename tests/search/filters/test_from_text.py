@@ -13,6 +13,7 @@ from anyseek.search.filters.tree import (
     BadFilter,
     Compare,
     Exists,
+    Filter,
     InBox,
     InRadius,
     Moment,
@@ -149,6 +150,16 @@ def test_wrong_json_is_refused(members: object, says: str) -> None:
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_double_negations_cancel(count: int) -> None:
+    plain, members = Compare("a", Operator.EQUAL, 1.0), {"field": "a", "eq": 1}
+    for _ in range(count):
+        members = {"not": members}
+    wanted = Not(plain) if count % 2 else plain
+    assert filter_from_text("not " * count + "a = 1") == filter_from_json(members) == wanted
+    assert filter_from_text("not (a != 1)") == filter_from_json({"not": {"not": {"field": "a", "eq": 1}}}) == plain
+
+
 @pytest.mark.parametrize(
     ("where", "says"),
     [
@@ -159,9 +170,10 @@ def test_wrong_json_is_refused(members: object, says: str) -> None:
         (Compare("a", Operator.EQUAL, "\0"), "NUL"),
         (Compare("\ud800", Operator.EQUAL, "x"), "cannot be the name of a field;"),
         (AnyOf("a", ("x",) * 201), "at most 200"),
+        (And((And((Not(Exists("a")),)),) * 200), "has 601 conditions, ands, ors and nots; at most 600"),
     ],
 )
-def test_what_has_no_meaning_is_refused(where: Compare | AnyOf, says: str) -> None:
+def test_what_has_no_meaning_is_refused(where: Filter, says: str) -> None:
     with pytest.raises(BadFilter) as refused:
         checked(where)
     assert says in str(refused.value)

@@ -1,0 +1,67 @@
+"""Places within the attributes of an item, and which of them are in a box or near a point."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anyseek.search.filters import spheres
+from anyseek.search.filters.facets import as_float, joined
+from anyseek.search.filters.spheres import Degrees
+from anyseek.search.filters.tree import LONGEST_PATH, InBox, InRadius
+from anyseek.search.types import Attributes
+
+# Further places are not looked at, as with facets.
+MOST_PLACES = 1_000
+_LAT, _LON = "lat", "lon"
+
+
+class Place(NamedTuple):
+    """An object with the numbers `lat` and `lon` in degrees, and its path."""
+
+    path: str
+    lat: float
+    lon: float
+
+
+def places_of(attributes: Attributes) -> list[Place]:
+    """Return the places of an item in the order of its attributes, at most `MOST_PLACES`."""
+    return list(islice(_walk("", attributes), MOST_PLACES))
+
+
+def places_at(attributes: Attributes, field: str) -> list[Place]:
+    """Return the places at a field, as `places_of` does, without a look at other attributes."""
+    return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MOST_PLACES) if place.path == field]
+
+
+def holds(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
+    """Whether the condition holds for each of the places at its field, as (n,)."""
+    if isinstance(where, InRadius):
+        return spheres.kilometres(where.lat, where.lon, lats, lons) <= where.km
+    west, east = lons >= where.west, lons <= where.east
+    across = west & east if where.west <= where.east else west | east
+    return (lats >= where.south) & (lats <= where.north) & across
+
+
+def _walk(path: str, value: Any, towards: str | None = None) -> Iterator[Place]:
+    """Every place at a path or below; only those on the way `towards` the path of a latitude."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _walk(path, inner, towards)
+    elif isinstance(value, dict) and len(path) <= LONGEST_PATH:
+        for name, inner in value.items():
+            below = joined(path, name)
+            if towards is not None and not towards.startswith(below):
+                continue
+            if isinstance(inner, dict | list):
+                yield from _walk(below, inner, towards)
+            elif below.endswith(f".{_LAT}"):
+                yield from _place(below, inner, value.get(name.removesuffix(_LAT) + _LON))
+
+
+def _place(path_of_lat: str, lat: object, lon: object) -> Iterator[Place]:
+    numbers = [as_float(side) for side in (lat, lon) if isinstance(side, int | float) and not isinstance(side, bool)]
+    if len(numbers) == 2 and abs(numbers[0]) <= 90 and abs(numbers[1]) <= 180:
+        yield Place(path_of_lat.removesuffix(f".{_LAT}"), *numbers)
