@@ -85,4 +85,10 @@ ATTACKS = (
     Attack("a key that stores too much", ("contracts/test_quotas.py", "api/routes/test_quotas.py")),
     Attack("a full or locked disk and database", ("api/test_unwritable_disk.py", "api/test_locked_database.py")),
     Attack("flipped bytes", ("search/test_damage.py", "contracts/test_derived.py")),
+    Attack("costly filters", ("adversary/test_filters.py", "contracts/test_interruption.py")),
+    Attack("work that outlives a stop", ("adversary/test_stopping.py",)),
+    Attack("small tables of many rows", ("adversary/test_tables.py",)),
+    Attack("a collection deleted while it is indexed", ("adversary/test_deleted_while_indexed.py",)),
+    Attack("a catalogue of a newer version", ("adversary/test_newer_catalogue.py",)),
+    Attack("a data directory whose name reads as an address", ("adversary/test_homes.py",)),
 )
