@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.dataclasses import dataclass
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
-from sqlalchemy import URL
 
 from anyseek.model.compute.devices import CPU, OFFERED, is_device
 from anyseek.model.home import default_home
@@ -319,8 +319,11 @@ def shown(name: str, value: str) -> str:
 
 
 def _sqlite_address(path: Path) -> str:
-    """The address of a database in a file; `?`, `#` and `%` in the path would otherwise be read as parts of it."""
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    """The address of a database in a file, as `sqlalchemy.URL` writes it, which light commands do not import.
+
+    `?`, `#`, `%` and others in the path would be read as parts of the address.
+    """
+    return "sqlite:///" + re.sub("[%?#@:]", lambda sign: quote(sign[0]), str(path))
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:

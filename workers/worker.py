@@ -77,14 +77,14 @@ def run_worker(settings: Settings, options: Options) -> int:
     """Work until told to stop, and return the exit code: 1 if the model could not be loaded.
 
     The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue. Raises `BadDevice`
-    and `CatalogueUnknown` before anything is started.
+    and `CatalogueUnknown` before any process of work is started.
     """
     _check_device(settings, options)
-    open_database(settings).close()  # the processes could only log that they cannot use it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
     with Readiness(settings, options.name) as readiness, exporting(settings):
+        open_database(settings).close()  # the processes could only log that they cannot use it
         processes = _Processes(settings, options, flags, readiness)
         processes.register_tasks(app)
         signals.setup_logging.connect(_keep_log_settings, weak=False)

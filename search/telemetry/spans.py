@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from anyseek.search.errors import BadInput
-from anyseek.search.telemetry.metrics import BATCH, STAGE_SECONDS
 
 if TYPE_CHECKING:
+    from prometheus_client import Histogram
+
     from anyseek.search.settings import Settings
     from anyseek.search.telemetry.opentelemetry_spans import OpenTelemetry, Span
 
@@ -35,7 +37,16 @@ class Stage(StrEnum):
     CATALOGUE = "catalogue"  # a transaction of the database or a single read, with the wait for its lock
 
 
-_OF_STAGE = {stage: STAGE_SECONDS.labels(stage.value) for stage in Stage}
+@cache
+def _instruments() -> tuple[Mapping[Stage, "Histogram"], "Histogram"]:
+    """The instruments of stages and of batches.
+
+    They are made when they are first used: a worker says where its processes' metrics are kept before that, and the
+    library looks once, when it is imported.
+    """
+    from anyseek.search.telemetry.metrics import BATCH, STAGE_SECONDS
+
+    return {stage: STAGE_SECONDS.labels(stage.value) for stage in Stage}, BATCH
 
 
 class TelemetryMissing(BadInput):
@@ -90,13 +101,13 @@ def timed(stage: Stage) -> Iterator[None]:
         try:
             yield
         finally:
-            _OF_STAGE[stage].observe(time.perf_counter() - started)
+            _instruments()[0][stage].observe(time.perf_counter() - started)
 
 
 @contextmanager
 def embedding(samples: int) -> Iterator[None]:
     """Time the block as a pass of the model over so many samples."""
-    BATCH.observe(samples)
+    _instruments()[1].observe(samples)
     with timed(Stage.MODEL):
         yield
 
