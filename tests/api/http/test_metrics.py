@@ -99,7 +99,7 @@ def test_labels_have_few_values(started: tuple[str, Service]) -> None:
     seen = scraped(url)
     assert not [name for name, _ in seen if name.endswith("_created")]
     labels = {label for _, labels in seen for label in labels}
-    known = {"method", "route", "status", "stage", "le", "check", "state", "kind", "reason", "queue"}
+    known = {"method", "route", "status", "stage", "le", "check", "state", "kind", "reason", "queue", "task", "outcome"}
     assert {name for name, _ in labels} <= known
     assert {content.replace(":key}", "}") for name, content in labels if name == "route"} <= routes
 
