@@ -142,14 +142,26 @@ class Things:
         with self.database.read() as session:
             return collections.head(session, self.collection.name)
 
+    def beside(self, name: str) -> "Things":
+        """Another collection of the same catalogue and model."""
+        return replace(self, collection=make_collection(self.database, self.embedder, name))
+
     def put(self, keys: Sequence[str], text: str | None = None) -> list[Item]:
         return put(self.database, self.collection, self.embedder, keys, text)
 
     def put_with(self, attributes: Mapping[str, Mapping[str, Any]]) -> list[Item]:
         """Items with these attributes by key."""
-        new = [replace(new_item(self.embedder, key), attributes=own) for key, own in attributes.items()]
+        return self.write([replace(self.new(key), attributes=own) for key, own in attributes.items()])
+
+    def new(self, key: str, text: str | None = None, assets: Sequence[Asset] = ()) -> NewItem:
+        return new_item(self.embedder, key, text, assets)
+
+    def write(self, new: Sequence[NewItem]) -> list[Item]:
         with self.database.write() as session:
             return items.write(session, self.collection, new)
+
+    def item(self, key: str) -> Item:
+        return item_of(self.database, self.collection, key)
 
     def remove(self, keys: Sequence[str]) -> int:
         return remove(self.database, self.collection, keys)

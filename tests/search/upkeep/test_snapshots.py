@@ -12,7 +12,7 @@ from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import space_folder
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.snapshots import SnapshotLease
-from tests.search.gallery import SPACES, WordsEmbedder, make_collection, put, remove
+from tests.search.gallery import SPACES, Things, WordsEmbedder, make_collection, put
 
 
 @pytest.fixture
@@ -34,58 +34,50 @@ def keys(count: int, start: int = 0) -> list[str]:
     return [f"k{number}" for number in range(start, start + count)]
 
 
-def test_every_space_gets_a_snapshot_of_what_is_there(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, ["x"])
+def test_every_space_gets_a_snapshot_of_what_is_there(things: Things, settings: Settings, engine: SearchEngine) -> None:
+    things.put(["x"])
     assert engine.write_snapshots("things")
-    assert held(settings, collection) == [["2-0"], ["2-0"]]
+    assert held(settings, things.collection) == [["2-0"], ["2-0"]]
 
 
-def test_nothing_new_writes_nothing(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
+def test_nothing_new_writes_nothing(things: Things, settings: Settings, engine: SearchEngine) -> None:
     assert engine.write_snapshots("things")
-    assert held(settings, collection) == [[], []]
-    put(database, collection, embedder, ["x"])
+    assert held(settings, things.collection) == [[], []]
+    things.put(["x"])
     engine.write_snapshots("things")
     before = {path: path.stat().st_mtime_ns for path in settings.indexes.rglob("*")}
     engine.write_snapshots("things")
     assert {path: path.stat().st_mtime_ns for path in settings.indexes.rglob("*")} == before
 
 
-def test_a_short_tail_can_wait(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, keys(4))
+def test_a_short_tail_can_wait(things: Things, settings: Settings, engine: SearchEngine) -> None:
+    things.put(keys(4))
     engine.write_snapshots("things", minimum_tail=10)
-    assert held(settings, collection) == [[], []]
-    put(database, collection, embedder, ["x"])
+    assert held(settings, things.collection) == [[], []]
+    things.put(["x"])
     engine.write_snapshots("things", minimum_tail=10)
-    assert held(settings, collection) == [["10-0"], ["10-0"]]
+    assert held(settings, things.collection) == [["10-0"], ["10-0"]]
 
 
 def test_the_centre_is_frozen_at_64_and_at_every_doubling(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
+    things: Things, settings: Settings, engine: SearchEngine
 ) -> None:
     versions = []
     for count, start in ((63, 0), (1, 63), (63, 64), (1, 127)):
-        put(database, collection, embedder, keys(count, start))
+        things.put(keys(count, start))
         engine.write_snapshots("things")
-        versions.append(state(database).spaces["looks"].centre_version)
+        versions.append(state(things.database).spaces["looks"].centre_version)
     assert versions == [0, 1, 1, 2]
 
 
-def test_the_centre_is_the_mean_of_the_raw_vectors_of_living_items(
-    database: Database, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, keys(70))
-    put(database, collection, embedder, ["k0"], "changed")
-    remove(database, collection, ["k1"])
+def test_the_centre_is_the_mean_of_the_raw_vectors_of_living_items(things: Things, engine: SearchEngine) -> None:
+    things.put(keys(70))
+    things.put(["k0"], "changed")
+    things.remove(["k1"])
     engine.write_snapshots("things")
-    for space in state(database).spaces.values():
-        with database.read() as session:
-            pages = log.latest_vectors(session, collection.id, space.id)
+    for space in state(things.database).spaces.values():
+        with things.database.read() as session:
+            pages = log.latest_vectors(session, things.collection.id, space.id)
             vectors = np.concatenate([page.of(space.fingerprint, space.dimension)[1] for page in pages])
         assert len(vectors) == 69
         np.testing.assert_allclose(space.centre, vectors.mean(0), atol=1e-6)
@@ -108,38 +100,36 @@ def test_a_space_whose_prior_is_zero_is_never_centred(
 
 
 def test_old_snapshots_are_pruned_and_the_log_is_compacted_below_the_oldest_kept(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
+    things: Things, settings: Settings, engine: SearchEngine
 ) -> None:
     for text in ("first", "second", "third"):
-        put(database, collection, embedder, ["x", "y"], text)
+        things.put(["x", "y"], text)
         engine.write_snapshots("things")
-    assert held(settings, collection) == [["8-0", "12-0"]] * 2
-    with database.read() as session:
-        assert [entry.seq for entry in log.entries_after(session, collection.id, 0, 100)] == [9, 10, 11, 12]
+    assert held(settings, things.collection) == [["8-0", "12-0"]] * 2
+    with things.database.read() as session:
+        assert [entry.seq for entry in log.entries_after(session, things.collection.id, 0, 100)] == [9, 10, 11, 12]
         assert collections.head(session, "things").compacted_seq == 8
     assert len(engine.query("things", Query((Part(item="x"),), k=5)).hits) == 2
 
 
-def test_one_process_at_a_time(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, ["x"])
-    with SnapshotLease(database, settings, collection.id):
+def test_one_process_at_a_time(things: Things, settings: Settings, engine: SearchEngine) -> None:
+    things.put(["x"])
+    with SnapshotLease(things.database, settings, things.collection.id):
         assert not engine.write_snapshots("things")
-        assert held(settings, collection) == [[], []]
+        assert held(settings, things.collection) == [[], []]
     assert engine.write_snapshots("things")
 
 
 def test_forgetting_a_deleted_collection_removes_its_snapshots_only(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
+    things: Things, settings: Settings, engine: SearchEngine
 ) -> None:
-    other = make_collection(database, embedder, "other")
-    for filled in (collection, other):
-        put(database, filled, embedder, ["x"])
+    other = make_collection(things.database, things.embedder, "other")
+    for filled in (things.collection, other):
+        put(things.database, filled, things.embedder, ["x"])
         engine.write_snapshots(filled.name)
     engine.forget("things")
-    assert held(settings, collection) == held(settings, other) == [["2-0"], ["2-0"]]
-    with database.write() as session:
+    assert held(settings, things.collection) == held(settings, other) == [["2-0"], ["2-0"]]
+    with things.database.write() as session:
         collections.delete(session, "things")
     engine.forget("things")
     assert [path.name for path in Path(settings.indexes).iterdir()] == [str(other.id)]
