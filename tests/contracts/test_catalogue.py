@@ -39,10 +39,8 @@ class TestCollections:
         make_collection(things.database, things.embedder, "another")
         things.put(["x", "y"])
         with things.database.read() as session:
-            listed = [
-                (held.name, collections.count(session, held.id), held.last_seq)
-                for held in collections.list_all(session)
-            ]
+            held = collections.list_all(session)
+            listed = [(each.name, collections.count(session, each.id), each.last_seq) for each in held]
         assert listed == [("another", 0, 0), ("things", 2, 4)]
 
     def test_deleting_takes_everything_along(self, things: Things) -> None:
@@ -84,8 +82,7 @@ class TestCollections:
 
     def test_the_head_says_where_it_stands(self, things: Things) -> None:
         things.put(["x"])
-        with things.database.read() as session:
-            head = collections.head(session, "things")
+        head = things.head
         assert (head.id, head.model, head.last_seq, head.compacted_seq) == (things.collection.id, "words", 2, 0)
         assert [space.id for space in head.spaces] == space_ids(things.collection)
 

@@ -108,31 +108,39 @@ def test_nothing_differs_where_nothing_is_damaged(things: Things, table: Derived
     assert sum(counted) == 3
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_damaged_facets_are_written_anew_before_the_first_answer(things: Things, name: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "statement", "keys"),
+    [
+        *(pytest.param(FACETS, *what, id=name) for name, what in DAMAGES.items()),
+        pytest.param(WORDS, "UPDATE words SET words = replace(words, 'needle', 'needlf')", "a", id="word"),
+        pytest.param(WORDS, "DELETE FROM words WHERE words LIKE '%needle%'", "a", id="lost words"),
+    ],
+)
+def test_what_is_damaged_is_written_anew_before_the_first_answer(
+    things: Things, table: DerivedTable, statement: str, keys: str
+) -> None:
     put(things)
     sound = answers(things)
-    statement, keys = DAMAGES[name]
     damage(things, statement)
-    assert differing(things, FACETS) == sorted(keys)
-    DerivedRows(things.database).facets.check()
+    assert differing(things, table) == sorted(keys)
+    rows = DerivedRows(things.database)
+    (rows.facets if table is FACETS else rows.words).check()
     assert answers(things) == sound
     with things.database.read() as session:
-        assert list(checks.stale(session, collections.head(session, "things"), FACETS)) == []
-    assert mends(things) == [("anyseek", "things", f"the attributes of {len(keys)} items")]
+        assert list(checks.stale(session, things.head, table)) == []
+    assert ("anyseek", "things", f"the {table.name} of {len(keys)} items") in mends(things)
 
 
 def test_only_the_items_that_differ_are_written_and_told_to_other_processes(things: Things) -> None:
     put(things)
+    before, a = things.head.last_seq, things.item("a")
     with things.database.read() as session:
-        before = collections.head(session, "things").last_seq
-        a = items.get(session, things.collection, "a")
         others = session.execute(text(f"SELECT * FROM facets WHERE item_id <> {a.id} ORDER BY id")).all()
     damage(things, DAMAGES["text"][0])
     DerivedRows(things.database).facets.check()
     with things.database.read() as session:
         assert log.items_after(session, things.collection.id, before) == {a.id}
-        assert items.get(session, things.collection, "a") == a
+        assert things.item("a") == a
         assert session.execute(text(f"SELECT * FROM facets WHERE item_id <> {a.id} ORDER BY id")).all() == others
 
 
@@ -179,7 +187,7 @@ def test_an_item_without_a_checksum_is_left_to_verify(things: Things) -> None:
     assert not survey(things.database, WORDS)
     with things.database.read() as session:
         ids = collections.item_ids(session, things.collection.id)
-        assert list(checks.stale(session, collections.head(session, "things"), FACETS)) == ["a"]
+        assert list(checks.stale(session, things.head, FACETS)) == ["a"]
     derived.mend(things.database, FACETS, Damage(False, {things.collection.id: sorted(ids)}, []))
     assert mends(things) == []
 

@@ -138,15 +138,9 @@ def test_a_lost_lease_or_a_cancelled_job_writes_nothing(things: Things) -> None:
         jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
     with pytest.raises(FingerprintMismatch, match="re-embedding that has ended;"):
         write(things, target, [(suspect, todo[0][1])])
+    own = [space.id for space in things.collection.spaces.values()]
     with things.database.read() as session:
-        assert (
-            session.scalar(
-                select(func.count()).where(
-                    LogRow.space_id.not_in([space.id for space in things.collection.spaces.values()])
-                )
-            )
-            == 0
-        )
+        assert session.scalar(select(func.count()).where(LogRow.space_id.not_in(own))) == 0
         assert session.scalar(select(func.count()).select_from(SpaceRow)) == 2
 
 
