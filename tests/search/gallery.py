@@ -16,10 +16,12 @@ from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, Item, NewItem, Part, Results
-from anyseek.search.upkeep.verify import verify
+from anyseek.search.upkeep.rebuild import Remake, rebuild
+from anyseek.search.upkeep.verify import Problem, verify
 
 DIMENSION = 16
 SPACES = ("looks", "means")
@@ -165,6 +167,32 @@ class Things:
 
     def remove(self, keys: Sequence[str]) -> int:
         return remove(self.database, self.collection, keys)
+
+
+@dataclass(frozen=True)
+class Home(Things):
+    """`Things` in a data directory, and what is done there."""
+
+    settings: Settings
+    store: AssetStore
+
+    def engine(self) -> SearchEngine:
+        """As a process has it that has just been started."""
+        return SearchEngine(self.database, self.settings, self.embedder)
+
+    def problems(self) -> list[Problem]:
+        return verify(self.database, self.settings)
+
+    def whats(self) -> list[str]:
+        """What `verify` finds, without the collections."""
+        return [problem.what for problem in self.problems()]
+
+    def rebuild(self, remake: Remake | None = None) -> list[str]:
+        return rebuild(self.database, self.settings, "things", remake)
+
+    def remade(self, lost: Sequence[Item]) -> dict[str, NewItem]:
+        """Items as they were put, with their thumbnails."""
+        return {item.key: thumbnail(self.store, item.key) for item in lost}
 
 
 def thumbnail(store: AssetStore, key: str) -> NewItem:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from anyseek.search.catalogue import collections
-from anyseek.search.catalogue.session import Database
 from anyseek.search.confidence.probabilities import (
     NOTHING_GOOD,
     PLACE,
@@ -26,8 +25,7 @@ from anyseek.search.confidence.probabilities import (
     standing_of_words,
     together,
 )
-from anyseek.search.types import Collection
-from tests.search.gallery import WORDS, WordsEmbedder
+from tests.search.gallery import WORDS, Home
 
 DIMENSION = 16
 
@@ -195,21 +193,19 @@ def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0
 
 
-def test_the_sample_of_a_space_that_was_dropped_is_let_go(
-    database: Database, gallery: Collection, embedder: WordsEmbedder
-) -> None:
-    cache = Backgrounds(database)
-    with database.read() as session:
-        head = collections.head(session, gallery.name)
+def test_the_sample_of_a_space_that_was_dropped_is_let_go(home: Home) -> None:
+    cache = Backgrounds(home.database)
+    with home.database.read() as session:
+        head = collections.head(session, home.collection.name)
     for space in head.spaces:
         mean = np.zeros(space.dimension, np.float32)
-        cache.get(head, space, embedder.spaces[space.name], mean, len(WORDS))
+        cache.get(head, space, home.embedder.spaces[space.name], mean, len(WORDS))
     assert set(cache._cached) == {space.id for space in head.spaces}
     left = replace(head, spaces=head.spaces[:1], last_seq=head.last_seq + 100)
     mean = np.zeros(left.spaces[0].dimension, np.float32)
-    cache.get(left, left.spaces[0], embedder.spaces[left.spaces[0].name], mean, len(WORDS))
+    cache.get(left, left.spaces[0], home.embedder.spaces[left.spaces[0].name], mean, len(WORDS))
     assert set(cache._cached) == {left.spaces[0].id}
     other = replace(head, id=head.id + 1)
     space = replace(head.spaces[1], id=99)
-    cache.get(other, space, embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
+    cache.get(other, space, home.embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
     assert set(cache._cached) == {left.spaces[0].id, 99}  # another collection's stay
