@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, facets, items, log, space_switch
+from anyseek.search.catalogue import collections, facets, log, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
@@ -21,6 +21,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
 from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
 from anyseek.search.spaces.base import Backend, LiveSpace, check_backend, open_backend
+from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.verify import verify
@@ -34,8 +35,6 @@ from tests.search.gallery import (
     direction,
     keys,
     make_collection,
-    new_item,
-    put,
     text,
 )
 from tests.search.live_spaces import assert_agrees, contents, expected, freeze, head_of, nearby_ids
@@ -79,6 +78,8 @@ def opened(database: Database, backend: Backend, name: str = "things") -> LiveSp
 
 def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -> None:
     assert check_backend(home_settings)
+    with pytest.raises(BadSetting, match=f"must be one of {', '.join(BACKENDS)}, not 'pgvector'$"):
+        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
 
 
 def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Backend) -> None:
@@ -90,12 +91,6 @@ def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Bac
     things.put(["c"])
     stored = backend.open(head, head.spaces[0]).stored()
     assert stored.seq == head.last_seq < things.head.last_seq, "asking brings nothing up to date"
-
-
-def test_settings_take_no_other_name() -> None:
-    right = f"ANYSEEK_INDEX_BACKEND must be one of {', '.join(BACKENDS)}, not 'pgvector'$"
-    with pytest.raises(BadSetting, match=right):
-        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
 
 
 def test_an_empty_space_finds_nothing(database: Database, collection: Collection, backend: Backend) -> None:
@@ -228,10 +223,9 @@ def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: B
 def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Backend) -> None:
     x, _ = things.put(["x", "y"])
     live, where = opened(things.database, backend), filter_from_text("size = 3")
-    with things.database.write() as session:
-        items.write(session, things.collection, [replace(new_item(things.embedder, "x"), attributes={"size": 3})])
+    things.put_with({"x": {"size": 3}})
+    head = things.head
     with things.database.read() as session:
-        head = collections.head(session, "things")
         resolved = live.resolve(session, head, [where])
     live.refresh(head)
     with live.reading(resolved) as view:
@@ -239,20 +233,28 @@ def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Bac
         assert view.search(np.ones((1, DIMENSION), np.float32), 5).ids.shape == (1, 2)
 
 
-def test_vectors_of_other_weights_are_left_out(things: Things, backend: Backend) -> None:
+@pytest.mark.parametrize("damage", [{"fingerprint": "other"}, {"vector": b"short"}], ids=["weights", "length"])
+def test_vectors_of_other_weights_and_damaged_ones_are_left_out(
+    things: Things, backend: Backend, damage: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    live = opened(things.database, backend)
     x, y = things.put(["x", "y"])
     with things.database.write() as session:
-        session.execute(update(LogRow).where(LogRow.item_id == x.id).values(fingerprint="other"))
-    assert contents(things.database, opened(things.database, backend)).keys() == {y.id}
+        session.execute(update(LogRow).where(LogRow.item_id == x.id).values(**damage))
+    live.refresh(things.head)
+    for each in (live, opened(things.database, backend)):
+        assert contents(things.database, each).keys() == {y.id}
+    if isinstance(live, LocalSpace):  # others log nothing
+        assert "anyseek verify" in caplog.text
 
 
 def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(things: Things, backend: Backend) -> None:
-    other = make_collection(things.database, things.embedder, "other")
+    other = things.beside("other")
     things.put(["x"])
-    put(things.database, other, things.embedder, ["y", "z"])
+    other.put(["y", "z"])
     opened(things.database, backend).keep(things.head, 1)
     second = opened(things.database, backend, "other")
-    second.keep(head_of(things.database, "other"), 1)
+    second.keep(other.head, 1)
     assert len(contents(things.database, second)) == 2
     with things.database.write() as session:
         collections.delete(session, "things")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -144,7 +144,7 @@ class Things:
         with self.database.read() as session:
             return collections.head(session, self.collection.name)
 
-    def beside(self, name: str) -> "Things":
+    def beside(self, name: str) -> Self:
         """Another collection of the same catalogue and model."""
         return replace(self, collection=make_collection(self.database, self.embedder, name))
 
