@@ -1,6 +1,7 @@
 """The catalogue keeps its promises on every database: collections, and reading items."""
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,6 +134,7 @@ class TestConcurrency:
         tailed: list[int] = []
         while any(writer.is_alive() for writer in writers):
             tailed += [seq for seq, *_ in entries(things, tailed[-1] if tailed else 0)]
+            time.sleep(0.001)  # a reader without a pause would keep the interpreter from the writers
         tailed += [seq for seq, *_ in entries(things, tailed[-1] if tailed else 0)]
         assert tailed == list(range(1, 3 * BATCHES * 7 + 1))
 

@@ -1,6 +1,7 @@
 """What queries hold of the catalogue, heads and items, is never older than they may be, on every database."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,7 @@ class TestItems:
                 got = get(cache, things, [item.id])[item.id].attributes["n"]
                 if got < least:
                     faults.append((got, least))
+                time.sleep(0.001)  # readers without a pause would keep the interpreter from the writer
 
         threads = [threading.Thread(target=read_on) for _ in range(4)]
         for thread in threads:

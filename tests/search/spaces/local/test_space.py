@@ -65,6 +65,7 @@ def test_threads_search_while_others_write(things: Things, folder: Path) -> None
                 found = view.search(np.ones((1, DIMENSION), np.float32), 1_000).ids[0]
             if len(set(found.tolist())) != len(found) or len(found) < committed:
                 failures.append((committed, found))
+            time.sleep(0.001)  # readers without a pause would keep the interpreter from the writer
 
     threads = [threading.Thread(target=search) for _ in range(4)]
     for thread in threads:
