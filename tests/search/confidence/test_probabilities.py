@@ -52,8 +52,7 @@ def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarr
 
 
 def _stood(sample: Background, query: np.ndarray, k: int = 20) -> Standing:
-    stood = standing(sample, query, *_found(sample, query, k))
-    return stood
+    return standing(sample, query, *_found(sample, query, k))
 
 
 def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
@@ -132,17 +131,11 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
     assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
 
 
-def test_too_few_items_say_nothing() -> None:
+def test_where_nothing_can_be_said_nothing_is_and_nothing_fails() -> None:
     for count, is_known in ((0, False), (4, False), (5, True)):
         sample = _sample(count)
         assert (standing(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
-
-
-def test_no_hits_have_no_probabilities() -> None:
     assert probabilities(_stood(_sample(), QUERY, 0), [], curve_of(Sort.OTHERS)) == []
-
-
-def test_equal_vectors_divide_by_nothing() -> None:
     same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
     assert all(np.isfinite(_likely(_sample_of(same), same[0])))
 
@@ -151,12 +144,10 @@ def test_an_item_that_two_rankings_find_stands_out_more() -> None:
     stood = _stood(_sample(), QUERY)
     words = standing_of_words(stood.ids[3:4], np.array([1]), 200)
     both = together([stood, words], (1.0, 1.0))
-    z = dict(zip(both.ids.tolist(), both.surprises.tolist(), strict=True))
-    assert max(z, key=lambda item: z[item]) == stood.ids[3]
+    assert both.ids[both.surprises.argmax()] == stood.ids[3]
     unlike = together([stood, words], (1.0, -0.5))
-    z = dict(zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
     before = dict(zip(stood.ids.tolist(), stood.surprises.tolist(), strict=True))
-    assert all(z[item] <= before[item] + 1e-9 for item in z)
+    assert all(z <= before[item] + 1e-9 for item, z in zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
 
 
 def test_neighbours_in_the_wrong_order_share_their_mean() -> None:
