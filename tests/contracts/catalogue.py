@@ -7,15 +7,15 @@ from anyseek.search.catalogue import log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import Table
 from anyseek.search.types import Asset, Collection
-from tests.search.gallery import SPACES
+from tests.search.gallery import SPACES, Things
 
 PICTURE = Asset("rgb", "/pictures/1.png", False, "image/png", "0" * 64, 10)
 THUMBNAIL = Asset("thumbnail", "ab/cdef", True, "image/webp", "1" * 64, 5)
 
 
-def entries(database: Database, collection: Collection, after: int = 0) -> list[tuple[int, str, int, int | None]]:
-    with database.read() as session:
-        found = log.entries_after(session, collection.id, after, 1_000)
+def entries(things: Things, after: int = 0) -> list[tuple[int, str, int, int | None]]:
+    with things.database.read() as session:
+        found = log.entries_after(session, things.collection.id, after, 1_000)
     return [(entry.seq, entry.kind, entry.item_id, entry.space_id) for entry in found]
 
 

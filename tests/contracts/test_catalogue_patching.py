@@ -6,20 +6,18 @@ from typing import Any
 import pytest
 
 from anyseek.search.catalogue import facets, items, words
-from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import ItemChanged, ItemNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
-from anyseek.search.types import Collection, Item
+from anyseek.search.types import Item
 from tests.contracts.catalogue import PICTURE, entries
-from tests.search.gallery import WordsEmbedder, item_of, new_item, put
+from tests.search.gallery import Things
 
 
-def patch(database: Database, collection: Collection, key: str, change: dict[str, Any], *versions: str) -> Item:
-    with database.write() as session:
-        return items.change_attributes(
-            session, collection, key, lambda held: items.merged(held, change), frozenset(versions) if versions else None
-        )
+def patch(things: Things, key: str, change: dict[str, Any], *versions: str) -> Item:
+    wanted = frozenset(versions) if versions else None
+    with things.database.write() as session:
+        return items.change_attributes(session, things.collection, key, lambda held: items.merged(held, change), wanted)
 
 
 @pytest.mark.parametrize(
@@ -44,68 +42,59 @@ def test_patches_are_merged_as_the_rfc_says(held: Any, change: Any, result: Any)
     assert repr(held) == before
 
 
-def test_a_patch_changes_attributes_alone(database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
-    with database.write() as session:
-        (held,) = items.write(session, collection, [new_item(embedder, "x", "old", [PICTURE])])
-    newest = entries(database, collection)[-1][0]
-    changed = patch(database, collection, "x", {"rating": 5, "words": None, "tag": "fresh"})
+def test_a_patch_changes_attributes_alone(things: Things) -> None:
+    (held,) = things.write([things.new("x", "old", [PICTURE])])
+    newest = entries(things)[-1][0]
+    changed = patch(things, "x", {"rating": 5, "words": None, "tag": "fresh"})
     assert (changed.attributes, changed.revision) == ({"rating": 5, "tag": "fresh"}, 2)
-    assert item_of(database, collection, "x") == changed
+    assert things.item("x") == changed
     assert (changed.id, changed.caption, changed.assets) == (held.id, "old", held.assets)
-    assert entries(database, collection, newest) == [(newest + 1, "payload", held.id, None)]
-    with database.read() as session:
+    assert entries(things, newest) == [(newest + 1, "payload", held.id, None)]
+    with things.database.read() as session:
         found = [
-            facets.ids_where(session, collection.id, checked(filter_from_text(where))).tolist()
+            facets.ids_where(session, things.collection.id, checked(filter_from_text(where))).tolist()
             for where in ("rating = 5", "words exists")
         ]
         assert found == [[held.id], []]
-        assert words.ranked(session, collection.id, "fresh", None, 5) == [(held.id, 1)]
+        assert words.ranked(session, things.collection.id, "fresh", None, 5) == [(held.id, 1)]
 
 
-def test_a_patch_that_changes_nothing_writes_nothing(
-    database: Database, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    (held,) = put(database, collection, embedder, ["x"])
-    before = entries(database, collection)
-    assert patch(database, collection, "x", {"words": "x", "gone": None}) == held
-    assert entries(database, collection) == before
+def test_a_patch_that_changes_nothing_writes_nothing(things: Things) -> None:
+    (held,) = things.put(["x"])
+    before = entries(things)
+    assert patch(things, "x", {"words": "x", "gone": None}) == held
+    assert entries(things) == before
 
 
-def test_a_patch_of_another_version_is_refused(
-    database: Database, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    (held,) = put(database, collection, embedder, ["x"])
-    changed = patch(database, collection, "x", {"n": 1}, "9-9", held.version)
+def test_a_patch_of_another_version_is_refused(things: Things) -> None:
+    (held,) = things.put(["x"])
+    changed = patch(things, "x", {"n": 1}, "9-9", held.version)
     with pytest.raises(ItemChanged, match=f"it is now {changed.version}"):
-        patch(database, collection, "x", {"n": 2}, held.version)
-    assert patch(database, collection, "x", {"n": 3}, "*").attributes["n"] == 3
+        patch(things, "x", {"n": 2}, held.version)
+    assert patch(things, "x", {"n": 3}, "*").attributes["n"] == 3
     with pytest.raises(ItemNotFound, match="nobody"):
-        patch(database, collection, "nobody", {"n": 1})
+        patch(things, "nobody", {"n": 1})
 
 
-def test_a_key_that_another_item_has_got_is_another_version(
-    database: Database, embedder: WordsEmbedder, collection: Collection
-) -> None:
-    (held,) = put(database, collection, embedder, ["x"])
-    with database.write() as session:
-        items.delete(session, collection, ["x"])
-        items.check_unchanged(session, collection, "x", None)
+def test_a_key_that_another_item_has_got_is_another_version(things: Things) -> None:
+    (held,) = things.put(["x"])
+    with things.database.write() as session:
+        items.delete(session, things.collection, ["x"])
+        items.check_unchanged(session, things.collection, "x", None)
         with pytest.raises(ItemChanged, match="there is no such item"):
-            items.check_unchanged(session, collection, "x", frozenset({"*"}))
-    put(database, collection, embedder, ["x"])
+            items.check_unchanged(session, things.collection, "x", frozenset({"*"}))
+    things.put(["x"])
     with pytest.raises(ItemChanged):
-        patch(database, collection, "x", {"n": 1}, held.version)
+        patch(things, "x", {"n": 1}, held.version)
 
 
-def test_patches_at_once_are_all_made(database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
-    put(database, collection, embedder, ["x"])
-    threads = [
-        threading.Thread(target=patch, args=(database, collection, "x", {f"n{number}": number})) for number in range(8)
-    ]
+def test_patches_at_once_are_all_made(things: Things) -> None:
+    things.put(["x"])
+    threads = [threading.Thread(target=patch, args=(things, "x", {f"n{number}": number})) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    held = item_of(database, collection, "x")
+    held = things.item("x")
     assert held.attributes == {"words": "x"} | {f"n{number}": number for number in range(8)}
     assert held.revision == 9

@@ -23,6 +23,7 @@ from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 CLOSE = 1e-5
+BATCH = 16  # the most samples that a model embeds at once
 
 
 def _house(width: int, height: int, colour: str) -> Image.Image:
@@ -86,16 +87,25 @@ def _bundle_with_towers(folder: Path) -> Embedder:
 
 @pytest.fixture(scope="module")
 def samples(embedder: Embedder) -> list[Sample]:
-    """Each modality it takes alone, twice, and all of them together: more than 16 samples."""
+    """Each modality it takes alone, twice, and all of them together, repeated until they are more than a batch."""
     taken = {modality: VALUES[modality] for modality in sorted(embedder.modalities & VALUES.keys())}
     alone = [Sample({modality: value}) for modality, values in taken.items() for value in values]
-    together = [Sample({modality: values[n] for modality, values in taken.items()}) for n in range(2)]
-    return (alone + together) * 3
+    different = [*alone, *(Sample({modality: values[n] for modality, values in taken.items()}) for n in range(2))]
+    return different * (BATCH // len(different) + 1)
 
 
 @pytest.fixture(scope="module")
 def vectors(embedder: Embedder, samples: list[Sample]) -> dict[str, FloatArray]:
     return embedder.embed(samples, list(embedder.spaces))
+
+
+@pytest.fixture(scope="module")
+def stored(embedder: Embedder, samples: list[Sample]) -> dict[str, FloatArray]:
+    """The same samples as items of a gallery, whose vectors nobody may write to."""
+    stored = embedder.embed_gallery(samples, list(embedder.spaces))
+    for rows in stored.values():
+        rows.setflags(write=False)
+    return stored
 
 
 def test_it_says_what_it_is(embedder: Embedder) -> None:
@@ -120,49 +130,40 @@ def test_every_modality_has_a_default_space(embedder: Embedder) -> None:
         assert space.instead is None or embedder.spaces[space.instead].instead is None
 
 
+@pytest.mark.parametrize("kind", ["vectors", "stored"])
 def test_rows_are_float32_unit_vectors(
-    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
+    embedder: Embedder, samples: list[Sample], kind: str, request: pytest.FixtureRequest
 ) -> None:
-    assert len(samples) > 16
-    assert vectors.keys() == embedder.spaces.keys()
-    for name, rows in vectors.items():
+    of_spaces: dict[str, FloatArray] = request.getfixturevalue(kind)
+    assert len(samples) > BATCH
+    assert of_spaces.keys() == embedder.spaces.keys()
+    for name, rows in of_spaces.items():
         assert rows.shape == (len(samples), embedder.spaces[name].dimension)
         assert rows.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
 
 
-def test_different_samples_get_different_vectors(
+def test_different_samples_get_different_vectors_and_the_same_the_same(
     embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
 ) -> None:
+    again = embedder.embed(samples, list(embedder.spaces))
     for space, rows in vectors.items():
-        known = [any(map(embedder.spaces[space].knows, sample.values)) for sample in samples[: len(samples) // 3]]
-        once = rows[: len(samples) // 3][known]
+        np.testing.assert_array_equal(again[space], rows)
+        different = {id(sample): n for n, sample in enumerate(samples)}.values()
+        once = rows[[n for n in different if any(map(embedder.spaces[space].knows, samples[n].values))]]
         assert len(once) > 1
         assert (once @ once.T - np.eye(len(once))).max() < 1 - 1e-6
 
 
-def test_the_same_sample_always_gets_the_same_vector(
-    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
+def test_a_batch_equals_single_calls(
+    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray], stored: dict[str, FloatArray]
 ) -> None:
-    again = embedder.embed(samples, list(embedder.spaces))
-    for name, rows in vectors.items():
-        np.testing.assert_array_equal(again[name], rows)
-
-
-def test_a_batch_equals_single_calls(embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]) -> None:
-    for n, sample in enumerate(samples[: len(samples) // 3]):
+    for n, sample in {id(sample): (n, sample) for n, sample in enumerate(samples)}.values():
         alone = embedder.embed([sample], list(embedder.spaces))
         for name, rows in vectors.items():
             np.testing.assert_allclose(rows[n], alone[name][0], atol=CLOSE)
-
-
-def test_gallery_vectors_obey_the_same_rules(embedder: Embedder, samples: list[Sample]) -> None:
-    stored = embedder.embed_gallery(samples[:5], list(embedder.spaces))
-    single = embedder.embed_gallery(samples[4:5], list(embedder.spaces))
-    for name, rows in stored.items():
-        assert rows.shape == (5, embedder.spaces[name].dimension)
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
-        np.testing.assert_allclose(rows[4], single[name][0], atol=CLOSE)
+    for name, row in embedder.embed_gallery(samples[4:5], list(embedder.spaces)).items():
+        np.testing.assert_allclose(stored[name][4], row[0], atol=CLOSE)
 
 
 def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samples: list[Sample]) -> None:
@@ -174,38 +175,38 @@ def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samp
         embedder.default_space(NOT_TAKEN)
 
 
-def test_codes_are_predicted_for_spaces_that_have_them(embedder: Embedder, samples: list[Sample]) -> None:
+def test_codes_are_predicted_for_spaces_that_have_them(
+    embedder: Embedder, samples: list[Sample], stored: dict[str, FloatArray]
+) -> None:
     if not isinstance(embedder, CodeEmbedder) or not embedder.code_spaces:
         pytest.skip(f"{embedder.name} has no codes")
+    some = samples[-BATCH - 1 :]
     for name in embedder.code_spaces:
-        probabilities = embedder.code_probabilities(samples, name)
+        probabilities = embedder.code_probabilities(some, name)
         count, places, codes = probabilities.shape
-        assert (count, probabilities.dtype) == (len(samples), np.float32)
+        assert (count, probabilities.dtype) == (len(some), np.float32)
         assert embedder.code_probabilities([], name).shape == (0, places, codes)
         np.testing.assert_allclose(probabilities.sum(axis=2), 1, atol=1e-4)
-        alone = embedder.code_probabilities(samples[:1], name)
+        alone = embedder.code_probabilities(some[:1], name)
         np.testing.assert_allclose(alone[0], probabilities[0], atol=CLOSE)
-        rows = embedder.embed_gallery(samples, [name])[name]
-        rows.setflags(write=False)
-        of_rows = embedder.codes_of(rows, name)
-        assert of_rows.shape == (count, places)
+        of_rows = embedder.codes_of(stored[name], name)
+        assert of_rows.shape == (len(samples), places)
         assert of_rows.dtype == np.int64
         assert 0 <= of_rows.min() <= of_rows.max() < codes
         with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
             embedder.code_probabilities([Sample({NOT_TAKEN: SOMETHING})], name)
 
 
-def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, samples: list[Sample]) -> None:
+def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, stored: dict[str, FloatArray]) -> None:
     if not isinstance(embedder, NamingEmbedder) or not embedder.naming_spaces:
         pytest.skip(f"{embedder.name} knows no words for vectors")
     for space in embedder.naming_spaces:
-        rows = embedder.embed_gallery(samples, [space])[space]
-        rows.setflags(write=False)
-        found = embedder.names(rows, space, 4)
-        assert [len(set(names)) for names in found] == [4] * len(samples)
-        assert embedder.names(rows[:1], space, 4) == found[:1]
-        assert [names[0] for names in embedder.names(rows, space, 1)] == [names[0] for names in found]
-        assert not any(name.startswith(("a ", "an ")) for names in found for name in names)
+        rows = stored[space]
+        names = embedder.names(rows, space, 4)
+        assert [len(set(each)) for each in names] == [4] * len(rows)
+        assert embedder.names(rows[:1], space, 4) == names[:1]
+        assert [each for (each,) in embedder.names(rows, space, 1)] == [each[0] for each in names]
+        assert not any(name.startswith(("a ", "an ")) for each in names for name in each)
     with pytest.raises(KeyError):
         embedder.names(rows, "no-such-space", 4)
 
@@ -219,7 +220,10 @@ def test_what_is_told_of_a_picture_is_told_again(embedder: Embedder) -> None:
     assert all(0 < each.confidence <= 1 for each in told.values())
 
 
-def test_an_unknown_space_is_a_key_error(embedder: Embedder, samples: list[Sample]) -> None:
+def test_only_the_spaces_asked_for_are_given(embedder: Embedder, samples: list[Sample]) -> None:
+    for name in embedder.spaces:
+        assert embedder.embed(samples[:1], [name]).keys() == {name}
+    assert embedder.embed(samples[:1], []) == {}
     for method in (embedder.embed, embedder.embed_gallery):
         for some in ([], samples[:1]):
             with pytest.raises(KeyError):
@@ -231,9 +235,3 @@ def test_no_samples_give_no_rows(embedder: Embedder) -> None:
         for name, rows in method([], list(embedder.spaces)).items():
             assert rows.shape == (0, embedder.spaces[name].dimension)
             assert rows.dtype == np.float32
-
-
-def test_only_the_spaces_asked_for_are_given(embedder: Embedder, samples: list[Sample]) -> None:
-    for name in embedder.spaces:
-        assert embedder.embed(samples[:1], [name]).keys() == {name}
-    assert embedder.embed(samples[:1], []) == {}

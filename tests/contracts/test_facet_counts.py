@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from anyseek.search.catalogue import facet_counts, items
-from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue import facet_counts
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.types import Collection, FacetValue, FieldCounts, NewItem
-from tests.search.gallery import SPACES, direction
+from anyseek.search.types import FacetValue, FieldCounts
+from tests.search.gallery import Things
 
 COUNT = 300
 
@@ -26,27 +25,24 @@ def attributes(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def filled(database: Database, collection: Collection) -> Collection:
-    vectors = {space: direction("x", space) for space in SPACES}
-    new = [NewItem(f"k{number}", f"{number}", vectors, None, attributes(number)) for number in range(COUNT)]
-    with database.write() as session:
-        items.write(session, collection, new)
-    return collection
+def things(things: Things) -> Things:
+    things.put_with({f"k{number}": attributes(number) for number in range(COUNT)})
+    return things
 
 
-def counted(database: Database, collection: Collection, where: str | None, *most: int) -> list[FieldCounts]:
-    with database.read() as session:
+def counted(things: Things, where: str | None, *most: int) -> list[FieldCounts]:
+    with things.database.read() as session:
         wanted = None if where is None else filter_from_text(where)
-        return facet_counts.count(session, collection.id, *(most or (50, 20)), wanted)
+        return facet_counts.count(session, things.collection.id, *(most or (50, 20)), wanted)
 
 
 @pytest.mark.parametrize("most", [(50, 20), (3, 2)])
-def test_a_filter_that_all_pass_changes_nothing(database: Database, filled: Collection, most: tuple[int, int]) -> None:
-    assert counted(database, filled, "@key exists", *most) == counted(database, filled, None, *most)
+def test_a_filter_that_all_pass_changes_nothing(things: Things, most: tuple[int, int]) -> None:
+    assert counted(things, "@key exists", *most) == counted(things, None, *most)
 
 
-def test_only_items_that_pass_count(database: Database, filled: Collection) -> None:
-    by_path = {found.field: found for found in counted(database, filled, "n >= 100 and n < 120")}
+def test_only_items_that_pass_count(things: Things) -> None:
+    by_path = {found.field: found for found in counted(things, "n >= 100 and n < 120")}
     held = [attributes(number) for number in range(100, 120)]
     labels = [item["label"] for item in held]
     assert by_path["n"] == FieldCounts("n", 20, 0, (), (100.0, 119.0))
@@ -58,4 +54,4 @@ def test_only_items_that_pass_count(database: Database, filled: Collection) -> N
     truths = sum(any(each is True for each in item.get("tags", [])) for item in held)
     assert truths
     assert [found for found in by_path["tags"].values if found.value is True] == [FacetValue(True, truths)]
-    assert counted(database, filled, "n < 0") == []
+    assert counted(things, "n < 0") == []

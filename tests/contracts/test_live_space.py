@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, facets, items, log, space_switch
+from anyseek.search.catalogue import collections, facets, log, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
@@ -21,6 +21,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
 from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
 from anyseek.search.spaces.base import Backend, LiveSpace, check_backend, open_backend
+from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.verify import verify
@@ -34,11 +35,9 @@ from tests.search.gallery import (
     direction,
     keys,
     make_collection,
-    new_item,
-    put,
     text,
 )
-from tests.search.live_spaces import assert_agrees, contents, expected, freeze, head_of, nearby_ids
+from tests.search.live_spaces import assert_agrees, contents, expected, freeze, nearby_ids
 
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
 
@@ -69,9 +68,9 @@ def backend(database: Database, home_settings: Settings) -> Iterator[Backend]:
         yield backend
 
 
-def opened(database: Database, backend: Backend, name: str = "things") -> LiveSpace:
+def opened(things: Things, backend: Backend) -> LiveSpace:
     """As another process opens it, up to date."""
-    head = head_of(database, name)
+    head = things.head
     live = backend.open(head, head.spaces[0])
     live.refresh(head)
     return live
@@ -79,12 +78,14 @@ def opened(database: Database, backend: Backend, name: str = "things") -> LiveSp
 
 def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -> None:
     assert check_backend(home_settings)
+    with pytest.raises(BadSetting, match=f"must be one of {', '.join(BACKENDS)}, not 'pgvector'$"):
+        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
 
 
 def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Backend) -> None:
     things.put(["a", "b"])
     head = things.head
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     live.keep(head, 1)
     assert backend.open(head, head.spaces[0]).stored().seq == head.last_seq
     things.put(["c"])
@@ -92,21 +93,15 @@ def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Bac
     assert stored.seq == head.last_seq < things.head.last_seq, "asking brings nothing up to date"
 
 
-def test_settings_take_no_other_name() -> None:
-    right = f"ANYSEEK_INDEX_BACKEND must be one of {', '.join(BACKENDS)}, not 'pgvector'$"
-    with pytest.raises(BadSetting, match=right):
-        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
-
-
-def test_an_empty_space_finds_nothing(database: Database, collection: Collection, backend: Backend) -> None:
-    live = opened(database, backend)
-    assert contents(database, live) == {}
+def test_an_empty_space_finds_nothing(things: Things, backend: Backend) -> None:
+    live = opened(things, backend)
+    assert contents(things.database, live) == {}
     with live.reading() as view:
         assert view.search(np.ones((2, DIMENSION), np.float32), 5).ids.shape == (2, 0)
 
 
 def test_every_kind_of_change_arrives(things: Things, backend: Backend) -> None:
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     things.put(["x", "y", "z"])
     live.refresh(things.head)
     assert_agrees(things.database, live)
@@ -121,7 +116,7 @@ def test_every_kind_of_change_arrives(things: Things, backend: Backend) -> None:
 def test_the_nearest_come_first_and_equal_scores_by_id(things: Things, backend: Backend) -> None:
     things.put([f"k{number}" for number in range(20)])
     twins = things.put([f"t{number}" for number in range(6)], "the same")
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     with live.reading() as view:
         ids, vectors = view.vectors(nearby_ids(things.database))
         query = vectors[ids == twins[0].id]
@@ -136,15 +131,15 @@ def test_the_nearest_come_first_and_equal_scores_by_id(things: Things, backend: 
 
 def test_another_process_goes_on_where_the_first_was(things: Things, backend: Backend) -> None:
     things.put([f"k{number}" for number in range(20)])
-    opened(things.database, backend).keep(things.head, 1)
+    opened(things, backend).keep(things.head, 1)
     things.put(["k3", "new"], "changed")
     things.remove(["k4"])
-    assert_agrees(things.database, opened(things.database, backend))
+    assert_agrees(things.database, opened(things, backend))
 
 
 def test_the_log_may_be_compacted_up_to_what_keep_says(things: Things, backend: Backend) -> None:
     things.put(["x", "y", "z"])
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     things.remove(["y"])
     kept = live.keep(things.head, 1)
     assert 0 < kept <= things.head.last_seq
@@ -153,12 +148,12 @@ def test_the_log_may_be_compacted_up_to_what_keep_says(things: Things, backend: 
     things.put(["w"])
     live.refresh(things.head)
     assert_agrees(things.database, live)
-    assert_agrees(things.database, opened(things.database, backend))
+    assert_agrees(things.database, opened(things, backend))
 
 
 def test_what_was_compacted_away_is_forgotten_all_the_same(things: Things, backend: Backend) -> None:
     things.put(["x", "y", "z"])
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     live.keep(things.head, 1)
     things.remove(["y"])
     things.put(["w"])
@@ -166,7 +161,7 @@ def test_what_was_compacted_away_is_forgotten_all_the_same(things: Things, backe
         log.compact(session, things.collection.id, things.head.last_seq)
     live.refresh(things.head)
     assert_agrees(things.database, live)
-    assert_agrees(things.database, opened(things.database, backend))
+    assert_agrees(things.database, opened(things, backend))
 
 
 def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, tmp_path: Path) -> None:
@@ -175,7 +170,7 @@ def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, 
     things = Things(database, make_collection(database, embedder), embedder)
     things.put(["x", "y", "z"])
     assert things.head.spaces[0].blocks == (4, DIMENSION - 4)
-    live = opened(database, backend)
+    live = opened(things, backend)
     assert_agrees(database, live)
     freeze(database, 0.1)
     live.refresh(things.head)
@@ -185,7 +180,7 @@ def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, 
 
 def test_a_new_centre_is_moved_to_by_keep(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     live.keep(things.head, 1)
     freeze(things.database, 0.1)
     live.refresh(things.head)
@@ -196,14 +191,14 @@ def test_a_new_centre_is_moved_to_by_keep(things: Things, backend: Backend) -> N
     assert_agrees(things.database, live)
     live.keep(things.head, 1)  # removes what served before
     assert_agrees(things.database, live)
-    other = opened(things.database, backend)
+    other = opened(things, backend)
     other.adopt()
     assert_agrees(things.database, other)
 
 
 def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: Backend) -> None:
     put_attributes(things.database, things.collection, PICTURES)
-    live, head = opened(things.database, backend), things.head
+    live, head = opened(things, backend), things.head
     written = [
         "width >= 640", "width > 640", "width = '1920'", "not width = 1920", "label = cat", "label in (dog, Cat)",
         "label exists", "not label exists", "open = true", "open in (false)", "camera exists", "camera.lens.mm < 60",
@@ -227,11 +222,10 @@ def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: B
 
 def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Backend) -> None:
     x, _ = things.put(["x", "y"])
-    live, where = opened(things.database, backend), filter_from_text("size = 3")
-    with things.database.write() as session:
-        items.write(session, things.collection, [replace(new_item(things.embedder, "x"), attributes={"size": 3})])
+    live, where = opened(things, backend), filter_from_text("size = 3")
+    things.put_with({"x": {"size": 3}})
+    head = things.head
     with things.database.read() as session:
-        head = collections.head(session, "things")
         resolved = live.resolve(session, head, [where])
     live.refresh(head)
     with live.reading(resolved) as view:
@@ -239,31 +233,39 @@ def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Bac
         assert view.search(np.ones((1, DIMENSION), np.float32), 5).ids.shape == (1, 2)
 
 
-def test_vectors_of_other_weights_are_left_out(things: Things, backend: Backend) -> None:
+@pytest.mark.parametrize("damage", [{"fingerprint": "other"}, {"vector": b"short"}], ids=["weights", "length"])
+def test_vectors_of_other_weights_and_damaged_ones_are_left_out(
+    things: Things, backend: Backend, damage: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    live = opened(things, backend)
     x, y = things.put(["x", "y"])
     with things.database.write() as session:
-        session.execute(update(LogRow).where(LogRow.item_id == x.id).values(fingerprint="other"))
-    assert contents(things.database, opened(things.database, backend)).keys() == {y.id}
+        session.execute(update(LogRow).where(LogRow.item_id == x.id).values(**damage))
+    live.refresh(things.head)
+    for each in (live, opened(things, backend)):
+        assert contents(things.database, each).keys() == {y.id}
+    if isinstance(live, LocalSpace):  # others log nothing
+        assert "anyseek verify" in caplog.text
 
 
 def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(things: Things, backend: Backend) -> None:
-    other = make_collection(things.database, things.embedder, "other")
+    other = things.beside("other")
     things.put(["x"])
-    put(things.database, other, things.embedder, ["y", "z"])
-    opened(things.database, backend).keep(things.head, 1)
-    second = opened(things.database, backend, "other")
-    second.keep(head_of(things.database, "other"), 1)
+    other.put(["y", "z"])
+    opened(things, backend).keep(things.head, 1)
+    second = opened(other, backend)
+    second.keep(other.head, 1)
     assert len(contents(things.database, second)) == 2
     with things.database.write() as session:
         collections.delete(session, "things")
     backend.remove_unknown()
-    assert_agrees(things.database, opened(things.database, backend, "other"), "other")
+    assert_agrees(things.database, opened(other, backend), "other")
 
 
 def test_kept_spaces_stay_and_forgotten_ones_go(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
     head = things.head
-    opened(things.database, backend).keep(head, 1)
+    opened(things, backend).keep(head, 1)
     newer = [replace(space, fingerprint=f"newer {space.fingerprint}") for space in things.embedder.spaces.values()]
     with things.database.write() as session:
         space_switch.build(session, things.collection, "newer", newer)
@@ -277,12 +279,12 @@ def test_kept_spaces_stay_and_forgotten_ones_go(things: Things, backend: Backend
     with things.database.write() as session:
         space_switch.forget(session, things.collection)
     backend.remove_unknown()
-    assert contents(things.database, opened(things.database, backend)) == {}
+    assert contents(things.database, opened(things, backend)) == {}
 
 
 def test_a_deleted_collection_is_said_to_be_deleted(things: Things, backend: Backend) -> None:
     things.put(["x"])
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     things.put(["y"])
     head = things.head
     with things.database.write() as session:
@@ -293,14 +295,14 @@ def test_a_deleted_collection_is_said_to_be_deleted(things: Things, backend: Bac
 
 def test_what_was_cleared_is_made_again(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
-    live = opened(things.database, backend)
+    live = opened(things, backend)
     live.keep(things.head, 1)
     assert list(live.faults()) == []
     with things.database.write() as session:
         log.compact(session, things.collection.id, things.head.last_seq + 1, whole=True)
         session.execute(update(collections.CollectionRow).values(last_seq=things.head.last_seq + 1))
     live.clear()
-    assert_agrees(things.database, opened(things.database, backend))
+    assert_agrees(things.database, opened(things, backend))
 
 
 def test_the_whole_of_search_works_with_it(things: Things, home_settings: Settings) -> None:

@@ -20,7 +20,6 @@ from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 WORDS: dict[str, Value] = {"caption": "a red house"}
-FAST = {"decoding_steps": 1}
 
 
 @pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "bridge", "4M-21_B"])
@@ -44,22 +43,19 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module")
-def vectors(model: Model) -> list[str]:
-    """The targets that are predicted by embedding, in one step."""
-    return [name for name in model.targets if name in model.spaces and name in ("visual_global", "semantic_global")]
-
-
 def test_it_says_which_modalities_it_predicts(model: Model) -> None:
     assert set(model.targets) <= MODALITIES.keys()
     assert len(set(model.targets)) == len(model.targets)
 
 
-def test_it_predicts_each_by_its_name_in_the_order_asked_for(model: Model) -> None:
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["of each content", "every"])
+def test_it_predicts_each_by_its_name_in_the_order_asked_for(model: Model, every: bool) -> None:
     wanted = [name for name in reversed(model.targets) if name not in ("caption", "rgb", "human_pose", "sam_instance")]
+    if not every:
+        wanted = list({MODALITIES[name].content: name for name in wanted}.values())
     if not wanted:
         pytest.skip(f"{model.name} predicts nothing")
-    found = predict(WORDS, wanted, model=model, options=PredictOptions(**FAST))
+    found = predict(WORDS, wanted, model=model, options=PredictOptions(decoding_steps=1))
     assert list(found) == wanted
     assert all(prediction.modality == name for name, prediction in found.items())
 
@@ -68,12 +64,9 @@ def test_several_samples_get_what_each_gets_alone(model: Model) -> None:
     wanted = [name for name in model.targets if name in ("color_palette", "metadata", "depth", "visual_global")]
     if not wanted:
         pytest.skip(f"{model.name} predicts none of these")
-    others: list[dict[str, Value]] = [
-        {"caption": "a dog"},
-        {"color_palette": ("#ff0000",)},
-        {"caption": "two blue birds"},
-    ]
-    samples = [sample for sample in others if sample.keys().isdisjoint(wanted)]
+    samples: list[dict[str, Value]] = [{"caption": "a dog"}, {"caption": "two blue birds"}]
+    if "color_palette" not in wanted:
+        samples.append({"color_palette": ("#ff0000",)})
     options = PredictOptions(decoding_steps=1, seed=3)
     together = predict_samples(samples, wanted, model=model, options=options)
     for sample, found in zip(samples, together, strict=True):
@@ -94,29 +87,28 @@ def test_what_it_does_not_predict_is_refused_by_name(model: Model) -> None:
             predict(WORDS, [name], model=model)
 
 
-def test_what_it_does_not_take_is_refused_by_name(model: Model) -> None:
+@pytest.mark.parametrize(
+    ("value", "error", "says"),
+    [
+        ({"visual_global": np.ones(1280, np.float32)}, UnsupportedModality, "does not take visual_global; it takes"),
+        ({"rgb": np.zeros(3, np.uint8)}, FormatInvalid, "rgb is a uint8 array"),
+    ],
+    ids=["a modality", "a value"],
+)
+def test_what_it_does_not_take_is_refused_by_name(
+    model: Model, value: dict[str, Value], error: type[Exception], says: str
+) -> None:
     if not model.targets:
         pytest.skip(f"{model.name} predicts nothing")
-    with pytest.raises(UnsupportedModality, match="does not take visual_global; it takes"):
-        predict({"visual_global": np.ones(1280, np.float32)}, [model.targets[0]], model=model)
+    with pytest.raises(error, match=says):
+        predict(value, [model.targets[-1]], model=model)
 
 
-def test_a_value_of_another_kind_is_refused(model: Model) -> None:
-    if not model.targets:
-        pytest.skip(f"{model.name} predicts nothing")
-    with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):
-        predict({"rgb": np.zeros(3, np.uint8)}, [model.targets[-1]], model=model)
-
-
-def test_vectors_of_its_spaces_are_those_that_it_embeds(model: Model, vectors: list[str]) -> None:
-    for name in vectors:
+def test_vectors_of_its_spaces_are_those_that_it_embeds_and_have_no_options(model: Model) -> None:
+    for name in {"visual_global", "semantic_global"} & model.spaces.keys() & set(model.targets):
         found = predict(WORDS, [name], model=model, options=PredictOptions(seed=3))[name]
         np.testing.assert_array_equal(found.value, model.embed([Sample(WORDS)], [name])[name][0])
         assert found.tokens is None
-
-
-def test_vectors_have_no_options(model: Model, vectors: list[str]) -> None:
-    for name in vectors:
-        for options in ({"temperature": 1.0}, {"targets": {name: TargetOptions(steps=2)}}):
+        for options in (PredictOptions(temperature=1.0), PredictOptions(targets={name: TargetOptions(steps=2)})):
             with pytest.raises(PredictionInvalid, match="predicts vectors in one step and has no options for them"):
-                predict(WORDS, [name], model=model, options=PredictOptions(**options))  # type: ignore[arg-type]
+                predict(WORDS, [name], model=model, options=options)

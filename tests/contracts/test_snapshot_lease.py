@@ -18,21 +18,20 @@ from anyseek.search.catalogue.tables import SnapshotLeaseRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, LeaseLost
 from anyseek.search.settings import Settings, Work
-from anyseek.search.types import Collection
 from anyseek.search.upkeep.snapshots import SnapshotLease
-from tests.search.gallery import WordsEmbedder, put
+from tests.search.gallery import Things, WordsEmbedder
 
 LONG, SHORT = 60, 0.4
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Settings:
-    return Settings(tmp_path / "here", work=Work(lease_seconds=LONG))
+    return Settings(tmp_path / "here")
 
 
 @pytest.fixture
 def there(tmp_path: Path) -> Settings:
-    return Settings(tmp_path / "there", work=Work(lease_seconds=LONG))
+    return Settings(tmp_path / "there")
 
 
 @pytest.fixture
@@ -42,14 +41,18 @@ def engine(database: Database, there: Settings, embedder: WordsEmbedder) -> Iter
     engine.close()
 
 
-def leases(database: Database) -> list[str]:
-    with database.read() as session:
+def leases(things: Things) -> list[str]:
+    with things.database.read() as session:
         return list(session.scalars(select(SnapshotLeaseRow.place)))
 
 
-def compact(database: Database, collection: Collection, lease: SnapshotLease) -> None:
-    with database.write() as session:
-        log.compact(session, collection.id, 2)
+def lease_of(things: Things, machine: Settings, seconds: float = LONG) -> SnapshotLease:
+    return SnapshotLease(things.database, replace(machine, work=Work(lease_seconds=seconds)), things.collection.id)
+
+
+def compact(things: Things, lease: SnapshotLease) -> None:
+    with things.database.write() as session:
+        log.compact(session, things.collection.id, 2)
         lease.check(session)
 
 
@@ -59,98 +62,78 @@ def die(lease: SnapshotLease) -> None:
     lease._lock.release()
 
 
-def test_machines_exclude_each_other(
-    database: Database,
-    here: Settings,
-    there: Settings,
-    embedder: WordsEmbedder,
-    collection: Collection,
-    engine: SearchEngine,
-) -> None:
-    put(database, collection, embedder, ["x"])
-    with SnapshotLease(database, here, collection.id):
-        assert not SnapshotLease(database, there, collection.id).try_acquire()
+def test_machines_exclude_each_other(things: Things, here: Settings, there: Settings, engine: SearchEngine) -> None:
+    things.put(["x"])
+    with lease_of(things, here):
+        assert not lease_of(things, there).try_acquire()
         assert not engine.write_snapshots("things")
         assert not there.indexes.exists()
-    assert leases(database) == []
+    assert leases(things) == []
     assert engine.write_snapshots("things")
-    assert leases(database) == []
+    assert leases(things) == []
 
 
-def test_a_dead_holder_is_replaced_at_once_where_it_was(
-    database: Database, here: Settings, there: Settings, collection: Collection
-) -> None:
-    dead = SnapshotLease(database, here, collection.id)
+def test_a_dead_holder_is_replaced_at_once_where_it_was(things: Things, here: Settings, there: Settings) -> None:
+    dead = lease_of(things, here)
     assert dead.try_acquire()
     die(dead)
-    assert not SnapshotLease(database, there, collection.id).try_acquire(), "it might live, for all they know there"
-    with SnapshotLease(database, here, collection.id):
-        assert len(leases(database)) == 1
+    assert not lease_of(things, there).try_acquire(), "it might live, for all they know there"
+    with lease_of(things, here):
+        assert len(leases(things)) == 1
 
 
 def test_a_dead_holder_is_replaced_elsewhere_once_it_was_silent_for_long(
-    database: Database, here: Settings, there: Settings, collection: Collection
+    things: Things, here: Settings, there: Settings
 ) -> None:
-    dead = SnapshotLease(database, replace(here, work=Work(lease_seconds=SHORT)), collection.id)
+    dead = lease_of(things, here, SHORT)
     assert dead.try_acquire()
     die(dead)
     started = time.monotonic()
-    with SnapshotLease(database, there, collection.id):
+    with lease_of(things, there):
         assert time.monotonic() - started > SHORT / 2
 
 
 @pytest.mark.slow
-def test_a_holder_that_lives_is_not_replaced(
-    database: Database, here: Settings, there: Settings, collection: Collection
-) -> None:
-    with SnapshotLease(database, replace(here, work=Work(lease_seconds=SHORT * 5)), collection.id):
+def test_a_holder_that_lives_is_not_replaced(things: Things, here: Settings, there: Settings) -> None:
+    with lease_of(things, here, SHORT * 5):
         time.sleep(SHORT * 8)
-        assert not SnapshotLease(database, there, collection.id).try_acquire()
+        assert not lease_of(things, there).try_acquire()
 
 
-def test_a_holder_that_was_silent_for_too_long_changes_nothing(
-    database: Database, here: Settings, there: Settings, embedder: WordsEmbedder, collection: Collection
-) -> None:
+def test_a_holder_that_was_silent_for_too_long_changes_nothing(things: Things, here: Settings, there: Settings) -> None:
     for caption in ("first", "second"):
-        put(database, collection, embedder, ["x"], caption)
-    slow = SnapshotLease(database, replace(here, work=Work(lease_seconds=SHORT)), collection.id)
+        things.put(["x"], caption)
+    slow = lease_of(things, here, SHORT)
     assert slow.try_acquire()
     slow._left.set()  # it hangs
-    with SnapshotLease(database, there, collection.id):
+    with lease_of(things, there):
         with pytest.raises(LeaseLost):
-            compact(database, collection, slow)
+            compact(things, slow)
         slow.release()
-        assert len(leases(database)) == 1, "that of the other"
-    with database.read() as session:
-        assert collections.head(session, "things").compacted_seq == 0
+        assert len(leases(things)) == 1, "that of the other"
+    assert things.head.compacted_seq == 0
 
 
 def test_a_snapshot_that_is_overtaken_is_left_to_the_other(
-    database: Database,
-    there: Settings,
-    embedder: WordsEmbedder,
-    collection: Collection,
-    engine: SearchEngine,
-    monkeypatch: pytest.MonkeyPatch,
+    things: Things, there: Settings, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for caption in ("first", "second"):
-        put(database, collection, embedder, ["x"], caption)
+        things.put(["x"], caption)
 
     def overtaken(self: SnapshotLease, session: object) -> None:
         raise LeaseLost("another process has it")
 
     monkeypatch.setattr(SnapshotLease, "check", overtaken)
     assert not engine.write_snapshots("things")
-    with database.read() as session:
-        assert collections.head(session, "things").compacted_seq == 0
-    assert FileLock(there.locks / f"snapshots-{collection.id}").try_acquire()
+    assert things.head.compacted_seq == 0
+    assert FileLock(there.locks / f"snapshots-{things.collection.id}").try_acquire()
 
 
-def test_a_collection_that_is_gone_has_no_lease(database: Database, here: Settings, collection: Collection) -> None:
-    with SnapshotLease(database, here, collection.id), database.write() as session:
+def test_a_collection_that_is_gone_has_no_lease(things: Things, here: Settings) -> None:
+    with lease_of(things, here), things.database.write() as session:
         collections.delete(session, "things")
-    assert leases(database) == []
-    lease = SnapshotLease(database, here, collection.id)
+    assert leases(things) == []
+    lease = lease_of(things, here)
     with pytest.raises(CollectionNotFound):
         lease.acquire()
-    assert FileLock(here.locks / f"snapshots-{collection.id}").try_acquire(), "it was let go of"
+    assert FileLock(here.locks / f"snapshots-{things.collection.id}").try_acquire(), "it was let go of"

@@ -77,6 +77,7 @@ def source(name: str, tmp_path: Path) -> Source:
     return open_source(kit.settings(tmp_path / "home"), name)
 
 
+@pytest.mark.slow
 def test_a_second_server_of_buckets_is_found(tmp_path: Path) -> None:
     """Tests that run in turns stop the server of a module and start another one on another port."""
     pytest.importorskip("moto")

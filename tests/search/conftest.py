@@ -13,7 +13,7 @@ from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect
 from anyseek.search.types import Collection
 from tests.search.engines import engine_over
-from tests.search.gallery import WORDS, Things, WordsEmbedder, make_collection, open_catalogue, thumbnail
+from tests.search.gallery import WORDS, Home, Things, WordsEmbedder, make_collection, open_catalogue, thumbnail
 
 
 @pytest.fixture
@@ -54,6 +54,11 @@ def gallery(database: Database, collection: Collection, store: AssetStore) -> Co
     with database.write() as session:
         items.write(session, collection, [thumbnail(store, key) for key in WORDS])
     return collection
+
+
+@pytest.fixture
+def home(things: Things, settings: Settings, store: AssetStore, gallery: Collection) -> Home:
+    return Home(things.database, gallery, things.embedder, settings, store)
 
 
 @pytest.fixture

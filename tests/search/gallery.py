@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -16,10 +16,12 @@ from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, Item, NewItem, Part, Results
-from anyseek.search.upkeep.verify import verify
+from anyseek.search.upkeep.rebuild import Remake, rebuild
+from anyseek.search.upkeep.verify import Problem, verify
 
 DIMENSION = 16
 SPACES = ("looks", "means")
@@ -142,17 +144,55 @@ class Things:
         with self.database.read() as session:
             return collections.head(session, self.collection.name)
 
+    def beside(self, name: str) -> Self:
+        """Another collection of the same catalogue and model."""
+        return replace(self, collection=make_collection(self.database, self.embedder, name))
+
     def put(self, keys: Sequence[str], text: str | None = None) -> list[Item]:
         return put(self.database, self.collection, self.embedder, keys, text)
 
     def put_with(self, attributes: Mapping[str, Mapping[str, Any]]) -> list[Item]:
         """Items with these attributes by key."""
-        new = [replace(new_item(self.embedder, key), attributes=own) for key, own in attributes.items()]
+        return self.write([replace(self.new(key), attributes=own) for key, own in attributes.items()])
+
+    def new(self, key: str, text: str | None = None, assets: Sequence[Asset] = ()) -> NewItem:
+        return new_item(self.embedder, key, text, assets)
+
+    def write(self, new: Sequence[NewItem]) -> list[Item]:
         with self.database.write() as session:
             return items.write(session, self.collection, new)
 
+    def item(self, key: str) -> Item:
+        return item_of(self.database, self.collection, key)
+
     def remove(self, keys: Sequence[str]) -> int:
         return remove(self.database, self.collection, keys)
+
+
+@dataclass(frozen=True)
+class Home(Things):
+    """`Things` in a data directory, and what is done there."""
+
+    settings: Settings
+    store: AssetStore
+
+    def engine(self) -> SearchEngine:
+        """As a process has it that has just been started."""
+        return SearchEngine(self.database, self.settings, self.embedder)
+
+    def problems(self) -> list[Problem]:
+        return verify(self.database, self.settings)
+
+    def whats(self) -> list[str]:
+        """What `verify` finds, without the collections."""
+        return [problem.what for problem in self.problems()]
+
+    def rebuild(self, remake: Remake | None = None) -> list[str]:
+        return rebuild(self.database, self.settings, "things", remake)
+
+    def remade(self, lost: Sequence[Item]) -> dict[str, NewItem]:
+        """Items as they were put, with their thumbnails."""
+        return {item.key: thumbnail(self.store, item.key) for item in lost}
 
 
 def thumbnail(store: AssetStore, key: str) -> NewItem:

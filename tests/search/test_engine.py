@@ -12,18 +12,13 @@ from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import (
-    BadQuery,
-    CollectionNotFound,
-    ItemNotFound,
-    StoreCorrupt,
-)
+from anyseek.search.errors import BadQuery, CollectionNotFound, ItemNotFound, StoreCorrupt
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
 from anyseek.search.query import vectors
 from anyseek.search.settings import Settings
 from anyseek.search.types import Part, Query, Results, Tuning
-from tests.search.gallery import WORDS, Things, WordsEmbedder, keys, make_collection, picture, put, text
+from tests.search.gallery import WORDS, Things, WordsEmbedder, keys, picture, text
 
 
 @pytest.fixture
@@ -43,12 +38,9 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_k_above_the_count_gives_all(engine: SearchEngine) -> None:
+def test_k_above_the_count_gives_all(things: Things, engine: SearchEngine) -> None:
     assert len(engine.query("things", Query((text("cat"),), k=10_000)).hits) == 5
-
-
-def test_an_empty_collection_gives_no_hits(things: Things, settings: Settings) -> None:
-    engine = SearchEngine(things.database, settings, things.embedder)
+    things.remove(WORDS)
     assert engine.query("things", Query((text("cat"),))).hits == ()
 
 
@@ -112,15 +104,8 @@ def test_a_batch_answers_in_order_with_errors_in_their_places(engine: SearchEngi
     before = embedder.calls
     answers = engine.query_batch("things", queries)
     assert embedder.calls == before + 1
-    assert [type(answer) for answer in answers] == [
-        Results,
-        BadQuery,
-        Results,
-        ItemNotFound,
-        Results,
-        BadQuery,
-        Results,
-    ]
+    kinds = [Results, BadQuery, Results, ItemNotFound, Results, BadQuery, Results]
+    assert [type(answer) for answer in answers] == kinds
     assert [len(answer.hits) for answer in answers if isinstance(answer, Results)] == [1, 2, 3, 2]
     for query, answer in zip(queries, answers, strict=True):
         if isinstance(answer, Results):
@@ -128,8 +113,9 @@ def test_a_batch_answers_in_order_with_errors_in_their_places(engine: SearchEngi
 
 
 def test_an_unknown_collection_is_named(engine: SearchEngine) -> None:
-    with pytest.raises(CollectionNotFound, match="nowhere"):
-        engine.query("nowhere", Query((text("cat"),)))
+    for call in (lambda: engine.query("nowhere", Query((text("cat"),))), lambda: engine.write_snapshots("nowhere")):
+        with pytest.raises(CollectionNotFound, match="nowhere"):
+            call()
 
 
 def test_changes_are_seen_by_the_next_query(things: Things, engine: SearchEngine) -> None:
@@ -143,39 +129,22 @@ def test_changes_are_seen_by_the_next_query(things: Things, engine: SearchEngine
     assert set(keys(engine.query("things", Query((text("dog"),), k=2)))) == {"dog", "kitten"}
 
 
-def test_what_another_process_puts_is_found_at_once(settings: Settings, engine: SearchEngine) -> None:
-    script = """
-import sys; from pathlib import Path
-from anyseek.search.catalogue import collections
-from tests.search.gallery import WordsEmbedder, open_catalogue, put
-_, database = open_catalogue(Path(sys.argv[1]))
-with database.read() as session: things = collections.get(session, "things")
-put(database, things, WordsEmbedder(), ["from elsewhere"], "zebra")
-"""
-    zebra = Query((text("zebra"),), k=1)
-    assert keys(engine.query("things", zebra)) != ["from elsewhere"]
-    subprocess.run([sys.executable, "-c", script, str(settings.home)], check=True)
-    assert keys(engine.query("things", zebra)) == ["from elsewhere"]
-
-
-def test_a_collection_made_anew_under_its_name_is_another(
-    database: Database, embedder: WordsEmbedder, engine: SearchEngine
-) -> None:
+def test_a_collection_made_anew_under_its_name_is_another(things: Things, engine: SearchEngine) -> None:
     engine.write_snapshots("things")
-    with database.write() as session:
+    with things.database.write() as session:
         collections.delete(session, "things")
-    put(database, make_collection(database, embedder), embedder, ["new"])
+    things.beside("things").put(["new"])
     assert keys(engine.query("things", Query((text("cat"),), k=10))) == ["new"]
 
 
 def test_answers_are_the_same_before_and_after_a_snapshot_and_in_a_new_process(
-    database: Database, settings: Settings, embedder: WordsEmbedder, engine: SearchEngine
+    things: Things, settings: Settings, engine: SearchEngine
 ) -> None:
     query = Query((text("cat"), Part(item="tree", weight=-0.3)), k=10)
     before = engine.query("things", query)
     engine.write_snapshots("things")
     assert engine.query("things", query) == before
-    assert SearchEngine(database, settings, embedder).query("things", query) == before
+    assert SearchEngine(things.database, settings, things.embedder).query("things", query) == before
 
 
 def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
@@ -216,16 +185,12 @@ def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
 def test_an_item_without_its_vector_is_reported(things: Things, settings: Settings) -> None:
     things.put(["cat", "dog"])
     engine = SearchEngine(things.database, settings, things.embedder)
+    item = things.item("cat")
     with things.database.write() as session:
-        item = items.get(session, things.collection, "cat")
         session.query(LogRow).filter(LogRow.item_id == item.id).delete()
     with pytest.raises(StoreCorrupt, match="rebuild things"):
         engine.query("things", Query((Part(item="cat"),)))
     assert "cat" not in keys(engine.query("things", Query((text("cat"),))))
-
-
-def test_counts_are_per_space(engine: SearchEngine) -> None:
-    assert engine.counts("things") == {"looks": 5, "means": 5}
 
 
 def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(things: Things, settings: Settings) -> None:
@@ -286,7 +251,7 @@ def test_texts_of_like_length_are_embedded_together(
 
 
 def test_means_may_be_forgotten_while_those_of_another_space_are_read(
-    engine: SearchEngine, database: Database, monkeypatch: pytest.MonkeyPatch
+    things: Things, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As another thread does that deletes a collection."""
 
@@ -294,10 +259,7 @@ def test_means_may_be_forgotten_while_those_of_another_space_are_read(
         engine.forget("another")
         return []
 
-    with database.read() as session:
-        space = collections.head(session, "things").spaces[0]
+    space = things.head.spaces[0]
     monkeypatch.setattr("anyseek.search.query.vectors.collections.tunings_of", forget_and_read)
-    assert engine._query_means.of_spaces([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {
-        1: {},
-        2: {},
-    }
+    both = [replace(space, id=number, tuning_version=1) for number in (1, 2)]
+    assert engine._query_means.of_spaces(both) == {1: {}, 2: {}}

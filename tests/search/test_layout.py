@@ -39,17 +39,16 @@ def test_few_vectors_have_places_of_their_own(count: int) -> None:
     assert np.isfinite(positions).all()
 
 
-@pytest.mark.parametrize("vector", [np.zeros(8), np.eye(8)[2]])
-def test_equal_vectors_have_finite_places(vector: FloatArray) -> None:
-    positions = lay_out(np.repeat(vector[np.newaxis].astype(np.float32), 40, axis=0))
+@pytest.mark.parametrize(
+    "vectors",
+    [np.zeros((40, 8)), np.tile(np.eye(8)[2], (40, 1)), np.linspace(-1, 1, 9)[:, np.newaxis]],
+    ids=["zero", "equal", "of one dimension"],
+)
+def test_vectors_without_two_directions_have_finite_places(vectors: FloatArray) -> None:
+    positions = lay_out(vectors.astype(np.float32))
+    assert positions.shape == (len(vectors), 2)
     assert np.isfinite(positions).all()
     assert np.abs(positions).max() <= 1
-
-
-def test_fewer_dimensions_than_two_are_laid_out_too() -> None:
-    positions = lay_out(np.linspace(-1, 1, 9, dtype=np.float32)[:, np.newaxis])
-    assert positions.shape == (9, 2)
-    assert np.isfinite(positions).all()
 
 
 def test_the_axes_are_the_directions_of_most_variance() -> None:

@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 
 from anyseek.search.assets import AssetStore, reference
-from anyseek.search.catalogue import items
-from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AssetChanged, AssetNotFound, StoreCorrupt
-from anyseek.search.settings import Settings
-from anyseek.search.types import Asset, Collection
+from anyseek.search.types import Asset
 from anyseek.search.upkeep.verify import check_originals as check
 from anyseek.search.upkeep.verify import summary
-from tests.search.gallery import WordsEmbedder, new_item
+from tests.search.gallery import Home
 
 PHOTO = b"what was indexed"
 
@@ -102,16 +99,13 @@ def test_a_stored_file_that_was_flipped_or_linked_elsewhere_is_damaged(store: As
         store.open(asset)
 
 
-def test_originals_are_counted(
-    database: Database, settings: Settings, collection: Collection, photo: Path, asset: Asset
-) -> None:
-    with database.write() as session:
-        items.write(session, collection, [new_item(WordsEmbedder(), key, assets=[asset]) for key in ("a", "b")])
-    assert check(database, settings, every=True) == []
+def test_originals_are_counted(home: Home, photo: Path, asset: Asset) -> None:
+    home.write([home.new(key, assets=[asset]) for key in ("a", "b")])
+    assert check(home.database, home.settings, every=True) == []
     photo.write_bytes(PHOTO.upper())
-    assert check(database, settings) == []
-    assert summary(check(database, settings, every=True)) == "2 originals changed"
+    assert check(home.database, home.settings) == []
+    assert summary(check(home.database, home.settings, every=True)) == "2 originals changed"
     photo.unlink()
-    found = check(database, settings)
+    found = check(home.database, home.settings)
     assert [(original.gone, str(photo) in original.what) for original in found] == [(True, True)] * 2
     assert summary(found) == "2 originals gone"

@@ -21,12 +21,12 @@ def engine(words_engine: SearchEngine) -> SearchEngine:
 
 
 @pytest.mark.parametrize("where", [None, filter_from_text("not words = dog")])
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 7])
 def test_pages_are_the_hits_in_pieces(engine: SearchEngine, where: object, size: int) -> None:
     query = replace(ANY, where=where)
     every = engine.query("things", query).hits
     pages = [engine.query("things", replace(query, k=size, offset=start)).hits for start in range(0, 8, size)]
-    assert [hit for page in pages for hit in page] == list(every)
+    assert [hit for page in pages for hit in page] == list(every), "nor does a probability depend on the page"
 
 
 def test_no_hit_is_below_the_least_score(engine: SearchEngine) -> None:
@@ -69,13 +69,6 @@ def test_no_hit_is_less_probable_than_asked(engine: SearchEngine) -> None:
     assert none.note == (
         f"nothing good was found: no item has a probability of at least 1; the highest is {likely[0]:.3f}"
     )
-
-
-def test_a_probability_does_not_depend_on_how_many_hits_are_asked_for(engine: SearchEngine) -> None:
-    every = engine.query("things", ANY).hits
-    for k in (1, 2, 7):
-        assert engine.query("things", replace(ANY, k=k)).hits == every[:k]
-    assert engine.query("things", replace(ANY, k=1, offset=2)).hits == every[2:3]
 
 
 def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine) -> None:

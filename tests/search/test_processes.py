@@ -11,12 +11,9 @@ import pytest
 
 from anyseek.model.files import alive
 from anyseek.search.catalogue import collections, log
-from anyseek.search.catalogue.session import Database
-from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.verify import verify
-from tests.search.gallery import WordsEmbedder, all_items, put
+from tests.search.gallery import Home, all_items
 
 START = """
 import sys, random, time
@@ -68,6 +65,12 @@ print(missed, flush=True)
 )
 
 
+@pytest.fixture
+def gallery(collection: Collection) -> Collection:
+    """Empty: what is in it, processes put."""
+    return collection
+
+
 def start(script: str, settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", script, str(settings.home), *arguments]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -86,81 +89,71 @@ def kill(child: subprocess.Popen[str]) -> str:
     return child.communicate(timeout=60)[0]
 
 
-def assert_whole(database: Database, settings: Settings) -> None:
+def assert_whole(home: Home) -> None:
     """The log is gapless, everything agrees, and a fresh engine finds exactly the items of the catalogue."""
-    assert verify(database, settings) == []
-    hits = SearchEngine(database, settings, WordsEmbedder()).query(
-        "things", Query((Part("caption", "anything"),), k=10_000)
-    )
-    with database.read() as session:
+    assert home.problems() == []
+    hits = home.engine().query("things", Query((Part("caption", "anything"),), k=10_000))
+    with home.database.read() as session:
         things = collections.get(session, "things")
         listed = [item.key for item in all_items(session, things)]
     assert sorted(hit.key for hit in hits.hits) == sorted(listed)
 
 
-def test_two_writers_number_their_entries_without_gaps_and_in_order(
-    database: Database, settings: Settings, collection: Collection
-) -> None:
-    writers = [start(WRITE, settings, who, "20") for who in ("a", "b")]
+def test_two_writers_number_their_entries_without_gaps_and_in_order(home: Home) -> None:
+    writers = [start(WRITE, home.settings, who, "20") for who in ("a", "b")]
     order: list[int] = []
     while any(writer.poll() is None for writer in writers):  # a reader must never see a number before a smaller one
-        with database.read() as session:
-            page = log.entries_after(session, collection.id, order[-1] if order else 0, 10_000)
+        with home.database.read() as session:
+            page = log.entries_after(session, home.collection.id, order[-1] if order else 0, 10_000)
         order += [entry.seq for entry in page]
     for writer in writers:
         finish(writer)
-    with database.read() as session:
-        every = log.entries_after(session, collection.id, 0, 10_000)
-        assert collections.count(session, collection.id) == 200
+    with home.database.read() as session:
+        every = log.entries_after(session, home.collection.id, 0, 10_000)
+        assert collections.count(session, home.collection.id) == 200
     assert [entry.seq for entry in every] == list(range(1, 401))
     assert order == list(range(1, len(order) + 1))
-    assert_whole(database, settings)
+    assert_whole(home)
 
 
-def test_a_reader_that_tails_finds_everything_that_was_committed_when_it_asked(
-    database: Database, settings: Settings, collection: Collection
-) -> None:
-    reader = start(TAIL, settings, "reader", "100")
-    finish(start(WRITE, settings, "a", "20"))
+def test_a_reader_that_tails_finds_everything_that_was_committed_when_it_asked(home: Home) -> None:
+    reader = start(TAIL, home.settings, "reader", "100")
+    finish(start(WRITE, home.settings, "a", "20"))
     assert finish(reader) == "0\n"
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
-def test_a_killed_writer_loses_no_batch_that_it_called_written(
-    database: Database, settings: Settings, collection: Collection, seed: int
-) -> None:
-    writer = start(WRITE, settings, "a", "100000")
+def test_a_killed_writer_loses_no_batch_that_it_called_written(home: Home, seed: int) -> None:
+    writer = start(WRITE, home.settings, "a", "100000")
     time.sleep(random.Random(seed).uniform(0.05, 0.6))
     said = kill(writer).split()
-    with database.read() as session:
+    with home.database.read() as session:
         things = collections.get(session, "things")
         keys = {item.key for item in all_items(session, things)}
     batches = {key.split("/")[1] for key in keys}
     assert set(said) <= batches
     assert len(batches) <= len(said) + 1
     assert len(keys) == 5 * len(batches)
-    assert_whole(database, settings)
-    put(database, collection, WordsEmbedder(), ["after"])
-    assert_whole(database, settings)
+    assert_whole(home)
+    home.put(["after"])
+    assert_whole(home)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
-def test_kills_between_writing_and_snapshots_leave_everything_in_agreement(
-    database: Database, settings: Settings, collection: Collection, seed: int
-) -> None:
+def test_kills_between_writing_and_snapshots_leave_everything_in_agreement(home: Home, seed: int) -> None:
     """One process is killed again and again while another goes on, on the same collection."""
     chance = random.Random(seed)
-    steady = start(CHURN, settings, "steady")
+    steady = start(CHURN, home.settings, "steady")
     for _ in range(2):
-        victim = start(CHURN, settings, "victim")
+        victim = start(CHURN, home.settings, "victim")
         time.sleep(chance.uniform(0.02, 0.7))
         kill(victim)
-        assert [problem.what for problem in verify(database, settings)] == []
+        assert home.whats() == []
     assert steady.poll() is None
     kill(steady)
-    assert not alive(settings.locks / f"snapshots-{collection.id}")
-    assert_whole(database, settings)
-    engine = SearchEngine(database, settings, WordsEmbedder())
+    assert not alive(home.settings.locks / f"snapshots-{home.collection.id}")
+    assert_whole(home)
+    engine = home.engine()
     assert engine.write_snapshots("things")
-    assert not list(Path(settings.indexes).rglob(".tmp-*"))
-    assert_whole(database, settings)
+    assert not list(Path(home.settings.indexes).rglob(".tmp-*"))
+    assert_whole(home)

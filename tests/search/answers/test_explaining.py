@@ -9,16 +9,20 @@ import pytest
 
 from anyseek.model.seam import FloatArray, Fusion, Sample
 from anyseek.search.answers.results import Explanation
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.settings import Settings
-from anyseek.search.types import Part, Query, Results
-from tests.search.gallery import Things, WordsEmbedder, keys, make_collection, picture, put, text
+from anyseek.search.types import Collection, Part, Query, Results
+from tests.search.gallery import Home, WordsEmbedder, keys, picture, text
 from tests.search.hues import engine_over_hues
 
 THINGS = {"cat in 9": ("cat", 9), "cat in 3": ("cat", 3), "dog in 9": ("dog", 9), "tree in 15": ("tree", 15)}
+
+
+@pytest.fixture
+def gallery(collection: Collection) -> Collection:
+    """Empty, so that a test's own items are all."""
+    return collection
 
 
 @pytest.fixture
@@ -62,6 +66,20 @@ def test_late_and_added_parts_are_explained_by_leaving_each_out(engine: SearchEn
     query = Query((text("dog"), text("cat", weight=0.5), Part(item="car", weight=0.2)), fusion=fusion)
     explained = check_against_queries(engine, "things", query)
     assert [(part.text, part.item) for part in explained[0].parts] == [("dog", None), ("cat", None), (None, "car")]
+    asked = replace(query, k=5, explain=5)
+    engine.embedder.calls = 0
+    plain = engine.query("things", asked).explanations
+    assert engine.embedder.calls == 1, "parts are not embedded again"
+    assert plain == explained
+    assert engine.query("things", replace(asked, group_by="words")).explanations == explained
+
+
+def test_a_single_part_has_nothing_to_be_left_out_of(engine: SearchEngine) -> None:
+    (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
+    (part,) = explained.parts
+    assert (part.rank, part.contribution, part.score_without, part.rank_without) == (1, None, None, None)
+    assert part.similarity == pytest.approx(explained.score, abs=1e-6)
+    assert explained.note == "means is not predicted as codes, so none can be compared; no space of words is"
 
 
 def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine) -> None:
@@ -72,13 +90,6 @@ def test_a_joint_query_is_explained_by_embedding_the_rest(engine: SearchEngine) 
     embedder.calls = 0
     engine.query("things", replace(query, explain=3))
     assert embedder.calls == 2  # one pass for the query, one for all its parts
-
-
-def test_late_parts_are_not_embedded_again(engine: SearchEngine) -> None:
-    embedder = engine.embedder
-    embedder.calls = 0
-    engine.query("things", Query((text("dog"), text("cat")), explain=5))
-    assert embedder.calls == 1
 
 
 def test_what_is_pushed_away_is_explained_with_its_own_sign(engine: SearchEngine) -> None:
@@ -100,22 +111,14 @@ def test_the_same_part_twice_is_left_out_once(engine: SearchEngine) -> None:
     assert twice.explanations == apart.explanations
 
 
-def test_a_single_part_has_nothing_to_be_left_out_of(engine: SearchEngine) -> None:
-    (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
-    (part,) = explained.parts
-    assert (part.rank, part.contribution, part.score_without, part.rank_without) == (1, None, None, None)
-    assert part.similarity == pytest.approx(explained.score, abs=1e-6)
-
-
 def test_shares_of_added_rankings_are_the_score(hued_engine: SearchEngine) -> None:
     query = Query((text("cat"), picture(9), picture(15, weight=-1), Part("words", "cat", weight=0.5)), explain=4)
     found = hued_engine.query("hued", query)
     assert found.fusion == Fusion.RANKS
     for hit, explained in zip(found.hits, found.explanations, strict=True):
-        assert (
-            explained.score == pytest.approx(hit.score) == pytest.approx(sum(one.share for one in explained.rankings))
-        )
-        assert [ranking.space for ranking in explained.rankings] == ["means", "hues", None]
+        shares = sum(one.share for one in explained.rankings)
+        assert explained.score == pytest.approx(hit.score) == pytest.approx(shares)
+        assert [(one.space, one.weight) for one in explained.rankings] == [("means", 1), ("hues", 1), (None, 0.5)]
         assert [part.weight for part in explained.parts] == [1, 1, -1, 0.5]
     words = hued_engine.query("hued", replace(query, parts=query.contents))
     for explained in found.explanations:
@@ -132,6 +135,7 @@ def test_a_ranking_that_only_pushes_is_explained_as_asked(hued_engine: SearchEng
     assert (pushed.weight, pushed.rank) == (-1, 1)
     assert pushed.contribution < 0
     assert explained["cat in 9"].rankings[1].share < 0
+    assert [ranking.weight for ranking in explained["cat in 9"].rankings] == [1, -0.5]
 
 
 def test_items_that_are_no_hits_are_explained_too(engine: SearchEngine) -> None:
@@ -154,10 +158,10 @@ def test_what_a_filter_leaves_out_has_a_score_and_no_rank(engine: SearchEngine) 
     assert all(part.rank is None and part.similarity is not None for part in explained.parts)
 
 
-def test_words_in_common_are_named_with_their_fields(things: Things, settings: Settings) -> None:
-    things.put(["dogs/1"], "a dog of the house")
-    things.put(["other"], "the house")
-    engine = SearchEngine(things.database, settings, things.embedder)
+def test_words_in_common_are_named_with_their_fields(home: Home) -> None:
+    home.put(["dogs/1"], "a dog of the house")
+    home.put(["other"], "the house")
+    engine = home.engine()
     query = Query((text("dogs of a street"), Part(item="other"), Part("words", "house")), explain_keys=("dogs/1",))
     (explained,) = engine.query("things", query).explanations
     said = [[(word.word, word.fields) for word in part.words] for part in explained.parts]
@@ -165,29 +169,14 @@ def test_words_in_common_are_named_with_their_fields(things: Things, settings: S
     assert said == [[("dog", ("key", *both))], [("house", both)], [("house", both)]]
 
 
-def test_groups_do_not_change_ranks(engine: SearchEngine) -> None:
-    plain = engine.query("things", Query((text("dog"), text("cat")), explain=3)).explanations
-    grouped = engine.query("things", Query((text("dog"), text("cat")), group_by="words", explain=3)).explanations
-    assert grouped == plain
-
-
 def test_limits_and_batches(engine: SearchEngine) -> None:
     with pytest.raises(LimitExceeded, match="21 hits and items are to be explained; the most is 20"):
         engine.query("things", Query((text("dog"),), explain=20, explain_keys=("dog",)))
-    answers = engine.query_batch(
-        "things",
-        [Query((text("dog"),), explain_keys=("unicorn",)), Query((text("cat"),)), Query((text("dog"),), explain=1)],
-    )
-    assert isinstance(answers[0], ItemNotFound)
-    assert isinstance(answers[1], Results)
-    assert not answers[1].explanations
-    assert isinstance(answers[2], Results)
-    assert answers[2].explanations[0].key == "dog"
-
-
-def test_weights_of_rankings_are_those_of_their_parts(engine: SearchEngine) -> None:
-    found = engine.query("things", Query((text("dog", 2), text("cat", -1)), fusion=Fusion.RANKS, explain=1))
-    assert [ranking.weight for ranking in found.explanations[0].rankings] == [2, -0.5]
+    dog = Query((text("dog"),))
+    batch = [replace(dog, explain_keys=("unicorn",)), dog, replace(dog, explain=1)]
+    missing, plain, explained = engine.query_batch("things", batch)
+    assert isinstance(missing, ItemNotFound)
+    assert (plain.explanations, [one.key for one in explained.explanations]) == ((), ["dog"])
 
 
 def test_a_part_asked_in_several_spaces_is_left_out_of_all(engine: SearchEngine) -> None:
@@ -202,9 +191,11 @@ def test_a_part_asked_in_several_spaces_is_left_out_of_all(engine: SearchEngine)
         assert explained.score == pytest.approx(sum(one.share for one in explained.rankings))
 
 
-def engine_of(database: Database, settings: Settings, embedder: WordsEmbedder, own: Sequence[str]) -> SearchEngine:
-    put(database, make_collection(database, embedder, "own"), embedder, own)
-    return SearchEngine(database, settings, embedder)
+def engine_of(home: Home, embedder: WordsEmbedder, own: Sequence[str]) -> SearchEngine:
+    """An engine with another model over a collection of its own."""
+    other = replace(home, embedder=embedder).beside("own")
+    other.put(own)
+    return other.engine()
 
 
 class Coded(WordsEmbedder):
@@ -223,9 +214,9 @@ class Coded(WordsEmbedder):
         return np.where(np.arange(2) == codes[:, :, np.newaxis], 0.8, 0.2).astype(np.float32)
 
 
-def test_codes_are_compared_where_a_space_has_them(database: Database, settings: Settings) -> None:
+def test_codes_are_compared_where_a_space_has_them(home: Home) -> None:
     embedder = Coded()
-    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
+    engine = engine_of(home, embedder, ["dog", "cat", "car"])
     parts = (text("dog"), Part(item="cat"))
     found = engine.query("own", Query(parts, space="means", explain_keys=("dog", "cat", "car"))).explanations
     said = {one.key: [part.codes for part in one.parts] for one in found}
@@ -243,9 +234,9 @@ def test_codes_are_compared_where_a_space_has_them(database: Database, settings:
     assert all(one.note is None for one in found)
 
 
-def test_joint_parts_have_codes_together_too(database: Database, settings: Settings) -> None:
+def test_joint_parts_have_codes_together_too(home: Home) -> None:
     embedder = Coded()
-    engine = engine_of(database, settings, embedder, ["dog", "dog 9"])
+    engine = engine_of(home, embedder, ["dog", "dog 9"])
     query = Query((text("dog"), picture(9)), fusion=Fusion.JOINT, space="means", explain_keys=("dog 9",))
     (explained,) = engine.query("own", query).explanations
     assert explained.codes.agree == (0, 1)
@@ -253,13 +244,11 @@ def test_joint_parts_have_codes_together_too(database: Database, settings: Setti
     assert late.codes is None
 
 
-def test_without_codes_it_says_why(engine: SearchEngine, database: Database, settings: Settings) -> None:
-    (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
-    assert explained.note == "means is not predicted as codes, so none can be compared; no space of words is"
-    coded = engine_of(database, settings, Coded(), ["dog"])
+def test_without_codes_it_says_why(home: Home) -> None:
+    coded = engine_of(home, Coded(), ["dog"])
     (explained,) = coded.query("own", Query((text("dog"),), space="looks", explain=1)).explanations
     assert explained.note.endswith("name a space that is: means")
-    (words,) = engine.query("things", Query((Part("words", "dog"),), explain=1)).explanations
+    (words,) = coded.query("own", Query((Part("words", "dog"),), explain=1)).explanations
     assert words.note is None
 
 
@@ -274,9 +263,9 @@ class Named(WordsEmbedder):
         return [tuple(known[place] for place in np.argsort(-row)[: min(most, 2)]) for row in vectors @ bank.T]
 
 
-def test_words_of_the_model_are_named_for_part_and_item(database: Database, settings: Settings) -> None:
+def test_words_of_the_model_are_named_for_part_and_item(home: Home) -> None:
     embedder = Named()
-    engine = engine_of(database, settings, embedder, ["dog", "cat", "car"])
+    engine = engine_of(home, embedder, ["dog", "cat", "car"])
     query = Query((text("dog"), text("car")), explain_keys=("dog", "cat"))
     dog, cat = engine.query("own", query).explanations
     assert dog.names[0] == "dog"
@@ -287,11 +276,11 @@ def test_words_of_the_model_are_named_for_part_and_item(database: Database, sett
     assert all(not one.names and not one.parts[0].names for one in elsewhere)
 
 
-def test_words_of_items_leave_out_what_many_have(things: Things, settings: Settings) -> None:
+def test_words_of_items_leave_out_what_many_have(home: Home) -> None:
     licence = "no known restrictions at all"
     shared = {"licence": licence, "source": "https://archive.example/fox", "width": 300, "tags": ["fox", "snow"]}
-    things.put_with({key: shared | {"label": key} for key in ("a", "b")})
-    engine = SearchEngine(things.database, settings, things.embedder)
+    home.put_with({key: shared | {"label": key} for key in ("a", "b")})
+    engine = home.engine()
     query = Query((Part(item="a"),), space="means", explain_keys=("b",))
     (explained,) = engine.query("things", query).explanations
     assert [word.word for word in explained.parts[0].words] == ["fox", "snow"]

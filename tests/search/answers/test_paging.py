@@ -10,14 +10,12 @@ import pytest
 
 from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.search.answers.paging import BadCursor, pages_of
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Hit, Part, Query
 from tests.search.engines import engine_over
-from tests.search.gallery import Things, WordsEmbedder, make_collection, picture, put, text
+from tests.search.gallery import Home, Things, picture, text
 
 COUNT = 120
 ANY = Query((text("item 7"),), k=7)
@@ -82,16 +80,14 @@ def test_no_hit_comes_twice_and_none_is_missed_while_items_are_written(
     assert len([key for key in seen if key.startswith("new")]) >= number - 1
 
 
-def test_a_cursor_outlives_the_engine(
-    database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection
-) -> None:
+def test_a_cursor_outlives_the_engine(home: Home) -> None:
     def one_page(cursor: str | None) -> tuple[list[str], str | None]:
-        results = SearchEngine(database, settings, embedder).query("things", replace(ANY, cursor=cursor))
+        results = home.engine().query("things", replace(ANY, cursor=cursor))
         return [hit.key for hit in results.hits], results.next
 
     first, cursor = one_page(None)
     second, _ = one_page(cursor)
-    whole = SearchEngine(database, settings, embedder).query("things", replace(ANY, k=14)).hits
+    whole = home.engine().query("things", replace(ANY, k=14)).hits
     assert first + second == [hit.key for hit in whole]
 
 
@@ -115,16 +111,14 @@ def test_a_cursor_of_another_query_is_refused(shared_engine: SearchEngine, other
     assert len(shared_engine.query("things", replace(ANY, cursor=cursor, k=3, facets=("n",), vectors=True)).hits) == 3
 
 
-def test_a_cursor_of_another_picture_or_collection_is_refused(
-    each_engine: SearchEngine, database: Database, embedder: WordsEmbedder
-) -> None:
+def test_a_cursor_of_another_picture_or_collection_is_refused(home: Home, each_engine: SearchEngine) -> None:
     large = np.arange(300 * 400 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 400, 3)
     query = Query((replace(picture(3), value=large),), k=2)
     cursor = each_engine.query("things", query).next
     for changed in (large[::-1], large[:, ::-1], large // 2):
         with pytest.raises(BadCursor, match="of another"):
             each_engine.query("things", Query((replace(picture(3), value=changed),), k=2, cursor=cursor))
-    put(database, make_collection(database, embedder, "others"), embedder, ["a", "b", "c"])
+    home.beside("others").put(["a", "b", "c"])
     with pytest.raises(BadCursor, match="of another"):
         each_engine.query("others", replace(query, cursor=cursor))
 
@@ -149,11 +143,9 @@ def test_offset_and_cursor_are_two_ways(shared_engine: SearchEngine) -> None:
         shared_engine.query("things", replace(ANY, offset=1, cursor=first.next))
 
 
-def test_pages_end_at_the_limit_of_hits(
-    database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection
-) -> None:
-    few = replace(settings, limits=replace(settings.limits, hits=20))
-    engine = SearchEngine(database, few, embedder)
+def test_pages_end_at_the_limit_of_hits(home: Home) -> None:
+    few = replace(home.settings, limits=replace(home.settings.limits, hits=20))
+    engine = SearchEngine(home.database, few, home.embedder)
     found = list(pages(engine, ANY))
     assert [len(page) for page in found] == [7, 7]
     cursor = engine.query("things", ANY).next

@@ -19,17 +19,17 @@ from anyseek.search.backup.read import check, restore
 from anyseek.search.backup.write import backup, tables
 from anyseek.search.catalogue import api_keys, collections, items
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.tables import FacetRow, Table
+from anyseek.search.catalogue.tables import FacetRow
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query
 from anyseek.search.upkeep.verify import verify
+from tests.contracts.catalogue import empty
+from tests.contracts.conftest import NEEDS_POSTGRES, POSTGRES
 from tests.search.gallery import WordsEmbedder, item_of, keys, make_collection, open_catalogue, put, remove, thumbnail
 from tests.search.gallery import text as words
-
-POSTGRES = "ANYSEEK_TEST_POSTGRES"
 
 
 class Installed:
@@ -57,12 +57,8 @@ class Installed:
 
     def rows(self) -> dict[str, list[tuple[object, ...]]]:
         with self.database.read() as session:
-            return {
-                table.name: [
-                    tuple(map(plain, row)) for row in session.execute(select(table).order_by(*table.primary_key))
-                ]
-                for table in tables()
-            }
+            found = {table.name: session.execute(select(table).order_by(*table.primary_key)) for table in tables()}
+            return {name: [tuple(map(plain, row)) for row in rows] for name, rows in found.items()}
 
     def answer(self) -> list[str]:
         engine = SearchEngine(self.database, self.settings, WordsEmbedder())
@@ -73,12 +69,6 @@ def plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
     return bytes(value) if isinstance(value, memoryview) else value
-
-
-def empty(database: Database) -> None:
-    names = ", ".join(table.name for table in Table.metadata.sorted_tables)
-    with database.engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +131,7 @@ def test_ids_go_on_where_they_were(installed: Installed, file: Path, tmp_path: P
     assert make_collection(after.database, WordsEmbedder(), "other").spaces["looks"].id > 2
 
 
-@pytest.mark.skipif(POSTGRES not in os.environ, reason=f"{POSTGRES} is not set")
+@NEEDS_POSTGRES
 def test_across_databases_and_back(installed: Installed, file: Path, tmp_path: Path) -> None:
     postgres = Installed(tmp_path / "postgres", os.environ[POSTGRES])
     restore(postgres.settings, file)
@@ -254,12 +244,9 @@ def test_tables_of_another_version_are_refused(installed: Installed, tmp_path: P
     backup(installed.database, installed.assets, tmp_path / "newer.tar")
     with pytest.raises(BackupUnknown, match="9999"):
         restore(Settings(home=tmp_path / "target"), tmp_path / "newer.tar")
-    assert (
-        not Database(f"sqlite:///{tmp_path / 'target' / 'catalogue.sqlite'}")
-        .engine.connect()
-        .execute(text("SELECT name FROM sqlite_master WHERE name = 'items'"))
-        .all()
-    )
+    restored = Database(f"sqlite:///{tmp_path / 'target' / 'catalogue.sqlite'}")
+    with restored.engine.connect() as connection:
+        assert not connection.execute(text("SELECT name FROM sqlite_master WHERE name = 'items'")).all()
 
 
 def test_where_something_is_already_nothing_is_restored(installed: Installed, file: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Leases, fences, deaths and settlement of a job's inputs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import select
@@ -27,31 +29,39 @@ class Book:
         self.living = {"a", "b"}
         self.job = self.open("a")
 
-    def open(self, owner: str | None) -> int:
+    def write(self, do: Callable[..., Any], *arguments: Any) -> Any:
         with self.database.write() as session:
-            job = jobs.open_index_job(session, self.collection, self.source_id, owner, False, self.is_alive)
-            return job.id
+            return do(session, *arguments)
+
+    def read(self, ask: Callable[..., Any], *arguments: Any) -> Any:
+        with self.database.read() as session:
+            return ask(session, *arguments)
+
+    def open(self, owner: str | None) -> int:
+        return self.write(jobs.open_index_job, self.collection, self.source_id, owner, False, self.is_alive).id
 
     def is_alive(self, owner: str) -> bool:
         return owner in self.living
 
     def add(self, *names: str) -> None:
-        with self.database.write() as session:
-            ledger.add(session, self.job, [NewInput(name, name) for name in names])
+        self.write(ledger.add, self.job, [NewInput(name, name) for name in names])
 
     def start(self, owner: str = "a") -> bool:
-        with self.database.write() as session:
-            return jobs.start(session, self.job, owner, 0)
+        return self.write(jobs.start, self.job, owner, 0)
 
-    def lease(self, owner: str, limit: int = 10, valid_for: timedelta = HOUR) -> list[Lease]:
-        with self.database.write() as session:
-            ledger.void(session, self.job, self.is_alive)
-            return ledger.lease_range(session, self.job, owner, limit, valid_for)
+    def started(self, *names: str) -> Self:
+        """The book with these inputs, and its job begun."""
+        self.add(*names)
+        assert self.start()
+        return self
 
-    def suspect(self, owner: str, valid_for: timedelta = HOUR) -> Lease | None:
-        with self.database.write() as session:
-            ledger.void(session, self.job, self.is_alive)
-            return ledger.lease_suspect(session, self.job, owner, valid_for)
+    def lease(self, owner: str, limit: int = 10, valid_for: timedelta = HOUR, *span: Span) -> list[Lease]:
+        self.write(ledger.void, self.job, self.is_alive)
+        return self.write(ledger.lease_range, self.job, owner, limit, valid_for, *span)
+
+    def suspect(self, owner: str, *span: Span) -> Lease | None:
+        self.write(ledger.void, self.job, self.is_alive)
+        return self.write(ledger.lease_suspect, self.job, owner, HOUR, *span)
 
     def alone(self, owner: str) -> Lease:
         lease = self.suspect(owner)
@@ -59,24 +69,19 @@ class Book:
         return lease
 
     def settle(self, *settled: Settled) -> None:
-        with self.database.write() as session:
-            ledger.settle(session, settled)
+        self.write(ledger.settle, settled)
 
     def counts(self) -> Counts:
-        with self.database.read() as session:
-            return ledger.counts(session, self.job)
+        return self.read(ledger.counts, self.job)
 
     def complete(self) -> bool:
-        with self.database.write() as session:
-            return jobs.complete(session, self.job)
+        return self.write(jobs.complete, self.job)
 
     def reopen(self, job: int | None = None) -> int:
-        with self.database.write() as session:
-            return jobs.reopen(session, job or self.job)
+        return self.write(jobs.reopen, job or self.job)
 
     def codes(self) -> dict[str, str]:
-        with self.database.read() as session:
-            return {failure.uri: failure.code for failure in ledger.failures(session, self.job)}
+        return {failure.uri: failure.code for failure in self.read(ledger.failures, self.job)}
 
 
 @pytest.fixture
@@ -87,8 +92,7 @@ def book(database: Database, collection: Collection) -> Book:
 
 
 def test_inputs_are_leased_once_and_settled(book: Book) -> None:
-    book.add("1", "2", "3", "4", "5")
-    assert book.start()
+    book.started("1", "2", "3", "4", "5")
     first, second = book.lease("a", 2), book.lease("b", 10)
     assert [lease.uri for lease in first] == ["1", "2"]
     assert [lease.uri for lease in second] == ["3", "4", "5"]
@@ -100,14 +104,12 @@ def test_inputs_are_leased_once_and_settled(book: Book) -> None:
     assert book.codes() == {"5": "bad"}
     assert book.complete()
     assert not book.complete()
-    with book.database.read() as session:
-        job = jobs.get(session, book.job)
+    job = book.read(jobs.get, book.job)
     assert (job.state, job.counts, job.root) == (JobState.DONE, Counts(3, 1, 1), "/photos")
 
 
 def test_a_worker_that_slept_past_its_lease_writes_nothing(book: Book) -> None:
-    book.add("1", "2")
-    book.start()
+    book.started("1", "2")
     slept = book.lease("a", valid_for=PAST)
     taken = book.alone("b")
     assert taken.fence > slept[0].fence
@@ -121,8 +123,7 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(book: Book) -> None:
 
 
 def test_a_dead_owner_s_leases_are_void_at_once(book: Book) -> None:
-    book.add("1", "2", "3")
-    book.start()
+    book.started("1", "2", "3")
     lost = book.lease("b", 2)
     assert [lease.uri for lease in book.lease("a")] == ["3"]
     assert book.suspect("a") is None
@@ -132,52 +133,36 @@ def test_a_dead_owner_s_leases_are_void_at_once(book: Book) -> None:
     assert (alone.uri, alone.attempts, alone.fence) == ("1", 2, lost[0].fence + 1)
 
 
-def test_an_input_is_quarantined_after_three_deaths_alone(book: Book) -> None:
-    book.add("1")
-    book.start()
+def test_suspects_take_turns_and_are_quarantined_after_three_deaths_alone(book: Book) -> None:
+    book.started("1", "2")
     book.living.remove("b")
     book.lease("b")
-    for attempts in (2, 3, 4):
-        alone = book.alone("b")
-        assert alone.attempts == attempts
+    turns = [book.alone("b") for _ in range(6)]
+    assert [(lease.uri, lease.attempts) for lease in turns] == [(uri, n) for n in (2, 3, 4) for uri in ("1", "2")]
     assert book.suspect("a") is None
-    assert book.codes() == {"1": DEADLY}
+    assert book.codes() == {"1": DEADLY, "2": DEADLY}
     assert book.complete()
 
 
-def test_suspects_take_turns(book: Book) -> None:
-    book.add("1", "2")
-    book.start()
-    book.living.remove("b")
-    book.lease("b")
-    turns = [book.suspect("b") for _ in range(4)]
-    assert [lease.uri for lease in turns if lease] == ["1", "2", "1", "2"]
-
-
 def test_what_is_given_back_is_fresh_again(book: Book) -> None:
-    book.add("1")
-    book.start()
+    book.started("1")
     leases = book.lease("a")
-    with book.database.write() as session:
-        ledger.give_back(session, leases)
+    book.write(ledger.give_back, leases)
     again = book.lease("b")
     assert [(lease.uri, lease.attempts) for lease in again] == [("1", 1)]
-    with book.database.write() as session:
-        ledger.give_back(session, leases)  # an old lease gives nothing back
+    book.write(ledger.give_back, leases)  # an old lease gives nothing back
     assert book.lease("a") == []
 
 
 def test_a_key_belongs_to_the_first_input(book: Book) -> None:
-    with book.database.write() as session:
-        ledger.add(session, book.job, [NewInput("1", "k"), NewInput("2", "k"), NewInput("1", "k")])
-        ledger.add(session, book.job, [NewInput("3", "k"), NewInput("1", "k"), NewInput("4", "4", "why", "bad")])
+    book.write(ledger.add, book.job, [NewInput("1", "k"), NewInput("2", "k"), NewInput("1", "k")])
+    book.write(ledger.add, book.job, [NewInput("3", "k"), NewInput("1", "k"), NewInput("4", "4", "why", "bad")])
     assert book.codes() == {"2": "duplicate-key", "3": "duplicate-key", "4": "bad"}
     assert book.counts() == Counts(quarantined=3, open=1)
 
 
 def test_an_adopted_job_is_scanned_anew_and_keeps_its_suspects(book: Book) -> None:
-    book.add("1", "2", "3", "4")
-    book.start()
+    book.started("1", "2", "3", "4")
     leases = book.lease("a", 3)
     book.settle(Settled(leases[0], INDEXED))
     assert book.open("b") == book.job
@@ -196,8 +181,7 @@ def test_an_adopted_job_is_scanned_anew_and_keeps_its_suspects(book: Book) -> No
 
 
 def test_an_adopted_job_keeps_what_is_deadly(book: Book) -> None:
-    book.add("1", "2")
-    book.start()
+    book.started("1", "2")
     book.living.remove("b")
     book.lease("b", 1)
     for _ in range(3):
@@ -212,8 +196,7 @@ def test_an_adopted_job_keeps_what_is_deadly(book: Book) -> None:
 
 
 def test_a_new_job_forgets_the_finished_inputs_of_the_last(book: Book) -> None:
-    book.add("1", "2")
-    book.start()
+    book.started("1", "2")
     leases = book.lease("a")
     book.settle(Settled(leases[0], INDEXED), Settled(leases[1], None, "why", "bad"))
     book.complete()
@@ -245,49 +228,43 @@ def test_a_job_is_given_up_once(book: Book) -> None:
     assert not book.start()
 
 
-def test_spans_are_leased_by_themselves(book: Book) -> None:
-    book.add(*map(str, range(1, 13)))
-    book.start()
+def ids_of(book: Book) -> list[int]:
     with book.database.read() as session:
-        ids = [row.id for row in session.execute(select(LedgerRow.id).order_by(LedgerRow.id))]
+        return list(session.scalars(select(LedgerRow.id).order_by(LedgerRow.id)))
+
+
+def test_spans_are_leased_by_themselves(book: Book) -> None:
+    ids = ids_of(book.started(*map(str, range(1, 13))))
     span = Span(ids[4], ids[7])
-    with book.database.write() as session:
-        leased = ledger.lease_range(session, book.job, "a", 10, HOUR, span)
-        assert [lease.uri for lease in leased] == ["5", "6", "7", "8"]
-        assert ledger.lease_range(session, book.job, "b", 10, HOUR, span) == []
-        assert ledger.lease_suspect(session, book.job, "b", HOUR, span) is None
+    assert [lease.uri for lease in book.lease("a", 10, HOUR, span)] == ["5", "6", "7", "8"]
+    assert book.lease("b", 10, HOUR, span) == []
+    assert book.suspect("b", span) is None
     book.living.remove("a")
-    with book.database.write() as session:
-        ledger.void(session, book.job, book.is_alive)
-        assert ledger.lease_suspect(session, book.job, "b", HOUR, Span(ids[8], ids[11])) is None
-        suspect = ledger.lease_suspect(session, book.job, "b", HOUR, span)
+    assert book.suspect("b", Span(ids[8], ids[11])) is None
+    suspect = book.suspect("b", span)
     assert suspect is not None
     assert suspect.uri == "5"
 
 
 def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
-    book.add(*map(str, range(1, 13)))
-    book.start()
-    with book.database.read() as session:
-        ids = [row.id for row in session.execute(select(LedgerRow.id).order_by(LedgerRow.id))]
-        before = ledger.unclaimed(session, book.job, 4)
+    def unclaimed() -> list[Span]:
+        return book.read(ledger.unclaimed, book.job, 4)
+
+    ids = ids_of(book.started(*map(str, range(1, 13))))
+    before = unclaimed()
     assert {number for number in ids if any(span.first <= number <= span.last for span in before)} == set(ids)
     assert all(span.first % 4 == 0 and span.last == span.first + 3 for span in before)
     leased = book.lease("a", 1)
-    with book.database.read() as session:
-        assert ledger.unclaimed(session, book.job, 4) == before[1:]
+    assert unclaimed() == before[1:]
     book.settle(Settled(leased[0], INDEXED))
-    with book.database.read() as session:
-        assert ledger.unclaimed(session, book.job, 4) == before
+    assert unclaimed() == before
     book.settle(*(Settled(lease, INDEXED) for lease in book.lease("a", 20)))
-    with book.database.read() as session:
-        assert ledger.unclaimed(session, book.job, 4) == []
+    assert unclaimed() == []
 
 
 def test_quarantined_inputs_are_reopened_and_killers_stay_suspected(book: Book) -> None:
     book.add("1", "2", "3")
-    with book.database.write() as session:
-        ledger.add(session, book.job, [NewInput("bad", "bad", "why", "bad-description")])
+    book.write(ledger.add, book.job, [NewInput("bad", "bad", "why", "bad-description")])
     book.start()
     book.settle(Settled(book.lease("a", 1)[0], None, "why", "broken-picture"))
     book.living.remove("b")
@@ -318,18 +295,11 @@ def test_only_the_newest_job_of_a_source_is_reopened(book: Book) -> None:
     book.start()
     assert book.complete()
     assert book.reopen() == 0
-    with book.database.read() as session:
-        assert jobs.get(session, book.job).state == JobState.DONE, "nothing to try again leaves it done"
+    assert book.read(jobs.get, book.job).state == JobState.DONE, "nothing to try again leaves it done"
 
 
 def test_a_submission_is_claimed_by_one(book: Book) -> None:
-    def claim(not_since: timedelta) -> bool:
-        with book.database.write() as session:
-            return jobs.claim_submission(session, book.job, not_since)
-
-    assert claim(HOUR)
-    assert not claim(HOUR)
-    assert claim(timedelta(0))
-    book.job = 99
+    claims = [book.write(jobs.claim_submission, book.job, not_since) for not_since in (HOUR, HOUR, timedelta(0))]
+    assert claims == [True, False, True]
     with pytest.raises(JobNotFound):
-        claim(HOUR)
+        book.write(jobs.claim_submission, 99, HOUR)

@@ -11,10 +11,9 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import item_rows, items, listing, log, sources
-from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.types import Collection
-from tests.search.gallery import WordsEmbedder, new_item
+from tests.search.gallery import Things
 
 PAGE, FEW, MANY = 10, 60, 600
 
@@ -57,35 +56,32 @@ def steps(session: Session, done: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("first_page", [vectors, changes, ids, by_key, of_source, stamps_of_keys])
 def test_a_page_of_a_large_collection_takes_as_many_steps_as_one_of_a_small_one(
-    first_page: Pages, database: Database, collection: Collection, embedder: WordsEmbedder
+    things: Things, first_page: Pages
 ) -> None:
-    with database.write() as session:
-        source_id = sources.ensure(session, collection, Path("/photos"))
+    with things.database.write() as session:
+        source_id = sources.ensure(session, things.collection, Path("/photos"))
 
     def steps_with(count: int) -> int:
-        new = [replace(new_item(embedder, f"{number:06}"), source_id=source_id) for number in range(count)]
-        with database.write() as session:
-            items.write(session, collection, new)
-        with database.read() as session:
-            return steps(session, lambda: first_page(session, collection, source_id))
+        new = [replace(things.new(f"{number:06}"), source_id=source_id) for number in range(count)]
+        things.write(new)
+        with things.database.read() as session:
+            return steps(session, lambda: first_page(session, things.collection, source_id))
 
     few = steps_with(FEW)
     assert steps_with(MANY) < 2 * few
 
 
-def test_filling_in_checksums_costs_by_the_item(
-    database: Database, collection: Collection, embedder: WordsEmbedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_filling_in_checksums_costs_by_the_item(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an upgrade does it. Where each page was looked for among all items, a million took hours."""
     monkeypatch.setattr(item_rows, "CHUNK", PAGE)
 
     def steps_with(count: int) -> float:
-        new = [new_item(embedder, f"{number:06}") for number in range(count)]
-        with database.write() as session:
-            items.write(session, collection, new)
+        new = [things.new(f"{number:06}") for number in range(count)]
+        with things.database.write() as session:
+            items.write(session, things.collection, new)
             session.execute(update(ItemRow).values(checksum=None))
-        with database.write() as session:
-            return steps(session, lambda: item_rows.fill_checksums(session, collection.id)) / count
+        with things.database.write() as session:
+            return steps(session, lambda: item_rows.fill_checksums(session, things.collection.id)) / count
 
     few = steps_with(FEW)
     assert steps_with(MANY) < 2 * few

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from anyseek.search.catalogue import collections
-from anyseek.search.catalogue.session import Database
 from anyseek.search.confidence.probabilities import (
     NOTHING_GOOD,
     PLACE,
@@ -26,8 +25,7 @@ from anyseek.search.confidence.probabilities import (
     standing_of_words,
     together,
 )
-from anyseek.search.types import Collection
-from tests.search.gallery import WORDS, WordsEmbedder
+from tests.search.gallery import WORDS, Home
 
 DIMENSION = 16
 
@@ -54,8 +52,7 @@ def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarr
 
 
 def _stood(sample: Background, query: np.ndarray, k: int = 20) -> Standing:
-    stood = standing(sample, query, *_found(sample, query, k))
-    return stood
+    return standing(sample, query, *_found(sample, query, k))
 
 
 def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
@@ -134,17 +131,11 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
     assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
 
 
-def test_too_few_items_say_nothing() -> None:
+def test_where_nothing_can_be_said_nothing_is_and_nothing_fails() -> None:
     for count, is_known in ((0, False), (4, False), (5, True)):
         sample = _sample(count)
         assert (standing(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
-
-
-def test_no_hits_have_no_probabilities() -> None:
     assert probabilities(_stood(_sample(), QUERY, 0), [], curve_of(Sort.OTHERS)) == []
-
-
-def test_equal_vectors_divide_by_nothing() -> None:
     same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
     assert all(np.isfinite(_likely(_sample_of(same), same[0])))
 
@@ -153,12 +144,10 @@ def test_an_item_that_two_rankings_find_stands_out_more() -> None:
     stood = _stood(_sample(), QUERY)
     words = standing_of_words(stood.ids[3:4], np.array([1]), 200)
     both = together([stood, words], (1.0, 1.0))
-    z = dict(zip(both.ids.tolist(), both.surprises.tolist(), strict=True))
-    assert max(z, key=lambda item: z[item]) == stood.ids[3]
+    assert both.ids[both.surprises.argmax()] == stood.ids[3]
     unlike = together([stood, words], (1.0, -0.5))
-    z = dict(zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
     before = dict(zip(stood.ids.tolist(), stood.surprises.tolist(), strict=True))
-    assert all(z[item] <= before[item] + 1e-9 for item in z)
+    assert all(z <= before[item] + 1e-9 for item, z in zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
 
 
 def test_neighbours_in_the_wrong_order_share_their_mean() -> None:
@@ -195,21 +184,19 @@ def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0
 
 
-def test_the_sample_of_a_space_that_was_dropped_is_let_go(
-    database: Database, gallery: Collection, embedder: WordsEmbedder
-) -> None:
-    cache = Backgrounds(database)
-    with database.read() as session:
-        head = collections.head(session, gallery.name)
+def test_the_sample_of_a_space_that_was_dropped_is_let_go(home: Home) -> None:
+    cache = Backgrounds(home.database)
+    with home.database.read() as session:
+        head = collections.head(session, home.collection.name)
     for space in head.spaces:
         mean = np.zeros(space.dimension, np.float32)
-        cache.get(head, space, embedder.spaces[space.name], mean, len(WORDS))
+        cache.get(head, space, home.embedder.spaces[space.name], mean, len(WORDS))
     assert set(cache._cached) == {space.id for space in head.spaces}
     left = replace(head, spaces=head.spaces[:1], last_seq=head.last_seq + 100)
     mean = np.zeros(left.spaces[0].dimension, np.float32)
-    cache.get(left, left.spaces[0], embedder.spaces[left.spaces[0].name], mean, len(WORDS))
+    cache.get(left, left.spaces[0], home.embedder.spaces[left.spaces[0].name], mean, len(WORDS))
     assert set(cache._cached) == {left.spaces[0].id}
     other = replace(head, id=head.id + 1)
     space = replace(head.spaces[1], id=99)
-    cache.get(other, space, embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
+    cache.get(other, space, home.embedder.spaces[space.name], np.zeros(space.dimension, np.float32), 0)
     assert set(cache._cached) == {left.spaces[0].id, 99}  # another collection's stay

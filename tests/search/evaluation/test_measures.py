@@ -3,7 +3,7 @@ import pytest
 
 from anyseek.search.answers.ranks import ranks
 from anyseek.search.evaluation import measures
-from anyseek.search.evaluation.measures import Answers, Estimate, estimate, score
+from anyseek.search.evaluation.measures import Answers, estimate, score
 
 
 def _answers(own: list[int], queries: list[list[int]] | None = None, gallery: list[list[int]] | None = None, **more):
@@ -39,27 +39,21 @@ def test_vectors_that_are_equal_but_for_rounding_find_nothing() -> None:
 
 def test_many_right_answers_are_averaged_by_hand() -> None:
     gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
-    labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
-    found = score(np.ones((2, 1), np.float32), gallery, _answers([-1, -1], [[1, 0], [0, 1]], labels))
+    queries, asked, labels = np.ones((2, 1), np.float32), [[1, 0], [0, 1]], [[1, 0], [0, 1], [1, 0], [0, 0]]
+    found = score(queries, gallery, _answers([-1, -1], asked, labels))
     # label 0 at places 1 and 3: (1/1 + 2/3) / 2; label 1 at place 2: 1/2
     assert found.mean_average_precision.value == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
     assert found.median_rank.value == 1.5, "the ranks of the first right items are 1 and 2"
-
-
-def test_the_query_itself_is_no_other_of_its_kind() -> None:
-    gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
-    labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
-    found = score(np.ones((2, 1), np.float32), gallery, _answers([0, 1], [[1, 0], [0, 1]], labels, own_is_query=True))
-    assert found.mean_average_precision.value == pytest.approx(1 / 2), "of label 1 there is no other"
-    assert found.queries == 2
+    itself = score(queries, gallery, _answers([0, 1], asked, labels, own_is_query=True))
+    assert itself.mean_average_precision.value == pytest.approx(1 / 2), "of label 1 there is no other"
+    assert itself.queries == 2
 
 
 def test_queries_without_a_right_item_are_not_counted() -> None:
     gallery = np.eye(4, dtype=np.float32)
     labels = [[1, 0]] * 4
     assert score(gallery[:1], gallery, _answers([-1], [[0, 1]], labels)) is None
-    some = score(gallery[:2], gallery, _answers([-1, -1], [[0, 1], [1, 0]], labels))
-    assert some.queries == 1
+    assert score(gallery[:2], gallery, _answers([-1, -1], [[0, 1], [1, 0]], labels)).queries == 1
 
 
 def test_scores_do_not_depend_on_how_many_queries_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,24 +66,12 @@ def test_scores_do_not_depend_on_how_many_queries_are_compared_at_once(monkeypat
     assert score(rows, rows[::-1].copy(), answers) == whole
 
 
-def test_intervals_are_the_same_each_time_and_narrow_with_more_queries() -> None:
-    few, many = np.array([1.0, 0.0] * 10), np.array([1.0, 0.0] * 500)
-    assert estimate(few, np.mean) == estimate(few, np.mean)
-    assert _width(estimate(many, np.mean)) < _width(estimate(few, np.mean))
-
-
-def _width(interval: Estimate) -> float:
-    return interval.high - interval.low
-
-
-def test_intervals_do_not_depend_on_how_many_numbers_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(0).random(77)
-    whole = estimate(values, np.mean)
+def test_intervals_are_the_same_each_time_narrow_with_more_queries_and_hold_the_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few, many = (estimate(np.array([1.0, 0.0] * count), np.mean) for count in (10, 500))
+    assert many.high - many.low < few.high - few.low
+    median = estimate(np.arange(101.0), np.median)
+    assert (median.value, median.low < 50 < median.high) == (50, True)
     monkeypatch.setattr(measures, "_DRAWN_AT_ONCE", 1000)
-    assert estimate(values, np.mean) == whole
-
-
-def test_an_interval_of_a_median_holds_the_median() -> None:
-    found = estimate(np.arange(101.0), np.median)
-    assert found.value == 50
-    assert found.low < 50 < found.high
+    assert estimate(np.array([1.0, 0.0] * 10), np.mean) == few

@@ -1,5 +1,7 @@
 """Means of queries that are fitted on a collection: what they gain, and when they are not used."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
@@ -47,21 +49,19 @@ def test_a_mean_that_loses_is_not_used() -> None:
     assert not trial.helps
 
 
+OWN = np.full(DIMENSION, 0.25, np.float32)
+WITH_MEAN = replace(SPACE, query_means={"depth": OWN[np.newaxis]})
+
+
 def test_few_queries_stay_near_the_models_own_mean() -> None:
-    own = np.full(DIMENSION, 0.25, np.float32)
-    space = EmbeddingSpace("looks", DIMENSION, "f", ZERO, {"depth": own[np.newaxis]})
     queries = np.full((8, DIMENSION), 0.75, np.float32)
-    np.testing.assert_allclose(fitted_mean(space, "depth", queries), np.full(DIMENSION, 0.5), atol=1e-6)
+    np.testing.assert_allclose(fitted_mean(WITH_MEAN, "depth", queries), np.full(DIMENSION, 0.5), atol=1e-6)
 
 
 def test_a_tuned_modality_is_centred_on_its_fitted_mean_and_others_on_the_models() -> None:
-    own = np.full(DIMENSION, 0.25, np.float32)
-    space = EmbeddingSpace("looks", DIMENSION, "f", ZERO, {"depth": own[np.newaxis]})
-    rows = asked(items(), OFF)
-    tuned = {"depth": OFF}
-    found = centre_queries(space, ["depth"], rows, tuned)
+    rows, tuned = asked(items(), OFF), {"depth": OFF}
     moved = rows - OFF
-    np.testing.assert_allclose(found, moved / np.linalg.norm(moved, axis=1, keepdims=True), atol=1e-5)
-    np.testing.assert_array_equal(
-        centre_queries(space, ["semseg"], rows, tuned), centre_queries(space, ["semseg"], rows)
-    )
+    expected = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    np.testing.assert_allclose(centre_queries(WITH_MEAN, ["depth"], rows, tuned), expected, atol=1e-5)
+    others = (centre_queries(WITH_MEAN, ["semseg"], rows, *tunings) for tunings in ((tuned,), ()))
+    np.testing.assert_array_equal(*others)

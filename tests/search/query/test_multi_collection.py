@@ -21,8 +21,7 @@ NAMES = ["thirds", "rest"]
 def fill(things: Things) -> None:
     for name in ("thirds", "rest", "all"):
         numbers = [n for n in range(COUNT) if name == "all" or (name == "thirds") == (n % 3 == 0)]
-        made = Things(things.database, make_collection(things.database, things.embedder, name), things.embedder)
-        made.put_with({f"item {n}": {"n": n, "five": n % 5} for n in numbers})
+        things.beside(name).put_with({f"item {n}": {"n": n, "five": n % 5} for n in numbers})
 
 
 @pytest.fixture(scope="module")

@@ -186,29 +186,25 @@ def _unit(*numbers: float) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def test_each_query_is_centred_on_the_mean_that_is_nearest_to_it() -> None:
-    asked = np.stack([_unit(0.8, 0.1, 0.6), _unit(0.1, 0.8, 0.6)])
-    found = centre_queries(SPACE, ["caption"], asked)
-    np.testing.assert_allclose(found, [_unit(*(asked[0] - ROOMS)), _unit(*(asked[1] - DRAWINGS))], atol=1e-6)
+@pytest.mark.parametrize(
+    ("modalities", "asked", "mean"),
+    [
+        (["caption"], (0.8, 0.1, 0.6), ROOMS),
+        (["caption"], (0.1, 0.8, 0.6), DRAWINGS),
+        (["caption", "depth"], (0.1, 0.8, 0.6), (DRAWINGS + ROOMS) / 2),
+        (["semseg"], (0.1, 0.8, 0.6), 0 * ROOMS),
+    ],
+    ids=["nearest to rooms", "nearest to drawings", "several share the mean of theirs", "without means"],
+)
+def test_a_query_is_centred_on_the_mean_that_is_nearest_to_it(
+    modalities: list[str], asked: tuple[float, ...], mean: np.ndarray
+) -> None:
+    found = centre_queries(SPACE, modalities, np.stack([_unit(*asked), _unit(0.6, 0.5, 0.6)]))
+    np.testing.assert_allclose(found[0], _unit(*(_unit(*asked) - mean)), atol=1e-6)
 
 
-def test_several_modalities_share_the_mean_of_theirs() -> None:
-    asked = _unit(0.1, 0.8, 0.6)[np.newaxis]
-    found = centre_queries(SPACE, ["caption", "depth"], asked)
-    np.testing.assert_allclose(found[0], _unit(*(asked[0] - (DRAWINGS + ROOMS) / 2)), atol=1e-6)
-
-
-def test_a_modality_without_means_is_not_centred() -> None:
-    asked = _unit(0.1, 0.8, 0.6)[np.newaxis]
-    np.testing.assert_allclose(centre_queries(SPACE, ["semseg"], asked), asked, atol=1e-6)
-
-
-def test_parts_are_summed_by_weight_and_renormalised() -> None:
-    np.testing.assert_allclose(fuse(np.stack([X, Y]), [3, 4]), [0.6, 0.8], atol=1e-6)
-
-
-def test_only_ratios_of_weights_matter() -> None:
-    for scale in (1e-30, 1e30, 1e300):
+def test_parts_are_summed_by_ratios_of_weights_and_renormalised() -> None:
+    for scale in (1, 1e-30, 1e30, 1e300):
         np.testing.assert_allclose(fuse(np.stack([X, Y]), [3 * scale, 4 * scale]), [0.6, 0.8], atol=1e-6)
 
 

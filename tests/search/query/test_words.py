@@ -7,9 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyseek.model.seam import Fusion
-from anyseek.search.assets import AssetStore
-from anyseek.search.backup.read import restore
-from anyseek.search.backup.write import backup
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
@@ -18,8 +15,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.query.words import words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.rebuild import rebuild
-from tests.search.gallery import WordsEmbedder, keys, new_item, text, whats
+from tests.search.gallery import Home, WordsEmbedder, keys, new_item, text
 
 HELD = {
     "a": ("dog", {"album": "one", "title": "Rex in Rome"}),
@@ -129,38 +125,23 @@ def test_a_batch_may_mix_words_and_parts(engine: SearchEngine) -> None:
     assert [keys(answer) for answer in engine.query_batch("things", asked)] == [["c"], ["d"], []]
 
 
-def test_verify_names_words_that_do_not_fit_and_rebuild_makes_them_again(
-    database: Database, settings: Settings, engine: SearchEngine
-) -> None:
-    assert whats(database, settings) == []
+def test_verify_names_words_that_do_not_fit_and_rebuild_makes_them_again(home: Home, engine: SearchEngine) -> None:
+    assert home.whats() == []
     assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]  # compared, and not again so soon
-    with database.engine.begin() as connection:
+    with home.database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM words WHERE item_id IN (SELECT id FROM items WHERE key IN ('a', 'b'))")
-    assert whats(database, settings) == ["words would not find 2 items as they are, such as 'a'"]
+    assert home.whats() == ["words would not find 2 items as they are, such as 'a'"]
     assert keys(engine.query("things", Query(words("rex")))) == []
-    rebuild(database, settings, "things")
-    assert whats(database, settings) == []
+    home.rebuild()
+    assert home.whats() == []
     assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]
 
 
-def test_an_index_that_is_damaged_is_made_again(database: Database, settings: Settings, engine: SearchEngine) -> None:
-    with database.engine.begin() as connection:
+def test_an_index_that_is_damaged_is_made_again(home: Home, engine: SearchEngine) -> None:
+    with home.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE words_index_data SET block = x'00ff' WHERE id > 10")
-    database.engine.dispose()  # SQLite keeps what it has read of an index
-    assert any("words" in what or "database" in what for what in whats(database, settings))
-    rebuild(database, settings, "things")
-    assert whats(database, settings) == []
+    home.database.engine.dispose()  # SQLite keeps what it has read of an index
+    assert any("words" in what or "database" in what for what in home.whats())
+    home.rebuild()
+    assert home.whats() == []
     assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]
-
-
-def test_a_restored_catalogue_finds_words(
-    database: Database, settings: Settings, engine: SearchEngine, embedder: WordsEmbedder
-) -> None:
-    file = settings.home / "backup.tar"
-    backup(database, AssetStore(settings.assets), file)
-    other = Settings(home=settings.home / "other")
-    restore(other, file)
-    again = Database(other.database_url)
-    assert whats(again, other) == []
-    assert keys(SearchEngine(again, other, embedder).query("things", Query(words("rex")))) == ["a", "b"]
-    again.close()

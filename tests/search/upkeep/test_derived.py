@@ -9,7 +9,6 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek.search.catalogue import derived as catalogue_derived
-from anyseek.search.catalogue import items
 from anyseek.search.catalogue.derived import survey
 from anyseek.search.catalogue.derived_tables import FACETS
 from anyseek.search.catalogue.session import Database, patience
@@ -17,12 +16,11 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import DatabaseBusy, StoreCorrupt
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.maps import MapRequest
-from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.types import Collection, Part, Query
+from anyseek.search.types import Part, Query
 from anyseek.search.upkeep import derived as trusting
 from anyseek.search.upkeep.derived import DerivedRows
-from tests.search.gallery import WordsEmbedder, keys
+from tests.search.gallery import Home, WordsEmbedder, keys
 
 CATS = filter_from_text("words = cat")
 BY_FILTER = Query((Part("caption", "cat"),), k=100, where=CATS)
@@ -32,8 +30,8 @@ BY_GROUP = Query((Part("caption", "cat"),), k=100, group_by="words")
 PLAIN = Query((Part("caption", "cat"),), k=100)
 
 
-def damage(database: Database, statement: str = "UPDATE facets SET text = 'bat' WHERE text = 'cat'") -> None:
-    with database.write() as session:
+def damage(home: Home, statement: str = "UPDATE facets SET text = 'bat' WHERE text = 'cat'") -> None:
+    with home.database.write() as session:
         session.execute(text(statement))
 
 
@@ -45,23 +43,19 @@ def refuse_to_delete(*call: object) -> None:
 @pytest.mark.parametrize(
     "query", [BY_FILTER, BY_WORDS, BY_FACETS, BY_GROUP], ids=["filter", "words", "facets", "group"]
 )
-def test_the_first_answer_of_a_process_is_right(
-    database: Database, settings: Settings, engine: SearchEngine, query: Query
-) -> None:
+def test_the_first_answer_of_a_process_is_right(home: Home, engine: SearchEngine, query: Query) -> None:
     sound = engine.query("things", query)
-    damage(database)
-    damage(database, "UPDATE words SET words = replace(words, 'cat', 'bat')")
-    damage(database, "INSERT INTO words_index (words_index) VALUES ('rebuild')")
-    fresh = SearchEngine(database, settings, WordsEmbedder())
-    assert fresh.query("things", query) == sound
+    damage(home)
+    damage(home, "UPDATE words SET words = replace(words, 'cat', 'bat')")
+    damage(home, "INSERT INTO words_index (words_index) VALUES ('rebuild')")
+    assert home.engine().query("things", query) == sound
 
 
-def test_a_map_is_coloured_by_what_items_say(database: Database, settings: Settings, engine: SearchEngine) -> None:
+def test_a_map_is_coloured_by_what_items_say(home: Home, engine: SearchEngine) -> None:
     asked = MapRequest(colour_by="words")
     sound = engine.map("things", asked)
-    damage(database)
-    fresh = SearchEngine(database, settings, WordsEmbedder())
-    assert fresh.map("things", asked) == sound
+    damage(home)
+    assert home.engine().map("things", asked) == sound
 
 
 def test_queries_that_read_neither_compare_nothing(
@@ -73,12 +67,10 @@ def test_queries_that_read_neither_compare_nothing(
         engine.query("things", BY_FILTER)
 
 
-def test_what_cannot_be_mended_refuses_only_the_queries_that_read_it(
-    database: Database, settings: Settings, engine: SearchEngine
-) -> None:
-    damage(database)
-    event.listen(database.engine, "before_cursor_execute", refuse_to_delete)
-    fresh = SearchEngine(database, settings, WordsEmbedder())
+def test_what_cannot_be_mended_refuses_only_the_queries_that_read_it(home: Home, engine: SearchEngine) -> None:
+    damage(home)
+    event.listen(home.database.engine, "before_cursor_execute", refuse_to_delete)
+    fresh = home.engine()
     plain, by_filter, by_facets, by_words = fresh.query_batch("things", [PLAIN, BY_FILTER, BY_FACETS, BY_WORDS])
     assert (keys(plain), keys(by_words)) == (keys(engine.query("things", PLAIN)), ["cat"])
     for refused in (by_filter, by_facets):
@@ -114,9 +106,8 @@ def test_a_comparison_that_failed_is_not_repeated_by_every_query(
     assert keys(engine.query("things", BY_FILTER)) == ["cat"]
 
 
-@pytest.mark.usefixtures("gallery")
-def test_after_a_failure_nobody_waits_for_the_next_trial(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    facets = DerivedRows(database).facets
+def test_after_a_failure_nobody_waits_for_the_next_trial(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    facets = DerivedRows(home.database).facets
     trying, go_on = threading.Event(), threading.Event()
 
     def fail(*_given: object) -> None:
@@ -145,28 +136,27 @@ def test_after_a_failure_nobody_waits_for_the_next_trial(database: Database, mon
 
 
 def test_damage_in_a_database_that_another_holds_is_mended_later(
-    database: Database, settings: Settings, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+    home: Home, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sound = engine.query("things", BY_FILTER)
-    damage(database)
-    fresh = SearchEngine(database, settings, WordsEmbedder())
-    with database.write(), patience(0.1), pytest.raises(DatabaseBusy):
+    damage(home)
+    fresh = home.engine()
+    with home.database.write(), patience(0.1), pytest.raises(DatabaseBusy):
         fresh.query("things", BY_FILTER)
     monkeypatch.setattr(fresh._derived.facets, "_try_again_at", 0.0)
     assert fresh.query("things", BY_FILTER) == sound
 
 
-@pytest.mark.usefixtures("gallery")
 @pytest.mark.parametrize("hindrance", ["a lock", "a fault"])
 def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_again(
-    database: Database, hindrance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    home: Home, hindrance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trusting, "AT_ONCE", 0)
-    damage(database)
-    facets = DerivedRows(database).facets
+    damage(home)
+    facets = DerivedRows(home.database).facets
     facets.check()
     if hindrance == "a lock":
-        with database.write(), patience(0.1), caplog.at_level(logging.WARNING):
+        with home.database.write(), patience(0.1), caplog.at_level(logging.WARNING):
             facets.compare_beside(threading.Event())
         assert "another process holds the database" in caplog.text
     else:
@@ -179,28 +169,25 @@ def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_agai
     monkeypatch.setattr(facets, "_try_again_at", 0.0)
     assert facets.is_due(0)
     facets.compare_beside(threading.Event())
-    assert not survey(database, FACETS)
+    assert not survey(home.database, FACETS)
 
 
-def test_filters_that_were_resolved_by_damage_are_resolved_anew(
-    database: Database, settings: Settings, gallery: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_filters_that_were_resolved_by_damage_are_resolved_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells which items an index has lost, so all filters are forgotten when it is made anew."""
     monkeypatch.setattr(trusting, "AT_ONCE", 0)
-    backend = LocalBackend(database, settings)
-    rows = DerivedRows(database, backend.forget_filters)
-    engine = SearchEngine(database, settings, WordsEmbedder(), backend, rows)
-    drop_an_entry(database)
+    backend = LocalBackend(home.database, home.settings)
+    rows = DerivedRows(home.database, backend.forget_filters)
+    engine = SearchEngine(home.database, home.settings, WordsEmbedder(), backend, rows)
+    drop_an_entry(home)
     assert engine.query("things", BY_FILTER).hits == ()
     rows.facets.compare_beside(threading.Event())
     assert keys(engine.query("things", BY_FILTER)) == ["cat"]
-    with database.read() as session:
-        assert items.get(session, gallery, "cat").revision == 1
+    assert home.item("cat").revision == 1
 
 
-def drop_an_entry(database: Database) -> None:
+def drop_an_entry(home: Home) -> None:
     """Have the index of texts lack the row of the cat: it is made anew where that has no text, which it then gets."""
-    with database.engine.connect() as connection:
+    with home.database.engine.connect() as connection:
         version = connection.exec_driver_sql("PRAGMA schema_version").scalar()
         definition = "SELECT sql FROM sqlite_master WHERE name = 'facets_by_text'"
         written = connection.exec_driver_sql(definition).scalar()
@@ -210,4 +197,4 @@ def drop_an_entry(database: Database) -> None:
         connection.exec_driver_sql("UPDATE sqlite_master SET sql = ? WHERE name = 'facets_by_text'", (written,))
         connection.exec_driver_sql(f"PRAGMA schema_version={int(version or 0) + 10}")
         connection.exec_driver_sql("PRAGMA writable_schema=OFF")
-    database.engine.dispose()
+    home.database.engine.dispose()

@@ -1,150 +1,131 @@
-from pathlib import Path
+"""When snapshots are written, what they are centred on, and what goes for them."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from anyseek.search.catalogue import collections, log
-from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import CollectionNotFound
-from anyseek.search.settings import Settings
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import space_folder
-from anyseek.search.types import Collection, Part, Query
+from anyseek.search.types import Collection, Part, Query, Space
 from anyseek.search.upkeep.snapshots import SnapshotLease
-from tests.search.gallery import SPACES, WordsEmbedder, make_collection, put, remove
+from tests.search.gallery import SPACES, Home, WordsEmbedder
 
 
 @pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
-    return SearchEngine(database, settings, embedder)
+def gallery(collection: Collection) -> Collection:
+    """Empty, so that numbers in the log are easily counted."""
+    return collection
 
 
-def held(settings: Settings, collection: Collection) -> list[list[str]]:
-    folders = [space_folder(settings, collection.id, collection.spaces[name].id) for name in SPACES]
+@pytest.fixture
+def engine(home: Home) -> SearchEngine:
+    return home.engine()
+
+
+def held(home: Home) -> list[list[str]]:
+    """The names of the snapshots of each space."""
+    folders = [space_folder(home.settings, home.collection.id, home.collection.spaces[name].id) for name in SPACES]
     return [[path.name for path in snapshots.listed(folder)] for folder in folders]
 
 
-def state(database: Database) -> Collection:
-    with database.read() as session:
-        return collections.get(session, "things")
+def spaces(home: Home) -> dict[str, Space]:
+    with home.database.read() as session:
+        return dict(collections.get(session, "things").spaces)
 
 
 def keys(count: int, start: int = 0) -> list[str]:
     return [f"k{number}" for number in range(start, start + count)]
 
 
-def test_every_space_gets_a_snapshot_of_what_is_there(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, ["x"])
+def test_every_space_gets_a_snapshot_and_nothing_new_writes_none(home: Home, engine: SearchEngine) -> None:
     assert engine.write_snapshots("things")
-    assert held(settings, collection) == [["2-0"], ["2-0"]]
-
-
-def test_nothing_new_writes_nothing(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
+    assert held(home) == [[], []]
+    home.put(["x"])
     assert engine.write_snapshots("things")
-    assert held(settings, collection) == [[], []]
-    put(database, collection, embedder, ["x"])
+    assert held(home) == [["2-0"], ["2-0"]]
+    before = {path: path.stat().st_mtime_ns for path in home.settings.indexes.rglob("*")}
     engine.write_snapshots("things")
-    before = {path: path.stat().st_mtime_ns for path in settings.indexes.rglob("*")}
-    engine.write_snapshots("things")
-    assert {path: path.stat().st_mtime_ns for path in settings.indexes.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in home.settings.indexes.rglob("*")} == before
 
 
-def test_a_short_tail_can_wait(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, keys(4))
+def test_a_short_tail_can_wait(home: Home, engine: SearchEngine) -> None:
+    home.put(keys(4))
     engine.write_snapshots("things", minimum_tail=10)
-    assert held(settings, collection) == [[], []]
-    put(database, collection, embedder, ["x"])
+    assert held(home) == [[], []]
+    home.put(["x"])
     engine.write_snapshots("things", minimum_tail=10)
-    assert held(settings, collection) == [["10-0"], ["10-0"]]
+    assert held(home) == [["10-0"], ["10-0"]]
 
 
-def test_the_centre_is_frozen_at_64_and_at_every_doubling(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
+def test_the_centre_is_frozen_at_64_and_at_every_doubling(home: Home, engine: SearchEngine) -> None:
     versions = []
     for count, start in ((63, 0), (1, 63), (63, 64), (1, 127)):
-        put(database, collection, embedder, keys(count, start))
+        home.put(keys(count, start))
         engine.write_snapshots("things")
-        versions.append(state(database).spaces["looks"].centre_version)
+        versions.append(spaces(home)["looks"].centre_version)
     assert versions == [0, 1, 1, 2]
 
 
-def test_the_centre_is_the_mean_of_the_raw_vectors_of_living_items(
-    database: Database, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, keys(70))
-    put(database, collection, embedder, ["k0"], "changed")
-    remove(database, collection, ["k1"])
+def test_the_centre_is_the_mean_of_the_raw_vectors_of_living_items(home: Home, engine: SearchEngine) -> None:
+    home.put(keys(70))
+    home.put(["k0"], "changed")
+    home.remove(["k1"])
     engine.write_snapshots("things")
-    for space in state(database).spaces.values():
-        with database.read() as session:
-            pages = log.latest_vectors(session, collection.id, space.id)
+    for space in spaces(home).values():
+        with home.database.read() as session:
+            pages = log.latest_vectors(session, home.collection.id, space.id)
             vectors = np.concatenate([page.of(space.fingerprint, space.dimension)[1] for page in pages])
         assert len(vectors) == 69
         np.testing.assert_allclose(space.centre, vectors.mean(0), atol=1e-6)
 
 
-def test_a_space_whose_prior_is_zero_is_never_centred(
-    database: Database, settings: Settings, embedder: WordsEmbedder
-) -> None:
+def test_a_space_whose_prior_is_zero_is_never_centred(home: Home) -> None:
     class Uncentred(WordsEmbedder):
         def lean(self, space: str) -> np.ndarray:
             return np.zeros(16, np.float32)
 
-    plain = Uncentred()
-    collection = make_collection(database, plain)
-    put(database, collection, plain, keys(100))
-    SearchEngine(database, settings, plain).write_snapshots("things")
-    for space in state(database).spaces.values():
+    with home.database.write() as session:
+        collections.delete(session, "things")
+    plain = replace(home, embedder=Uncentred()).beside("things")
+    plain.put(keys(100))
+    plain.engine().write_snapshots("things")
+    for space in spaces(plain).values():
         assert space.centre_version == 0
         assert not space.centre.any()
 
 
 def test_old_snapshots_are_pruned_and_the_log_is_compacted_below_the_oldest_kept(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
+    home: Home, engine: SearchEngine
 ) -> None:
     for text in ("first", "second", "third"):
-        put(database, collection, embedder, ["x", "y"], text)
+        home.put(["x", "y"], text)
         engine.write_snapshots("things")
-    assert held(settings, collection) == [["8-0", "12-0"]] * 2
-    with database.read() as session:
-        assert [entry.seq for entry in log.entries_after(session, collection.id, 0, 100)] == [9, 10, 11, 12]
+    assert held(home) == [["8-0", "12-0"]] * 2
+    with home.database.read() as session:
+        assert [entry.seq for entry in log.entries_after(session, home.collection.id, 0, 100)] == [9, 10, 11, 12]
         assert collections.head(session, "things").compacted_seq == 8
     assert len(engine.query("things", Query((Part(item="x"),), k=5)).hits) == 2
 
 
-def test_one_process_at_a_time(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    put(database, collection, embedder, ["x"])
-    with SnapshotLease(database, settings, collection.id):
+def test_one_process_at_a_time(home: Home, engine: SearchEngine) -> None:
+    home.put(["x"])
+    with SnapshotLease(home.database, home.settings, home.collection.id):
         assert not engine.write_snapshots("things")
-        assert held(settings, collection) == [[], []]
+        assert held(home) == [[], []]
     assert engine.write_snapshots("things")
 
 
-def test_forgetting_a_deleted_collection_removes_its_snapshots_only(
-    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
-) -> None:
-    other = make_collection(database, embedder, "other")
-    for filled in (collection, other):
-        put(database, filled, embedder, ["x"])
-        engine.write_snapshots(filled.name)
+def test_forgetting_a_deleted_collection_removes_its_snapshots_only(home: Home, engine: SearchEngine) -> None:
+    other = home.beside("other")
+    for filled in (home, other):
+        filled.put(["x"])
+        engine.write_snapshots(filled.collection.name)
     engine.forget("things")
-    assert held(settings, collection) == held(settings, other) == [["2-0"], ["2-0"]]
-    with database.write() as session:
+    assert held(home) == held(other) == [["2-0"], ["2-0"]]
+    with home.database.write() as session:
         collections.delete(session, "things")
     engine.forget("things")
-    assert [path.name for path in Path(settings.indexes).iterdir()] == [str(other.id)]
-
-
-def test_an_unknown_collection_is_named(engine: SearchEngine) -> None:
-    with pytest.raises(CollectionNotFound, match="nowhere"):
-        engine.write_snapshots("nowhere")
+    assert [path.name for path in home.settings.indexes.iterdir()] == [str(other.collection.id)]
