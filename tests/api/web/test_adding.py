@@ -66,7 +66,7 @@ def test_a_folder_of_the_service_is_indexed_with_its_failures(
         page.wait_for_selector("#adding code:has-text('albums/trip')")
         page.click("#index-folder")
         page.wait_for_selector("#adding .progress:has-text('1 picture added, 1 set aside')")
-        assert "bad.png" in page.inner_text("#adding .failures")
+        page.wait_for_selector("#adding .failures:has-text('bad.png')")  # asked for once the job has ended
         page.keyboard.press("Escape")
         page.wait_for_selector('.card[data-key="blue.png"]')
 
