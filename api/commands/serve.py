@@ -110,6 +110,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=[str(network) for network in serving.proxy_networks],
         timeout_graceful_shutdown=5,
         lifespan="on",
     )
