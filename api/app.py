@@ -67,7 +67,8 @@ def demo_credits() -> PlainTextResponse:
 
 def create_app(service: Service) -> FastAPI:
     """The application for one service; the model starts to load when it starts."""
-    rates = Rates(service.runtime.settings.serving, service.settings.loopback)
+    serving, loopback = service.runtime.settings.serving, service.settings.loopback
+    rates = Rates(serving, loopback)
     app = FastAPI(
         title="Anyseek",
         version="1",
@@ -83,7 +84,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.gathering = gathering_of(service)
-    app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
+    app.state.admission = Admission(service.runtime.settings.database_url, loopback, serving.proxy_networks, rates)
     app.state.readiness = readiness.readiness_of(service)
     app.state.exporter = metrics.Exporter(service.runtime, app.state.readiness)
     install_handlers(app, service.settings.in_process)
@@ -99,7 +100,7 @@ def create_app(service: Service) -> FastAPI:
 def _middleware(service: Service, rates: Rates) -> list[Middleware]:
     """The middleware of a request, the outermost first. One of this process has the rights and name of its user."""
     serving = service.runtime.settings.serving
-    guardian = Guardian(service.runtime.database, service.settings.loopback)
+    guardian = Guardian(service.runtime.database, service.settings.loopback, serving.proxy_networks)
     guard = Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds)
     return [
         Middleware(RequestContext),

@@ -5,11 +5,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or an input that cannot be understoo
 """
 
 import gc
+import io
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
+
+from anyseek.api.commands.output import say
 
 # name -> (its module in `anyseek.api.commands` and its name there, the line that `anyseek --help` shows)
 COMMANDS = {
@@ -77,10 +80,12 @@ def run(arguments: list[str]) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="anyseek", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        say(*shown.getvalue().splitlines(), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of stdout is gone; do not report that either
@@ -92,6 +97,6 @@ def run(arguments: list[str]) -> int:
         code = exit_code_of(known)
         if code is None:
             raise
-        click.echo(f"anyseek: {known}", err=True)
+        say(f"anyseek: {known}", err=True)
         return code
     return result if isinstance(result, int) else 0

@@ -10,6 +10,7 @@ ServiceError                 what the service itself refuses, before any domain 
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
+├── ProxyRefused             a proxy passed the request on while no key has existed
 ├── RootRefused              a folder outside the configured roots
 ├── UnknownParameter         a parameter in the URL that the route does not know
 └── UnexpectedBody           a body where the route takes none
@@ -78,6 +79,10 @@ class OriginRefused(ServiceError):
     code = "origin-refused"
 
 
+class ProxyRefused(ServiceError):
+    code = "proxy-refused"
+
+
 class RootRefused(ServiceError):
     code = "root-refused"
 
@@ -143,6 +148,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     ScopeMissing: HTTPStatus.FORBIDDEN,
     OriginRefused: HTTPStatus.FORBIDDEN,
+    ProxyRefused: HTTPStatus.FORBIDDEN,
     RootRefused: HTTPStatus.FORBIDDEN,
     UnknownParameter: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnexpectedBody: HTTPStatus.UNPROCESSABLE_ENTITY,

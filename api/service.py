@@ -18,6 +18,7 @@ from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
+from anyseek.api.places import PROGRAM
 from anyseek.api.predictions.predictor import Predictor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
@@ -202,6 +203,12 @@ class Service:
     @property
     def limits(self) -> Limits:
         return self.runtime.settings.limits
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folders of this machine that texts of errors may name; only the scope admin may see where they lie."""
+        installation = self.runtime.settings
+        return installation.home, *self.settings.roots, *installation.roots, PROGRAM
 
     @property
     def state(self) -> str:

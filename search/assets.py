@@ -110,7 +110,7 @@ class AssetStore:
         """The path of the asset's file. Raises `AssetNotFound` if there is none."""
         path = self._path(asset)
         if not path.is_file():
-            raise AssetNotFound(f"the file of asset {asset.name!r} is gone: {path}")
+            raise _gone(asset)
         return path
 
     def read(self, asset: Asset) -> bytes:
@@ -167,9 +167,16 @@ def _opened(asset: Asset, path: Path) -> BufferedReader:
     try:
         return os.fdopen(os.open(path, _FLAGS), "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AssetNotFound(f"the file of asset {asset.name!r} is gone: {path}") from error
+        raise _gone(asset) from error
     except (OSError, ValueError) as error:  # a ValueError for a NUL in the path
         raise _changed(asset, path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
+
+
+def _gone(asset: Asset) -> AssetNotFound:
+    """Without its path, since callers who may not see it are told so, too."""
+    if asset.stored:
+        return AssetNotFound(f"the stored file of {asset.name!r} is gone; run anyseek rebuild, or put it again")
+    return AssetNotFound(f"the original of {asset.name!r} is gone from where it was indexed; index its folder again")
 
 
 def _changed(asset: Asset, path: Path, what: str) -> AnyseekError:

@@ -1,9 +1,9 @@
 """Near-duplicates of a collection: groups of pictures that are the same one, such as copies in other sizes.
 
 Two pictures are linked if their files are equal, or if the model's vectors are near and the pictures themselves alike
-(`anyseek.search.answers.image_similarity`). Vectors find the candidates through the live index: the 32 nearest of each
-picture, and more where these bring links. Neither is enough alone: scenes of one kind have near vectors, and pictures
-of different things can have one layout.
+(`anyseek.search.answers.image_similarity`). Vectors find the candidates: the 32 nearest of each picture, and more where
+these bring links, by comparing all where they are few enough, else through the live index. Neither is enough alone:
+scenes of one kind have near vectors, and pictures of different things can have one layout.
 
 A group is its best picture and all that are linked with it directly, so links do not chain: each of a group's pictures
 resembles the best one. The best has the most pixels, then the largest file, then it was taken or put first. A picture
@@ -13,9 +13,9 @@ belongs to one group, that of the best picture which it is linked with. Nothing 
 import io
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AnySet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -32,7 +32,7 @@ from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import AssetNotFound, StoreCorrupt
-from anyseek.search.spaces.base import LiveSpace, Neighbours
+from anyseek.search.spaces.base import LiveSpace, Neighbours, best
 from anyseek.search.types import Asset, IdArray, Item
 
 # Chosen on photos of other sources than those that measured them (docs/querying.md).
@@ -44,13 +44,16 @@ _THUMBNAIL = "thumbnail"
 _AT_ONCE = 128  # pictures whose neighbours are looked for together
 _FIRST_LOOK, _DEEPER = 32, 4  # how many of the nearest are looked at, and how many times more while that finds links
 _VIEWS = 512  # of so many pictures are kept, of 150 kB each
+_ALL_COMPARED = 20_000  # up to so many pictures every vector is multiplied with every other, which is faster
+_UNSEEN = glance(np.zeros((1, 1, 3), np.uint8))  # like no picture
+_Search = Callable[[FloatArray, int], Neighbours]
 
 
 @dataclass(frozen=True)
 class Copy:
     """A picture of a group besides its best one, and how near to that it is: cosine and likeness, both at most 1.
 
-    Both are 1.0 where the files are equal.
+    Both are 1.0 where the files are equal. Items have neither caption nor attributes here, of which many would be kept.
     """
 
     item: Item
@@ -107,7 +110,17 @@ def find_duplicates(database: Database, assets: AssetStore, head: Head, space: s
     for some in chunks(linked):
         with database.read() as session:
             held.update((item.id, item) for item in items.by_ids(session, some).values() if not item.damaged)
-    return Duplicates(tuple(_groups(held, first, alike, links)), space, len(contents), left_out)
+    groups = (_without_texts(group) for group in _groups(held, first, alike, links))
+    return Duplicates(tuple(groups), space, len(contents), left_out)
+
+
+def _without_texts(group: Group) -> Group:
+    copies = tuple(replace(copy, item=_without_texts_of(copy.item)) for copy in group.copies)
+    return Group(_without_texts_of(group.best), copies)
+
+
+def _without_texts_of(item: Item) -> Item:
+    return replace(item, caption=None, attributes={})
 
 
 def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mapping[int, int]) -> tuple[_Links, int]:
@@ -115,16 +128,15 @@ def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mappi
     links: dict[int, dict[int, _Link]] = defaultdict(dict)
     pictures = _Pictures(database, assets)
     ids = sorted(set(first.values()))
+    search = _search_among(live, ids)
     compared = 0
     for some in chunks(ids, _AT_ONCE):
         check_wanted()
-        with live.reading() as view:
-            held, vectors = view.vectors(np.array(some, np.int64))
+        held, vectors = _vectors(live, some)
         compared, k = compared + len(held), _FIRST_LOOK
         while len(held):
             check_wanted()
-            with live.reading() as view:
-                near = view.search(vectors, k)
+            near = search(vectors, k)
             found = dict(_new_links(_pairs(held, near, first), links, pictures))
             for (one, other), link in found.items():
                 links[one][other] = links[other][one] = link
@@ -133,13 +145,42 @@ def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mappi
     return links, len(ids) - compared + len(pictures.lacking)
 
 
+def _search_among(live: LiveSpace, ids: Sequence[int]) -> _Search:
+    """What finds the nearest of vectors: those of `ids`, all compared, or any in the index where these are many."""
+    if len(ids) > _ALL_COMPARED:
+
+        def search_index(vectors: FloatArray, k: int) -> Neighbours:
+            with live.reading() as view:
+                return view.search(vectors, k)
+
+        return search_index
+    read = [_vectors(live, some) for some in chunks(ids, _AT_ONCE)]
+    held = np.concatenate([np.empty(0, np.int64), *(part for part, _ in read)])
+    among = np.concatenate([part for _, part in read]) if read else np.empty((0, 0), np.float32)
+
+    def search_all(vectors: FloatArray, k: int) -> Neighbours:
+        scores = vectors @ among.T
+        places = np.argpartition(scores, max(0, len(held) - k), axis=1)[:, -k:]
+        return best(held[places], np.take_along_axis(scores, places, 1), k)
+
+    return search_all
+
+
+def _vectors(live: LiveSpace, ids: Sequence[int]) -> tuple[IdArray, FloatArray]:
+    """Those of `ids` that have a sound vector, ascending, and the vectors."""
+    with live.reading() as view:
+        return view.vectors(np.array(ids, np.int64))
+
+
 def _pairs(held: IdArray, near: Neighbours, first: Mapping[int, int]) -> dict[tuple[int, int], float]:
     """The cosines of pairs of contents that are near enough."""
+    rows, places = np.nonzero(near.scores >= LEAST_COSINE)
+    cosines = np.minimum(near.scores[rows, places], 1.0).tolist()
     found: dict[tuple[int, int], float] = {}
-    for row, place in np.argwhere(near.scores >= LEAST_COSINE).tolist():
-        one, other = int(held[row]), first.get(int(near.ids[row, place]))
+    for one, item_id, cosine in zip(held[rows].tolist(), near.ids[rows, places].tolist(), cosines, strict=True):
+        other = first.get(item_id)
         if other is not None and other != one:
-            found[min(one, other), max(one, other)] = min(float(near.scores[row, place]), 1.0)
+            found[(one, other) if one < other else (other, one)] = cosine
     return found
 
 
@@ -149,7 +190,7 @@ def _new_links(
     """The links among pairs that are not linked yet."""
     new = [pair for pair in sorted(pairs) if pair[1] not in links.get(pair[0], {})]
     pictures.fetch({item_id for pair in new for item_id in pair})
-    for pair in new:
+    for pair in pictures.alike_at_a_glance(new):
         alike = pictures.likeness(*pair)
         if alike >= LEAST_LIKENESS:
             yield pair, _Link(pairs[pair], alike)
@@ -174,7 +215,7 @@ class _Pictures:
         self.lacking: set[int] = set()
         self._database = database
         self._assets = assets
-        self._glances: dict[int, FloatArray | None] = {}
+        self._glances: dict[int, FloatArray] = {}
         self._small: dict[int, Asset] = {}
         self._views = lru_cache(_VIEWS)(lambda item_id: views(self._read(item_id)))
 
@@ -186,15 +227,20 @@ class _Pictures:
         for item_id in new:
             item = held.get(item_id)
             small = None if item is None or item.damaged else item.assets.get(_THUMBNAIL)
-            self._glances[item_id] = None if small is None else self._glance(item_id, small)
-            if item is not None and self._glances[item_id] is None:
+            seen = None if small is None else self._glance(item_id, small)
+            self._glances[item_id] = _UNSEEN if seen is None else seen
+            if item is not None and seen is None:
                 self.lacking.add(item_id)
 
+    def alike_at_a_glance(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of some pairs of fetched pictures of which a glance does not tell that they differ."""
+        if not pairs:
+            return []
+        ones, others = (np.stack([self._glances[pair[side]] for pair in pairs]) for side in (0, 1))
+        return [pairs[row] for row in np.flatnonzero((ones * others).sum(axis=1) >= LEAST_AT_A_GLANCE).tolist()]
+
     def likeness(self, one: int, other: int) -> float:
-        """How alike two fetched pictures are; -1 where a glance tells that they are not, or one cannot be read."""
-        seen, shown = self._glances[one], self._glances[other]
-        if seen is None or shown is None or float(seen @ shown) < LEAST_AT_A_GLANCE:
-            return -1.0
+        """How alike two fetched pictures are; -1 where one cannot be read."""
         try:
             return likeness(self._views(one), self._views(other))
         except (AssetNotFound, StoreCorrupt):  # it was deleted meanwhile

@@ -20,6 +20,7 @@ from anyseek.search.confidence.probabilities import Backgrounds
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
+from anyseek.search.kept import Kept
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
 from anyseek.search.query.planning import ITEMS_ARE, Plan, home_of
 from anyseek.search.query.query import Query
@@ -48,6 +49,7 @@ from anyseek.search.upkeep.derived import DerivedRows
 from anyseek.search.upkeep.snapshots import write_snapshots
 
 Answer = Results | AnyseekError
+_KEPT_DUPLICATES = 4  # of collections
 # How many times as many items are looked at where those before are in too few groups.
 _DEEPER = 8
 
@@ -80,6 +82,7 @@ class SearchEngine:
         self._items = ItemCache(settings.limits.item_cache_bytes)
         self._explainer = Explainer(embedder, self._live_space, self._backgrounds)
         self._maps = MapMaker(database, embedder, self._live_space)
+        self._duplicates: Kept[tuple[int, ...], Duplicates] = Kept(_KEPT_DUPLICATES)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
@@ -127,15 +130,19 @@ class SearchEngine:
         return counted
 
     def duplicates(self, collection: str, assets: AssetStore) -> Duplicates:
-        """The near-duplicates among a collection's pictures, whose thumbnails are in `assets`.
+        """The near-duplicates among a collection's pictures, whose thumbnails are in `assets`; found once for a state.
 
         Raises `CollectionNotFound`, `BadQuery` for a model without pictures, `FingerprintMismatch`.
         """
         head = self._heads.get(collection)
         space = home_of(ITEMS_ARE, head, self.embedder)
-        live = self._live_space(head, space)
-        live.refresh(head)
-        return find_duplicates(self._database, assets, head, space.name, live)
+
+        def find() -> Duplicates:
+            live = self._live_space(head, space)
+            live.refresh(head)
+            return find_duplicates(self._database, assets, head, space.name, live)
+
+        return self._duplicates.get((head.id, space.id, head.last_seq, space.centre_version), find)
 
     def map(self, collection: str, wanted: MapRequest) -> CollectionMap:
         """A map of the collection's items. Raises `CollectionNotFound`, and as `search.maps.MapMaker.make` does."""
@@ -155,6 +162,8 @@ class SearchEngine:
         self._backgrounds.forget()
         self._heads.forget()
         self._items.forget()
+        self._maps.forget()
+        self._duplicates.forget()
         self._backend.remove_unknown()
 
     def close(self) -> None:

@@ -1,7 +1,5 @@
 """Maps of collections: the items on the plane of their vectors' first two principal components."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,13 +12,14 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
+from anyseek.search.kept import Kept
 from anyseek.search.query.planning import ITEMS_ARE, home_of, named_space
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
 
 MOST_ITEMS = 20_000
 _AT_ONCE = 1_000  # items whose vectors are read together
-_KEPT = 8  # layouts
+_KEPT = 8  # maps, and layouts, which those of one space in other colours share
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class _Layout:
 
 @dataclass(frozen=True)
 class MapMaker:
-    """Maker of maps that caches the latest layouts until their collection changes. Thread-safe."""
+    """Maker of maps that keeps the latest ones until their collection changes. Thread-safe."""
 
     database: Database
     embedder: Embedder
     live_space: OpenSpace
-    _layouts: OrderedDict[tuple[int, ...], _Layout] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _maps: Kept[tuple[int | str | None, ...], CollectionMap] = field(default_factory=lambda: Kept(_KEPT))
+    _layouts: Kept[tuple[int, ...], _Layout] = field(default_factory=lambda: Kept(_KEPT))
 
     def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
         """The map of a collection; that of an empty one has no places.
@@ -90,7 +89,16 @@ class MapMaker:
         space = named_space(wanted.space, head) if wanted.space else home_of(ITEMS_ARE, head, self.embedder)
         if wanted.colour_by is not None:
             self._check_attribute(head, wanted.colour_by)
-        layout = self._layout(head, space, wanted)
+        state = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
+        return self._maps.get((*state, wanted.colour_by), lambda: self._make(head, space, wanted, state))
+
+    def forget(self) -> None:
+        """Drop all maps."""
+        self._maps.forget()
+        self._layouts.forget()
+
+    def _make(self, head: Head, space: SpaceHead, wanted: MapRequest, state: tuple[int, ...]) -> CollectionMap:
+        layout = self._layouts.get(state, lambda: self._lay_out(head, space, wanted))
         values = {} if wanted.colour_by is None else self._values(head, wanted.colour_by, layout.ids)
         keys, damaged = self._keys(layout.ids)
         places = tuple(
@@ -107,17 +115,6 @@ class MapMaker:
             absent = facet_counts.note_absent(session, head.id, checked(Exists(path)))
         if absent:
             raise BadInput(f"a map cannot be coloured so: {absent}")
-
-    def _layout(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
-        """The layout as of `head`; whoever asks while one is made waits for it."""
-        key = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
-        with self._lock:
-            if key not in self._layouts:
-                self._layouts[key] = self._lay_out(head, space, wanted)
-            self._layouts.move_to_end(key)
-            while len(self._layouts) > _KEPT:
-                self._layouts.popitem(last=False)
-            return self._layouts[key]
 
     def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
         with self.database.read() as session:

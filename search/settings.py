@@ -3,6 +3,7 @@
 A setting's variable is its path in the tree: `Settings.work.lease_seconds` is `ANYSEEK_WORK_LEASE_SECONDS`.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ BACKENDS = {
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _FILES = 2  # that a part may have: what it holds and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -111,7 +114,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Serving:
-    """Limits of `anyseek serve` towards its clients; see docs/security.md."""
+    """Limits of `anyseek serve` towards its clients, and its proxies; see docs/security.md. Raises `BadSetting`."""
 
     database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
     requests_per_minute: Natural = 6_000  # of one API key, a quarter of them at once; 0: any number. Not on loopback
@@ -125,6 +128,14 @@ class Serving:
     send_seconds: AboveZero = 60.0  # until a client has read what is ready for it (64 KiB)
     decoders: Natural = 2  # processes that decode large pictures, and formats other than PNG, JPEG, GIF, BMP; 0: none
     decoder_mb: Positive = 2_048  # of memory for each, beyond what it starts with
+    proxies: str = ""  # whose X-Forwarded-For is believed: addresses or networks, such as `127.0.0.1, fd00::/8`
+
+    def __post_init__(self) -> None:
+        _read_networks("SERVING_PROXIES", self.proxies)
+
+    @property
+    def proxy_networks(self) -> Networks:
+        return _read_networks("SERVING_PROXIES", self.proxies)
 
 
 @dataclass(frozen=True)
@@ -324,6 +335,15 @@ def _sqlite_address(path: Path) -> str:
     `?`, `#`, `%` and others in the path would be read as parts of the address.
     """
     return "sqlite:///" + re.sub("[%?#@:]", lambda sign: quote(sign[0]), str(path))
+
+
+def _read_networks(name: str, text: str) -> Networks:
+    try:
+        return tuple(ipaddress.ip_network(network.strip()) for network in text.split(",") if network.strip())
+    except ValueError as error:
+        raise BadSetting(
+            f"{PREFIX}_{name} is {text!r}; it must be addresses or networks, separated by commas: {error}"
+        ) from error
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:

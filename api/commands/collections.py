@@ -9,6 +9,7 @@ import click
 
 from anyseek.api.client.connect import connect, reading
 from anyseek.api.commands.hits import facet_line, json_line
+from anyseek.api.commands.output import say
 
 if TYPE_CHECKING:
     from anyseek.api.client.answers import Collection, Job, Tuning
@@ -29,7 +30,7 @@ def list_collections(as_json: bool) -> None:
     with reading() as client:
         found = client.collections()
     for collection in found:
-        click.echo(json_line(collection) if as_json else _line(collection))
+        say(json_line(collection) if as_json else _line(collection))
 
 
 @collections.command()
@@ -37,7 +38,7 @@ def list_collections(as_json: bool) -> None:
 def create(name: str) -> None:
     """Make an empty collection."""
     with connect() as client:
-        click.echo(_line(client.create_collection(name)))
+        say(_line(client.create_collection(name)))
 
 
 @collections.command()
@@ -48,14 +49,14 @@ def show(name: str, as_json: bool) -> None:
     with reading() as client:
         found = client.collection(name)
     if as_json:
-        click.echo(json_line(found))
+        say(json_line(found))
         return
-    click.echo(_line(found))
+    say(_line(found))
     for space in found.spaces:
-        click.echo(f"  {space.name}: {space.dimension} dimensions, fingerprint {space.fingerprint}")
+        say(f"  {space.name}: {space.dimension} dimensions, fingerprint {space.fingerprint}")
         for tuning in space.tuned:
             change = f"R@10 {tuning.before:.2f} -> {tuning.after:.2f}"
-            click.echo(f"    tuned to {tuning.modality}: {change} of {tuning.queries} queries")
+            say(f"    tuned to {tuning.modality}: {change} of {tuning.queries} queries")
 
 
 @collections.command()
@@ -67,7 +68,7 @@ def facets(name: str, where: str | None, as_json: bool) -> None:
     with connect() as client:
         found = client.facets(name, where)
     for facet in found:
-        click.echo(json_line(facet) if as_json else facet_line(facet.model_dump(mode="json")))
+        say(json_line(facet) if as_json else facet_line(facet.model_dump(mode="json")))
 
 
 @collections.command()
@@ -80,7 +81,7 @@ def delete(name: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"Delete {name} with its {found.items:,} items?", abort=True, err=True)
         client.delete_collection(name)
-    click.echo(f"the collection {name} is deleted")
+    say(f"the collection {name} is deleted")
 
 
 @collections.command()
@@ -116,7 +117,7 @@ def switch(name: str) -> None:
     """
     with connect() as client:
         left_out = client.switch(name)
-        click.echo(f"{_line(client.collection(name))}; {left_out:,} items were left out")
+        say(f"{_line(client.collection(name))}; {left_out:,} items were left out")
 
 
 @collections.command("forget-old")
@@ -125,7 +126,7 @@ def forget_old(name: str) -> None:
     """Drop the vectors that NAME had before its last switch. After that there is no way back to them."""
     with connect() as client:
         client.forget_old(name)
-    click.echo(f"{name} keeps no older vectors")
+    say(f"{name} keeps no older vectors")
 
 
 @collections.command()
@@ -146,10 +147,10 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
     with connect() as client:
         if reset:
             client.reset_tuning(name)
-            click.echo(json.dumps({"reset": name}) if as_json else f"{name} is searched with the model's own means")
+            say(json.dumps({"reset": name}) if as_json else f"{name} is searched with the model's own means")
             return
         tuned = client.tune(name, items, dry_run)
-    click.echo(json_line(tuned) if as_json else _tuned(tuned))
+    say(json_line(tuned) if as_json else _tuned(tuned))
 
 
 def _tuned(tuned: "Tuning") -> str:
@@ -173,11 +174,11 @@ def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
         for event in client.watch(job.id):
             job = event.job
             if time.monotonic() - said >= _LINE_SECONDS and not as_json:
-                click.echo(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
+                say(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
                 said = time.monotonic()
         error = f": {job.error}" if job.error else ""
         text = f"job {job.id} is {job.state}{error}\n{_line(client.collection(name))}"
-        click.echo(json_line(job) if as_json else text)
+        say(json_line(job) if as_json else text)
     return 0 if job.state == "done" else 1
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
+from anyseek.api.commands.output import say
 from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def build(recipe: Path, out: Path, workers: int | None) -> int:
     with _watched() as progress:
         made = build_dataset(parsed, out, read_settings().home, workers or len(os.sched_getaffinity(0)), progress)
     counts = ", ".join(f"{split} {sum(shard.samples for shard in shards)}" for split, shards in made.splits.items())
-    click.echo(f"{made.name}: {counts}; {made.failures} failed; {time.monotonic() - started:.1f} s; {out}")
+    say(f"{made.name}: {counts}; {made.failures} failed; {time.monotonic() - started:.1f} s; {out}")
     if made.failures:
-        click.echo(_failure_summary(read_failures(out)), err=True)
+        say(*_failure_summary(read_failures(out)), err=True)
     return _SOME_FAILED if made.failures else _DONE
 
 
@@ -70,20 +71,20 @@ def show(folder: Path) -> None:
     from anyseek.model.data.shards import open_dataset
 
     made = open_dataset(folder)
-    click.echo(f"{made.name}  short side at most {made.image_size} px  digest {made.digest}")
+    say(f"{made.name}  short side at most {made.image_size} px  digest {made.digest}")
     for split, shards in made.splits.items():
         samples, size = sum(s.samples for s in shards), sum(s.size for s in shards)
-        click.echo(f"{split:10s} {samples:8,} samples  {len(shards):4} shards  {size / 1e6:9.1f} MB")
-    click.echo("modalities")
+        say(f"{split:10s} {samples:8,} samples  {len(shards):4} shards  {size / 1e6:9.1f} MB")
+    say("modalities")
     for modality, count in sorted(made.modalities.items()):
         classes = len(made.classes.get(modality, {}))
-        click.echo(f"  {modality:22s} {count:8,}" + (f"  {classes} classes" if classes else ""))
+        say(f"  {modality:22s} {count:8,}" + (f"  {classes} classes" if classes else ""))
     for source in made.sources:
         counts = ", ".join(f"{split} {count}" for split, count in source.samples.items())
-        click.echo(f"source {source.name} ({source.kind}, weight {source.weight:g}): {counts or 'no samples'}")
-        click.echo(f"  from     {source.origin}\n  licence  {source.licence}")
+        say(f"source {source.name} ({source.kind}, weight {source.weight:g}): {counts or 'no samples'}")
+        say(f"  from     {source.origin}", f"  licence  {source.licence}")
     if made.failures:
-        click.echo(_failure_summary(read_failures(folder)))
+        say(*_failure_summary(read_failures(folder)))
 
 
 @data.command()
@@ -97,20 +98,20 @@ def verify(folder: Path) -> int:
     problems = 0
     for problem in find_problems(made):
         problems += 1
-        click.echo(problem, err=True)
+        say(problem, err=True)
     samples = sum(shard.samples for shards in made.splits.values() for shard in shards)
-    click.echo(f"{made.name}: {samples} samples, {problems} problems")
+    say(f"{made.name}: {samples} samples, {problems} problems")
     return 1 if problems else _DONE
 
 
-def _failure_summary(failures: "list[Failure]") -> str:
+def _failure_summary(failures: "list[Failure]") -> list[str]:
     """The number of failures at each step of each source, and the first failure of each."""
     steps = Counter((failure.source, failure.step) for failure in failures)
     lines = [f"{count} failed: {source}, {step}" for (source, step), count in steps.most_common()]
     shown = failures[:_FAILURES_SHOWN]
     lines += [f"  {failure.source} {failure.key}: {failure.reason} [{failure.step}]" for failure in shown]
     left = len(failures) - _FAILURES_SHOWN
-    return "\n".join([*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])])
+    return [*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])]
 
 
 @contextmanager
@@ -129,11 +130,9 @@ def _watched() -> "Iterator[Progress]":
                 bar.set_postfix(failed=len(failures))
             elif not last:
                 last = time.monotonic()
-                click.echo(
-                    f"{total} samples to make" + (f", {settled} of them made before" if settled else ""), err=True
-                )
+                say(f"{total} samples to make" + (f", {settled} of them made before" if settled else ""), err=True)
             elif time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                click.echo(f"{settled} of {total} samples, {len(failures)} failed", err=True)
+                say(f"{settled} of {total} samples, {len(failures)} failed", err=True)
 
         yield report

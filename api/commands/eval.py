@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.search.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def evaluate(folder: Path | None, suite: str | None, as_json: bool, **options: A
     else:
         members, lines = _matrix(folder, settings, options)
     for line in [json.dumps(members)] if as_json else lines:
-        click.echo(line)
+        say(line)
 
 
 def _check_options(folder: Path | None, suite: str | None, options: dict[str, Any]) -> None:
@@ -143,4 +144,4 @@ def _identity(embedder: "Embedder") -> dict[str, str]:
 
 
 def _progress(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

@@ -2,13 +2,13 @@
 
 import io
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from anyseek.api.commands.output import say, write_path
 from anyseek.search.answers.results import Explanation, PartShare, Results, SharedCodes
 from anyseek.search.errors import AssetNotFound
 
@@ -45,10 +45,10 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
     """Print each path on a line, or with `null` ended by NUL; `what` has none, such as hits, is counted on stderr."""
     for path in paths:
         if path is not None:
-            click.echo(path + ("\0" if null else "\n"), nl=False)
+            write_path(path, null)
     without = sum(path is None for path in paths)
     if without:
-        click.echo(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
+        say(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
 def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
@@ -74,7 +74,7 @@ def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: 
         missing = not file.absolute().parent.is_dir()
         reason = f"there is no folder {file.parent}" if missing else error.strerror or str(error)
         raise click.UsageError(f"{file} cannot be written: {reason}") from error
-    click.echo(f"{file}: {len(ranked)} {what}", err=True)
+    say(f"{file}: {len(ranked)} {what}", err=True)
 
 
 def _thumbnail(client: "Client", collection: str, key: str) -> "Image.Image | None":
@@ -95,33 +95,28 @@ def open_best(results: Results) -> int:
     """Open the best hit's file as the desktop does, and return the exit code."""
     path = results.hits[0].path if results.hits else None
     if path is None:
-        click.echo(f"there is no file to open: {_NO_PATH if results.hits else 'nothing was found'}", err=True)
+        say(f"there is no file to open: {_NO_PATH if results.hits else 'nothing was found'}", err=True)
         return _FAILED
     if not Path(path).is_file():
-        click.echo(f"{path} is not on this machine, or gone", err=True)
+        say(f"{path} is not on this machine, or gone", err=True)
         return _FAILED
     if click.launch(path) != 0:
-        click.echo(f"nothing on this machine opens {path}", err=True)
+        say(f"nothing on this machine opens {path}", err=True)
         return _FAILED
     return 0
-
-
-def printable(text: str) -> str:
-    """`text` without what could move the cursor or colour the terminal."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
 
 
 def facet_line(facet: Mapping[str, Any]) -> str:
     """`label (9 items): cat 5, dog 4, … 12 more; 3 to 8` for a facet by its members."""
     counts = [(each["value"], each["items"]) for each in facet["values"][:_SHOWN_VALUES]]
-    texts = [f"{printable(value if isinstance(value, str) else str(value).lower())} {n:,}" for value, n in counts]
+    texts = [f"{value if isinstance(value, str) else str(value).lower()} {n:,}" for value, n in counts]
     further = max(facet["distinct"], len(facet["values"])) - len(texts)
     if further > 0:
         texts.append(f"\N{HORIZONTAL ELLIPSIS} {further:,} more")
     bounds = [(facet["least"], facet["most"]), (facet["first"], facet["last"])]
     ranges = [f"{low} to {high}" for low, high in bounds if low is not None]
     said = "; ".join([", ".join(texts), *ranges] if texts else ranges)
-    return f"{printable(facet['field'])} ({facet['items']:,} items)" + (f": {said}" if said else "")
+    return f"{facet['field']} ({facet['items']:,} items)" + (f": {said}" if said else "")
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.api.commands.progress import Looking, Teller, follow, watched
 from anyseek.indexer.errors import JobStopped, ModelMismatch
 from anyseek.indexer.indexing import IndexRun, open_collection, open_job
@@ -102,7 +103,7 @@ def index(
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
             if model is None and runtime.model == DEFAULT_MODEL and _find(runtime, collection) is None:
-                click.echo(_ABOUT_BUNDLED.format(DEFAULT_MODEL), err=True)
+                say(_ABOUT_BUNDLED.format(DEFAULT_MODEL), err=True)
             choice = OnDuplicate(on_duplicate)
             return index_folder(runtime, source, collection, prune, as_json, choice, prefix, predicts)
     except ModelMismatch as error:
@@ -125,10 +126,10 @@ def index_folder(
     into = _find(runtime, collection) or open_collection(runtime.tools(), collection)
     placed = place(runtime.database, into, source, key_prefix)
     if placed.moved_from is not None:
-        click.echo(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
+        say(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
     elif placed.clash is not None:
         why = f"{placed.clash!r} belongs to another item (choose with --key-prefix)"
-        click.echo(f"the keys of {source.uri} begin with {placed.key_prefix}: {why}", err=True)
+        say(f"the keys of {source.uri} begin with {placed.key_prefix}: {why}", err=True)
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
         job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts)
@@ -148,11 +149,11 @@ def finish(
         else:
             job = _run_here(runtime, job, source, owner, as_json, once)
     except JobStopped as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         return INTERRUPTED
     finally:
         for failure in all_failures(runtime.database, job.id):
-            click.echo(f"quarantined {failure_line(failure)}", err=as_json)
+            say(f"quarantined {failure_line(failure)}", err=as_json)
     _echo_summary(job, time.monotonic() - started, as_json)
     if job.state != JobState.DONE:
         return FAILED
@@ -235,11 +236,11 @@ def _echo_summary(job: Job, seconds: float, as_json: bool) -> None:
         numbers = {name: getattr(counts, name) for name in ("indexed", "unchanged", "quarantined", "skipped")}
         numbers |= {"ignored": job.ignored, "pruned": job.pruned}
         about = {"job": job.id, "collection": job.collection, "state": job.state.value, "error": job.error}
-        click.echo(json.dumps({**about, **numbers, "seconds": round(seconds, 3), "items_per_second": round(rate, 1)}))
+        say(json.dumps({**about, **numbers, "seconds": round(seconds, 3), "items_per_second": round(rate, 1)}))
         return
     said = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
     skipped = f", skipped {counts.skipped}" if counts.skipped else ""
-    click.echo(
+    say(
         f"job {job.id}{said}: indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
         f"{skipped}, ignored {job.ignored}, pruned {job.pruned} in {seconds:.1f} s ({rate:.1f} items/s)"
     )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anyseek.api.client.connect import connect, reading
-from anyseek.api.commands.hits import echo_paths, json_line, only_collection, printable, write_sheet
+from anyseek.api.commands.hits import echo_paths, json_line, only_collection, write_sheet
+from anyseek.api.commands.output import say
 from anyseek.model.json_reader import refuse_constant
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
     with reading() as client:
         found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
         for item in islice(found, limit):
-            line = "  ".join(printable(text) for text in (item.key, item.caption) if text)
-            click.echo(json_line(item) if as_json else line)
+            say(json_line(item) if as_json else "  ".join(text for text in (item.key, item.caption) if text))
 
 
 @items.command()
@@ -47,7 +47,7 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
 def show(key: str, collection: str | None) -> None:
     """Show one item as JSON: its caption, attributes, files and `etag`."""
     with reading() as client:
-        click.echo(json_line(client.get_item(collection or only_collection(client), key)))
+        say(json_line(client.get_item(collection or only_collection(client), key)))
 
 
 @items.command()
@@ -72,7 +72,7 @@ def patch(
     if not changes:
         raise click.UsageError("give what to change: --attributes, --caption or --no-caption")
     with connect() as client:
-        click.echo(json_line(client.patch_item(collection or only_collection(client), key, changes, etag)))
+        say(json_line(client.patch_item(collection or only_collection(client), key, changes, etag)))
 
 
 @items.command()
@@ -83,7 +83,7 @@ def delete(key: str, collection: str | None, etag: str | None) -> None:
     """Delete one item. Files that were indexed in place stay where they are."""
     with connect() as client:
         client.delete_item(collection or only_collection(client), key, etag)
-    click.echo(f"the item {printable(key)} is deleted")
+    say(f"the item {key} is deleted")
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -129,10 +129,10 @@ def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
         copies = [copy.path for group in found.groups for copy in group.copies]
         echo_paths(copies, "copies", options["null"])
     else:
-        click.echo(json_line(found) if as_json else _duplicates_text(found))
+        say(*([json_line(found)] if as_json else _duplicates_lines(found)))
 
 
-def _duplicates_text(found: "Duplicates") -> str:
+def _duplicates_lines(found: "Duplicates") -> list[str]:
     """A line for each picture, its copies under the best of each group, and what was found in all."""
     lines = []
     for number, group in enumerate(found.groups, 1):
@@ -149,8 +149,8 @@ def _duplicates_text(found: "Duplicates") -> str:
             f"{found.left_out:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
             "or lost; anyseek verify names them"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _named(picture: "PictureAnswer") -> str:
-    return printable("  ".join(filter(None, (picture.key, f"{picture.size_bytes:,} bytes", picture.path))))
+    return "  ".join(filter(None, (picture.key, f"{picture.size_bytes:,} bytes", picture.path)))

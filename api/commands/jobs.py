@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anyseek.api.commands.output import printable, say
 from anyseek.indexer.paths import from_uri, is_remote, to_uri
 from anyseek.search.catalogue import collections, sources
 from anyseek.search.catalogue import jobs as catalogue_jobs
@@ -72,7 +73,7 @@ def watch(job: int, as_json: bool) -> None:
         if as_json:
 
             def echo(seen: "Seen") -> None:
-                click.echo(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
+                say(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
 
             follow(lambda: held.status(job), echo)
             return
@@ -95,7 +96,7 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
         CatalogueJobs(database).status(job)
         for failure in all_failures(database, job, skipped):
             members = {"uri": failure.uri, "key": failure.key, "code": failure.code, "reason": failure.reason}
-            click.echo(json.dumps(members) if as_json else failure_line(failure))
+            say(json.dumps(members) if as_json else failure_line(failure))
 
 
 @jobs.command()
@@ -129,7 +130,7 @@ def retry(job: int, as_json: bool) -> int:
             catalogue_jobs.reopen(session, job)
         found = runtime.queue.status(job)
         if not as_json:
-            click.echo(f"{found.counts.open} inputs will be tried again", err=True)
+            say(f"{found.counts.open} inputs will be tried again", err=True)
         assert found.root is not None
         source = open_source(settings, from_uri(found.root))
         with Owner(runtime.database, settings) as owner:
@@ -140,14 +141,14 @@ def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> No
     """Print the job as a line or as JSON."""
     state = INTERRUPTED if _is_interrupted(database, settings, job) else job.state.value
     if as_json:
-        click.echo(json.dumps({**_members(job), "state": state}))
+        say(json.dumps({**_members(job), "state": state}))
         return
     counts, error = job.counts, f", {job.error}" if job.error else ""
     source = job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")
     seconds = max(0, round(((job.ended_at or datetime.now(UTC)) - job.created_at).total_seconds()))
     lasted = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     began = f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {lasted}"
-    click.echo(
+    say(
         f"{job.id} {job.kind} {source} -> {job.collection}: {state}{error}; indexed {counts.indexed}, "
         f"unchanged {counts.unchanged}, quarantined {counts.quarantined}, open {counts.open}, "
         f"ignored {job.ignored}, pruned {job.pruned}; {began}"
@@ -184,12 +185,12 @@ def list_sources(collection: str | None, as_json: bool) -> None:
         for held in some:
             for source in sources.list_of(session, held):
                 if as_json:
-                    click.echo(json.dumps({"collection": held.name, **asdict(source)}))
+                    say(json.dumps({"collection": held.name, **asdict(source)}))
                     continue
                 prefix = f", keys begin with {source.key_prefix}" if source.key_prefix else ""
                 predicted = ", with predicted attributes" if source.predicts else ""
                 gone = ", gone" if _is_gone(source.root) else ""
-                click.echo(f"{held.name}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}")
+                say(f"{held.name}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}")
 
 
 @source_commands.command()
@@ -206,7 +207,7 @@ def move(source: str, to: str, collection: str) -> None:
     settings = read_settings()
     with closing(open_database(settings)) as database:
         moved = move_source(database, settings, collection, root_of(source), to)
-    click.echo(f"{moved.root}: {moved.items:,} items of {collection} are there now")
+    say(f"{moved.root}: {moved.items:,} items of {collection} are there now")
 
 
 @source_commands.command()
@@ -221,10 +222,11 @@ def forget(source: str, collection: str, with_items: bool, yes: bool) -> None:
             held = collections.get(session, collection)
             found = sources.find(session, held, root_of(source))
         if with_items and not yes:
-            click.confirm(f"Delete the {found.items:,} items of {found.root} from {collection}?", abort=True, err=True)
+            what = printable(f"the {found.items:,} items of {found.root} from {collection}")
+            click.confirm(f"Delete {what}?", abort=True, err=True)
         sources.forget(database, held, found.id, with_items)
     what = "deleted" if with_items else f"kept in {collection}"
-    click.echo(f"{found.root} is forgotten; its {found.items:,} items are {what}")
+    say(f"{found.root} is forgotten; its {found.items:,} items are {what}")
 
 
 def root_of(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
     usual = read_settings().quotas
     quota = _quota(usual.items if items is None else items, usual.mb if mb is None else mb)
     with _catalogue() as database:
-        click.echo(create_key(database, name, Scope(scope), lasts, quota))
-    click.echo("Send it as `Authorization: Bearer KEY`, or set ANYSEEK_API_KEY. It cannot be shown again.", err=True)
+        say(create_key(database, name, Scope(scope), lasts, quota))
+    say("Send it as `Authorization: Bearer KEY`, or set ANYSEEK_API_KEY. It cannot be shown again.", err=True)
 
 
 @keys.command("list")
@@ -67,7 +68,7 @@ def list_keys() -> None:
         for row in api_keys.list_all(session):
             used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
             stores = _stores(api_keys.usage(session, row.name), api_keys.Quota(row.most_items, row.most_bytes))
-            click.echo(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}  {stores}")
+            say(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}  {stores}")
 
 
 @keys.command()
@@ -89,7 +90,7 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
         old = api_keys.quota_of(session, name)
         new = api_keys.Quota(old.items if items is None else new.items, old.bytes if mb is None else new.bytes)
         api_keys.set_quota(session, name, new)
-        click.echo(f"the key {name} stores {_stores(api_keys.usage(session, name), new)}")
+        say(f"the key {name} stores {_stores(api_keys.usage(session, name), new)}")
 
 
 @keys.command()
@@ -100,7 +101,7 @@ def revoke(name: str) -> None:
 
     with _catalogue() as database, database.write() as session:
         api_keys.revoke(session, name)
-    click.echo(f"the key {name} is revoked")
+    say(f"the key {name} is revoked")
 
 
 @click.command()
@@ -132,11 +133,11 @@ def audit(
         entries = list_page(session, Wanted(who, action, collection, begin, end), None, limit)
     for entry in entries:
         if as_json:
-            click.echo(json.dumps({**asdict(entry), "at": entry.at.isoformat()}))
+            say(json.dumps({**asdict(entry), "at": entry.at.isoformat()}))
             continue
         by = entry.who if entry.address is None else f"{entry.who} from {entry.address}"
         what = [entry.action, entry.collection, None if entry.target is None else json.dumps(entry.target)]
-        click.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {by}  {' '.join(part for part in what if part)}")
+        say(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {by}  {' '.join(part for part in what if part)}")
 
 
 def _catalogue() -> "closing[Database]":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import read_settings
 
@@ -32,14 +33,14 @@ def list_models(as_json: bool) -> None:
 
     for row in list_models(read_settings().home):
         if as_json:
-            click.echo(json.dumps(dataclasses.asdict(row)))
+            say(json.dumps(dataclasses.asdict(row)))
             continue
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
         print_ = "" if row.fingerprint is None else f"fingerprint {row.fingerprint}"
         line = f"{row.name:46}{row.kind:18}{row.state:15}{size:>12}  {row.licence:16}{print_}"
-        click.echo(line.rstrip())
+        say(line.rstrip())
     if is_installed() and not as_json:
-        click.echo("openclip:ARCH/PRETRAINED  any open_clip model, fetched by `anyseek models pull`")
+        say("openclip:ARCH/PRETRAINED  any open_clip model, fetched by `anyseek models pull`")
 
 
 @models.command()
@@ -75,7 +76,7 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
             _agree_on_licence(home, accept_licence)
         made = [_installed(record) for record in pull_published(missing, home, _say)]
     for line in made or [f"{name}: all in place already"]:
-        click.echo(line)
+        say(line)
 
 
 def _agree_on_licence(home: Path, accepted: bool) -> None:
@@ -128,8 +129,8 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
     wanted = Wanted(called, full_name(name), paths, limit, plain, replace)
     record, fit = make_bridge(wanted, read_settings().home, _say)
     for line in trial_lines(fit):
-        click.echo(line)
-    click.echo(f"made {called}  takes {', '.join(sorted(record.weights))}  fingerprint {record.fingerprint}")
+        say(line)
+    say(f"made {called}  takes {', '.join(sorted(record.weights))}  fingerprint {record.fingerprint}")
 
 
 @models.command()
@@ -140,12 +141,12 @@ def recommend(as_json: bool) -> None:
 
     for row in recommendations(read_settings().home):
         if as_json:
-            click.echo(json.dumps(dataclasses.asdict(row)))
+            say(json.dumps(dataclasses.asdict(row)))
             continue
         state = "ready" if row.installed else "to be installed"
-        click.echo(f"{row.purpose}: {row.model} ({row.licence}; {state})")
+        say(f"{row.purpose}: {row.model} ({row.licence}; {state})")
         for command in row.commands:
-            click.echo(f"    {command}")
+            say(f"    {command}")
 
 
 @models.command()
@@ -159,9 +160,9 @@ def verify(name: str) -> int:
     from anyseek.model.registry.verification import verify_model
 
     settings = read_settings()
-    complaints = verify_model(name, settings.home, click.echo, settings.device)
+    complaints = verify_model(name, settings.home, say, settings.device)
     for complaint in complaints:
-        click.echo(complaint)
+        say(complaint)
     return 1 if complaints else 0
 
 
@@ -170,4 +171,4 @@ def _installed(record: "Record") -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

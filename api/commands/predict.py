@@ -17,6 +17,7 @@ import click
 
 from anyseek.api.client.client import Client
 from anyseek.api.commands.inputs import finite, known_modality, read_input, with_forms, with_region
+from anyseek.api.commands.output import say, say_over
 from anyseek.api.commands.predict_output import (
     OutputTaken,
     check_free,
@@ -223,7 +224,7 @@ def _waiting(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[list[_Entry
         else:
             earlier += 1
     if earlier:
-        click.echo(f"anyseek: {earlier} of {len(entries)} files were predicted before", err=True)
+        say(f"anyseek: {earlier} of {len(entries)} files were predicted before", err=True)
     return waiting, is_whole
 
 
@@ -242,9 +243,9 @@ def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) 
         return _refuse(run, entry, error)
     file = {"file": entry.name} if entry.name else {}
     members = {**file, **prediction_members(outcome, folders)}
-    click.echo(json.dumps(members) if run.as_json else summary(outcome, folders))
+    say(*([json.dumps(members)] if run.as_json else summary(outcome, folders)))
     for refused in outcome.refused:
-        click.echo(f"anyseek: {entry.name}{': ' if entry.name else ''}{refused.detail}", err=True)
+        say(f"anyseek: {entry.name}{': ' if entry.name else ''}{refused.detail}", err=True)
     return not outcome.refused
 
 
@@ -253,8 +254,8 @@ def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
     if not entry.name:
         raise error
     if run.as_json:
-        click.echo(json.dumps({"file": entry.name, "error": str(error)}))
-    click.echo(f"anyseek: {entry.name}: {error}", err=True)
+        say(json.dumps({"file": entry.name, "error": str(error)}))
+    say(f"anyseek: {entry.name}: {error}", err=True)
     return False
 
 
@@ -325,13 +326,13 @@ def _progress_line() -> Iterator[Callable[[str, int, int], None]]:
     def show(what: str, done: int, of: int) -> None:
         nonlocal last
         if is_terminal:
-            click.echo(f"\r\033[K{what}: {done} of {of}", nl=False, err=True)
+            say_over(f"{what}: {done} of {of}")
         elif what != last:
-            click.echo(f"predicting {what}", err=True)
+            say(f"predicting {what}", err=True)
         last = what
 
     try:
         yield show
     finally:
         if is_terminal and last:
-            click.echo("\r\033[K", nl=False, err=True)
+            say_over("")

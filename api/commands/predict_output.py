@@ -30,14 +30,14 @@ def prediction_members(found: Predictions, folders: Sequence[Path]) -> dict[str,
     return {"model": found.model, "predictions": predictions, "refused": [asdict(each) for each in found.refused]}
 
 
-def summary(found: Predictions, folders: Sequence[Path]) -> str:
+def summary(found: Predictions, folders: Sequence[Path]) -> list[str]:
     """A line for each target: what was predicted, and where it is."""
     width = max(len(prediction.modality) for prediction in found.predicted)
     rows = []
     for prediction, folder in zip(found.predicted, folders, strict=True):
         files = ", ".join(file.name for file in prediction.files)
         rows.append(f"{prediction.modality:<{width}}  {folder}: {files}{_brief(prediction)}")
-    return "\n".join(rows)
+    return rows
 
 
 def _brief(prediction: Predicted) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Never
 
-import click
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from anyseek.api.commands.output import say
 from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
@@ -79,7 +79,7 @@ class Lines:
     def _say(self, line: str) -> None:
         self._last = time.monotonic()
         if not self._quiet:
-            click.echo(line, err=True)
+            say(line, err=True)
 
 
 Shown = Bar | Lines

@@ -14,7 +14,6 @@ from anyseek.api.commands.hits import (
     facet_line,
     only_collection,
     open_best,
-    printable,
     standing,
     write_sheet,
 )
@@ -29,6 +28,7 @@ from anyseek.api.commands.inputs import (
     with_forms,
     with_region,
 )
+from anyseek.api.commands.output import printable, say
 from anyseek.search.answers.results import MOST_EXPLAINED, Explanation, Hit, Results
 from anyseek.search.query.query import DEFAULT_HITS, MOST_HITS, WORDS, Part
 
@@ -185,18 +185,18 @@ def _explained(k: int, options: dict[str, Any]) -> dict[str, Any]:
 
 def _echo(results: Results, options: dict[str, Any]) -> None:
     if options["as_json"]:
-        click.echo(_as_json(results))
+        say(_as_json(results))
         return
     for understood in results.understood:
-        click.echo(understood.sentence, err=True)
+        say(understood.sentence, err=True)
     if results.note:
-        click.echo(results.note, err=True)
+        say(results.note, err=True)
     if options["paths"]:
         echo_paths([hit.path for hit in results.hits], "hits", options["null"])
     else:
-        click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
+        say(*as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
         for facet in results.facets:
-            click.echo(facet_line(asdict(facet)))
+            say(facet_line(asdict(facet)))
         _echo_others(results)
 
 
@@ -205,8 +205,7 @@ def _echo_others(results: Results) -> None:
     found = {hit.key for hit in results.hits}
     for one in results.explanations:
         if one.key not in found:
-            click.echo(printable(standing(one)))
-            click.echo("\n".join(_why(one)))
+            say(standing(one), *_why(one))
 
 
 def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
@@ -239,20 +238,20 @@ def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, 
 
     with path.open("rb") as lines:
         for line in answer_lines(lines, path.parent, client, collection, defaults):
-            click.echo(line)
+            say(line)
 
 
 def _as_json(results: Results) -> str:
     return json.dumps(asdict(results))
 
 
-def as_table(results: Results, most: int | None = None) -> str:
+def as_table(results: Results, most: int | None = None) -> list[str]:
     """One line for each hit: rank, score, probability, key, caption or title, path; and below why, if that was asked.
 
     Keys beyond `most` characters keep their end.
     """
     if not results.hits:
-        return "nothing was found: the collection has no hit for this query and its options"
+        return ["nothing was found: the collection has no hit for this query and its options"]
     keys = [_shortened(printable(hit.key), most) for hit in results.hits]
     width = min(max(map(len, keys)), _KEY_WIDTH)
     explained = {one.key: one for one in results.explanations}
@@ -260,11 +259,11 @@ def as_table(results: Results, most: int | None = None) -> str:
     for key, hit in zip(keys, results.hits, strict=True):
         rows.append("  ".join((f"{hit.rank:>4}", f"{hit.score:6.3f}", _percent(hit), f"{key:<{width}}", *_told(hit))))
         rows += _why(explained[hit.key]) if hit.key in explained else []
-    return "\n".join(row.rstrip() for row in rows)
+    return [row.rstrip() for row in rows]
 
 
 def _why(explanation: Explanation) -> list[str]:
-    return [f"{' ' * 14}{printable(line)}" for line in explanation_lines(explanation)]
+    return [f"{' ' * 14}{line}" for line in explanation_lines(explanation)]
 
 
 def _percent(hit: Hit) -> str:
@@ -273,7 +272,7 @@ def _percent(hit: Hit) -> str:
 
 def _told(hit: Hit) -> list[str]:
     group = None if hit.group is None else f"[{hit.group}]"
-    return [printable(text) for text in (group, hit.collection, _title(hit), hit.path) if text]
+    return [text for text in (group, hit.collection, _title(hit), hit.path) if text]
 
 
 def _title(hit: Hit) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, read_settings, shown, variables
 from anyseek.search.telemetry import spans as telemetry
@@ -56,9 +57,9 @@ def serve(host: str, port: int, model: str | None) -> None:
         if not settings.loopback:
             require_key(runtime.database, host)
         with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as unrecorded:
-            click.echo(f"Anyseek is at {address(listener)}")
+            say(f"Anyseek is at {address(listener)}")
             if unrecorded:
-                click.echo(unrecorded, err=True)
+                say(unrecorded, err=True)
             run(create_app(Service(runtime, settings)), listener, installation.serving)
 
 
@@ -111,6 +112,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=[str(network) for network in serving.proxy_networks],
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
@@ -153,7 +155,7 @@ def worker(
         from anyseek.workers.readiness import is_ready
 
         answers = is_ready(settings, name)
-        click.echo(f"the worker {name} is {'ready' if answers else 'not ready'}")
+        say(f"the worker {name} is {'ready' if answers else 'not ready'}")
         return 0 if answers else 1
     if not settings.broker_url:
         raise BadInput("ANYSEEK_BROKER_URL is not set; without a broker a job runs in the process that starts it")
@@ -182,10 +184,10 @@ def show(as_json: bool) -> None:
     """Print every setting as the variable that sets it, with passwords masked. A * marks the variables that are set."""
     values = {name: shown(name, value) for name, value in variables(read_settings())}
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        say(*json.dumps(values, indent=2).split("\n"))
         return
     for name, value in values.items():
-        click.echo(f"{'*' if os.environ.get(name) else ' '} {name}={value}")
+        say(f"{'*' if os.environ.get(name) else ' '} {name}={value}")
 
 
 @config.command()
@@ -202,8 +204,8 @@ def check(as_json: bool) -> int:
         is_fine &= finding.is_fine
         if as_json:
             members = {"what": finding.what, "fine": finding.is_fine, "found": finding.found, "remedy": finding.remedy}
-            click.echo(json.dumps(members))
+            say(json.dumps(members))
         else:
             mark, remedy = ("ok   ", "") if finding.is_fine else ("WRONG", f"; {finding.remedy}")
-            click.echo(f"{mark} {finding.what}: {finding.found}{remedy}")
+            say(f"{mark} {finding.what}: {finding.found}{remedy}")
     return 0 if is_fine else 1

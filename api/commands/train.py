@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from anyseek.api.commands.output import say
+
 DONE, WRONG_CONFIG, INTERRUPTED = 0, 2, 130
 
 
@@ -41,7 +43,7 @@ def model(config: Path, out: Path | None, resume: bool, device: str | None, proc
         options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
         options += ["--device", device] if device else []
         command = [sys.executable, "-m", "anyseek", "train", "model", str(config), *options]
-        return run_processes(command, processes, lambda line: click.echo(f"anyseek: {line}", err=True))
+        return run_processes(command, processes, lambda line: say(f"anyseek: {line}", err=True))
     from anyseek.model.training.pretraining.train import train_model
 
     return _run(train_model, config, out, resume, device)
@@ -73,11 +75,11 @@ def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: 
 
     folder = out or Path("runs") / config.stem
     try:
-        ended = training(config, folder, resume=resume, device=device, say=click.echo)
+        ended = training(config, folder, resume=resume, device=device, say=say)
     except TrainingConfigInvalid as error:
-        click.echo(f"anyseek: {error}", err=True)
+        say(f"anyseek: {error}", err=True)
         return WRONG_CONFIG
     if not ended and os.environ.get("RANK", "0") == "0":
-        click.echo(f"interrupted; run the same command with --resume to go on from {folder}", err=True)
+        say(f"interrupted; run the same command with --resume to go on from {folder}", err=True)
     leave(DONE if ended else INTERRUPTED)
     return DONE if ended else INTERRUPTED

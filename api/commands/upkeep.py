@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from anyseek.api.commands.output import say
 from anyseek.search.settings import read_settings
 
 _SHOWN_NOTES = 10
@@ -44,7 +45,7 @@ def verify(every: bool, as_json: bool) -> int:
     _show("note", noted, as_json, _SHOWN_NOTES)
     _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
-        click.echo(f"{summary(lost)}; everything else agrees" if lost else "everything agrees")
+        say(f"{summary(lost)}; everything else agrees" if lost else "everything agrees")
     return 1 if problems else 0
 
 
@@ -52,9 +53,9 @@ def _show(kind: str, findings: Sequence[tuple[str, str]], as_json: bool, most: i
     shown = findings if as_json else findings[:most]
     for collection, what in shown:
         members = {"collection": collection, kind: what}
-        click.echo(json.dumps(members) if as_json else f"{kind}: {collection}: {what}")
+        say(json.dumps(members) if as_json else f"{kind}: {collection}: {what}")
     if len(shown) < len(findings):
-        click.echo(f"{kind}: and {len(findings) - len(shown)} more like these; --json lists them all")
+        say(f"{kind}: and {len(findings) - len(shown)} more like these; --json lists them all")
 
 
 @click.command()
@@ -80,9 +81,9 @@ def rebuild(collection: str | None) -> int:
                 audit.record(session, "collection.rebuild", name)
             again = partial(remake, runtime.tools)
             keys = rebuild_collection(runtime.database, settings, name, again)
-        click.echo(f"the index of {name} was made anew")
+        say(f"the index of {name} was made anew")
         for key in keys:
-            click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
+            say(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
         lost += len(keys)
     return 1 if lost else 0
 
@@ -109,7 +110,7 @@ def backup(file: Path, assets: bool, yes: bool) -> None:
     with Runtime.open(read_settings(), None) as runtime:
         written = write_backup(runtime.database, runtime.assets, file, assets)
     files = f"{written.assets:,} stored files" if assets else "no files"
-    click.echo(
+    say(
         f"{file}: {written.rows['collections']:,} collections, {written.rows['items']:,} items, "
         f"{written.rows['log']:,} entries of the log, {files}; {written.size:,} bytes"
     )
@@ -126,9 +127,9 @@ def restore(file: Path) -> None:
 
     settings = read_settings()
     restored = read_backup(settings, file)
-    click.echo(
+    say(
         f"{restored.rows['collections']:,} collections, {restored.rows['items']:,} items and "
         f"{restored.assets:,} stored files are in {settings.home}"
     )
     if not restored.with_assets:
-        click.echo(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)
+        say(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)

@@ -16,6 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from anyseek.api.http.problems import MEDIA_TYPE
+from anyseek.api.http.senders import PEER
 from anyseek.search.settings import Serving
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class GuardedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app_state = {**self.app_state, PEER: self.client[0] if self.client else ""}
         if len(self.connections) > self._serving.connections and not self._make_room():
             self._report("too many connections: a new one is refused")
             self._refuse(503, "Service Unavailable", "busy", "too many connections; try again in a moment")

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,7 @@ from anyseek.api.errors import NotReady, Unauthenticated
 from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Admitted, Guardian, Rates
+from anyseek.api.http.senders import address_of
 from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
@@ -129,9 +130,9 @@ class Guard:
             if scope["path"].startswith("/v1"):
                 request.enter_context(patience(self.database_seconds))
                 try:
-                    address = scope["client"][0] if scope.get("client") else ""
-                    admitted = await self._admit(scope, address)
-                    request.enter_context(self.rates.request(admitted.key or "", address))
+                    connection = HTTPConnection(scope)
+                    admitted = await self._admit(connection)
+                    request.enter_context(self.rates.request(admitted.key or "", address_of(connection)))
                 except (AnyseekError, SQLAlchemyError) as error:
                     return await problem_of(error, state["request_id"])(scope, receive, send)
                 state["granted"], state["key"] = admitted.scope, admitted.key
@@ -139,13 +140,13 @@ class Guard:
             request.enter_context(acting(state["caller"]))
             await self.app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, address: str) -> Admitted:
+    async def _admit(self, request: HTTPConnection) -> Admitted:
         """Raises as `Guardian.admit` does, and `TooManyRequests`."""
-        self.rates.check_address(address)
+        self.rates.check_address(address_of(request))
         try:
-            return await self.guardian.admit(Headers(scope=scope))
+            return await self.guardian.admit(request)
         except Unauthenticated:
-            self.rates.note_wrong_key(address)
+            self.rates.note_wrong_key(address_of(request))
             raise
 
 

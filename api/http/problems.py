@@ -1,7 +1,8 @@
 """Errors as HTTP answers: RFC 9457 problem details."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 from anyseek.api.errors import Busy, TooManyRequests, describe, own, status_of, wrong_places
 from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.http.security import Scope
+from anyseek.api.places import without_places
 from anyseek.model.errors import ModelError
 from anyseek.search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
@@ -67,13 +70,17 @@ def problem_of(
     request_id: str,
     more: Mapping[str, Any] = MappingProxyType({}),
     in_process: bool = False,
+    hidden: Iterable[Path] = (),
 ) -> JSONResponse:
-    """The answer to a domain error. A fault of the service shows its code, but no internals, unless `in_process`."""
+    """The answer to a domain error. A fault of the service shows its code, but no internals, unless `in_process`.
+
+    The sentence does not say where the `hidden` places lie.
+    """
     error = own(error)
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and not in_process:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
-    answer = problem(status, code, str(error), request_id, more=more)
+    answer = problem(status, code, without_places(str(error), hidden), request_id, more=more)
     if isinstance(error, TooManyRequests):
         answer.headers["retry-after"] = str(error.retry_after)
     return answer
@@ -94,7 +101,9 @@ def install_handlers(app: FastAPI, in_process: bool = False) -> None:
         known = own(error)
         if status_of(known) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, DatabaseFailed):
             request.state.failure = error  # for the log line
-        return problem_of(error, request.state.request_id)
+        is_admin = getattr(request.state, "granted", None) is Scope.ADMIN
+        hidden = () if is_admin else request.app.state.service.places
+        return problem_of(error, request.state.request_id, hidden=hidden)
 
     async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

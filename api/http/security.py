@@ -2,7 +2,7 @@
 
 While a service listens on loopback only and no key has ever existed, anybody on the machine may do everything, but a
 web page of another site may not: the Host must name this machine (or a rebound domain name could reach it) and a
-request that a browser marks as another site's is refused.
+request that a browser marks as another site's is refused. So is what a proxy on this machine passed on for others.
 
 How often a key or an address may ask is counted in this process, and not at all while only this machine can ask.
 """
@@ -23,14 +23,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import lru_cache
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequests, Unauthenticated
+from anyseek.api.http.senders import address_of, check_from_here, counted_as, is_loopback_name, mark_of_proxy
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
 from anyseek.search.catalogue.failures import sentence
@@ -38,7 +38,7 @@ from anyseek.search.catalogue.session import Database, Version, patience
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput
-from anyseek.search.settings import Serving
+from anyseek.search.settings import Networks, Serving
 
 logger = logging.getLogger(__name__)
 
@@ -108,29 +108,33 @@ class Admitted:
 
 
 class Guardian:
-    """Decides about one request from its headers. `loopback`: the service can only be reached from this machine."""
+    """Decides about one request from its headers and address.
 
-    def __init__(self, database: Database, loopback: bool) -> None:
+    `loopback`: the service can only be reached from this machine. `proxies`: those that tell who asked them.
+    """
+
+    def __init__(self, database: Database, loopback: bool, proxies: Networks) -> None:
         self.database = database
         self.loopback = loopback
+        self.proxies = proxies
         self._cached: tuple[Version, Sequence[ApiKeyRow]] | None = None
 
-    async def admit(self, headers: Headers) -> Admitted:
+    async def admit(self, request: HTTPConnection) -> Admitted:
         """Who the sender is; a thread looks where the database has to be asked. Raises `OriginRefused`,
-        `Unauthenticated`.
+        `ProxyRefused`, `Unauthenticated`.
         """
-        _refuse_other_sites(headers)
+        _refuse_other_sites(request.headers)
         cached = self._cached
         if cached is not None and cached[0] == self.database.glance():
-            key = self._sent(headers, cached[1])
+            key = self._sent(request, cached[1])
             if key is None or not api_keys.use_is_due(key):
                 return _admitted(key)
-        return await run_in_threadpool(self.look_up, headers)
+        return await run_in_threadpool(self.look_up, request)
 
-    def look_up(self, headers: Headers) -> Admitted:
+    def look_up(self, request: HTTPConnection) -> Admitted:
         """The blocking form of `admit`, for a caller who has a thread."""
-        _refuse_other_sites(headers)
-        key = self._sent(headers, self._keys())
+        _refuse_other_sites(request.headers)
+        key = self._sent(request, self._keys())
         if key is not None and api_keys.use_is_due(key):
             try:
                 with patience(_NOTING_SECONDS), self.database.write() as session:
@@ -140,17 +144,18 @@ class Guardian:
                 logger.warning("the use of a key is not noted", extra={"fields": fields})
         return _admitted(key)
 
-    def _sent(self, headers: Headers, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
-        """The key that was sent; None where none is needed. Raises `OriginRefused`, `Unauthenticated`."""
+    def _sent(self, request: HTTPConnection, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
+        """The key that was sent; None where none is needed. Raises as `admit` does."""
         if not keys and self.loopback:
-            name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
-            if not _names_loopback(name):
+            check_from_here(request, self.proxies)
+            name = re.sub(r":\d+$", "", request.headers.get("host", "")).strip("[]")
+            if not is_loopback_name(name):
                 raise OriginRefused(
                     "while no API key has existed, this service answers only requests to localhost, not to "
                     f"{name[:100]!r}"
                 )
             return None
-        return _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
+        return _key_of(request.headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
 
     def _keys(self) -> Sequence[ApiKeyRow]:
         """Every key that ever existed: once there was one, the service never opens again to those without.
@@ -194,16 +199,6 @@ def _refuse_other_sites(headers: Headers) -> None:
         raise OriginRefused("requests from web pages of another origin are refused")
 
 
-@lru_cache(maxsize=64)  # reading an address takes longer than all else that is looked at here
-def _names_loopback(name: str) -> bool:
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a service on `host`. Raises `BadInput` for an unknown name."""
     try:
@@ -240,7 +235,7 @@ class Bucket:
 
 
 class Rates:
-    """The limits of one service."""
+    """The limits of one service. An address of IPv6 counts with its network: a client may change the rest at will."""
 
     def __init__(self, serving: Serving, loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._requests = Bucket(0 if loopback else serving.requests_per_minute, clock)
@@ -251,20 +246,21 @@ class Rates:
 
     def check_address(self, address: str) -> None:
         """Raises `TooManyRequests` for an address that has sent too many wrong keys."""
-        _refuse_for(self._wrong_keys.wait(address), "too many wrong API keys came from this address")
+        _refuse_for(self._wrong_keys.wait(counted_as(address)), "too many wrong API keys came from this address")
 
     def note_wrong_key(self, address: str) -> None:
-        self._wrong_keys.take(address)
+        self._wrong_keys.take(counted_as(address))
 
     @contextmanager
     def request(self, key: str, address: str) -> Iterator[None]:
         """Count a request of a key from an address for as long as it is answered. Raises `TooManyRequests`."""
-        _refuse_for(self._of_address.wait(address), "too many requests came from this address")
+        sender = counted_as(address)
+        _refuse_for(self._of_address.wait(sender), "too many requests came from this address")
         _refuse_for(self._requests.wait(key), "this API key has asked too often")
         if self._most_at_once and self._at_once.get(key, 0) >= self._most_at_once:
             raise TooManyRequests(f"this API key has {self._most_at_once} requests under way, the most at once", 1)
         self._requests.take(key)
-        self._of_address.take(address)
+        self._of_address.take(sender)
         self._at_once[key] = self._at_once.get(key, 0) + 1
         try:
             yield
@@ -287,9 +283,9 @@ class Admission:
     look that hangs is not waited for.
     """
 
-    def __init__(self, database_url: str, loopback: bool, rates: Rates) -> None:
+    def __init__(self, database_url: str, loopback: bool, proxies: Networks, rates: Rates) -> None:
         self._database = Database(database_url, DATABASE_SECONDS)
-        self._guardian = Guardian(self._database, loopback)
+        self._guardian = Guardian(self._database, loopback, proxies)
         self._rates = rates
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="admission")
         self._lookups: set[asyncio.Future[Admitted]] = set()
@@ -298,14 +294,15 @@ class Admission:
     async def admit(self, request: Request) -> Scope:
         """The scope of the sender.
 
-        Raises `OriginRefused`, `Unauthenticated`, `TooManyRequests` for an address that has sent too many wrong keys;
-        and for one who is not remembered, `Busy` or SQLAlchemy's errors where keys cannot be looked up.
+        Raises as `Guardian.admit` does, and `TooManyRequests` for an address that has sent too many wrong keys; and for
+        one who is not remembered, `Busy` or SQLAlchemy's errors where keys cannot be looked up.
         """
-        headers, address = request.headers, request.client.host if request.client else ""
+        headers, address = request.headers, address_of(request)
         self._rates.check_address(address)
-        sent = hashlib.sha256(f"{headers.get('authorization', '')}\n{headers.get('host', '')}".encode()).digest()
+        told = (headers.get("authorization", ""), headers.get("host", ""), mark_of_proxy(request) or "")
+        sent = hashlib.sha256("\n".join(told).encode()).digest()
         try:
-            scope = (await self._look_up(headers)).scope
+            scope = (await self._look_up(request)).scope
         except Unauthenticated:
             self._rates.note_wrong_key(address)
             raise
@@ -337,10 +334,10 @@ class Admission:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._database.close()
 
-    async def _look_up(self, headers: Headers) -> Admitted:
+    async def _look_up(self, request: HTTPConnection) -> Admitted:
         """Who the sender is, as `Guardian` says. Raises `Busy` where that takes too long."""
         if len(self._lookups) < _MOST_LOOKUPS:
-            looking = asyncio.wrap_future(self._threads.submit(self._guardian.look_up, headers))
+            looking = asyncio.wrap_future(self._threads.submit(self._guardian.look_up, request))
             self._lookups.add(looking)
             looking.add_done_callback(self._forget)
             await asyncio.wait([looking], timeout=_LOOKUP_SECONDS)

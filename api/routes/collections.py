@@ -164,7 +164,7 @@ def list_folders(
 async def find_duplicates(
     collection: str, service: ServiceDependency, may_see_paths: MaySeePaths, limit: Groups = 1000
 ) -> DuplicatesAnswer:
-    """Get the groups of near-duplicate pictures, found anew each time: this may take minutes. Nothing is changed."""
+    """Get the groups of near-duplicate pictures. It takes up to minutes once, and again when the collection changes."""
     service.check_ready()
 
     def work() -> DuplicatesAnswer:

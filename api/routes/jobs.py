@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
+from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, requires
 from anyseek.api.errors import RootRefused
 from anyseek.api.http.security import Scope
+from anyseek.api.places import without_places
 from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
 from anyseek.api.service import Service
-from anyseek.indexer.paths import is_remote
+from anyseek.indexer.paths import from_uri, is_remote
 from anyseek.indexer.placing import read_prefix
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job
@@ -65,7 +67,7 @@ class JobAnswer(Answer):
     id: int
     kind: str = Field(examples=["index"])
     collection: str
-    folder: str | None = Field(validation_alias="root", description="the source")
+    folder: str | None = Field(validation_alias="root", description="the source; null for keys without the scope admin")
     state: str = Field(description="scanning, running, done, failed or cancelled")
     error: str | None = Field(description="why it failed")
     indexed: int
@@ -138,95 +140,129 @@ class SourceFoldersAnswer(BaseModel):
 
 
 @router.get("/jobs", dependencies=[requires(Scope.READ)])
-def list_jobs(service: ServiceDependency, before: Number | None = None, limit: Limit = 100) -> JobsAnswer:
+def list_jobs(
+    service: ServiceDependency, paths: MaySeePaths, before: Number | None = None, limit: Limit = 100
+) -> JobsAnswer:
     """List jobs, newest first."""
     with service.runtime.database.read() as session:
         page = jobs.list_page(session, before, limit)
-    answers = [answer for job in page for answer in _answers(service, job)]
+    answers = [answer for job in page for answer in _answers(service, job, paths)]
     return JobsAnswer(jobs=answers, next=following(page, limit, lambda job: job.id))
 
 
 @router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
-def get_job(job: Number, service: ServiceDependency) -> JobAnswer:
+def get_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
     """Get one job with its progress. Its time left is known once it has been asked for a few times while it runs."""
-    return _answer(service, job)
+    return _answer(service, job, paths)
 
 
-def _answers(service: Service, job: Job) -> list[JobAnswer]:
+def _answers(service: Service, job: Job, paths: bool) -> list[JobAnswer]:
     """The job with its progress, or nothing if its collection has been deleted meanwhile."""
     if not job.active:
-        return [JobAnswer.of(job)]
+        return [JobAnswer.of(_shown(service, job, paths))]
     try:
-        return [_answer(service, job.id)]
+        return [_answer(service, job.id, paths)]
     except JobNotFound:
         return []
 
 
-def _answer(service: Service, job_id: int, now: bool = False) -> JobAnswer:
+def _answer(service: Service, job_id: int, paths: bool, now: bool = False) -> JobAnswer:
     """The job as it was seen lately, or `now`, after a change. Raises `JobNotFound`."""
     seen = service.observers.see(job_id, now)
-    return JobAnswer.of(seen.job, seen.seconds_left)
+    return JobAnswer.of(_shown(service, seen.job, paths), seen.seconds_left)
+
+
+def _shown(service: Service, job: Job, paths: bool) -> Job:
+    """The job as its caller may see it, who may see `paths` or not."""
+    if paths:
+        return job
+    return replace(job, root=None, error=job.error and without_places(job.error, _places(service, job)))
+
+
+def _places(service: Service, job: Job) -> list[str | Path]:
+    """The folders of this machine that the texts of a job may name."""
+    if job.root is None:
+        return list(service.places)
+    root = Path(from_uri(job.root))
+    return [*service.places, job.root, root, root.parent]
 
 
 @router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
-def list_failures(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
+def list_failures(
+    job: Number, service: ServiceDependency, paths: MaySeePaths, after: Number = 0, limit: Limit = 500
+) -> FailuresAnswer:
     """List inputs that could not be indexed, each with its reason."""
-    return _failures_page(service, job, ledger.failures, after, limit)
+    return _failures_page(service, job, paths, ledger.failures, after, limit)
 
 
 @router.get("/jobs/{job}/skipped", dependencies=[requires(Scope.READ)])
-def list_skipped(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
+def list_skipped(
+    job: Number, service: ServiceDependency, paths: MaySeePaths, after: Number = 0, limit: Limit = 500
+) -> FailuresAnswer:
     """List inputs that were left out because another key has the same content; the reason names that key."""
-    return _failures_page(service, job, ledger.skipped, after, limit)
+    return _failures_page(service, job, paths, ledger.skipped, after, limit)
 
 
 def _failures_page(
-    service: Service, job: int, read: Callable[[Session, int, int, int], list[Failure]], after: int, limit: int
+    service: Service,
+    job: int,
+    paths: bool,
+    read: Callable[[Session, int, int, int], list[Failure]],
+    after: int,
+    limit: int,
 ) -> FailuresAnswer:
     with service.runtime.database.read() as session:
-        jobs.get(session, job)
+        hidden = _places(service, jobs.get(session, job))
         page = read(session, job, after, limit)
     cursor = following(page, limit, lambda failure: failure.id)
+    if not paths:
+        page = [_without_places(failure, hidden) for failure in page]
     return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in page], next=cursor)
 
 
+def _without_places(failure: Failure, hidden: Iterable[str | Path]) -> Failure:
+    uri, reason = (without_places(text, hidden) for text in (failure.uri, failure.reason))
+    return replace(failure, uri=uri, reason=reason)
+
+
 @router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
-def cancel_job(job: Number, service: ServiceDependency) -> JobAnswer:
+def cancel_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
     """Stop a job. What it has indexed stays. Harmless if the job has ended."""
     service.runtime.queue.cancel(job)
-    return _answer(service, job, now=True)
+    return _answer(service, job, paths, now=True)
 
 
 @router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), IN_TURN])
-def retry_job(job: Number, service: ServiceDependency) -> RetryAnswer:
+def retry_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> RetryAnswer:
     """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
     reopened = service.runtime.retry(job)
-    return RetryAnswer(reopened=reopened, job=_answer(service, job, now=True))
+    return RetryAnswer(reopened=reopened, job=_answer(service, job, paths, now=True))
 
 
 @router.get(
     "/jobs/{job}/events", dependencies=[requires(Scope.READ)], responses=_STREAM, response_class=StreamingResponse
 )
-async def watch_job(job: Number, service: ServiceDependency) -> StreamingResponse:
+async def watch_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> StreamingResponse:
     """Watch a job by server-sent events: `progress` whenever something has changed, and `end` as the last."""
-    await run_in_threadpool(get_job, job, service)
+    await run_in_threadpool(get_job, job, service, paths)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_events(service, job), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(service, job, paths), media_type="text/event-stream", headers=headers)
 
 
-async def _events(service: Service, job: int) -> AsyncIterator[str]:
+async def _events(service: Service, job: int, paths: bool) -> AsyncIterator[str]:
     sent, sent_at = None, 0.0
     while True:
         try:
             seen = await run_in_threadpool(service.observers.see, job)
         except JobNotFound:  # its collection has been deleted in the meantime
             return
+        event = JobEvent.of(replace(seen, job=_shown(service, seen.job, paths)))
         if not seen.job.active:
-            yield _event_text("end", JobEvent.of(seen).model_dump_json())
+            yield _event_text("end", event.model_dump_json())
             return
         if seen.job != sent:
             sent, sent_at = seen.job, time.monotonic()
-            yield _event_text("progress", JobEvent.of(seen).model_dump_json())
+            yield _event_text("progress", event.model_dump_json())
         elif time.monotonic() - sent_at >= _SILENCE_SECONDS:
             sent_at = time.monotonic()
             yield ": nothing new\n\n"
@@ -239,7 +275,7 @@ def _event_text(name: str, data: str) -> str:
 
 
 @router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
-def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
+def start_index_job(collection: str, body: JobBody, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
     source = _inside_roots(service, body.source)
     service.check_ready()
@@ -247,7 +283,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     job = service.runtime.submit_index(
         collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
     )
-    return _answer(service, job, now=True)
+    return _answer(service, job, paths, now=True)
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])

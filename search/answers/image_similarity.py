@@ -6,8 +6,6 @@ other, in colour. Each pixel counts as far as it differs from those around it. S
 is everywhere do not count, and neither do large plain areas, which scenes of one kind share.
 """
 
-from itertools import product
-
 import numpy as np
 from PIL import Image
 
@@ -55,10 +53,9 @@ def views(picture: ByteArray) -> FloatArray:
     """
     small = np.asarray(Image.fromarray(picture).resize((_READ_AT, _READ_AT), Image.Resampling.BOX), np.float32)
     across = np.tensordot(_SAMPLING, small, axes=(2, 1))  # (spans, 16, 64, 3)
-    spans = range(len(_SPANS))
-    windows = np.stack(
-        [np.tensordot(_SAMPLING[down], across[right], axes=(1, 1)) for down, right in product(spans, repeat=2)]
-    )
+    # Every span down with every span across: (spans, 16, spans, 16, 3).
+    both = np.tensordot(_SAMPLING, across, axes=(2, 2))
+    windows = both.transpose(0, 2, 1, 3, 4).reshape(-1, _SIDE, _SIDE, 3)
     rows = (windows - _means_around(windows)).reshape(len(windows), -1)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     shows = lengths > _FAINT * np.sqrt(rows.shape[1])

@@ -91,4 +91,14 @@ ATTACKS = (
     Attack("a collection deleted while it is indexed", ("adversary/test_deleted_while_indexed.py",)),
     Attack("a catalogue of a newer version", ("adversary/test_newer_catalogue.py",)),
     Attack("a data directory whose name reads as an address", ("adversary/test_homes.py",)),
+    Attack(
+        "a proxy that makes everybody local, made-up addresses",
+        ("adversary/test_proxies.py", "api/http/test_rates.py"),
+    ),
+    Attack("paths told to who may only read", ("adversary/test_disclosure.py",)),
+    Attack("names that steer a terminal, or stand for another file", ("adversary/test_terminals.py",)),
+    Attack(
+        "costly groups and maps asked again and again",
+        ("search/test_kept.py", "search/test_duplicates.py", "search/test_maps.py"),
+    ),
 )

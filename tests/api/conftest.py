@@ -71,6 +71,7 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
         http=protocol(service.runtime.settings.serving),
         log_config=None,
         access_log=False,
+        forwarded_allow_ips=[str(network) for network in service.runtime.settings.serving.proxy_networks],
         lifespan=lifespan,  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)

@@ -16,7 +16,7 @@ import pytest
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.search.settings import Settings
+from anyseek.search.settings import Serving, Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.search.gallery import begin_catalogue
@@ -63,7 +63,8 @@ def proxied(request: pytest.FixtureRequest, tmp_path: Path, certificate: Path) -
     if program is None:
         pytest.skip(f"needs Debian's {request.param}")
     begin_catalogue(tmp_path / "home")
-    with Runtime.open(Settings(tmp_path / "home", LIMITS), "hashing") as runtime:
+    settings = Settings(tmp_path / "home", LIMITS, serving=Serving(proxies="127.0.0.1"))
+    with Runtime.open(settings, "hashing") as runtime:
         key = create_key(runtime.database, "me", Scope.ADMIN)
         with listening(Service(runtime, ServiceSettings())) as url:
             Client(url, key).wait_until_ready(20)

@@ -11,6 +11,7 @@ from PIL import Image
 from sqlalchemy import update
 
 import anyseek.search.duplicates
+import anyseek.search.engine
 from anyseek.model.seam import FloatArray
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import items
@@ -178,6 +179,47 @@ def test_damaged_vectors_and_thumbnails_are_counted(
     found = find()
     assert groups_of(found) == [["e", "f"]]
     assert (found.pictures, found.left_out) == (6, 3)
+
+
+def test_they_are_found_once_until_the_collection_changes(
+    put: Put,
+    database: Database,
+    settings: Settings,
+    collection: Collection,
+    store: AssetStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find, times = anyseek.search.duplicates.find_duplicates, list[None]()
+
+    def counted(*given: Any) -> Duplicates:
+        times.append(None)
+        return find(*given)
+
+    monkeypatch.setattr(anyseek.search.engine, "find_duplicates", counted)
+    engine = SearchEngine(database, settings, WordsEmbedder())
+    for key in ("a", "b"):
+        put(key, scene(1), direction(1), attributes={"width": 10, "height": 10 + (key == "b")})
+    first = engine.duplicates("things", store)
+    assert groups_of(first) == [["b", "a"]]
+    assert first.groups[0].best.attributes == {}
+    assert engine.duplicates("things", store) is first
+    assert len(times) == 1
+    with database.write() as session:
+        items.change_attributes(session, collection, "a", lambda held: {**held, "height": 90})
+    assert groups_of(engine.duplicates("things", store)) == [["a", "b"]]
+    remove(database, collection, ["a"])
+    assert groups_of(engine.duplicates("things", store)) == []
+    assert len(times) == 3
+
+
+def test_the_index_and_all_vectors_give_the_same_groups(put: Put, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, copy in itertools.product(range(12), "ab"):
+        near = direction(number) + 0.2 * direction(number + 1) + (0.05 if copy == "b" else 0) * direction(number + 2)
+        put(f"{number:02} {copy}", scene(number), near)
+    compared = groups_of(find())
+    assert len(compared) == 12
+    monkeypatch.setattr(anyseek.search.duplicates, "_ALL_COMPARED", 0)
+    assert groups_of(find()) == compared
 
 
 def test_what_cannot_be_compared_is_refused(

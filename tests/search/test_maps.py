@@ -74,6 +74,16 @@ def test_a_layout_is_made_once_until_the_collection_changes(
     assert laid_out[-1] == COUNT - 1
 
 
+def test_a_map_is_made_once_until_an_attribute_changes(
+    engine: SearchEngine, collection: Collection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = engine.map(collection.name, MapRequest(colour_by="kind"))
+    assert engine.map(collection.name, MapRequest(colour_by="kind")) is first
+    with database.write() as session:
+        items.change_attributes(session, collection, "05", lambda held: {**held, "kind": "another"})
+    assert engine.map(collection.name, MapRequest(colour_by="kind")).places[5].value == "another"
+
+
 def test_of_too_many_items_a_sample_is_shown(engine: SearchEngine, collection: Collection) -> None:
     some = engine.map(collection.name, MapRequest(limit=10))
     assert (len(some.places), some.items) == (10, COUNT)

@@ -55,6 +55,8 @@ def test_an_empty_variable_is_none() -> None:
         ("ANYSEEK_INDEX_BACKEND", "milvus", "faiss, qdrant"),
         ("ANYSEEK_DEVICE", "gpu", "must be cpu, cuda, cuda:N"),
         ("ANYSEEK_PHOTOS_PLACES", "perhaps", "a valid boolean"),
+        ("ANYSEEK_SERVING_PROXIES", "127.0.0.1, proxy", "'proxy' does not appear to be an IPv4 or IPv6"),
+        ("ANYSEEK_SERVING_PROXIES", "10.0.0.1/8", "has host bits set"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(name: str, value: str, says: str) -> None:

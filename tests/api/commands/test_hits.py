@@ -108,9 +108,9 @@ def test_an_answer_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> N
 
 def test_a_long_key_keeps_its_end() -> None:
     results = Results((Hit("holidays/" * 20 + "0042.jpg", 0.5, 1, path="/p/0042.jpg"),), "space")
-    line = as_table(results, most=20)
+    (line,) = as_table(results, most=20)
     assert line.split()[3].startswith("…")
     assert line.split()[3].endswith("/0042.jpg")
     assert line.endswith("  /p/0042.jpg")
     assert len(line.split()[3]) == 20
-    assert "holidays/holidays/holidays" in as_table(results)
+    assert "holidays/holidays/holidays" in as_table(results)[0]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from anyseek import Client
-from anyseek.api.http.security import _MOST_NAMES, Admitted, Bucket, Guardian, Scope, create_key
+from anyseek.api.errors import TooManyRequests
+from anyseek.api.http.security import _MOST_NAMES, Admitted, Bucket, Guardian, Rates, Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Serving, Settings
@@ -99,6 +100,29 @@ def test_requests_of_a_key_at_once_are_limited(ask: Ask, service: Service, monke
     assert ask("busy").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"),
+        ("::ffff:203.0.113.9", "203.0.113.9", "203.0.113.8"),
+        ("fe80::1%eth0", "fe80::2%eth0", "fe80:1::1%eth0"),
+        ("unknown", "unknown", "other"),
+    ],
+)
+def test_addresses_of_one_network_of_ipv6_count_together(first: str, same: str, other: str) -> None:
+    rates = Rates(Serving(requests_per_minute=0, requests_per_minute_of_address=4), False, lambda: 0.0)
+    for name, address in (("a", first), ("b", other)):
+        with rates.request(name, address):
+            pass
+    with pytest.raises(TooManyRequests, match="from this address"), rates.request("c", same):
+        pass
+    for _ in range(15):
+        rates.note_wrong_key(first)
+    with pytest.raises(TooManyRequests, match="wrong API keys"):
+        rates.check_address(same)
+    rates.check_address(other)
+
+
 def test_a_bucket_fills_again() -> None:
     now = 0.0
     bucket = Bucket(60, lambda: now)
@@ -150,9 +174,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     looks: list[None] = []
     look = Guardian.look_up
 
-    def count(self: Guardian, headers: Headers) -> Admitted:
+    def count(self: Guardian, request: HTTPConnection) -> Admitted:
         looks.append(None)
-        return look(self, headers)
+        return look(self, request)
 
     monkeypatch.setattr(Guardian, "look_up", count)
     return looks
@@ -181,9 +205,9 @@ def keys_hang(watched: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     assert "checks" in get(url, "/readyz", key).json()
     go_on, look = threading.Event(), Guardian.look_up
 
-    def hang(self: Guardian, headers: Headers) -> Admitted:
+    def hang(self: Guardian, request: HTTPConnection) -> Admitted:
         go_on.wait(120)
-        return look(self, headers)
+        return look(self, request)
 
     monkeypatch.setattr(Guardian, "look_up", hang)
     yield url, key

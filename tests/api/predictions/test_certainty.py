@@ -62,4 +62,5 @@ def test_certainty_travels_and_is_told(certainty: Certainty | None, words: str, 
     assert caption.sure == (None if certainty is None else certainty.sure)
     given = () if certainty is None else certainty.guesses
     assert [(guess.text, guess.probability) for guess in caption.guesses] == [(g.text, g.probability) for g in given]
-    assert summary(found, [tmp_path]).endswith(f"  {words}")
+    (line,) = summary(found, [tmp_path])
+    assert line.endswith(f"  {words}")
