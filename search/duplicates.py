@@ -96,7 +96,8 @@ _Links = Mapping[int, Mapping[int, _Link]]
 
 
 def find_duplicates(database: Database, assets: AssetStore, head: Head, space: str, live: LiveSpace) -> Duplicates:
-    """The near-duplicates of a collection; `live` is its space called `space`, refreshed up to `head`."""
+    """The near-duplicates of a collection; `live`, its space called `space`, is brought up to `head`."""
+    live.refresh(head)
     with database.read() as session:
         contents = duplicates.pictures(session, head.id)
     holders: dict[str, list[int]] = defaultdict(list)

@@ -136,13 +136,8 @@ class SearchEngine:
         """
         head = self._heads.get(collection)
         space = home_of(ITEMS_ARE, head, self.embedder)
-
-        def find() -> Duplicates:
-            live = self._live_space(head, space)
-            live.refresh(head)
-            return find_duplicates(self._database, assets, head, space.name, live)
-
-        return self._duplicates.get((head.id, space.id, head.last_seq, space.centre_version), find)
+        live, state = self._live_space(head, space), (head.id, space.id, head.last_seq, space.centre_version)
+        return self._duplicates.get(state, lambda: find_duplicates(self._database, assets, head, space.name, live))
 
     def map(self, collection: str, wanted: MapRequest) -> CollectionMap:
         """A map of the collection's items. Raises `CollectionNotFound`, and as `search.maps.MapMaker.make` does."""
