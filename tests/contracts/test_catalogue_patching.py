@@ -59,7 +59,7 @@ def test_a_patch_changes_attributes_alone(database: Database, embedder: WordsEmb
             for where in ("rating = 5", "words exists")
         ]
         assert found == [[held.id], []]
-        assert words.ranked(session, collection.id, "fresh", None, 5) == [(held.id, 1)]
+        assert words.WordSearch(session, collection.id).ranked("fresh", None, 5).tolist() == [[held.id, 1]]
 
 
 def test_a_patch_that_changes_nothing_writes_nothing(

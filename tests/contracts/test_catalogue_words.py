@@ -46,7 +46,8 @@ def ranked(
     database: Database, collection: Collection, asked: str, where: str | None = None, most: int = 100
 ) -> list[tuple[str, int]]:
     with database.read() as session:
-        found = words.ranked(session, collection.id, asked, filter_from_text(where) if where else None, most)
+        checked = filter_from_text(where) if where else None
+        found = words.WordSearch(session, collection.id).ranked(asked, checked, most).tolist()
         held = items.by_ids(session, [item_id for item_id, _ in found])
     return [(held[item_id].key, rank) for item_id, rank in found]
 

@@ -79,7 +79,7 @@ def answers(database: Database, collection: Collection) -> Found:
     """The keys that pass each filter, and that have a word."""
     with database.read() as session:
         ids = {where: facets.ids_where(session, collection.id, filter_from_text(where)).tolist() for where in QUESTIONS}
-        ids["needle"] = [item_id for item_id, _ in words.ranked(session, collection.id, "needle", None, 10)]
+        ids["needle"] = words.WordSearch(session, collection.id).ranked("needle", None, 10)[:, 0].tolist()
         return {name: [items.by_ids(session, [one])[one].key for one in found] for name, found in ids.items()}
 
 
