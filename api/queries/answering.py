@@ -234,6 +234,11 @@ def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> byte
     return results_json(results, paths, service.limits)
 
 
+def pool_for(service: Service, query: Query) -> Pool:
+    """The threads of a query that is answered alone."""
+    return service.costly if any(map(_needs_files, query.parts)) else service.pool
+
+
 def _needs_files(part: Part) -> bool:
     """Whether files are read for a part, or another collection."""
     return any(given is not None for given in (part.data, part.collection, part.box, part.mask))
