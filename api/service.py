@@ -179,6 +179,8 @@ class Service:
         self._failure: ModelError | None = None
         self.may_use_card = runtime.settings.device != CPU
         self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
+        # Queries with files wait for decoders, and batches take long, so both leave the threads of plain queries alone.
+        self.costly = Pool(_AT_WORK, _WAITING)
         self.writes = Pool(_WRITING, _WAITING)
         self.filtering = Pool(_FILTERING, _WAITING)
         self.predictor = Predictor(

@@ -8,11 +8,11 @@ from dataclasses import replace
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.explaining import Explainer
-from anyseek.search.answers.hits import counted_facets, damage_note, groups, page, score_note
+from anyseek.search.answers.hits import Found, counted_facets, damage_note, groups, page, score_note
 from anyseek.search.answers.paging import Chosen
 from anyseek.search.answers.results import Facet, GroupValue, Hit, Results, Understood
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, facet_counts, facets, words
+from anyseek.search.catalogue import checks, facet_counts, facets
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
@@ -189,13 +189,14 @@ class SearchEngine:
             (number, place): plan for number, query in planned.items() for place, plan in enumerate(query.rankings)
         }
         spaces = {plan.space for plan in plans.values()}
-        values = embed_values(self.embedder, plans, self._query_means.of_spaces(spaces))
+        means = self._query_means.of_spaces(spaces)
+        values = embed_values(self.embedder, plans, means)
         for space in spaces:
             check_wanted()
             with timed(Stage.INDEX):
                 self._live_space(head, space).refresh(head)
         with Snapshot(self._database, head) as snapshot:
-            found, lacking, chosen, items, damaged = self._found(snapshot, planned, plans, values)
+            found, lacking, items, damaged = self._found(snapshot, planned, plans, values)
             answers: dict[int, Answer] = {}
             for number, query in planned.items():
                 outcome = found[number]
@@ -205,16 +206,15 @@ class SearchEngine:
                 missing = max((lacking[plan.space.id] for plan in query.rankings), default=0)
                 own = {place: values.get((number, place), {}) for place in range(len(query.rankings))}
                 try:
-                    results = self._results(snapshot, query, outcome, chosen[number], items)
-                    note = damage_note(len(damaged & {hit.item_id for hit in chosen[number]}), missing)
-                    note = note or query.sameness_note(head, outcome) or score_note(query.query, outcome)
-                    note = note or results.note or (self._filter_note(snapshot, query, results) if with_notes else None)
+                    results = self._results(snapshot, query, outcome.chosen, items)
+                    note = damage_note(len(damaged & {hit.item_id for hit in outcome.chosen}), missing)
+                    note = note or outcome.note or results.note
+                    if note is None and with_notes:
+                        note = self._filter_note(snapshot, query, results)
                     results = replace(results, note=note)
                     if query.query.is_explained:
-                        hits = [items[hit.item_id] for hit in _sound(chosen[number], items)]
-                        explained = self._explainer.explain(
-                            snapshot, query, hits, own, self._query_means.of_spaces(spaces)
-                        )
+                        hits = [items[hit.item_id] for hit in _sound(outcome.chosen, items)]
+                        explained = self._explainer.explain(snapshot, query, hits, own, means)
                         results = replace(results, explanations=explained)
                     answers[number] = results
                 except AnyseekError as error:
@@ -223,9 +223,8 @@ class SearchEngine:
 
     def _found(
         self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[dict[int, Ranking | AnyseekError], dict[int, int], dict[int, list[Chosen]], dict[int, Item], set[int]]:
-        """The outcome of each query, by the space's id how many items its index lacks, what becomes hits, the items of
-        these, and the ids of those that are damaged.
+    ) -> tuple[dict[int, Found | AnyseekError], dict[int, int], dict[int, Item], set[int]]:
+        """What each query found, by the space's id how many items its index lacks, items of hits, ids of damaged ones.
 
         The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
         """
@@ -233,21 +232,26 @@ class SearchEngine:
         while True:
             check_wanted()
             ranked, lacking = self._ranked(snapshot, plans, values, unknown)
-            found: dict[int, Ranking | AnyseekError] = {}
-            chosen: dict[int, list[Chosen]] = {}
+            found: dict[int, Found | AnyseekError] = {}
             for number, query in planned.items():
+                check_wanted()
                 own = [ranked[number, place] for place in range(len(query.rankings))]
                 try:
                     merged = self._merged(snapshot, query, own)
-                    chosen[number], found[number] = self._chosen(snapshot, number, query, merged, values, unknown)
+                    chosen, merged = self._chosen(snapshot, number, query, merged, values, unknown)
+                    note = query.sameness_note(snapshot.head, merged) or score_note(query.query, merged)
+                    found[number] = Found(chosen, note)
+                except LimitExceeded:
+                    raise  # the seconds of the request, of which others that are answered with it need not hear
                 except AnyseekError as error:
                     found[number] = error
-            ids = list(dict.fromkeys(hit.item_id for hits in chosen.values() for hit in hits))
+            hits = (hit for outcome in found.values() if isinstance(outcome, Found) for hit in outcome.chosen)
+            ids = list(dict.fromkeys(hit.item_id for hit in hits))
             items = self._items.get(snapshot, ids)
             missing = [item_id for item_id in ids if item_id not in items]
             lost = set(checks.vanished_items(snapshot.session, snapshot.head, missing)) if missing else set()
             if lost.issuperset(missing):
-                return found, lacking, chosen, items, lost | {item.id for item in items.values() if item.damaged}
+                return found, lacking, items, lost | {item.id for item in items.values() if item.damaged}
             unknown |= set(missing) - lost
 
     def _ranked(
@@ -300,9 +304,7 @@ class SearchEngine:
             if isinstance(error, AnyseekError):
                 raise error
         by_words = [
-            ranking_of_words(
-                words.ranked(snapshot.session, snapshot.head.id, part.value, query.where, query.depth), part.weight
-            )
+            ranking_of_words(snapshot.words.ranked(part.value, query.where, query.depth), part.weight)
             for part in query.query.words
         ]
         return query.merged(sound, by_words)
@@ -340,7 +342,6 @@ class SearchEngine:
         self,
         snapshot: Snapshot,
         query: PlannedQuery,
-        found: Ranking,
         chosen: Sequence[Chosen],
         items: Mapping[int, Item],
     ) -> Results:

@@ -72,7 +72,7 @@ class Limits(FileLimits):
     pixels_per_batch: Positive = 1_000_000_000  # the same of a batch of queries
     decoding_seconds: AboveZero = 20.0  # for all files of a request
     decoding_seconds_per_batch: AboveZero = 120.0
-    filter_seconds: AboveZero = 10.0  # for evaluating all filters of a request
+    filter_seconds: AboveZero = 10.0  # for evaluating all filters of a request, and for its full text
     filter_seconds_per_batch: AboveZero = 60.0
     bytes_per_answer: Positive = 64 * 1024 * 1024  # of captions and attributes of hits
     parts: Positive = 16
@@ -80,6 +80,7 @@ class Limits(FileLimits):
     hits_with_vectors: Positive = 1_000
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
+    words_per_batch: Positive = 1_000  # parts whose words are looked for, of all its queries
     rows_per_table: Positive = 10_000_000  # of a source that is a table or a list of URLs
     refused_inputs: Positive = 100_000  # of a source, where they are more than half of those listed so far
     item_cache_bytes: Natural = 64 * 1024 * 1024  # items that queries found, kept in memory; 0: none

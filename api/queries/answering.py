@@ -33,7 +33,7 @@ from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
 from anyseek.search.query.multi_collection import query_several
-from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of
+from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of, word_parts_of
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.spans import Stage, timed
 
@@ -234,6 +234,11 @@ def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> byte
     return results_json(results, paths, service.limits)
 
 
+def pool_for(service: Service, query: Query) -> Pool:
+    """The threads of a query that is answered alone."""
+    return service.costly if any(map(_needs_files, query.parts)) else service.pool
+
+
 def _needs_files(part: Part) -> bool:
     """Whether files are read for a part, or another collection."""
     return any(given is not None for given in (part.data, part.collection, part.box, part.mask))
@@ -295,10 +300,16 @@ def results_json(results: Results, with_paths: bool, limits: Limits) -> bytes:
 
 
 def check_batch(queries: Sequence[Any], limits: Limits) -> None:
-    """Raises `LimitExceeded` for a batch of too many queries, or of queries that may have too many hits in all."""
+    """Raises `LimitExceeded` for a batch of too many queries, parts of words, or hits that it may have in all."""
     if len(queries) > limits.queries_per_batch:
         raise LimitExceeded(f"a batch has at most {limits.queries_per_batch:,} queries; this one has {len(queries):,}")
-    hits = sum(min(hits_of(query), limits.hits) for query in queries if isinstance(query, dict))
+    sent = [query for query in queries if isinstance(query, dict)]
+    words = sum(min(word_parts_of(query), limits.parts) for query in sent)
+    if words > limits.words_per_batch:
+        raise LimitExceeded(
+            f"a batch has at most {limits.words_per_batch:,} parts of the modality words; this one has {words:,}"
+        )
+    hits = sum(min(hits_of(query), limits.hits) for query in sent)
     if hits > limits.hits_per_batch:
         raise LimitExceeded(f"a batch asks for at most {limits.hits_per_batch:,} hits in all; this one for {hits:,}")
 

@@ -13,7 +13,7 @@ from anyseek.api.queries.wire import query_json
 from anyseek.model.json_reader import check_unicode, refuse_constant
 from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.errors import BadInput, BadQuery
-from anyseek.search.query.query import MOST_HITS, hits_of
+from anyseek.search.query.query import MOST_HITS, hits_of, word_parts_of
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
@@ -23,6 +23,7 @@ _CHUNK_BYTES = 32 * 1024 * 1024
 # A line may be added to a chunk that is almost full, and both must fit in one request, also by their number of values.
 _CHUNK_WRITTEN = 512 * 1024
 _CHUNK_HITS = _LIMITS.hits_per_batch - MOST_HITS
+_CHUNK_WORDS = _LIMITS.words_per_batch - _LIMITS.parts
 _SPACES = ("space", "spaces")
 _LINE_BYTES = _LIMITS.bytes_per_request - _CHUNK_BYTES - 1024 * 1024
 
@@ -70,6 +71,7 @@ def _is_full(chunk: list[_Line]) -> bool:
         or sum(line.size for line in chunk) >= _CHUNK_BYTES
         or sum(line.written for line in chunk) >= _CHUNK_WRITTEN
         or sum(hits_of(line.query) for line in chunk if line.query) > _CHUNK_HITS
+        or sum(word_parts_of(line.query) for line in chunk if line.query) > _CHUNK_WORDS
     )
 
 

@@ -32,6 +32,7 @@ from anyseek.api.queries.answering import (
     brief,
     check_batch,
     like,
+    pool_for,
     waiting,
 )
 from anyseek.api.schemas import Body
@@ -206,7 +207,7 @@ async def query_batch(collection: str, request: Request, service: ServiceDepende
     check_batch(body.queries, service.limits)
     service.check_ready()
     allow_batch(service.limits)
-    return _json(await service.pool.run(_batch_json, service, collection, body.queries))
+    return _json(await service.costly.run(_batch_json, service, collection, body.queries))
 
 
 @router.post("/v1/query", openapi_extra=_body("QueryOfSeveral"), response_model=Results)
@@ -217,7 +218,7 @@ async def query_collections(request: Request, service: ServiceDependency, paths:
     """
     service.check_ready()
     query = await query_of_request(request, adapter(QueryOfSeveral))
-    return _json(await service.pool.run(answer_several, service, query, paths))
+    return _json(await pool_for(service, query).run(answer_several, service, query, paths))
 
 
 async def _answer(collection: str, query: Query, request: Request) -> Response:
@@ -226,7 +227,7 @@ async def _answer(collection: str, query: Query, request: Request) -> Response:
     gathering: QueryGathering = request.app.state.gathering
     if alike is not None:
         return _json(await gathering.ask(alike, waiting(query, paths)))
-    return _json(await service.pool.run(answer_alone, service, collection, query, paths))
+    return _json(await pool_for(service, query).run(answer_alone, service, collection, query, paths))
 
 
 def _json(content: bytes) -> Response:

@@ -18,6 +18,7 @@ from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, Origin
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.documents import palette_members, palette_of_members
+from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
 from anyseek.model.seam import FloatArray, Regions
 
 _STEPS = 65535
@@ -148,7 +149,10 @@ def decode_array(data: bytes) -> npt.NDArray[Any]:
 
 
 def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    if image.format in JPEGS and read_scans(data).count > MOST_SCANS:
+        raise ValueError(f"it is a JPEG of more than {MOST_SCANS} scans")
+    return image
 
 
 def _check(array: npt.NDArray[Any], dtype: type[np.generic], dimensions: int) -> None:

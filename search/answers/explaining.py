@@ -19,7 +19,7 @@ from anyseek.search.answers.match_evidence import (
     why_none,
 )
 from anyseek.search.answers.results import Explanation, PartShare, RankingShare
-from anyseek.search.catalogue import items, words
+from anyseek.search.catalogue import items
 from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
 from anyseek.search.confidence.probabilities import Backgrounds
@@ -138,10 +138,7 @@ class Explainer:
         ids: list[int],
     ) -> _Measured:
         by_words = [
-            ranking_of_words(
-                words.ranked(snapshot.session, snapshot.head.id, part.value, planned.where, _depth(planned)),
-                part.weight,
-            )
+            ranking_of_words(snapshot.words.ranked(part.value, planned.where, _depth(planned)), part.weight)
             for part in planned.query.words
         ]
         note = why_none(self.embedder, [ranking.space.name for ranking in planned.rankings])

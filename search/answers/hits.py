@@ -1,6 +1,7 @@
 """Which of the items that were found become hits, a page or the best of each group, and what is said of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
@@ -16,6 +17,14 @@ from anyseek.search.types import FieldCounts
 NOTHING_GOOD = "nothing good was found"  # the beginning of the note then
 _VALUES = 20  # of each attribute
 _NOTHING_SEEN = Seen()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What becomes hits of a query, and a note on their scores; of many queries this takes less than their rankings."""
+
+    chosen: list[Chosen]
+    note: str | None
 
 
 def page(found: Ranking, query: Query, seen: Seen = _NOTHING_SEEN) -> list[Chosen]:

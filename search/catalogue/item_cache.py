@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database, Version
+from anyseek.search.catalogue.words import WordSearch
 from anyseek.search.types import Item
 
 # With more changes it is quicker to read items again than to learn which of them are old.
@@ -38,6 +40,11 @@ class Snapshot(ExitStack):
             self._session = self.enter_context(self._database.read())
             self.head = collections.head_by_id(self._session, self.head.id)
         return self._session
+
+    @cached_property
+    def words(self) -> WordSearch:
+        """The full text of the collection."""
+        return WordSearch(self.session, self.head.id)
 
 
 class _Held(NamedTuple):

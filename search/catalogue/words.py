@@ -9,11 +9,15 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.search.catalogue import collections, facets
+from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.words import words_of
 from anyseek.search.types import IdArray
 
+_MOST_KEPT = 4_000_000  # ids, of 8 bytes
+_NAMED = 40  # characters of the words that an error names
 _FIND = {
     "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :wanted"),
     "postgresql": text(
@@ -23,32 +27,63 @@ _FIND = {
 }
 
 
-def ranked(session: Session, collection_id: int, query: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
-    """The items that have one of the words asked for and pass a `checked` filter: (item id, rank), at most `most`.
+class WordSearch:
+    """Full text over one collection as a session sees it. The same words with the same filter are ranked once.
 
-    Those with more of the words come first, and rarer words count more. Items with the same words have the same rank.
+    Which items have a word is kept, too, up to `_MOST_KEPT` ids of all words.
     """
-    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(query))}
-    every = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
-    if where is not None:
-        every = facets.ids_where(session, collection_id, where, every)
-    if not len(every):
-        return []
-    count, scores = collections.count(session, collection_id), np.zeros(len(every))
-    for ids in found.values():
-        if len(ids):
-            scores[np.isin(every, ids, assume_unique=True)] += math.log(1 + count / len(ids))
-    scores = scores.round(9)  # the order of a sum makes no rank
-    order = np.lexsort((every, -scores))
-    ranks = 1 + np.searchsorted(-scores[order], -scores[order], side="left")
-    return list(zip(every[order][:most].tolist(), ranks[:most].tolist(), strict=True))
 
+    def __init__(self, session: Session, collection_id: int) -> None:
+        self._session, self._collection_id = session, collection_id
+        self._ranked: dict[tuple[frozenset[str], Filter | None, int], IdArray] = {}
+        self._kept: dict[str, IdArray] = {}
+        self._left = _MOST_KEPT
 
-def _ids(session: Session, collection_id: int, word: str) -> IdArray:
-    """Words are letters, digits and marks, so quotes hold them."""
-    dialect = session.get_bind().dialect.name
-    wanted = {
-        "sqlite": f'collection_id : "{collection_id}" AND words : "{word}"',
-        "postgresql": f"'@{collection_id}' & '{word}'",
-    }
-    return np.unique(np.fromiter(session.scalars(_FIND[dialect], {"wanted": wanted[dialect]}), np.int64))
+    def ranked(self, query: str, where: Filter | None, most: int) -> IdArray:
+        """The items that have one of the words asked for and pass a `checked` filter: ids with ranks (n, 2).
+
+        They are at most `most`. Those with more of the words come first, and rarer words count more. Items with the
+        same words have the same rank. Raises what `check_wanted` raises.
+        """
+        check_wanted()
+        key = frozenset(words_of(query)), where, most
+        if key not in self._ranked:
+            self._ranked[key] = self._rank(*key)
+        return self._ranked[key]
+
+    def _rank(self, words: frozenset[str], where: Filter | None, most: int) -> IdArray:
+        with filtering(self._session, f"the search for {' '.join(sorted(words))[:_NAMED]!r}"):
+            of_words = [self._ids(word) for word in sorted(words)]
+            every = np.unique(np.concatenate([np.empty(0, np.int64), *of_words]))
+        if where is not None:
+            every = facets.ids_where(self._session, self._collection_id, where, every)
+        if not len(every):
+            return np.empty((0, 2), np.int64)
+        count, scores = collections.count(self._session, self._collection_id), np.zeros(len(every))
+        for ids in of_words:
+            if len(ids):
+                scores[np.isin(every, ids, assume_unique=True)] += math.log(1 + count / len(ids))
+        scores = scores.round(9)  # the order of a sum makes no rank
+        order = np.lexsort((every, -scores))
+        ranks = 1 + np.searchsorted(-scores[order], -scores[order], side="left")
+        return np.stack([every[order][:most], ranks[:most]], axis=1)
+
+    def _ids(self, word: str) -> IdArray:
+        """The items that have a word."""
+        ids = self._kept.get(word)
+        if ids is None:
+            ids = self._read(word)
+            if len(ids) < self._left:
+                self._kept[word] = ids
+                self._left -= len(ids) + 32  # what an array without ids takes
+        return ids
+
+    def _read(self, word: str) -> IdArray:
+        """Words are letters, digits and marks, so quotes hold them."""
+        check_wanted()
+        dialect = self._session.get_bind().dialect.name
+        wanted = {
+            "sqlite": f'collection_id : "{self._collection_id}" AND words : "{word}"',
+            "postgresql": f"'@{self._collection_id}' & '{word}'",
+        }
+        return np.unique(np.fromiter(self._session.scalars(_FIND[dialect], {"wanted": wanted[dialect]}), np.int64))

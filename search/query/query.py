@@ -149,6 +149,13 @@ def hits_of(query: Mapping[str, Any]) -> int:
     return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
 
 
+def word_parts_of(query: Mapping[str, Any]) -> int:
+    """The number of parts of a query in JSON that are looked for by full text, before it is checked."""
+    parts = query.get("parts")
+    listed = parts if isinstance(parts, list) else []
+    return sum(isinstance(part, dict) and part.get("modality") == WORDS for part in listed)
+
+
 Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]
 
 

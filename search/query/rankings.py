@@ -99,9 +99,9 @@ def ranking_of(ids: IdArray, scores: Numbers, standing: Standing | None = None, 
     return Ranking(ids, scores, np.arange(1, len(ids) + 1), standing, count)
 
 
-def ranking_of_words(ranked: Sequence[tuple[int, int]], weight: float) -> Ranking:
-    """The ranking of what words find: ids with their ranks."""
-    found = np.array(ranked, np.int64).reshape(-1, 2)
+def ranking_of_words(ranked: Sequence[tuple[int, int]] | IdArray, weight: float) -> Ranking:
+    """The ranking of what words find: ids with their ranks (n, 2)."""
+    found = np.asarray(ranked, np.int64).reshape(-1, 2)
     return Ranking(found[:, 0], np.zeros(len(found)), found[:, 1], weight=weight)
 
 

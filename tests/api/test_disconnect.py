@@ -107,8 +107,8 @@ def test_a_decoder_that_crashes_is_one_bad_input(url: str) -> None:
 def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, service: Service, passes: list[int]) -> None:
     before = _left(url)
     with send("POST", "query", {**QUERY, "a": ("hang", _webp())}):
-        _until(lambda: service.pool.wanted == 1)
-    _until(lambda: service.pool.wanted == 0)
+        _until(lambda: service.costly.wanted == 1)
+    _until(lambda: service.costly.wanted == 0)
     _until(lambda: _left(url) == before + 1)
     assert passes == []
     found = httpx.post(f"{url}/v1/collections/a/query", files={**QUERY, "a": ("a.webp", _webp())})

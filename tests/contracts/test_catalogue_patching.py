@@ -56,7 +56,8 @@ def test_a_patch_changes_attributes_alone(things: Things) -> None:
             for where in ("rating = 5", "words exists")
         ]
         assert found == [[held.id], []]
-        assert words.ranked(session, things.collection.id, "fresh", None, 5) == [(held.id, 1)]
+        ranked = words.WordSearch(session, things.collection.id).ranked("fresh", None, 5)
+        assert ranked.tolist() == [[held.id, 1]]
 
 
 def test_a_patch_that_changes_nothing_writes_nothing(things: Things) -> None:

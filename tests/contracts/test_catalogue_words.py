@@ -47,7 +47,8 @@ def empty(things: Things) -> Things:
 
 def ranked(things: Things, asked: str, where: str | None = None, most: int = 100) -> list[tuple[str, int]]:
     with things.database.read() as session:
-        found = words.ranked(session, things.collection.id, asked, filter_from_text(where) if where else None, most)
+        checked = filter_from_text(where) if where else None
+        found = words.WordSearch(session, things.collection.id).ranked(asked, checked, most).tolist()
         held = items.by_ids(session, [item_id for item_id, _ in found])
     return [(held[item_id].key, rank) for item_id, rank in found]
 

@@ -82,7 +82,7 @@ def answers(things: Things) -> Found:
             where: facets.ids_where(session, things.collection.id, filter_from_text(where)).tolist()
             for where in QUESTIONS
         }
-        ids["needle"] = [item_id for item_id, _ in words.ranked(session, things.collection.id, "needle", None, 10)]
+        ids["needle"] = words.WordSearch(session, things.collection.id).ranked("needle", None, 10)[:, 0].tolist()
         return {name: [items.by_ids(session, [one])[one].key for one in found] for name, found in ids.items()}
 
 

@@ -72,8 +72,8 @@ def test_passwords_are_masked() -> None:
     assert masked("sqlite:////data/catalogue.sqlite") == "sqlite:////data/catalogue.sqlite"
     assert shown("ANYSEEK_QDRANT_API_KEY", "secret") == "***"
     assert shown("ANYSEEK_QDRANT_API_KEY", "") == ""
-    settings = Settings(Path("/data"), database_url="postgresql+psycopg://me:word@db/x")
-    assert "word" not in repr(settings)
+    settings = Settings(Path("/data"), database_url="postgresql+psycopg://me:hunter2@db/x")
+    assert "hunter2" not in repr(settings)
 
 
 def test_a_mask_counts_for_as_little_as_the_file_that_it_is_of() -> None:

@@ -83,7 +83,7 @@ class Budget:
         if self._clock() >= self._filter_stops:
             raise LimitExceeded(
                 f"{self._filter} is not evaluated after {self._filter_seconds:g} s, which is the most for all filters "
-                "of a request: ask with fewer conditions, or fewer filters at once"
+                "and words of a request: ask with fewer conditions and words, or fewer filters at once"
             )
 
     def calling(self, call: Callable[[], object]) -> AbstractContextManager[None]:

@@ -2,8 +2,8 @@
 
     python -m anyseek.model.modalities.reading.decoder_process SOCKET MEGABYTES
 
-It may take so much memory beyond what it starts with, and writes no files. If a file takes too long, its alarm ends
-it, even in the midst of a decoder and with nobody left to kill it.
+It may take so much memory beyond what it starts with, has a low priority, and writes no files. If a file takes too
+long, its alarm ends it, even in the midst of a decoder and with nobody left to kill it.
 """
 
 import math
@@ -21,9 +21,11 @@ from anyseek.model.modalities.reading.decoders import answer_of, file_of, receiv
 from anyseek.model.modalities.reading.errors import DecodeError, RequestTooCostly
 
 READY = {"ready": True}
+_NICER = 10  # so that the service, which answers others meanwhile, gets the processors first
 
 
 def main(socket_number: int, megabytes: int) -> None:
+    os.nice(_NICER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which then closes the connection
     connection = socket.socket(fileno=socket_number)
     with suppress(OSError):

@@ -8,8 +8,11 @@ import re
 from dataclasses import dataclass
 
 MOST_SCANS = 100
+JPEGS = ("JPEG", "MPO")  # what Pillow calls them
 _MOST_MARKERS = 10_000
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # coded pixels have only FF 00 and restarts, FF D0 to FF D7
+# Coded pixels have only FF 00 and restarts, FF D0 to FF D7. Of several FF the last begins a marker: a pattern of all of
+# them would be tried anew from each.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xC6, 0xCA, 0xCE)
 _ALONE, _SCAN, _END = (0x01, 0xD8), 0xDA, 0xD9  # markers without a length; scans; the end of the picture
 

@@ -31,7 +31,7 @@ from anyseek.model.modalities.reading.errors import (
     NoPreview,
     NotAPicture,
 )
-from anyseek.model.modalities.reading.jpeg_scans import MOST_SCANS, read_scans
+from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME = 2
@@ -178,7 +178,7 @@ def _check_tiles(file: Encoded, image: Image.Image) -> None:
 
 def _check_scans(file: Encoded, image: Image.Image) -> None:
     """Raises `BrokenPicture` for a JPEG with scans beyond reason."""
-    if image.format in ("JPEG", "MPO") and read_scans(file.data).count > MOST_SCANS:
+    if image.format in JPEGS and read_scans(file.data).count > MOST_SCANS:
         raise BrokenPicture(
             f"{file.name} is a damaged picture: it has more than {MOST_SCANS} scans, and encoders write about ten; "
             "save it again as JPEG or PNG"

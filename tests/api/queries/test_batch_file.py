@@ -127,3 +127,9 @@ def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
 
     next(answer_lines(lines(), tmp_path, CountingSearcher(), "c", {"k": 10}))
     assert read == 256
+
+
+def test_many_words_make_smaller_chunks(tmp_path: Path) -> None:
+    parts = json.dumps([{"modality": "words", "text": "a"}] * 16)
+    _, searcher = _answers(tmp_path, *[f'{{"id": 1, "parts": {parts}}}'] * 70)
+    assert [len(chunk) for chunk in searcher.chunks] == [62, 8]

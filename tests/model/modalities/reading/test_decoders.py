@@ -1,6 +1,7 @@
 """Large and risky pictures are decoded in processes of their own, whose death is the file's and nobody else's."""
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,11 @@ def test_small_plain_pictures_stay() -> None:
     np.save(array, np.ones((4, 4)))
     assert not goes_apart(Content.DEPTH, array.getvalue())
     assert not goes_apart(Content.TEXT, _picture())
+
+
+def test_what_else_the_machine_does_goes_first(decoders: Decoders) -> None:
+    with decoding_apart(decoders), spending(_plenty()):
+        decode("rgb", _picture(), LIMITS, "a")
+    (process,) = decoders._idle
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process._process.pid) == min(own + 10, 19)

@@ -5,12 +5,15 @@ import io
 import pytest
 from PIL import Image
 
+from anyseek.model.data.contents import decode_value
+from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.modalities.reading.decoders import goes_apart
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BrokenPicture
 from anyseek.model.modalities.reading.jpeg_scans import MOST_SCANS, read_scans
 from anyseek.model.modalities.reading.pictures import decode_picture
 from anyseek.model.modalities.registry import Content
+from tests.indexer.photos import raw
 
 
 def _jpeg(**options: object) -> bytes:
@@ -35,16 +38,38 @@ def with_scans(count: int) -> bytes:
         (_jpeg(progressive=True), 10, True),
         (with_scans(3_000), MOST_SCANS + 1, True),
         (b"\xff\xd8" + b"\xff\xd8" * 20_000, MOST_SCANS + 1, True),
+        (b"\xff\xd8" + b"\xff" * (1 << 22) + b"\x00\xff\xff\xda", 1, False),
         (b"\xff\xd8\xff\xda", 1, False),
         (b"\xff\xd8", 0, False),
     ],
-    ids=["plain", "restarts", "marker in a comment", "progressive", "attack", "markers alone", "cut off", "empty"],
+    ids=[
+        "plain",
+        "restarts",
+        "marker in a comment",
+        "progressive",
+        "attack",
+        "markers alone",
+        "megabytes of filling",
+        "cut off",
+        "empty",
+    ],
 )
 def test_scans_are_counted_and_what_has_several_is_decoded_apart(data: bytes, count: int, several: bool) -> None:
     scans = read_scans(data)
     assert (scans.count, scans.several) == (count, several)
     if len(data) > 1_000 and data[2:4] == b"\xff\xe0":
         assert goes_apart(Content.PICTURE, data) == several
+
+
+def test_a_shard_with_a_picture_of_too_many_scans_is_refused() -> None:
+    assert decode_value("rgb.jpg", with_scans(20)).shape == (48, 64, 3)
+    with pytest.raises(SampleInvalid, match=r"rgb\.jpg cannot be read: it is a JPEG of more than 100 scans"):
+        decode_value("rgb.jpg", with_scans(3_000))
+
+
+def test_the_preview_of_a_raw_is_refused_like_the_picture_itself() -> None:
+    with pytest.raises(BrokenPicture, match=r"a\.dng is a damaged picture: it has more than 100 scans"):
+        decode_picture(Encoded(raw([with_scans(3_000)]), "a.dng"))
 
 
 def test_a_picture_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
