@@ -6,20 +6,17 @@ import os
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.source_inputs import SourceInputs
 from anyseek.indexer.sources.opening import open_source
 from anyseek.indexer.sources.web import Web, read_networks
-from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
-from tests.indexer.harness import check_agreement, failures, held, index, installation
+from tests.indexer.harness import check_agreement, failures, held, index
 from tests.indexer.pictures import png
 
 
@@ -128,27 +125,6 @@ def test_whatever_an_input_raises_is_its_own_reason(
 
     monkeypatch.setattr(SourceInputs, "_prepare", prepare)
     check_refused(tools, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
-
-
-def test_a_vector_that_cannot_be_stored_is_its_inputs_reason(tmp_path: Path, photos: Path) -> None:
-    class ZeroForOne(HashingEmbedder):
-        def embed_gallery(self, samples, spaces):  # type: ignore[no-untyped-def]
-            made = {space: rows.copy() for space, rows in super().embed_gallery(samples, spaces).items()}
-            for row, sample in enumerate(samples):
-                if np.asarray(sample.values["rgb"]).shape[0] == 7:
-                    for rows in made.values():
-                        rows[row] = 0
-            return made
-
-    (photos / "bad.png").write_bytes(_png_of_height(7))
-    with installation(tmp_path / "home", ZeroForOne()) as tools:
-        check_refused(tools, photos, "bad-input", "it takes shape")
-
-
-def _png_of_height(height: int) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (9, height), "red").save(stream, "PNG")
-    return stream.getvalue()
 
 
 def put_no_file(path: Path, kind: str, secret: str) -> None:
