@@ -38,11 +38,8 @@ def sidecars() -> dict[str, bytes]:
     return {f"{Path(row['file']).stem}.json": json.dumps(row).encode() for row in ROWS}
 
 
-def json_lines(base: str = "") -> bytes:
-    rows = [dict(row) for row in ROWS]
-    for row in rows:
-        row["file"] = base + row["file"]
-    return b"\n".join(json.dumps(row).encode() for row in rows) + b"\n"
+def json_lines() -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
 
 
 def flat(base: str = "") -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from anyseek.search.upkeep.verify import verify
 from anyseek.workers.runtime import Runtime
 from tests.forked import begun, exit_code
 from tests.indexer.harness import index
-from tests.indexer.pictures import png
+from tests.indexer.pictures import png, write
 from tests.search.gallery import all_items
 
 COMMAND = [sys.executable, "-c", "import sys; from anyseek.api.cli import main; main()"]
@@ -32,13 +32,10 @@ def start(home: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 def fill(folder: Path, good: int, bad: int) -> tuple[set[str], set[str]]:
-    folder.mkdir()
-    names = [f"{number:04}.png" for number in range(good + bad)]
-    broken = set(random.Random(7).sample(names, bad))
-    for number, name in enumerate(names):
-        data = png(number)
-        (folder / name).write_bytes(data[: len(data) // 2] if name in broken else data)
-    return set(names) - broken, broken
+    pictures = {f"{number:04}.png": png(number) for number in range(good + bad)}
+    broken = random.Random(7).sample(list(pictures), bad)
+    write(folder, pictures | {name: pictures[name][:200] for name in broken})
+    return pictures.keys() - set(broken), set(broken)
 
 
 def check_exactly_once(home: Path, good: set[str]) -> None:
