@@ -7,8 +7,8 @@
     python -m benchmarks.scale --quick                                    # each of the last three, small
 
 With `--measure`, a change of more than a tenth exits with 1. What is tried is made in a temporary folder, which goes
-when it ends or is stopped; `--home DIR` keeps it, and a repeat goes on with what is there. Vectors are written by the
-product; `--bulk` writes the same rows of the catalogue directly.
+when it ends or is stopped by Ctrl-C; `--home DIR` keeps it, and a repeat goes on with what is there. Vectors are
+written by the product; `--bulk` writes the same rows of the catalogue directly.
 """
 
 import argparse
@@ -66,17 +66,17 @@ def _options() -> argparse.Namespace:
 
 
 def _try(options: argparse.Namespace) -> None:
-    from benchmarks.scale.processes import stoppable
+    from benchmarks.scale.processes import in_a_process
     from benchmarks.scale.trials import try_pictures, try_vectors
 
     if options.pictures:
         with _home(options.home, "pictures") as home:
-            stoppable(try_pictures, home, options.pictures, options.workers, options.json)
+            in_a_process(try_pictures, home, options.pictures, options.workers, options.json)
     if options.vectors:
         inserted = min(MOST_INSERTED, max(LEAST_INSERTED, options.vectors // VECTORS_AN_INSERTED))
         asked = (options.vectors, options.dimension, options.queries, inserted, options.bulk)
         with _home(options.home, "vectors") as home:
-            stoppable(try_vectors, home, *asked, options.json)
+            in_a_process(try_vectors, home, *asked, options.json)
 
 
 @contextmanager

@@ -1,15 +1,13 @@
-"""Run work in processes of its own that can be stopped, and commands, and tell what these take."""
+"""Run work in a process of its own, and commands, and tell what these take."""
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,59 +97,17 @@ def peak_mb(pid: int | str = "self") -> float:
     return int(marked[0]) / 1_024 if marked else 0.0
 
 
-def stoppable(work: Callable[..., object], *arguments: Any) -> None:
-    """Do work in a process of its own; SIGTERM and Ctrl-C end it with all processes that it has started.
+def in_a_process(work: Callable[..., object], *arguments: Any) -> None:
+    """Do work in a process of its own, whose memory is that of the work alone. Ctrl-C reaches both.
 
-    An exception of a signal's handler may be swallowed where it happens to be raised, as by the garbage collector's
-    callbacks; so this process only waits. Raises `SystemExit` if the work was stopped or failed.
+    Raises `SystemExit` if the work failed.
     """
-    stopped, number = threading.Event(), 0
-
-    def stop(received: int, frame: object) -> None:
-        nonlocal number
-        number = received
-        stopped.set()
-
-    before = {kind: signal.signal(kind, stop) for kind in (signal.SIGTERM, signal.SIGINT)}
-    worker = multiprocessing.get_context("spawn").Process(target=_in_a_group, args=(work, arguments))
+    worker = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     worker.start()
     try:
-        while worker.is_alive() and not stopped.is_set():
-            worker.join(_POLL_SECONDS)
-        if stopped.is_set():
-            _end_group(worker)
-            sys.exit(128 + number)
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        worker.join()
+    except KeyboardInterrupt:
+        worker.join()
+        raise
     if worker.exitcode:
         sys.exit(worker.exitcode)
-
-
-def _in_a_group(work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    os.setsid()
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(kind, signal.SIG_DFL)
-    work(*arguments)
-
-
-def _end_group(worker: Any) -> None:
-    """The worker may not have a group yet; it has no processes then either."""
-    worker.kill()
-    worker.join()
-    while _is_any_running(worker.pid):
-        with suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        time.sleep(_POLL_SECONDS)
-
-
-def _is_any_running(group: int) -> bool:
-    """Whether a process of a group runs: one that has ended may stay in it for ever if nobody asks how."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of_group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):  # it has just ended
-            continue
-        if int(of_group) == group and state not in "ZX":
-            return True
-    return False

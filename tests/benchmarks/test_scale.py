@@ -1,10 +1,13 @@
 """docs/scale.md has what the script prints, and the script measures and simulates what it says."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from anyseek.search.spaces.local.candidates import Ivf
+from benchmarks.scale import processes, vectors
 from benchmarks.scale.__main__ import markdown
 from benchmarks.scale.constants import CONSTANTS
 from benchmarks.scale.measuring import measure
@@ -42,3 +45,17 @@ def test_what_it_measures_is_of_the_recorded_order() -> None:
     measured = measure(150)
     for name in ("catalogue_bytes", "facet_bytes", "ledger_bytes", "sqlite_log_entry_bytes", "thumbnail_bytes"):
         assert 0.2 < measured[name] / CONSTANTS[name].value < 20, name
+
+
+def test_what_is_timed_is_as_before_afterwards() -> None:
+    before = [getattr(holder, name) for holder, name in vectors.STAGES.values()]
+    with vectors.timed() as seconds:
+        assert Ivf.trained != before[1]
+    assert [getattr(holder, name) for holder, name in vectors.STAGES.values()] == before
+    assert set(seconds) == set(vectors.STAGES)
+
+
+@pytest.mark.slow
+def test_a_command_that_fails_is_said() -> None:
+    with pytest.raises(processes.CommandFailed, match="no-such-folder"):
+        processes.commands(("index", "/no-such-folder", "--collection", "c"), os.environ, number=1)

@@ -49,13 +49,6 @@ def test_each_is_valid(name: str, manifest: dict[str, Any], version: str) -> Non
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_the_validator_refuses_what_is_wrong() -> None:
-    (scaler,) = of_kind("HorizontalPodAutoscaler")
-    wrong = {**scaler, "spec": {**scaler["spec"], "maxReplica": 3}}
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
-
-
 def test_commands_and_probes_are_the_products() -> None:
     paths = {getattr(route, "path", "") for route in router.routes}
     for container in OURS:

@@ -28,14 +28,11 @@ def test_the_navigation_is_that_of_the_index() -> None:
     ("written", "is_of_root", "wanted"),
     [
         ("[a](api.md#limits)", False, "[a](api.md#limits)"),
-        ("[a](README.md)", False, "[a](README.md)"),
         ("[a](../README.md#yet)", False, "[a](about.md#yet)"),
-        ("[a](docs/README.md)", True, "[a](README.md)"),
         ("[a](docs/api.md#limits)", True, "[a](api.md#limits)"),
         ("![a](docs/page.png)", True, "![a](page.png)"),
         ("[a](LICENSE)", True, "[a](LICENSE.txt)"),
         ("[a](https://x/README.md)", True, "[a](https://x/README.md)"),
-        ("[a](#here)", True, "[a](#here)"),
     ],
 )
 def test_links_lead_to_the_sites_pages(written: str, is_of_root: bool, wanted: str) -> None:

@@ -24,14 +24,10 @@ def service(unit: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_it_starts_a_command_that_is_there(unit: Path) -> None:
+def test_it_starts_a_command_that_is_there_with_settings_that_are_known(unit: Path) -> None:
     program, *arguments = shlex.split(service(unit)["ExecStart"].replace("%i", "1"))
     assert program == "/opt/anyseek/bin/anyseek"
     check_command(arguments)
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_its_settings_are_known(unit: Path) -> None:
     known = {name for name, _ in variables(Settings(Path("/data")))}
     assert set(re.findall(r"ANYSEEK_\w+", service(unit)["Environment"])) <= known
 

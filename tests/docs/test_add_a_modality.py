@@ -1,15 +1,13 @@
 """docs/add-a-modality.md, every command of it, in a folder and with a data directory of their own."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from anyseek.model.data.shards import open_dataset
 from anyseek.model.training.run.folder import read_records
+from tests.docs.shell import environment, typed
 from tests.encoders import link_encoders
 
 ROOT = Path(__file__).parents[2]
@@ -37,21 +35,7 @@ def test_the_document_has_commands() -> None:
 
 @pytest.mark.slow
 def test_every_command_of_the_document_works_and_the_query_finds_its_room(folder: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "ANYSEEK_HOME": str(folder / "home"), "PATH": path, "OMP_NUM_THREADS": "1"}
-    said = []
-    for block in blocks():
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST,
-            check=False,
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-        said.append(done.stdout)
+    said = [typed(block, folder, environment(folder), _LONGEST) for block in blocks()]
     run = folder / "runs" / "thermal" / "run"
     assert open_dataset(folder / "runs" / "thermal" / "data").modalities["thermal"] == 300
     assert re.search(r"new .*encoder_embeddings\.thermal_map \(2\)", "\n".join(said))

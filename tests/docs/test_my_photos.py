@@ -3,11 +3,8 @@
 Every command is one of the README or the tutorial, so a document that is wrong fails here.
 """
 
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 from tests.api.web import chromium
 from tests.api.web.views import keys, stroke
 from tests.docs import phone
+from tests.docs.shell import environment, serving, typed
 from tests.encoders import link_encoders
 
 pytestmark = pytest.mark.slow
@@ -62,23 +60,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("ANYSEEK")}
-    path = os.pathsep.join([str(folder / "desktop"), str(folder / ".venv" / "bin"), os.environ["PATH"]])
-    return plain | {"ANYSEEK_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "PATH": path}
+    return environment(folder, programs=folder / "desktop")
 
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
     """Runs a command line in the folder; gives what it prints."""
-
-    def start(line: str) -> str:
-        shell = ["bash", "-euo", "pipefail", "-c", line]
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": _SECONDS, "check": False}
-        done = subprocess.run(shell, cwd=folder, env=_environment(folder), **options)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    return start
+    return lambda line: typed(line, folder, _environment(folder), _SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +111,8 @@ def _check_found(found: list[str]) -> None:
 def url(indexed: Path) -> Iterator[str]:
     """The README's service, on a free port."""
     (line,) = [line for line in README if line.endswith("serve")]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    command = ["bash", "-c", f"exec {line} --port 0"]
-    with subprocess.Popen(command, cwd=indexed, env=_environment(indexed), **pipes) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+    with serving(line, indexed, _environment(indexed)) as url:
+        yield url
 
 
 @pytest.fixture

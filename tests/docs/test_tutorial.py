@@ -4,10 +4,7 @@ The demo is made as `make demo SERVE=0` makes it. The reader's own pictures are 
 under the names that the tutorial mentions, so what it prints of these is not compared.
 """
 
-import os
 import re
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ from PIL import Image
 
 from anyseek.model.galleries.photos import read_photos
 from tests.docs import phone
+from tests.docs.shell import environment, serving, typed
 from tests.encoders import link_encoders
 
 pytestmark = pytest.mark.slow
@@ -67,35 +65,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("ANYSEEK")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {"ANYSEEK_HOME": str(folder / "home"), "GALLERIES": str(folder / "home" / "galleries")}
-    return plain | own | {"OMP_NUM_THREADS": "1", "PATH": path}
-
-
 def _run(block: Block, folder: Path) -> str:
-    """Runs the commands as one shell, which goes on where a file is quarantined; gives what they print."""
+    """What the commands print, of which one goes on where a file is quarantined."""
     commands = re.sub(r"^pip install .*$", ":", block.commands, flags=re.MULTILINE)  # what tests have already
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": _SECONDS, "check": False}
-    shell = ["bash", "-euo", "pipefail", "-c", commands]
-    done = subprocess.run(shell, cwd=folder, env=_environment(folder), input="y\n", **options)
-    expected = _QUARANTINED if "broken.jpg\nanyseek index" in commands and "rm " not in commands else 0
-    assert done.returncode == expected, f"{block.commands}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    exits = _QUARANTINED if "broken.jpg\nanyseek index" in commands and "rm " not in commands else 0
+    return typed(commands, folder, _environment(folder), _SECONDS, exits)
 
 
-def _serve(block: Block, folder: Path) -> None:
-    """The service says where it is, and ends when it is asked to."""
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    command = ["bash", "-c", f"exec {block.commands.strip()} --port 0"]
-    with subprocess.Popen(command, cwd=folder, env=_environment(folder), **pipes) as process:
-        try:
-            assert process.stdout is not None
-            assert "http://127.0.0.1:" in process.stdout.readline()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) in (0, -signal.SIGTERM)
+def _environment(folder: Path) -> dict[str, str]:
+    return environment(folder, GALLERIES=str(folder / "home" / "galleries"))
 
 
 def _check_printed(block: Block, said: str) -> None:
@@ -120,7 +98,8 @@ def test_every_command_works_in_order_and_prints_what_is_said(folder: Path) -> N
     everything = ""
     for block in blocks():
         if block.commands.strip() == "anyseek serve":
-            _serve(block, folder)
+            with serving(block.commands, folder, _environment(folder)) as url:
+                assert url.startswith("http://127.0.0.1:")
             continue
         said = _run(block, folder)
         if block.number <= _OF_THE_DEMO:

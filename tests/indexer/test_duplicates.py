@@ -1,8 +1,6 @@
 """The same content under several keys: linked, skipped or refused, within a job and across jobs."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
@@ -10,17 +8,9 @@ from anyseek.indexer.samples import RawFile
 from anyseek.search.catalogue import collections, ledger, log
 from anyseek.search.types import OnDuplicate
 from tests.indexer.harness import NAME, check_agreement, failures, given, held, index, numbers
-from tests.indexer.pictures import png
+from tests.indexer.pictures import png, write
 
-
-def folder(path: Path, files: dict[str, Any]) -> Path:
-    path.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (path / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return path
-
-
-COPIES = {"a.png": png(1), "b.png": png(1), "c.png": png(2), "d.png": png(1), "d.json": {"caption": "other words"}}
+COPIES = {"a.png": 1, "b.png": 1, "c.png": 2, "d.png": 1, "d.json": {"caption": "other words"}}
 
 
 def vectors(tools: Tools) -> dict[str, bytes]:
@@ -33,33 +23,28 @@ def vectors(tools: Tools) -> dict[str, bytes]:
 
 
 def test_links_share_vectors_and_files(tools: Tools, tmp_path: Path) -> None:
-    assert numbers(index(tools, folder(tmp_path / "p", COPIES))) == (4, 0, 0, 0)
+    assert numbers(index(tools, write(tmp_path / "p", COPIES))) == (4, 0, 0, 0)
     assert tools.embedder.embedded == 3
     assert vectors(tools)["a.png"] == vectors(tools)["b.png"] != vectors(tools)["c.png"]
     items = held(tools)
     assert items["a.png"].assets["thumbnail"] == items["b.png"].assets["thumbnail"]
-    assert numbers(index(tools, folder(tmp_path / "q", {"e.png": png(2), "f.png": png(3)}))) == (2, 0, 0, 0)
+    assert numbers(index(tools, write(tmp_path / "q", {"e.png": 2, "f.png": 3}))) == (2, 0, 0, 0)
     assert tools.embedder.embedded == 4
     assert vectors(tools)["e.png"] == vectors(tools)["c.png"]
+    write(tmp_path / "p", {"a.json": {"attributes": {"year": 1987}}})
+    assert numbers(index(tools, tmp_path / "p")) == (1, 3, 0, 0)
+    assert tools.embedder.embedded == 4, "new attributes do not run the model again"
+    assert given(held(tools)["a.png"]) == {"year": 1987}
     check_agreement(tools)
 
 
-def test_new_attributes_do_not_run_the_model_again(tools: Tools, tmp_path: Path) -> None:
-    photos = folder(tmp_path / "p", COPIES)
-    index(tools, photos)
-    folder(photos, {"a.json": {"attributes": {"year": 1987}}})
-    assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-    assert tools.embedder.embedded == 3
-    assert given(held(tools)["a.png"]) == {"year": 1987}
-
-
 def test_skipped_ones_are_recorded_with_the_key_they_equal(tools: Tools, tmp_path: Path) -> None:
-    job = index(tools, folder(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.SKIP)
+    job = index(tools, write(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped, job.counts.settled) == ((3, 0, 0, 0), 1, 4)
     with tools.database.read() as session:
         (left_out,) = ledger.skipped(session, job.id)
     assert (left_out.uri, left_out.reason) == ("b.png", "b.png has the same content as 'a.png'")
-    job = index(tools, folder(tmp_path / "q", {"e.png": png(2)}), on_duplicate=OnDuplicate.SKIP)
+    job = index(tools, write(tmp_path / "q", {"e.png": 2}), on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped) == ((0, 0, 0, 0), 1)
     job = index(tools, tmp_path / "p", on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped) == ((0, 3, 0, 0), 1)
@@ -69,7 +54,7 @@ def test_skipped_ones_are_recorded_with_the_key_they_equal(tools: Tools, tmp_pat
 
 def test_refused_ones_are_quarantined(tools: Tools, tmp_path: Path) -> None:
     put_item(tools, NAME, "by hand", [RawFile("rgb", png(2), "upload")])
-    job = index(tools, folder(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.ERROR)
+    job = index(tools, write(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.ERROR)
     assert numbers(job) == (2, 0, 2, 0)
     told = failures(tools, job)
     assert {uri: one.code for uri, one in told.items()} == {"b.png": "duplicate-content", "c.png": "duplicate-content"}
@@ -78,9 +63,9 @@ def test_refused_ones_are_quarantined(tools: Tools, tmp_path: Path) -> None:
 
 def test_what_is_held_already_stays(tools: Tools, tmp_path: Path) -> None:
     """Copies that were linked before are not taken out by a job that would have skipped them."""
-    photos = folder(tmp_path / "p", COPIES)
+    photos = write(tmp_path / "p", COPIES)
     index(tools, photos)
-    folder(photos, {"b.json": {"attributes": {"n": 1}}})
+    write(photos, {"b.json": {"attributes": {"n": 1}}})
     job = index(tools, photos, on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped) == ((1, 3, 0, 0), 0)
     assert given(held(tools)["b.png"]) == {"n": 1}

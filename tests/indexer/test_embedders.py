@@ -55,14 +55,19 @@ def embedders(count: int, threads: int = 2) -> Embedders:
     return Embedders(Settings(Path(), threads=threads, work=replace(Work(), embedders=count)))
 
 
-def test_several_embed_at_once_and_share_evenly(spaces: list[str]) -> None:
-    model, several = Meeting(3), embedders(3)
-    several.embed(model, SAMPLES, spaces)
+@pytest.mark.parametrize(
+    ("samples", "at_once", "shares"), [(21, 3, [7, 7, 7]), pytest.param(3, 1, [3], id="few are not divided")]
+)
+def test_several_embed_at_once_and_share_evenly(
+    spaces: list[str], samples: int, at_once: int, shares: list[int]
+) -> None:
+    model, several = Meeting(at_once), embedders(3)
+    several.embed(model, SAMPLES[:samples], spaces)
     several.close()
-    assert sorted(model.shares) == [7, 7, 7]
+    assert sorted(model.shares) == shares
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 30])
+@pytest.mark.parametrize("count", [1, 5, 30])
 def test_vectors_come_in_the_order_of_the_samples(spaces: list[str], count: int) -> None:
     several = embedders(count)
     found = several.embed(HashingEmbedder(), SAMPLES, spaces)
@@ -72,13 +77,6 @@ def test_vectors_come_in_the_order_of_the_samples(spaces: list[str], count: int)
     for vectors, alone in zip(found, expected, strict=True):
         for space in spaces:
             np.testing.assert_array_equal(vectors[space], alone[space])
-
-
-def test_few_samples_are_not_divided(spaces: list[str]) -> None:
-    model, several = Meeting(1), embedders(4)
-    several.embed(model, SAMPLES[:3], spaces)
-    several.close()
-    assert model.shares == [3]
 
 
 @pytest.mark.parametrize("model", [Failing("picture 20", ""), Failing("", "picture 20")])

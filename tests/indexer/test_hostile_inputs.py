@@ -1,35 +1,28 @@
 """One bad input is one bad input: it is quarantined with its name and reason, and the others go in."""
 
 import io
-import json
 import os
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.source_inputs import SourceInputs
 from anyseek.indexer.sources.opening import open_source
 from anyseek.indexer.sources.web import Web, read_networks
-from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
-from tests.indexer.harness import check_agreement, failures, held, index, installation
-from tests.indexer.pictures import png
+from tests.indexer.harness import check_agreement, failures, held, index
+from tests.indexer.pictures import png, write
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder with one good picture."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "good.png").write_bytes(png(1))
-    return folder
+    return write(tmp_path / "photos", {"good.png": 1})
 
 
 def check_refused(tools: Tools, source: Path, code: str, in_reason: str) -> None:
@@ -51,9 +44,8 @@ def npy_of_shape(shape: str) -> bytes:
 
 @pytest.mark.parametrize("shape", ["(True, True)", "(-1, -4)", "(1.0, 2)"])
 def test_an_array_whose_shape_is_none(tools: Tools, photos: Path, shape: str) -> None:
-    (photos / "bad.png").write_bytes(png(2))
-    (photos / "bad.depth.npy").write_bytes(npy_of_shape(shape))
-    (photos / "bad.json").write_text(json.dumps({"modalities": {"depth": "bad.depth.npy"}}))
+    sidecar = {"modalities": {"depth": "bad.depth.npy"}}
+    write(photos, {"bad.png": 2, "bad.depth.npy": npy_of_shape(shape), "bad.json": sidecar})
     check_refused(tools, photos, "bad-map", "bad.depth.npy has a damaged NPY header")
 
 
@@ -73,17 +65,14 @@ def test_a_path_that_is_too_long_for_a_database(tools: Tools, photos: Path, leng
 
 
 def test_a_long_path_goes_in_under_a_key_of_its_own(tools: Tools, photos: Path) -> None:
-    folder = deep_folder(photos, 1_000)
-    (folder / "far.png").write_bytes(png(2))
-    (folder / "far.json").write_text('{"key": "far"}')
+    write(deep_folder(photos, 1_000), {"far.png": 2, "far.json": {"key": "far"}})
     assert index(tools, photos).state == JobState.DONE
     assert sorted(held(tools)) == ["far", "good.png"]
     check_agreement(tools)
 
 
 def test_a_key_that_only_a_database_finds_too_long(tools: Tools, photos: Path) -> None:
-    (photos / "bad.png").write_bytes(png(2))
-    (photos / "bad.json").write_text(json.dumps({"key": "猫" * 1_000}))
+    write(photos, {"bad.png": 2, "bad.json": {"key": "猫" * 1_000}})
     check_refused(tools, photos, "bad-description", "at most 2,600 bytes in UTF-8")
 
 
@@ -96,9 +85,7 @@ def test_a_member_of_an_archive_with_nul_in_its_name(tools: Tools, tmp_path: Pat
             if name != "good.png":
                 member.pax_headers = {"path": "o\0her.png"}
             archive.addfile(member, io.BytesIO(data))
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "a.tar").write_bytes(stream.getvalue())
-    job = index(tools, tmp_path / "shards" / "a.tar")
+    job = index(tools, write(tmp_path / "shards", {"a.tar": stream.getvalue()}) / "a.tar")
     assert job.state == JobState.DONE
     ((uri, failure),) = failures(tools, job).items()
     assert uri.startswith("a.tar#o\\x00her@")
@@ -128,27 +115,6 @@ def test_whatever_an_input_raises_is_its_own_reason(
 
     monkeypatch.setattr(SourceInputs, "_prepare", prepare)
     check_refused(tools, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
-
-
-def test_a_vector_that_cannot_be_stored_is_its_inputs_reason(tmp_path: Path, photos: Path) -> None:
-    class ZeroForOne(HashingEmbedder):
-        def embed_gallery(self, samples, spaces):  # type: ignore[no-untyped-def]
-            made = {space: rows.copy() for space, rows in super().embed_gallery(samples, spaces).items()}
-            for row, sample in enumerate(samples):
-                if np.asarray(sample.values["rgb"]).shape[0] == 7:
-                    for rows in made.values():
-                        rows[row] = 0
-            return made
-
-    (photos / "bad.png").write_bytes(_png_of_height(7))
-    with installation(tmp_path / "home", ZeroForOne()) as tools:
-        check_refused(tools, photos, "bad-input", "it takes shape")
-
-
-def _png_of_height(height: int) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (9, height), "red").save(stream, "PNG")
-    return stream.getvalue()
 
 
 def put_no_file(path: Path, kind: str, secret: str) -> None:

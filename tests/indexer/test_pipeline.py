@@ -1,36 +1,34 @@
 """Bringing a collection in line with a folder: what goes in, stays, changes and goes."""
 
 import io
-import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from anyseek.indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
-from anyseek.indexer.indexing import IndexRun, check_model, open_collection, open_job
+from anyseek.indexer.errors import JobCancelled, JobStopped, SourceGone
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.pipeline import MODEL_FAILED
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.seam import FloatArray
+from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue import collections, jobs
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.catalogue.tables import LedgerRow
-from anyseek.search.errors import FingerprintMismatch
-from anyseek.search.settings import Limits
+from anyseek.search.settings import Limits, Work
 from anyseek.search.types import Part, Query
 from tests.indexer.harness import (
     NAME,
     Counting,
-    Trapped,
     check_agreement,
     failures,
     given,
@@ -39,7 +37,8 @@ from tests.indexer.harness import (
     installation,
     numbers,
 )
-from tests.indexer.pictures import encoded, folder_of, jpeg, noise, png
+from tests.indexer.pictures import encoded, folder_of, jpeg, noise, png, write
+from tests.indexer.sources_kit import DEPTH
 
 
 @pytest.fixture
@@ -47,28 +46,25 @@ def photos(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "photos", range(5))
 
 
+def in_small_batches(tools: Tools) -> Tools:
+    return replace(tools, settings=replace(tools.settings, work=Work(inputs_per_batch=8)))
+
+
 def test_a_folder_goes_in_and_is_found(tools: Tools, photos: Path) -> None:
-    (photos / "notes.txt").write_text("words")
-    (photos / "broken.jpg").write_bytes(jpeg(9)[:200])
+    write(photos, {"notes.txt": "words", "broken.jpg": jpeg(9)[:200], "large.jpg": jpeg(1, 900, 600)})
     progress = Counting()
     job = index(tools, photos, progress=progress)
-    assert (job.state, numbers(job), job.ignored) == (JobState.DONE, (5, 0, 1, 0), 1)
-    assert (progress.found, progress.waiting, progress.done) == (6, 6, 6)
+    assert (job.state, numbers(job), job.ignored) == (JobState.DONE, (6, 0, 1, 0), 1)
+    assert (progress.found, progress.waiting, progress.done) == (7, 7, 7)
     assert failures(tools, job)["broken.jpg"].code == "broken-picture"
-    query = Query((Part("rgb", np.asarray(noise(3))),), k=1)
-    hit = tools.engine.query(NAME, query).hits[0]
+    hit = tools.engine.query(NAME, Query((Part("rgb", np.asarray(noise(3))),), k=1)).hits[0]
     assert (hit.key, hit.score) == ("3.png", pytest.approx(1, abs=1e-5))
-    check_agreement(tools)
-
-
-def test_originals_stay_and_thumbnails_are_kept(tools: Tools, photos: Path) -> None:
-    (photos / "large.jpg").write_bytes(jpeg(1, 900, 600))
-    index(tools, photos)
-    item = held(tools)["large.jpg"]
-    original, small = item.assets["rgb"], item.assets["thumbnail"]
+    assets = held(tools)["large.jpg"].assets
+    original, small = assets["rgb"], assets["thumbnail"]
     assert (original.stored, original.location, original.media_type) == (False, str(photos / "large.jpg"), "image/jpeg")
     assert small.stored
     assert Image.open(io.BytesIO(tools.assets.read(small))).size == (256, 171)
+    check_agreement(tools)
 
 
 def test_only_what_changed_is_done_again(tools: Tools, photos: Path) -> None:
@@ -76,9 +72,7 @@ def test_only_what_changed_is_done_again(tools: Tools, photos: Path) -> None:
     before = held(tools)
     assert numbers(index(tools, photos)) == (0, 5, 0, 0)
     os.utime(photos / "0.png")
-    (photos / "1.png").write_bytes(png(101))
-    (photos / "2.json").write_text('{"caption": "now it has words"}')
-    (photos / "9.png").write_bytes(png(9))
+    write(photos, {"1.png": 101, "2.json": {"caption": "now it has words"}, "9.png": 9})
     assert numbers(index(tools, photos)) == (3, 3, 0, 0)
     after = held(tools)
     assert {key for key in after if key in before and after[key] != before[key]} == {"1.png", "2.png"}
@@ -88,20 +82,16 @@ def test_only_what_changed_is_done_again(tools: Tools, photos: Path) -> None:
 
 
 def test_sidecars_and_modalities(tools: Tools, photos: Path) -> None:
-    (photos / "maps").mkdir()
-    depth = encoded(Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)), "PNG")
-    (photos / "maps/0.png").write_bytes(depth)
-    (photos / "maps/0.txt").write_text("a text in a file")
     modalities = {"depth": "maps/0.png", "caption": "maps/0.txt", "sketch": "maps/s.png"}
-    (photos / "maps/s.png").write_bytes(encoded(Image.new("L", (9, 9), 255), "PNG"))
     said = {"key": "zero", "attributes": {"year": 1987}, "modalities": modalities}
-    (photos / "0.json").write_text(json.dumps(said))
+    sketch = encoded(Image.new("L", (9, 9), 255), "PNG")
+    write(photos, {"maps/0.png": DEPTH, "maps/0.txt": "a text in a file", "maps/s.png": sketch, "0.json": said})
     job = index(tools, photos)
     assert numbers(job) == (5, 0, 0, 0)
     item = held(tools)["zero"]
     assert (item.caption, given(item)) == ("a text in a file", {"year": 1987})
     assert set(item.assets) == {"rgb", "thumbnail", "depth", "caption", "canny_edge"}
-    (photos / "maps/0.png").write_bytes(depth[:-40])
+    (photos / "maps/0.png").write_bytes(DEPTH[:-40])
     job = index(tools, photos)
     assert numbers(job) == (0, 4, 1, 0)
     assert failures(tools, job)["0.png"].reason.startswith("maps/0.png is a damaged picture")
@@ -109,16 +99,11 @@ def test_sidecars_and_modalities(tools: Tools, photos: Path) -> None:
 
 
 def test_prune_takes_out_what_is_gone_and_nothing_else(tools: Tools, photos: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "x.png").write_bytes(png(50))
     index(tools, photos)
-    index(tools, other)
+    index(tools, write(tmp_path / "other", {"x.png": 50}))
     put_item(tools, NAME, "by hand", [RawFile("rgb", png(60), "upload")])
     (photos / "0.png").unlink()
-    (photos / "1.png").write_bytes(b"broken now")
-    (photos / "2.json").write_text('{"key": "renamed"}')
-    (photos / "3.json").write_text("{")
+    write(photos, {"1.png": b"broken now", "2.json": {"key": "renamed"}, "3.json": "{"})
     assert numbers(index(tools, photos)) == (1, 1, 2, 0)
     assert set(held(tools)) == {"0.png", "1.png", "2.png", "3.png", "4.png", "renamed", "x.png", "by hand"}
     assert numbers(index(tools, photos, prune=True)) == (0, 2, 2, 2)
@@ -128,15 +113,14 @@ def test_prune_takes_out_what_is_gone_and_nothing_else(tools: Tools, photos: Pat
 
 def test_a_folder_that_vanishes_midway_fails_the_job(tools: Tools, photos: Path) -> None:
     index(tools, photos)
-    for number in range(5, 200):
-        (photos / f"{number}.png").write_bytes(png(number))
+    write(photos, {f"{number}.png": number for number in range(5, 40)})
 
     class Remover(Counting):
         def settled(self, inputs: int) -> None:
             shutil.rmtree(photos, ignore_errors=True)
 
     with pytest.raises(SourceGone, match="is gone"):
-        index(tools, photos, prune=True, progress=Remover())
+        index(in_small_batches(tools), photos, prune=True, progress=Remover())
     with tools.database.read() as session:
         job = jobs.list_page(session, None, 1)[0]
     assert job.state == JobState.FAILED
@@ -153,27 +137,6 @@ def test_a_file_that_vanishes_is_quarantined(tools: Tools, photos: Path) -> None
     job = index(tools, photos, progress=Remover())
     assert numbers(job) == (4, 0, 1, 0)
     assert failures(tools, job)["2.png"].code == "input-vanished"
-
-
-def test_keys_held_elsewhere_are_quarantined(tools: Tools, photos: Path, tmp_path: Path) -> None:
-    index(tools, photos)
-    put_item(tools, NAME, "mine.png", [RawFile("rgb", png(60), "upload")])
-    other = tmp_path / "other"
-    other.mkdir()
-    for name in ("0.png", "mine.png", "new.png"):
-        (other / name).write_bytes(png(70))
-    job = index(tools, other)
-    assert numbers(job) == (1, 0, 2, 0)
-    assert {one.code for one in failures(tools, job).values()} == {"key-held-elsewhere"}
-    assert held(tools)["0.png"].assets["rgb"].location == str(photos / "0.png")
-    assert numbers(index(tools, photos)) == (0, 5, 0, 0)
-
-
-def test_one_key_for_two_files(tools: Tools, photos: Path) -> None:
-    (photos / "3.json").write_text('{"key": "1.png"}')
-    job = index(tools, photos)
-    assert numbers(job) == (4, 0, 1, 0)
-    assert "has the key '1.png', which 1.png has already" in failures(tools, job)["3.png"].reason
 
 
 def test_names_that_are_no_text(tools: Tools, photos: Path) -> None:
@@ -204,8 +167,7 @@ def test_links_out_of_the_folder_are_quarantined(tools: Tools, photos: Path, tmp
 
 
 def test_limits_hold_for_files(photos: Path, tmp_path: Path) -> None:
-    (photos / "big.png").write_bytes(png(1, 60, 60))
-    (photos / "heavy.png").write_bytes(png(2) + b"x" * 50_000)
+    write(photos, {"big.png": png(1, 60, 60), "heavy.png": png(2) + b"x" * 50_000})
     with installation(tmp_path / "home", limits=Limits(pixels=24 * 16, bytes_per_file=40_000)) as tools:
         job = index(tools, photos)
         assert numbers(job) == (5, 0, 2, 0)
@@ -213,45 +175,43 @@ def test_limits_hold_for_files(photos: Path, tmp_path: Path) -> None:
         assert codes == {"big.png": "too-many-pixels", "heavy.png": "too-many-bytes"}
 
 
-def test_the_model_must_be_that_of_the_collection(tools: Tools) -> None:
-    collection = open_collection(tools, NAME)
-    with pytest.raises(ModelMismatch, match="made with the model hashing"):
-        check_model(collection, "4m-tiny")
-    other_weights = HashingEmbedder()
-    other_weights.spaces = {"hashing": replace(other_weights.spaces["hashing"], fingerprint="0" * 64)}
-    with pytest.raises(FingerprintMismatch, match="other weights of hashing"):
-        open_collection(replace(tools, embedder=other_weights), NAME)
+class Failing(HashingEmbedder):
+    """Raises at a picture that is red, and makes no numbers of black ones, nothing of blue ones."""
 
-
-def test_an_input_at_which_the_model_fails_is_quarantined(photos: Path, tmp_path: Path) -> None:
-    class Failing(Trapped):
-        def spring(self) -> None:
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        corners = [np.asarray(sample.values["rgb"])[0, 0].tolist() for sample in samples]
+        if [255, 0, 0] in corners:
             raise ValueError("too red")
+        made = super().embed_gallery(samples, spaces)
+        for vectors in made.values():
+            vectors[[corner == [0, 0, 0] for corner in corners]] = np.nan
+            vectors[[corner == [0, 0, 255] for corner in corners]] = 0
+        return made
 
-    (photos / "red.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
+
+def test_inputs_at_which_the_model_fails_are_quarantined(photos: Path, tmp_path: Path) -> None:
+    for colour in ("red", "black", "blue"):
+        write(photos, {f"{colour}.png": encoded(Image.new("RGB", (8, 8), colour), "PNG")})
     with installation(tmp_path / "home", Failing()) as tools:
         job = index(tools, photos)
-        assert numbers(job) == (5, 0, 1, 0)
-        assert failures(tools, job)["red.png"].reason == "the model failed at it: too red"
-
-
-def test_vectors_without_numbers_are_never_written(photos: Path, tmp_path: Path) -> None:
-    class Broken(Trapped):
-        def embed_gallery(self, samples: Any, spaces: Any) -> dict[str, FloatArray]:
-            return {space: rows * np.float32("nan") for space, rows in super().embed(samples, spaces).items()}
-
-    with installation(tmp_path / "home", Broken()) as tools:
-        assert numbers(index(tools, photos)) == (0, 0, 5, 0)
-        assert held(tools) == {}
+        assert numbers(job) == (5, 0, 3, 0)
+        reasons = {uri: (one.code, one.reason) for uri, one in failures(tools, job).items()}
+        assert reasons["red.png"] == (MODEL_FAILED, "the model failed at it: too red")
+        assert reasons["black.png"] == (
+            MODEL_FAILED,
+            "the model failed at it: its vector has values that are not numbers",
+        )
+        assert reasons["blue.png"][0] == "bad-input"
+        check_agreement(tools)
 
 
 def test_a_range_that_somebody_else_took_over_is_dropped(photos: Path, tmp_path: Path) -> None:
-    class Sleeper(Trapped):
+    class Sleeper(HashingEmbedder):
         """While the model is at work the leases run out and another worker takes the inputs, then dies."""
 
         slept = False
 
-        def embed_gallery(self, samples: Any, spaces: Any) -> dict[str, FloatArray]:
+        def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
             if not self.slept:
                 self.slept = True
                 with tools.database.write() as session:
@@ -267,8 +227,7 @@ def test_a_range_that_somebody_else_took_over_is_dropped(photos: Path, tmp_path:
 
 
 def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(tools: Tools, photos: Path) -> None:
-    for number in range(5, 150):
-        (photos / f"{number}.png").write_bytes(png(number))
+    write(photos, {f"{number}.png": number for number in range(5, 40)})
     source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
     with Owner(tools.database, tools.settings) as owner:
 
@@ -278,10 +237,10 @@ def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(to
 
         job = open_job(collection, source, owner, prune=False)
         with pytest.raises(JobStopped):
-            IndexRun(lambda: tools, source, owner, Stopper()).run(job)
+            IndexRun(lambda: in_small_batches(tools), source, owner, Stopper()).run(job)
     done = len(held(tools))
-    assert 0 < done < 150
-    assert numbers(index(tools, photos)) == (150 - done, done, 0, 0)
+    assert 0 < done < 40
+    assert numbers(index(tools, photos)) == (40 - done, done, 0, 0)
     check_agreement(tools)
 
 

@@ -1,9 +1,6 @@
 """An input that kills its worker: suspected after one death, quarantined after three more that it had to itself."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -14,38 +11,34 @@ from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.catalogue.ledger import DEADLY
-from tests.indexer.harness import NAME, Counting, check_agreement, failures, held, index, installation, numbers
+from anyseek.search.settings import Settings, Work
+from tests.forked import begun, exit_code
+from tests.indexer.harness import NAME, Trapped, check_agreement, failures, held, index, installation, numbers
 from tests.indexer.pictures import encoded, folder_of, png
-
-WORKER = (
-    "import sys\nfrom pathlib import Path\nfrom tests.indexer.harness import Trapped, index, installation, numbers\n"
-    "with installation(Path(sys.argv[1]), Trapped()) as tools:\n"
-    "    print(*numbers(index(tools, Path(sys.argv[2]))))\n"
-)
+from tests.search.gallery import begin_catalogue
 
 
-def work(home: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", WORKER, str(home), str(folder)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+def work(home: Path, folder: Path) -> None:
+    """What a worker does until it dies."""
+    with installation(home, Trapped(), settings=Settings(home, work=Work(inputs_per_batch=4))) as tools:
+        index(tools, folder)
 
 
 def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path) -> None:
-    photos = folder_of(tmp_path / "photos", range(70), "{:02}.png")
-    (photos / "40-deadly.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
+    photos = folder_of(tmp_path / "photos", range(12), "{:02}.png")
+    (photos / "06-deadly.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
+    begin_catalogue(tmp_path / "home")
     deaths = 0
-    while (done := work(tmp_path / "home", photos)).returncode == -signal.SIGKILL:
+    while (ended := exit_code(begun(work, tmp_path / "home", photos))) == -signal.SIGKILL:
         deaths += 1
         assert deaths <= 4, "the input should have been quarantined"
-    assert done.returncode == 0, done.stderr
-    assert deaths == 4  # one in its range, three alone
-    indexed, unchanged, quarantined, _ = map(int, done.stdout.split())
-    assert (indexed + unchanged, quarantined) == (70, 1)
+    assert (ended, deaths) == (0, 4)  # one in its range, three alone
     with installation(tmp_path / "home") as tools:
-        assert len(held(tools)) == 70
+        assert len(held(tools)) == 12
         with tools.database.read() as session:
             (job,) = jobs.list_page(session, None, 10)
-        assert failures(tools, job)["40-deadly.png"].code == DEADLY
+        assert (job.state, job.counts.quarantined) == (JobState.DONE, 1)
+        assert failures(tools, job)["06-deadly.png"].code == DEADLY
         check_agreement(tools)
 
 
@@ -58,5 +51,5 @@ def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
             with Owner(tools.database, tools.settings) as second:
                 assert open_job(collection, source, second, prune=False).owner == first.name
         (photos / "3.png").write_bytes(png(3))
-        done = index(tools, photos, progress=Counting())
+        done = index(tools, photos)
         assert (done.id, done.state, numbers(done)) == (job.id, JobState.DONE, (4, 0, 0, 0))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ from anyseek.model.seam import Embedder
 from anyseek.search.catalogue import collections, facet_counts, jobs, sources
 from anyseek.search.catalogue.sources import SourceHeld
 from anyseek.search.catalogue.tables import ItemRow, WordsRow
-from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
-from tests.indexer.pictures import encoded
+from tests.indexer.harness import NAME, check_agreement, failures, found, held, index, installation, numbers
+from tests.indexer.pictures import encoded, write
 
 RED, SKY = (200, 20, 35), (70, 120, 180)
 
@@ -43,11 +42,7 @@ def plain(colour: tuple[int, int, int]) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for name, colour in (("red", RED), ("sky", SKY)):
-        (folder / f"{name}.png").write_bytes(plain(colour))
-    return folder
+    return write(tmp_path / "pictures", {"red.png": plain(RED), "sky.png": plain(SKY)})
 
 
 def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
@@ -69,7 +64,7 @@ def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
     assert seen == [1, 1]
 
 
-def of(tools: Tools, key: str) -> object:
+def of(tools: Tools, key: str) -> Any:
     return held(tools)[key].attributes.get("predicted")
 
 
@@ -84,52 +79,35 @@ def test_a_picture_is_told_by_its_pixels() -> None:
     assert told["colourfulness"] > 82
 
 
-def test_nothing_is_predicted_unless_somebody_asks(tools: Tools, folder: Path) -> None:
+@pytest.mark.parametrize("is_settled", [False, True], ids=["read again", "unchanged by its stamp"])
+def test_asked_for_later_it_is_added_without_embedding_anew(
+    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch, is_settled: bool
+) -> None:
+    if is_settled:
+        monkeypatch.setattr("anyseek.indexer.paths.SETTLED_NS", -(10**15))
     index(tools, folder)
-    assert "predicted" not in held(tools)["red.png"].attributes
-
-
-def test_asked_for_later_it_is_added_without_embedding_anew(tools: Tools, folder: Path) -> None:
-    index(tools, folder)
-    assert isinstance(tools.embedder, Watched)
-    before, versions = tools.embedder.embedded, {key: item.id for key, item in held(tools).items()}
+    assert of(tools, "red.png") is None, "nothing is predicted unless somebody asks"
+    before, ids = tools.embedder.embedded, {key: item.id for key, item in held(tools).items()}
     assert numbers(index(tools, folder, predicts=True)) == (2, 0, 0, 0)
     assert tools.embedder.embedded == before
-    assert {key: item.id for key, item in held(tools).items()} == versions
-    assert (
-        of(tools, "red.png")
-        == predicted(tools.assets.read(held(tools)["red.png"].assets["thumbnail"]), tools.embedder)["predicted"]
-    )
+    assert {key: item.id for key, item in held(tools).items()} == ids
+    small = tools.assets.read(held(tools)["red.png"].assets["thumbnail"])
+    assert of(tools, "red.png") == predicted(small, tools.embedder)["predicted"]
+    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
+    monkeypatch.setattr(predicting, "PREDICTING_VERSION", "next")
+    assert numbers(index(tools, folder)) == (2, 0, 0, 0), "another version predicts anew"
     check_agreement(tools)
 
 
 def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: Path) -> None:
     index(tools, folder, predicts=True)
     before = of(tools, "red.png")
-    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
     (folder / "new.png").write_bytes(plain((30, 140, 50)))
     assert numbers(index(tools, folder)) == (1, 2, 0, 0)
-    assert of(tools, "new.png")["colours"] == ["green"]  # type: ignore[index]
+    assert of(tools, "new.png")["colours"] == ["green"]
     assert of(tools, "red.png") == before
     assert numbers(index(tools, folder, predicts=False)) == (3, 0, 0, 0)
     assert [key for key in held(tools) if of(tools, key)] == []
-
-
-def test_what_is_unchanged_by_its_stamp_gets_them_too(
-    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("anyseek.indexer.paths.SETTLED_NS", 0)
-    time.sleep(0.01)
-    index(tools, folder)
-    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
-    assert numbers(index(tools, folder, predicts=True)) == (2, 0, 0, 0)
-    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
-
-
-def test_another_version_predicts_anew(tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index(tools, folder, predicts=True)
-    monkeypatch.setattr(predicting, "PREDICTING_VERSION", "next")
-    assert numbers(index(tools, folder)) == (2, 0, 0, 0)
 
 
 def test_what_was_quarantined_gets_them_when_it_is_tried_again(tools: Tools, folder: Path) -> None:
@@ -140,7 +118,7 @@ def test_what_was_quarantined_gets_them_when_it_is_tried_again(tools: Tools, fol
     with tools.database.write() as session:
         assert jobs.reopen(session, job.id) == 1
     index(tools, folder)
-    assert of(tools, "late.png")["colours"] == ["blue"]  # type: ignore[index]
+    assert of(tools, "late.png")["colours"] == ["blue"]
 
 
 def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Path) -> None:
@@ -155,24 +133,18 @@ def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Pa
         assert [each.predicts for each in sources.list_of(session, collection)] == [False]
 
 
-def test_filters_and_facets_know_them(tools: Tools, folder: Path) -> None:
+def test_filters_and_facets_know_them_and_words_are_of_people_alone(tools: Tools, folder: Path) -> None:
+    (folder / "sky.json").write_text(json.dumps({"attributes": {"tag": "red"}}))
     index(tools, folder, predicts=True)
     assert found(tools, "predicted.colours = red") == {"red.png"}
     assert found(tools, "predicted.brightness > 0.3 and predicted.colour_shares.blue > 0.9") == {"sky.png"}
     with tools.database.read() as session:
         collection = collections.get(session, NAME)
         (counted,) = facet_counts.count(session, collection.id, 10, 10, paths=["predicted.colours"])
-    assert {each.value: each.items for each in counted.values} == {"red": 1, "blue": 1}
-
-
-def test_words_are_looked_for_only_in_what_people_wrote(tools: Tools, folder: Path) -> None:
-    (folder / "sky.json").write_text(json.dumps({"attributes": {"tag": "red"}}))
-    index(tools, folder, predicts=True)
-    with tools.database.read() as session:
         rows = session.execute(select(ItemRow.key, WordsRow.words).join(WordsRow, WordsRow.item_id == ItemRow.id))
         words = {key: set(text.split()) for key, text in rows}
-    assert "red" in words["sky.png"]
-    assert "blue" not in words["sky.png"]
+    assert {each.value: each.items for each in counted.values} == {"red": 1, "blue": 1}
+    assert ("red" in words["sky.png"], "blue" in words["sky.png"]) == (True, False)
 
 
 @pytest.mark.parametrize("how", ["sidecar", "table"])
@@ -188,26 +160,20 @@ def test_an_input_with_such_an_attribute_of_its_own_is_set_aside(tools: Tools, f
     assert set(held(tools)) == {"sky.png"}
 
 
-def test_put_predicts_on_request_and_refuses_such_attributes(tools: Tools) -> None:
+def test_put_predicts_on_request_and_a_patch_may_remove_but_not_change_it(tools: Tools) -> None:
     files = [RawFile("rgb", plain(RED), "a.png")]
-    with pytest.raises(BadAttributes, match="'predicted'"):
-        put_item(tools, NAME, "k", files, attributes={"predicted": {}})
-    assert "predicted" not in put_item(tools, NAME, "k", files).attributes
-    first = put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True)
-    assert first.attributes["predicted"]["colours"] == ["red"]
-    assert first.attributes["n"] == 1
-    again = put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True)
-    assert again.version == first.version
-    assert "predicted" not in put_item(tools, NAME, "words", [], "a dog", predicts=True).attributes
-
-
-def test_a_patch_keeps_them_and_may_remove_but_not_change_them(tools: Tools) -> None:
-    told = put_item(tools, NAME, "k", [RawFile("rgb", plain(RED), "a.png")], predicts=True).attributes["predicted"]
 
     def patch(attributes: dict[str, object]) -> dict[str, object]:
         return dict(patch_item(tools.database, lambda: tools, NAME, "k", Patch(attributes)).attributes)
 
-    assert patch({"n": 1})["predicted"] == told
+    with pytest.raises(BadAttributes, match="'predicted'"):
+        put_item(tools, NAME, "k", files, attributes={"predicted": {}})
+    assert "predicted" not in put_item(tools, NAME, "k", files).attributes
+    first, again = (put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True) for _ in range(2))
+    assert (first.attributes["predicted"]["colours"], first.attributes["n"]) == (["red"], 1)
+    assert again.version == first.version
+    assert "predicted" not in put_item(tools, NAME, "words", [], "a dog", predicts=True).attributes
+    assert patch({"n": 2})["predicted"] == first.attributes["predicted"]
     with pytest.raises(BadAttributes, match="'predicted'"):
         patch({"predicted": {"brightness": 1}})
     assert "predicted" not in patch({"predicted": None})

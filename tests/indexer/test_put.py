@@ -1,8 +1,6 @@
 """One item put by hand: findable at once, its files kept."""
 
 import io
-import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from anyseek.search.types import Item, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, check_agreement, given, held, index
-from tests.indexer.pictures import folder_of, noise, png
+from tests.indexer.pictures import encoded, folder_of, noise, png, write
 
 
 def picture(seed: int) -> RawFile:
@@ -74,9 +72,7 @@ def test_what_is_refused(tools: Tools, tmp_path: Path) -> None:
         put_item(tools, NAME, "k", [picture(1), picture(2)])
     with pytest.raises(BadInput, match="no modality that the model hashing takes"):
         put_item(tools, NAME, "k", [RawFile("normal", png(1), "n.png")])
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/0.png").write_bytes(png(0))
-    index(tools, tmp_path / "photos")
+    index(tools, folder_of(tmp_path / "photos", [0]))
     with pytest.raises(KeyHeldElsewhere):
         put_item(tools, NAME, "0.png", [picture(1)])
     assert set(held(tools)) == {"0.png"}
@@ -156,10 +152,7 @@ def test_a_caption_that_another_changes_meanwhile_is_made_again(tools: Tools) ->
 
 
 def test_items_of_a_folder_keep_their_patch_until_their_files_change(tools: Tools, tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(png(1))
-    (folder / "a.png.json").write_text(json.dumps({"caption": "a dog", "attributes": {"n": 1}}))
+    folder = write(tmp_path / "photos", {"a.png": 1, "a.png.json": {"caption": "a dog", "attributes": {"n": 1}}})
     index(tools, folder)
     patch(tools, "a.png", Patch({"rating": 5}, "a cat", True))
     index(tools, folder)
@@ -177,9 +170,7 @@ NAMES = {0: "wall", 1: "sofa", 7: "Fußboden"}
 
 
 def _regions() -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.repeat(np.array([[0, 1, 7]], np.uint8), 3, axis=0)).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.fromarray(np.repeat(np.array([[0, 1, 7]], np.uint8), 3, axis=0)), "PNG")
 
 
 def _names_in(item: Item, tools: Tools) -> object:
@@ -189,44 +180,29 @@ def _names_in(item: Item, tools: Tools) -> object:
 
 
 def test_names_of_an_item_that_was_put(tools: Tools) -> None:
-    files = [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.regions.png", NAMES)]
-    item = put_item(tools, NAME, "k", files)
+    picture, regions = RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.regions.png", NAMES)
+    item = put_item(tools, NAME, "k", [picture, regions])
     assert set(item.assets) == {"rgb", "semseg", "semseg.classes", "thumbnail"}
     assert _names_in(item, tools) == NAMES
-    assert put_item(tools, NAME, "k", files) == item, "the same again writes nothing"
-    other = put_item(tools, NAME, "l", [*files[:1], RawFile("semseg", _regions(), "b.png", NAMES)])
+    assert put_item(tools, NAME, "k", [picture, regions]) == item, "the same again writes nothing"
+    other = put_item(tools, NAME, "l", [picture, regions])
     assert other.assets["semseg.classes"].location == item.assets["semseg.classes"].location
+    unnamed = put_item(tools, NAME, "without", [picture, RawFile("semseg", _regions(), "a.png")])
+    assert set(unnamed.assets) == {"rgb", "semseg", "thumbnail"}
+    assert (class_names(unnamed, "semseg", tools.assets), _names_in(unnamed, tools)) == ({}, {})
     check_agreement(tools)
+    tools.assets.path(item.assets["semseg.classes"]).write_text('{"0": "ceiling"}')
+    with pytest.raises(StoreCorrupt, match=r"semseg\.classes"):
+        read_originals(item, tools.assets, tools.settings.limits)
 
 
 def test_names_of_an_item_of_a_folder(tools: Tools, tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(png(1))
-    (folder / "a.regions.png").write_bytes(_regions())
-    classes = {str(number): name for number, name in NAMES.items()}
-    described = {"file": "a.png", "modalities": {"semseg": {"file": "a.regions.png", "classes": classes}}}
-    (folder / "manifest.jsonl").write_text(json.dumps(described), encoding="utf-8")
-    index(tools, folder)
+    described = {"file": "a.png", "modalities": {"semseg": {"file": "a.regions.png", "classes": NAMES}}}
+    index(tools, write(tmp_path / "pictures", {"a.png": 1, "a.regions.png": _regions(), "manifest.jsonl": described}))
     (item,) = held(tools).values()
     assert _names_in(item, tools) == NAMES
     made = remake(lambda: tools, [item])[item.key]
     assert "semseg.classes" in {asset.name for asset in made.assets}, "an item that is made anew keeps them"
-
-
-def test_an_item_without_names_has_none(tools: Tools) -> None:
-    item = put_item(tools, NAME, "k", [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.png")])
-    assert set(item.assets) == {"rgb", "semseg", "thumbnail"}
-    assert class_names(item, "semseg", tools.assets) == {}
-    assert _names_in(item, tools) == {}
-
-
-def test_names_that_were_changed_on_disk_are_not_believed(tools: Tools) -> None:
-    files = [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.png", NAMES)]
-    item = put_item(tools, NAME, "k", files)
-    tools.assets.path(item.assets["semseg.classes"]).write_text('{"0": "ceiling"}')
-    with pytest.raises(StoreCorrupt, match=r"semseg\.classes"):
-        read_originals(item, tools.assets, tools.settings.limits)
 
 
 STEP = np.repeat(np.repeat(np.array([[1.0, 5.0]], np.float32), 64, axis=0), 64, axis=1)
@@ -237,19 +213,6 @@ def shown(values: dict[str, Value]) -> FloatArray:
     small = thumbnail_of(values)
     assert small is not None
     return np.asarray(Image.open(io.BytesIO(small)), np.float32)
-
-
-def test_near_is_bright_in_the_grey_of_a_depth_map() -> None:
-    picture = shown({"depth": STEP})
-    assert np.ptp(picture, axis=2).max() < 8, "grey"
-    assert picture[:, :32].mean() > 200 > 80 > picture[:, 96:].mean()
-
-
-def test_classes_have_colours_in_a_segmentation() -> None:
-    picture = shown({"semseg": HALVES, "caption": "a wall"})
-    left, right = picture[:, :50].mean(axis=(0, 1)), picture[:, 80:].mean(axis=(0, 1))
-    assert np.abs(left - right).max() > 40
-    assert np.ptp(left) > 20
 
 
 def test_a_photo_goes_before_maps_and_words_have_no_picture() -> None:
@@ -272,44 +235,26 @@ def test_an_item_of_a_drawing_alone_has_a_thumbnail_that_is_made_again(tools: To
     assert verify(tools.database, tools.settings) == []
 
 
-@pytest.fixture
-def filled(tools: Tools, tmp_path: Path) -> Tools:
-    """Three pictures of a folder, and an item that was put."""
+def test_lost_vectors_and_thumbnails_come_back_from_the_originals(tools: Tools, tmp_path: Path) -> None:
+    def mend() -> list[str]:
+        return rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools))
+
+    def lose_vectors(*keys: str) -> None:
+        with tools.database.write() as session:
+            session.execute(delete(LogRow).where(LogRow.item_id.in_([before[key].id for key in keys])))
+
     index(tools, folder_of(tmp_path / "photos", range(3)))
     put_item(tools, NAME, "put", [RawFile("rgb", png(7), "upload.png")], "a caption", {"n": 1})
-    return tools
-
-
-def mend(tools: Tools) -> list[str]:
-    return rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools))
-
-
-def lose_vectors(tools: Tools, items: Sequence[Item]) -> None:
-    with tools.database.write() as session:
-        session.execute(delete(LogRow).where(LogRow.item_id.in_([item.id for item in items])))
-
-
-def test_lost_vectors_and_thumbnails_come_back_from_the_originals(filled: Tools) -> None:
-    before = held(filled)
-    lose_vectors(filled, [before["1.png"], before["put"]])
-    filled.assets.path(before["2.png"].assets["thumbnail"]).unlink()
-    assert verify(filled.database, filled.settings)
-    assert mend(filled) == []
-    check_agreement(filled)
-    after = held(filled)
+    before = held(tools)
+    assert rebuild(tools.database, tools.settings, NAME, partial(remake, never)) == [], "nothing lost loads no model"
+    lose_vectors("1.png", "put")
+    tools.assets.path(before["2.png"].assets["thumbnail"]).unlink()
+    assert verify(tools.database, tools.settings)
+    assert mend() == []
+    check_agreement(tools)
+    after = held(tools)
     assert after.keys() == before.keys()
     assert (after["put"].caption, given(after["put"])) == ("a caption", {"n": 1})
-
-
-def test_an_item_whose_original_is_gone_too_is_named(filled: Tools, tmp_path: Path) -> None:
-    before = held(filled)
-    lose_vectors(filled, [before["0.png"], before["1.png"]])
+    lose_vectors("0.png", "1.png")
     (tmp_path / "photos" / "0.png").unlink()
-    assert mend(filled) == ["0.png"]
-
-
-def test_nothing_lost_loads_no_model(filled: Tools) -> None:
-    def refuse() -> Tools:
-        raise AssertionError("the model was loaded")
-
-    assert rebuild(filled.database, filled.settings, NAME, partial(remake, refuse)) == []
+    assert mend() == ["0.png"], "whose original is gone too"

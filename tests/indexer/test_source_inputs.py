@@ -24,7 +24,7 @@ from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset
 from tests.indexer.harness import NAME, check_agreement, held, index, installation, job_for, numbers
-from tests.indexer.pictures import folder_of, png
+from tests.indexer.pictures import folder_of, png, write
 
 PATIENCE = 30.0
 BATCH = 8
@@ -162,10 +162,9 @@ def library(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "photos", range(4))
 
 
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files count as written long ago."""
-    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
+def settle(monkeypatch: pytest.MonkeyPatch, is_settled: bool) -> None:
+    """Have files count as written long ago, or just now."""
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15) if is_settled else 10**15)
 
 
 def read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
@@ -183,12 +182,26 @@ def read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return {name for name in read if name.endswith(".png")}
 
 
-def test_unchanged_files_are_not_read(
-    tools: Tools, library: Path, settled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_has_changed_is_read(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(monkeypatch, True)
+    sketch = write(library / "maps", {"sketch.png": 8}) / "sketch.png"
+    write(library, {"0.json": {"modalities": {"canny_edge": "maps/sketch.png"}}})
     index(tools, library)
     assert read_again(tools, library, monkeypatch) == set()
     assert numbers(index(tools, library)) == (0, 4, 0, 0)
+    path = library / "1.png"
+    before, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_again(tools, library, monkeypatch) == {"1.png"}, "of the same size and time"
+    write(library, {"1.png": data, "2.json": {"attributes": {"year": 1987}}})
+    assert numbers(index(tools, library)) == (2, 2, 0, 0)
+    assert held(tools)["2.png"].attributes["year"] == 1987
+    (library / "2.json").unlink()
+    assert numbers(index(tools, library)) == (1, 3, 0, 0)
+    assert "year" not in held(tools)["2.png"].attributes
+    sketch.write_bytes(png(9))
+    assert numbers(index(tools, library)) == (1, 3, 0, 0)
     check_agreement(tools)
 
 
@@ -206,40 +219,9 @@ def test_the_model_is_not_loaded_for_unchanged_files(tools: Tools, library: Path
 
 
 def test_what_has_just_been_written_is_read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "SETTLED_NS", 10**15)
+    settle(monkeypatch, False)
     index(tools, library)
     assert len(read_again(tools, library, monkeypatch)) == 4
-    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
+    settle(monkeypatch, True)
     assert len(read_again(tools, library, monkeypatch)) == 4
     assert read_again(tools, library, monkeypatch) == set()
-
-
-def test_changes_that_keep_size_and_time_are_seen(
-    tools: Tools, library: Path, settled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = library / "1.png"
-    before, data = path.stat(), path.read_bytes()
-    index(tools, library)
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert read_again(tools, library, monkeypatch) == {"1.png"}
-
-
-def test_what_is_said_of_a_picture_counts(tools: Tools, library: Path, settled: None) -> None:
-    index(tools, library)
-    (library / "2.json").write_text('{"attributes": {"year": 1987}}')
-    assert numbers(index(tools, library)) == (1, 3, 0, 0)
-    assert held(tools)["2.png"].attributes["year"] == 1987
-    (library / "2.json").unlink()
-    assert numbers(index(tools, library)) == (1, 3, 0, 0)
-    assert "year" not in held(tools)["2.png"].attributes
-
-
-def test_further_files_count(tools: Tools, library: Path, settled: None) -> None:
-    maps = library / "maps"
-    maps.mkdir()
-    (maps / "sketch.png").write_bytes(png(8))
-    (library / "0.json").write_text('{"modalities": {"canny_edge": "maps/sketch.png"}}')
-    index(tools, library)
-    (maps / "sketch.png").write_bytes(png(9))
-    assert numbers(index(tools, library)) == (1, 3, 0, 0)

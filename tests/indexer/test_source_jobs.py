@@ -2,17 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from anyseek.indexer.runs import Tools
+from anyseek.indexer.sources import base
+from tests.forked import begun, exit_code
 from tests.indexer import sources_kit as kit
-from tests.indexer.harness import check_agreement, failures, index, installation, numbers
+from tests.indexer.harness import Counting, check_agreement, failures, index, installation, numbers
 from tests.indexer.pictures import jpeg, png
+from tests.search.gallery import begin_catalogue
 
 
 @pytest.fixture
@@ -61,39 +62,30 @@ def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
     assert {one.code for one in failures(tools, job).values()} == {"duplicate-key"}
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import anyseek.indexer.sources.base
-from tests.indexer.harness import Counting, index, installation
-anyseek.indexer.sources.base.PAGE = 5
-
 class Killer(Counting):
-    def scanned(self, inputs):
+    """Kills its process in the middle of a scan."""
+
+    def scanned(self, inputs: int) -> None:
         super().scanned(inputs)
         if self.found == 15:
             os.kill(os.getpid(), signal.SIGKILL)
 
-with installation(Path(sys.argv[1])) as tools:
-    index(tools, sys.argv[2], progress=Killer())
-"""
+
+def index_until_killed(home: Path, table: Path) -> None:
+    base.PAGE = 5
+    with installation(home) as tools:
+        index(tools, table, progress=Killer())
 
 
 def test_a_killed_scan_is_done_anew(tmp_path: Path) -> None:
     """What the table no longer has by then is not indexed."""
-    kit.write(tmp_path / "p", {f"{number:02}.png": png(number) for number in range(30)})
+    kit.write(tmp_path / "p", {f"{number:02}.png": png(number) for number in range(20)})
     table = tmp_path / "t.csv"
-    table.write_text("file\n" + "".join(f"p/{number:02}.png\n" for number in range(30)))
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "home"), str(table)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    table.write_text("file\n" + "".join(f"p/{number:02}.png\n" for number in range(1, 30)))
+    rows = [f"p/{number:02}.png\n" for number in range(20)]
+    table.write_text("".join(["file\n", *rows]))
+    begin_catalogue(tmp_path / "home")
+    assert exit_code(begun(index_until_killed, tmp_path / "home", table)) == -signal.SIGKILL
+    table.write_text("".join(["file\n", *rows[1:]]))
     with installation(tmp_path / "home") as tools:
-        assert numbers(index(tools, table)) == (29, 0, 0, 0)
+        assert numbers(index(tools, table)) == (19, 0, 0, 0)
         check_agreement(tools)

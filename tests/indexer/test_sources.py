@@ -1,10 +1,7 @@
 """What a folder's walk takes, ignores and refuses, and what sidecars and manifests say."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,8 @@ from anyseek.indexer.paths import from_uri, one_line, to_key, to_uri
 from anyseek.indexer.sources.base import Found
 from anyseek.indexer.sources.folder import FolderSource, PathTable
 from anyseek.search.settings import Limits
-from tests.indexer.pictures import encoded, jpeg, noise, png
+from tests.forked import begun, exit_code
+from tests.indexer.pictures import encoded, jpeg, noise, png, write
 
 LIMITS = Limits()
 
@@ -27,20 +25,11 @@ def scan(root: Path) -> tuple[dict[str, Found], int]:
     return {one.uri: one for one in found}, source.ignored
 
 
-def put(root: Path, files: dict[str, bytes | str | dict[str, Any]]) -> None:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, dict):
-            content = json.dumps(content)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
 def test_content_or_extension_says_picture(tmp_path: Path) -> None:
     pictures = {"a.png": png(1), "b/c.JPG": jpeg(1), "no-suffix": png(2), "photo.dat": jpeg(3), "fake.png": "text"}
     pictures |= {f"sniffed-{kind}": encoded(noise(1), kind) for kind in ("GIF", "WEBP", "BMP", "TIFF")}
     others = {"notes.txt": "BMW is a car, BM an abbreviation", "data.json": "{}", "empty": "", "b/x.mp4": "...."}
-    put(tmp_path, {**pictures, **others, "empty.jpg": "", "phone.heic": "?"})
+    write(tmp_path, {**pictures, **others, "empty.jpg": "", "phone.heic": "?"})
     found, ignored = scan(tmp_path)
     assert set(found) == {*pictures, "empty.jpg", "phone.heic"}
     assert all(one.reason is None and one.key == one.uri for one in found.values())
@@ -48,7 +37,7 @@ def test_content_or_extension_says_picture(tmp_path: Path) -> None:
 
 
 def test_names_of_every_kind(tmp_path: Path) -> None:
-    put(tmp_path, {"mit Leerzeichen/Äpfel 🍎.png": png(1), "back\\slash.png": png(2), "new\nline.png": png(3)})
+    write(tmp_path, {"mit Leerzeichen/Äpfel 🍎.png": png(1), "back\\slash.png": png(2), "new\nline.png": png(3)})
     raw = os.fsencode(tmp_path) + b"/caf\xe9.png"
     Path(os.fsdecode(raw)).write_bytes(png(4))
     found, _ = scan(tmp_path)
@@ -73,8 +62,8 @@ def test_uris_can_be_read_back() -> None:
 
 def test_links(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    put(root, {"deep/a.png": png(1)})
-    put(tmp_path, {"outside/b.png": png(2)})
+    write(root, {"deep/a.png": png(1)})
+    write(tmp_path, {"outside/b.png": png(2)})
     (root / "deep/loop").symlink_to(root)
     (root / "self").symlink_to("self")
     (root / "elsewhere").symlink_to(tmp_path / "outside")
@@ -85,7 +74,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_sidecars_and_their_files(tmp_path: Path) -> None:
-    put(
+    write(
         tmp_path,
         {
             "x/a.jpg": jpeg(1),
@@ -124,7 +113,6 @@ def test_sidecars_and_their_files(tmp_path: Path) -> None:
         ('{"attributes": {"a": NaN}}', "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ({"key": ""}, "the key"),
-        ({"key": 7}, "the field 'key' is 7"),
         ('{"key": "\\ud800"}', "the key"),
         ({"attributes": [1]}, "the field 'attributes'"),
         ('{"attributes": ' + '{"a":' * 33 + "1" + "}" * 34, "nested more than 32 deep"),
@@ -132,7 +120,6 @@ def test_sidecars_and_their_files(tmp_path: Path) -> None:
         ({"attributes": {"a": "x" * 65_536}}, "at most 65,536 are allowed"),
         ({"caption": "x" * 10_001}, "the caption has 10,001 characters"),
         ({"modalities": {"smell": "a.png"}}, "'smell' is not a modality"),
-        ({"modalities": {"rgb": "b.png"}}, "given twice"),
         ({"modalities": {"sketch": "b.png", "canny_edge": "b.png"}}, "given twice"),
         ({"modalities": {"palette": "b.png"}}, "not kept in a file"),
         ({"modalities": {"depth": 4}}, "a path or an object"),
@@ -140,7 +127,7 @@ def test_sidecars_and_their_files(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_sidecars(tmp_path: Path, sidecar: str | dict[str, Any], reason: str) -> None:
-    put(tmp_path, {"a.png": png(1), "a.json": sidecar})
+    write(tmp_path, {"a.png": png(1), "a.json": sidecar})
     found, _ = scan(tmp_path)
     assert found["a.png"].reason_code == BadDescription.code
     assert reason in str(found["a.png"].reason)
@@ -150,8 +137,8 @@ def test_wrong_sidecars(tmp_path: Path, sidecar: str | dict[str, Any], reason: s
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "link/x.png", "out.png", ".", "a\0b"])
 def test_paths_outside_are_refused(tmp_path: Path, path: str) -> None:
     root = tmp_path / "root"
-    put(tmp_path, {"secret.png": png(9), "elsewhere/x.png": png(9)})
-    put(root, {"a.png": png(1), "a.json": {"modalities": {"depth": path}}})
+    write(tmp_path, {"secret.png": png(9), "elsewhere/x.png": png(9)})
+    write(root, {"a.png": png(1), "a.json": {"modalities": {"depth": path}}})
     (root / "link").symlink_to(tmp_path / "elsewhere")
     (root / "out.png").symlink_to(tmp_path / "secret.png")
     found, _ = scan(root)
@@ -172,7 +159,7 @@ def test_a_manifest(tmp_path: Path) -> None:
         '{"file": "d/a.png"}',
     ]
     files = {name: png(1) for name in ("a.png", "d/a.png", "twice.png", "plain.png")}
-    put(tmp_path, {**files, "words.txt": "words", "manifest.jsonl": "\r\n".join(lines)})
+    write(tmp_path, {**files, "words.txt": "words", "manifest.jsonl": "\r\n".join(lines)})
     found, ignored = scan(tmp_path)
     assert ignored == 0
     assert {uri for uri, one in found.items() if one.reason is None} == {"a.png", "gone.png", "plain.png", "words.txt"}
@@ -181,59 +168,53 @@ def test_a_manifest(tmp_path: Path) -> None:
     for number, reason in {4: "'file' is missing", 5: "not JSON", 6: "inside the folder", 10: "another item"}.items():
         assert reason in str(found[f"manifest.jsonl:{number}"].reason)
     assert FolderSource(tmp_path, LIMITS).describe("a.png").caption == "first"
-
-
-def test_a_sidecar_and_a_line_contradict(tmp_path: Path) -> None:
-    put(tmp_path, {"a.png": png(1), "a.json": {}, "manifest.jsonl": '{"file": "a.png"}\n'})
-    found, _ = scan(tmp_path)
-    assert "keep one of them" in str(found["a.png"].reason)
+    write(tmp_path, {"a.json": {}})
+    assert "keep one of them" in str(scan(tmp_path)[0]["a.png"].reason), "a sidecar and a line contradict each other"
 
 
 def test_a_folder_that_is_gone_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(SourceGone, match="is gone"):
         FolderSource(tmp_path / "nothing", LIMITS)
     root = tmp_path / "root"
-    put(root, {"a.png": png(1)})
+    write(root, {"a.png": png(1)})
     source = FolderSource(root, LIMITS)
     source.check()
     root.rename(tmp_path / "moved")
     with pytest.raises(SourceGone, match="is gone"):
         list(source.scan())
-    put(root, {"a.png": png(1)})
+    write(root, {"a.png": png(1)})
     with pytest.raises(SourceGone, match="replaced"):
         source.check()
-
-
-def test_vanishing_while_it_is_walked(tmp_path: Path) -> None:
-    put(tmp_path / "root", {f"{n:02}/a.png": png(1) for n in range(20)})
-    source = FolderSource(tmp_path / "root", LIMITS)
-    walk = source.scan()
+    write(root, {f"{n:02}/a.png": 1 for n in range(20)})
+    walk = FolderSource(root, LIMITS).scan()
     next(walk)
-    shutil.rmtree(tmp_path / "root")
+    shutil.rmtree(root)
     with pytest.raises(SourceGone):
         list(walk)
 
 
 def test_the_data_directory_is_left_out(tmp_path: Path) -> None:
-    put(tmp_path, {"a.png": png(1), "home/assets/b.png": png(2), "home2/c.png": png(3)})
+    write(tmp_path, {"a.png": png(1), "home/assets/b.png": png(2), "home2/c.png": png(3)})
     source = FolderSource(tmp_path, LIMITS, skip=tmp_path / "home")
     assert [one.uri for one in source.scan()] == ["a.png", "home2/c.png"]
+
+
+def scan_as_nobody(root: Path) -> None:
+    os.setuid(65534)
+    found, _ = scan(root)
+    assert {uri: one.reason_code for uri, one in found.items()} == {
+        "closed/": "folder-unreadable",
+        "open/a.png": None,
+        "c.png": None,
+    }
 
 
 def test_a_folder_that_may_not_be_read_is_told(open_folder: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become somebody else")
-    put(open_folder, {"open/a.png": png(1), "closed/b.png": png(2), "c.png": png(3)})
+    write(open_folder, {"open/a.png": png(1), "closed/b.png": png(2), "c.png": png(3)})
     (open_folder / "closed").chmod(0)
-    code = (
-        "import os, sys\nfrom pathlib import Path\nfrom anyseek.indexer.sources.folder import FolderSource\n"
-        "from anyseek.search.settings import Limits\nos.setuid(65534)\n"
-        "for one in FolderSource(Path(sys.argv[1]), Limits()).scan():\n    print(one.uri, one.reason)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(open_folder)], capture_output=True, text=True, check=True)
-    assert "closed/ the folder closed cannot be read: Permission denied" in done.stdout
-    assert "open/a.png None" in done.stdout
-    assert "c.png None" in done.stdout
+    assert exit_code(begun(scan_as_nobody, open_folder)) == 0
 
 
 def test_a_path_table_finds_what_was_added() -> None:

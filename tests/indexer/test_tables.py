@@ -17,8 +17,7 @@ from tests.indexer.pictures import png
 
 
 def opened(tmp_path: Path, name: str, content: bytes | str) -> Source:
-    data = content.encode() if isinstance(content, str) else content
-    kit.write(tmp_path / "t", {name: data, "a.png": png(1), "b.png": png(2)})
+    kit.write(tmp_path / "t", {name: content, "a.png": 1, "b.png": 2})
     return open_source(kit.settings(tmp_path / "home"), tmp_path / "t" / name)
 
 
@@ -60,19 +59,15 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ('{"key": "x"}', "needs either a file or a url,"),
-        ("{}", "needs either a file or a url,"),
         ('{"file": "a.png", "url": "http://x.org/a"}', "needs either a file or a url,"),
         ('{"file": "../a.png"}', "inside the folder"),
         ('{"url": "a.png"}', "not an http or https"),
-        ('{"url": "s3://b/a.png"}', "not an http or https"),
         ('{"file": "a.png", "label": 7}', "the label '7'"),
         ('{"file": "a.png", "label": "x", "labels": ["y"]}', "a label and labels"),
         ('{"file": "a.png", "label": "x", "attributes": {"label": "y"}}', "'label' twice"),
         ('{"file": "a.png", "modality:depth": "b.png", "modalities": {"depth": "b.png"}}', "'depth' twice"),
         ('{"file": "a.png", "modality:smell": "b.png"}', "'smell' is not a modality"),
-        ('{"file": "a.png", "attributes": [1]}', "a JSON object was expected"),
         ("not json", "not JSON"),
-        ("[1]", "not a JSON object"),
         ('{"url": "http://example.org/' + "a" * 1_200 + '"}', "give it a key"),
         ('{"file": "a.png", "caption": "' + "x" * 1_100_000 + '"}', "longer than"),
         (b'{"file": "\xff.png"}', "codec can't decode"),
@@ -139,7 +134,7 @@ def test_links_do_not_lead_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "rows"),
-    [("csv", 2_000), ("jsonl", 2_000), ("parquet", 2_000), pytest.param("csv", 100_000, marks=pytest.mark.slow)],
+    [("jsonl", 2_000), ("parquet", 2_000), pytest.param("csv", 100_000, marks=pytest.mark.slow)],
 )
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, kind: str, rows: int) -> None:
     """A scan takes as much memory as one of a tenth of its rows."""

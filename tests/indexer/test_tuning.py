@@ -58,10 +58,13 @@ def scene(seed: int) -> Image.Image:
     return image
 
 
+SCENES, ASKED = 60, 6
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
-    for number in range(60):
+    for number in range(SCENES):
         scene(number).save(folder / f"{number:02}.png")
     return folder
 
@@ -82,11 +85,15 @@ def tools(tmp_path: Path, indexed: Path) -> Iterator[Tools]:
         yield tools
 
 
-def place_of(tools: Tools, number: int) -> int:
-    """The rank of a scene for its own edges, 99 if it is not found."""
-    drawing = varied_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
-    hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=60)).hits
-    return next((hit.rank for hit in hits if hit.key.startswith(f"{number:02}")), 99)
+def places(tools: Tools) -> list[int]:
+    """The rank of each scene that is asked for by its own edges, 99 if it is not found."""
+
+    def place(number: int) -> int:
+        drawing = varied_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
+        hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=SCENES)).hits
+        return next((hit.rank for hit in hits if hit.key.startswith(f"{number:02}")), 99)
+
+    return [place(number) for number in range(ASKED)]
 
 
 def held(tools: Tools) -> tuple[Tuning, ...]:
@@ -94,80 +101,57 @@ def held(tools: Tools) -> tuple[Tuning, ...]:
         return collections.get(session, NAME).spaces[SPACE].tunings
 
 
-def test_queries_find_more_and_reset_undoes_it(tools: Tools) -> None:
-    before = [place_of(tools, number) for number in range(12)]
-    tuned = tune(tools, NAME)
-    (edges,) = tuned.kept
-    assert (edges.modality, edges.queries, tuned.unreadable) == ("canny_edge", 60, 0)
-    assert edges.after.at_10 > edges.before.at_10
-    (kept,) = held(tools)
-    assert (kept.before, kept.after, kept.queries) == (edges.before.at_10, edges.after.at_10, 60)
-    after = [place_of(tools, number) for number in range(12)]
-    assert sum(after) < sum(before)
-    reset(tools.database, NAME)
-    assert held(tools) == ()
-    assert [place_of(tools, number) for number in range(12)] == before
-
-
-def test_another_process_uses_the_tuning_at_its_next_query(tmp_path: Path, tools: Tools) -> None:
+def test_queries_find_more_in_every_process_and_reset_undoes_it(tmp_path: Path, tools: Tools) -> None:
     with installation(tmp_path / "home", Leaning()) as other:
-        before = [place_of(other, number) for number in range(6)]
-        tune(tools, NAME)
-        assert [place_of(other, number) for number in range(6)] != before
+        before = places(other)
+        (edges,) = tune(tools, NAME, dry_run=True).kept
+        assert held(tools) == (), "a dry run changes nothing"
+        tuned = tune(tools, NAME)
+        assert (edges.modality, edges.queries, tuned.unreadable) == ("canny_edge", SCENES, 0)
+        assert edges.after.at_10 > edges.before.at_10
+        (kept,) = held(tools)
+        assert (kept.before, kept.after, kept.queries) == (edges.before.at_10, edges.after.at_10, SCENES)
+        assert sum(places(tools)) < sum(before)
+        assert places(other) == places(tools)
+        reset(tools.database, NAME)
+        assert held(tools) == ()
+        assert places(other) == before
 
 
-def test_a_dry_run_changes_nothing(tools: Tools) -> None:
+def test_originals_that_are_gone_are_counted_and_left_out(tools: Tools, folder: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        (folder / f"{number:02}.png").rename(tmp_path / f"{number:02}.png")
     tuned = tune(tools, NAME, dry_run=True)
-    assert tuned.kept
-    assert held(tools) == ()
+    for number in range(5):
+        (tmp_path / f"{number:02}.png").rename(folder / f"{number:02}.png")
+    assert (tuned.items, tuned.unreadable, tuned.trials[0].queries) == (SCENES, 5, SCENES - 5)
 
 
-def test_originals_that_are_gone_are_counted_and_left_out(tools: Tools, folder: Path) -> None:
-    originals = [folder / f"{number:02}.png" for number in range(5)]
-    for path in originals:
-        path.rename(path.with_suffix(".away"))
-    tuned = tune(tools, NAME, dry_run=True)
-    for path in originals:
-        path.with_suffix(".away").rename(path)
-    assert (tuned.items, tuned.unreadable, tuned.trials[0].queries) == (60, 5, 55)
-
-
-def test_a_tuning_of_other_weights_is_never_applied(tools: Tools) -> None:
-    tune(tools, NAME)
-    before = [place_of(tools, number) for number in range(6)]
-    reset(tools.database, NAME)
-    untuned = [place_of(tools, number) for number in range(6)]
-    assert before != untuned
+def test_a_tuning_of_other_weights_or_that_is_damaged_is_never_applied(tools: Tools) -> None:
+    untuned = places(tools)
     mean = np.full(DIMENSION, 9, np.float32)
     with tools.database.write() as session:
         (space,) = collections.head(session, NAME).spaces
         now = collections.get(session, NAME).created_at
-        collections.replace_tunings(session, space.id, [Tuning("canny_edge", "other weights", mean, 60, 0.0, 1.0, now)])
-    assert held(tools) == ()
-    assert [place_of(tools, number) for number in range(6)] == untuned
-
-
-def test_a_damaged_tuning_is_named_and_never_applied(tools: Tools) -> None:
-    untuned = [place_of(tools, number) for number in range(6)]
+        of_others = Tuning("canny_edge", "other weights", mean, SCENES, 0.0, 1.0, now)
+        collections.replace_tunings(session, space.id, [of_others])
+    assert (held(tools), places(tools)) == ((), untuned)
     tune(tools, NAME)
+    assert places(tools) != untuned
     with tools.database.write() as session:
-        mean = session.scalars(select(TuningRow.mean)).one()
-        flipped = bytes([mean[0] ^ 64, *mean[1:]])
-        session.execute(update(TuningRow).values(mean=flipped))
+        stored = session.scalars(select(TuningRow.mean)).one()
+        session.execute(update(TuningRow).values(mean=bytes([stored[0] ^ 64, *stored[1:]])))
         session.execute(update(SpaceRow).values(tuning_version=SpaceRow.tuning_version + 1))  # read it again
     (problem,) = verify(tools.database, tools.settings)
     assert "the tuning of canny_edge queries is damaged and not used" in problem.what
-    assert [place_of(tools, number) for number in range(6)] == untuned
+    assert places(tools) == untuned
     tune(tools, NAME)
     assert verify(tools.database, tools.settings) == []
 
 
-def test_a_model_that_did_not_make_the_collection_is_refused(tmp_path: Path, tools: Tools) -> None:
+def test_what_cannot_be_tuned_is_refused(tmp_path: Path, tools: Tools) -> None:
     with installation(tmp_path / "home", Mirrored()) as other, pytest.raises(FingerprintMismatch, match="mirrored"):
         tune(other, NAME)
-
-
-def test_too_few_pictures_and_wrong_numbers_are_refused(tmp_path: Path, tools: Tools) -> None:
     with tools.database.write() as session:
         collections.create(session, "empty", "hashing", tools.embedder.spaces.values())
     with pytest.raises(NothingToTune, match="fewer than 20 have a picture"):

@@ -2,8 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import Table, is_of_catalogue
 from anyseek.search.catalogue.upgrade import NEWEST, configuration, upgrade
+from tests.forked import begun, exit_code
 
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
@@ -83,17 +82,13 @@ def test_tables_of_an_older_version_are_upgraded_once(database: Database) -> Non
         assert statements(database.url) == before
 
 
+def upgrade_at(url: str) -> None:
+    upgrade(Database(url))
+
+
 def test_many_processes_may_upgrade_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new' / 'a.sqlite'}"
-    script = (
-        "import sys; from anyseek.search.catalogue.session import Database\n"
-        "from anyseek.search.catalogue.upgrade import upgrade\n"
-        "upgrade(Database(sys.argv[1]))"
-    )
-    children = [
-        subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    errors = [child.communicate()[1] for child in children]
-    assert [(child.returncode, error) for child, error in zip(children, errors, strict=True)] == [(0, "")] * 3
+    processes = [begun(upgrade_at, url) for _ in range(3)]
+    assert [exit_code(process) for process in processes] == [0] * 3
     with Database(url).read() as session:
         assert session.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1

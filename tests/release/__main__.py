@@ -83,18 +83,8 @@ def _install_by_pipx(folder: Path, wheel: Path, environment: Mapping[str, str]) 
 
 def _describe(python: Path, dist: Path) -> None:
     """Write what is installed, as an SBOM and as a table of licences; name those with a copyleft."""
-    _run(
-        sys.executable,
-        "-m",
-        "cyclonedx_py",
-        "environment",
-        "--of",
-        "JSON",
-        "--output-reproducible",
-        "-o",
-        dist / "sbom.json",
-        python,
-    )
+    sbom = ("environment", "--of", "JSON", "--output-reproducible", "-o", dist / "sbom.json", python)
+    _run(sys.executable, "-m", "cyclonedx_py", *sbom)
     licences = [sys.executable, "-m", "piplicenses", f"--python={python}", "--from=mixed", "--format=markdown"]
     table = subprocess.run(licences, capture_output=True, text=True, check=True).stdout
     (dist / "licences.md").write_text(table)

@@ -33,6 +33,7 @@ from anyseek.model.galleries.photos import read_photos
 for number, photo in enumerate(read_photos()[:5]):
     Image.fromarray(photo.picture()).save(Path(sys.argv[1]) / f"{number}.jpg")
 """
+_FILES = ("/", "/docs", "/openapi.json", "/credits", "/web/app.js", "/web/style.css", "/web/swagger/swagger-ui.css")
 _WHERE = "import anyseek, anyseek.api; print(anyseek.__version__, *{m.__file__ for m in (anyseek, anyseek.api)})"
 
 
@@ -129,34 +130,20 @@ def _pictures(anyseek: Installed) -> str:
 
 def _service(anyseek: Installed) -> str:
     command = [str(anyseek._programs / "anyseek"), "serve", "--port", "0"]
-    with subprocess.Popen(
-        command,
-        cwd=anyseek.folder,
-        env=anyseek.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as served:
+    where = {"cwd": anyseek.folder, "env": anyseek.environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, **where, **pipes) as served:
         try:
             assert served.stdout
             url = served.stdout.readline().split()[-1]
-            files = (
-                "/",
-                "/docs",
-                "/openapi.json",
-                "/web/app.js",
-                "/web/style.css",
-                "/web/swagger/swagger-ui.css",
-                "/credits",
-            )
-            for path in files:
+            for path in _FILES:
                 assert _get(url + path), path
             hits = json.loads(_get(f"{url}/v1/collections/mine/query?item=2.jpg&k=1"))["hits"]
             assert hits[0]["key"] == "2.jpg"
             assert _get(f"{url}/v1/collections/mine/thumbnails/2.jpg").startswith((b"\xff\xd8", b"\x89PNG", b"RIFF"))
         finally:
             served.terminate()
-    return f"the service answers, with its page: {len(files)} files"
+    return f"the service answers, with its page: {len(_FILES)} files"
 
 
 def _get(url: str) -> bytes:

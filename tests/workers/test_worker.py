@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import select
 
 from anyseek.indexer.runs import Tools
@@ -16,7 +17,7 @@ from anyseek.search.settings import Settings
 from anyseek.workers.readiness import is_ready
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import check_agreement, failures, held, installation
-from tests.indexer.pictures import encoded, png
+from tests.indexer.pictures import encoded, png, write
 from tests.services.servers import Rabbit, Redis, Server
 from tests.workers.processes import POSTGRES, WorkerProcess, look, settings_of, submit, wait_for, working
 
@@ -31,8 +32,6 @@ TRAP = (
     "import anyseek.model.hashing as hashing\nfrom tests.indexer.harness import Trapped\n"
     "hashing.HashingEmbedder = Trapped"
 )
-
-
 # Each task takes some seconds.
 SLOW = "from tests.faults import traps; traps.slow_down(0.2)"
 
@@ -57,12 +56,9 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(INPUTS):
-        data = png(number)
-        (folder / f"{number:03}.png").write_bytes(data[: len(data) // 2] if number < BAD else data)
-    return folder
+    pictures = {f"{number:03}.png": png(number) for number in range(INPUTS)}
+    broken = {name: data[: len(data) // 2] for name, data in list(pictures.items())[:BAD]}
+    return write(tmp_path / "photos", pictures | broken)
 
 
 def on_rabbit(home: Path) -> Settings:
@@ -159,8 +155,6 @@ def test_a_worker_that_is_told_to_stop_gives_its_work_back(tmp_path: Path, photo
 
 
 def test_an_input_that_kills_its_worker_each_time_is_quarantined_alone(tmp_path: Path, photos: Path) -> None:
-    from PIL import Image
-
     (photos / "deadly.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
     settings = on_rabbit(tmp_path / "home")
     with installation(settings.home, settings=settings) as tools, working(settings, "only", before=TRAP):

@@ -1,0 +1,22 @@
+"""Processes that a test may let die. They are forked from one that has imported the program, so each begins at once."""
+
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+
+_PATIENCE_SECONDS = 120.0
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.indexer.harness", "anyseek.search.spaces.local.backend", "alembic.command"])
+
+
+def begun(target: Callable[..., object], *arguments: object) -> BaseProcess:
+    """A process that runs `target`, a function of a module."""
+    process = _CONTEXT.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    """How it ended, below zero by a signal; None if it has not ended in two minutes."""
+    process.join(_PATIENCE_SECONDS)
+    return process.exitcode
