@@ -22,9 +22,10 @@ Imported = Callable[..., tuple[str, str]]
 _PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 
 
-# Says on stderr which heavy packages a command imported.
+# Runs command lines with a `+` between them, and says on stderr which heavy packages they imported.
 _WATCHED = (
-    "import sys; from anyseek.api.cli import run; code = run(sys.argv[1:]); "
+    "import sys; from itertools import groupby; from anyseek.api.cli import run; "
+    "code = max(run(list(line)) for is_between, line in groupby(sys.argv[1:], '+'.__eq__) if not is_between); "
     "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic', 'httpx', 'httpcore'); "
     "heavy = [name for name in heavy if name in sys.modules]; "
     "print('imported', heavy, file=sys.stderr); sys.exit(code)"
@@ -75,9 +76,9 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 @pytest.fixture
 def imported(home: Path) -> Callable[..., tuple[str, str]]:
-    """Runs a command line in a fresh process; gives its output and which heavy packages it imported.
+    """Runs command lines, a `+` between them, in a fresh process; gives their output and the heavy packages imported.
 
-    `at` is its data directory.
+    `at` is their data directory.
     """
 
     def start(*arguments: str, at: Path = home) -> tuple[str, str]:

@@ -204,6 +204,8 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
         {"spaces": ["a", "b"]},
         {"parts": [Part("rgb", data="iVBORw0KGgo=")]},
         {"parts": [Part(item="a", collection="d")]},
+        {"parts": [Part(item="a", box=(0, 0, 0.5, 1))]},
+        {"parts": [Part(item="a", mask=b"")]},
     ],
 )
 def test_queries_that_cost_more_than_others_are_answered_alone(members: dict[str, Any]) -> None:
