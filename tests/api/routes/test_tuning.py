@@ -1,13 +1,12 @@
-"""Tuning a collection over HTTP, by both clients and on the command line, and what survives a move and a backup."""
+"""Tuning a collection over HTTP and on the command line, and what survives a move and a backup."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anyseek import ApiError, AsyncClient, Client
+from anyseek import ApiError, Client
 from tests.api.conftest import Run, StartService
 from tests.indexer.mirrored import NEW, Mirrored
 from tests.indexer.test_tuning import Leaning, scene
@@ -40,7 +39,7 @@ def tuned_of(collection: dict[str, Any]) -> list[str]:
     return [tuning["modality"] for space in collection["spaces"] for tuning in space["tuned"]]
 
 
-def test_over_http_by_both_clients(start_service: StartService, scenes: Path) -> None:
+def test_over_http(start_service: StartService, scenes: Path) -> None:
     url, _ = start_service(MODEL)
     with Client(url, patience=30) as client:
         client.create_collection("c")
@@ -62,12 +61,6 @@ def test_over_http_by_both_clients(start_service: StartService, scenes: Path) ->
             with pytest.raises(ApiError) as refusal:
                 call()
             assert refusal.value.type == f"urn:anyseek:{kind}"
-
-    async def tune() -> None:
-        async with AsyncClient(url) as client:
-            assert not (await client.tune("c"))["dry_run"]
-
-    asyncio.run(tune())
 
 
 @pytest.mark.slow
