@@ -1,12 +1,13 @@
-"""Tuning a collection over HTTP and on the command line, and what survives a move and a backup."""
+"""Tuning a collection over HTTP, by both clients and on the command line, and what survives a move and a backup."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anyseek import ApiError, Client
+from anyseek import ApiError, AsyncClient, Client, Tuning
 from tests.api.conftest import Run, StartService
 from tests.indexer.mirrored import NEW, Mirrored
 from tests.indexer.test_tuning import Leaning, scene
@@ -39,13 +40,18 @@ def tuned_of(collection: dict[str, Any]) -> list[str]:
     return [tuning["modality"] for space in collection["spaces"] for tuning in space["tuned"]]
 
 
-def test_over_http(start_service: StartService, scenes: Path) -> None:
+def test_over_http_by_both_clients(start_service: StartService, scenes: Path) -> None:
     url, _ = start_service(MODEL)
+
+    async def tried() -> Tuning:
+        async with AsyncClient(url) as client:
+            return await client.tune("c", dry_run=True)
+
     with Client(url, patience=30) as client:
         client.create_collection("c")
         for path in sorted(scenes.iterdir()):
             client.put_item("c", path.stem, {"rgb": path})
-        (trial,) = client.tune("c", dry_run=True)["trials"]
+        (trial,) = asyncio.run(tried())["trials"]
         assert (trial["modality"], trial["queries"], trial["kept"]) == ("canny_edge", 40, True)
         assert trial["after"]["at_10"] >= trial["before"]["at_10"]
         assert tuned_of(client.collection("c")) == []
