@@ -71,7 +71,7 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
         http=protocol(service.runtime.settings.serving),
         log_config=None,
         access_log=False,
-        lifespan=lifespan,  # type: ignore[arg-type]
+        lifespan=lifespan,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

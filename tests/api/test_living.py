@@ -55,7 +55,7 @@ def test_a_service_answers_before_and_after_the_switch(start_service: StartServi
 CALLS: dict[str, Callable[[Client], Any]] = {
     "a query": lambda client: client.query("c", "a disc", k=3).hits,
     "a query alone": lambda client: client.query("c", "a disc", k=3, vectors=True).hits,
-    "a batch": lambda client: client.query_batch("c", ["a disc"])[0].hits,  # type: ignore[union-attr]
+    "a batch": lambda client: client.query_batch("c", ["a disc"])[0].hits,
     "several collections": lambda client: client.query(["c"], "a disc", k=3).hits,
     "a put": lambda client: client.put_item("c", "red", {"rgb": picture("red", "bar")}),
     "a patch": lambda client: client.patch_item("c", "red", {"caption": "a red disc"}),

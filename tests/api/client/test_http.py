@@ -109,6 +109,6 @@ def test_words_are_a_query_and_a_part(client: Client, shapes: str) -> None:
         assert [(hit.key, hit.rank) for hit in answer.hits] == brief
     for wrong in (7, None, ["a red disc"]):
         with pytest.raises(BadQuery, match="a query is words"):
-            client.query_batch(shapes, [wrong])  # type: ignore[list-item]
+            client.query_batch(shapes, [wrong])
     with pytest.raises(BadQuery, match="a part is words"):
-        client.query(shapes, [7])  # type: ignore[list-item]
+        client.query(shapes, [7])

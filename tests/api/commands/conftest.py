@@ -92,7 +92,7 @@ def imported(home: Path) -> Callable[..., tuple[str, str]]:
 def _serve(home: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", _PROGRAM, "serve", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=_environment(home), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, env=_environment(home), text=True, **pipes)
 
 
 @pytest.fixture
@@ -122,7 +122,6 @@ def wait_for_checkpoint(folder: Path, step: int, process: "subprocess.Popen[str]
 def serving(home: Path) -> Iterator[str]:
     """A running `anyseek serve` on a free port."""
     with _serve(home) as process:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("Anyseek is at http://127.0.0.1:")
         yield line.split()[-1]

@@ -43,7 +43,7 @@ def _tiles(page: Page) -> list[str]:
 
 
 def _here(page: Page) -> list[str]:
-    return page.locator(".folder-path li").all_inner_texts()  # type: ignore[no-any-return]
+    return page.locator(".folder-path li").all_inner_texts()
 
 
 def test_folders_have_counts_and_covers_and_one_goes_down_and_up_again(browsed: Page) -> None:

@@ -169,7 +169,7 @@ class Held:
     """Requests that are held back until they are let go."""
 
     def __init__(self, page: Page, pattern: str) -> None:
-        self.page, self.waiting = page, []  # type: ignore[var-annotated]
+        self.page, self.waiting = page, []
         page.route(pattern, lambda route: self.waiting.append(route))  # a bound method has no signature it can read
 
     def wait(self) -> None:

@@ -93,7 +93,7 @@ def test_each_view_of_an_item_is_a_query(rooms: Page) -> None:
     for view, button in buttons.items():
         _open(rooms)
         rooms.click(f'.view[data-view="{view}"]')
-        (part,) = asked(rooms, lambda button=button: rooms.click(f"text=Search with {button}"))  # type: ignore[misc]
+        (part,) = asked(rooms, lambda button=button: rooms.click(f"text=Search with {button}"))
         assert (part["modality"], part["data"][:8]) == (view, "iVBORw0K")  # a PNG
         assert part.get("form", "ids") == forms[view]
         assert ("desk" in part.get("classes", {}).values()) == (view == "semseg")
@@ -157,7 +157,7 @@ def _clear(page: Page) -> None:
 
 def test_files_are_taken_for_what_they_are(rooms: Page) -> None:
     for name, data, kind in _files():
-        (part,) = asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))  # type: ignore[misc]
+        (part,) = asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))
         assert part["modality"] == kind, name
         rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
         rooms.wait_for_selector(".card .score")
