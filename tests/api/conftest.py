@@ -72,7 +72,7 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
         log_config=None,
         access_log=False,
         forwarded_allow_ips=[str(network) for network in service.runtime.settings.serving.proxy_networks],
-        lifespan=lifespan,  # type: ignore[arg-type]
+        lifespan=lifespan,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -63,7 +63,7 @@ def passes(monkeypatch: pytest.MonkeyPatch, url: str) -> list[int]:
 
     def counted(self: HashingEmbedder, samples: list[object], spaces: list[str]) -> object:
         seen.append(len(samples))
-        return embed(self, samples, spaces)  # type: ignore[arg-type]
+        return embed(self, samples, spaces)
 
     monkeypatch.setattr(HashingEmbedder, "embed", counted)
     return seen
@@ -132,11 +132,11 @@ def test_one_that_waits_for_a_thread_waits_no_longer(url: str, send: Leave, serv
         threading.Thread(target=httpx.get, args=(f"{url}/v1/collections/a/query?text=x",), kwargs={"timeout": 60})
         for _ in range(service.pool.at_work)
     ]
-    engine_for, service.engine_for = service.engine_for, lambda name: gate.wait(60) and engine_for(name)  # type: ignore[method-assign,assignment,return-value]
+    engine_for, service.engine_for = service.engine_for, lambda name: gate.wait(60) and engine_for(name)
     try:
         for number, thread in enumerate(asking, 1):  # one after another, or they would be answered together
             thread.start()
-            _until(lambda count=number: service.pool.turns.borrowed_tokens == count)  # type: ignore[misc]
+            _until(lambda count=number: service.pool.turns.borrowed_tokens == count)
         with send("POST", "query", QUERY | {"a": ("a.txt", b"x")}):
             _until(lambda: service.pool.wanted == len(asking) + 1)
         _until(lambda: service.pool.wanted == len(asking))

@@ -38,7 +38,6 @@ def test_a_collection_needs_a_plain_name(http: httpx.Client, name: str) -> None:
 
 def test_the_framework_refuses_with_problems_too(http: httpx.Client) -> None:
     problem(http.get("/v1/nothing"), 404, "route-not-found")
-    problem(http.get("/nothing"), 404, "route-not-found")
     problem(http.get("/web/nothing.js"), 404, "route-not-found")
     refused = http.patch("/v1/collections")
     problem(refused, 405, "method-not-allowed")

@@ -113,7 +113,7 @@ def test_too_many_waiting_requests_are_told_to_come_back(
     def wait_first(*args: object, **options: object) -> object:
         entered.release()
         go_on.wait(20)
-        return answer_truly(*args, **options)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)
 
     monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
 

@@ -34,7 +34,6 @@ def test_the_stages_of_a_request_are_parts_of_it(started: tuple[str, Service]) -
         assert stages <= {span.name for span in below}
         assert {identity(span)[0] for span in below} == {identity(request)[0]}
     assert identity(put)[0] != identity(query)[0]
-    assert query.attributes is not None
     assert query.attributes["http.response.status_code"] == 200
     assert len(str(query.attributes["anyseek.request_id"])) == 16
     told = "".join(span.to_json() for span in everything)
@@ -48,7 +47,6 @@ def test_a_request_goes_on_with_the_trace_of_its_sender(started: tuple[str, Serv
         request = kept.one(QUERY)
     trace_id, parent = SENDER.split("-")[1:3]
     assert f"{identity(request)[0]:032x}" == trace_id
-    assert request.parent is not None
     assert f"{request.parent.span_id:016x}" == parent
 
 
@@ -73,7 +71,6 @@ def test_a_failed_request_is_a_failed_span(started: tuple[str, Service], monkeyp
         assert httpx.post(f"{url}/v1/collections/words/query", json=ASKED).status_code == 500
         request = kept.one(QUERY)
     assert not request.status.is_ok
-    assert request.attributes is not None
     assert request.attributes["error.type"] == "500"
 
 
@@ -90,7 +87,6 @@ def test_a_job_is_part_of_the_request_that_started_it(started: tuple[str, Servic
         service.runtime.queue.close()  # whose last span then has ended
         request, work = kept.one("POST /v1/collections/{collection}/jobs"), kept.one("job")
         below = kept.below(work)
-    assert work.parent is not None
     assert work.parent.span_id == identity(request)[1]
     assert work.attributes == {"anyseek.job": job}
     assert [span.name for span in below].count("decode") == 3, "those in threads that prepare are part of it, too"

@@ -74,12 +74,6 @@ def test_collections_models_and_jobs(client: Client, collection: str) -> None:
     client.create_collection(collection)
 
 
-def test_half_of_a_surrogate_pair_is_refused_in_words(client: Client, shapes: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        client.query(shapes, [Part("caption", text="\udc80")])
-    assert caught.value.status == 422
-
-
 def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> None:
     words = client.query(shapes, [Part("caption", text="a red disc")])
     for asked in ("a red disc", ["a red disc"], {"text": "a red disc"}, Part(text="a red disc")):
@@ -115,11 +109,6 @@ def test_words_are_a_query_and_a_part(client: Client, shapes: str) -> None:
         assert [(hit.key, hit.rank) for hit in answer.hits] == brief
     for wrong in (7, None, ["a red disc"]):
         with pytest.raises(BadQuery, match="a query is words"):
-            client.query_batch(shapes, [wrong])  # type: ignore[list-item]
+            client.query_batch(shapes, [wrong])
     with pytest.raises(BadQuery, match="a part is words"):
-        client.query(shapes, [7])  # type: ignore[list-item]
-
-
-def test_items_that_pass_a_filter(client: Client, shapes: str) -> None:
-    keys = [item.key for item in client.items(shapes, page_size=2, where="colour = red")]
-    assert keys == ["red bar", "red box", "red disc"]
+        client.query(shapes, [7])

@@ -145,7 +145,7 @@ def test_a_directory_is_closed_when_its_client_is_garbage_and_when_the_process_e
 def test_a_notebook_shows_thumbnails(own: Client) -> None:
     own.put_item("words", "<b>", {"rgb": picture("red", "disc")}, "a red disc")
     own.put_item("words", "words alone", caption="a red disc")
-    shown = own.query("words", "a red disc")._repr_html_()  # type: ignore[attr-defined]
+    shown = own.query("words", "a red disc")._repr_html_()
     assert shown.count("<figure") == 2
     assert shown.count("<img") == 1
     assert "&lt;b&gt;" in shown

@@ -22,9 +22,10 @@ Imported = Callable[..., tuple[str, str]]
 _PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 
 
-# Says on stderr which heavy packages a command imported.
+# Runs command lines with a `+` between them, and says on stderr which heavy packages they imported.
 _WATCHED = (
-    "import sys; from anyseek.api.cli import run; code = run(sys.argv[1:]); "
+    "import sys; from itertools import groupby; from anyseek.api.cli import run; "
+    "code = max(run(list(line)) for is_between, line in groupby(sys.argv[1:], '+'.__eq__) if not is_between); "
     "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic', 'httpx', 'httpcore'); "
     "heavy = [name for name in heavy if name in sys.modules]; "
     "print('imported', heavy, file=sys.stderr); sys.exit(code)"
@@ -75,9 +76,9 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 @pytest.fixture
 def imported(home: Path) -> Callable[..., tuple[str, str]]:
-    """Runs a command line in a fresh process; gives its output and which heavy packages it imported.
+    """Runs command lines, a `+` between them, in a fresh process; gives their output and the heavy packages imported.
 
-    `at` is its data directory.
+    `at` is their data directory.
     """
 
     def start(*arguments: str, at: Path = home) -> tuple[str, str]:
@@ -91,7 +92,7 @@ def imported(home: Path) -> Callable[..., tuple[str, str]]:
 def _serve(home: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", _PROGRAM, "serve", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=_environment(home), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, env=_environment(home), text=True, **pipes)
 
 
 @pytest.fixture
@@ -121,7 +122,6 @@ def wait_for_checkpoint(folder: Path, step: int, process: "subprocess.Popen[str]
 def serving(home: Path) -> Iterator[str]:
     """A running `anyseek serve` on a free port."""
     with _serve(home) as process:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("Anyseek is at http://127.0.0.1:")
         yield line.split()[-1]

@@ -175,7 +175,7 @@ def test_killed_while_it_indexes_it_goes_on(small_home: Path) -> None:
     command = [sys.executable, "-c", _PROGRAM, *COMMAND]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
         said = []
         while not said or (said[-1] and "found 60 pictures" not in said[-1]):
             said.append(process.stderr.readline())

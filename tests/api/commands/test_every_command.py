@@ -32,21 +32,20 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "needed"),
+    ("commands", "needed"),
     [
-        ("keys list", ["sqlalchemy", "pydantic"]),
-        ("audit", ["sqlalchemy", "pydantic"]),
-        ("jobs list", ["sqlalchemy", "numpy", "pydantic"]),
-        ("sources list", ["sqlalchemy", "numpy", "pydantic"]),
-        ("collections list", ["sqlalchemy", "numpy", "pydantic"]),
-        ("items list --collection shapes", ["sqlalchemy", "numpy", "pydantic"]),
+        ("keys list + audit", ["sqlalchemy", "pydantic"]),
+        (
+            "jobs list + sources list + collections list + items list --collection shapes",
+            ["sqlalchemy", "numpy", "pydantic"],
+        ),
         ("query --collection shapes red", ["faiss", "sqlalchemy", "numpy", "fastapi", "PIL", "pydantic", "httpx"]),
     ],
 )
 def test_a_command_without_a_service_imports_only_what_it_needs(
-    imported: Imported, unserved: Path, command: str, needed: list[str]
+    imported: Imported, unserved: Path, commands: str, needed: list[str]
 ) -> None:
-    _, heavy = imported(*command.split(), at=unserved)
+    _, heavy = imported(*commands.split(), at=unserved)
     assert heavy == f"imported {needed}\n"
 
 
@@ -80,6 +79,7 @@ def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
         (("query", "--collection", "shapes", "--item", "nobody"), 1, "nobody"),
         (("query", "--collection", "shapes", "x", "--space", "nowhere"), 1, "nowhere"),
         (("query", "--collection", "shapes", " "), 2, "empty"),
+        (("query", "--collection", "shapes", "x", "--where", "width >"), 2, "ends where a value for 'width'"),
         (("collections", "show", "none"), 1, "none"),
         (("collections", "create", "a/b"), 2, "a/b"),
         (("collections", "create", "shapes"), 1, "shapes"),

@@ -185,7 +185,6 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
     environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     arguments = [*COMMAND, *map(str, to_c(photos))]
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
     assert process.stderr.readline() == "found 300 pictures\n"
     wait_for_items(tmp_path / "home")
     process.send_signal(signal.SIGINT)

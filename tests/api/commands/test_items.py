@@ -1,6 +1,7 @@
 """`anyseek items`: the same by the running service and in the data directory."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,30 +13,14 @@ from tests.api.commands.conftest import Run
 @pytest.fixture(params=["service", "directory"])
 def ask(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Run:
     """Runs a command on a collection of three items, by a service or without one."""
-    if request.param == "service":
-        with Client(request.getfixturevalue("serving"), patience=30) as client:
-            if not any(held["name"] == "things" for held in client.collections()):
-                client.create_collection("things")
-            for name in ("a", "b", "c"):
-                client.put_item("things", name, caption=f"the {name}", attributes={"n": ord(name)})
-        return run
-    home = {"ANYSEEK_HOME": str(tmp_path / "home")}
-    for name in ("a", "b", "c"):
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        (tmp_path / "photos" / f"{name}.txt").write_text(f"the {name}")
-    lines = [
-        json.dumps({"file": f"{name}.png", "key": name, "caption": f"the {name}", "attributes": {"n": ord(name)}})
-        for name in ("a", "b", "c")
-    ]
-    from tests.indexer.pictures import png
-
-    for number, name in enumerate(("a", "b", "c")):
-        (tmp_path / "photos" / f"{name}.png").write_bytes(png(number))
-        (tmp_path / "photos" / f"{name}.txt").unlink()
-    (tmp_path / "photos" / "manifest.jsonl").write_text("\n".join(lines))
-    done = run("index", str(tmp_path / "photos"), "--collection", "things", **home)
-    assert done.returncode == 0, done.stderr
-    return lambda *arguments: run(*arguments, **home)
+    home = tmp_path / "home"
+    location = request.getfixturevalue("serving") if request.param == "service" else home
+    with Client(location, patience=30, model="hashing") as client:
+        if not any(held["name"] == "things" for held in client.collections()):
+            client.create_collection("things")
+        for name in ("a", "b", "c"):
+            client.put_item("things", name, caption=f"the {name}", attributes={"n": ord(name)})
+    return run if request.param == "service" else partial(run, ANYSEEK_HOME=str(home))
 
 
 def test_items_are_listed_shown_changed_and_deleted(ask: Run) -> None:

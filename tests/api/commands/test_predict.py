@@ -218,7 +218,6 @@ def test_bundled_weights_predict_images(
 @pytest.fixture
 def service(random_models: Path, serve: Serve) -> Iterator[str]:
     with serve(random_models) as process:
-        assert process.stdout is not None
         yield process.stdout.readline().split()[-1]
         process.send_signal(signal.SIGTERM)
         process.wait(20)

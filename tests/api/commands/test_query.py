@@ -86,16 +86,6 @@ def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
     assert "127.0.0.1:9" in done.stderr
 
 
-def test_an_unsupported_modality_names_those_that_are(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "n.png"
-    file.write_bytes(picture("red", "disc"))
-    done = run("query", "--collection", "shapes", "--normal", str(file))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    for known in ("rgb", "caption", "canny_edge", "color_palette"):
-        assert known in done.stderr
-
-
 def test_a_file_with_a_weight_and_a_file_with_such_a_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red", "disc"))
     (tmp_path / "b.png:0.7").write_bytes(picture("red", "disc"))
@@ -138,13 +128,6 @@ def test_a_filter_on_the_command_line_and_in_a_batch(run: Run, tmp_path: Path) -
     first, second = (json.loads(line) for line in done.stdout.splitlines())
     assert [hit["key"] for hit in first["hits"]] == ["red disc"]
     assert {hit["key"].split()[0] for hit in second["hits"]} == {"blue"}
-
-
-def test_a_wrong_filter_is_one_line(run: Run) -> None:
-    done = run("query", "--collection", "shapes", "x", "--where", "width >")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "ends where a value for 'width' was expected" in done.stderr
 
 
 def test_any_modality_may_be_given_by_its_name(run: Run, tmp_path: Path) -> None:

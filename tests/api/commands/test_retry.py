@@ -67,7 +67,6 @@ def test_ctrl_c_leaves_a_retry_that_is_gone_on_with(tmp_path: Path) -> None:
     assert first.returncode == 3
     write_all(photos, whole=True)
     retried = anyseek(home, "jobs", "retry", "1")
-    assert retried.stderr is not None
     assert retried.stderr.readline() == f"{INPUTS} inputs will be tried again\n"
     wait_for_indexed(home)
     retried.send_signal(signal.SIGINT)

@@ -16,7 +16,6 @@ from tests.api.commands.conftest import Run, Serve
 def test_the_record_of_a_killed_service_is_ignored_at_once(serve: Serve, run: Run, tmp_path: Path) -> None:
     home = tmp_path / "killed"
     with serve(home) as process:
-        assert process.stdout is not None
         process.stdout.readline()
         process.kill()
     assert (home / "server.json").exists()
@@ -35,7 +34,6 @@ def test_a_port_that_is_taken_is_one_line(run: Run, tmp_path: Path) -> None:
 
 def test_a_second_service_of_one_home_leaves_the_record_alone(serve: Serve, serving: str, home: Path) -> None:
     with serve(home) as second:
-        assert second.stdout is not None
         url = second.stdout.readline().split()[-1]
         assert url != serving
         assert httpx.get(f"{url}/healthz").status_code == 200

@@ -160,7 +160,7 @@ def test_more_requests_than_connections_are_told_to_come_back(
 
     def wait_first(*args: object, **options: object) -> object:
         go_on.wait(30)
-        return answer_truly(*args, **options)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)
 
     monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
     with ThreadPoolExecutor(6) as clients:

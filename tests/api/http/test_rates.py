@@ -83,7 +83,7 @@ def test_requests_of_a_key_at_once_are_limited(ask: Ask, service: Service, monke
 
     def wait_first(*args: object, **options: object) -> object:
         go_on.wait(60)
-        return answer_truly(*args, **options)  # type: ignore[arg-type]
+        return answer_truly(*args, **options)
 
     monkeypatch.setattr(SearchEngine, "query_batch", wait_first)
     with ThreadPoolExecutor(2) as clients:

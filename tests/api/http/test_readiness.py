@@ -167,7 +167,7 @@ def test_a_check_that_crashes_has_failed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_many_who_ask_at_once_share_one_run() -> None:
     calls: list[int] = []
-    readiness = Readiness({"model": lambda: calls.append(1) or Check("model", State.OK, "")})  # type: ignore[func-returns-value]
+    readiness = Readiness({"model": lambda: calls.append(1) or Check("model", State.OK, "")})
 
     async def ask() -> None:
         await asyncio.gather(*(readiness.checks() for _ in range(50)))

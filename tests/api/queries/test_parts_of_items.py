@@ -11,7 +11,6 @@ from PIL import Image
 
 from anyseek import Client
 from anyseek.api.queries import wire
-from anyseek.api.queries.answering import like
 from tests.api.conftest import picture, problem, two_pictures
 from tests.api.queries.asking import query_form
 
@@ -79,7 +78,6 @@ def test_a_mask_says_which_part_counts(http: httpx.Client, shapes: str, both: st
             (results,) = client.query_batch(shapes, [{"parts": [{"item": "both", "collection": both, "mask": mask}]}])
             assert isinstance(results, wire.Results)
             assert results.hits[0].key == shown
-    assert like(both, wire.Query([wire.Part(item="both", mask=b"")])) is None
 
 
 def test_what_has_no_picture_is_one_sentence(http: httpx.Client, both: str) -> None:
@@ -107,8 +105,3 @@ def test_an_original_is_read_only_as_what_was_indexed(http: httpx.Client, collec
     problem(http.post(path, json=query), 410, "asset-changed")
     (folder / "both.png").unlink()
     problem(http.post(path, json=query), 404, "asset-not-found")
-
-
-def test_a_picture_that_is_read_is_no_query_of_many() -> None:
-    assert like("a", wire.Query([wire.Part(item="b")])) is not None
-    assert like("a", wire.Query([wire.Part(item="b", box=LEFT)])) is None

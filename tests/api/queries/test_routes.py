@@ -97,20 +97,18 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
         ({"parts": [{"text": "a"}], "space": "nowhere"}, 404, "space-not-found"),
         ({"parts": [{"text": "a"}] * 17}, 413, "limit-exceeded"),
         ({"parts": [{"modality": "smell", "text": "a"}]}, 422, "unknown-modality"),
+        ({"parts": [{"data": "AAAA"}]}, 422, "bad-query"),
+        ({"parts": [{"modality": "rgb", "text": "a"}]}, 422, "bad-query"),
+        ({"parts": [{"modality": "rgb", "data": "not base64!"}]}, 422, "bad-query"),
+        ({"parts": [{"modality": "rgb", "data": "AAAA"}]}, 422, "not-a-picture"),
+        ({"parts": [{"modality": "caption", "text": "  "}]}, 422, "empty-input"),
+        ({"parts": [{"modality": "palette", "text": "red"}]}, 422, "bad-palette"),
     ],
 )
 def test_a_wrong_query_is_refused(
     http: httpx.Client, shapes: str, body: dict[str, object], status: int, code: str
 ) -> None:
     problem(http.post(f"/v1/collections/{shapes}/query", json=body), status, code)
-
-
-def test_an_unsupported_modality_names_those_that_are(http: httpx.Client, shapes: str) -> None:
-    files = query_form({"parts": [{"modality": "normal", "file": "n"}]}, n=picture("red", "disc"))
-    answer = http.post(f"/v1/collections/{shapes}/query", files=files)
-    assert answer.status_code == 422
-    for known in ("rgb", "caption", "canny_edge", "color_palette"):
-        assert known in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"parts": [{"text": "\\ud800"}]}', b"[" * 100_000])
@@ -135,10 +133,25 @@ def test_a_batch_answers_in_order_and_one_bad_query_spoils_no_other(http: httpx.
     assert [bool(result["error"]) for result in results] == [False, True, True, True, True, False]
     assert [hit["key"] for hit in results[0]["hits"]] == ["red disc"]
     assert set(results[5]["hits"][0]) == {"key", "score", "rank", "probability"}
-    grouped = {"parts": [{"text": "a"}], "k": 1, "group_by": "colour"}
-    (result,) = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": [grouped]}).json()["results"]
-    assert result["hits"][0]["key"].startswith(result["hits"][0]["group"])
     assert results[5]["hits"][0]["key"] == "blue bar"
+
+
+def test_what_a_query_of_a_batch_may_ask_for(http: httpx.Client, shapes: str) -> None:
+    members: list[dict[str, Any]] = [
+        {"k": 1, "group_by": "colour"},
+        {"k": 2, "offset": 1},
+        {"where": WHERE},
+        {"where": "width >"},
+        {"vectors": True},
+    ]
+    queries = [{"parts": [{"text": "a green box"}], **more} for more in members]
+    results = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
+    grouped, paged, filtered, wrong, heavy = results
+    assert grouped["hits"][0]["key"].startswith(grouped["hits"][0]["group"])
+    assert [hit["rank"] for hit in paged["hits"]] == [2, 3]
+    assert {hit["key"] for hit in filtered["hits"]} == {"red disc", "red box", "red bar", "blue bar"}
+    assert "ends where a value for 'width' was expected" in wrong["error"]
+    assert "ask this query alone" in heavy["error"]
 
 
 @pytest.mark.parametrize(("value", "written"), [(2000, "2000"), (0.5, "0.5"), (True, "true"), ("x", '"x"')])
@@ -170,16 +183,6 @@ def test_a_filter_chooses_which_items_may_be_hits(http: httpx.Client, shapes: st
     body = {"parts": [{"text": "a green box"}], "where": where}
     hits = http.post(f"/v1/collections/{shapes}/query", json=body).json()["hits"]
     assert {hit["key"] for hit in hits} == {"red disc", "red box", "red bar", "blue bar"}
-
-
-def test_a_filter_in_a_batch(http: httpx.Client, shapes: str) -> None:
-    alone = {"parts": [{"text": "a green box"}], "where": WHERE}
-    hits = http.post(f"/v1/collections/{shapes}/query", json=alone).json()["hits"]
-    queries = [{"parts": [{"text": "a green box"}], "where": where} for where in (WHERE, "width >", None)]
-    answer = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
-    assert [hit["key"] for hit in answer[0]["hits"]] == [hit["key"] for hit in hits]
-    assert "ends where a value for 'width' was expected" in answer[1]["error"]
-    assert len(answer[2]["hits"]) == 9
 
 
 @pytest.mark.parametrize("where", ["width >", {"field": "width"}, {"field": "@size", "eq": "x"}])
@@ -226,13 +229,6 @@ def test_a_wrong_vector_is_refused(http: httpx.Client, shapes: str, vector: str,
     answer = http.post(f"/v1/collections/{shapes}/query", content=content, headers=headers)
     assert answer.status_code == 422
     assert says in answer.json()["detail"]
-
-
-def test_a_batch_pages_and_gives_no_vectors(http: httpx.Client, shapes: str) -> None:
-    asked = [{"parts": [{"text": "a"}], **more} for more in ({"k": 2, "offset": 1}, {"vectors": True})]
-    paged, refused = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": asked}).json()["results"]
-    assert [hit["rank"] for hit in paged["hits"]] == [2, 3]
-    assert "ask this query alone" in refused["error"]
 
 
 def test_the_best_of_each_group_everywhere(http: httpx.Client, shapes: str) -> None:

@@ -106,7 +106,7 @@ def test_an_item_has_attributes_and_files(http: httpx.Client, shapes: str) -> No
 def test_a_wrong_item_is_refused_and_nothing_is_written(
     http: httpx.Client, collection: str, fields: dict[str, tuple[str | None, str | bytes]], code: str
 ) -> None:
-    problem(http.put(_item(collection, "k"), files=fields), 422, code)  # type: ignore[arg-type]
+    problem(http.put(_item(collection, "k"), files=fields), 422, code)
     assert http.get(f"/v1/collections/{collection}/items").json()["items"] == []
 
 

@@ -112,9 +112,10 @@ def test_addresses_outside_the_remote_roots_are_refused(http: httpx.Client, coll
     problem(http.post(f"/v1/collections/{collection}/jobs", json={"source": source}), 403, "root-refused")
 
 
-def test_a_job_says_which_duplicates(http: httpx.Client, collection: str, root: Path) -> None:
-    body = {"source": str(root), "on_duplicate": "sometimes"}
-    problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
+def test_a_choice_or_a_source_that_is_none_is_refused(http: httpx.Client, collection: str, root: Path) -> None:
+    for choice in ({"on_duplicate": "sometimes"}, {"predict_attributes": "perhaps"}):
+        body = {"source": str(root), **choice}
+        problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
     (root / "notes.md").write_text("words")
     problem(http.post(f"/v1/collections/{collection}/jobs", json={"source": str(root / "notes.md")}), 422, "bad-source")
 
@@ -138,11 +139,6 @@ def test_a_job_and_its_source_predict_attributes_on_request(http: httpx.Client, 
     count, attributes = indexed(predict_attributes=False)
     assert (count, "predicted" in attributes) == (1, False)
     http.delete(f"/v1/collections/{collection}/items/told.png")
-
-
-def test_a_choice_that_is_none_is_refused(http: httpx.Client, collection: str, root: Path) -> None:
-    body = {"source": str(root), "predict_attributes": "perhaps"}
-    problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
 
 
 def test_a_running_job_has_the_seconds_that_were_seen_to_be_left(

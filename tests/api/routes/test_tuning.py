@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anyseek import ApiError, AsyncClient, Client
+from anyseek import ApiError, AsyncClient, Client, Tuning
 from tests.api.conftest import Run, StartService
 from tests.indexer.mirrored import NEW, Mirrored
 from tests.indexer.test_tuning import Leaning, scene
@@ -42,11 +42,16 @@ def tuned_of(collection: dict[str, Any]) -> list[str]:
 
 def test_over_http_by_both_clients(start_service: StartService, scenes: Path) -> None:
     url, _ = start_service(MODEL)
+
+    async def tried() -> Tuning:
+        async with AsyncClient(url) as client:
+            return await client.tune("c", dry_run=True)
+
     with Client(url, patience=30) as client:
         client.create_collection("c")
         for path in sorted(scenes.iterdir()):
             client.put_item("c", path.stem, {"rgb": path})
-        (trial,) = client.tune("c", dry_run=True)["trials"]
+        (trial,) = asyncio.run(tried())["trials"]
         assert (trial["modality"], trial["queries"], trial["kept"]) == ("canny_edge", 40, True)
         assert trial["after"]["at_10"] >= trial["before"]["at_10"]
         assert tuned_of(client.collection("c")) == []
@@ -62,12 +67,6 @@ def test_over_http_by_both_clients(start_service: StartService, scenes: Path) ->
             with pytest.raises(ApiError) as refusal:
                 call()
             assert refusal.value.type == f"urn:anyseek:{kind}"
-
-    async def tune() -> None:
-        async with AsyncClient(url) as client:
-            assert not (await client.tune("c"))["dry_run"]
-
-    asyncio.run(tune())
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("site")
     environment = os.environ | {"ANYSEEK_HOME": str(home), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(_SERVE, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(_SERVE, env=environment, text=True, **pipes) as process:
         try:
             url = process.stdout.readline().split()[-1]
             with Client(url, patience=30) as client:

@@ -51,7 +51,7 @@ def browsed(visiting: Visiting, album: tuple[str, Service]) -> Iterator[Page]:
         yield page
 
 
-def test_rows_fill_the_width_and_pictures_keep_their_shape(browsed: Page) -> None:
+def test_rows_fill_the_width_with_pictures_of_their_shape_and_scrolling_reaches_every_item_once(browsed: Page) -> None:
     until(browsed, "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)")
     boxes = browsed.locator(".card .picture").evaluate_all(
         "(all) => all.map((each) => each.getBoundingClientRect()).map(({x, y, width, height}) => [x, y, width, height])"
@@ -67,6 +67,9 @@ def test_rows_fill_the_width_and_pictures_keep_their_shape(browsed: Page) -> Non
         assert max(box[3] for box in row) - min(box[3] for box in row) < 2
     for box, (width, height) in zip(boxes[:4], SHAPES, strict=True):
         assert abs(box[2] / box[3] - min(2.8, width / height)) < 0.05
+    assert len(keys(browsed)) < COUNT
+    _scroll_to_the_end(browsed)
+    assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
 
 
 def _scroll_to_the_end(page: Page) -> None:
@@ -76,12 +79,6 @@ def _scroll_to_the_end(page: Page) -> None:
             return
         page.mouse.wheel(0, 4000)
         page.wait_for_timeout(100)
-
-
-def test_scrolling_reaches_every_item_once(browsed: Page) -> None:
-    assert len(keys(browsed)) < COUNT
-    _scroll_to_the_end(browsed)
-    assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
 
 
 def test_an_answer_goes_on_while_one_scrolls(browsed: Page) -> None:
@@ -101,8 +98,14 @@ def test_sorted_by_date_the_months_have_headings(browsed: Page) -> None:
     browsed.wait_for_selector(".month:first-child :text('January 2024')")
 
 
-def test_filters_are_chips_with_counts(browsed: Page) -> None:
+def test_filters_are_written_or_chips_with_counts(browsed: Page) -> None:
     browsed.click("#open-filters")
+    browsed.fill("#where", "stars > 40")
+    browsed.keyboard.press("Enter")
+    browsed.wait_for_selector("text=No item passes these filters")
+    browsed.click("text=Remove the filters")
+    browsed.wait_for_selector(".card")
+    assert browsed.locator(".filter").count() == 0
     browsed.click(".value:has-text('Rome')")
     browsed.wait_for_selector(".filter:has-text('place: Rome')")
     assert browsed.inner_text(".value:has-text('Rome') small") == "75"
@@ -120,16 +123,6 @@ def test_filters_are_chips_with_counts(browsed: Page) -> None:
     for _ in range(2):
         browsed.click(".filter .cross >> nth=0")
     browsed.wait_for_selector(".filter", state="detached")
-
-
-def test_a_filter_can_be_written_and_leave_nothing(browsed: Page) -> None:
-    browsed.click("#open-filters")
-    browsed.fill("#where", "stars > 40")
-    browsed.keyboard.press("Enter")
-    browsed.wait_for_selector("text=No item passes these filters")
-    browsed.click("text=Remove the filters")
-    browsed.wait_for_selector(".card")
-    assert browsed.locator(".filter").count() == 0
 
 
 def test_a_filter_typed_while_the_facets_load_stays(browsed: Page) -> None:

@@ -43,17 +43,14 @@ def _tiles(page: Page) -> list[str]:
 
 
 def _here(page: Page) -> list[str]:
-    return page.locator(".folder-path li").all_inner_texts()  # type: ignore[no-any-return]
+    return page.locator(".folder-path li").all_inner_texts()
 
 
-def test_folders_have_counts_and_covers_and_items_stand_below(browsed: Page) -> None:
+def test_folders_have_counts_and_covers_and_one_goes_down_and_up_again(browsed: Page) -> None:
     assert _tiles(browsed) == ["2023 1", "2024 3"]
     assert keys(browsed) == ["top.jpg"]
     assert browsed.inner_text("#summary") == "2 folders, 1 item"
     until(browsed, "[...document.querySelectorAll('.cover img')].every((image) => image.naturalWidth > 0)")
-
-
-def test_one_goes_down_and_up_again(browsed: Page) -> None:
     browsed.click("[data-folder='2024/']")
     browsed.wait_for_selector("[data-folder='2024/05 rome/']")
     assert keys(browsed) == ["2024/home.jpg"]
@@ -71,7 +68,7 @@ def test_one_goes_down_and_up_again(browsed: Page) -> None:
     assert len(keys(browsed)) == len(KEYS)
 
 
-def test_a_folder_has_an_address_and_back_works(browsed: Page, visiting: Visiting) -> None:
+def test_a_folder_has_an_address_and_is_there_after_back_and_after_an_item(browsed: Page, visiting: Visiting) -> None:
     browsed.click("[data-folder='2024/']")
     browsed.wait_for_selector("[data-folder='2024/05 rome/']")
     browsed.click("[data-folder='2024/05 rome/']")
@@ -82,10 +79,6 @@ def test_a_folder_has_an_address_and_back_works(browsed: Page, visiting: Visitin
     browsed.go_back()
     browsed.wait_for_selector(".card[data-key='2024/home.jpg']")
     assert _here(browsed) == ["library", "2024"]
-
-
-def test_an_item_opens_in_its_folder_and_the_folder_is_there_again(browsed: Page) -> None:
-    browsed.click("[data-folder='2024/']")
     browsed.click(".card[data-key='2024/home.jpg'] .picture")
     browsed.wait_for_selector("#details[open]")
     browsed.keyboard.press("Escape")

@@ -1,7 +1,11 @@
 """Everything that is looked for stands in the address: links, reloads, Back, and addresses that somebody writes."""
 
+import io
 import re
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from tests.api.conftest import picture
 from tests.api.web.views import Page, Visiting, give, keys, settled, stroke
@@ -72,7 +76,9 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
         assert other.is_enabled("#undo")
 
 
-def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, browser: Any) -> None:
+def test_what_is_too_large_for_a_link_is_asked_for_again_and_an_item_that_is_gone_is_told(
+    page: Page, browser: Any, site: str
+) -> None:
     give(page, "drop", "noise.png", _noise())
     page.wait_for_selector(".score")
     settled(page)
@@ -80,15 +86,12 @@ def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, browser: An
     opened.goto(page.url)
     opened.wait_for_selector("#error:not([hidden])")
     assert "too large for it; drop the file again" in opened.inner_text("#error")
+    opened.goto(f"{site}/#c=shapes&item=nobody")
+    opened.wait_for_selector("#error:has-text('nobody')")
     opened.context.close()
 
 
 def _noise() -> bytes:
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (1200, 1200, 3), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
@@ -140,14 +143,6 @@ def test_closing_an_item_leaves_the_grid_as_it_was(page: Page) -> None:
     assert page.input_value("#words") == "a blue bar"
 
 
-def test_an_item_that_is_gone_is_told(browser: Any, site: str) -> None:
-    opened = browser.new_context().new_page()
-    opened.goto(f"{site}/#c=shapes&item=nobody")
-    opened.wait_for_selector("#error:not([hidden])")
-    assert "nobody" in opened.inner_text("#error")
-    opened.context.close()
-
-
 def test_a_link_that_was_cut_off_still_opens_the_collection(visiting: Visiting, site: str) -> None:
     with visiting(f"{site}/#c=shapes&p=Rc-xDg&f=%E0%A4%A") as page:
         page.wait_for_selector(".card")
@@ -174,7 +169,7 @@ class Held:
     """Requests that are held back until they are let go."""
 
     def __init__(self, page: Page, pattern: str) -> None:
-        self.page, self.waiting = page, []  # type: ignore[var-annotated]
+        self.page, self.waiting = page, []
         page.route(pattern, lambda route: self.waiting.append(route))  # a bound method has no signature it can read
 
     def wait(self) -> None:
@@ -224,19 +219,6 @@ def test_an_item_that_was_closed_before_it_came_stays_closed(page: Page) -> None
         held.let_go()
     settled(page)
     assert not page.is_visible("#details")
-
-
-def test_a_weight_moved_by_keys_keeps_the_focus(page: Page) -> None:
-    page.fill("#words", "red")
-    page.click("#add-words")
-    page.wait_for_selector(".chip")
-    settled(page)
-    page.focus(".chip input[type=range]")
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    settled(page)
-    assert page.evaluate("document.activeElement.type") == "range"
-    assert page.inner_text(".chip output") == "+1.3"
 
 
 def test_a_chosen_value_is_pressed_at_once(page: Page) -> None:
