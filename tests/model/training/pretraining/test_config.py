@@ -107,7 +107,6 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     config["modalities"]["rgb"]["field"] = ["rgb", "normal"]
     config["contrast"]["own"]["rgb"] = ["rgb_pooled", "normal_pooled"]
     read = read_config(written(config)).contrast
-    assert read is not None
     assert (read.targets, read.code_weight, read.ranks) == (("shape_global",), 0.25, {"shape_global": 4})
     assert read.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
 
