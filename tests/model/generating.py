@@ -15,7 +15,7 @@ S1, S2 = 3, 4
 
 
 def plan(scheme: Scheme = Scheme.ROAR, target: str = "tok_visual", **changes: object) -> TargetPlan:
-    return TargetPlan(target, scheme, **({"tokens": 16, "steps": 4} | changes))  # type: ignore[arg-type]
+    return TargetPlan(target, scheme, **({"tokens": 16, "steps": 4} | changes))
 
 
 def chain(plans: Sequence[TargetPlan], conditions: Sequence[str]) -> list[Step]:

@@ -19,7 +19,7 @@ def _shape(kind: str, colour: str, outline: bool = False) -> np.ndarray:
 
 
 def _embed(embedder: Embedder, *samples: dict[str, object]) -> FloatArray:
-    return embedder.embed([Sample(values) for values in samples], [SPACE])[SPACE]  # type: ignore[arg-type]
+    return embedder.embed([Sample(values) for values in samples], [SPACE])[SPACE]
 
 
 @pytest.fixture(scope="module")
@@ -65,4 +65,4 @@ def test_it_loads_by_name_without_torch(tmp_path: object) -> None:
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["hashing", "False"]
-    assert load_embedder("hashing", tmp_path).fingerprint == HashingEmbedder().fingerprint  # type: ignore[arg-type]
+    assert load_embedder("hashing", tmp_path).fingerprint == HashingEmbedder().fingerprint

@@ -111,7 +111,6 @@ def test_a_tokenizer_comes_back_with_its_values_kept(tmp_path: Path) -> None:
     save_checkpoint(original, path)
     loaded = load_vqvae(path)
     assert loaded.config == original.config
-    assert loaded.quantize.value_table is not None
     tokens = torch.tensor([[0, 4], [3, 1]])
     assert torch.equal(loaded.decode_tokens(tokens), original.decode_tokens(tokens))
 

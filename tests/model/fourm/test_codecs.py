@@ -52,7 +52,7 @@ def test_sequences_come_back_as_they_went_in(parts: FourMParts, name: str) -> No
     again = codec.decode(parts.tokenizers, _row(form.key), tokens, Diffusing()).value
     assert torch.equal(codec.encode(parts.tokenizers, _row(form.key), again), tokens)
     if name in ("sam_instance", "color_palette"):  # whole numbers lose nothing
-        np.testing.assert_array_equal(again, VALUES[name])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(again, VALUES[name])
 
 
 @settings(max_examples=20, deadline=None)
@@ -61,7 +61,7 @@ def test_long_sequences_are_cut_to_what_was_trained(parts: FourMParts, count: in
     boxes = (LabelledBox(Box(0.1, 0.2, 0.3, 0.4), "bus"),) * count
     tokens = Text("det").encode(parts.tokenizers, _row("det"), boxes)
     assert len(tokens) == min(5 * count + 1, 256)
-    assert len(Text("det").decode(parts.tokenizers, _row("det"), tokens, Diffusing()).value) == min(count, 51)  # type: ignore[arg-type]
+    assert len(Text("det").decode(parts.tokenizers, _row("det"), tokens, Diffusing()).value) == min(count, 51)
 
 
 def test_one_codec_serves_both_sizes(parts: FourMParts) -> None:
@@ -70,7 +70,7 @@ def test_one_codec_serves_both_sizes(parts: FourMParts) -> None:
         tokens = codec.encode(parts.tokenizers, _row(key), VALUES["semseg"])
         assert tokens.shape == (side * side,)
         regions = codec.decode(parts.tokenizers, _row(key), tokens, Diffusing()).value
-        assert regions.ids.shape == (16 * side, 16 * side)  # type: ignore[union-attr]
+        assert regions.ids.shape == (16 * side, 16 * side)
     assert Pixels(images.rgb_input).encode(parts.tokenizers, _row("rgb@448"), PICTURE).shape == (3, 448, 448)
 
 
@@ -91,10 +91,10 @@ def test_diffusion_is_repeatable_and_takes_the_scheduler_asked_for(parts: FourMP
         return codec.decode(parts.tokenizers, row, tokens, Diffusing(2, scheduler, seed))
 
     first, again = decoded(0, None).value, decoded(0, None).value
-    np.testing.assert_array_equal(first, again)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(first, decoded(0, Scheduler.DDPM).value)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, decoded(0, Scheduler.DDPM).value)
     for other in (decoded(1, None), decoded(0, Scheduler.DDIM)):
-        assert not np.array_equal(first, other.value)  # type: ignore[arg-type]
+        assert not np.array_equal(first, other.value)
 
 
 @torch.no_grad()
@@ -103,12 +103,12 @@ def test_vectors_and_features(parts: FourMParts) -> None:
     tokens = vector.encode(parts.tokenizers, _row("tok_dinov2_global"), VALUES["dinov2_global"])
     assert tokens.shape == (16,)
     value = vector.decode(parts.tokenizers, _row("tok_dinov2_global"), tokens, Diffusing()).value
-    assert np.linalg.norm(value) == pytest.approx(1, abs=1e-5)  # type: ignore[arg-type]
+    assert np.linalg.norm(value) == pytest.approx(1, abs=1e-5)
     features = FeatureTokens(names.IMAGEBIND)
     tokens = features.encode(parts.tokenizers, _row("tok_imagebind@224"), VALUES["imagebind"])
     assert tokens.shape == (256,)
     found = features.decode(parts.tokenizers, _row("tok_imagebind@224"), tokens, Diffusing()).value
-    assert found.shape == (1280, 16, 16)  # type: ignore[union-attr]
+    assert found.shape == (1280, 16, 16)
 
 
 def test_states_need_the_width_of_the_network(parts: FourMParts) -> None:

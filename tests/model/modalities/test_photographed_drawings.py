@@ -54,13 +54,13 @@ def test_clean_drawings_stay_to_the_bit(mode: str, negative: bool) -> None:
     Image.fromarray(drawing).convert(mode).save(stream, "PNG")
     reading = understand("sketch", stream.getvalue(), LIMITS, "a")
     assert reading.understood is None
-    np.testing.assert_array_equal(reading.value, decode("sketch", stream.getvalue(), LIMITS, "a"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(reading.value, decode("sketch", stream.getvalue(), LIMITS, "a"))
 
 
 def test_what_is_said_is_done() -> None:
     photo = photographed(_drawing(), np.random.default_rng(0))
     kept = understand("sketch", photo, LIMITS, "a", form="clean")
-    np.testing.assert_array_equal(kept.value, decode("sketch", photo, LIMITS, "a"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(kept.value, decode("sketch", photo, LIMITS, "a"))
     told = understand("sketch", png(_drawing()), LIMITS, "a", form="photographed")
     assert (told.understood.form, told.understood.sure) == ("photographed", 1.0)
 
@@ -69,7 +69,7 @@ def test_what_has_no_strokes_on_paper_stays_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.uint8)
     reading = understand("sketch", png(noise), LIMITS, "noise.png")
     assert reading.understood.sentence.startswith("noise.png is a drawing without strokes on paper")
-    np.testing.assert_array_equal(reading.value, decode("sketch", png(noise), LIMITS, "a"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(reading.value, decode("sketch", png(noise), LIMITS, "a"))
     with pytest.raises(DecodeError, match="noise is empty"):
         understand("sketch", b"", LIMITS, "noise")
 

@@ -59,7 +59,7 @@ def test_values_of_other_contents_are_refused(name: str) -> None:
         ("canny_edge", np.zeros((4, 4, 3), np.uint8), r"\(height, width\)"),
         ("depth", np.full((4, 4), np.nan, np.float32), "with numbers that are not finite"),
         ("depth", np.zeros((4, 4), np.float64), "not float64"),
-        ("semseg", Regions(np.zeros((4, 4), np.float32)), "Regions of float32"),  # type: ignore[arg-type]
+        ("semseg", Regions(np.zeros((4, 4), np.float32)), "Regions of float32"),
         ("caption", "  ", "at least one character"),
         ("color_palette", np.zeros((8, 3), np.uint8), "1 to 7 colours"),
         ("dinov2_global", np.array([np.inf], np.float32), "finite"),

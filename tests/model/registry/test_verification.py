@@ -39,7 +39,7 @@ def _without_numbers(embedder: FourMModel, parameter: str) -> Iterator[None]:
 class _Watched(FourMModel):
     """Remembers which modalities it was given."""
 
-    def embed(self, samples, spaces):  # type: ignore[no-untyped-def]
+    def embed(self, samples, spaces):
         self.given = getattr(self, "given", set()) | {name for sample in samples for name in sample.values}
         return super().embed(samples, spaces)
 
@@ -48,7 +48,7 @@ def test_every_input_and_every_output_is_tried(embedder: FourMModel, monkeypatch
     monkeypatch.setattr(embedder, "__class__", _Watched)
     said: list[str] = []
     assert verify_embedder(embedder, said.append) == []
-    assert embedder.given == set(INPUTS)  # type: ignore[attr-defined]
+    assert embedder.given == set(INPUTS)
     assert said == [
         f"4m-tiny  right  fingerprint {embedder.fingerprint}  takes {', '.join(sorted(INPUTS))}  "
         f"predicts {', '.join(sorted(TEXTS))}"

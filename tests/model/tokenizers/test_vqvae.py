@@ -58,7 +58,6 @@ def test_gradients_pass_straight_through(quantizer: MemcodesQuantizer) -> None:
     latents = torch.randn(4, 12, requires_grad=True)
     values, _ = quantizer.train().sample(latents, 1.0, torch.Generator().manual_seed(2))
     values.square().sum().backward()
-    assert latents.grad is not None
     assert latents.grad.isfinite().all()
     assert latents.grad.any()
     assert quantizer.codes.grad is not None

@@ -42,7 +42,6 @@ def model(bundle: Path) -> FourMModel:
 
 def test_the_joint_space_is_the_default_of_what_towers_take(bundle: Path) -> None:
     loaded = load_bundle("whole", bundle)
-    assert loaded.joint is not None
     assert loaded.joint.about.blocks == BLOCKS
     assert {loaded.default_spaces[name] for name in WEIGHTS.keys() - BETTER_PREDICTED} == {JOINT}
     assert loaded.default_spaces["metadata"] == loaded.default_spaces["color_palette"] == VISUAL

@@ -15,7 +15,7 @@ LINES = [f"line {number} of a text, café" for number in range(200)]
 
 
 def open_texts(pattern: Path, **more: object) -> TextsSource:
-    options = TextOptions(path=pattern, licence="CC0", **more)  # type: ignore[arg-type]
+    options = TextOptions(path=pattern, licence="CC0", **more)
     return TextsSource("texts", options, Place(Path("home"), 224, Shares(val=0.1, test=0.1)))
 
 

@@ -75,7 +75,7 @@ def test_the_order_of_a_sample_does_not_matter(parts: FourMParts, batch: dict[st
 )
 def test_values_of_another_shape_are_refused(parts: FourMParts, name: str, value: object, words: str) -> None:
     with pytest.raises(FormatInvalid, match=words):
-        encode_samples(parts, [Sample({name: value})])  # type: ignore[dict-item]
+        encode_samples(parts, [Sample({name: value})])
 
 
 def test_modalities_that_the_network_does_not_take_are_refused(parts: FourMParts) -> None:

@@ -42,7 +42,7 @@ def test_every_place_is_answered_in_order(knowing: FourMModel, side: int) -> Non
     assert found.value == tuple(QueryPoint(y, x, (MASK,)) for y, x in query_grid(side))
     assert found.arrays["masks"].shape == (side**2, 64, 64)
     assert found.tokens is not None
-    assert knowing.parts.tokenizers.text.decode(found.tokens.tolist()) == instances_to_text(found.value)  # type: ignore[arg-type]
+    assert knowing.parts.tokenizers.text.decode(found.tokens.tolist()) == instances_to_text(found.value)
 
 
 def test_an_incomplete_answer_is_a_point_without_masks(knowing: FourMModel) -> None:

@@ -74,9 +74,9 @@ def test_logits_of_a_target_are_packed_when_it_is_first_predicted(published_home
     layers = [parts.network.get_submodule("decoder.0.mlp.fc1") for parts in (model.parts, larger)]
     assert [isinstance(layer, PackedLinear) for layer in layers] == [can_pack(torch.bfloat16)] * 2
     head = model.parts.network.get_submodule("decoder_embeddings.color_palette")
-    assert head.to_logits.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
+    assert head.to_logits.weight.dtype == torch.bfloat16
     predict({"caption": "a red bus"}, ["color_palette"], model=model)
-    assert head.to_logits.weight.dtype == torch.float32  # type: ignore[union-attr]
+    assert head.to_logits.weight.dtype == torch.float32
     assert isinstance(head.to_logits, PackedLinear) == can_pack(torch.bfloat16)
 
 
@@ -90,7 +90,7 @@ def test_logits_of_a_space_are_float32_though_its_tokenizer_is_pulled_later(tmp_
     record.write_bytes(pulled)
     assert "dinov2_global" in model.spaces
     head = model.parts.network.get_submodule("decoder_embeddings.tok_dinov2_global")
-    assert head.to_logits.weight.dtype == torch.float32  # type: ignore[union-attr]
+    assert head.to_logits.weight.dtype == torch.float32
 
 
 def test_the_fingerprint_covers_the_tokenizers_it_is_asked_for(published_home: Path) -> None:

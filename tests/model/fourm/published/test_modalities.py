@@ -26,7 +26,6 @@ def test_codecs_are_of_the_kind_of_their_keys() -> None:
 
 
 def test_a_network_uses_the_first_form_it_has(parts: FourMParts) -> None:
-    assert parts.larger is not None
     small, large = parts.network.config, parts.larger().network.config
     assert (inputs_of(small)["rgb"].key, inputs_of(large)["depth"].key) == ("rgb@224", "tok_depth@224")
     assert (targets_of(small)["rgb"].key, targets_of(large)["rgb"].key) == ("tok_rgb@224", "tok_rgb@448")

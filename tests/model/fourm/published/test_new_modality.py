@@ -92,7 +92,7 @@ def test_others_are_predicted_from_it(thermal: FourMModel) -> None:
         ids = thermal.parts.tokenizers.tokenizer(TOKENIZER).encode(image).flatten(1)
         inputs = {KEY: ModalityInput(ids, torch.zeros(1, 196, dtype=torch.bool))}
         logits = thermal.parts.network.decode_global(thermal.parts.network.encode(inputs), ["tok_dinov2_global"])
-    np.testing.assert_array_equal(found["dinov2_global"].tokens, logits["tok_dinov2_global"][0].argmax(dim=1))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found["dinov2_global"].tokens, logits["tok_dinov2_global"][0].argmax(dim=1))
     assert len(ids.unique()) > 1
     assert isinstance(found["caption"].value, str)
 

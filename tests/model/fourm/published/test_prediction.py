@@ -27,7 +27,6 @@ WORDS: dict[str, Value] = {"caption": "a red bus"}
 
 
 def _tokens(prediction: Prediction) -> list[int]:
-    assert prediction.tokens is not None
     return [int(token) for token in prediction.tokens.reshape(-1)]
 
 
@@ -52,7 +51,6 @@ def test_every_target_becomes_a_value_of_its_kind(model: FourMModel, parts: Four
     assert found.modality == target
     if not _is_empty(found.value):
         check_value(MODALITIES[target], found.value)
-    assert found.tokens is not None
     assert found.tokens.dtype == np.int64
     row = parts.network.config.row(targets_of(parts.network.config)[target].key)
     assert found.tokens.size <= (row.tokens if row.is_image else row.longest)
@@ -70,8 +68,8 @@ def test_every_input_says_something_of_a_target(model: FourMModel, parts: FourMP
     key = f"tok_{target}"
     logits = _logits(parts, encode_samples(parts, [Sample({given: VALUES[given]})]).inputs, key)
     assert _tokens(found) == logits.argmax(dim=1).tolist()
-    tokenizer = parts.tokenizers.tokenizer(targets_of(parts.network.config)[target].codec.tokenizer)  # type: ignore[attr-defined]
-    expected = tokenizer.decode_tokens(logits.argmax(dim=1)[None]).detach()  # type: ignore[call-arg]
+    tokenizer = parts.tokenizers.tokenizer(targets_of(parts.network.config)[target].codec.tokenizer)
+    expected = tokenizer.decode_tokens(logits.argmax(dim=1)[None]).detach()
     np.testing.assert_allclose(found.value, torch.nn.functional.normalize(expected, dim=1)[0], atol=1e-5)
 
 
@@ -118,7 +116,7 @@ def test_inputs_can_be_weighted_and_led_away_from(model: FourMModel, parts: Four
 def test_the_same_seed_gives_the_same(model: FourMModel, target: str) -> None:
     options = {"temperature": 2.0, "top_p": 0.0, "decoding_steps": 2, "steps": 1}
     first, again, other = (
-        predict({"rgb": PICTURE}, [target], model=model, options=PredictOptions(seed=seed, **options))[target]  # type: ignore[arg-type]
+        predict({"rgb": PICTURE}, [target], model=model, options=PredictOptions(seed=seed, **options))[target]
         for seed in (1, 1, 2)
     )
     assert _tokens(first) == _tokens(again) != _tokens(other)
@@ -160,7 +158,6 @@ def test_super_resolution_is_for_448_pixels(model: FourMModel) -> None:
     options = PredictOptions(super_resolution=True, steps=1, decoding_steps=1)
     found = predict(WORDS, ["dinov2_global", "semseg"], model=model, options=options)
     small = predict(WORDS, ["dinov2_global"], model=model, options=options_without(options))["dinov2_global"]
-    assert found["semseg"].tokens is not None
     assert found["semseg"].tokens.shape == (28, 28)
     assert isinstance(found["semseg"].value, Regions)
     assert found["semseg"].value.ids.shape == (448, 448)

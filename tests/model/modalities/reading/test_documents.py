@@ -82,7 +82,7 @@ def test_values_come_back(modality: str, values: Any, members: Callable[[Any], A
 def test_palettes_come_back(colours: list[tuple[int, int, int]]) -> None:
     palette = np.array(colours, np.uint8)
     written = document("x", documents.palette_members(palette)).data
-    np.testing.assert_array_equal(decode("palette", written, LIMITS, "x"), palette)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(decode("palette", written, LIMITS, "x"), palette)
 
 
 @pytest.mark.parametrize(("modality", "shape"), [("clip", (5, 3, 4)), ("dinov2_global", (7,))])

@@ -24,7 +24,6 @@ def _read(
     data: bytes, form: str | None = None, name: str = "map", classes: dict[int, str] | None = None
 ) -> tuple[Regions, Understood]:
     reading = understand("semseg", data, LIMITS, name, classes, form)
-    assert isinstance(reading.value, Regions)
     return reading.value, reading.understood
 
 

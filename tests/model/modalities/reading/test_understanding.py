@@ -33,7 +33,7 @@ def test_a_box_is_cut_out_in_fractions() -> None:
     assert np.unique(np.asarray(right.value).reshape(-1, 3), axis=0).tolist() == [[0, 0, 255]]
     assert right.understood.sentence == "only the box 0.5, 0.25, 1, 0.75 of a.png is used, 20 x 10 pixels"
     assert _cut(_png(), 0.999, 0.999, 1, 1).shape == (1, 1, 3)
-    np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), understand("rgb", _png(), LIMITS, "a").value)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), understand("rgb", _png(), LIMITS, "a").value)
 
 
 def test_a_small_part_of_a_large_picture_keeps_its_details() -> None:

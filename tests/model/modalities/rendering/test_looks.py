@@ -53,7 +53,7 @@ def test_words_and_vectors_have_no_look() -> None:
     assert as_picture("caption", "a chair") is as_picture("dinov2", np.zeros((8, 2, 2), np.float32)) is None
 
 
-def _brightness(colours: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _brightness(colours: np.ndarray) -> np.ndarray:
     return colours @ np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -83,7 +83,7 @@ def test_components_show_what_differs_most() -> None:
 
 
 @given(arrays.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e6, 1e6, width=32)))
-def test_components_of_anything_are_a_picture(features: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_components_of_anything_are_a_picture(features: np.ndarray) -> None:
     colours = component_colours(features)
     assert (colours.dtype, colours.shape) == (np.uint8, (2, 4, 3))
     assert np.ptp(component_colours(np.ones_like(features))) == 0  # one vector throughout is grey

@@ -58,8 +58,6 @@ def test_used_tokens_stay_within_the_budgets_and_are_counted(source: BatchSource
         batch = maker.training_batch(number)
         inputs = sum((~given.mask).sum(dim=1) for given in batch.inputs.values())
         targets = sum((~wanted.mask).sum(dim=1) for wanted in batch.targets.values())
-        assert isinstance(inputs, torch.Tensor)
-        assert isinstance(targets, torch.Tensor)
         assert inputs.max() <= source.mixture.input_tokens.most
         assert targets.max() <= source.mixture.target_tokens.most
         assert (inputs > 0).all()
@@ -98,7 +96,6 @@ def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> No
     assert not batch.targets["shape_global"].mask.any()
     assert batch.targets["caption"].mask.all()
     text = source.plan.text
-    assert text is not None
     words = text.decode(batch.inputs["caption"].values[0][~batch.inputs["caption"].mask[0]].tolist())
     assert words.endswith("[EOS]")
     assert "[S_" not in words

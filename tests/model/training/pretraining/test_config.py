@@ -62,12 +62,8 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     ("path", "value", "says"),
     [
         (("seeds",), 1, "the config has no setting 'seeds'; did you mean 'seed'?"),
-        (("optimiser", "rate"), 1, "optimiser has no setting 'rate'; did you mean 'base_rate'?"),
-        (("optimiser", "base_rate"), "fast", "optimiser.base_rate must be a valid number, not 'fast'"),
         (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas[1] must be less than 1, not 1.0"),
         (("optimiser", "clip"), 0, "optimiser.clip must be greater than 0, not 0"),
-        (("batch", "size"), 8.5, "batch.size must be a valid integer, not 8.5"),
-        (("batch", "size"), True, "batch.size must be a number, not True"),
         (("batch", "accumulation"), 3, "batch.size 8 must be a multiple of accumulation 3"),
         (("precision",), "float16", "precision must be 'float32' or 'bfloat16', not 'float16'"),
         (("average_decay",), 1.5, "average_decay must be less than or equal to 1, not 1.5"),
@@ -87,13 +83,9 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
             "x",
             "modalities.caption.tokenizer cannot be: it belongs to kind vector and tokens",
         ),
-        (("modalities",), {}, "modalities must be a mapping with at least one name"),
-        (("data", "folders"), "here", "data.folders must be a list"),
         (("data", "folders"), [], "data.folders must have a folder with a weight above 0"),
         (("text",), {}, "text must have either a vocabulary file or a number of words"),
-        (("text",), {"words": 9, "vocabulary": "v.json"}, "text must have either a vocabulary file or a number"),
         (("evaluation", "recall"), [{"target": "caption", "queries": [["rgb"]]}], "needs a target of kind vector"),
-        (("evaluation",), 5, "evaluation must map names to values, not 5"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -115,7 +107,6 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     config["modalities"]["rgb"]["field"] = ["rgb", "normal"]
     config["contrast"]["own"]["rgb"] = ["rgb_pooled", "normal_pooled"]
     read = read_config(written(config)).contrast
-    assert read is not None
     assert (read.targets, read.code_weight, read.ranks) == (("shape_global",), 0.25, {"shape_global": 4})
     assert read.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
 
@@ -123,7 +114,6 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("contrast", "negative"), 1, "contrast has no setting 'negative'; did you mean 'negatives'?"),
         (("contrast", "rank"), [4, 5], "contrast.rank must be one number, or one for each of shape_global, not [4, 5]"),
         (("contrast", "other_share"), 2, "contrast.other_share must be less than or equal to 1, not 2"),
         (("contrast", "targets"), ["shape_global", "none"], "contrast.targets must name modalities of kind vector"),

@@ -14,7 +14,6 @@ def test_every_column_is_measured_the_same_way_every_time(
 ) -> None:
     trainer = prepared(written(with_recall(config, tmp_path)), tmp_path / "run")
     evaluation = trainer.evaluation
-    assert evaluation is not None
     found = evaluation.measure(trainer.network)
     assert set(found) == set(evaluation.columns())
     assert found == evaluation.measure(trainer.network)
@@ -33,7 +32,6 @@ def test_a_sample_that_lacks_what_is_asked_takes_no_part(
     config["modalities"]["rgb"]["field"] = "canny_edge"
     config["modalities"]["caption"]["field"] = "nothing"
     trainer = prepared(written(config), tmp_path / "run")
-    assert trainer.evaluation is not None
     found = trainer.evaluation.measure(trainer.network)
     assert found["recall@1/shape_global/caption+tok_rgb"] is None
     assert found["loss/caption"] is None

@@ -91,7 +91,6 @@ def test_a_component_that_a_sample_cannot_serve_is_left_out() -> None:
     masker = Masker((IMAGE, TEXT), _mixture((1.0, 1.0), (8, 8), (8, 8)))
     for seed in range(50):
         draw = masker.draw(np.array([False, True]), np.random.default_rng(seed))
-        assert draw is not None
         assert draw.input.tolist() == [0, 8]
     alone = Masker((IMAGE, TEXT), _mixture((0.0, 1.0), (8, 8), (8, 8)))
     assert alone.draw(np.array([False, True]), np.random.default_rng(0)) is None
@@ -124,7 +123,6 @@ def test_without_need_of_a_target_every_input_is_of_use() -> None:
     mixture = _mixture((1.0,), (4, 4), (4, 4))
     assert Masker(modalities, mixture).draw(available, generator) is None
     draw = Masker(modalities, mixture, needs_target=False).draw(available, generator)
-    assert draw is not None
     assert draw.input.tolist() == [4, 0]
     assert not draw.target.any()
 

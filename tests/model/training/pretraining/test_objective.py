@@ -65,7 +65,7 @@ def test_maps_of_half_precision_train_in_either_precision(precision: Precision) 
     objective = Objective(LossKind.MOD, precision, {"a": 1.0}, {}, CPU)
     losses = objective.losses(network, objective.prepared(batch))
     assert losses.values["loss/a"].dtype == torch.float32
-    objective.total(losses).backward()  # type: ignore[no-untyped-call]
+    objective.total(losses).backward()
     assert network.mask_token.grad is not None
 
 
@@ -210,11 +210,11 @@ def test_the_whole_loss_adds_codes_by_their_weight_and_contrast(trainer: Trainer
 
 def test_shortcuts_are_trained_and_their_means_and_the_tokenizers_are_not(trainer: Trainer) -> None:
     objective = trainer.objective
-    objective.total(objective.losses(trainer.network, _batch(trainer))).backward()  # type: ignore[no-untyped-call]
+    objective.total(objective.losses(trainer.network, _batch(trainer))).backward()
     names = {name for name in trainer.state.parameters if name.startswith("contrast.")}
     maps = {"rgb": ("down", "up", "gain", "share"), "states": ("down", "up", "gain")}
     assert names == {"contrast.scale.shape_global"} | {
         f"contrast.shortcuts.maps.{key}_to_shape_global.{own}" for key, all_own in maps.items() for own in all_own
     }
-    assert all(trainer.state.parameters[name].grad.any() for name in names)  # type: ignore[union-attr]
+    assert all(trainer.state.parameters[name].grad.any() for name in names)
     assert not any(parameter.requires_grad for parameter in objective.tokenizers[TARGET].parameters())

@@ -81,7 +81,6 @@ def test_what_is_masked_can_be_put_together_and_read_again(
 ) -> None:
     source = batch_source(written(config), [], tmp_path, 12)
     text = source.plan.text
-    assert text is not None
     samples = [sample_of(entry) for entry in open_dataset(people).entries(Split.TRAIN)]
     all_people = {poses_to_text([person]) for one in samples for person in one.values["human_pose"]}
     all_points = {_without_order(point) for one in samples for point in one.values["sam_instance"]}

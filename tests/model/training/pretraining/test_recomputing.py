@@ -27,7 +27,7 @@ def _kept_for_gradients(trainer: Trainer[FourM, Objective]) -> int:
     parameters = {p.untyped_storage().data_ptr() for p in trainer.state.parameters.values()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = trainer.objective.total(trainer.objective.losses(trainer.network, batch))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return sum(size for place, size in stores.items() if place not in parameters)
 
 

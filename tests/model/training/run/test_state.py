@@ -52,9 +52,9 @@ def test_maps_of_shortcuts_are_adjusted_slowly_and_do_not_decay() -> None:
     groups = build_optimiser(network, OPTIMISER).param_groups
     found = {id(p): (group["rate_share"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(found) == len(list(network.parameters()))
-    shortcut = network["shortcuts"].of("x", "y")  # type: ignore[operator]
+    shortcut = network["shortcuts"].of("x", "y")
     assert (found[id(shortcut.down)], found[id(shortcut.up)], found[id(shortcut.gain)]) == ((0.1, 0), (0.1, 0), (1, 0))
-    assert found[id(network["small"].linear.weight)] == (1, 0.05)  # type: ignore[union-attr]
+    assert found[id(network["small"].linear.weight)] == (1, 0.05)
 
 
 def test_averages_follow_fast_at_first_and_slowly_later() -> None:

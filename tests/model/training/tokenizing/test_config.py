@@ -102,7 +102,6 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
     ("section", "key", "value", "says"),
     [
         ("tokenizer", "n_chanels", 3, "tokenizer has no setting 'n_chanels'; did you mean 'n_channels'?"),
-        ("tokenizer", "codebook_size", "many", "tokenizer.codebook_size must be a valid integer, not 'many'"),
         ("tokenizer", "undo_std", True, "tokenizer.undo_std cannot be"),
         ("modality", "field", "depth", "a tokenizer of 3 channels does not take 'depth'"),
         ("modality", "field", ["rgb", "line_drawing"], "does not take 'line_drawing'"),
