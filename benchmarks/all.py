@@ -31,6 +31,7 @@ QUICK: dict[str, Sequence[str]] = {
         *("--clients", "2"),
     ),
     "starting": ("--repetitions", "1"),
+    "structure": (),
     "training": ("--quick",),
     "walks": (),
 }

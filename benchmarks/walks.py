@@ -26,8 +26,8 @@ from anyseek.api.cli import run
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import read_settings
 from anyseek.workers.runtime import Runtime
+from benchmarks.structure import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 QUERY = ("queries/routes.py", "query")  # file and function where the first journey starts
 ANSWERED = ("http/middleware.py", "_log")  # where it ends: the answer has been sent
 WRITTEN = ("catalogue/items.py", "write")  # and where the second ends
