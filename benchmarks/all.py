@@ -24,6 +24,7 @@ QUICK: dict[str, Sequence[str]] = {
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1"),
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
     "scale": ("--quick", "--json"),
+    "dearest": ("--items", "300"),
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
     "search.clients": (
         *("--asked", "captions,vectors,two-parts"),

@@ -35,12 +35,12 @@ def _sampling() -> FloatArray:
 _SAMPLING = _sampling()
 
 
-def glance(picture: ByteArray) -> FloatArray:
-    """A picture uint8 (H, W, 3) at a glance, a unit vector float32 (48,), zero for a plain one.
+def glance(picture: Image.Image) -> FloatArray:
+    """An RGB picture at a glance, a unit vector float32 (48,), zero for a plain one.
 
     Its inner product with that of another says quickly, and roughly, whether the two can be alike.
     """
-    tiny = np.asarray(Image.fromarray(picture).resize((_TINY, _TINY), Image.Resampling.BOX), np.float32)
+    tiny = np.asarray(picture.resize((_TINY, _TINY), Image.Resampling.BOX), np.float32)
     row = (tiny - tiny.mean(axis=(0, 1))).ravel()
     unit: FloatArray = row / max(float(np.linalg.norm(row)), _FAINT)
     return unit

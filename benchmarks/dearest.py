@@ -1,0 +1,223 @@
+"""What the dearest requests of a key with the scope read take of `anyseek serve`: processor seconds, and memory.
+
+    python -m benchmarks.dearest [--items 12000] [--json]
+
+Each is about as costly as the limits allow, and is sent alone. Processor time is that of the service with its decoder
+processes; memory is how far its own peak rises above what it held before.
+"""
+
+import argparse
+import base64
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from anyseek import Sample
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue import items as catalogued
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, NewItem
+from anyseek.workers.runtime import Runtime
+from benchmarks.load.clients import COLLECTION, caption
+from tests.services.anyseek import Anyseek
+
+_BATCH = 1_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PATH = f"/v1/collections/{COLLECTION}"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a request took: processor and waiting time in seconds, memory in MiB, and the status of its answer."""
+
+    request: str
+    processor: float
+    seconds: float
+    memory: float
+    status: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=12_000)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="anyseek-dearest-") as folder:
+        costs = sorted(measured(Path(folder), arguments.items), key=lambda cost: -cost.processor)
+    sys.stdout.write(json.dumps([asdict(cost) for cost in costs]) + "\n" if arguments.json else table(costs))
+
+
+def measured(folder: Path, items: int) -> Iterator[Cost]:
+    """The cost of each request, one after the other."""
+    service = Anyseek(folder)
+    fill(service.home, items)
+    service.start()
+    try:
+        with httpx.Client(base_url=service.url, timeout=600) as http:
+            http.post(f"{_PATH}/query", json={"parts": [{"text": "a red dog"}]}).raise_for_status()  # makes the index
+            for name, send in requests().items():
+                yield _cost(service, name, lambda send=send: send(http))  # type: ignore[misc]
+    finally:
+        service.stop()
+
+
+def requests() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
+    """What is sent, by what the table calls it."""
+    words = [{"modality": "words", "text": " ".join(chosen)} for chosen in _word_sets(1_000)]
+    return {
+        "a filter of 600 nodes, as text in an address": lambda http: http.get(
+            f"{_PATH}/items", params={"where": " or ".join(f"n > {n} and n != {n + 1}" for n in range(100))}
+        ),
+        "a query with a filter of 600 nodes": _query(where=_nested(66)),
+        "a batch of 100 queries with 40 conditions each": _batch([_part() | {"where": _few(n)} for n in range(100)]),
+        "a batch with 1,000 parts of words": _batch([{"parts": words[n : n + 10]} for n in range(0, 1_000, 10)]),
+        "a batch of 1,000 queries with 100 hits each": _batch([_part() | {"k": 100} for _ in range(1_000)]),
+        "a query with 10,000 hits": _query(k=10_000),
+        "a query with 1,000 hits and their vectors": _query(k=1_000, vectors=True),
+        "a query in groups, with two facets": _query(k=100, group_by="n", group_size=100, facets=["n", "album"]),
+        "a query of 16 parts, 20 hits explained": _query(parts=[{"text": "a red dog"}] * 16, explain=20),
+        "16 pictures of 12 million pixels": _pictures([_picture("PNG", 3_500)] * 16),
+        "3 JPEG of 49 million pixels in 100 scans": _pictures([_many_scans(7_000)] * 3),
+        "3 WebP of 49 million pixels": _pictures([_picture("WEBP", 7_000)] * 3),
+        "all duplicates": lambda http: http.get(f"{_PATH}/duplicates"),
+        "a radius": _query(where={"field": "at", "radius": {"lat": 0, "lon": 0, "km": 20_000}}),
+        "a map": lambda http: http.get(f"{_PATH}/map"),
+        "all facets": lambda http: http.get(f"{_PATH}/facets"),
+        "a page of 1,000 items in an order": lambda http: http.get(
+            f"{_PATH}/items", params={"limit": 1_000, "sort": "newest"}
+        ),
+    }
+
+
+def _part() -> Json:
+    return {"parts": [{"text": "a red dog"}]}
+
+
+def _query(**members: Any) -> Callable[[httpx.Client], httpx.Response]:
+    return lambda http: http.post(f"{_PATH}/query", json=_part() | members)
+
+
+def _batch(queries: Sequence[Json]) -> Callable[[httpx.Client], httpx.Response]:
+    return lambda http: http.post(f"{_PATH}/query/batch", json={"queries": queries})
+
+
+def _pictures(files: Sequence[bytes]) -> Callable[[httpx.Client], httpx.Response]:
+    parts = [{"modality": "rgb", "data": base64.b64encode(data).decode()} for data in files]
+    return lambda http: http.post(f"{_PATH}/query", json={"parts": parts})
+
+
+def _nested(pairs: int) -> Json:
+    """Not, and, two conditions, none of which cancels another."""
+    return {
+        "or": [
+            {"not": {"and": [{"field": "n", "gt": n}, {"not": {"or": [{"field": "album", "eq": f"a{n}"}]}}]}}
+            for n in range(pairs)
+        ]
+    }
+
+
+def _few(number: int) -> Json:
+    return {"and": [{"not": {"field": "n", "eq": 200 + 40 * number + place}} for place in range(40)]}
+
+
+def _word_sets(number: int) -> list[list[str]]:
+    random = Random(1)
+    return [caption(random).split() for _ in range(number)]
+
+
+def _picture(kind: str, side: int) -> bytes:
+    """A picture of one colour, whose file is small."""
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side), "teal").save(stream, kind, **({"progressive": True} if kind == "JPEG" else {}))
+    return stream.getvalue()
+
+
+def _many_scans(side: int) -> bytes:
+    """A progressive JPEG whose last scan is there again until it has 100."""
+    plain = _picture("JPEG", side)
+    last = plain.rindex(b"\xff\xda")
+    return plain[:-2] + plain[last:-2] * (100 - plain.count(b"\xff\xda")) + plain[-2:]
+
+
+def _cost(service: Anyseek, name: str, send: Callable[[], httpx.Response]) -> Cost:
+    assert service.process
+    process = service.process.pid
+    Path(f"/proc/{process}/clear_refs").write_text("5")  # its peak is what it holds now
+    before, processor, began = service.usage().memory, _processor(process), time.monotonic()
+    answer = send()
+    seconds = time.monotonic() - began
+    if answer.status_code not in (200, 413):
+        sys.exit(f"{name}: {answer.text[:500]}")
+    return Cost(name, _processor(process) - processor, seconds, service.usage().peak - before, answer.status_code)
+
+
+def _processor(pid: int) -> float:
+    """Seconds of a process and of all that it has started, ended or not."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+    return sum(map(int, stat[11:15])) / _TICKS + sum(_processor(int(child)) for child in children)
+
+
+def table(costs: Sequence[Cost]) -> str:
+    """The costs in Markdown, the dearest first."""
+    head = "| request | processor s | seconds | memory MiB | status |\n|---|--:|--:|--:|--:|\n"
+    return head + "".join(
+        f"| {cost.request} | {cost.processor:.1f} | {cost.seconds:.1f} | {cost.memory:.0f} | {cost.status} |\n"
+        for cost in costs
+    )
+
+
+def fill(home: Path, items: int) -> None:
+    """Write a collection of pictures with captions and attributes, before the service starts."""
+    random, settings = Random(0), Settings(home)
+    home.mkdir(parents=True)
+    store = AssetStore(settings.assets)
+    with Runtime.open(settings, "hashing") as runtime:
+        embedder = runtime.embedder
+        with runtime.database.write() as session:
+            made = collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
+        for start in range(0, items, _BATCH):
+            numbers = range(start, min(items, start + _BATCH))
+            captions = [caption(random) for _ in numbers]
+            vectors = embedder.embed([Sample({"caption": text}) for text in captions], list(embedder.spaces))
+            rows = zip(numbers, captions, zip(*(vectors[space] for space in embedder.spaces), strict=True), strict=True)
+            new = [
+                NewItem(
+                    str(number),
+                    str(number),
+                    dict(zip(embedder.spaces, of_item, strict=True)),
+                    text,
+                    {"n": number % 100, "album": f"a{number % 300}", "at": {"lat": number % 90, "lon": number % 180}},
+                    (
+                        Asset("rgb", f"/photos/{number}.jpg", False, "image/jpeg", f"{number:064x}", 1_000),
+                        store.put("thumbnail", _thumbnail(random), "image/jpeg"),
+                    ),
+                )
+                for number, text, of_item in rows
+            ]
+            with runtime.database.write() as session:
+                catalogued.write(session, made, new)
+
+
+def _thumbnail(random: Random) -> bytes:
+    stream = io.BytesIO()
+    small = Image.frombytes("RGB", (8, 6), random.randbytes(8 * 6 * 3))
+    small.resize((256, 192), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+if __name__ == "__main__":
+    main()
