@@ -23,8 +23,7 @@ from anyseek.model.modalities.registry import Content, Modality
 from anyseek.model.seam import Embedder, Value
 from anyseek.search.assets import PICTURE, PictureOf
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.filters.from_text import filter_from_json, filter_from_text
-from anyseek.search.filters.tree import Filter
+from anyseek.search.filters.from_text import filter_of
 from anyseek.search.query.planning import check_taken
 from anyseek.search.query.query import WORDS, Part, Query
 from anyseek.search.settings import Limits
@@ -238,13 +237,6 @@ def decoded(query: Query, limits: Limits, embedder: Embedder, picture_of: Pictur
         raise LimitExceeded(f"a query has at most {limits.parts} parts; this one has {len(query.parts)}")
     parts = [_decoded(part, limits, number, embedder, picture_of) for number, part in enumerate(query.parts, 1)]
     return replace(query, parts=tuple(parts), where=filter_of(query.where))
-
-
-def filter_of(where: Any) -> Filter | None:
-    """A filter as it was sent, written or as JSON. Raises `BadFilter`."""
-    if where is None:
-        return None
-    return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
 
 
 def _decoded(part: Part, limits: Limits, number: int, embedder: Embedder, picture_of: PictureOf) -> Part:

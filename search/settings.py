@@ -68,8 +68,8 @@ class Limits(FileLimits):
     values_per_query: Positive = 100_000  # in lists and objects of that JSON
     bytes_per_batch: Positive = 16 * 1024 * 1024  # the same of a batch of queries
     values_per_batch: Positive = 1_000_000
-    pixels_per_request: Positive = 200_000_000  # of all its pictures and maps, or numbers of its arrays
-    pixels_per_batch: Positive = 1_000_000_000  # the same of a batch of queries
+    pixels_per_request: Positive = 150_000_000  # of all its pictures and maps, or numbers of its arrays
+    pixels_per_batch: Positive = 150_000_000  # the same of a batch of queries
     decoding_seconds: AboveZero = 20.0  # for all files of a request
     decoding_seconds_per_batch: AboveZero = 120.0
     filter_seconds: AboveZero = 10.0  # for evaluating all filters of a request, and for its full text
@@ -81,6 +81,7 @@ class Limits(FileLimits):
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
     words_per_batch: Positive = 1_000  # parts whose words are looked for, of all its queries
+    conditions_per_batch: Positive = 4_000  # of its filters, each of which counts once
     rows_per_table: Positive = 10_000_000  # of a source that is a table or a list of URLs
     refused_inputs: Positive = 100_000  # of a source, where they are more than half of those listed so far
     item_cache_bytes: Natural = 64 * 1024 * 1024  # items that queries found, kept in memory; 0: none

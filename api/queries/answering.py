@@ -32,6 +32,7 @@ from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
+from anyseek.search.filters.tree import count_conditions
 from anyseek.search.query.multi_collection import query_several
 from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of, word_parts_of
 from anyseek.search.settings import Limits
@@ -314,16 +315,28 @@ def check_batch(queries: Sequence[Any], limits: Limits) -> None:
         raise LimitExceeded(f"a batch asks for at most {limits.hits_per_batch:,} hits in all; this one for {hits:,}")
 
 
-def answer_batch(service: Service, collection: str, queries: Sequence[Any]) -> list[Results | Exception]:
+def answer_batch(service: Service, collection: str, members: Sequence[Any]) -> list[Results | Exception]:
     """Results of each query in JSON, in order; a wrong query has its error in its place and does not affect the others.
 
     Raises errors that concern all queries, such as `CollectionNotFound`.
     """
     engine, pictures = service.engine_for(collection), service.runtime.pictures_of(collection)
     with timed(Stage.DECODE):
-        outcomes = [_read_brief(query, engine, service.limits, pictures) for query in queries]
-    results = iter(engine.query_batch(collection, [query for query in outcomes if isinstance(query, Query)]))
+        outcomes = [_read_brief(query, engine, service.limits, pictures) for query in members]
+    queries = [query for query in outcomes if isinstance(query, Query)]
+    _check_filters(queries, service.limits)
+    results = iter(engine.query_batch(collection, queries))
     return [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
+
+
+def _check_filters(queries: Sequence[Query], limits: Limits) -> None:
+    """Raises `LimitExceeded` if the distinct filters of a batch have too many conditions."""
+    count = sum(map(count_conditions, {query.where for query in queries if query.where is not None}))
+    if count > limits.conditions_per_batch:
+        raise LimitExceeded(
+            f"the distinct filters of a batch have at most {limits.conditions_per_batch:,} conditions; those of this "
+            f"one have {count:,}"
+        )
 
 
 def brief(outcome: Results | Exception) -> Results | Refusal:

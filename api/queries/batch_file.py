@@ -12,18 +12,13 @@ from typing import Any, Protocol
 from anyseek.api.queries.wire import query_json
 from anyseek.model.json_reader import check_unicode, refuse_constant
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.errors import BadInput, BadQuery
-from anyseek.search.query.query import MOST_HITS, hits_of, word_parts_of
+from anyseek.search.errors import BadInput, BadQuery, LimitExceeded
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
 # The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.
 _CHUNK_QUERIES = 256
 _CHUNK_BYTES = 32 * 1024 * 1024
-# A line may be added to a chunk that is almost full, and both must fit in one request, also by their number of values.
-_CHUNK_WRITTEN = 512 * 1024
-_CHUNK_HITS = _LIMITS.hits_per_batch - MOST_HITS
-_CHUNK_WORDS = _LIMITS.words_per_batch - _LIMITS.parts
 _SPACES = ("space", "spaces")
 _LINE_BYTES = _LIMITS.bytes_per_request - _CHUNK_BYTES - 1024 * 1024
 
@@ -36,14 +31,11 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True)
 class _Line:
-    """A line's query, or the error in it; `id_text` is its id as JSON, `size` the bytes that are sent, `written` those
-    without files.
-    """
+    """A line's query, or the error in it; `id_text` is its id as JSON, `size` the bytes that are sent."""
 
     id_text: str
     query: dict[str, Any] | None = None
     error: str | None = None
-    written: int = 0
     size: int = 0
 
 
@@ -66,21 +58,26 @@ def answer_lines(
 
 
 def _is_full(chunk: list[_Line]) -> bool:
-    return (
-        len(chunk) >= _CHUNK_QUERIES
-        or sum(line.size for line in chunk) >= _CHUNK_BYTES
-        or sum(line.written for line in chunk) >= _CHUNK_WRITTEN
-        or sum(hits_of(line.query) for line in chunk if line.query) > _CHUNK_HITS
-        or sum(word_parts_of(line.query) for line in chunk if line.query) > _CHUNK_WORDS
-    )
+    return len(chunk) >= _CHUNK_QUERIES or sum(line.size for line in chunk) >= _CHUNK_BYTES
 
 
 def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
     queries = [line.query for line in chunk if line.query is not None]
-    outcomes = iter(searcher.query_batch(collection, queries) if queries else [])
+    outcomes = iter(_outcomes(queries, searcher, collection) if queries else [])
     for line in chunk:
         outcome = Refusal(line.error or "") if line.query is None else next(outcomes)
         yield f'{{"id": {line.id_text}, {_members(outcome)}}}'
+
+
+def _outcomes(queries: list[dict[str, Any]], searcher: Searcher, collection: str) -> list[Results | Refusal]:
+    """The answers to queries; where these are too much for one request, to half of them at a time."""
+    try:
+        return searcher.query_batch(collection, queries)
+    except LimitExceeded as error:
+        if len(queries) == 1:
+            return [Refusal(str(error))]
+        halves = queries[: len(queries) // 2], queries[len(queries) // 2 :]
+        return [answer for half in halves for answer in _outcomes(half, searcher, collection)]
 
 
 def _members(outcome: Results | Refusal) -> str:
@@ -117,7 +114,7 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
         if found > most:
             said = f"line {number} has {found:,} bytes {what} its files; at most {most:,} are allowed"
             return _Line(id_text, error=said)
-    return _Line(id_text, query, written=written, size=size)
+    return _Line(id_text, query, size=size)
 
 
 def _with_defaults(query: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

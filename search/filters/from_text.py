@@ -257,6 +257,13 @@ def filter_from_json(members: Any) -> Filter:
     return _filter_of(members, 0)
 
 
+def filter_of(where: Any) -> Filter | None:
+    """A filter as it was sent, written or as JSON. Raises `BadFilter`."""
+    if where is None:
+        return None
+    return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
+
+
 def _filter_of(members: Any, depth: int) -> Filter:
     if depth > DEEPEST:
         raise BadFilter(f"the filter is nested more than {DEEPEST} deep")

@@ -178,8 +178,7 @@ def checked(where: Filter) -> Filter:
     a comparison that has no meaning.
     """
     every = list(conditions(where))
-    count = sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in every)
-    if count > MOST_CONDITIONS:
+    if (count := count_conditions(where)) > MOST_CONDITIONS:
         raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
     if (nodes := _count_nodes(where)) > MOST_NODES:
         raise BadFilter(f"the filter has {nodes} conditions, ands, ors and nots; at most {MOST_NODES} are allowed")
@@ -213,6 +212,11 @@ def conditions(where: Filter) -> Iterator[Condition]:
             yield from conditions(part)
         case _:
             yield where
+
+
+def count_conditions(where: Filter) -> int:
+    """Return the number of values that fields are compared with, and of other conditions."""
+    return sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in conditions(where))
 
 
 def _count_nodes(where: Filter) -> int:

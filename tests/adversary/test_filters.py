@@ -71,6 +71,15 @@ def test_a_filter_of_too_many_nodes_is_refused(tmp_path: Path) -> None:
         assert "the filter has 631 conditions, ands, ors and nots; at most 600" in answer.json()["detail"]
 
 
+def test_a_batch_of_too_many_conditions_is_refused_whole(tmp_path: Path) -> None:
+    with _victim(tmp_path, replace(LIMITS, conditions_per_batch=4)) as (http, _service):
+        allowed = [_query("n > 0 and m = 2")] * 2 + [_query("k in (1, 2)"), _query(None)]
+        assert http.post("/query/batch", json={"queries": allowed}).status_code == 200
+        answer = http.post("/query/batch", json={"queries": [*allowed, _query("k = 3")]})
+        problem(answer, 413, "limit-exceeded")
+        assert "have at most 4 conditions; those of this one have 5" in answer.json()["detail"]
+
+
 def test_a_filter_of_a_batch_is_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[Filter] = []
     evaluate = facets.ids_where

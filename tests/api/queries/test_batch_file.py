@@ -9,6 +9,7 @@ import pytest
 
 from anyseek.api.queries.batch_file import answer_lines
 from anyseek.search.answers.results import Hit, Refusal, Results
+from anyseek.search.errors import LimitExceeded
 
 
 class CountingSearcher:
@@ -106,11 +107,6 @@ def test_a_line_too_large_for_a_request_is_refused_alone(tmp_path: Path, monkeyp
     assert "hits" in json.loads(answers[1])
 
 
-def test_many_hits_make_smaller_chunks(tmp_path: Path) -> None:
-    _, searcher = _answers(tmp_path, *['{"id": 1, "parts": [{"item": "a"}], "k": 10000}'] * 12)
-    assert [len(chunk) for chunk in searcher.chunks] == [10, 2]
-
-
 def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
     read = 0
 
@@ -124,7 +120,17 @@ def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
     assert read == 256
 
 
-def test_many_words_make_smaller_chunks(tmp_path: Path) -> None:
-    parts = json.dumps([{"modality": "words", "text": "a"}] * 16)
-    _, searcher = _answers(tmp_path, *[f'{{"id": 1, "parts": {parts}}}'] * 70)
-    assert [len(chunk) for chunk in searcher.chunks] == [62, 8]
+def test_a_chunk_that_is_too_much_for_a_request_is_asked_in_halves(tmp_path: Path) -> None:
+    class Limited(CountingSearcher):
+        def query_batch(self, collection: str, queries: Sequence[dict[str, Any]]) -> list[Results | Refusal]:
+            answers = super().query_batch(collection, queries)
+            if sum(query["k"] for query in queries) > 25:
+                raise LimitExceeded("at most 25 hits")
+            return answers
+
+    searcher = Limited()
+    lines = [f'{{"id": {k}, "parts": [{{"item": "a"}}], "k": {k}}}'.encode() for k in (10, 11, 12, 26, 1)]
+    answers = [json.loads(line) for line in answer_lines(lines, tmp_path, searcher, "c", {})]
+    assert [answer["id"] for answer in answers] == [10, 11, 12, 26, 1]
+    assert ["error" in answer for answer in answers] == [False, False, False, True, False]
+    assert [len(chunk) for chunk in searcher.chunks] == [5, 2, 3, 1, 2, 1, 1]
