@@ -62,7 +62,7 @@ def test_pictures_of_a_query_are_limited_together(http: httpx.Client, collection
     assert len(small) < 200
     parts = [{"modality": "rgb", "data": small, "name": f"picture {number}"} for number in range(16)]
     problem(http.post(f"/v1/{QUERY}", json={"parts": parts}), 413, "limit-exceeded")
-    assert "picture 2 has 1,000,000 pixels" in http.post(f"/v1/{QUERY}", json={"parts": parts}).json()["detail"]
+    assert "picture 2 takes 1,000,000 pixels" in http.post(f"/v1/{QUERY}", json={"parts": parts}).json()["detail"]
     assert http.post(f"/v1/{QUERY}", json={"parts": parts[:2]}).status_code == 200
     form = query_form({"parts": [{"modality": "rgb", "file": "a"}] * 3}, a=file.getvalue())
     problem(http.post(f"/v1/{QUERY}", files=form), 413, "limit-exceeded")
@@ -78,7 +78,7 @@ def test_pictures_of_a_batch_are_limited_together(http: httpx.Client) -> None:
     query = {"parts": [{"modality": "rgb", "data": base64.b64encode(file.getvalue()).decode()}]}
     results = http.post(f"/v1/{BATCH}", json={"queries": [query] * 5}).json()["results"]
     assert [bool(result["hits"]) for result in results] == [True, True, True, False, False]
-    assert "has 1,000,000 pixels, and the request has 0 left" in results[3]["error"]
+    assert "takes 1,000,000 pixels, and the request has 0 left" in results[3]["error"]
 
 
 @pytest.mark.usefixtures("shapes")

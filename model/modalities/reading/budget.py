@@ -37,7 +37,7 @@ class Budget:
         """
         if count > self.pixels_left:
             raise RequestTooCostly(
-                f"{name} has {count:,} pixels, and the request has {self.pixels_left:,} left of those that all its "
+                f"{name} takes {count:,} pixels, and the request has {self.pixels_left:,} left of those that all its "
                 "files may have: send smaller pictures, or fewer at once"
             )
         self.pixels_left -= count

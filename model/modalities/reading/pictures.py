@@ -35,6 +35,7 @@ from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME = 2
+_USUAL_SCANS = 20  # of a JPEG, whose passes take little longer than the rest of its decoding
 _LONGEST_PROFILE = 4 * 1024 * 1024  # printers' profiles have some 500 KB
 _PROFILES_KEPT = 16
 _MODES = {"RGB": ("RGB", "RGBA"), "CMYK": ("CMYK",), "GRAY": ("L",)}  # Pillow's, by the profile's colour space
@@ -141,7 +142,8 @@ def open_picture(file: Encoded) -> Image.Image:
     if is_jxl(file.data):
         return _open_jxl(file)
     image = _open(file)
-    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels")
+    passes = max(1, read_scans(file.data).count // _USUAL_SCANS) if image.format in JPEGS else 1
+    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels", passes)
     return image
 
 

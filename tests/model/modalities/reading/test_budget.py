@@ -25,7 +25,7 @@ def test_pixels_of_every_format_count(kind: str) -> None:
     with spending(Budget(2 * 64 * 50, seconds=60)):
         decode("rgb", data, LIMITS, "a")
         decode("sketch", data, LIMITS, "b")
-        with pytest.raises(RequestTooCostly, match="c has 3,200 pixels, and the request has 0 left"):
+        with pytest.raises(RequestTooCostly, match="c takes 3,200 pixels, and the request has 0 left"):
             decode("rgb", data, LIMITS, "c")
     decode("rgb", data, LIMITS, "c")
 

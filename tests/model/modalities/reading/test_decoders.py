@@ -125,7 +125,7 @@ def test_pixels_of_all_files_count_there_too(decoders: Decoders) -> None:
     with spending(Budget(2 * 40 * 60, 120)), decoding_apart(decoders):
         for name in ("a", "b"):
             decode("rgb", _picture(), LIMITS, name)
-        with pytest.raises(RequestTooCostly, match="c has 2,400 pixels, and the request has 0 left"):
+        with pytest.raises(RequestTooCostly, match="c takes 2,400 pixels, and the request has 0 left"):
             decode("rgb", _picture(), LIMITS, "c")
 
 

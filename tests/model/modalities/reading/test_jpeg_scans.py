@@ -7,6 +7,7 @@ from PIL import Image
 
 from anyseek.model.data.contents import decode_value
 from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.modalities.reading.budget import Budget
 from anyseek.model.modalities.reading.decoders import goes_apart
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BrokenPicture
@@ -70,6 +71,13 @@ def test_a_shard_with_a_picture_of_too_many_scans_is_refused() -> None:
 def test_the_preview_of_a_raw_is_refused_like_the_picture_itself() -> None:
     with pytest.raises(BrokenPicture, match=r"a\.dng is a damaged picture: it has more than 100 scans"):
         decode_picture(Encoded(raw([with_scans(3_000)]), "a.dng"))
+
+
+@pytest.mark.parametrize(("scans", "times"), [(9, 1), (31, 2), (90, 4)])
+def test_many_scans_count_as_more_pixels(scans: int, times: int) -> None:
+    budget = Budget(10 * 64 * 48, 60)
+    decode_picture(Encoded(with_scans(scans), "x.jpg", budget=budget))
+    assert budget.pixels_left == (10 - times) * 64 * 48
 
 
 def test_a_picture_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
