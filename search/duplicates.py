@@ -259,7 +259,8 @@ class _Pictures:
         with Image.open(io.BytesIO(self._assets.read(self._small[item_id]))) as picture:
             if least is not None:
                 picture.draft("RGB", (least, least))
-            return picture.convert("RGB")
+            picture.load()
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _groups(
