@@ -113,6 +113,9 @@ def _middleware(service: Service, rates: Rates) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     report_rarely(asyncio.get_running_loop())
+    # Routes make their schemas when they are first needed, by parsing source. While another thread imports a model,
+    # CPython 3.11 fails to do so (python/cpython#106905).
+    app.openapi()
     app.state.service.start()
     yield
     app.state.exporter.close()

@@ -1,8 +1,10 @@
 """Readiness, failures of the service itself, and its bounded pool."""
 
+import ast
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.engine import SearchEngine
-from tests.api.conftest import StartService
+from tests.api.conftest import StartService, serving
 
 
 def test_before_the_model_is_loaded_only_what_needs_it_waits(start_service: StartService) -> None:
@@ -130,3 +132,21 @@ def test_too_many_waiting_requests_are_told_to_come_back(
         go_on.set()
         statuses = sorted(answer.result() for answer in answers)
     assert statuses == [200] * 3 + [503] * 5
+
+
+def test_schemas_are_made_before_the_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11 fails to parse their source beside the imports of a model, which was a 500 of the first request."""
+    parsed: list[str] = []
+    parse = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *given, **named: (parsed.append("parsed"), parse(*given, **named))[1])
+    start = Service.start
+
+    def start_after(service: Service) -> None:
+        parsed.append("started")
+        start(service)
+
+    monkeypatch.setattr(Service, "start", start_after)
+    with serving(tmp_path) as (client, _service):
+        client.create_collection("a")
+        assert "parsed" in parsed
+        assert parsed[-1] == "started"
