@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
+from anyseek.api.errors import ApiError
 from anyseek.api.queries.wire import query_json
 from anyseek.model.json_reader import check_unicode, refuse_constant
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.errors import BadInput, BadQuery, LimitExceeded
+from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
@@ -73,7 +75,9 @@ def _outcomes(queries: list[dict[str, Any]], searcher: Searcher, collection: str
     """The answers to queries; where these are too much for one request, to half of them at a time."""
     try:
         return searcher.query_batch(collection, queries)
-    except LimitExceeded as error:
+    except ApiError as error:
+        if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
         if len(queries) == 1:
             return [Refusal(str(error))]
         halves = queries[: len(queries) // 2], queries[len(queries) // 2 :]

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anyseek import ApiError
 from anyseek.api.queries.batch_file import answer_lines
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.errors import LimitExceeded
+from tests.api.conftest import LIMITS, serving
 
 
 class CountingSearcher:
@@ -121,16 +123,16 @@ def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
 
 
 def test_a_chunk_that_is_too_much_for_a_request_is_asked_in_halves(tmp_path: Path) -> None:
-    class Limited(CountingSearcher):
-        def query_batch(self, collection: str, queries: Sequence[dict[str, Any]]) -> list[Results | Refusal]:
-            answers = super().query_batch(collection, queries)
-            if sum(query["k"] for query in queries) > 25:
-                raise LimitExceeded("at most 25 hits")
-            return answers
-
-    searcher = Limited()
-    lines = [f'{{"id": {k}, "parts": [{{"item": "a"}}], "k": {k}}}'.encode() for k in (10, 11, 12, 26, 1)]
-    answers = [json.loads(line) for line in answer_lines(lines, tmp_path, searcher, "c", {})]
+    lines = [f'{{"id": {k}, "parts": [{{"text": "a"}}], "k": {k}}}'.encode() for k in (10, 11, 12, 26, 1)]
+    with serving(tmp_path, limits=replace(LIMITS, hits_per_batch=25)) as (client, _):
+        client.create_collection("c")
+        client.put_item("c", "x", caption="a")
+        answers = [json.loads(line) for line in answer_lines(lines, tmp_path, client, "c", {})]
     assert [answer["id"] for answer in answers] == [10, 11, 12, 26, 1]
     assert ["error" in answer for answer in answers] == [False, False, False, True, False]
-    assert [len(chunk) for chunk in searcher.chunks] == [5, 2, 3, 1, 2, 1, 1]
+    assert "at most 25 hits" in answers[3]["error"]
+
+
+def test_what_concerns_all_lines_is_raised(tmp_path: Path) -> None:
+    with serving(tmp_path) as (client, _), pytest.raises(ApiError, match="gone"):
+        list(answer_lines([b'{"id": 1, "parts": [{"text": "a"}]}'] * 2, tmp_path, client, "gone", {}))
