@@ -74,7 +74,9 @@ def test_a_filter_of_too_many_nodes_is_refused(tmp_path: Path) -> None:
 def test_a_batch_of_too_many_conditions_is_refused_whole(tmp_path: Path) -> None:
     with _victim(tmp_path, replace(LIMITS, conditions_per_batch=4)) as (http, _service):
         allowed = [_query("n > 0 and m = 2")] * 2 + [_query("k in (1, 2)"), _query(None)]
-        assert http.post("/query/batch", json={"queries": allowed}).status_code == 200
+        many = _query(" or ".join(["n = 1"] * 201))  # which is refused alone
+        answer = http.post("/query/batch", json={"queries": [*allowed, many]})
+        assert "201 conditions" in answer.json()["results"][-1]["error"]
         answer = http.post("/query/batch", json={"queries": [*allowed, _query("k = 3")]})
         problem(answer, 413, "limit-exceeded")
         assert "have at most 4 conditions; those of this one have 5" in answer.json()["detail"]
