@@ -49,17 +49,17 @@ class Encoded:
     budget: Budget | None = None
     form: str | None = None
 
-    def take_pixels(self, count: int, described: str, passes: int = 1) -> None:
+    def take_pixels(self, count: int, described: str, cost: int = 1) -> None:
         """Check the declared size of what is about to be decoded, and take it from the budget of the request.
 
-        `described` is that size in words. A decoder that makes several `passes` over them is as costly as so many
-        pictures. Raises `TooManyPixels`, `RequestTooCostly`.
+        `described` is that size in words. The file takes `cost` times as long to decode as others of its size. Raises
+        `TooManyPixels`, `RequestTooCostly`.
         """
         most = self.limits.pixels
         if count > most:
             raise TooManyPixels(f"{self.name} has {described}; at most {most:,} are allowed")
         if self.budget is not None:
-            self.budget.take_pixels(self.name, passes * count)
+            self.budget.take_pixels(self.name, cost * count)
 
     def again(self) -> "Encoded":
         """The same file for whoever reads it another way, once its pixels have been taken from the budget."""

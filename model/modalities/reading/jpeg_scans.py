@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 MOST_SCANS = 100
 JPEGS = ("JPEG", "MPO")  # what Pillow calls them
+_USUAL_SCANS = 20  # whose passes take little longer than the rest of decoding
 _MOST_MARKERS = 10_000
 # Coded pixels have only FF 00 and restarts, FF D0 to FF D7. Of several FF the last begins a marker: a pattern of all of
 # them would be tried anew from each.
@@ -28,6 +29,11 @@ class Scans:
     def several(self) -> bool:
         """Whether a decoder may have to pass over the pixels more than once."""
         return self.progressive or self.count > 1
+
+    @property
+    def cost(self) -> int:
+        """How many pictures of usual scans take a decoder about as long."""
+        return max(1, self.count // _USUAL_SCANS)
 
 
 def read_scans(data: bytes) -> Scans:

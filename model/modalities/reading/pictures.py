@@ -35,7 +35,6 @@ from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME = 2
-_USUAL_SCANS = 20  # of a JPEG, whose passes take little longer than the rest of its decoding
 _LONGEST_PROFILE = 4 * 1024 * 1024  # printers' profiles have some 500 KB
 _PROFILES_KEPT = 16
 _MODES = {"RGB": ("RGB", "RGBA"), "CMYK": ("CMYK",), "GRAY": ("L",)}  # Pillow's, by the profile's colour space
@@ -142,8 +141,8 @@ def open_picture(file: Encoded) -> Image.Image:
     if is_jxl(file.data):
         return _open_jxl(file)
     image = _open(file)
-    passes = max(1, read_scans(file.data).count // _USUAL_SCANS) if image.format in JPEGS else 1
-    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels", passes)
+    cost = read_scans(file.data).cost if image.format in JPEGS else 1
+    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels", cost)
     return image
 
 
@@ -204,8 +203,10 @@ def _open_raw(file: Encoded) -> Image.Image:
     preview = preview_of(file.data)
     if preview is None:
         raise NoPreview(f"{file.name} is a camera RAW without a JPEG preview in it; export it as JPEG or TIFF")
-    file.take_pixels(preview.width * preview.height, f"{preview.width} x {preview.height} pixels")
-    image = _open(replace(file, data=file.data[preview.start :]))
+    data = file.data[preview.start :]
+    size = f"{preview.width} x {preview.height} pixels"
+    file.take_pixels(preview.width * preview.height, size, read_scans(data).cost)
+    image = _open(replace(file, data=data))
     image.format = RAW
     tables = as_tiff(file.data)
     if tables is not None:

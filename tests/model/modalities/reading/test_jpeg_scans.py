@@ -78,6 +78,8 @@ def test_many_scans_count_as_more_pixels(scans: int, times: int) -> None:
     budget = Budget(10 * 64 * 48, 60)
     decode_picture(Encoded(with_scans(scans), "x.jpg", budget=budget))
     assert budget.pixels_left == (10 - times) * 64 * 48
+    decode_picture(Encoded(raw([with_scans(scans)]), "x.dng", budget=budget))
+    assert budget.pixels_left == (10 - 2 * times) * 64 * 48
 
 
 def test_a_picture_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
