@@ -1,4 +1,4 @@
-"""What the dearest requests of a key with the scope read take of `anyseek serve`: processor seconds, and memory.
+"""Processor time and memory of `anyseek serve` for the dearest requests of a key with the scope read.
 
     python -m benchmarks.dearest [--items 12000] [--json]
 
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,17 +24,13 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from anyseek import Sample
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import collections
-from anyseek.search.catalogue import items as catalogued
 from anyseek.search.settings import Settings
-from anyseek.search.types import Asset, NewItem
-from anyseek.workers.runtime import Runtime
+from anyseek.search.types import Asset
+from benchmarks.load.__main__ import fill
 from benchmarks.load.clients import COLLECTION, caption
 from tests.services.anyseek import Anyseek
 
-_BATCH = 1_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PATH = f"/v1/collections/{COLLECTION}"
 Json = dict[str, Any]
@@ -41,7 +38,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a request took: processor and waiting time in seconds, memory in MiB, and the status of its answer."""
+    """The cost of a request: processor and waiting time in seconds, memory in MiB, and the status of its answer."""
 
     request: str
     processor: float
@@ -63,7 +60,7 @@ def main() -> None:
 def measured(folder: Path, items: int) -> Iterator[Cost]:
     """The cost of each request, one after the other."""
     service = Anyseek(folder)
-    fill(service.home, items)
+    fill(service.home, items, partial(_details, AssetStore(Settings(service.home).assets)))
     service.start()
     try:
         with httpx.Client(base_url=service.url, timeout=600) as http:
@@ -75,8 +72,9 @@ def measured(folder: Path, items: int) -> Iterator[Cost]:
 
 
 def requests() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
-    """What is sent, by what the table calls it."""
-    words = [{"modality": "words", "text": " ".join(chosen)} for chosen in _word_sets(1_000)]
+    """Senders of the requests, by their names in the table."""
+    random = Random(1)
+    words = [{"modality": "words", "text": caption(random)} for _ in range(1_000)]
     return {
         "a filter of 600 nodes, as text in an address": lambda http: http.get(
             f"{_PATH}/items", params={"where": " or ".join(f"n > {n} and n != {n + 1}" for n in range(100))}
@@ -85,20 +83,12 @@ def requests() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
         "a batch of 100 queries with 40 conditions each": _batch([_part() | {"where": _few(n)} for n in range(100)]),
         "a batch with 1,000 parts of words": _batch([{"parts": words[n : n + 10]} for n in range(0, 1_000, 10)]),
         "a batch of 1,000 queries with 100 hits each": _batch([_part() | {"k": 100} for _ in range(1_000)]),
-        "a query with 10,000 hits": _query(k=10_000),
-        "a query with 1,000 hits and their vectors": _query(k=1_000, vectors=True),
-        "a query in groups, with two facets": _query(k=100, group_by="n", group_size=100, facets=["n", "album"]),
         "a query of 16 parts, 20 hits explained": _query(parts=[{"text": "a red dog"}] * 16, explain=20),
         "16 pictures of 12 million pixels": _pictures([_picture("PNG", 3_500)] * 16),
         "3 JPEG of 49 million pixels in 100 scans": _pictures([_many_scans(7_000)] * 3),
         "3 WebP of 49 million pixels": _pictures([_picture("WEBP", 7_000)] * 3),
         "all duplicates": lambda http: http.get(f"{_PATH}/duplicates"),
-        "a radius": _query(where={"field": "at", "radius": {"lat": 0, "lon": 0, "km": 20_000}}),
         "a map": lambda http: http.get(f"{_PATH}/map"),
-        "all facets": lambda http: http.get(f"{_PATH}/facets"),
-        "a page of 1,000 items in an order": lambda http: http.get(
-            f"{_PATH}/items", params={"limit": 1_000, "sort": "newest"}
-        ),
     }
 
 
@@ -131,11 +121,6 @@ def _nested(pairs: int) -> Json:
 
 def _few(number: int) -> Json:
     return {"and": [{"not": {"field": "n", "eq": 200 + 40 * number + place}} for place in range(40)]}
-
-
-def _word_sets(number: int) -> list[list[str]]:
-    random = Random(1)
-    return [caption(random).split() for _ in range(number)]
 
 
 def _picture(kind: str, side: int) -> bytes:
@@ -180,43 +165,17 @@ def table(costs: Sequence[Cost]) -> str:
     )
 
 
-def fill(home: Path, items: int) -> None:
-    """Write a collection of pictures with captions and attributes, before the service starts."""
-    random, settings = Random(0), Settings(home)
-    home.mkdir(parents=True)
-    store = AssetStore(settings.assets)
-    with Runtime.open(settings, "hashing") as runtime:
-        embedder = runtime.embedder
-        with runtime.database.write() as session:
-            made = collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
-        for start in range(0, items, _BATCH):
-            numbers = range(start, min(items, start + _BATCH))
-            captions = [caption(random) for _ in numbers]
-            vectors = embedder.embed([Sample({"caption": text}) for text in captions], list(embedder.spaces))
-            rows = zip(numbers, captions, zip(*(vectors[space] for space in embedder.spaces), strict=True), strict=True)
-            new = [
-                NewItem(
-                    str(number),
-                    str(number),
-                    dict(zip(embedder.spaces, of_item, strict=True)),
-                    text,
-                    {"n": number % 100, "album": f"a{number % 300}", "at": {"lat": number % 90, "lon": number % 180}},
-                    (
-                        Asset("rgb", f"/photos/{number}.jpg", False, "image/jpeg", f"{number:064x}", 1_000),
-                        store.put("thumbnail", _thumbnail(random), "image/jpeg"),
-                    ),
-                )
-                for number, text, of_item in rows
-            ]
-            with runtime.database.write() as session:
-                catalogued.write(session, made, new)
-
-
-def _thumbnail(random: Random) -> bytes:
-    stream = io.BytesIO()
+def _details(store: AssetStore, number: int) -> Json:
+    """Attributes, a picture that lies elsewhere, and a thumbnail like no other."""
+    stream, random = io.BytesIO(), Random(number)
     small = Image.frombytes("RGB", (8, 6), random.randbytes(8 * 6 * 3))
     small.resize((256, 192), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
-    return stream.getvalue()
+    picture = Asset("rgb", f"/photos/{number}.jpg", False, "image/jpeg", f"{number:064x}", 1_000)
+    place = {"lat": number % 90, "lon": number % 180}
+    return {
+        "attributes": {"n": number % 100, "album": f"a{number % 300}", "at": place},
+        "assets": (picture, store.put("thumbnail", stream.getvalue(), "image/jpeg")),
+    }
 
 
 if __name__ == "__main__":

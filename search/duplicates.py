@@ -256,7 +256,7 @@ class _Pictures:
 
     def _read(self, item_id: int, least: int | None = None) -> Image.Image:
         """A thumbnail in RGB, whose decoder may make it smaller, to sides of `least` pixels."""
-        with Image.open(io.BytesIO(self._assets.read(self._small[item_id]))) as picture:
+        with Image.open(io.BytesIO(self._assets.read(self._small[item_id])), formats=("JPEG",)) as picture:
             if least is not None:
                 picture.draft("RGB", (least, least))
             picture.load()

@@ -16,11 +16,12 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -132,8 +133,13 @@ def _cells(row: Row) -> list[str]:
     return [row.phase, *whole, f"{row.against:.2f}", str(row.errors), f"{row.memory:.0f}"]
 
 
-def fill(home: Path, items: int) -> None:
-    """Write a collection of captions, before the service starts."""
+def numbered(number: int) -> Mapping[str, Any]:
+    """The attributes of an item."""
+    return {"attributes": {"n": number % 100}}
+
+
+def fill(home: Path, items: int, details: Callable[[int], Mapping[str, Any]] = numbered) -> None:
+    """Write a collection of captions before the service starts; `details` are further members of each `NewItem`."""
     random = Random(0)
     home.mkdir(parents=True)
     with Runtime.open(Settings(home), "hashing") as runtime:
@@ -141,12 +147,12 @@ def fill(home: Path, items: int) -> None:
         with runtime.database.write() as session:
             made = collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
         for start in range(0, items, _BATCH):
-            keys = [str(number) for number in range(start, min(items, start + _BATCH))]
-            captions = [caption(random) for _ in keys]
+            numbers = range(start, min(items, start + _BATCH))
+            captions = [caption(random) for _ in numbers]
             vectors = embedder.embed([Sample({"caption": text}) for text in captions], list(embedder.spaces))
             new = [
-                NewItem(key, key, {space: rows[place] for space, rows in vectors.items()}, text, {"n": place % 100})
-                for place, (key, text) in enumerate(zip(keys, captions, strict=True))
+                NewItem(str(number), str(number), {space: rows[place] for space, rows in vectors.items()}, text, **more)
+                for place, (number, text, more) in enumerate(zip(numbers, captions, map(details, numbers), strict=True))
             ]
             with runtime.database.write() as session:
                 catalogued.write(session, made, new)
