@@ -224,7 +224,7 @@ class SearchEngine:
     def _found(
         self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Mapping[Place, Plan], values: ValueVectors
     ) -> tuple[dict[int, Found | AnyseekError], dict[int, int], dict[int, Item], set[int]]:
-        """What each query found, by the space's id how many items its index lacks, items of hits, ids of damaged ones.
+        """The outcome of each query, how many items each index lacks, the items of hits, and the ids of damaged ones.
 
         The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
         """

@@ -17,6 +17,6 @@ def begun(target: Callable[..., object], *arguments: object) -> BaseProcess:
 
 
 def exit_code(process: BaseProcess) -> int | None:
-    """How it ended, below zero by a signal; None if it has not ended in two minutes."""
+    """The exit code of a process, negative for a signal; None if it still runs after two minutes."""
     process.join(_PATIENCE_SECONDS)
     return process.exitcode

@@ -21,7 +21,7 @@ _NOTHING_SEEN = Seen()
 
 @dataclass(frozen=True)
 class Found:
-    """What becomes hits of a query, and a note on their scores; of many queries this takes less than their rankings."""
+    """The hits chosen for a query and a note on their scores, which take less memory than its rankings."""
 
     chosen: list[Chosen]
     note: str | None

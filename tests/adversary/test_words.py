@@ -39,7 +39,7 @@ def _victim(home: Path, limits: Limits) -> Iterator[tuple[httpx.Client, Database
 
 @contextmanager
 def _searched(database: Database, then: Callable[[], object] = lambda: None) -> Iterator[list[str]]:
-    """What is searched for in the block; `then` is called before each of these statements."""
+    """The words searched for in the block; `then` is called before each of these statements."""
     searched: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, parameters: Sequence[str], *_: object) -> None:

@@ -19,7 +19,7 @@ def environment(folder: Path, programs: Path = _PROGRAMS, **more: str) -> dict[s
 
 
 def typed(commands: str, folder: Path, variables: dict[str, str], seconds: int, exits: int = 0) -> str:
-    """What the commands print, as one shell in `folder`, which answers every question with yes."""
+    """Run commands in one shell in `folder`, with yes to every question, and return what they print."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,

@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _run(block: Block, folder: Path) -> str:
-    """What the commands print, of which one goes on where a file is quarantined."""
+    """Run commands as one shell, which continues where a file is quarantined, and return what they print."""
     commands = re.sub(r"^pip install .*$", ":", block.commands, flags=re.MULTILINE)  # what tests have already
     exits = _QUARANTINED if "broken.jpg\nanyseek index" in commands and "rm " not in commands else 0
     return typed(commands, folder, _environment(folder), _SECONDS, exits)

@@ -19,7 +19,7 @@ from tests.search.gallery import begin_catalogue
 
 
 def work(home: Path, folder: Path) -> None:
-    """What a worker does until it dies."""
+    """Index until the worker dies."""
     with installation(home, Trapped(), settings=Settings(home, work=Work(inputs_per_batch=4))) as tools:
         index(tools, folder)
 
