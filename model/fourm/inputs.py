@@ -12,7 +12,7 @@ from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.codecs import Form, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
-from anyseek.model.generation.run import Unconditional
+from anyseek.model.generation.run import UnconditionalCache
 from anyseek.model.network.config import ModalityConfig
 from anyseek.model.network.packing import pack_head
 from anyseek.model.network.tokens import ModalityInput
@@ -42,7 +42,7 @@ class FourMParts:
     gives_values: bool = False
     direct: SeenImages | None = None
     packed: bool = False
-    unconditional: Unconditional = field(init=False, repr=False, compare=False, default_factory=Unconditional)
+    unconditional: UnconditionalCache = field(init=False, repr=False, compare=False, default_factory=UnconditionalCache)
     _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
 
     def ready(self, key: str) -> None:

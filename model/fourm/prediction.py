@@ -12,10 +12,9 @@ from anyseek.model.fourm.codecs import Diffusing, TargetForm
 from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.generation.generate import generate
-from anyseek.model.generation.run import Observer, Options, Pass
+from anyseek.model.generation.run import DecoderPass, Observer, SamplingOptions
 from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
-from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
-from anyseek.model.generation.state import given as given_input
+from anyseek.model.generation.state import ModalityState, empty_target, input_state, sequence_input, text_target
 from anyseek.model.modalities.formats.sam_instances import (
     QueryPoint,
     instances_from_text,
@@ -131,7 +130,7 @@ class _Found:
     """A decoded target of all samples; `first` is the first pass of the decoder where its probabilities are wanted."""
 
     entry: ModalityState
-    first: Pass | None = None
+    first: DecoderPass | None = None
 
 
 def decode_samples(
@@ -174,7 +173,7 @@ def _decode_alike(
     enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
     of_centre = any(goal.form.of_centre for goal in goals)
     cropped = [Sample(central_squares(values) if of_centre else values) for values in samples]
-    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, cropped).inputs.items()}
+    state = {key: input_state(entry.values, entry.mask) for key, entry in encode_samples(parts, cropped).inputs.items()}
     decoded = _decode(parts, state, len(samples), goals, options)
     if enlarged and parts.larger is not None:
         steps = sum(len(goal.steps) for goal in goals)
@@ -269,12 +268,12 @@ def _decode(
         key, seed = goal.form.key, None if options.seed is None else options.seed + steps_before
         parts.ready(key)
         steps_before += len(goal.steps)
-        sampling = Options(goal.plan.top_k, goal.plan.top_p, seed)
-        passes: list[Pass] = []
+        sampling = SamplingOptions(goal.plan.top_k, goal.plan.top_p, seed)
+        passes: list[DecoderPass] = []
         observe = _observer(goal, options.progress, passes)
         if goal.modality == "sam_instance" and options.points:
             entry = _ask_everywhere(parts, state, samples, goal, sampling, options.points, observe)
-            state[key] = entry.first(goal.row.longest)
+            state[key] = entry.prefix(goal.row.longest)
         else:
             state[key] = empty_target(goal.row, ids, samples)
             options_of_all = replace(sampling, samples=samples)
@@ -284,12 +283,12 @@ def _decode(
     return found
 
 
-def _observer(goal: Goal, progress: Progress | None, passes: list[Pass]) -> Observer | None:
+def _observer(goal: Goal, progress: Progress | None, passes: list[DecoderPass]) -> Observer | None:
     """Tells `progress` how far a target is, and keeps the first pass of the decoder if it is wanted."""
     if goal.expecting is None and progress is None:
         return None
 
-    def observe(done: Pass) -> None:
+    def observe(done: DecoderPass) -> None:
         if goal.expecting is not None and not passes:
             passes.append(done)
         if progress is not None and goal.row.is_image:
@@ -305,7 +304,7 @@ def _ask_everywhere(
     state: State,
     samples: int,
     goal: Goal,
-    sampling: Options,
+    sampling: SamplingOptions,
     side: int,
     observe: Observer | None,
 ) -> ModalityState:
@@ -316,17 +315,17 @@ def _ask_everywhere(
     text = parts.tokenizers.text
     sequences = []
     for place in range(samples):
-        sample_state = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
+        sample_state = {name: entry.select(slice(place, place + 1)) for name, entry in state.items()}
         answers = _answers(parts, sample_state, goal, sampling, query_grid(side), observe)
         sequences.append(text.encode(instances_to_text(answers)))
-    return given_sequence(sequences, SpecialIds.of(text)).to(parts.network.mask_token.device)
+    return sequence_input(sequences, SpecialIds.of(text)).to(parts.network.mask_token.device)
 
 
 def _answers(
     parts: FourMParts,
     state: State,
     goal: Goal,
-    sampling: Options,
+    sampling: SamplingOptions,
     points: Sequence[tuple[int, int]],
     observe: Observer | None,
 ) -> list[QueryPoint]:

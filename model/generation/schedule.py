@@ -1,17 +1,17 @@
-"""The generation schedule: how many tokens each step decodes, at which temperature, and with which guidance.
+"""The generation schedule: number of tokens, temperature and guidance of each step.
 
 `steps_of(TargetPlan(...), conditions)` turns the plan of a target into the steps that
 `anyseek.model.generation.generate` runs. Targets are decoded one after the other; a finished target becomes an input of
 the next.
 
-Classifier-free guidance combines the logits of several passes, each seeing different conditions. The last pass sees
-none of them; with u its logits and c_i those of term i,
+Classifier-free guidance combines the logits of several passes, each seeing different conditions. The last pass is
+unconditional; with u its logits and c_i the logits of term i,
 
     logits = u + sum_i w_i (c_i - u)
 
-A negative weight steers away from its condition. Every pass sees the target's own tokens that are already decoded. With
-one scale for all conditions, the last pass sees them emptied. An emptied sequence still has an input: `[S_1]` alone, as
-in training. With a weight for each condition, a pass leaves hidden conditions out entirely.
+A negative weight steers away from its condition. Every pass sees the tokens of the target that are already decoded.
+With one scale for all conditions, the unconditional pass sees them emptied: of a sequence `[S_1]` remains, as in
+training. With a weight for each condition, a pass omits hidden conditions entirely.
 """
 
 import math
@@ -36,10 +36,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Weighted terms over `conditions`, the inputs that the last pass does not see.
+    """Weighted terms over `conditions`, the inputs hidden from the unconditional pass.
 
-    Without terms there is that one pass; with no conditions either it is the plain, unguided one. `separate` says that
-    each condition has a weight of its own.
+    Without terms that is the only pass; without conditions as well, generation is unguided. `separate`: each condition
+    has its own weight.
     """
 
     conditions: frozenset[str] = frozenset()
@@ -47,42 +47,42 @@ class Guidance:
     separate: bool = False
 
     @classmethod
-    def together(cls, scale: float, conditions: Sequence[str]) -> Self:
-        """One scale for all conditions at once; 1, or no condition, is no guidance."""
+    def from_scale(cls, scale: float, conditions: Sequence[str]) -> Self:
+        """One scale for all conditions together; scale 1 or no conditions means no guidance."""
         if scale == 1 or not conditions:
             return cls()
         return cls(frozenset(conditions), (Term(scale, frozenset(conditions)),))
 
     @classmethod
-    def weighted(cls, weights: Sequence[float], conditions: Sequence[str]) -> Self:
-        """One weight for each condition; conditions beyond the weights are seen by no pass."""
+    def from_weights(cls, weights: Sequence[float], conditions: Sequence[str]) -> Self:
+        """One weight for each condition; no pass sees the conditions beyond the weights."""
         terms = tuple(Term(weight, frozenset({key})) for weight, key in zip(weights, conditions, strict=False))
         return cls(frozenset(conditions), terms, separate=True)
 
     @property
     def passes(self) -> int:
-        """The number of passes of a step: one for each term, then the one that sees no condition."""
+        """The number of passes of a step: one for each term, then the unconditional one."""
         return len(self.terms) + 1
 
-    def hidden(self, place: int) -> frozenset[str]:
-        """The conditions that pass number `place` does not see."""
-        return self.conditions - self.terms[place].conditions if place < len(self.terms) else self.conditions
+    def hidden_conditions(self, pass_index: int) -> frozenset[str]:
+        """The conditions hidden from pass number `pass_index`."""
+        return self.conditions - self.terms[pass_index].conditions if pass_index < len(self.terms) else self.conditions
 
 
 def combine(logits: Sequence[Tensor], guidance: Guidance) -> Tensor:
-    """Combine the logits of all passes, the terms' first, into guided ones; all have the same shape."""
-    *conditional, unconditional = (of_pass.float() for of_pass in logits)
+    """Guided logits from those of all passes, in the order of the terms and the unconditional last; same shapes."""
+    *conditional, unconditional = (pass_logits.float() for pass_logits in logits)
     combined = unconditional
-    for term, seen in zip(guidance.terms, conditional, strict=True):
-        combined = combined + term.weight * (seen - unconditional)
+    for term, term_logits in zip(guidance.terms, conditional, strict=True):
+        combined = combined + term.weight * (term_logits - unconditional)
     return combined
 
 
-_COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
+_MIN_TEMPERATURE = 1e-9  # schedules that fall to 0 stop here, so that tokens are still sampled
 
 
 class ScheduleInvalid(RequestInvalid):
-    """A plan of decoding that cannot be carried out."""
+    """A decoding plan that cannot be carried out."""
 
     code = "schedule-invalid"
 
@@ -90,20 +90,20 @@ class ScheduleInvalid(RequestInvalid):
 class Scheme(StrEnum):
     """The order in which the tokens of a target are decoded."""
 
-    ROAR = "roar"  # image tokens at random places, a few each step
-    MASKGIT = "maskgit"  # image tokens, all predicted in each step and the likeliest kept
+    ROAR = "roar"  # image tokens at random positions, a few each step
+    MASKGIT = "maskgit"  # image tokens, all predicted in each step and the most probable kept
     AUTOREGRESSIVE = "autoregressive"  # a sequence, token by token
 
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """The plan of decoding one target.
+    """The decoding plan of one target.
 
     `tokens` is its number of image tokens and `steps` the number of decoding steps. `token_schedule` sets each step's
     share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
-    `temperature` 0 picks the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
-    `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
-    may be negative; see `anyseek.model.generation.schedule`.
+    `temperature` 0 selects the most probable token; `temperature_schedule` is `constant`, `linear` or
+    `onex:<min>:<power>`. `guidance` is a scale for all conditions together (1 is none), or one weight, possibly
+    negative, for each condition in order; see `anyseek.model.generation.schedule`.
     """
 
     target: str
@@ -118,7 +118,7 @@ class TargetPlan:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: decode `tokens` tokens of `target`, or all of it where that is None (sequences)."""
+    """One step: decode `tokens` tokens of `target`, or all of it if None (sequences)."""
 
     target: str
     scheme: Scheme
@@ -135,9 +135,9 @@ def linear_counts(steps: int, total: int) -> list[int]:
 
 
 def cosine_counts(steps: int, total: int) -> list[int]:
-    """Few tokens in the first steps, most in the middle, few again: the differences of half a cosine, rounded.
+    """Rounded differences of half a cosine: few tokens in the first and last steps, most in the middle.
 
-    The last step takes the rest, which is negative if many shares were rounded up; `token_counts` corrects that.
+    The last step takes the remainder, which is negative if many shares were rounded up; `token_counts` corrects that.
     """
     curve = [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
     shares = [round(total * (curve[i] - curve[i + 1])) for i in range(steps - 1)]
@@ -145,14 +145,14 @@ def cosine_counts(steps: int, total: int) -> list[int]:
 
 
 def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[float]:
-    """The temperature of each step that decodes `counts` tokens, by the name of a schedule.
+    """The temperature of each step under a named schedule; step i decodes `counts[i]` tokens.
 
     - `constant`: `start`.
     - `linear`: `start` times the share of tokens still to decode.
-    - `onex:<min>:<power>`: from `start` towards `min` along 1/x^power. Its curve is read at the number of the step,
-      not at that of the token; published settings were found with it like that.
+    - `onex:<min>:<power>`: from `start` towards `min` along 1/x^power. The curve is indexed by step, not by token, as
+      it was when the published settings were chosen.
 
-    Raises `ScheduleInvalid` for any other.
+    Raises `ScheduleInvalid` for any other name.
     """
     name, *numbers = schedule.split(":")
     total = sum(counts)
@@ -160,11 +160,11 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
         case "constant", 0:
             return [start] * len(counts)
         case "linear", 0:
-            remaining = [total - sum(counts[:step]) for step in range(len(counts))]
-            return [max(start * tokens / total, _COLDEST) for tokens in remaining]
+            open_tokens = [total - sum(counts[:step]) for step in range(len(counts))]
+            return [max(start * tokens / total, _MIN_TEMPERATURE) for tokens in open_tokens]
         case "onex", 2:
             try:
-                least, power = map(float, numbers)
+                lowest, power = map(float, numbers)
             except ValueError as error:
                 raise ScheduleInvalid(
                     f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>"
@@ -173,30 +173,31 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
             curve = curve - curve.min()
             if curve.max() > 0:
                 curve = curve / curve.max()
-            left = 1 - np.cumsum(counts) / total
-            return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
+            remaining = 1 - np.cumsum(counts) / total
+            curve = lowest + (start - lowest) * curve[: len(counts)] * remaining
+            return [max(float(temperature), _MIN_TEMPERATURE) for temperature in curve]
     raise ScheduleInvalid(f"{schedule!r} is not a temperature schedule; use constant, linear or onex:<min>:<power>")
 
 
 def steps_of(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
-    """The steps of one target; `conditions` are the inputs that guidance applies to. Raises `ScheduleInvalid`."""
+    """The steps of one target; guidance applies to the inputs `conditions`. Raises `ScheduleInvalid`."""
     guidance = (
-        Guidance.weighted(plan.guidance, conditions)
+        Guidance.from_weights(plan.guidance, conditions)
         if isinstance(plan.guidance, tuple)
-        else Guidance.together(plan.guidance, conditions)
+        else Guidance.from_scale(plan.guidance, conditions)
     )
     if plan.scheme is Scheme.AUTOREGRESSIVE:
         return [Step(plan.target, plan.scheme, None, plan.temperature, guidance)]
     counts = token_counts(plan)
-    warmth = temperatures(plan.temperature_schedule, plan.temperature, counts)
+    step_temperatures = temperatures(plan.temperature_schedule, plan.temperature, counts)
     return [
         Step(plan.target, plan.scheme, count, temperature, guidance)
-        for count, temperature in zip(counts, warmth, strict=True)
+        for count, temperature in zip(counts, step_temperatures, strict=True)
     ]
 
 
 def token_counts(plan: TargetPlan) -> list[int]:
-    """The number of image tokens that each step of a plan decodes, one or more; there may be fewer steps than planned.
+    """The number of image tokens, 1 or more, of each step of a plan; there may be fewer steps than planned.
 
     Raises `ScheduleInvalid`.
     """

@@ -1,7 +1,7 @@
-"""The state of a batch during generation: which entries of each modality are given, and which are still to decode.
+"""The state of a batch during generation: which entries of each modality are inputs and which are still to decode.
 
 B batch, n entries. Every mask is boolean and True means *not used*: an entry is an input where `input_mask` is False, a
-target where `target_mask` is False, and nothing where both are True. States are never changed, only replaced.
+target where `target_mask` is False, and unused where both are True. States are immutable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class ModalityState:
     input_mask: Tensor
     target_mask: Tensor
 
-    def written(self, positions: Tensor, tokens: Tensor) -> "ModalityState":
+    def with_tokens(self, positions: Tensor, tokens: Tensor) -> "ModalityState":
         """A copy with tokens int64 (B, m) at positions int64 (B, m), which become inputs."""
         return ModalityState(
             values=self.values.scatter(1, positions, tokens),
@@ -36,12 +36,12 @@ class ModalityState:
             target_mask=self.target_mask.scatter(1, positions, True),
         )
 
-    def first(self, count: int) -> "ModalityState":
+    def prefix(self, count: int) -> "ModalityState":
         """The first `count` entries of a sequence."""
         return ModalityState(self.values[:, :count], self.input_mask[:, :count], self.target_mask[:, :count])
 
-    def at(self, rows: slice) -> "ModalityState":
-        """Some rows."""
+    def select(self, rows: slice) -> "ModalityState":
+        """The rows of a slice."""
         return ModalityState(self.values[rows], self.input_mask[rows], self.target_mask[rows])
 
     def to(self, device: torch.device) -> "ModalityState":
@@ -60,19 +60,19 @@ class ModalityState:
 State = Mapping[str, ModalityState]
 
 
-def given(values: Tensor, mask: Tensor) -> ModalityState:
-    """A modality that is an input wherever `mask` bool (B, n) is False; nothing of it is decoded."""
+def input_state(values: Tensor, mask: Tensor) -> ModalityState:
+    """A modality with inputs where `mask` bool (B, n) is False, and no targets."""
     return ModalityState(values, mask, torch.ones_like(mask))
 
 
-def given_sequence(rows: Sequence[Sequence[int]], ids: SpecialIds) -> ModalityState:
+def sequence_input(rows: Sequence[Sequence[int]], ids: SpecialIds) -> ModalityState:
     """Complete sequences as inputs; shorter rows are padded on the right."""
-    values, mask = _padded(rows, ids)
-    return given(values, mask)
+    values, mask = _pad(rows, ids)
+    return input_state(values, mask)
 
 
 def image_target(batch: int, tokens: int) -> ModalityState:
-    """Image tokens that are all still to decode: ids 0, no inputs."""
+    """An image of which all tokens are still to decode: ids 0, no inputs."""
     everything = torch.ones(batch, tokens, dtype=torch.bool)
     return ModalityState(torch.zeros(batch, tokens, dtype=torch.int64), everything, ~everything)
 
@@ -86,28 +86,27 @@ def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
 
 
 def empty_target(row: ModalityConfig, ids: SpecialIds, batch: int = 1) -> ModalityState:
-    """A target with nothing decoded yet, as long as the network's `row` allows."""
+    """A target with nothing decoded yet, with the most tokens that the network's `row` allows."""
     return image_target(batch, row.tokens) if row.is_image else sequence_target(batch, row.longest + 1, ids)
 
 
 def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:
-    """Partly given sequences: `rows` are inputs, and the text at their `[S_1]` is decoded.
+    """Partial sequences: `rows` are inputs, and the text at their `[S_1]` is decoded.
 
-    Up to `tokens` (1 or more) new tokens are decoded, fewer if `end` comes earlier; it defaults to `[EOS]`.
+    Up to `tokens` (1 or more) new tokens are decoded, fewer if `end` (default `[EOS]`) comes earlier.
     The rows are used unchanged: to continue a text, end it with `[S_1]`.
     """
     end = ids.end_id if end is None else end
     target = [ids.sentinel(1), *[ids.pad_id] * (tokens - 2), end][:tokens]
-    values, unused = _padded([[*row, *target] for row in rows], ids)
-    place = torch.arange(values.shape[1])
-    after_input = place >= torch.tensor([[len(row)] for row in rows])
+    values, unused = _pad([[*row, *target] for row in rows], ids)
+    positions = torch.arange(values.shape[1])
+    after_input = positions >= torch.tensor([[len(row)] for row in rows])
     return ModalityState(values, after_input, ~after_input | unused)
 
 
-def emptied(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> ModalityInput:
-    """The remainder of an input that guidance removes.
-
-    An image leaves nothing, a sequence `[S_1]`, and sequence embeddings one zero vector.
+def empty_input(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> ModalityInput:
+    """What remains of an input hidden by guidance: nothing of an image, `[S_1]` of a sequence, and one zero vector of
+    sequence embeddings.
     """
     mask = torch.ones_like(state.input_mask)
     values = state.values
@@ -118,8 +117,8 @@ def emptied(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> Modal
     return ModalityInput(values, mask)
 
 
-def _padded(rows: Sequence[Sequence[int]], ids: SpecialIds) -> tuple[Tensor, Tensor]:
-    """Rows as int64 (B, n), n at least 1, padded on the right, and where the padding is: bool (B, n)."""
+def _pad(rows: Sequence[Sequence[int]], ids: SpecialIds) -> tuple[Tensor, Tensor]:
+    """Rows as int64 (B, n), n at least 1, padded on the right, and the mask of the padding: bool (B, n)."""
     longest = max(1, *(len(row) for row in rows))
     values = torch.tensor([[*row, *[ids.pad_id] * (longest - len(row))] for row in rows])
     lengths = torch.tensor([[len(row)] for row in rows])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from anyseek.model.generation.state import ModalityState, given, image_target, sequence_target
+from anyseek.model.generation.state import ModalityState, image_target, input_state, sequence_target
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import FourM
@@ -120,7 +120,7 @@ def network(make_fourm: Callable[..., FourM]) -> FourM:
 @pytest.fixture
 def state(small_inputs: dict[str, ModalityInput]) -> dict[str, ModalityState]:
     """Three rows: a map and states are given, two images and a sequence are to be decoded."""
-    inputs = {key: given(small_inputs[key].values, small_inputs[key].mask) for key in ("map", "states")}
+    inputs = {key: input_state(small_inputs[key].values, small_inputs[key].mask) for key in ("map", "states")}
     return {
         **inputs,
         "palette": sequence_target(3, 8, IDS),

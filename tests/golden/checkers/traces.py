@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anyseek.model.generation.generate import generate
-from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.run import DecoderPass, SamplingOptions
 from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, steps_of
 from anyseek.model.generation.state import ModalityState
 from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
@@ -56,8 +56,8 @@ def _check_trace(result: Comparison, network: FourM, arrays: Arrays, trace: Trac
     steps = _steps(trace)
     _compare_schedule(result, trace, steps)
     state = _starting_state(network, arrays, f"{trace['name']}/", seed)
-    seen: list[Pass] = []
-    options = Options(trace.get("top_k", 0), trace.get("top_p", 0.0), trace["seed"], reference_faults=True)
+    seen: list[DecoderPass] = []
+    options = SamplingOptions(trace.get("top_k", 0), trace.get("top_p", 0.0), trace["seed"], reference_faults=True)
     final = generate(network, state, steps, PUBLISHED_IDS, options, seen.append)
     if "min_margin" in trace:
         least = min(float(_lead(one).min()) for one in seen)
@@ -133,13 +133,13 @@ def _starting_state(network: FourM, arrays: Arrays, place: str, seed: str) -> di
     return state
 
 
-def _lead(one: Pass) -> Tensor:
+def _lead(one: DecoderPass) -> Tensor:
     """By how much the best logit of each place leads: float (B, m)."""
     best = one.logits.topk(2, dim=-1).values
     return best[..., 0] - best[..., 1]
 
 
-def _compare_passes(result: Comparison, arrays: Arrays, trace: Trace, passes: Sequence[Pass]) -> None:
+def _compare_passes(result: Comparison, arrays: Arrays, trace: Trace, passes: Sequence[DecoderPass]) -> None:
     name = trace["name"]
     count = len(passes)
     result.agree(f"{name} passes", count == trace["forward_passes"], f"{count} are not {trace['forward_passes']}")

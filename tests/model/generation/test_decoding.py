@@ -8,13 +8,13 @@ import torch
 
 from anyseek.model.fourm.codecs import Text
 from anyseek.model.generation.generate import PrefixDecoder, generate
-from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.run import DecoderPass, SamplingOptions
 from anyseek.model.generation.schedule import Scheme, TargetPlan
 from anyseek.model.generation.state import (
     ModalityState,
     empty_target,
-    given_sequence,
     image_target,
+    sequence_input,
     text_target,
 )
 from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
@@ -29,9 +29,9 @@ from tests.model.generating import IDS, S1, S2, chain, plan, speaking
 def test_every_token_is_decoded_once_and_becomes_an_input(
     network: FourM, state: dict[str, ModalityState], scheme: Scheme, temperature: float
 ) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     steps = chain([plan(scheme, temperature=temperature)], [])
-    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)["tok_visual"]
+    out = generate(network, state, steps, IDS, SamplingOptions(seed=0), seen.append)["tok_visual"]
     assert not out.input_mask.any()
     assert out.target_mask.all()
     assert out.values.unique().numel() > 1
@@ -43,8 +43,8 @@ def test_every_token_is_decoded_once_and_becomes_an_input(
 def test_roar_decodes_the_same_places_in_all_rows_and_no_place_twice(
     network: FourM, state: dict[str, ModalityState]
 ) -> None:
-    seen: list[Pass] = []
-    generate(network, state, chain([plan()], []), IDS, Options(seed=1), seen.append)
+    seen: list[DecoderPass] = []
+    generate(network, state, chain([plan()], []), IDS, SamplingOptions(seed=1), seen.append)
     places = torch.cat([one.positions for one in seen], dim=1)
     assert places[0].sort().values.tolist() == list(range(16))
     assert torch.equal(places, places[:1].expand(3, -1))
@@ -52,7 +52,7 @@ def test_roar_decodes_the_same_places_in_all_rows_and_no_place_twice(
 
 
 def test_maskgit_keeps_the_surest_even_at_temperature_zero(network: FourM, state: dict[str, ModalityState]) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     (step, *_) = chain([plan(Scheme.MASKGIT)], [])
     out = generate(network, state, [step], IDS, observe=seen.append)["tok_visual"]
     best = seen[0].logits.softmax(dim=-1).max(dim=-1)
@@ -64,8 +64,8 @@ def test_maskgit_keeps_the_surest_even_at_temperature_zero(network: FourM, state
 
 def test_some_tokens_of_an_image_may_be_given(network: FourM, state: dict[str, ModalityState]) -> None:
     places, tokens = torch.tensor([[3, 5], [0, 1], [3, 5]]), torch.tensor([[7, 8]]).expand(3, 2)
-    started = {**state, "tok_visual": image_target(3, 16).written(places, tokens)}
-    out = generate(network, started, chain([plan(tokens=14)], []), IDS, Options(seed=0))["tok_visual"]
+    started = {**state, "tok_visual": image_target(3, 16).with_tokens(places, tokens)}
+    out = generate(network, started, chain([plan(tokens=14)], []), IDS, SamplingOptions(seed=0))["tok_visual"]
     assert torch.equal(out.values.gather(1, places), tokens)
     assert not out.input_mask.any()
 
@@ -100,7 +100,7 @@ def test_rows_begin_and_end_with_their_own_tokens(network: FourM, state: dict[st
     rows = generate(talker, own, step, IDS)["palette"].input_rows()
     assert rows[:2] == [[20, 21], [20, 21, 22]]
     assert len(rows[2]) == 6
-    faulty = generate(talker, own, step, IDS, Options(reference_faults=True))["palette"].input_rows()
+    faulty = generate(talker, own, step, IDS, SamplingOptions(reference_faults=True))["palette"].input_rows()
     assert faulty == [[20, 21]] * 3
 
 
@@ -168,7 +168,7 @@ def test_a_target_has_as_many_new_tokens_and_position_0_from_its_length_on(key: 
     network.initialise(seed=0)
     speaking(network.eval(), S1, 20, 20, key=key)  # [S_1], then 20 for ever
     steps = chain([TargetPlan(key, Scheme.AUTOREGRESSIVE)], [])
-    given = {"other": given_sequence([[7]], IDS), key: empty_target(row, IDS)}
+    given = {"other": sequence_input([[7]], IDS), key: empty_target(row, IDS)}
     found = generate(network, given, steps, IDS)[key]
     assert found.input_rows() == [[20] * tokens]
     embed = SequenceDecoderEmbedding(row, 8)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.generation.generate import PrefixDecoder, generate, together
-from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.generate import PrefixDecoder, generate, merge_contexts
+from anyseek.model.generation.run import DecoderPass, SamplingOptions
 from anyseek.model.generation.schedule import Guidance, Scheme, Step, TargetPlan, combine
-from anyseek.model.generation.state import ModalityState, given_sequence, sequence_target, text_target
+from anyseek.model.generation.state import ModalityState, sequence_input, sequence_target, text_target
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import Context, FourM
 from tests.model.generating import IDS, S1, chain, plan, rows
@@ -30,19 +30,19 @@ def count_encodings(network: FourM) -> list[Tensor]:
 def test_rows_do_not_depend_on_their_batch(network: FourM, state: dict[str, ModalityState]) -> None:
     plans = [plan(), plan(Scheme.MASKGIT, "tok_semantic", guidance=1.5), TargetPlan("palette", Scheme.AUTOREGRESSIVE)]
     steps = chain(plans, ["map"])
-    together = generate(network, state, steps, IDS, Options(seed=0))
+    merge_contexts = generate(network, state, steps, IDS, SamplingOptions(seed=0))
     for row in range(3):
-        alone = generate(network, rows(state, row), steps, IDS, Options(seed=0))
-        assert torch.equal(alone["tok_visual"].values[0], together["tok_visual"].values[row])
-        assert torch.equal(alone["tok_semantic"].values[0], together["tok_semantic"].values[row])
-        assert alone["palette"].input_rows()[0] == together["palette"].input_rows()[row]
+        alone = generate(network, rows(state, row), steps, IDS, SamplingOptions(seed=0))
+        assert torch.equal(alone["tok_visual"].values[0], merge_contexts["tok_visual"].values[row])
+        assert torch.equal(alone["tok_semantic"].values[0], merge_contexts["tok_semantic"].values[row])
+        assert alone["palette"].input_rows()[0] == merge_contexts["palette"].input_rows()[row]
 
 
 def test_seeds_make_a_run_repeatable(network: FourM, state: dict[str, ModalityState]) -> None:
     steps = chain([plan(temperature=2.0), TargetPlan("palette", Scheme.AUTOREGRESSIVE, temperature=2.0)], [])
 
     def run(seed: int | None) -> list[list[int]]:
-        out = generate(network, state, steps, IDS, Options(seed=seed))
+        out = generate(network, state, steps, IDS, SamplingOptions(seed=seed))
         return out["tok_visual"].input_rows() + out["palette"].input_rows()
 
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_the_encoder_runs_only_when_its_input_changed(network: FourM, state: dic
 
 
 def test_finished_targets_are_inputs_of_later_ones(network: FourM, state: dict[str, ModalityState]) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     steps = chain([plan(), plan(target="tok_semantic", steps=1)], [])
     out = generate(network, state, steps, IDS, observe=seen.append)
     inputs = {key: ModalityInput(e.values, e.input_mask) for key, e in out.items() if key in network.config.domains_in}
@@ -109,9 +109,9 @@ def test_a_state_that_the_network_cannot_take_is_refused(network: FourM, state: 
 def test_guidance_moves_every_logit_away_from_the_unconditional_pass(
     network: FourM, state: dict[str, ModalityState]
 ) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     steps = chain([plan(steps=1, guidance=3.0)], ["map", "states"])
-    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)
+    out = generate(network, state, steps, IDS, SamplingOptions(seed=0), seen.append)
     conditional, unconditional = seen
     assert torch.equal(conditional.positions, unconditional.positions)
     guided = unconditional.logits + 3.0 * (conditional.logits - unconditional.logits)
@@ -124,18 +124,18 @@ def test_guidance_moves_every_logit_away_from_the_unconditional_pass(
 def test_guidance_of_scale_one_is_none_and_an_emptied_sequence_is_not_nothing(
     network: FourM, state: dict[str, ModalityState]
 ) -> None:
-    given_words = {**state, "palette": given_sequence([[7, 8], [9], [10, 11, 12]], IDS)}
+    given_words = {**state, "palette": sequence_input([[7, 8], [9], [10, 11, 12]], IDS)}
 
-    def passes(guidance: Guidance, given_state: dict[str, ModalityState]) -> list[Pass]:
-        seen: list[Pass] = []
+    def passes(guidance: Guidance, given_state: dict[str, ModalityState]) -> list[DecoderPass]:
+        seen: list[DecoderPass] = []
         step = Step("tok_visual", Scheme.MASKGIT, 16, 0.0, guidance)
         generate(network, given_state, [step], IDS, observe=seen.append)
         return seen
 
-    assert len(passes(Guidance.together(1.0, ["palette"]), given_words)) == 1
-    emptied = passes(Guidance.together(2.0, ["palette"]), given_words)[-1].logits
-    absent = passes(Guidance.weighted([2.0], ["palette"]), given_words)[-1].logits
-    sentinel = {**state, "palette": given_sequence([[S1]] * 3, IDS)}
+    assert len(passes(Guidance.from_scale(1.0, ["palette"]), given_words)) == 1
+    emptied = passes(Guidance.from_scale(2.0, ["palette"]), given_words)[-1].logits
+    absent = passes(Guidance.from_weights([2.0], ["palette"]), given_words)[-1].logits
+    sentinel = {**state, "palette": sequence_input([[S1]] * 3, IDS)}
     without = {key: entry for key, entry in state.items() if key != "palette"}
     torch.testing.assert_close(emptied, passes(Guidance(), sentinel)[0].logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(absent, passes(Guidance(), without)[0].logits, atol=1e-5, rtol=0)
@@ -144,11 +144,11 @@ def test_guidance_of_scale_one_is_none_and_an_emptied_sequence_is_not_nothing(
 
 @pytest.mark.parametrize("scheme", [Scheme.ROAR, Scheme.MASKGIT, Scheme.AUTOREGRESSIVE])
 def test_weights_of_several_conditions(network: FourM, state: dict[str, ModalityState], scheme: Scheme) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     target = "palette" if scheme is Scheme.AUTOREGRESSIVE else "tok_visual"
     guidance = (2.0, -0.7)
     steps = chain([plan(scheme, target, steps=2, guidance=guidance)], ["map", "states"])
-    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)
+    out = generate(network, state, steps, IDS, SamplingOptions(seed=0), seen.append)
     for first in range(0, len(seen), 3):
         assert torch.equal(seen[first].positions, seen[first + 2].positions)
     if scheme is Scheme.ROAR:
@@ -161,9 +161,9 @@ def test_weights_of_several_conditions(network: FourM, state: dict[str, Modality
 def test_the_faults_of_the_reference_are_only_repeated_on_request(
     network: FourM, state: dict[str, ModalityState]
 ) -> None:
-    seen: list[Pass] = []
+    seen: list[DecoderPass] = []
     steps = chain([plan(steps=2, guidance=(2.0, 0.5))], ["map", "states"])
-    generate(network, state, steps, IDS, Options(seed=0, reference_faults=True), seen.append)
+    generate(network, state, steps, IDS, SamplingOptions(seed=0, reference_faults=True), seen.append)
     assert torch.equal(seen[3].positions, seen[0].positions)
     assert torch.equal(seen[3].logits, seen[0].logits)
     assert set(seen[5].positions[0].tolist()).isdisjoint(seen[0].positions[0].tolist())
@@ -189,12 +189,12 @@ def _tokens(state: dict[str, ModalityState]) -> dict[str, list[list[int]]]:
 def test_each_sample_draws_what_it_draws_alone(
     network: FourM, state: dict[str, ModalityState], sampling: dict[str, Any], seed: int
 ) -> None:
-    given_words = {**state, "palette": given_sequence(WORDS, IDS)}
+    given_words = {**state, "palette": sequence_input(WORDS, IDS)}
     steps = chain([plan(**sampling)], ["map", "palette"])
-    options = Options(top_p=0.9, seed=seed, samples=3)
+    options = SamplingOptions(top_p=0.9, seed=seed, samples=3)
     found = _tokens(generate(network, given_words, steps, IDS, options))
     for row in range(3):
-        alone = generate(network, rows(given_words, row), steps, IDS, Options(top_p=0.9, seed=seed))
+        alone = generate(network, rows(given_words, row), steps, IDS, SamplingOptions(top_p=0.9, seed=seed))
         assert _tokens(alone) == {key: [of_all[row]] for key, of_all in found.items()}
 
 
@@ -208,9 +208,9 @@ def test_sequences_end_for_themselves_and_are_inputs_of_the_next(
         plan(steps=2, temperature=1.0, guidance=guidance),
     ]
     steps = chain(plans, ["map", "states"])
-    found = _tokens(generate(network, asked, steps, IDS, Options(seed=5, samples=3)))
+    found = _tokens(generate(network, asked, steps, IDS, SamplingOptions(seed=5, samples=3)))
     for row in range(3):
-        alone = _tokens(generate(network, rows(asked, row), steps, IDS, Options(seed=5)))
+        alone = _tokens(generate(network, rows(asked, row), steps, IDS, SamplingOptions(seed=5)))
         assert alone == {key: [of_all[row]] for key, of_all in found.items()}
 
 
@@ -218,9 +218,9 @@ def test_samples_may_have_several_rows(network: FourM, state: dict[str, Modality
     asked = rows(state, 0, 0, 1, 1)
     asked["palette"] = text_target([[7], [8], [7], [8]], 6, IDS)
     steps = chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE, temperature=2.0)], [])
-    found = _tokens(generate(network, asked, steps, IDS, Options(seed=1, samples=2)))["palette"]
+    found = _tokens(generate(network, asked, steps, IDS, SamplingOptions(seed=1, samples=2)))["palette"]
     for place in (0, 2):
-        alone = generate(network, rows(asked, place, place + 1), steps, IDS, Options(seed=1))
+        alone = generate(network, rows(asked, place, place + 1), steps, IDS, SamplingOptions(seed=1))
         assert _tokens(alone)["palette"] == found[place : place + 2]
 
 
@@ -228,7 +228,7 @@ def test_samples_may_have_several_rows(network: FourM, state: dict[str, Modality
 def test_contexts_of_different_lengths_are_decoded_together(network: FourM, small_inputs: dict[str, Any]) -> None:
     context = network.encode(small_inputs)
     short = Context(context.states[:, :4], None if context.mask is None else context.mask[:, :4])
-    (joined,) = together([context, short])
+    (joined,) = merge_contexts([context, short])
     tokens = torch.tensor([7, 8, 9])
     found = PrefixDecoder(network, "palette", joined, 3).step(tokens.repeat(2)).chunk(2)
     for one, logits in zip((context, short), found, strict=True):
@@ -237,5 +237,5 @@ def test_contexts_of_different_lengths_are_decoded_together(network: FourM, smal
 
 def test_an_empty_context_stays_apart(network: FourM) -> None:
     full, empty = (Context(torch.zeros(1, length, network.config.dim), None) for length in (3, 0))
-    assert together([full, empty]) == [full, empty]
-    assert together([empty]) == [empty]
+    assert merge_contexts([full, empty]) == [full, empty]
+    assert merge_contexts([empty]) == [empty]

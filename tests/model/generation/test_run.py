@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anyseek.model.generation.generate import generate
-from anyseek.model.generation.run import Options, Pass, Unconditional, filter_logits, sample
+from anyseek.model.generation.run import DecoderPass, SamplingOptions, UnconditionalCache, filter_logits, sample
 from anyseek.model.generation.schedule import Scheme
-from anyseek.model.generation.state import ModalityState, given_sequence
+from anyseek.model.generation.state import ModalityState, sequence_input
 from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, chain, plan
 
@@ -77,23 +77,23 @@ ALL = ["map", "states", "palette"]  # every input but the target
 @pytest.fixture
 def given_all(state: dict[str, ModalityState]) -> dict[str, ModalityState]:
     """Nothing is given that guidance does not hide."""
-    return {**state, "palette": given_sequence([[7, 8], [9], [10, 11, 12]], IDS)}
+    return {**state, "palette": sequence_input([[7, 8], [9], [10, 11, 12]], IDS)}
 
 
 def _other(state: dict[str, ModalityState]) -> dict[str, ModalityState]:
-    return {**state, "palette": given_sequence([[17], [19, 20], [21]], IDS)}
+    return {**state, "palette": sequence_input([[17], [19, 20], [21]], IDS)}
 
 
 def _seen(
     network: FourM,
     state: dict[str, ModalityState],
-    kept: Unconditional | None,
+    kept: UnconditionalCache | None,
     conditions: Sequence[str] = ALL,
     **changes: Any,
-) -> list[Pass]:
-    seen: list[Pass] = []
+) -> list[DecoderPass]:
+    seen: list[DecoderPass] = []
     steps = chain([plan(**({"steps": 1, "guidance": 2.0} | changes))], [key for key in conditions if key in state])
-    generate(network, state, steps, IDS, Options(seed=0), seen.append, kept)
+    generate(network, state, steps, IDS, SamplingOptions(seed=0), seen.append, kept)
     return seen
 
 
@@ -114,7 +114,7 @@ def _decoded(network: FourM, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int,
 def test_one_row_of_it_serves_all_rows_and_other_inputs(
     network: FourM, given_all: dict[str, ModalityState], monkeypatch: pytest.MonkeyPatch, scheme: Scheme
 ) -> None:
-    shapes, kept = _decoded(network, monkeypatch), Unconditional()
+    shapes, kept = _decoded(network, monkeypatch), UnconditionalCache()
     first, again = (_seen(network, one, kept, scheme=scheme) for one in (given_all, _other(given_all)))
     assert shapes == [(3, 16), (1, 16), (3, 16)]  # conditional, unconditional, conditional
     torch.testing.assert_close(again[1].logits, first[1].logits, rtol=0, atol=0)
@@ -123,9 +123,9 @@ def test_one_row_of_it_serves_all_rows_and_other_inputs(
 
 def test_it_is_what_the_pass_over_all_rows_gives(network: FourM, given_all: dict[str, ModalityState]) -> None:
     (_, unconditional) = _seen(network, given_all, None)
-    with_one_more = {**given_all, "words": given_sequence([[3], [3], [3]], IDS)}  # no input of this network
+    with_one_more = {**given_all, "words": sequence_input([[3], [3], [3]], IDS)}  # no input of this network
     torch.testing.assert_close(_seen(network, with_one_more, None)[1].logits, unconditional.logits)
-    sentinels = {**given_all, "palette": given_sequence([[IDS.sentinel(1)]] * 3, IDS)}
+    sentinels = {**given_all, "palette": sequence_input([[IDS.sentinel(1)]] * 3, IDS)}
     sentinels = {key: sentinels[key] for key in ("palette", "tok_visual")}
     states_alone = {key: given_all[key] for key in ("palette", "tok_visual")}
     (_, without) = _seen(network, states_alone, None)
@@ -136,7 +136,7 @@ def test_it_is_what_the_pass_over_all_rows_gives(network: FourM, given_all: dict
 def test_what_is_not_the_same_for_all_is_computed_each_time(
     network: FourM, given_all: dict[str, ModalityState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes, kept = _decoded(network, monkeypatch), Unconditional()
+    shapes, kept = _decoded(network, monkeypatch), UnconditionalCache()
     for _ in range(2):
         _seen(network, given_all, kept, steps=2)  # places of ROAR's steps see each other alone
     assert shapes == [(3, 8)] * 8
@@ -149,14 +149,14 @@ def test_what_is_not_the_same_for_all_is_computed_each_time(
 def test_maskgit_keeps_the_first_pass_of_several(
     network: FourM, given_all: dict[str, ModalityState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes, kept = _decoded(network, monkeypatch), Unconditional()
+    shapes, kept = _decoded(network, monkeypatch), UnconditionalCache()
     for _ in range(2):
         _seen(network, given_all, kept, scheme=Scheme.MASKGIT, steps=2)
     assert shapes == [(3, 16), (1, 16), (3, 8), (3, 8), (3, 16), (3, 8), (3, 8)]
 
 
 def test_kinds_of_inputs_are_told_apart(network: FourM, given_all: dict[str, ModalityState]) -> None:
-    kept = Unconditional()
+    kept = UnconditionalCache()
     without = {key: entry for key, entry in given_all.items() if key != "palette"}
     for state in (given_all, without, given_all):
         alone = _seen(network, state, None)[1]
@@ -166,14 +166,14 @@ def test_kinds_of_inputs_are_told_apart(network: FourM, given_all: dict[str, Mod
 def test_the_least_used_is_dropped_and_one_alone_is_kept() -> None:
     made: list[str] = []
 
-    def logits(kept: Unconditional, target: str) -> Tensor:
+    def logits(kept: UnconditionalCache, target: str) -> Tensor:
         return kept.logits(target, (), lambda: made.append(target) or torch.zeros(4, 4))
 
-    kept = Unconditional(most_bytes=2 * 64)
+    kept = UnconditionalCache(max_bytes=2 * 64)
     for target in "abacab":
         logits(kept, target)
     assert made == ["a", "b", "c", "b"]
-    small = Unconditional(most_bytes=1)
+    small = UnconditionalCache(max_bytes=1)
     made.clear()
     for target in "aab":
         logits(small, target)
@@ -181,7 +181,7 @@ def test_the_least_used_is_dropped_and_one_alone_is_kept() -> None:
 
 
 def test_threads_compute_it_once() -> None:
-    made, kept = [], Unconditional()
+    made, kept = [], UnconditionalCache()
 
     def compute() -> Tensor:
         made.append(1)

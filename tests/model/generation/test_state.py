@@ -3,11 +3,11 @@
 import torch
 
 from anyseek.model.generation.state import (
-    emptied,
+    empty_input,
     empty_target,
-    given,
-    given_sequence,
     image_target,
+    input_state,
+    sequence_input,
     sequence_target,
     text_target,
 )
@@ -19,11 +19,11 @@ S1, S2 = 3, 4
 
 
 def test_given_sequences_are_padded_and_used_in_full() -> None:
-    state = given_sequence([[7, 1, 8, 1], [9], []], IDS)
+    state = sequence_input([[7, 1, 8, 1], [9], []], IDS)
     assert state.values.tolist() == [[7, 1, 8, 1], [9, 0, 0, 0], [0, 0, 0, 0]]
     assert state.input_rows() == [[7, 1, 8, 1], [9], []]
     assert state.target_rows() == [[], [], []]
-    assert given_sequence([[]], IDS).values.shape == (1, 1)
+    assert sequence_input([[]], IDS).values.shape == (1, 1)
 
 
 def test_empty_targets() -> None:
@@ -50,18 +50,18 @@ def test_texts_of_different_length_have_their_targets_after_them() -> None:
 
 
 def test_written_tokens_become_inputs() -> None:
-    written = image_target(2, 3).written(torch.tensor([[2], [0]]), torch.tensor([[8], [9]]))
+    written = image_target(2, 3).with_tokens(torch.tensor([[2], [0]]), torch.tensor([[8], [9]]))
     assert written.values.tolist() == [[0, 0, 8], [9, 0, 0]]
     assert written.input_rows() == [[8], [9]]
     assert written.target_rows() == [[0, 0], [0, 0]]
 
 
 def test_what_is_left_of_a_condition_taken_away() -> None:
-    words = emptied(given_sequence([[7, 8], [9]], IDS), EmbeddingKind.SEQUENCE, IDS)
+    words = empty_input(sequence_input([[7, 8], [9]], IDS), EmbeddingKind.SEQUENCE, IDS)
     assert [row[~mask].tolist() for row, mask in zip(words.values, words.mask, strict=True)] == [[S1], [S1]]
-    vectors = given(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.bool))
-    states = emptied(vectors, EmbeddingKind.SEQUENCE_EMBEDDING, IDS)
+    vectors = input_state(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.bool))
+    states = empty_input(vectors, EmbeddingKind.SEQUENCE_EMBEDDING, IDS)
     assert states.mask.tolist() == [[False, True, True]]
     assert not states.values[0, 0].any()
-    image = given(torch.ones(1, 3, dtype=torch.int64), torch.zeros(1, 3, dtype=torch.bool))
-    assert emptied(image, EmbeddingKind.IMAGE_TOKENS, IDS).mask.all()
+    image = input_state(torch.ones(1, 3, dtype=torch.int64), torch.zeros(1, 3, dtype=torch.bool))
+    assert empty_input(image, EmbeddingKind.IMAGE_TOKENS, IDS).mask.all()
