@@ -15,7 +15,7 @@ from anyseek.indexer.pipeline import Pipeline
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
 from anyseek.indexer.source_inputs import SourceInputs, stamp_of
-from anyseek.indexer.sources.base import Found, Source, pages
+from anyseek.indexer.sources.base import Source, SourceInput, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
@@ -233,7 +233,7 @@ class IndexRun(JobRun):
         found = items.by_keys(session, collection, sorted(absent))
         pictures = {key: item.assets.get(PICTURE) for key, item in found.items()}
         inputs = {
-            key: None if picture is None or picture.stored else self._source.input_at(picture.location)
+            key: None if picture is None or picture.stored else self._source.uri_at(picture.location)
             for key, picture in pictures.items()
         }
         kept = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
@@ -241,7 +241,7 @@ class IndexRun(JobRun):
         return [key for key, uri in inputs.items() if uri not in kept and (uri is not None or not unknown_stay)]
 
 
-def _keyed(found: Found, prefix: str) -> Found:
+def _keyed(found: SourceInput, prefix: str) -> SourceInput:
     """The input with a prefix before its key; it is refused if the whole cannot be a key."""
     if not prefix or items.is_key(prefix + found.key):
         return replace(found, key=prefix + found.key)
@@ -249,7 +249,7 @@ def _keyed(found: Found, prefix: str) -> Found:
     return replace(found, reason=reason, reason_code=BadDescription.code)
 
 
-def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:
+def _new_input(found: SourceInput, is_unchanged: bool) -> ledger.NewInput:
     """The input for the ledger; one whose name or key cannot be stored is refused under a shortened name."""
     uri, key = _storable(found.uri), _storable(found.key)
     if found.reason is not None or (uri == found.uri and items.is_key(found.key)):

@@ -167,7 +167,7 @@ class SourceInputs:
         # The stamp comes before the files are read: what changes later changes the stamp.
         stamp = stamp_of(self._source, description, self._reading)
         files = [
-            RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
+            RawFile(modality, self._source.read(file.path), self._source.name(file.path), file.classes)
             for modality, file in description.files.items()
         ]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
@@ -226,7 +226,7 @@ class SourceInputs:
 
     def _asset(self, file: RawFile, ref: str) -> Asset:
         """A reference to the file where it is, or a stored copy if it cannot be referred to."""
-        path = self._source.local(ref)
+        path = self._source.local_path(ref)
         if path is None:
             return self._stores.assets.put(file.modality, file.data, media_type(file.data))
         return reference(file.modality, path, media_type(file.data), file.sha256, len(file.data))

@@ -1,7 +1,7 @@
-"""The interface of a job's sources, and the descriptions of pictures that they read.
+"""The interface of a job's sources, and the descriptions of pictures.
 
-A source is scanned once, in a stable order, by one process; every input found becomes a row of the job's ledger before
-work starts. Any process may then describe and open any input by the `uri` of that row alone.
+One process scans a source once, in a stable order; every input becomes a row of the job's ledger before
+work starts. Any process may then describe and read any input, given only the `uri` of its row.
 
 A description is a sidecar, a line of a manifest, or a row of a table:
 
@@ -12,7 +12,7 @@ A description is a sidecar, a line of a manifest, or a row of a table:
      "modalities": {"depth": "a.depth.png",
                     "semseg": {"file": "a.regions.png", "classes": {"0": "sky"}}}}
 
-All fields are optional but `file` in a manifest; others are left to other tools. Paths are relative to the folder
+All fields are optional, except `file` in a manifest. Unknown fields are ignored. Paths are relative to the folder
 of the sidecar or manifest and stay inside the source folder.
 """
 
@@ -35,19 +35,19 @@ from anyseek.search.settings import Limits
 from anyseek.search.types import PREDICTED, Attributes
 
 LOCAL_THREADS = 1
-PAGE = 500  # inputs that are looked at together
+PAGE = 500  # inputs per page
 SIDECAR_SUFFIX = ".json"
 ATTRIBUTE_BYTES = 65_536
 ATTRIBUTE_DEPTH = 32
-PICTURE = "rgb"  # the modality of the file that is described
+PICTURE = "rgb"  # the modality of the described file
 
-# Resolves a path as it is written to a file's place in the source; raises `OutsideFolder`.
-Resolve = Callable[[str], str]
+# Resolves a path written in a description to a `ref` of the source; raises `OutsideFolder`.
+ResolvePath = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class ModalityFile:
-    """A further file of an item: where in its source it is, and names of its ids for a region map."""
+    """A file of another modality of an item: its `ref` in the source, and class names by id for a region map."""
 
     path: str
     classes: Mapping[int, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class ModalityFile:
 
 @dataclass(frozen=True)
 class Description:
-    """The description of one picture; `file` is its place in the source. Keys of `modalities` are canonical names."""
+    """The description of one picture; `file` is its `ref` in the source. `modalities` is keyed by canonical name."""
 
     file: str | None = None
     key: str | None = None
@@ -65,16 +65,16 @@ class Description:
 
     @property
     def files(self) -> dict[str, ModalityFile]:
-        """All files by modality, the picture first; it must be known."""
+        """All files by modality, the picture first. `file` must be set."""
         assert self.file is not None
         return {PICTURE: ModalityFile(self.file), **self.modalities}
 
 
 @dataclass(frozen=True)
-class Found:
-    """An input that a scan found; one with a `reason` cannot be indexed.
+class SourceInput:
+    """An input from a scan; one with a `reason` cannot be indexed.
 
-    `description` is known where the scan had to read it anyway.
+    `description` is set if the scan had to read it.
     """
 
     uri: str
@@ -85,10 +85,10 @@ class Found:
 
 
 class Source(ABC):
-    """A source of inputs. Safe for several threads, but for `scan`, of which one runs at a time.
+    """A source of inputs. Thread-safe, except that only one `scan` may run at a time.
 
-    `threads` is the least number of inputs worth reading at once; higher where most of the time is spent waiting.
-    `ignored` is the number of files in the last scan that are not inputs.
+    `threads` is the minimum number of inputs worth reading concurrently; higher if reading mostly waits.
+    `ignored` counts the files of the last scan that are not inputs.
     """
 
     threads = LOCAL_THREADS
@@ -97,80 +97,80 @@ class Source(ABC):
     @property
     @abstractmethod
     def uri(self) -> str:
-        """A text by which `open_source` opens it again, on any machine that can reach it."""
+        """The argument for `open_source` to open it again, on any machine that can reach it."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raises `SourceGone` unless the source is there, readable, and the one it was at first."""
+        """Raises `SourceGone` unless the source exists, is readable and is still the same one."""
 
     @abstractmethod
-    def scan(self) -> Iterator[Found]:
-        """Find every input, with at most a page in memory. Raises `SourceGone`."""
+    def scan(self) -> Iterator[SourceInput]:
+        """Yield every input, with at most a page in memory. Raises `SourceGone`."""
 
     @abstractmethod
     def describe(self, uri: str) -> Description:
-        """The description of an input; `file` is its picture. Raises `BadInput` if it cannot be understood."""
+        """The description of an input, with `file` set. Raises `BadInput` if it is invalid."""
 
     @abstractmethod
-    def open(self, ref: str) -> bytes:
+    def read(self, ref: str) -> bytes:
         """The bytes of a file that a description names. Raises `InputError`, `TooManyBytes`."""
 
     def name(self, ref: str) -> str:
-        """The name of that file in errors and content hashes."""
+        """The name of a file in errors and content hashes."""
         return to_uri(ref)
 
     def state(self, ref: str) -> str | None:
-        """A text that changes with the file, had without reading it; None where there is none, or not yet."""
+        """A stamp (size and times) that changes with the file; None if unavailable, or if the file is too recent."""
         return None
 
-    def local(self, ref: str) -> Path | None:
-        """The file's path if it can be referred to; None if a copy has to be stored."""
+    def local_path(self, ref: str) -> Path | None:
+        """The file's path if an item may refer to it; None if a copy has to be stored."""
         return None
 
-    def input_at(self, location: str) -> str | None:
-        """The uri of the input whose picture lies at `location`, a path that `local` gave; None if that is unknown."""
+    def uri_at(self, location: str) -> str | None:
+        """The uri of the input whose picture is at `location`, a result of `local_path`; None if unknown."""
         return None
 
 
-def pages(found: Iterator[Found]) -> Iterator[list[Found]]:
-    """The inputs of a scan in pages."""
-    while page := list(islice(found, PAGE)):
+def pages(inputs: Iterator[SourceInput]) -> Iterator[list[SourceInput]]:
+    """Batches of up to `PAGE` inputs of a scan."""
+    while page := list(islice(inputs, PAGE)):
         yield page
 
 
 def sidecar_of(path: str) -> str:
-    """The path of a picture's sidecar, if it has one: `a.json` next to `a.jpg`."""
+    """The path that a picture's sidecar would have: `a.json` next to `a.jpg`."""
     return posixpath.splitext(path)[0] + SIDECAR_SUFFIX
 
 
-def describe_in(fields: Mapping[str, Any], root: Path, base: str, limits: Limits, name: str) -> Description:
-    """Read a description written in the folder `base` below `root`; `name` is what errors call it.
+def parse_description_in(fields: Mapping[str, Any], root: Path, base: str, limits: Limits, name: str) -> Description:
+    """Parse a description whose paths are relative to the folder `base` below `root`; errors call it `name`.
 
     Raises `BadDescription`, and `OutsideFolder` for a path that leaves `root`.
     """
-    return read_fields(fields, lambda path: inside(root, base, path), limits, name)
+    return parse_description(fields, lambda path: inside(root, base, path), limits, name)
 
 
-def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, name: str) -> Description:
-    """Read a description whose JSON is parsed. Raises `BadDescription`, and what `resolve` raises."""
+def parse_description(fields: Mapping[str, Any], resolve: ResolvePath, limits: Limits, name: str) -> Description:
+    """Parse the fields of a description. Raises `BadDescription`, and what `resolve` raises."""
     try:
-        attributes = _object(fields, "attributes")
+        attributes = _object_field(fields, "attributes")
         check_attributes(attributes, "the picture")
         return Description(
-            file=resolve(_text(fields, "file")) if fields.get("file") is not None else None,
-            key=_key(fields),
-            caption=_caption(fields, limits),
+            file=resolve(_text_field(fields, "file")) if fields.get("file") is not None else None,
+            key=_key_field(fields),
+            caption=_caption_field(fields, limits),
             attributes=attributes,
-            modalities=_modalities(fields, resolve),
+            modalities=_modalities_field(fields, resolve),
         )
     except (DecodeError, BadAttributes, _BadField) as error:
         raise BadDescription(f"{name}: {error}") from error
 
 
 def check_attributes(attributes: Attributes, name: str) -> None:
-    """Raises `BadAttributes` if they are not JSON, too deep, too long, or have the member that predictions have.
+    """Raises `BadAttributes` if they are not JSON, too deep, too long, or have the reserved member `predicted`.
 
-    Errors call their holder `name`.
+    Errors call the item `name`.
     """
     if PREDICTED in attributes:
         raise BadAttributes(
@@ -193,11 +193,11 @@ def check_size(attributes: Attributes, name: str) -> None:
 
 
 class _BadField(Exception):
-    """What is wrong with a field, as the end of the message of a `BadDescription`."""
+    """An invalid field; its message becomes the end of a `BadDescription`'s."""
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """The object that `data` is. Raises `BadDescription`."""
+    """Parse `data` as a JSON object. Raises `BadDescription`."""
     try:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -207,30 +207,30 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     return value
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _text_field(fields: Mapping[str, Any], name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
         raise _BadField(f"the field {name!r} is {json.dumps(value)[:40]}; it must be a text")
     return value
 
 
-def _key(fields: Mapping[str, Any]) -> str | None:
+def _key_field(fields: Mapping[str, Any]) -> str | None:
     if fields.get("key") is None:
         return None
-    key = _text(fields, "key")
+    key = _text_field(fields, "key")
     if not is_key(key):
         raise _BadField(f"the key {one_line(key[:80])!r} is not {KEYS}")
     return key
 
 
-def _caption(fields: Mapping[str, Any], limits: Limits) -> str | None:
+def _caption_field(fields: Mapping[str, Any], limits: Limits) -> str | None:
     """The caption; None if it is empty."""
-    if fields.get("caption") is None or not _text(fields, "caption").strip():
+    if fields.get("caption") is None or not _text_field(fields, "caption").strip():
         return None
-    return parse_text(_text(fields, "caption"), limits, "the caption")
+    return parse_text(_text_field(fields, "caption"), limits, "the caption")
 
 
-def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _object_field(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = fields.get(name)
     if value is None:
         return {}
@@ -239,29 +239,29 @@ def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _depth_exceeds(value: Any, most: int) -> bool:
-    """Whether a value is deeper than the limit; the search stops there."""
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    """Whether a value is nested more than `limit` deep; the recursion stops there."""
     if not isinstance(value, dict | list):
         return False
-    below = value.values() if isinstance(value, dict) else value
-    return most == 0 or any(_depth_exceeds(member, most - 1) for member in below)
+    members = value.values() if isinstance(value, dict) else value
+    return limit == 0 or any(_depth_exceeds(member, limit - 1) for member in members)
 
 
-def _modalities(fields: Mapping[str, Any], resolve: Resolve) -> dict[str, ModalityFile]:
-    found: dict[str, ModalityFile] = {}
-    for name, value in _object(fields, "modalities").items():
+def _modalities_field(fields: Mapping[str, Any], resolve: ResolvePath) -> dict[str, ModalityFile]:
+    files: dict[str, ModalityFile] = {}
+    for name, value in _object_field(fields, "modalities").items():
         modality = known_modality(name)
-        if modality.name == PICTURE or modality.name in found:
+        if modality.name == PICTURE or modality.name in files:
             raise _BadField(f"the modality {name!r} is given twice")
         if not modality.suffixes:
-            raise _BadField(f"the modality {name!r} is not kept in a file")
+            raise _BadField(f"the modality {name!r} has no file form; leave it out")
         if modality.name == "caption" and fields.get("caption"):
-            raise _BadField("there is a field 'caption' and a file of modality 'caption'; give one")
-        found[modality.name] = _modality_file(name, value, resolve)
-    return found
+            raise _BadField("the field 'caption' and a file of modality 'caption' are both given; keep one")
+        files[modality.name] = _modality_file(name, value, resolve)
+    return files
 
 
-def _modality_file(name: str, value: Any, resolve: Resolve) -> ModalityFile:
+def _modality_file(name: str, value: Any, resolve: ResolvePath) -> ModalityFile:
     if isinstance(value, str):
         return ModalityFile(resolve(value))
     if not isinstance(value, dict) or not isinstance(value.get("file"), str):
@@ -269,4 +269,4 @@ def _modality_file(name: str, value: Any, resolve: Resolve) -> ModalityFile:
             f"the modality {name!r} is {json.dumps(value)[:40]}; it must be a path or an object with 'file'"
         )
     path = resolve(value["file"])
-    return ModalityFile(path, parse_classes(_object(value, "classes"), to_uri(path)))
+    return ModalityFile(path, parse_classes(_object_field(value, "classes"), to_uri(path)))

@@ -1,7 +1,7 @@
 """A folder as a source of inputs: its pictures and their descriptions.
 
 Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.sources.base`. The lines of
-the manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
+the manifest are not kept in memory, only 24 bytes of index for each, so it may have millions.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ from anyseek.indexer.paths import (
 from anyseek.indexer.sources.base import (
     SIDECAR_SUFFIX,
     Description,
-    Found,
     Source,
-    describe_in,
+    SourceInput,
     json_object,
+    parse_description_in,
     sidecar_of,
 )
 from anyseek.indexer.sources.rows import JsonLines, Row
@@ -47,13 +47,13 @@ FOLDER_UNREADABLE = "folder-unreadable"
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """One folder: its path relative to the root ("" for the root itself), and the names in it, sorted."""
 
     base: str
     files: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
-    reason: str | None = None  # why it could not be listed
+    reason: str | None = None  # why listing failed
 
 
 class PathTable:
@@ -93,23 +93,23 @@ class Manifest:
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
-        self._is_there = posixpath.exists(root / MANIFEST)
-        self._table = JsonLines(self._opened, MANIFEST)
+        self._exists = posixpath.exists(root / MANIFEST)
+        self._table = JsonLines(self._open, MANIFEST)
         self._offsets = PathTable()
         for row, description in self.lines():
             if isinstance(description, Description) and description.file:
                 self._offsets.add(description.file, int(row.place.partition("@")[2]))
 
     def lines(self) -> Iterator[tuple[Row, Description | InputError]]:
-        """Every line that is not blank, with its description or why it has none."""
-        for row in self._table.rows() if self._is_there else ():
+        """Every line that is not blank, with its description or the error of parsing it."""
+        for row in self._table.rows() if self._exists else ():
             try:
                 yield row, self._describe(row, f"line {row.number}")
             except InputError as error:
                 yield row, error
 
-    def names(self, file: str) -> bool:
-        """Whether a line is about `file`."""
+    def has_line_for(self, file: str) -> bool:
+        """Whether a line describes `file`."""
         return file in self._offsets
 
     def describe(self, file: str) -> Description | None:
@@ -124,15 +124,15 @@ class Manifest:
             raise BadDescription(f"{MANIFEST} was changed while it was read; index the folder again")
         return description
 
-    def _opened(self) -> BinaryIO:
-        """The manifest, opened as a picture is. Raises `InputUnreadable`, `InputVanished`, `OutsideFolder`."""
+    def _open(self) -> BinaryIO:
+        """Open the manifest. Raises `InputUnreadable`, `InputVanished`, `OutsideFolder`."""
         check_inside(self._root, MANIFEST)
         return open_file(self._root / MANIFEST, MANIFEST)
 
     def _describe(self, row: Row, name: str) -> Description:
         if row.fields is None:
             raise BadDescription(f"{MANIFEST}, {name}: {row.error}")
-        description = describe_in(row.fields, self._root, "", self._limits, f"{MANIFEST}, {name}")
+        description = parse_description_in(row.fields, self._root, "", self._limits, f"{MANIFEST}, {name}")
         if description.file is None:
             raise BadDescription(f"{MANIFEST}, {name}: the field 'file' is missing; it must name the picture")
         return description
@@ -143,12 +143,12 @@ class FolderSource(Source):
 
     A `ref` is a path below `root`, which is resolved.
 
-    Raises `SourceGone` if the folder cannot be listed, at once and whenever that is found later.
+    Raises `SourceGone` if the folder cannot be listed, in the constructor and in any later call.
     """
 
     def __init__(self, root: Path, limits: Limits, skip: Path | None = None) -> None:
         self.root = root.resolve()
-        self._base = str(self.root / "_")[:-1]  # a path below the root is made of texts much faster
+        self._base = str(self.root / "_")[:-1]  # joining strings is much faster than joining paths
         self._limits = limits
         self._skip = str(skip.resolve()) if skip else None
         self._identity = _identity(self.root)
@@ -163,7 +163,7 @@ class FolderSource(Source):
         return to_uri(str(self.root))
 
     def check(self) -> None:
-        """Raises `SourceGone` unless the folder is there, readable, and the one it was at first."""
+        """Raises `SourceGone` unless the folder exists, is readable and is still the same one (device and inode)."""
         name = to_uri(str(self.root))
         try:
             with os.scandir(self.root):
@@ -173,21 +173,22 @@ class FolderSource(Source):
         except OSError as error:
             raise SourceGone(f"the folder {name} cannot be read: {error.strerror}") from error
         if _identity(self.root) != self._identity:
-            raise SourceGone(f"the folder {name} was replaced by another one while it was read")
+            raise SourceGone(f"the folder {name} was replaced by another folder during the scan")
 
-    def scan(self) -> Iterator[Found]:
-        """Like `Source.scan`, ordered by name; the files of a folder come before its folders."""
+    def scan(self) -> Iterator[SourceInput]:
+        """See `Source.scan`. Ordered by name; the files of a folder come before its subfolders."""
         self.ignored = 0
-        parts = self._files_of_modalities()
+        extras = self._modality_files()
         for listing in self._walk():
             if listing.reason is not None:
-                yield Found(to_uri(listing.base) + "/", to_key(listing.base) + "/", listing.reason, FOLDER_UNREADABLE)
-            yield from map(self._found, self._inputs(listing, parts))
-        yield from self._unmet_lines(parts)
+                uri, key = f"{to_uri(listing.base)}/", f"{to_key(listing.base)}/"
+                yield SourceInput(uri, key, listing.reason, FOLDER_UNREADABLE)
+            yield from map(self._input, self._inputs(listing, extras))
+        yield from self._unmatched_lines(extras)
         self.check()
 
     def describe(self, uri: str) -> Description:
-        """The description of a file by its sidecar or the manifest; if there is neither, only the file itself.
+        """The description of a file from its sidecar or the manifest; without either, only its path and key.
 
         Raises `BadDescription`, `OutsideFolder`, `InputUnreadable`, and `BadDescription` if there are both.
         """
@@ -195,25 +196,25 @@ class FolderSource(Source):
         description = self._manifest.describe(relative)
         sidecar = self._read_sidecar(relative)
         if description and sidecar:
-            raise BadDescription(f"{uri} has a sidecar and a line in {MANIFEST}; keep one of them")
-        found = description or sidecar
-        if found is None:
+            raise BadDescription(f"{uri} has both a sidecar and a line in {MANIFEST}; keep one of them")
+        chosen = description or sidecar
+        if chosen is None:
             return Description(relative, to_key(relative))
-        return replace(found, file=relative, key=found.key or to_key(relative))
+        return replace(chosen, file=relative, key=chosen.key or to_key(relative))
 
-    def open(self, ref: str) -> bytes:
+    def read(self, ref: str) -> bytes:
         check_inside(self.root, ref)
         return read_file(self.root / ref, self._limits, to_uri(ref))
 
     def state(self, ref: str) -> str | None:
         return file_state(f"{self._base}{ref}")
 
-    def local(self, ref: str) -> Path | None:
-        """Return the path of the file, or None if it is not a text that can be stored."""
+    def local_path(self, ref: str) -> Path | None:
+        """The path of the file, or None if it is not UTF-8 and so cannot be stored."""
         path = self.root / ref
         return path if is_utf8(str(path)) else None
 
-    def input_at(self, location: str) -> str | None:
+    def uri_at(self, location: str) -> str | None:
         return to_uri(location.removeprefix(f"{self.root}/"))
 
     def _read_sidecar(self, relative: str) -> Description | None:
@@ -224,34 +225,34 @@ class FolderSource(Source):
         check_inside(self.root, path)
         data = read_file(self.root / path, self._limits, name)
         fields = json_object(data, name)
-        description = describe_in(fields, self.root, posixpath.dirname(relative), self._limits, name)
+        description = parse_description_in(fields, self.root, posixpath.dirname(relative), self._limits, name)
         return description if description.file in (None, relative) else None
 
-    def _walk(self) -> Iterator[Listing]:
-        """Yield the root and every folder below it, parents first."""
-        waiting = [""]
-        while waiting:
-            base = waiting.pop()
+    def _walk(self) -> Iterator[FolderListing]:
+        """Yield the root and every folder below it in preorder."""
+        stack = [""]
+        while stack:
+            base = stack.pop()
             listing = self._list(base)
             yield listing
-            waiting.extend(posixpath.join(base, name) for name in reversed(listing.folders))
+            stack.extend(posixpath.join(base, name) for name in reversed(listing.folders))
 
-    def _list(self, base: str) -> Listing:
+    def _list(self, base: str) -> FolderListing:
         try:
             with os.scandir(self.root / base) as entries:
                 folders, files = self._sorted_names(entries)
         except FileNotFoundError:
             self.check()
-            return Listing(base)
+            return FolderListing(base)
         except OSError as error:
             self.check()
-            return Listing(
+            return FolderListing(
                 base, reason=f"the folder {to_uri(base)} cannot be read: {error.strerror}; nothing is pruned"
             )
-        return Listing(base, files, folders)
+        return FolderListing(base, files, folders)
 
     def _sorted_names(self, entries: Iterator[os.DirEntry[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Folders and files; links to folders are neither, which also ends loops."""
+        """The names of folders and files; links to folders are skipped, which also prevents loops."""
         folders, files = [], []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -261,61 +262,63 @@ class FolderSource(Source):
                 files.append(entry.name)
         return tuple(sorted(folders)), tuple(sorted(files))
 
-    def _inputs(self, listing: Listing, parts: PathTable) -> list[str]:
-        """The pictures in a folder; other files are counted as ignored."""
+    def _inputs(self, listing: FolderListing, extras: PathTable) -> list[str]:
+        """The paths of pictures in a folder; other files are counted as ignored."""
         paths = [posixpath.join(listing.base, name) for name in listing.files]
-        taken = [path for path in paths if path not in parts and path != MANIFEST and self._is_picture(path)]
-        used = {*taken, *map(sidecar_of, taken), MANIFEST}
-        self.ignored += sum(path not in used and path not in parts for path in paths)
-        return taken
+        pictures = [path for path in paths if path not in extras and path != MANIFEST and self._is_picture(path)]
+        used = {*pictures, *map(sidecar_of, pictures), MANIFEST}
+        self.ignored += sum(path not in used and path not in extras for path in paths)
+        return pictures
 
     def _is_picture(self, path: str) -> bool:
         """Whether a file is a picture, by its name, the manifest, or its first bytes; an unreadable file is not."""
-        if is_picture_suffix(path) or self._manifest.names(path):
+        if is_picture_suffix(path) or self._manifest.has_line_for(path):
             return True
         with contextlib.suppress(InputError):
             return is_picture_start(read_start(self.root / path, SNIFFED_BYTES, path))
         return False
 
-    def _found(self, path: str) -> Found:
+    def _input(self, path: str) -> SourceInput:
         uri = to_uri(path)
         try:
             description = self.describe(uri)
-            return Found(uri, description.key or "", description=description)
+            return SourceInput(uri, description.key or "", description=description)
         except BadInput as error:
-            return Found(uri, to_key(path), str(error), error.code)
+            return SourceInput(uri, to_key(path), str(error), error.code)
 
-    def _unmet_lines(self, parts: PathTable) -> Iterator[Found]:
-        """Yield lines of the manifest that are invalid or whose file the walk has not found."""
+    def _unmatched_lines(self, extras: PathTable) -> Iterator[SourceInput]:
+        """Yield invalid lines of the manifest, and lines whose file does not exist or belongs to another item."""
         for row, description in self._manifest.lines():
             name = f"{MANIFEST}:{row.number}"
             if isinstance(description, InputError):
-                yield Found(name, name, str(description), description.code)
+                yield SourceInput(name, name, str(description), description.code)
                 continue
             file = str(description.file)
-            if file in parts:
-                reason = f"{name}: the file belongs to another item already, as a further modality"
-                yield Found(name, name, reason, BadDescription.code)
+            if file in extras:
+                reason = (
+                    f"{name}: the file already belongs to another item, as one of its modalities; remove one of the two"
+                )
+                yield SourceInput(name, name, reason, BadDescription.code)
             elif not posixpath.isfile(self.root / file):
-                yield self._found(file)
+                yield self._input(file)
 
-    def _files_of_modalities(self) -> PathTable:
-        """The files that belong to other files' items."""
-        parts = PathTable()
+    def _modality_files(self) -> PathTable:
+        """The files that descriptions name as modalities of other pictures."""
+        extras = PathTable()
         for _, description in self._manifest.lines():
-            _add_parts(parts, description if isinstance(description, Description) else None)
+            _add_extras(extras, description if isinstance(description, Description) else None)
         for listing in self._walk():
             sidecars = {name for name in listing.files if name.endswith(SIDECAR_SUFFIX)}
             described = [name for name in listing.files if name not in sidecars and sidecar_of(name) in sidecars]
             for name in described:
-                with contextlib.suppress(BadInput):  # reported when the file itself is found
-                    _add_parts(parts, self._read_sidecar(posixpath.join(listing.base, name)))
-        return parts
+                with contextlib.suppress(BadInput):  # reported with the picture itself
+                    _add_extras(extras, self._read_sidecar(posixpath.join(listing.base, name)))
+        return extras
 
 
-def _add_parts(parts: PathTable, description: Description | None) -> None:
+def _add_extras(extras: PathTable, description: Description | None) -> None:
     for file in description.modalities.values() if description else ():
-        parts.add(file.path)
+        extras.add(file.path)
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

@@ -9,11 +9,11 @@ from anyseek.indexer.errors import BadSource, InputError, SourceGone
 from anyseek.indexer.paths import SHARD_SUFFIX, is_picture_suffix, is_remote, to_uri
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, ParquetTable, Table, UrlLines
+from anyseek.indexer.sources.rows import CsvTable, JsonLines, OpenFile, ParquetTable, Table, UrlLines
 from anyseek.indexer.sources.storage import LocalStorage, RemoteStorage, Storage
 from anyseek.search.settings import BadSetting, Settings
 
-_TABLES: Mapping[str, Callable[[Open, str], Table]] = {
+_TABLES: Mapping[str, Callable[[OpenFile, str], Table]] = {
     ".jsonl": JsonLines,
     ".csv": CsvTable,
     ".parquet": ParquetTable,
@@ -30,7 +30,7 @@ def open_source(settings: Settings, name: str | Path) -> Source:
     if is_remote(url := str(name)):
         folder, _, file = url.rstrip("/").rpartition("/")
         if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SHARD_SUFFIX):
-            return _of_file(settings, RemoteStorage(folder, settings.limits), file)
+            return _open_file(settings, RemoteStorage(folder, settings.limits), file)
         from anyseek.indexer.sources.bucket import BucketSource
 
         return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
@@ -44,10 +44,10 @@ def open_source(settings: Settings, name: str | Path) -> Source:
         if os.path.lexists(path):
             raise BadSource(f"{to_uri(str(path))} is not a source; a source is {_KINDS}")
         raise SourceGone(f"the folder {to_uri(str(path))} is gone")
-    return _of_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
+    return _open_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
 
 
-def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
+def _open_file(settings: Settings, storage: Storage, file: str) -> Source:
     kind = posixpath.splitext(file)[1]
     storage.check()
     if kind == SHARD_SUFFIX:
@@ -55,10 +55,10 @@ def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
 
         return TarSource(storage, file, settings.limits)
     from anyseek.indexer.sources.table import TableSource
-    from anyseek.indexer.sources.web import Web, read_networks
+    from anyseek.indexer.sources.web import Web, parse_networks
 
     try:
-        web = Web(settings.limits, read_networks(settings.url_networks))
+        web = Web(settings.limits, parse_networks(settings.url_networks))
     except ValueError as error:
         raise BadSetting(f"ANYSEEK_URL_NETWORKS is not a list of networks such as 10.0.0.0/8: {error}") from error
     try:

@@ -1,4 +1,4 @@
-"""The folder that has the files of a table or an archive: local, or on another machine through fsspec (`sources`)."""
+"""Storage: the folder with the files of a table or shards, local or remote through fsspec (the extra `sources`)."""
 
 import io
 import os
@@ -25,14 +25,14 @@ from anyseek.indexer.sources.base import LOCAL_THREADS
 from anyseek.model.modalities.reading.encoded import open_file, read_file
 from anyseek.search.settings import Limits
 
-# Other kinds read local files or the web, for which there are other sources with their own checks.
-_REFUSED = frozenset({"file", "local", "http", "https", "dir"})
-_AHEAD = 256 * 1024
-_LISTED_AT_ONCE = 1_000
+# These protocols read local files or the web, which other sources read with checks of their own.
+_REFUSED_PROTOCOLS = frozenset({"file", "local", "http", "https", "dir"})
+_BUFFER_BYTES = 256 * 1024
+_KEYS_PER_PAGE = 1_000
 
 
 class LocalStorage:
-    """A folder of this machine; `root` is resolved. A *ref* is a path relative to it, with `/`. Safe for threads.
+    """A local folder; `root` is resolved. A *ref* is a path relative to it, with `/`. Thread-safe.
 
     `RemoteStorage` has the same methods; either is a `Storage`.
     """
@@ -47,7 +47,7 @@ class LocalStorage:
         return to_uri(str(self._root))
 
     def check(self) -> None:
-        """Raises `SourceGone` unless the folder is there."""
+        """Raises `SourceGone` unless the folder exists."""
         if not self._root.is_dir():
             raise SourceGone(f"the folder {self.uri} is gone")
 
@@ -64,7 +64,7 @@ class LocalStorage:
             raise SourceGone(f"the folder {self.uri} cannot be read: {error.strerror}") from error
 
     def version(self, ref: str) -> str:
-        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
+        """A version that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
         with self.stream(ref) as stream:
             status = os.fstat(stream.fileno())
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
@@ -81,16 +81,16 @@ class LocalStorage:
         """See `Source.state`."""
         return file_state(str(self._root / ref))
 
-    def local(self, ref: str) -> Path | None:
-        """See `Source.local`."""
+    def local_path(self, ref: str) -> Path | None:
+        """See `Source.local_path`."""
         path = self._root / ref
         return path if is_utf8(str(path)) else None
 
 
 class RemoteStorage:
-    """A folder of a file system that fsspec opens, by its `url`; see `LocalStorage` for what the methods do.
+    """A remote folder that fsspec opens by its `url`, with the methods of `LocalStorage`.
 
-    Raises `ExtraMissing` if a package is missing, `BadSource` for an unknown or disallowed kind of file system.
+    Raises `ExtraMissing` if a package is missing, `BadSource` for an unknown or refused protocol.
     """
 
     threads = 16  # most of the time is spent waiting
@@ -98,12 +98,12 @@ class RemoteStorage:
     def __init__(self, url: str, limits: Limits) -> None:
         self.uri = url.rstrip("/")
         self._limits = limits
-        self._files, root = _file_system(url)
+        self._files, root = _open_file_system(url)
         self._root = root.rstrip("/")
 
     def check(self) -> None:
         try:
-            with _reaching(self.uri):
+            with _translate_errors(self.uri):
                 if not self._files.exists(self._root):
                     raise InputVanished(f"{self.uri} does not exist")
         except InputError as error:
@@ -117,7 +117,7 @@ class RemoteStorage:
 
     def names(self, pattern: str) -> Iterator[str]:
         try:
-            with _reaching(self.uri):
+            with _translate_errors(self.uri):
                 listed = self._files.ls(self._root, detail=False)
         except InputError as error:
             raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
@@ -125,17 +125,17 @@ class RemoteStorage:
         return (name for name in names if fnmatchcase(name, pattern))
 
     def has(self, ref: str) -> bool:
-        """Return whether there is a file of that name. Raises `InputError`."""
-        with _reaching(ref):
+        """Whether the file exists. Raises `InputError`."""
+        with _translate_errors(ref):
             return bool(self._files.isfile(self._path(ref)))
 
     def version(self, ref: str) -> str:
-        with _reaching(ref):
+        with _translate_errors(ref):
             return str(self._files.ukey(self._path(ref)))
 
     def read(self, ref: str) -> bytes:
         most = self._limits.bytes_per_file
-        with _reaching(ref):
+        with _translate_errors(ref):
             size = int(self._files.size(self._path(ref)) or 0)
             if size > most:
                 raise TooManyBytes(f"{ref} has {size:,} bytes; at most {most:,} are allowed")
@@ -143,19 +143,19 @@ class RemoteStorage:
 
     def read_range(self, ref: str, start: int, size: int) -> bytes:
         """Return `size` bytes from `start` on, or fewer at the end of the file. Raises `InputError`."""
-        with _reaching(ref):
+        with _translate_errors(ref):
             return cast(bytes, self._files.cat_file(self._path(ref), start=start, end=start + size))
 
     def stream(self, ref: str) -> BinaryIO:
-        with _reaching(ref):
+        with _translate_errors(ref):
             size = int(self._files.size(self._path(ref)) or 0)
-        return cast(BinaryIO, io.BufferedReader(_Ranges(self, ref, size), _AHEAD))
+        return cast(BinaryIO, io.BufferedReader(_RangeReader(self, ref, size), _BUFFER_BYTES))
 
     def state(self, ref: str) -> None:
-        """Not known without a request for each file."""
+        """None: it would take a request for each file."""
 
-    def local(self, ref: str) -> None:
-        """None, so that copies are stored."""
+    def local_path(self, ref: str) -> None:
+        """None: copies are stored."""
 
     def paths(self) -> Iterator[str]:
         """Yield all files below the folder, in the order of their refs. Raises `SourceGone`.
@@ -163,7 +163,7 @@ class RemoteStorage:
         An S3 bucket is listed in pages; other kinds are listed one folder at a time.
         """
         try:
-            with _reaching(self.uri):
+            with _translate_errors(self.uri):
                 yield from self._s3_paths() if self.uri.startswith("s3://") else self._walk("")
         except InputError as error:
             raise SourceGone(f"{self.uri} cannot be listed: {error}") from error
@@ -174,16 +174,16 @@ class RemoteStorage:
         last = ""
         while True:
             page = self._files.call_s3(
-                "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_LISTED_AT_ONCE
+                "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_KEYS_PER_PAGE
             )
-            found = [str(entry["Key"]) for entry in page.get("Contents", [])]
-            yield from (key.removeprefix(prefix) for key in found if not key.endswith("/"))
-            if not page.get("IsTruncated") or not found:
+            keys = [str(entry["Key"]) for entry in page.get("Contents", [])]
+            yield from (key.removeprefix(prefix) for key in keys if not key.endswith("/"))
+            if not page.get("IsTruncated") or not keys:
                 return
-            last = found[-1]
+            last = keys[-1]
 
     def _walk(self, base: str) -> Iterator[str]:
-        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`.
+        """Yield paths in full path order: a folder sorts as its name followed by `/`.
 
         Unlike the `find` of fsspec, which leaves out folders that cannot be listed: their items would be pruned.
         """
@@ -204,11 +204,11 @@ class RemoteStorage:
 Storage = LocalStorage | RemoteStorage
 
 
-class _Ranges(io.RawIOBase):
-    """A file of a `RemoteStorage` that fetches only the ranges that are read."""
+class _RangeReader(io.RawIOBase):
+    """A file of a `RemoteStorage` whose reads fetch byte ranges."""
 
     def __init__(self, storage: RemoteStorage, ref: str, size: int) -> None:
-        self._storage, self._ref, self._size, self._at = storage, ref, size, 0
+        self._storage, self._ref, self._size, self._position = storage, ref, size, 0
 
     def readable(self) -> bool:
         return True
@@ -217,28 +217,28 @@ class _Ranges(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._size - self._at)
-        if wanted <= 0:
+        length = min(len(buffer), self._size - self._position)
+        if length <= 0:
             return 0
-        data = self._storage.read_range(self._ref, self._at, wanted)
+        data = self._storage.read_range(self._ref, self._position, length)
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+def _open_file_system(url: str) -> tuple[Any, str]:
     protocol = url.partition("://")[0].lower()
-    if "::" in url or protocol in _REFUSED:
+    if "::" in url or protocol in _REFUSED_PROTOCOLS:
         raise BadSource(f"{one_line(url)} cannot be a source; give a folder, a table, shards, or a bucket as s3://…")
-    missing = f"reading {protocol}:// takes more packages: pip install 'anyseek[sources]'"
+    missing = f"reading {protocol}:// needs more packages: pip install 'anyseek[sources]'"
     try:
         import fsspec
     except ImportError as error:
@@ -253,14 +253,14 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _reaching(name: str) -> Iterator[None]:
-    """Turn any error of a file system into an `InputError`, as each kind raises its own errors."""
+def _translate_errors(name: str) -> Iterator[None]:
+    """Translate any error of a file system into an `InputError`, since each protocol raises its own."""
     try:
         yield
     except (InputError, TooManyBytes):
         raise
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputVanished(f"{name} does not exist (any more)") from error
+        raise InputVanished(f"{name} does not exist") from error
     except PermissionError as error:
         raise InputUnreadable(f"{name} cannot be read for lack of permission: {one_line(str(error))}") from error
     except Exception as error:

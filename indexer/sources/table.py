@@ -5,7 +5,7 @@ key                       the item's key; without it the path or the URL
 caption
 label, labels             become the attribute `label`: one name, or several
 attributes, modalities    as in a sidecar; in CSV a cell with JSON
-modality:depth            a further file, by its modality
+modality:depth            a file of another modality
 anything else             an attribute of that name (CSV and Parquet; in JSON lines it is left to other tools)
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 
 from anyseek.indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
 from anyseek.indexer.paths import to_key, to_uri
-from anyseek.indexer.sources.base import Description, Found, Source, read_fields
-from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
+from anyseek.indexer.sources.base import Description, Source, SourceInput, parse_description
+from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_reserved
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url
 from anyseek.search.catalogue.items import KEYS, is_key
@@ -31,7 +31,7 @@ _URI_CHARACTERS = 1_500  # databases cannot index much longer ones
 class TableSource(Source):
     """A table in a folder. A `ref` is a path below the folder, or a URL.
 
-    Raises `LimitExceeded` for a file that says that it has too many rows; where none does, `scan` raises it.
+    Raises `LimitExceeded` if its metadata states too many rows; without such metadata `scan` raises it.
     """
 
     def __init__(self, storage: Storage, file: str, table: Table, web: Web, limits: Limits) -> None:
@@ -47,11 +47,11 @@ class TableSource(Source):
     def uri(self) -> str:
         return f"{self._storage.uri}/{self._name}"
 
-    def scan(self) -> Iterator[Found]:
+    def scan(self) -> Iterator[SourceInput]:
         self.check()
         for number, row in enumerate(self._table.rows(), 1):
             self._check_rows(number)
-            yield self._found(row)
+            yield self._input(row)
 
     def describe(self, uri: str) -> Description:
         row = self._table.row(uri.rpartition("#")[2])
@@ -60,7 +60,7 @@ class TableSource(Source):
             raise BadDescription(f"{self._name} was changed while it was read; index it again")
         return description
 
-    def open(self, ref: str) -> bytes:
+    def read(self, ref: str) -> bytes:
         return self._web.read(ref) if is_url(ref) else self._storage.read(ref)
 
     def name(self, ref: str) -> str:
@@ -69,8 +69,8 @@ class TableSource(Source):
     def state(self, ref: str) -> str | None:
         return None if is_url(ref) else self._storage.state(ref)
 
-    def local(self, ref: str) -> Path | None:
-        return None if is_url(ref) else self._storage.local(ref)
+    def local_path(self, ref: str) -> Path | None:
+        return None if is_url(ref) else self._storage.local_path(ref)
 
     def check(self) -> None:
         try:
@@ -89,13 +89,13 @@ class TableSource(Source):
                 "ANYSEEK_LIMITS_ROWS_PER_TABLE"
             )
 
-    def _found(self, row: Row) -> Found:
+    def _input(self, row: Row) -> SourceInput:
         try:
             description = self._describe(row)
         except BadInput as error:
             place = f"{self._name}:{row.number}"
-            return Found(place, place, str(error), error.code)
-        return Found(self._uri(row, description), description.key or "", description=description)
+            return SourceInput(place, place, str(error), error.code)
+        return SourceInput(self._uri(row, description), description.key or "", description=description)
 
     def _uri(self, row: Row, description: Description) -> str:
         picture = self.name(description.file or "")
@@ -111,77 +111,77 @@ class TableSource(Source):
             raise BadDescription(f"{name} needs either a file or a url, which names the picture")
         if row.fields.get("url") and not is_url(str(pictures[0])):
             raise AddressRefused(f"{name}: {str(pictures[0])[:200]!r} is not an http or https address")
-        fields = description_fields(row.fields, self._table.extra_columns, name)
-        description = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
+        fields = description_of_row(row.fields, self._table.extra_columns, name)
+        description = parse_description({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
         assert description.file is not None
         key = description.key or (description.file if is_url(description.file) else to_key(description.file))
         if not is_key(key):
-            raise BadDescription(f"{name} has an address that cannot be a key, which is {KEYS}; give it a key")
+            raise BadDescription(f"{name} has an address that cannot be a key (a key is {KEYS}); add a column `key`")
         return replace(description, key=key)
 
     def _resolve(self, path: str) -> str:
         return self._web.resolve(path) if is_url(path) else self._storage.resolve(path)
 
 
-def description_fields(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
-    """Convert a row to the members of a description, except its picture. Raises `BadDescription`.
+def description_of_row(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
+    """The members of a description, without its picture, from a row. Raises `BadDescription`.
 
     With `extra_columns`, unknown columns become attributes.
     """
-    held = {column: value for column, value in row.items() if value is not None}
-    fields: dict[str, Any] = {member: held[member] for member in ("key", "caption") if member in held}
+    cells = {column: value for column, value in row.items() if value is not None}
+    fields: dict[str, Any] = {member: cells[member] for member in ("key", "caption") if member in cells}
     if extra_columns and "key" in fields:
         fields["key"] = str(fields["key"])
-    fields["modalities"] = _modalities(held, name)
-    fields["attributes"] = _attributes(held, extra_columns, name)
+    fields["modalities"] = _modalities(cells, name)
+    fields["attributes"] = _attributes(cells, extra_columns, name)
     return fields
 
 
 def _modalities(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    further = {
+    columns = {
         column.removeprefix(MODALITY_COLUMN): row[column] for column in row if column.startswith(MODALITY_COLUMN)
     }
-    return _joined(_object(row, "modalities", name), further, name)
+    return _merge(_parse_object(row, "modalities", name), columns, name)
 
 
 def _attributes(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
-    others = {column: value for column, value in row.items() if extra_columns and not is_known(column)}
+    extras = {column: value for column, value in row.items() if extra_columns and not is_reserved(column)}
     if all(column in row for column in LABEL_COLUMNS):
-        raise BadDescription(f"{name} has a label and labels; give one of them")
+        raise BadDescription(f"{name} has both `label` and `labels`; keep one of them")
     for column in LABEL_COLUMNS:
         if column in row:
-            others["label"] = _label(row[column], name)
-    return _joined(_object(row, "attributes", name), others, name)
+            extras["label"] = _parse_label(row[column], name)
+    return _merge(_parse_object(row, "attributes", name), extras, name)
 
 
-def _label(value: Any, name: str) -> Any:
-    """Return one name or several, given as a list or as the text of a JSON list."""
+def _parse_label(value: Any, name: str) -> Any:
+    """A label, or a list of labels that may be written as JSON."""
     listed = value
     if isinstance(value, str) and value.startswith("["):
-        listed = _parsed(value, "labels", name)
-    several = isinstance(listed, list) and all(isinstance(label, str) for label in listed)
-    if not several and not isinstance(listed, str):
-        raise BadDescription(f"{name}: the label {str(value)[:40]!r} is neither a name nor a list of names")
+        listed = _parse_json(value, "labels", name)
+    is_list = isinstance(listed, list) and all(isinstance(label, str) for label in listed)
+    if not is_list and not isinstance(listed, str):
+        raise BadDescription(f"{name}: the label {str(value)[:40]!r} must be a text or a list of texts")
     return listed
 
 
-def _object(row: Mapping[str, Any], member: str, name: str) -> dict[str, Any]:
+def _parse_object(row: Mapping[str, Any], member: str, name: str) -> dict[str, Any]:
     value = row.get(member, {})
     if isinstance(value, str):
-        value = _parsed(value, member, name)
+        value = _parse_json(value, member, name)
     if not isinstance(value, dict):
         raise BadDescription(f"{name}: {member!r} is {str(value)[:40]!r}; a JSON object was expected")
-    return {key: held for key, held in value.items() if held is not None or member == "attributes"}
+    return {key: item for key, item in value.items() if item is not None or member == "attributes"}
 
 
-def _parsed(cell: str, member: str, name: str) -> Any:
+def _parse_json(cell: str, member: str, name: str) -> Any:
     try:
         return json.loads(cell)
     except (ValueError, RecursionError) as error:
         raise BadDescription(f"{name}: {member!r} is not JSON: {str(error)[:80]}") from error
 
 
-def _joined(some: Mapping[str, Any], others: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if twice := sorted(some.keys() & others.keys()):
+def _merge(first: Mapping[str, Any], second: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if twice := sorted(first.keys() & second.keys()):
         raise BadDescription(f"{name} gives {twice[0]!r} twice; give it once")
-    return {**some, **others}
+    return {**first, **second}

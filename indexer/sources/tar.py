@@ -4,7 +4,7 @@
     KEY.txt                       its caption
     KEY.json                      key, caption, label(s), attributes; other members become attributes
     KEY.cls                       the attribute `label`
-    KEY.depth.png  KEY.normal.png   further modalities, by name
+    KEY.depth.png  KEY.normal.png   other modalities, by name
 
 The members of an item follow each other, as the convention requires. They are read in order, starting at any member,
 without a list of them: Python's own reader keeps one, and takes a truncated archive for one that ends there.
@@ -29,22 +29,22 @@ from anyseek.indexer.errors import (
 )
 from anyseek.indexer.paths import SHARD_SUFFIX, from_uri, is_picture_suffix, one_line, to_key, to_uri
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.sources.base import Description, Found, ModalityFile, Source, json_object, read_fields
+from anyseek.indexer.sources.base import Description, ModalityFile, Source, SourceInput, json_object, parse_description
 from anyseek.indexer.sources.storage import Storage
-from anyseek.indexer.sources.table import description_fields
+from anyseek.indexer.sources.table import description_of_row
 from anyseek.model.modalities.reading.documents import parse_text
 from anyseek.model.modalities.registry import resolve
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
 
 _TEXTS = frozenset({"txt", "json", "cls"})
-_OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the files
+_FIELDS_OF_TABLES = ("file", "url", "modalities")  # the archive itself defines the files
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}", re.ASCII)
-_MOST_SHARDS = 100_000
-_MOST_MEMBERS = 64  # of one item
-_LONGEST_NAME = 65_536
-# Headers whose content is read as a whole: names and other facts of the members that follow.
-_OF_THE_NEXT = (
+_MAX_SHARDS = 100_000
+_MAX_MEMBERS = 64  # of one item
+_MAX_NAME_BYTES = 65_536
+# Extension headers, which are read whole: they have the names and attributes of the next member.
+_EXTENSION_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
     tarfile.XHDTYPE,
@@ -61,7 +61,7 @@ class BadArchive(InputError):
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its name, the `place` to start reading the archive at, and the position of its bytes."""
+    """A file in an archive: its name, the offset of its header (`place`), and the offset and size of its data."""
 
     name: str
     place: int
@@ -70,12 +70,12 @@ class Member:
 
 
 class _Header(tarfile.TarInfo):
-    """A header that claims no more bytes for the names of the next member than can be meant."""
+    """A header whose size is plausible; an extension header may have at most `_MAX_NAME_BYTES`."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _OF_THE_NEXT and header.size > _LONGEST_NAME):
+        if header.size < 0 or (header.type in _EXTENSION_HEADERS and header.size > _MAX_NAME_BYTES):
             raise BadArchive("the name of a member is too long")
         return header
 
@@ -85,8 +85,8 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
 
     Raises `BadArchive` where the archive cannot be read any further.
     """
-    archive = _archive(stream)
-    while not _has_ended(stream, place):
+    archive = _header_reader(stream)
+    while not _is_end(stream, place):
         stream.seek(place)
         try:
             header = _Header.fromtarfile(archive)
@@ -100,15 +100,15 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
         place = max(archive.offset, header.offset_data)
 
 
-def _archive(stream: BinaryIO) -> tarfile.TarFile:
-    """What headers are read with. It is made of nothing, since it reads the first member of what it is made of."""
+def _header_reader(stream: BinaryIO) -> tarfile.TarFile:
+    """A reader of headers only. It is opened on an empty stream, because opening reads the first member."""
     archive = tarfile.TarFile(fileobj=io.BytesIO(), mode="w", encoding="utf-8", errors="surrogateescape")
     archive.fileobj = stream
     return archive
 
 
-def _has_ended(stream: BinaryIO, place: int) -> bool:
-    """Whether the end mark is at `place`. Raises `BadArchive` if there is neither that nor a header."""
+def _is_end(stream: BinaryIO, place: int) -> bool:
+    """Whether the end-of-archive block is at `place`. Raises `BadArchive` if the archive is empty or cut off there."""
     stream.seek(place)
     block = stream.read(tarfile.BLOCKSIZE)
     if not block and not place:
@@ -140,8 +140,8 @@ class TarSource(Source):
     def __init__(self, storage: Storage, pattern: str, limits: Limits) -> None:
         self._storage, self._pattern, self._limits = storage, pattern, limits
         self.threads = storage.threads
-        self._shards = tuple(_shards(storage, pattern))
-        if not any(self._is_there(shard) for shard in self._shards):
+        self._shards = tuple(_list_shards(storage, pattern))
+        if not any(self._exists(shard) for shard in self._shards):
             raise SourceGone(f"there is no shard {self.uri}")
 
     @property
@@ -151,7 +151,7 @@ class TarSource(Source):
     def check(self) -> None:
         self._storage.check()
 
-    def scan(self) -> Iterator[Found]:
+    def scan(self) -> Iterator[SourceInput]:
         """Like `Source.scan`, one shard after the other. A shard that cannot be read to its end is reported."""
         self.ignored = 0
         for name in self._shards:
@@ -167,7 +167,7 @@ class TarSource(Source):
                 break
         raise BadDescription(f"{to_uri(shard)} was changed while it was read; index it again")
 
-    def open(self, ref: str) -> bytes:
+    def read(self, ref: str) -> bytes:
         shard, name, place = _split(ref)
         start, size = map(int, place.split("+"))
         with self._storage.stream(shard) as stream:
@@ -177,76 +177,76 @@ class TarSource(Source):
         shard, name, _ = _split(ref)
         return f"{to_uri(shard)}#{to_uri(name)}"
 
-    def _is_there(self, shard: str) -> bool:
+    def _exists(self, shard: str) -> bool:
         try:
             self._storage.version(shard)
         except InputVanished:
             return False
         return True
 
-    def _scan_shard(self, shard: str) -> Iterator[Found]:
+    def _scan_shard(self, shard: str) -> Iterator[SourceInput]:
         try:
             with self._storage.stream(shard) as stream:
                 for group in self._groups(stream, shard):
-                    found = self._found(stream, group)
-                    if found is None:
+                    source_input = self._input(stream, group)
+                    if source_input is None:
                         self.ignored += len(group.members)
                     else:
-                        yield found
+                        yield source_input
         except BadInput as error:
             uri = to_uri(shard)
-            yield Found(uri, uri, f"{uri}: {error}", error.code)
+            yield SourceInput(uri, uri, f"{uri}: {error}", error.code)
 
     def _groups(self, stream: BinaryIO, shard: str, place: int = 0) -> Iterator[_Group]:
-        """Yield items from `place` on. Raises `BadArchive` after the last readable one."""
-        together: list[Member] = []
+        """Yield the groups from `place` on. Raises `BadArchive` after the last readable one."""
+        group: list[Member] = []
         length = stream.seek(0, 2)
         try:
             for member in members(stream, length, place):
-                if together and (_key(member) != _key(together[0]) or len(together) > _MOST_MEMBERS):
-                    yield _Group(shard, _key(together[0]), together)
-                    together = []
-                together.append(member)
+                if group and (_key(member) != _key(group[0]) or len(group) > _MAX_MEMBERS):
+                    yield _Group(shard, _key(group[0]), group)
+                    group = []
+                group.append(member)
         except BadArchive:
-            if together:
-                yield _Group(shard, _key(together[0]), together)
+            if group:
+                yield _Group(shard, _key(group[0]), group)
             raise
-        if together:
-            yield _Group(shard, _key(together[0]), together)
+        if group:
+            yield _Group(shard, _key(group[0]), group)
 
-    def _found(self, stream: BinaryIO, group: _Group) -> Found | None:
-        """Return an item, or None for members without a picture."""
+    def _input(self, stream: BinaryIO, group: _Group) -> SourceInput | None:
+        """The input of a group; None if it has no picture."""
         try:
             description = self._describe(stream, group)
         except _NoPicture:
             return None
         except BadInput as error:
-            return Found(group.uri, to_key(group.key), str(error), error.code)
-        return Found(group.uri, description.key or "")
+            return SourceInput(group.uri, to_key(group.key), str(error), error.code)
+        return SourceInput(group.uri, description.key or "")
 
     def _describe(self, stream: BinaryIO, group: _Group) -> Description:
         """Describe an item by its members, with `file` and `key` set. Raises `BadDescription`, `_NoPicture`."""
         name = f"{to_uri(group.shard)}#{one_line(to_uri(group.key))}"
-        if len(group.members) > _MOST_MEMBERS:
-            raise BadDescription(f"{name}: more than {_MOST_MEMBERS} members share the name up to its first dot")
-        files = _files(group, name)
+        if len(group.members) > _MAX_MEMBERS:
+            raise BadDescription(f"{name}: more than {_MAX_MEMBERS} members share the name up to its first dot")
+        files = _modality_files(group, name)
         if PICTURE not in files:
             raise _NoPicture(f"{name} has no picture")
-        texts = {_ending(member): member for member in group.members if _ending(member) in _TEXTS}
-        description = read_fields(self._fields(stream, texts, name), _no_path, self._limits, name)
+        texts = {_suffix(member): member for member in group.members if _suffix(member) in _TEXTS}
+        description = parse_description(self._fields(stream, texts, name), _refuse_path, self._limits, name)
         if "txt" in texts:
             description = replace(description, caption=self._caption(stream, texts["txt"], name) or description.caption)
-        further = {kind: ModalityFile(_ref(group.shard, file)) for kind, file in files.items() if kind != PICTURE}
+        others = {kind: ModalityFile(_ref(group.shard, file)) for kind, file in files.items() if kind != PICTURE}
         key = description.key or to_key(group.key)
-        return replace(description, file=_ref(group.shard, files[PICTURE]), key=key, modalities=further)
+        return replace(description, file=_ref(group.shard, files[PICTURE]), key=key, modalities=others)
 
     def _fields(self, stream: BinaryIO, texts: dict[str, Member], name: str) -> dict[str, Any]:
         row = json_object(self._content(stream, texts["json"]), f"{name}.json") if "json" in texts else {}
-        others = {column: row.pop(column) for column in _OF_OTHERS if row.get(column) is not None}
+        others = {column: row.pop(column) for column in _FIELDS_OF_TABLES if row.get(column) is not None}
         if "cls" in texts:
             row["label"] = self._content(stream, texts["cls"]).decode("utf-8", "replace").strip()
             row.pop("labels", None)
-        fields = description_fields(row, True, name)
+        fields = description_of_row(row, True, name)
         return {**fields, "attributes": {**fields["attributes"], **others}}
 
     def _caption(self, stream: BinaryIO, member: Member, name: str) -> str | None:
@@ -268,15 +268,15 @@ class TarSource(Source):
 
 
 class _NoPicture(BadDescription):
-    """The members have no picture, so they are not an input."""
+    """The group has no picture, so it is not an input."""
 
 
-def _no_path(path: str) -> str:
-    raise BadDescription(f"{path!r} cannot be named here; put further files into the archive under their own names")
+def _refuse_path(path: str) -> str:
+    raise BadDescription(f"{path!r} cannot be named in a description; add the file to the archive as KEY.MODALITY.png")
 
 
-def _files(group: _Group, name: str) -> dict[str, Member]:
-    """Return the members that are values of modalities. Raises `BadDescription` if a modality occurs twice."""
+def _modality_files(group: _Group, name: str) -> dict[str, Member]:
+    """The members that are files of modalities, by modality. Raises `BadDescription` if a modality occurs twice."""
     files: dict[str, Member] = {}
     for member in group.members:
         modality = _modality(member)
@@ -288,12 +288,12 @@ def _files(group: _Group, name: str) -> dict[str, Member]:
 
 
 def _modality(member: Member) -> str | None:
-    """Return the modality that a member's name says it is, by its ending, such as `.jpg` or `.depth.png`."""
-    named, _, more = _ending(member).partition(".")
+    """The modality of a member by its suffix, such as `.jpg` or `.depth.png`; None if it has none."""
+    kind, _, more = _suffix(member).partition(".")
     if not more:
-        return PICTURE if is_picture_suffix(f"a.{named}") else None
+        return PICTURE if is_picture_suffix(f"a.{kind}") else None
     try:
-        modality = resolve(named)
+        modality = resolve(kind)
     except KeyError:
         return None
     return modality.name if modality.suffixes else None
@@ -304,7 +304,7 @@ def _key(member: Member) -> str:
     return f"{folder}{slash}{name.partition('.')[0]}"
 
 
-def _ending(member: Member) -> str:
+def _suffix(member: Member) -> str:
     return member.name.rpartition("/")[2].partition(".")[2].lower()
 
 
@@ -319,23 +319,23 @@ def _split(uri: str) -> tuple[str, str, str]:
     return from_uri(shard + SHARD_SUFFIX), from_uri(name), place
 
 
-def _shards(storage: Storage, pattern: str) -> list[str]:
-    """Return the sorted names of the shards, including those that a range names but that do not exist."""
+def _list_shards(storage: Storage, pattern: str) -> list[str]:
+    """The sorted names of the shards, including missing ones that a range names."""
     sizes = [int(high) - int(low) + 1 for low, high in _RANGE.findall(pattern)]
-    if math.prod(max(size, 0) for size in sizes) > _MOST_SHARDS:
-        raise BadSource(f"{pattern} matches more than {_MOST_SHARDS:,} shards, the most that can be indexed at once")
-    found: set[str] = set()
-    for name in _expanded(pattern):
-        found.update(storage.names(name) if set(name) & set("*?") else [name])
-    return sorted(found)
+    if math.prod(max(size, 0) for size in sizes) > _MAX_SHARDS:
+        raise BadSource(f"{pattern} matches more than {_MAX_SHARDS:,} shards, the most that can be indexed at once")
+    names: set[str] = set()
+    for name in _expand_ranges(pattern):
+        names.update(storage.names(name) if set(name) & set("*?") else [name])
+    return sorted(names)
 
 
-def _expanded(pattern: str) -> list[str]:
-    """The names that `{000..010}` stands for."""
+def _expand_ranges(pattern: str) -> list[str]:
+    """The names that a range such as `{000..010}` expands to."""
     low_high = _RANGE.search(pattern)
     if low_high is None:
         return [pattern]
     low, high = low_high.groups()
     before, after = pattern[: low_high.start()], pattern[low_high.end() :]
     numbers = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
-    return [name for number in numbers for name in _expanded(f"{before}{number}{after}")]
+    return [name for number in numbers for name in _expand_ranges(f"{before}{number}{after}")]

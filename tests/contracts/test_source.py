@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.indexer.errors import InputVanished, SourceGone, TooManyBytes
 from anyseek.indexer.paths import from_uri
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Source, SourceInput
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -96,8 +96,8 @@ def test_the_same_pictures_give_the_same_items(source: Source) -> None:
         said = source.describe(one.uri)
         assert (said.key, said.caption, said.attributes) == (row["key"], row.get("caption"), row["attributes"])
         assert said.file is not None
-        assert source.open(said.file) == kit.FILES[row["file"]]
-        further = {modality: source.open(file.path) for modality, file in said.modalities.items()}
+        assert source.read(said.file) == kit.FILES[row["file"]]
+        further = {modality: source.read(file.path) for modality, file in said.modalities.items()}
         assert further == {modality: kit.FILES[path] for modality, path in row.get("modalities", {}).items()}
 
 
@@ -125,7 +125,7 @@ def test_what_is_too_large_is_refused(name: str, tmp_path: Path) -> None:
     refused = 0
     for one in source.scan():
         try:
-            source.open(source.describe(one.uri).file or "")
+            source.read(source.describe(one.uri).file or "")
         except TooManyBytes:
             refused += 1
     assert refused == sum(len(kit.FILES[row["file"]]) > 700 for row in kit.ROWS) > 0
@@ -133,7 +133,7 @@ def test_what_is_too_large_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_scans_are_lazy(source: Source) -> None:
     first = next(source.scan())
-    assert isinstance(first, Found)
+    assert isinstance(first, SourceInput)
     assert len(list(itertools.islice(source.scan(), 2))) == 2
 
 
@@ -150,10 +150,10 @@ def test_an_input_whose_file_is_gone_is_told(source: Source, name: str, tmp_path
         return  # its file lies in something that is there as a whole, or where this test cannot take it away
     Path(tmp_path / "photos" / str(said.file)).unlink()
     with pytest.raises(InputVanished):
-        source.open(str(said.file))
+        source.read(str(said.file))
 
 
 def test_an_input_that_was_never_there_is_told(source: Source) -> None:
     first = next(source.scan())
     with pytest.raises(BadInput):
-        source.open(str(source.describe(first.uri.replace("1", "7").replace("a", "z")).file))
+        source.read(str(source.describe(first.uri.replace("1", "7").replace("a", "z")).file))

@@ -77,7 +77,7 @@ def test_rooms_say_all_that_is_known_of_them(source: Path, tmp_path: Path) -> No
     }
     assert said.modalities.keys() == {"depth", "normal", "semseg", "bounding_boxes", "metadata"}
     for modality, file in said.modalities.items():
-        decode(modality, folder.open(file.path), Limits(), file.path, file.classes)
+        decode(modality, folder.read(file.path), Limits(), file.path, file.classes)
 
 
 def test_rooms_are_written_again_only_when_they_are_others(source: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, S
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.source_inputs import SourceInputs
 from anyseek.indexer.sources.opening import open_source
-from anyseek.indexer.sources.web import Web, read_networks
+from anyseek.indexer.sources.web import Web, parse_networks
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
@@ -99,7 +99,7 @@ def test_a_redirect_to_what_is_no_address(target: str) -> None:
     with kit.site() as site:
         site.answers["/a.png"] = (302, {"Location": target}, b"")
         with pytest.raises(AddressRefused, match="redirects to"):
-            Web(Limits(), read_networks(kit.LOOPBACK)).read(site.url + "a.png")
+            Web(Limits(), parse_networks(kit.LOOPBACK)).read(site.url + "a.png")
 
 
 def test_whatever_an_input_raises_is_its_own_reason(

@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.indexer.errors import BadDescription, OutsideFolder, SourceGone
 from anyseek.indexer.paths import from_uri, one_line, to_key, to_uri
-from anyseek.indexer.sources.base import Found
+from anyseek.indexer.sources.base import SourceInput
 from anyseek.indexer.sources.folder import FolderSource, PathTable
 from anyseek.search.settings import Limits
 from tests.forked import begun, exit_code
@@ -18,7 +18,7 @@ from tests.indexer.pictures import encoded, jpeg, noise, png, write
 LIMITS = Limits()
 
 
-def scan(root: Path) -> tuple[dict[str, Found], int]:
+def scan(root: Path) -> tuple[dict[str, SourceInput], int]:
     source = FolderSource(root, LIMITS)
     found = list(source.scan())
     assert len({one.uri for one in found}) == len(found)
@@ -121,7 +121,7 @@ def test_sidecars_and_their_files(tmp_path: Path) -> None:
         ({"caption": "x" * 10_001}, "the caption has 10,001 characters"),
         ({"modalities": {"smell": "a.png"}}, "'smell' is not a modality"),
         ({"modalities": {"sketch": "b.png", "canny_edge": "b.png"}}, "given twice"),
-        ({"modalities": {"palette": "b.png"}}, "not kept in a file"),
+        ({"modalities": {"palette": "b.png"}}, "has no file form"),
         ({"modalities": {"depth": 4}}, "a path or an object"),
         ({"modalities": {"semseg": {"file": "b.png", "classes": {"sky": "0"}}}}, "ids to names"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anyseek.indexer.errors import BadSource
-from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.base import Source, SourceInput
 from anyseek.indexer.sources.opening import open_source
 from anyseek.indexer.sources.tar import BadArchive, Member, members
 from tests.indexer import sources_kit as kit
@@ -22,7 +22,7 @@ def opened(tmp_path: Path, shards: dict[str, bytes], name: str = "") -> Source:
     return open_source(kit.settings(tmp_path / "home"), kit.write(tmp_path / "t", shards) / name)
 
 
-def scan(source: Source) -> dict[str, Found]:
+def scan(source: Source) -> dict[str, SourceInput]:
     return {one.key: one for one in source.scan()}
 
 
@@ -109,7 +109,7 @@ def test_members_become_items(tmp_path: Path) -> None:
     assert first.caption == "written"
     assert first.attributes == {"url": "http://x.org/1", "width": 640, "label": "7"}
     assert set(second.modalities) == {"canny_edge"}
-    assert source.open(second.modalities["canny_edge"].path) == A
+    assert source.read(second.modalities["canny_edge"].path) == A
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_members_become_items(tmp_path: Path) -> None:
         ({"1.png": A, "1.json": b"{"}, "not JSON"),
         ({"1.png": A, "1.jpg": A}, "'rgb' twice"),
         ({"1.png": A, "1.txt": b"\xff"}, "codec can't decode"),
-        ({"1.png": A, "1.json": b'{"modality:depth": "x.png"}'}, "own names"),
+        ({"1.png": A, "1.json": b'{"modality:depth": "x.png"}'}, "KEY.MODALITY.png"),
         ({f"1.{number:03}.png": A for number in range(70)}, "more than 64 members share the name"),
     ],
 )
