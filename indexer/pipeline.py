@@ -28,7 +28,7 @@ from anyseek.search.catalogue.ledger import Lease, Settled, Span
 from anyseek.search.errors import AnyseekError, LeaseLost
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry.metrics import INPUTS_SETTLED
-from anyseek.search.telemetry.spans import embedding
+from anyseek.search.telemetry.spans import time_model_pass
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Embedders:
         """The vectors of `embed_samples`, with the samples divided evenly."""
         size = max(_LEAST, -(-len(samples) // self.count))
         shares = [samples[start : start + size] for start in range(0, len(samples), size)]
-        with embedding(len(samples)):
+        with time_model_pass(len(samples)):
             futures = [self._pool.submit(_embed, embedder, share, spaces) for share in shares]
             wait(futures)  # also if one fails: its range is then embedded again, one by one
         return [vectors for future in futures for vectors in future.result()]
@@ -76,7 +76,7 @@ class Embedders:
 
 def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
     """The raw vectors of each sample. Raises what the model raises, `ValueError` for values that are no numbers."""
-    with embedding(len(samples)):
+    with time_model_pass(len(samples)):
         return _embed(embedder, samples, spaces)
 
 

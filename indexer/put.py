@@ -32,7 +32,7 @@ from anyseek.search.catalogue import api_keys, audit, collections, items
 from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput, ItemChanged, ItemNotFound
-from anyseek.search.telemetry.spans import embedding
+from anyseek.search.telemetry.spans import time_model_pass
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
 # The first of these that an item has is shown.
@@ -180,7 +180,7 @@ def _remade(tools: Tools, item: Item) -> NewItem | None:
 def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
     """The vectors of an item in some spaces, as they are stored."""
     check_wanted()
-    with embedding(1):
+    with time_model_pass(1):
         vectors = tools.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
 

@@ -18,7 +18,7 @@ from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.seam import Sample, Value
 from anyseek.search.assets import AssetStore
 from anyseek.search.settings import Limits
-from anyseek.search.telemetry.spans import Stage, timed
+from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Asset, Attributes, Item
 
 # Raise it when all files must be embedded anew because they are decoded differently; where only some pictures are,
@@ -75,7 +75,7 @@ def _sorted(files: Sequence[RawFile]) -> list[RawFile]:
 
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:
     """The values of an item's modalities. Raises `DecodeError` for the first file that is not what it should be."""
-    with timed(Stage.DECODE):
+    with time_stage(Stage.DECODE):
         values = {file.modality: decode(file.modality, file.data, limits, file.name, file.classes) for file in files}
     if caption is not None:
         values[CAPTION] = caption

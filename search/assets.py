@@ -21,9 +21,9 @@ from anyseek.search.types import Asset, Item
 GRACE_SECONDS = 3600.0
 # Without O_NONBLOCK opening a named pipe waits for its other end for ever.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-_MOST_CHECKED = 100_000
-# A file that is written twice within the steps of a file system's clock has the same times after both.
-_SETTLED_NS = 2_000_000_000
+_MAX_VERIFIED = 100_000
+# Two writes within one step of the file system's clock leave the same times.
+_CLOCK_STEP_NS = 2_000_000_000
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
@@ -32,7 +32,7 @@ class AssetStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._checked: dict[Path, tuple[str | int, ...]] = {}  # by path, what was found when its content was checked
+        self._verified: dict[Path, tuple[str | int, ...]] = {}  # by path, its state when its content was verified
 
     def put(self, name: str, data: bytes, media_type: str) -> Asset:
         """Store `data` and return the asset `name` that refers to it; the bytes are on the disk when this returns."""
@@ -46,7 +46,7 @@ class AssetStore:
                 write_file(path, data)
         return Asset(name, location, True, media_type, digest, len(data))
 
-    def take(self, location: str, blocks: Iterable[bytes]) -> None:
+    def put_blocks(self, location: str, blocks: Iterable[bytes]) -> None:
         """Store a file that arrives in blocks at `location`, which its checksum must match.
 
         Raises `StoreCorrupt`, and stores nothing, if its bytes have another checksum.
@@ -55,62 +55,62 @@ class AssetStore:
             raise StoreCorrupt(f"{location!r} is not a place in the asset store")
         path = self.root / location
         path.parent.mkdir(parents=True, exist_ok=True)
-        hashed = hashlib.sha256()
+        sha256 = hashlib.sha256()
         with self._lock(shared=True), whole_file(path) as temporary:
             with temporary.open("xb") as file:
                 for block in blocks:
-                    hashed.update(block)
+                    sha256.update(block)
                     file.write(block)
-            if hashed.hexdigest() != location.replace("/", ""):
-                raise StoreCorrupt(f"the bytes for {location} have the checksum {hashed.hexdigest()}")
+            if sha256.hexdigest() != location.replace("/", ""):
+                raise StoreCorrupt(f"the bytes for {location} have the checksum {sha256.hexdigest()}")
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """No file is removed while the block runs. Also on a disk that cannot be written, where none may be stored."""
+    def prevent_removal(self) -> Iterator[None]:
+        """Keep all files while the block runs; works on a read-only disk, too, where the store may not exist."""
         with self._lock(shared=True) if self.root.exists() else nullcontext():
             yield
 
     def open(self, asset: Asset, root: Path | None = None) -> BufferedReader:
-        """The asset's file, open for reading, with the content that was stored or indexed and no other.
+        """Open the asset's file for reading, after verifying that it still has the stored or indexed content.
 
-        It must be a regular file and lie inside `root`, the folder that it was indexed from, wherever links lead. It is
-        read whole and hashed, unless this store has done so and its size and times are the same since. Raises
-        `AssetNotFound`, `AssetChanged` for an original that is another file now, `StoreCorrupt` for a stored file.
+        It must be a regular file inside `root`, the folder that it was indexed from, after resolving links. It is
+        hashed, unless this store has done so and its size and times are unchanged. Raises `AssetNotFound`,
+        `AssetChanged` for an original whose content has changed, `StoreCorrupt` for a stored file.
         """
         path = self._path(asset)
         resolved = Path(os.path.realpath(path))
         inside = self.root if asset.stored else root
         if inside is not None and not resolved.is_relative_to(os.path.realpath(inside)):
-            raise _changed(asset, path, "leads out of its folder")
-        handle = _opened(asset, resolved)
+            raise _changed_error(asset, path, "leads out of its folder")
+        handle = _open_resolved(asset, resolved)
         try:
-            self._check_content(asset, path, handle)
+            self._verify_content(asset, path, handle)
         except BaseException:
             handle.close()
             raise
         return handle
 
-    def _check_content(self, asset: Asset, path: Path, handle: BufferedReader) -> None:
+    def _verify_content(self, asset: Asset, path: Path, handle: BufferedReader) -> None:
         """Raises as `open` does, unless the file has the asset's content."""
-        found = os.fstat(handle.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise _changed(asset, path, "is not a regular file")
-        state = (asset.sha256, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if self._checked.get(path) == state:
+        status = os.fstat(handle.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _changed_error(asset, path, "is not a regular file")
+        state = (asset.sha256, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._verified.get(path) == state:
             return
-        if found.st_size != asset.size_bytes or hashlib.file_digest(handle, "sha256").hexdigest() != asset.sha256:
-            raise _changed(asset, path, "has other content")
+        if status.st_size != asset.size_bytes or hashlib.file_digest(handle, "sha256").hexdigest() != asset.sha256:
+            raise _changed_error(asset, path, "has other content")
         handle.seek(0)
-        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS:
-            if len(self._checked) >= _MOST_CHECKED:
-                self._checked.clear()
-            self._checked[path] = state
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _CLOCK_STEP_NS:
+            if len(self._verified) >= _MAX_VERIFIED:
+                self._verified.clear()
+            self._verified[path] = state
 
     def path(self, asset: Asset) -> Path:
         """The path of the asset's file. Raises `AssetNotFound` if there is none."""
         path = self._path(asset)
         if not path.is_file():
-            raise _gone(asset)
+            raise _not_found_error(asset)
         return path
 
     def read(self, asset: Asset) -> bytes:
@@ -162,24 +162,24 @@ def reference(name: str, path: Path, media_type: str, sha256: str, size_bytes: i
     return Asset(name, str(path.absolute()), False, media_type, sha256, size_bytes)
 
 
-def _opened(asset: Asset, path: Path) -> BufferedReader:
-    """Open a path that has no links in it; a link that took its place since is refused."""
+def _open_resolved(asset: Asset, path: Path) -> BufferedReader:
+    """Open a resolved path; a link that has since replaced the file is refused."""
     try:
         return os.fdopen(os.open(path, _FLAGS), "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _gone(asset) from error
+        raise _not_found_error(asset) from error
     except (OSError, ValueError) as error:  # a ValueError for a NUL in the path
-        raise _changed(asset, path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
+        raise _changed_error(asset, path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
-def _gone(asset: Asset) -> AssetNotFound:
-    """Without its path, since callers who may not see it are told so, too."""
+def _not_found_error(asset: Asset) -> AssetNotFound:
+    """The error for a missing file, without its path, which not every reader of the message may see."""
     if asset.stored:
         return AssetNotFound(f"the stored file of {asset.name!r} is gone; run anyseek rebuild, or put it again")
     return AssetNotFound(f"the original of {asset.name!r} is gone from where it was indexed; index its folder again")
 
 
-def _changed(asset: Asset, path: Path, what: str) -> AnyseekError:
+def _changed_error(asset: Asset, path: Path, what: str) -> AnyseekError:
     if asset.stored:
         return StoreCorrupt(f"the stored file of {asset.name!r} {what}: {path}; run anyseek rebuild, or put it again")
     return AssetChanged(
@@ -197,11 +197,11 @@ def _is_old(file: Path, grace_seconds: float) -> bool:
 PICTURE = "rgb"
 
 PictureOf = Callable[[str, str | None], bytes]
-"""Reads the picture of an item by its key, in the collection of that name or else in the one that is asked."""
+"""Reads the picture of an item by its key, from the named collection or else from the one that is searched."""
 
 
 def asset_of(item: Item, name: str) -> Asset:
-    """The file of that name. Raises `AssetNotFound`, naming those that the item has."""
+    """The file `name` of an item. Raises `AssetNotFound`, which lists the files that the item has."""
     asset = item.assets.get(name)
     if asset is None:
         raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")

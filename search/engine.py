@@ -43,7 +43,7 @@ from anyseek.search.query.vectors import (
 )
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend, raw_vectors
-from anyseek.search.telemetry.spans import Stage, timed
+from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
 from anyseek.search.upkeep.snapshots import write_snapshots
@@ -193,7 +193,7 @@ class SearchEngine:
         values = embed_values(self.embedder, plans, means)
         for space in spaces:
             check_wanted()
-            with timed(Stage.INDEX):
+            with time_stage(Stage.INDEX):
                 self._live_space(head, space).refresh(head)
         with Snapshot(self._database, head) as snapshot:
             found, lacking, items, damaged = self._found(snapshot, planned, plans, values)
@@ -290,7 +290,7 @@ class SearchEngine:
             stored = raw_item_vectors(snapshot.session, snapshot.head, space, keys)
             resolved = live.resolve(snapshot.session, snapshot.head, filters)
         snapshot.head.centre_version(space.id)  # it may have been dropped since
-        with timed(Stage.INDEX), live.reading(resolved) as view:
+        with time_stage(Stage.INDEX), live.reading(resolved) as view:
             vectors, errors = ranking_vectors(plans, values, stored, view.centre)
             found, mean = nearest_items(view, plans, vectors, without), view.centre
             count, lacking = view.count(), view.lacking

@@ -44,11 +44,11 @@ class Kept:
 def traced() -> Iterator[Kept]:
     """This process is traced while the block runs."""
     exporter = InMemorySpanExporter()
-    spans.trace_with(OpenTelemetry("test", SimpleSpanProcessor(exporter)))
+    spans.set_tracer(OpenTelemetry("test", SimpleSpanProcessor(exporter)))
     try:
         yield Kept(exporter)
     finally:
-        spans.trace_with(None)
+        spans.set_tracer(None)
 
 
 def identity(span: ReadableSpan) -> tuple[int, int]:

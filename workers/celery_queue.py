@@ -80,7 +80,7 @@ class CeleryQueue(TaskQueue):
 
     def send(self, messages: Sequence[Message]) -> None:
         """Raises kombu's `OperationalError` if the broker cannot be reached. Messages carry the current span."""
-        carried = dict(spans.carried())
+        carried = dict(spans.trace_headers())
         with self._app.producer_or_acquire() as producer:
             for task, arguments in messages:
                 queue = name_at_broker(task.queue)

@@ -52,7 +52,7 @@ def measured(task: str) -> Iterator[None]:
     """
     started, outcome = time.perf_counter(), "failed"
     try:
-        with spans.of_task(task, _carried()):
+        with spans.task_span(task, _carried()):
             yield
         outcome = "done"
     except Reject:
@@ -64,7 +64,7 @@ def measured(task: str) -> Iterator[None]:
         _MEMORY.set(resident_bytes())
 
 
-def _carried() -> spans.Carried:
+def _carried() -> spans.TraceHeaders:
     """What the message of this task carries (`CeleryQueue.send`)."""
     return current_task.request.headers or {} if current_task else {}
 

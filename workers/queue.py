@@ -66,7 +66,7 @@ class InProcessQueue(TaskQueue):
     def submit(self, job_id: int) -> None:
         with self._database.read() as session:
             jobs.get(session, job_id)
-        self._pool.submit(self._run, job_id, spans.carried())
+        self._pool.submit(self._run, job_id, spans.trace_headers())
 
     def resume(self) -> list[int]:
         owner = Owner(self._database, self._settings)
@@ -83,10 +83,10 @@ class InProcessQueue(TaskQueue):
         self._closing.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, job_id: int, carried: spans.Carried) -> None:
+    def _run(self, job_id: int, carried: spans.TraceHeaders) -> None:
         """Run a job to its end, even if the database restarts; the result is in the catalogue."""
-        with spans.of_task("job", carried):
-            spans.tell("anyseek.job", job_id)
+        with spans.task_span("job", carried):
+            spans.set_attribute("anyseek.job", job_id)
             self._run_to_its_end(job_id)
 
     def _run_to_its_end(self, job_id: int) -> None:

@@ -143,7 +143,7 @@ class Tasks:
     @contextmanager
     def _errors_handled(self, job_id: int) -> Iterator[None]:
         """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
-        spans.tell("anyseek.job", job_id)
+        spans.set_attribute("anyseek.job", job_id)
         try:
             with acting(replace(caller(), job=job_id)):
                 yield

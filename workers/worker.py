@@ -201,7 +201,7 @@ class _Processes:
 
     def end(self, **_: object) -> None:
         """Run in each process before it ends, which its interpreter does not notice."""
-        spans.trace_with(None)
+        spans.set_tracer(None)
 
     def tell_to_stop(self, **_: object) -> None:
         """Run in the first process."""

@@ -167,7 +167,7 @@ def worker(
     if unknown := [queue for queue in wanted if queue not in QUEUES]:
         raise BadInput(f"{unknown[0]!r} is not a queue; the queues are {', '.join(QUEUES)}")
     configure_logs(settings.logs)
-    telemetry.wanted_tracer(settings)  # its processes begin to trace, and could only log that they cannot
+    telemetry.tracer_class(settings)  # its processes begin to trace, and could only log that they cannot
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     options = Options(name, wanted, concurrency or settings.work.concurrency)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

@@ -84,7 +84,7 @@ def measured(scope: Scope) -> Iterator[Measurement]:
     measurement = Measurement(time.perf_counter())
     is_traced = scope["path"].startswith("/v1/")
     _IN_PROGRESS.inc()
-    with spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext() as span:
+    with spans.request_span(scope["method"], scope["headers"]) if is_traced else nullcontext() as span:
         try:
             yield measurement
         finally:
@@ -110,7 +110,7 @@ def _tell(span: "Span", scope: Scope, method: str, route: str, status: int) -> N
     span.rename(f"{method} {route}")
     for name, value in attributes.items():
         if value is not None:
-            span.tell(name, value)
+            span.set_attribute(name, value)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         span.fail(str(status))
 

@@ -36,7 +36,7 @@ from anyseek.search.filters.tree import MOST_CONDITIONS, count_conditions
 from anyseek.search.query.multi_collection import query_several
 from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of, word_parts_of
 from anyseek.search.settings import Limits
-from anyseek.search.telemetry.spans import Stage, timed
+from anyseek.search.telemetry.spans import Stage, time_stage
 
 _RESULTS: TypeAdapter[Results] = TypeAdapter(Results)
 K = TypeVar("K", bound=Hashable)
@@ -252,7 +252,7 @@ def _kind(part: Part) -> str:
 
 
 def _decoded(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query:
-    with timed(Stage.DECODE):
+    with time_stage(Stage.DECODE):
         return decoded(query, limits, engine.embedder, pictures)
 
 
@@ -321,7 +321,7 @@ def answer_batch(service: Service, collection: str, members: Sequence[Any]) -> l
     Raises errors that concern all queries, such as `CollectionNotFound`.
     """
     engine, pictures = service.engine_for(collection), service.runtime.pictures_of(collection)
-    with timed(Stage.DECODE):
+    with time_stage(Stage.DECODE):
         outcomes = [_read_brief(query, engine, service.limits, pictures) for query in members]
     queries = [query for query in outcomes if isinstance(query, Query)]
     _check_filters(queries, service.limits)

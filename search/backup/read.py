@@ -20,13 +20,13 @@ from anyseek.search.backup.archive import (
     MANIFEST,
     TABLES,
     ColumnKind,
-    Contents,
+    Manifest,
     Member,
     members,
-    rows_of,
-    sealed_contents,
+    read_manifest,
+    read_rows,
 )
-from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
+from anyseek.search.backup.write import EXCLUDED_TABLES, FORMAT
 from anyseek.search.catalogue import audit
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
@@ -49,19 +49,19 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Restored:
-    """The numbers of rows of each table and of stored files restored; whether the backup includes files."""
+class RestoreSummary:
+    """The number of rows restored to each table, and of stored files; whether the backup includes files."""
 
     rows: dict[str, int]
     assets: int
     with_assets: bool
 
 
-def restore(settings: Settings, path: Path) -> Restored:
+def restore(settings: Settings, path: Path) -> RestoreSummary:
     """Restore a backup into the empty installation of `settings`, whatever database it was made from.
 
-    The whole file is checked first. The stored files are written first, then all rows in one transaction. Indexes are
-    derived, and are made when they are first needed.
+    The whole file is checked before anything is written: first the stored files, then all rows in one transaction.
+    Indexes are derived, and are built when they are first needed.
 
     Raises `BackupCorrupt`, `BackupUnknown`, `TargetNotEmpty`, `CatalogueUnknown`, `OSError`.
     """
@@ -74,10 +74,10 @@ def restore(settings: Settings, path: Path) -> Restored:
         with database.engine.begin() as connection:
             take_turn(connection)
             check_known(connection)
-            _make_tables(connection, header, path)
-            rows, assets = _fill(connection, header, path, AssetStore(settings.assets))
+            _create_tables(connection, header, path)
+            rows, assets = _load(connection, header, path, AssetStore(settings.assets))
             command.upgrade(configuration(connection), "head")
-            _go_on_numbering(connection)
+            _advance_id_sequences(connection)
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
                     for table in (FACETS, WORDS):
@@ -86,7 +86,7 @@ def restore(settings: Settings, path: Path) -> Restored:
                 session.flush()
     finally:
         database.close()
-    return Restored(rows, assets, header.assets)
+    return RestoreSummary(rows, assets, header.assets)
 
 
 def check(path: Path) -> Header:
@@ -94,33 +94,33 @@ def check(path: Path) -> Header:
 
     Raises `BackupCorrupt`, `BackupUnknown` for another format, `OSError`.
     """
-    header, seen, sealed = None, Contents(), None
+    header, actual, manifest = None, Manifest(), None
     for member in members(path):
-        if sealed is not None:
+        if manifest is not None:
             raise BackupCorrupt(f"{path} continues after its manifest with {member.name}")
         if header is None:
             header, digest = _read_header(member, path)
-            seen.add(HEADER, member.size, digest)
+            actual.add(HEADER, member.size, digest)
         elif member.name == MANIFEST:
-            sealed = sealed_contents(member.read(), path)
+            manifest = read_manifest(member.read(), path)
         else:
-            seen.add(member.name, member.size, _digest(member))
-    if header is None or sealed is None:
+            actual.add(member.name, member.size, _digest(member))
+    if header is None or manifest is None:
         raise BackupCorrupt(f"{path} is cut short: its manifest, which comes last, is not there")
-    if seen != sealed:
-        wrong = f"{seen.assets} stored files where there should be {sealed.assets}, or others"
-        for name in sorted({*seen.members, *sealed.members}):
-            if seen.members.get(name) != sealed.members.get(name):
-                wrong = f"{name} is missing or has other bytes"
+    if actual != manifest:
+        difference = f"{actual.assets} stored files where there should be {manifest.assets}, or others"
+        for name in sorted({*actual.members, *manifest.members}):
+            if actual.members.get(name) != manifest.members.get(name):
+                difference = f"{name} is missing or has other bytes"
                 break
-        raise BackupCorrupt(f"{path} does not hold what its manifest says: {wrong}")
+        raise BackupCorrupt(f"{path} does not hold what its manifest says: {difference}")
     return header
 
 
-def _make_tables(connection: Connection, header: Header, path: Path) -> None:
-    """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
-    may_have_rows = ("alembic_version", AuditRow.__tablename__, *NOT_WRITTEN)
-    for table in _reflected(connection).sorted_tables:
+def _create_tables(connection: Connection, header: Header, path: Path) -> None:
+    """Create empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
+    may_have_rows = ("alembic_version", AuditRow.__tablename__, *EXCLUDED_TABLES)
+    for table in _reflect(connection).sorted_tables:
         if table.name not in may_have_rows and connection.execute(select(table).limit(1)).first():
             raise TargetNotEmpty(
                 f"the database already has rows in {table.name!r}; restore a backup into an empty database"
@@ -138,38 +138,38 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     command.upgrade(settings, header.schema)
 
 
-def _reflected(connection: Connection) -> MetaData:
-    """The tables that there are."""
+def _reflect(connection: Connection) -> MetaData:
+    """The existing tables of the catalogue."""
     metadata = MetaData()
     metadata.reflect(connection, only=lambda name, _: is_of_catalogue(name, "table"))
     return metadata
 
 
-def _fill(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
+def _load(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
     """Insert all rows and store all files; return their numbers."""
-    there = _reflected(connection)
+    metadata = _reflect(connection)
     rows = dict.fromkeys(header.tables, 0)
     assets = 0
-    for name, lines, blobs in _parts(members(path), store):
+    for name, lines, blobs in _table_parts(members(path), store):
         if name is None:
             assets += 1
             continue
-        table, columns = there.tables.get(name), header.tables.get(name)
+        table, columns = metadata.tables.get(name), header.tables.get(name)
         if table is None or columns is None or not set(columns) <= set(table.columns.keys()):
             raise BackupUnknown(f"the backup has a table {name!r} with columns that this version does not know")
-        found = list(rows_of(lines, blobs, columns, f"a part of the table {name} in {path}"))
-        connection.execute(insert(table), found)
-        rows[name] += len(found)
+        batch = list(read_rows(lines, blobs, columns, f"a part of the table {name} in {path}"))
+        connection.execute(insert(table), batch)
+        rows[name] += len(batch)
     return rows, assets
 
 
-def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | None, bytes, bytes]]:
-    """The parts of tables: name, lines and bytes of vectors; None for the name of a file that was stored."""
+def _table_parts(archive: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | None, bytes, bytes]]:
+    """Store the assets of an archive, and yield its batches of rows: table, lines and blobs; table None per asset."""
     lines = b""
-    for member in found:
+    for member in archive:
         if member.name.startswith(ASSETS):
             try:
-                store.take(member.name.removeprefix(ASSETS), member.blocks())
+                store.put_blocks(member.name.removeprefix(ASSETS), member.blocks())
             except StoreCorrupt as error:
                 raise BackupCorrupt(f"{member.name} in the backup changed while it was restored") from error
             yield None, b"", b""
@@ -179,15 +179,15 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
             yield member.name.removeprefix(TABLES).partition("/")[0], lines, member.read()
 
 
-def _go_on_numbering(connection: Connection) -> None:
-    """Continue the numbering of ids after the highest one used."""
-    there = _reflected(connection)
-    for table in there.sorted_tables:
+def _advance_id_sequences(connection: Connection) -> None:
+    """Make ids continue after the highest one used."""
+    metadata = _reflect(connection)
+    for table in metadata.sorted_tables:
         if "id" not in table.c:
             continue
         highest = connection.scalar(select(func.max(table.c.id))) or 0
         if table.name in _NUMBERED_IN_LOG:
-            in_log = there.tables["log"].c[_NUMBERED_IN_LOG[table.name]]
+            in_log = metadata.tables["log"].c[_NUMBERED_IN_LOG[table.name]]
             highest = max(highest, connection.scalar(select(func.max(in_log))) or 0)
         values: dict[str, Any] = {"table": table.name, "highest": highest}
         if not highest:
@@ -195,8 +195,8 @@ def _go_on_numbering(connection: Connection) -> None:
         if connection.dialect.name != "sqlite":
             connection.execute(text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :highest)"), values)
             continue
-        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :table"), values)
-        if "AUTOINCREMENT" in str(made):  # other tables continue after the highest id present
+        definition = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :table"), values)
+        if "AUTOINCREMENT" in str(definition):  # other tables continue after the highest id present
             connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :table"), values)
             connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :highest)"), values)
 
@@ -206,17 +206,17 @@ def _read_header(member: Member, path: Path) -> tuple[Header, str]:
         raise BackupCorrupt(f"{path} is not a backup of Anyseek: it begins with {member.name!r}")
     data = member.read()
     try:
-        said = json.loads(data)
-        if said["format"] != FORMAT:
+        fields = json.loads(data)
+        if fields["format"] != FORMAT:
             raise BackupUnknown(
-                f"{path} has backup format {said['format']}; this version of Anyseek reads format {FORMAT} only, so "
+                f"{path} has backup format {fields['format']}; this version of Anyseek reads format {FORMAT} only, so "
                 "restore it with the version that wrote it"
             )
         tables = {
             table: {name: ColumnKind(kind) for name, kind in columns.items()}
-            for table, columns in said["tables"].items()
+            for table, columns in fields["tables"].items()
         }
-        header = Header(str(said["schema"]), bool(said["assets"]), tables)
+        header = Header(str(fields["schema"]), bool(fields["assets"]), tables)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackupCorrupt(f"the beginning of {path} cannot be read: {error}") from error
     return header, hashlib.sha256(data).hexdigest()
@@ -224,10 +224,10 @@ def _read_header(member: Member, path: Path) -> tuple[Header, str]:
 
 def _digest(member: Member) -> str:
     """The checksum of a member; that of an asset must equal its name."""
-    hashed = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for block in member.blocks():
-        hashed.update(block)
-    digest = hashed.hexdigest()
+        sha256.update(block)
+    digest = sha256.hexdigest()
     if member.name.startswith(ASSETS) and member.name != f"{ASSETS}{digest[:2]}/{digest[2:]}":
         raise BackupCorrupt(f"{member.name} in the backup does not have the checksum in its name")
     return digest

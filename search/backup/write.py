@@ -11,20 +11,20 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, put_in_place
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, kinds_of, parts_of
+from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, column_kinds, split_rows
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
 from anyseek.search.errors import BackupCorrupt
 
 FORMAT = 1
-_UNFINISHED = f"{TEMPORARY_PREFIX}backup-"  # locked while it is written
+_TEMPORARY_PREFIX = f"{TEMPORARY_PREFIX}backup-"  # locked while it is written
 _STREAMED = {"yield_per": 500}
 # Facets and words are derived from items; owners and leases belong to processes of the original installation.
-NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, CursorRow, SnapshotLeaseRow))
+EXCLUDED_TABLES = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, CursorRow, SnapshotLeaseRow))
 
 
 @dataclass(frozen=True)
-class Written:
+class BackupSummary:
     """The contents of a backup: the number of rows of each table, and the number of stored files."""
 
     rows: dict[str, int]
@@ -32,58 +32,58 @@ class Written:
     size: int  # bytes
 
 
-def backup(database: Database, store: AssetStore, path: Path, with_assets: bool = True) -> Written:
+def backup(database: Database, store: AssetStore, path: Path, with_assets: bool = True) -> BackupSummary:
     """Write the backup `path`, replacing an existing file only when the new one is complete and flushed.
 
-    All rows are read in one transaction, as of one moment. No stored file is removed in the meantime. Raises `OSError`
-    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged. What
-    a killed backup into the same folder left is removed.
+    All rows are read in one snapshot, and no stored file is removed meanwhile. Leftovers of killed backups into the
+    same folder are removed. Raises `OSError` if the backup cannot be written, and `BackupCorrupt`, writing nothing, if
+    a stored file is missing or damaged.
     """
     path = path.absolute()
-    for left in path.parent.glob(f"{_UNFINISHED}*"):
-        if not alive(left):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
+    for leftover in path.parent.glob(f"{_TEMPORARY_PREFIX}*"):
+        if not alive(leftover):
+            leftover.unlink(missing_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file, FileLock(temporary), store.kept():
+        with temporary.open("xb") as file, FileLock(temporary), store.prevent_removal():
             rows, assets = _write(database, store, Writer(file), with_assets)
             size = file.tell()
             file.flush()
             put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Written(rows, assets, size)
+    return BackupSummary(rows, assets, size)
 
 
-def tables() -> list[SqlTable]:
+def included_tables() -> list[SqlTable]:
     """The tables in a backup; a table comes after those that it refers to."""
-    return [table for table in Table.metadata.sorted_tables if table.name not in NOT_WRITTEN]
+    return [table for table in Table.metadata.sorted_tables if table.name not in EXCLUDED_TABLES]
 
 
 def _write(database: Database, store: AssetStore, writer: Writer, with_assets: bool) -> tuple[dict[str, int], int]:
     from alembic.migration import MigrationContext  # takes longer to import than a query to answer
 
     with database.read() as session:
-        columns = {table.name: kinds_of(table) for table in tables()}
+        columns = {table.name: column_kinds(table) for table in included_tables()}
         schema = MigrationContext.configure(session.connection()).get_current_revision()
         header = {"anyseek": "backup", "format": FORMAT, "schema": schema, "assets": with_assets, "tables": columns}
         writer.add(HEADER, json.dumps(header).encode())
-        rows = {table.name: _write_table(session, table, columns[table.name], writer) for table in tables()}
+        rows = {table.name: _write_table(session, table, columns[table.name], writer) for table in included_tables()}
         if with_assets:
             _write_assets(session, store, writer)
     writer.close()
-    return rows, writer.contents.assets
+    return rows, writer.manifest.assets
 
 
 def _write_table(session: Session, table: SqlTable, columns: dict[str, ColumnKind], writer: Writer) -> int:
-    """Write the rows of a table in parts, read as a stream; return how many."""
+    """Stream the rows of a table into the archive in batches; return how many."""
     count = 0
     ordered = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)
     rows = session.connection().execute(ordered, execution_options=_STREAMED)
-    for number, part in enumerate(parts_of(rows, list(columns.values())), 1):
-        writer.add(f"{TABLES}{table.name}/{number:08}.jsonl", b"".join(part.lines))
-        writer.add(f"{TABLES}{table.name}/{number:08}.bin", b"".join(part.blobs))
-        count += len(part.lines)
+    for number, batch in enumerate(split_rows(rows, list(columns.values())), 1):
+        writer.add(f"{TABLES}{table.name}/{number:08}.jsonl", b"".join(batch.lines))
+        writer.add(f"{TABLES}{table.name}/{number:08}.bin", b"".join(batch.blobs))
+        count += len(batch.lines)
     return count
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from anyseek.search.catalogue.interruption import explain_interruption, interruptible
 from anyseek.search.errors import StoreCorrupt
-from anyseek.search.telemetry.spans import Stage, timed
+from anyseek.search.telemetry.spans import Stage, time_stage
 
 # A writer pauses for a random time up to this long between attempts to take a lock that another process holds.
 LONGEST_PAUSE_SECONDS = 0.05
@@ -282,7 +282,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a consistent, read-only view. A statement ends when nobody waits for it (`check_wanted`)."""
-        with timed(Stage.CATALOGUE), Session(self.engine) as session:
+        with time_stage(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 self._set_busy_timeout(session.connection(), self._patience_seconds())
                 session.connection().exec_driver_sql("BEGIN")
@@ -303,7 +303,12 @@ class Database:
         sqlite = self.engine.dialect.name == "sqlite"
         deadline = time.monotonic() + self._patience_seconds()
         turn = writer_queue(self.engine).turn(self._patience_seconds()) if sqlite else nullcontext()
-        with timed(Stage.CATALOGUE), turn, _Writing(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            time_stage(Stage.CATALOGUE),
+            turn,
+            _Writing(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             if sqlite:
                 self._set_busy_timeout(session.connection(), 0)
                 begin_immediate(session.connection(), deadline)
@@ -320,7 +325,7 @@ class Database:
 
         It costs less than half of `read()` on SQLite, and no further message on PostgreSQL.
         """
-        with timed(Stage.CATALOGUE), self._single.connect() as connection:
+        with time_stage(Stage.CATALOGUE), self._single.connect() as connection:
             if self.engine.dialect.name == "sqlite":
                 self._set_busy_timeout(connection, self._patience_seconds())
             yield connection

@@ -19,7 +19,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
 from anyseek.search.query.planning import Plan
 from anyseek.search.spaces.base import NO_DIRECTION, centre, raw_vectors
-from anyseek.search.telemetry.spans import embedding
+from anyseek.search.telemetry.spans import time_model_pass
 
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
 PUSH = 0.3
@@ -89,7 +89,7 @@ def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpace
     if asked:
         spaces = sorted({plan.space.name for plan in plans.values()})
         check_wanted()
-        with embedding(len(asked)):
+        with time_model_pass(len(asked)):
             embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):
             held = plans[number].space

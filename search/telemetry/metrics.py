@@ -1,7 +1,7 @@
-"""The Prometheus metrics of the work; `anyseek.search.telemetry.spans` times its stages.
+"""Prometheus metrics of queries and indexing; `anyseek.search.telemetry.spans` times their stages.
 
-The service exports it at `/metrics`, a worker on a port of its own (docs/operating.md lists all metrics). Every label
-has few values, which this program names. One observation takes a few microseconds.
+The service exports them at `/metrics`, a worker on a port of its own (docs/operating.md lists all metrics). Every label
+has few values, all defined in this program. One observation takes a few microseconds.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics

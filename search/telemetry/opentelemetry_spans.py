@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, which is optional: `pip install 'anyseek[telemetry]'`.
 
-Spans are sent by OTLP over HTTP. OpenTelemetry's own variables say where to, how many and under which name
-(`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …). Nothing of it is global, so that tracing
-by others in this process is left alone.
+Spans are sent by OTLP over HTTP. OpenTelemetry's own variables set the endpoint, the sampling and the service's name
+(`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …). The provider is not registered globally,
+so other tracing in this process is not affected.
 """
 
 import os
@@ -17,16 +17,16 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-_FORM = TraceContextTextMapPropagator()
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of work that is being traced."""
+    """A span that is under way."""
 
     span: trace.Span
 
-    def tell(self, name: str, value: str | int) -> None:
+    def set_attribute(self, name: str, value: str | int) -> None:
         """Add an attribute."""
         self.span.set_attribute(name, value)
 
@@ -41,9 +41,9 @@ class Span:
 
 
 class OpenTelemetry:
-    """Makes spans; which span one is part of follows the context (PEP 567). Thread-safe.
+    """Tracer whose spans are children of the current span of the context (PEP 567). Thread-safe.
 
-    Make it in each process after it was forked, because a thread sends the spans.
+    Create one in each process after the fork, because a thread sends the spans.
     """
 
     def __init__(self, service: str, processor: SpanProcessor) -> None:
@@ -54,42 +54,42 @@ class OpenTelemetry:
         self._tracer = self._provider.get_tracer("anyseek")
 
     @classmethod
-    def exporting(cls, service: str) -> "OpenTelemetry":
-        """One that sends spans in batches; while nobody takes them they are dropped, and the log says so."""
+    def with_otlp_exporter(cls, service: str) -> "OpenTelemetry":
+        """A tracer that sends spans in batches; spans that the collector does not accept are dropped and logged."""
         return cls(service, BatchSpanProcessor(OTLPSpanExporter()))
 
     @contextmanager
-    def begin(self, name: str, carried: Mapping[str, str], is_request: bool) -> Iterator[Span]:
-        """A span that is part of the carried one; of the current one, or a trace of its own, where none is carried."""
+    def entry_span(self, name: str, parent: Mapping[str, str], is_request: bool) -> Iterator[Span]:
+        """A child of the span that the headers `parent` name; without headers, of the current span or a new trace."""
         kind = trace.SpanKind.SERVER if is_request else trace.SpanKind.CONSUMER
-        context = _FORM.extract(carried) if carried else None
-        with _current(self._tracer.start_span(name, context, kind)) as span:
+        context = _PROPAGATOR.extract(parent) if parent else None
+        with _activate(self._tracer.start_span(name, context, kind)) as span:
             yield span
 
-    def within(self, name: str) -> AbstractContextManager[object]:
-        """A span that is part of the current one; none where there is none, because nobody asked for that work."""
+    def child_span(self, name: str) -> AbstractContextManager[object]:
+        """A child of the current span; no span outside of traces, since no request or task asked for that work."""
         if not trace.get_current_span().get_span_context().is_valid:
             return nullcontext()
-        return _current(self._tracer.start_span(name))
+        return _activate(self._tracer.start_span(name))
 
-    def carried(self) -> Mapping[str, str]:
-        """Headers by which another process continues the current span; empty if there is none."""
-        found: dict[str, str] = {}
-        _FORM.inject(found)
-        return found
+    def trace_headers(self) -> Mapping[str, str]:
+        """Headers by which another process makes children of the current span; empty without one."""
+        headers: dict[str, str] = {}
+        _PROPAGATOR.inject(headers)
+        return headers
 
-    def tell(self, name: str, value: str | int) -> None:
+    def set_attribute(self, name: str, value: str | int) -> None:
         """Add an attribute to the current span, if there is one."""
         trace.get_current_span().set_attribute(name, value)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 @contextmanager
-def _current(span: trace.Span) -> Iterator[Span]:
-    """The span of the block, which ends it. Of an error only its kind is kept, because its text may quote contents."""
+def _activate(span: trace.Span) -> Iterator[Span]:
+    """Make `span` current in the block, then end it. Errors are recorded by kind only: messages may quote contents."""
     traced = Span(span)
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:

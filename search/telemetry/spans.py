@@ -1,7 +1,7 @@
 """The time that requests, stages and tasks take: as metrics, and as spans of traces once `start_tracing` was called.
 
 `anyseek.search.telemetry.opentelemetry_spans` makes the spans, and alone imports the optional library. Without it, a
-span costs a look at a variable. Spans never have paths, contents or texts of errors.
+span costs one test of a variable. Spans never contain paths, contents or error messages.
 """
 
 import time
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from anyseek.search.telemetry.opentelemetry_spans import OpenTelemetry, Span
 
 Headers = Iterable[tuple[bytes, bytes]]
-Carried = Mapping[str, str]
-"""Names a span in another process or thread, in the form of the headers of W3C Trace Context."""
+TraceHeaders = Mapping[str, str]
+"""The W3C Trace Context headers of a span in another process or thread."""
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
-_CARRIED = (b"traceparent", b"tracestate")
+_NO_SPAN: AbstractContextManager[None] = nullcontext()
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 _tracer: "OpenTelemetry | None" = None
 
 
@@ -41,8 +41,8 @@ class Stage(StrEnum):
 def _instruments() -> tuple[Mapping[Stage, "Histogram"], "Histogram"]:
     """The instruments of stages and of batches.
 
-    They are made when they are first used: a worker says where its processes' metrics are kept before that, and the
-    library looks once, when it is imported.
+    Created lazily: prometheus_client reads the directory of multiprocess metrics when it is imported, and a worker sets
+    that directory first.
     """
     from anyseek.search.telemetry.metrics import BATCH, STAGE_SECONDS
 
@@ -55,11 +55,11 @@ class TelemetryMissing(BadInput):
 
 def start_tracing(settings: "Settings", service: str) -> None:
     """Trace this process if the settings ask for it; call it after forks. Raises `TelemetryMissing`."""
-    if maker := wanted_tracer(settings):
-        trace_with(maker.exporting(service))
+    if cls := tracer_class(settings):
+        set_tracer(cls.with_otlp_exporter(service))
 
 
-def wanted_tracer(settings: "Settings") -> "type[OpenTelemetry] | None":
+def tracer_class(settings: "Settings") -> "type[OpenTelemetry] | None":
     """The tracer's class if the settings ask for traces. Raises `TelemetryMissing` if it is not installed."""
     if not settings.telemetry.traces:
         return None
@@ -72,32 +72,32 @@ def wanted_tracer(settings: "Settings") -> "type[OpenTelemetry] | None":
     return OpenTelemetry
 
 
-def trace_with(tracer: "OpenTelemetry | None") -> None:
-    """Trace this process with `tracer` from now on; None ends that, and sends the remaining spans."""
+def set_tracer(tracer: "OpenTelemetry | None") -> None:
+    """Set the tracer of this process; None stops tracing. The previous tracer sends its remaining spans."""
     global _tracer
-    before, _tracer = _tracer, tracer
-    if before is not None:
-        before.close()
+    previous, _tracer = _tracer, tracer
+    if previous is not None:
+        previous.close()
 
 
-def of_request(name: str, headers: Headers) -> "AbstractContextManager[Span | None]":
-    """A span of a request with these headers, which may name a span of its sender."""
+def request_span(name: str, headers: Headers) -> "AbstractContextManager[Span | None]":
+    """A span of a request with these headers; a child of the sender's span if they name one."""
     if _tracer is None:
-        return _NOTHING
-    carried = {name.decode(): value.decode("latin-1") for name, value in headers if name in _CARRIED}
-    return _tracer.begin(name, carried, is_request=True)
+        return _NO_SPAN
+    parent = {name.decode(): value.decode("latin-1") for name, value in headers if name in _TRACE_HEADERS}
+    return _tracer.entry_span(name, parent, is_request=True)
 
 
-def of_task(name: str, carried: Carried) -> "AbstractContextManager[Span | None]":
-    """A span of work that was asked for elsewhere, where `carried` was called."""
-    return _NOTHING if _tracer is None else _tracer.begin(name, carried, is_request=False)
+def task_span(name: str, parent: TraceHeaders) -> "AbstractContextManager[Span | None]":
+    """A span of a task; `parent` are the `trace_headers` of the process that submitted it."""
+    return _NO_SPAN if _tracer is None else _tracer.entry_span(name, parent, is_request=False)
 
 
 @contextmanager
-def timed(stage: Stage) -> Iterator[None]:
-    """Time the block as one run of a stage, also if it raises; within a trace it is a span."""
+def time_stage(stage: Stage) -> Iterator[None]:
+    """Time the block as one run of a stage, also if it raises; within a trace it is a span, too."""
     started = time.perf_counter()
-    with _of_stage(stage.value):
+    with _child_span(stage.value):
         try:
             yield
         finally:
@@ -105,24 +105,24 @@ def timed(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def embedding(samples: int) -> Iterator[None]:
-    """Time the block as a pass of the model over so many samples."""
+def time_model_pass(samples: int) -> Iterator[None]:
+    """Time the block as one pass of the model over a batch of `samples`."""
     _instruments()[1].observe(samples)
-    with timed(Stage.MODEL):
+    with time_stage(Stage.MODEL):
         yield
 
 
-def _of_stage(name: str) -> AbstractContextManager[object]:
-    """A span of a part of the work that is under way in this context."""
-    return _NOTHING if _tracer is None else _tracer.within(name)
+def _child_span(name: str) -> AbstractContextManager[object]:
+    """A child of the current span."""
+    return _NO_SPAN if _tracer is None else _tracer.child_span(name)
 
 
-def carried() -> Carried:
-    """Headers that name the current span to a process that continues the work; empty where nothing is traced."""
-    return {} if _tracer is None else _tracer.carried()
+def trace_headers() -> TraceHeaders:
+    """Headers by which another process makes children of the current span; empty where nothing is traced."""
+    return {} if _tracer is None else _tracer.trace_headers()
 
 
-def tell(name: str, value: str | int) -> None:
+def set_attribute(name: str, value: str | int) -> None:
     """Add an attribute to the current span, if there is one."""
     if _tracer is not None:
-        _tracer.tell(name, value)
+        _tracer.set_attribute(name, value)

@@ -110,10 +110,10 @@ def test_spans_are_sent_to_where_the_standard_variables_say(tmp_path: Path, monk
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
     telemetry.start_tracing(Settings(tmp_path, telemetry=Telemetry(traces=True)), "anyseek-test")
     try:
-        with spans.of_task("embed", {}):
+        with spans.task_span("embed", {}):
             pass
     finally:
-        spans.trace_with(None)  # which sends what is left
+        spans.set_tracer(None)  # which sends what is left
         server.shutdown()
         server.server_close()
     ((path, body),) = came

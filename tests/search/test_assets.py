@@ -88,10 +88,10 @@ def test_a_file_that_comes_in_blocks_is_kept_under_its_checksum_only(tmp_path: P
     location = f"{digest[:2]}/{digest[2:]}"
     for wrong, blocks in ((location, [b"abd"]), ("../../outside", [b"abc"]), (f"{location}0", [b"abc"])):
         with pytest.raises(StoreCorrupt):
-            store.take(wrong, blocks)
+            store.put_blocks(wrong, blocks)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
-    store.take(location, [b"a", b"bc"])
-    store.take(location, [b"abc"])
+    store.put_blocks(location, [b"a", b"bc"])
+    store.put_blocks(location, [b"abc"])
     assert (store.root / location).read_bytes() == b"abc"
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_removed_while_files_are_kept(tmp_path: Path) -> None:
     store = AssetStore(tmp_path / "assets")
     asset = store.put("x", b"x", "text/plain")
     remover = threading.Thread(target=lambda: store.remove_unreferenced(lambda _: [], grace_seconds=-1))
-    with store.kept():
+    with store.prevent_removal():
         remover.start()
         remover.join(0.3)
         assert remover.is_alive()

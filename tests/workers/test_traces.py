@@ -44,11 +44,11 @@ def test_a_message_carries_the_span_that_it_is_sent_in(sending: tuple[CeleryQueu
     @app.task(name=EMBED_TASK.name)
     @measured("embed")
     def embed(job: int, first: int, last: int) -> None:
-        spans.tell("anyseek.job", job)
+        spans.set_attribute("anyseek.job", job)
         done.append(last - first)
 
     with traced() as kept:
-        with spans.of_request("POST", []):
+        with spans.request_span("POST", []):
             queue.send([(EMBED_TASK, (7, 1, 3)), (SNAPSHOT_TASK, ("words",))])
         embed.apply(app.messages[0]["args"], headers=app.messages[0]["headers"])
         request, task = kept.one("POST"), kept.one("embed")

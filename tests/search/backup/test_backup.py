@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 from anyseek.search.assets import AssetStore
 from anyseek.search.backup import write as writing
 from anyseek.search.backup.read import check, restore
-from anyseek.search.backup.write import backup, tables
+from anyseek.search.backup.write import backup, included_tables
 from anyseek.search.catalogue import api_keys, collections, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import FacetRow
@@ -57,7 +57,9 @@ class Installed:
 
     def rows(self) -> dict[str, list[tuple[object, ...]]]:
         with self.database.read() as session:
-            found = {table.name: session.execute(select(table).order_by(*table.primary_key)) for table in tables()}
+            found = {
+                table.name: session.execute(select(table).order_by(*table.primary_key)) for table in included_tables()
+            }
             return {name: [tuple(map(plain, row)) for row in rows] for name, rows in found.items()}
 
     def answer(self) -> list[str]:
@@ -265,7 +267,7 @@ def test_a_kill_before_the_end_leaves_an_empty_installation(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path / "target")
-    monkeypatch.setattr("anyseek.search.backup.read._go_on_numbering", lambda connection: 1 / 0)
+    monkeypatch.setattr("anyseek.search.backup.read._advance_id_sequences", lambda connection: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         restore(settings, file)
     monkeypatch.undo()
