@@ -99,6 +99,19 @@ def test_recall_behind_a_filter_that_has_nothing_to_do_with_the_query(
 
 
 @pytest.mark.usefixtures("candidates_always")
+def test_a_filter_also_holds_for_vectors_that_wait_to_be_added(index: FaissIndex, oracle: MemoryIndex) -> None:
+    pending, nearby = IDS[:1_000] + 1, clustered(1_000, 3)
+    for each in (index, oracle):
+        each.upsert(pending, nearby)
+    assert index.state.pending == len(pending)
+    allowed = np.sort(np.random.default_rng(4).choice(np.concatenate([IDS, pending]), 2_000, replace=False))
+    found = index.search(QUERIES, 10, allowed)
+    assert np.isin(found.ids, pending).any()
+    assert np.isin(found.ids, allowed).all()
+    assert recall(found, oracle.search(QUERIES, 10, allowed)) >= RECALL
+
+
+@pytest.mark.usefixtures("candidates_always")
 @pytest.mark.parametrize("nearest_left_out", [20, 300, 1_500])
 def test_recall_behind_a_filter_that_leaves_out_what_is_nearest(
     index: FaissIndex, oracle: MemoryIndex, nearest_left_out: int
