@@ -31,7 +31,7 @@ from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import AssetNotFound, StoreCorrupt
-from anyseek.search.spaces.base import LiveSpace, Neighbours, best
+from anyseek.search.spaces.base import LiveSpace, Neighbours, top_k
 from anyseek.search.types import Asset, IdArray, Item
 
 # Chosen on photos of other sources than those that measured them (docs/querying.md).
@@ -151,7 +151,7 @@ def _search_among(live: LiveSpace, ids: Sequence[int]) -> _Search:
     if len(ids) > _ALL_COMPARED:
 
         def search_index(vectors: FloatArray, k: int) -> Neighbours:
-            with live.reading() as view:
+            with live.open_view() as view:
                 return view.search(vectors, k)
 
         return search_index
@@ -162,14 +162,14 @@ def _search_among(live: LiveSpace, ids: Sequence[int]) -> _Search:
     def search_all(vectors: FloatArray, k: int) -> Neighbours:
         scores = vectors @ among.T
         places = np.argpartition(scores, max(0, len(held) - k), axis=1)[:, -k:]
-        return best(held[places], np.take_along_axis(scores, places, 1), k)
+        return top_k(held[places], np.take_along_axis(scores, places, 1), k)
 
     return search_all
 
 
 def _vectors(live: LiveSpace, ids: Sequence[int]) -> tuple[IdArray, FloatArray]:
     """Those of `ids` that have a sound vector, ascending, and the vectors."""
-    with live.reading() as view:
+    with live.open_view() as view:
         return view.vectors(np.array(ids, np.int64))
 
 

@@ -42,7 +42,7 @@ from anyseek.search.query.vectors import (
     raw_item_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend, raw_vectors
+from anyseek.search.spaces.base import Backend, LiveSpace, ResolvedFilters, open_backend, raw_vectors
 from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
@@ -73,7 +73,7 @@ class SearchEngine:
         self._database = database
         self._settings = settings
         self._backend = backend or open_backend(database, settings)
-        self._derived = derived or DerivedRows(database, self._backend.forget_filters)
+        self._derived = derived or DerivedRows(database, self._backend.clear_filter_cache)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._query_means = QueryMeans(database)
         self._backgrounds = Backgrounds(database)
@@ -125,7 +125,7 @@ class SearchEngine:
         for space in head.spaces:
             live = self._live_space(head, space)
             live.refresh(head)
-            with live.reading() as view:
+            with live.open_view() as view:
                 counted[space.name] = view.count()
         return counted
 
@@ -285,15 +285,15 @@ class SearchEngine:
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
         filters = {plan.where for plan in plans.values() if plan.where is not None}
         stored: ItemVectors = {}
-        resolved: Resolved = {}
+        resolved: ResolvedFilters = {}
         if keys or filters:
             stored = raw_item_vectors(snapshot.session, snapshot.head, space, keys)
             resolved = live.resolve(snapshot.session, snapshot.head, filters)
         snapshot.head.centre_version(space.id)  # it may have been dropped since
-        with time_stage(Stage.INDEX), live.reading(resolved) as view:
+        with time_stage(Stage.INDEX), live.open_view(resolved) as view:
             vectors, errors = ranking_vectors(plans, values, stored, view.centre)
             found, mean = nearest_items(view, plans, vectors, without), view.centre
-            count, lacking = view.count(), view.lacking
+            count, lacking = view.count(), view.missing_count
         sample = self._backgrounds.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
         return {**with_standings(sample, vectors, found, count), **errors}, lacking
 

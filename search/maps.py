@@ -126,7 +126,7 @@ class MapMaker:
         live.refresh(head)
         held, vectors = [np.empty(0, np.int64)], [np.empty((0, space.dimension), np.float32)]
         for some in chunks(chosen.tolist(), _AT_ONCE):
-            with live.reading() as view:
+            with live.open_view() as view:
                 there, read = view.vectors(np.array(some, np.int64))
             held.append(there)
             vectors.append(read)

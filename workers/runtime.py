@@ -41,7 +41,7 @@ class Runtime:
         self.settings = settings if device is None else replace(settings, device=device)
         self.database = database
         self._backend = open_backend(database, settings)
-        self.derived = DerivedRows(database, self._backend.forget_filters)
+        self.derived = DerivedRows(database, self._backend.clear_filter_cache)
         self.model = model
         self.assets = AssetStore(settings.assets)
         self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)

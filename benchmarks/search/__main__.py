@@ -123,7 +123,7 @@ def index_of(database: Database, backend: LocalBackend) -> FaissIndex:
         head = collections.head(session, COLLECTION)
     space = backend.open(head, head.spaces[0])
     space.refresh(head)
-    with space.reading() as view:
+    with space.open_view() as view:
         index = getattr(view.count, "__self__", None)  # a view's functions are methods of its index
         assert isinstance(index, FaissIndex)
         return index

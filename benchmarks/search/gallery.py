@@ -176,8 +176,8 @@ def take_back(settings: Settings, database: Database, size: int) -> None:
         for column in (FacetRow.item_id, ItemRow.id, LogRow.seq):
             session.execute(delete(column.class_).where(column > size).execution_options(synchronize_session=False))
         session.execute(update(CollectionRow).values(last_seq=size).execution_options(synchronize_session=False))
-    for path in snapshots.listed(space_folder(settings, head.id, head.spaces[0].id)):
-        if snapshots.stands_at(path)[0] > size:
+    for path in snapshots.list_snapshots(space_folder(settings, head.id, head.spaces[0].id)):
+        if snapshots.position_of(path)[0] > size:
             snapshots.remove(path)
 
 

@@ -167,7 +167,7 @@ class Explainer:
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
         filters = {plan.where for plan in plans.values() if plan.where is not None}
         stored, own = raw_item_vectors(session, head, space, keys), raw_vectors(session, head, space, ids)
-        with live.reading(live.resolve(session, head, filters)) as view:
+        with live.open_view(live.resolve(session, head, filters)) as view:
             vectors, _ = ranking_vectors(plans, values, stored, view.centre)
             rows = {item_id: centre(vector[None], view.centre, space.blocks)[0] for item_id, vector in own.items()}
             found, mean, count = nearest_items(view, plans, vectors), view.centre, view.count()

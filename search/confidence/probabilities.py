@@ -20,7 +20,7 @@ from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.catalogue import listing
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
-from anyseek.search.spaces.base import centre, raw_vectors
+from anyseek.search.spaces.base import centre, isin_sorted, raw_vectors
 from anyseek.search.types import IdArray
 
 SAMPLE = 512  # items that queries are compared with
@@ -188,7 +188,7 @@ def standing(sample: Background, query: FloatArray, ids: IdArray, scores: Number
         return None
     usual = (sample.vectors @ query).astype(np.float64)
     count, total, squares = len(usual), usual.sum(), usual @ usual
-    inside = _are_in(ids, sample.ids)
+    inside = isin_sorted(ids, sample.ids)
     if inside.any():
         surprises = _surprises(scores, count - inside, total - inside * scores, squares - inside * scores * scores)
     else:
@@ -204,13 +204,6 @@ def standing(sample: Background, query: FloatArray, ids: IdArray, scores: Number
         float(sample.common @ query),
         max(sample.count, count),
     )
-
-
-def _are_in(ids: IdArray, held: IdArray) -> npt.NDArray[np.bool_]:
-    """Which of `ids` (m,) are among those `held` (n,), which are ascending: `np.isin` takes ten times as long."""
-    places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
-    inside: npt.NDArray[np.bool_] = held[places] == ids
-    return inside
 
 
 def _surprises(scores: Of, n: Of, total: Of, squares: Of) -> Numbers:

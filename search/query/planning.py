@@ -17,7 +17,7 @@ from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
 from anyseek.search.query.query import Part, Query
 from anyseek.search.query.words import words_of
 from anyseek.search.settings import Limits
-from anyseek.search.spaces.base import NO_DIRECTION
+from anyseek.search.spaces.base import MIN_NORM
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"
@@ -83,7 +83,7 @@ def _fitted(part: Part, space: SpaceHead) -> Part:
         )
     wide = part.vector.astype(np.float64)
     length = math.sqrt(wide @ wide)
-    if not math.isfinite(length) or length <= NO_DIRECTION:
+    if not math.isfinite(length) or length <= MIN_NORM:
         raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
     if abs(length - 1) < UNIT_TO:
         return part  # to the last bit as its item was stored

@@ -18,7 +18,7 @@ from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
 from anyseek.search.query.planning import Plan
-from anyseek.search.spaces.base import NO_DIRECTION, centre, raw_vectors
+from anyseek.search.spaces.base import MIN_NORM, centre, raw_vectors
 from anyseek.search.telemetry.spans import time_model_pass
 
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
@@ -211,7 +211,7 @@ def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
 
 def _direction(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     length = math.sqrt(vector @ vector)
-    if length <= NO_DIRECTION:
+    if length <= MIN_NORM:
         raise BadQuery(
             "the parts of this query cancel each other out, so there is nothing to search for; change a "
             "part or a weight"

@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
@@ -24,16 +25,15 @@ from anyseek.search.settings import BACKENDS, Settings
 from anyseek.search.types import IdArray
 
 # Below this length a difference of unit vectors in float32 is rounding and has no direction.
-NO_DIRECTION = 1e-4
+MIN_NORM = 1e-4
 
 # The ids that pass each filter, ascending, if a space searches among ids; empty if it evaluates filters itself.
-Resolved = Mapping[Filter, IdArray]
-Find = Callable[[FloatArray, int], "Neighbours"]
+ResolvedFilters = Mapping[Filter, IdArray]
+FindNearest = Callable[[FloatArray, int], "Neighbours"]
 
 
 class Neighbours(NamedTuple):
-    """The nearest ids of each query, best first: both arrays have shape (queries, min(k, count)),
-    `count` being that of the vectors searched.
+    """The nearest ids of each query, best first: two arrays of shape (queries, min(k, number of vectors searched)).
 
     `scores` are inner products of unit vectors (cosines), higher is better; equal scores are ordered by id.
     """
@@ -42,27 +42,27 @@ class Neighbours(NamedTuple):
     scores: FloatArray
 
 
-class Stored(NamedTuple):
-    """The stored state of a space besides its log, up to the log's entry `seq`; 0 if nothing is stored.
+class StoredState(NamedTuple):
+    """The stored state of a space besides its log: up to entry `seq` of the log, 0 if nothing is stored.
 
-    `at` is when it was written; None where that is not known.
+    `written_at` is None where the time is not known.
     """
 
     seq: int
-    at: datetime | None = None
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class View:
-    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32.
+    """A read-only view of a live space. Its vectors are centred on `centre` (d,), float32.
 
-    `find` searches as `search` does, `count()` is the number of vectors, and `vectors(ids)` has the held ones of `ids`
-    (n,), ascending, and their centred vectors (m, d). `lacking` items cannot be found because their vectors are known
-    to be damaged or lost.
+    `find` searches as `search` does, `count()` is the number of vectors, and `vectors(ids)` returns those of `ids` (n,)
+    that are in the index, ascending, and their centred vectors (m, d). `missing_count` is the number of items that
+    cannot be found because their vectors are damaged or lost.
     """
 
     centre: FloatArray
-    lacking: int
+    missing_count: int
     find: Callable[[FloatArray, int, Filter | None], Neighbours]
     count: Callable[[], int]
     vectors: Callable[[IdArray], tuple[IdArray, FloatArray]]
@@ -80,7 +80,7 @@ class LiveSpace(Protocol):
 
     @property
     def cursor(self) -> int:
-        """The number up to which the index certainly has the log; call `refresh` first."""
+        """The last log entry that the index certainly contains; call `refresh` first."""
         ...
 
     def refresh(self, head: Head) -> None:
@@ -91,32 +91,32 @@ class LiveSpace(Protocol):
         """
         ...
 
-    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> Resolved:
-        """Prepare filters for searches in `reading`, as of `head`, which was read in `session`."""
+    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> ResolvedFilters:
+        """Prepare filters for searches in `open_view`, in the state `head`, which was read in `session`."""
         ...
 
-    def reading(self, resolved: Resolved = ...) -> AbstractContextManager[View]:
-        """The index for the length of the block; call `refresh` first."""
+    def open_view(self, resolved: ResolvedFilters = ...) -> AbstractContextManager[View]:
+        """A context with a view of the index; call `refresh` first."""
         ...
 
-    def keep(self, head: Head, minimum_tail: int) -> int:
-        """Do the upkeep that is due: move to the current centre, and store what saves reading the log again.
+    def maintain(self, head: Head, minimum_tail: int) -> int:
+        """Do the upkeep that is due: move to the current centre, and write a snapshot, so that less of the log is read.
 
-        Return the number up to which log entries are no longer needed. `minimum_tail` is the number of new entries from
-        which storing is worth while. Only one caller, of all processes, may do this at a time.
+        Return the last log entry that is no longer needed. A snapshot is worth while from `minimum_tail` new entries.
+        Only one caller, of all processes, may do this at a time.
         """
         ...
 
     def adopt(self) -> None:
-        """Load what another process has built, if that is better."""
+        """Load the index that another process has built, if it is better than this one."""
         ...
 
-    def stored(self) -> Stored:
-        """The state that a process which opens the space now need not read from the log. Nothing is loaded for this."""
+    def stored_state(self) -> StoredState:
+        """The state that a process which opens the space now loads instead of the log. Loads nothing."""
         ...
 
     def faults(self) -> Iterator[str]:
-        """One sentence for each damaged file or record that is stored for the space besides the log."""
+        """A sentence for each damaged file or record of the space, except the log's."""
         ...
 
     def clear(self) -> None:
@@ -127,7 +127,7 @@ class LiveSpace(Protocol):
         ...
 
 
-# Opens the live space of a space of a collection, or gives the one that is open.
+# Opens the live space of a space of a collection, or returns the open one.
 OpenSpace = Callable[[Head, SpaceHead], LiveSpace]
 
 
@@ -148,8 +148,8 @@ class Backend(Protocol):
         """Open a space of the collection `head`. Nothing is read before its `refresh`."""
         ...
 
-    def forget_filters(self) -> None:
-        """Resolve every filter anew, because what they were resolved by was damaged."""
+    def clear_filter_cache(self) -> None:
+        """Discard all resolved filters, because the data that they were resolved by was damaged."""
         ...
 
     def remove_unknown(self) -> None:
@@ -162,11 +162,11 @@ class Backend(Protocol):
 
 
 def raw_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequence[int]) -> dict[int, FloatArray]:
-    """The sound ones of the stored vectors of items in a space, by id."""
+    """The undamaged stored vectors of items in a space, by id."""
     vectors: dict[int, FloatArray] = {}
     for page in log.latest_vectors(session, head.id, space.id, ids):
-        kept, rows = page.of(space.fingerprint, space.dimension)
-        vectors.update(zip(kept.tolist(), rows, strict=True))
+        page_ids, rows = page.of(space.fingerprint, space.dimension)
+        vectors.update(zip(page_ids.tolist(), rows, strict=True))
     return vectors
 
 
@@ -189,55 +189,64 @@ def centre(vectors: FloatArray, mean: FloatArray, blocks: Sequence[int] = ()) ->
 def _normalise(rows: FloatArray) -> None:
     """Scale rows to length 1 in place; one without direction becomes zero."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    undirected = lengths <= NO_DIRECTION
+    undirected = lengths <= MIN_NORM
     if undirected.any():
         rows[undirected], lengths[undirected] = 0, 1
     rows /= lengths[:, np.newaxis]
 
 
-def nearest(find: Find, vectors: FloatArray, k: int, count: int | None = None) -> Neighbours:
-    """The best `k` by score and then by id, over any `find` that leaves equal scores in whatever order.
+def nearest(find: FindNearest, vectors: FloatArray, k: int, total: int | None = None) -> Neighbours:
+    """The best `k` by score and then by id, from a `find` that returns equal scores in any order.
 
-    `find(vectors, n)` returns the `n` nearest, best first, or fewer if there are fewer; `count` is their number, if
-    known. To break ties at the last place by id too, more are requested until the last score is below the k-th.
+    `find(vectors, n)` returns the `n` nearest, best first, or fewer if there are fewer; `total` is the number of
+    vectors, if known. To break ties at the k-th place by id, more are requested until the last score is below the k-th.
     """
-    most = count if count is not None else 1 << 31
-    k = min(k, most)
+    limit = total if total is not None else 1 << 31
+    k = min(k, limit)
     if k == 0:
-        return none_found(len(vectors))
-    wanted = min(k + 1, most)
-    found = find(vectors, wanted)
+        return no_neighbours(len(vectors))
+    requested = min(k + 1, limit)
+    neighbours = find(vectors, requested)
     # Neighbours that are not listed may have the k-th score of a query.
-    while found.ids.shape[1] == wanted < most and np.any(found.scores[:, -1] == found.scores[:, k - 1]):
-        wanted = min(2 * wanted, most)
-        found = find(vectors, wanted)
-    return best(found.ids, found.scores, k)
+    while neighbours.ids.shape[1] == requested < limit and np.any(
+        neighbours.scores[:, -1] == neighbours.scores[:, k - 1]
+    ):
+        requested = min(2 * requested, limit)
+        neighbours = find(vectors, requested)
+    return top_k(neighbours.ids, neighbours.scores, k)
 
 
-def best(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
+def top_k(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
     """The best `k` of each row of ids and scores (q, n), by score and then by id."""
-    if len(ids) == 1:  # most queries come alone, and picking along axes takes longer than sorting
+    if len(ids) == 1:  # most batches have one query, and take_along_axis takes longer than sorting
         order = np.lexsort((ids[0], -scores[0]))[:k]
         return Neighbours(ids[:, order], scores[:, order])
     order = np.lexsort((ids, -scores), axis=1)[:, :k]
     return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1))
 
 
-def none_found(queries: int) -> Neighbours:
-    """The result of `queries` queries without hits."""
+def isin_sorted(ids: IdArray, allowed: IdArray) -> npt.NDArray[np.bool_]:
+    """Mask of the `ids` that are in `allowed`, ascending and not empty; `np.isin` takes ten times as long."""
+    places = np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)
+    mask: npt.NDArray[np.bool_] = allowed[places] == ids
+    return mask
+
+
+def no_neighbours(queries: int) -> Neighbours:
+    """An empty result for `queries` queries."""
     return Neighbours(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
 
 
 def open_backend(database: Database, settings: Settings) -> Backend:
     """The backend of the settings. Raises `IndexUnavailable` if it is already clear that it cannot be used."""
-    return _backend(settings)(database, settings)
+    return _backend_class(settings)(database, settings)
 
 
 def check_backend(settings: Settings) -> str:
     """Describe the backend in one sentence. Raises `IndexUnavailable` if it cannot be used."""
-    return _backend(settings).check(settings)
+    return _backend_class(settings).check(settings)
 
 
-def _backend(settings: Settings) -> type[Backend]:
-    found: type[Backend] = resolve_name(BACKENDS[settings.index.backend])
-    return found
+def _backend_class(settings: Settings) -> type[Backend]:
+    backend: type[Backend] = resolve_name(BACKENDS[settings.index.backend])
+    return backend

@@ -19,7 +19,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import AnyseekError, StoreCorrupt
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import NO_DIRECTION, OpenSpace, open_backend
+from anyseek.search.spaces.base import MIN_NORM, OpenSpace, open_backend
 from anyseek.search.types import IdArray, Item, NewItem
 from anyseek.search.upkeep.snapshots import CENTRE_FROM, SnapshotLease, freeze_centre, refresh_snapshots
 from anyseek.search.upkeep.verify import broken_assets
@@ -140,10 +140,10 @@ def uncentred(
     ends = np.cumsum(blocks)[:-1]
     for part, centre in zip(np.split(raw, ends, axis=1), np.split(mean.astype(np.float64), ends), strict=True):
         lengths = np.linalg.norm(part, axis=1, keepdims=True)
-        part /= np.maximum(lengths, NO_DIRECTION)
+        part /= np.maximum(lengths, MIN_NORM)
         along = part @ centre[:, np.newaxis]
         beyond = lengths**2 - centre @ centre
-        sound &= ((lengths > NO_DIRECTION) & (beyond > 0))[:, 0]
+        sound &= ((lengths > MIN_NORM) & (beyond > 0))[:, 0]
         part *= np.sqrt(along**2 + np.maximum(beyond, 0)) - along
         part += centre
     return sound, raw.astype(np.float32)
@@ -153,7 +153,7 @@ def _held(head: Head, space: SpaceHead, open_space: OpenSpace, ids: Sequence[int
     """The `ids` that the index holds, and their raw vectors."""
     live = open_space(head, space)
     live.refresh(head)
-    with live.reading() as view:
+    with live.open_view() as view:
         there, centred = view.vectors(np.array(sorted(ids), np.int64))
         sound, raw = uncentred(centred, view.centre, space.blocks)
     return there[sound], raw[sound]

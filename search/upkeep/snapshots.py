@@ -25,7 +25,7 @@ from anyseek.search.catalogue.tables import CollectionRow, SnapshotLeaseRow
 from anyseek.search.catalogue.values import utc
 from anyseek.search.errors import CollectionNotFound, LeaseLost
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, OpenSpace, Stored
+from anyseek.search.spaces.base import Backend, OpenSpace, StoredState
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +143,8 @@ def write_snapshots(
     """Freeze centres that are due, build better indexes, write snapshots, prune old ones and compact the log below.
 
     A space gets a snapshot when at least `minimum_tail` entries came since its last one (of large ones more, see
-    `LocalSpace.keep`), its centre moved, or its index is worn. Returns False if another process does this, or has taken
-    the lease because this one was silent for too long; then what that process built is loaded. Raises
+    `LocalSpace.maintain`), its centre moved, or its index needs renewal. Returns False if another process does this, or
+    has taken the lease because this one was silent for too long; then what that process built is loaded. Raises
     `CollectionNotFound`.
     """
     with database.read() as session:
@@ -171,7 +171,7 @@ def refresh_snapshots(
         _freeze_if_due(database, lease, head, space)
     with database.read() as session:
         head = collections.head_by_id(session, head.id)
-    oldest = [open_space(head, space).keep(head, minimum_tail) for space in head.spaces]
+    oldest = [open_space(head, space).maintain(head, minimum_tail) for space in head.spaces]
     if min(oldest) > head.compacted_seq:
         with database.write() as session:
             log.compact(session, head.id, min(oldest))
@@ -192,7 +192,7 @@ def prepare_switch(database: Database, settings: Settings, head: Head, open_spac
         ids = {space.id for space in growing}
         for space in head.beside:
             if space.id in ids:
-                open_space(head, space).keep(head, log.PAGE)
+                open_space(head, space).maintain(head, log.PAGE)
 
 
 def remove_unknown(database: Database, settings: Settings, collection_id: int, backend: Backend) -> None:
@@ -256,16 +256,16 @@ class Lag:
 
 def lag_of(database: Database, open_space: OpenSpace) -> Lag:
     """The lag of the worst collection. Reads a few rows of the catalogue for each collection, and lists its folder."""
-    behind: list[tuple[int, Stored]] = []
+    behind: list[tuple[int, StoredState]] = []
     with database.read() as session:
         heads = [collections.head_by_id(session, held) for held in sorted(collections.ids(session))]
     for head in heads:
-        stored = [open_space(head, space).stored() for space in head.spaces]
+        stored = [open_space(head, space).stored_state() for space in head.spaces]
         if stored:
             least = min(stored, key=lambda found: found.seq)
             behind.append((max(0, head.last_seq - least.seq), least))
     late = [(entries, stored) for entries, stored in behind if entries]
     now = datetime.now(UTC)
-    ages = [(now - stored.at).total_seconds() for _, stored in late if stored.at is not None]
+    ages = [(now - stored.written_at).total_seconds() for _, stored in late if stored.written_at is not None]
     entries = max((entries for entries, _ in late), default=0)
     return Lag(len(heads), entries, max(ages, default=0.0))

@@ -198,7 +198,7 @@ def _vector_faults(session: Session, head: Head) -> Iterator[str]:
 def _index_faults(database: Database, live: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
     """Differences between a newly opened index and the log; items that change in the meantime are left out."""
     live.refresh(head)
-    with live.reading() as view, database.read() as session:
+    with live.open_view() as view, database.read() as session:
         now = collections.head_by_id(session, head.id)
         behind = live.cursor < min(now.compacted_seq, now.last_seq)
         compared = None if behind else _compare(session, live.cursor, view, head, space)

@@ -20,7 +20,7 @@ from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.filters.places import Place, holds, places_of
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Neighbours, best, none_found
+from anyseek.search.spaces.base import Neighbours, no_neighbours, top_k
 from anyseek.search.spaces.shared import SharedSpace
 from anyseek.search.types import IdArray, Item
 
@@ -45,7 +45,7 @@ class TableStore:
         self._table, self._dimension = table, dimension
         self._lock = threading.Lock()
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Tables are there when they are named."""
 
     def upsert(self, ids: IdArray, vectors: FloatArray, items: Sequence[Item]) -> None:
@@ -70,10 +70,10 @@ class TableStore:
         with self._lock:
             rows = [(number, row) for number, row in self._table.items() if where is None or passes(row, where)]
         if not rows:
-            return none_found(len(vectors))
+            return no_neighbours(len(vectors))
         scores = vectors @ np.stack([row.vector for _, row in rows]).T
         ids = np.broadcast_to(np.array([number for number, _ in rows], np.int64), scores.shape)
-        return best(ids, scores.astype(np.float32), k)
+        return top_k(ids, scores.astype(np.float32), k)
 
     def count(self) -> int:
         return len(self._table)
@@ -102,7 +102,7 @@ class TableBackend:
 
         return SharedSpace(self._database, head.id, space, store_of)
 
-    def forget_filters(self) -> None:
+    def clear_filter_cache(self) -> None:
         """Do nothing."""
 
     def remove_unknown(self) -> None:

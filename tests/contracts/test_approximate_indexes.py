@@ -10,7 +10,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours
 from anyseek.search.spaces.local import candidates
 from anyseek.search.spaces.local import faiss as faiss_index
-from anyseek.search.spaces.local.candidates import GpuMissing, Kind, State
+from anyseek.search.spaces.local.candidates import GpuMissing, IndexState, Kind
 from anyseek.search.spaces.local.faiss import FaissIndex
 from tests.search.memory_index import MemoryIndex
 
@@ -53,7 +53,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     index.upsert(IDS, GALLERY)
     assert index.state.kind is Kind.FLAT
     path = tmp_path_factory.mktemp("built") / "index"
-    renewed(index).frozen().write(path)
+    renewed(index).freeze().write(path)
     return request.param, path
 
 
@@ -61,7 +61,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def index(built: tuple[Kind, Path]) -> FaissIndex:
     index = FaissIndex(DIMENSION, built[0])
     index.restore(built[1])
-    assert index.state == State(built[0], COUNT, 0, 0, index.state.trained_for)
+    assert index.state == IndexState(built[0], COUNT, 0, 0, index.state.trained_for)
     return index
 
 
@@ -103,7 +103,7 @@ def test_a_filter_also_holds_for_vectors_that_wait_to_be_added(index: FaissIndex
     pending, nearby = IDS[:1_000] + 1, clustered(1_000, 3)
     for each in (index, oracle):
         each.upsert(pending, nearby)
-    assert index.state.pending == len(pending)
+    assert index.state.pending_count == len(pending)
     allowed = np.sort(np.random.default_rng(4).choice(np.concatenate([IDS, pending]), 2_000, replace=False))
     found = index.search(QUERIES, 10, allowed)
     assert np.isin(found.ids, pending).any()
@@ -174,9 +174,9 @@ def test_it_is_built_anew_without_the_dead_while_it_changes(index: FaissIndex, o
 
     for either in (index, oracle):
         either.delete(IDS[:1_100])
-    assert candidates.is_worn(index.state)
+    assert candidates.needs_rebuild(index.state)
     renewed(index, change)
-    assert index.state.dead == 200
+    assert index.state.deleted_count == 200
     assert index.count() == oracle.count()
     assert recall(index.search(QUERIES, 10), oracle.search(QUERIES, 10)) >= RECALL
     assert index.renewal(thorough=True) is None
@@ -186,15 +186,15 @@ def test_it_is_built_anew_without_the_dead_while_it_changes(index: FaissIndex, o
 def test_rows_that_wait_are_taken_in_beside(
     index: FaissIndex, oracle: MemoryIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faiss_index, "MOST_PENDING", 50)
+    monkeypatch.setattr(faiss_index, "MAX_PENDING", 50)
     new = np.arange(10_001, 10_201)
     for either in (index, oracle):
         either.upsert(new, clustered(200, 6))
-    assert index.state.pending == 200
+    assert index.state.pending_count == 200
     assert recall(index.search(QUERIES, 10), oracle.search(QUERIES, 10)) >= RECALL
     build = index.renewal(thorough=False)
     build()()
-    assert index.state.pending == 0
+    assert index.state.pending_count == 0
     assert recall(index.search(QUERIES, 10), oracle.search(QUERIES, 10)) >= RECALL
 
 
@@ -206,7 +206,7 @@ def test_what_was_built_for_other_contents_is_thrown_away(index: FaissIndex, bui
 
 def test_a_snapshot_keeps_the_dead_dead_and_stays_as_it_is(index: FaissIndex, tmp_path: Path) -> None:
     index.delete(IDS[:5])
-    index.frozen().write(tmp_path / "snapshot")
+    index.freeze().write(tmp_path / "snapshot")
     written = (tmp_path / "snapshot").read_bytes()
     other = FaissIndex(DIMENSION)
     other.restore(tmp_path / "snapshot")
@@ -233,22 +233,22 @@ def test_the_kind_goes_by_size_and_back_only_well_below() -> None:
     sizes = (20_000, 20_001, 200_001, 150_000, 99_999, 15_000, 9_999)
     chosen, held = [], Kind.FLAT
     for living in sizes:
-        held = candidates.suitable(None, living, held)
+        held = candidates.suitable_kind(None, living, held)
         chosen.append(held.value)
     assert chosen == ["flat", "hnsw", "ivf", "ivf", "hnsw", "hnsw", "flat"]
-    assert candidates.suitable(Kind.IVF, 999, Kind.FLAT) is Kind.FLAT
-    assert candidates.suitable(Kind.IVF, 1_000, Kind.FLAT) is Kind.IVF
-    assert candidates.suitable(Kind.FLAT, 10**7, Kind.IVF) is Kind.FLAT
+    assert candidates.suitable_kind(Kind.IVF, 999, Kind.FLAT) is Kind.FLAT
+    assert candidates.suitable_kind(Kind.IVF, 1_000, Kind.FLAT) is Kind.IVF
+    assert candidates.suitable_kind(Kind.FLAT, 10**7, Kind.IVF) is Kind.FLAT
 
 
 def test_a_flat_index_drops_its_dead_rows_by_itself() -> None:
     index = FaissIndex(4)
     for _ in range(60):
         index.upsert(np.arange(1, 21), np.eye(4, dtype=np.float32)[np.arange(20) % 4])
-    assert index.state.dead == 59 * 20
+    assert index.state.deleted_count == 59 * 20
     build = index.renewal(thorough=False)
     build()()
-    assert index.state == State(Kind.FLAT, 20, 0, 0, 20)
+    assert index.state == IndexState(Kind.FLAT, 20, 0, 0, 20)
     assert index.search(np.eye(4, dtype=np.float32)[:1], 2).ids.tolist() == [[1, 5]]
 
 

@@ -86,17 +86,17 @@ def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Bac
     things.put(["a", "b"])
     head = things.head
     live = opened(things, backend)
-    live.keep(head, 1)
-    assert backend.open(head, head.spaces[0]).stored().seq == head.last_seq
+    live.maintain(head, 1)
+    assert backend.open(head, head.spaces[0]).stored_state().seq == head.last_seq
     things.put(["c"])
-    stored = backend.open(head, head.spaces[0]).stored()
+    stored = backend.open(head, head.spaces[0]).stored_state()
     assert stored.seq == head.last_seq < things.head.last_seq, "asking brings nothing up to date"
 
 
 def test_an_empty_space_finds_nothing(things: Things, backend: Backend) -> None:
     live = opened(things, backend)
     assert contents(things.database, live) == {}
-    with live.reading() as view:
+    with live.open_view() as view:
         assert view.search(np.ones((2, DIMENSION), np.float32), 5).ids.shape == (2, 0)
 
 
@@ -117,7 +117,7 @@ def test_the_nearest_come_first_and_equal_scores_by_id(things: Things, backend: 
     things.put([f"k{number}" for number in range(20)])
     twins = things.put([f"t{number}" for number in range(6)], "the same")
     live = opened(things, backend)
-    with live.reading() as view:
+    with live.open_view() as view:
         ids, vectors = view.vectors(nearby_ids(things.database))
         query = vectors[ids == twins[0].id]
         scores = query @ vectors.T
@@ -131,7 +131,7 @@ def test_the_nearest_come_first_and_equal_scores_by_id(things: Things, backend: 
 
 def test_another_process_goes_on_where_the_first_was(things: Things, backend: Backend) -> None:
     things.put([f"k{number}" for number in range(20)])
-    opened(things, backend).keep(things.head, 1)
+    opened(things, backend).maintain(things.head, 1)
     things.put(["k3", "new"], "changed")
     things.remove(["k4"])
     assert_agrees(things.database, opened(things, backend))
@@ -141,7 +141,7 @@ def test_the_log_may_be_compacted_up_to_what_keep_says(things: Things, backend: 
     things.put(["x", "y", "z"])
     live = opened(things, backend)
     things.remove(["y"])
-    kept = live.keep(things.head, 1)
+    kept = live.maintain(things.head, 1)
     assert 0 < kept <= things.head.last_seq
     with things.database.write() as session:
         log.compact(session, things.collection.id, kept)
@@ -154,7 +154,7 @@ def test_the_log_may_be_compacted_up_to_what_keep_says(things: Things, backend: 
 def test_what_was_compacted_away_is_forgotten_all_the_same(things: Things, backend: Backend) -> None:
     things.put(["x", "y", "z"])
     live = opened(things, backend)
-    live.keep(things.head, 1)
+    live.maintain(things.head, 1)
     things.remove(["y"])
     things.put(["w"])
     with things.database.write() as session:
@@ -174,22 +174,22 @@ def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, 
     assert_agrees(database, live)
     freeze(database, 0.1)
     live.refresh(things.head)
-    live.keep(things.head, 1)
+    live.maintain(things.head, 1)
     assert_agrees(database, live)
 
 
 def test_a_new_centre_is_moved_to_by_keep(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
     live = opened(things, backend)
-    live.keep(things.head, 1)
+    live.maintain(things.head, 1)
     freeze(things.database, 0.1)
     live.refresh(things.head)
-    with live.reading() as view:
+    with live.open_view() as view:
         _, vectors = view.vectors(nearby_ids(things.database))
         np.testing.assert_allclose(vectors, list(expected(things.database, view.centre).values()), atol=1e-6)
-    live.keep(things.head, 1)
+    live.maintain(things.head, 1)
     assert_agrees(things.database, live)
-    live.keep(things.head, 1)  # removes what served before
+    live.maintain(things.head, 1)  # removes what served before
     assert_agrees(things.database, live)
     other = opened(things, backend)
     other.adopt()
@@ -215,7 +215,7 @@ def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: B
         allowed = [facets.ids_where(session, things.collection.id, where).tolist() for where in filters]
         resolved = live.resolve(session, head, filters)
     query = direction("the query", "looks")[np.newaxis]
-    with live.reading(resolved) as view:
+    with live.open_view(resolved) as view:
         found = [sorted(view.search(query, 100, where).ids[0].tolist()) for where in filters]
     assert found == allowed
 
@@ -228,7 +228,7 @@ def test_a_changed_attribute_is_filtered_by_at_once(things: Things, backend: Bac
     with things.database.read() as session:
         resolved = live.resolve(session, head, [where])
     live.refresh(head)
-    with live.reading(resolved) as view:
+    with live.open_view(resolved) as view:
         assert view.search(np.ones((1, DIMENSION), np.float32), 5, where).ids.tolist() == [[x.id]]
         assert view.search(np.ones((1, DIMENSION), np.float32), 5).ids.shape == (1, 2)
 
@@ -252,9 +252,9 @@ def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(things: T
     other = things.beside("other")
     things.put(["x"])
     other.put(["y", "z"])
-    opened(things, backend).keep(things.head, 1)
+    opened(things, backend).maintain(things.head, 1)
     second = opened(other, backend)
-    second.keep(other.head, 1)
+    second.maintain(other.head, 1)
     assert len(contents(things.database, second)) == 2
     with things.database.write() as session:
         collections.delete(session, "things")
@@ -265,7 +265,7 @@ def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(things: T
 def test_kept_spaces_stay_and_forgotten_ones_go(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
     head = things.head
-    opened(things, backend).keep(head, 1)
+    opened(things, backend).maintain(head, 1)
     newer = [replace(space, fingerprint=f"newer {space.fingerprint}") for space in things.embedder.spaces.values()]
     with things.database.write() as session:
         space_switch.build(session, things.collection, "newer", newer)
@@ -296,7 +296,7 @@ def test_a_deleted_collection_is_said_to_be_deleted(things: Things, backend: Bac
 def test_what_was_cleared_is_made_again(things: Things, backend: Backend) -> None:
     things.put(["x", "y"])
     live = opened(things, backend)
-    live.keep(things.head, 1)
+    live.maintain(things.head, 1)
     assert list(live.faults()) == []
     with things.database.write() as session:
         log.compact(session, things.collection.id, things.head.last_seq + 1, whole=True)

@@ -95,7 +95,7 @@ class Run:
         elif step.name == "delete":
             index.delete(ids)
         elif step.name == "snapshot":
-            index.frozen().write(self.folder / f"{side}-{self.snapshots}")
+            index.freeze().write(self.folder / f"{side}-{self.snapshots}")
         elif step.name == "restore":
             index.restore(self.folder / f"{side}-{self.snapshots - 1}")
 
@@ -181,7 +181,7 @@ def test_only_what_is_allowed_is_found_whatever_else_is_nearer(index: VectorInde
 
 def test_a_restored_index_can_be_changed_and_its_snapshot_cannot(local_index: VectorIndex, tmp_path: Path) -> None:
     local_index.upsert(np.arange(1, 6), exact_units([1, 2, 3, 4, 5]))
-    local_index.frozen().write(tmp_path / "snapshot")
+    local_index.freeze().write(tmp_path / "snapshot")
     before = (tmp_path / "snapshot").read_bytes()
     local_index.restore(tmp_path / "snapshot")
     local_index.delete(np.array([1]))
@@ -200,7 +200,7 @@ def test_a_restored_index_can_be_changed_and_its_snapshot_cannot(local_index: Ve
 def test_qdrant_keeps_its_vectors_in_a_folder(tmp_path: Path) -> None:
     first = connect(str(tmp_path / "qdrant"))
     stored = QdrantIndex(DIMENSION, first, "things")
-    stored.make()
+    stored.create()
     stored.upsert(np.array([4]), exact_units([1]))
     with pytest.raises(IndexUnreachable, match="another process"):
         connect(str(tmp_path / "qdrant"))
@@ -213,7 +213,7 @@ def test_qdrant_keeps_its_vectors_in_a_folder(tmp_path: Path) -> None:
 def test_tenants_of_one_qdrant_collection_do_not_see_each_other() -> None:
     client = connect(":memory:")
     first, other = (QdrantIndex(DIMENSION, client, "things", Tenant(str(n), n << 60)) for n in (0, 3))
-    first.make()
+    first.create()
     first.upsert(np.array([1, 2]), exact_units([1, 2]))
     other.upsert(np.array([2]), exact_units([3]))
     assert other.search(exact_units([1]), 5).ids.tolist() == [[2]]

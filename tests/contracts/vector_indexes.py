@@ -45,7 +45,7 @@ Make = Callable[[int], VectorIndex | Stored]
 def in_qdrant(client: QdrantClient, dimension: int) -> QdrantIndex:
     """An empty index in a collection of its own."""
     index = QdrantIndex(dimension, client, f"contract-{uuid.uuid4().hex}")
-    index.make()
+    index.create()
     return index
 
 

@@ -74,5 +74,5 @@ def _of_ledger(states: dict[str, str], failures: dict[str, str], gallery: Galler
 
 def _of_snapshots(settings: Settings, collection: Collection) -> Iterator[str]:
     for space in collection.spaces.values():
-        if not snapshots.listed(space_folder(settings, collection.id, space.id)):
+        if not snapshots.list_snapshots(space_folder(settings, collection.id, space.id)):
             yield f"no snapshot of space {space.name} was written"

@@ -74,4 +74,4 @@ def _snapshots(trial: Trial) -> list[Path]:
     with trial.tools.database.read() as session:
         collection = collections.get(session, NAME)
     folders = [space_folder(trial.tools.settings, collection.id, space.id) for space in collection.spaces.values()]
-    return [path for folder in folders for path in snapshots.listed(folder)]
+    return [path for folder in folders for path in snapshots.list_snapshots(folder)]

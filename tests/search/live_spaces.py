@@ -10,11 +10,11 @@ from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.filters.tree import Filter
-from anyseek.search.spaces.base import LiveSpace, Resolved, centre
+from anyseek.search.spaces.base import LiveSpace, ResolvedFilters, centre
 from tests.search.gallery import DIMENSION
 
 
-def no_filters(session: Session, head: collections.Head, filters: Iterable[Filter]) -> Resolved:
+def no_filters(session: Session, head: collections.Head, filters: Iterable[Filter]) -> ResolvedFilters:
     """Resolves filters for spaces that are searched without."""
     return {}
 
@@ -33,7 +33,7 @@ def nearby_ids(database: Database) -> np.ndarray:
 
 def contents(database: Database, live: LiveSpace) -> dict[int, np.ndarray]:
     ids = nearby_ids(database)
-    with live.reading() as view:
+    with live.open_view() as view:
         ids, vectors = view.vectors(ids)
         assert len(ids) == view.count()
         assert vectors.shape == (len(ids), DIMENSION)
@@ -54,7 +54,7 @@ def assert_agrees(database: Database, live: LiveSpace, name: str = "things") -> 
     """It holds the newest vector of every item, on the space's present centre, and nothing else."""
     with database.read() as session:
         mean = collections.centre_of(session, head_of(database, name).spaces[0].id)
-    with live.reading() as view:
+    with live.open_view() as view:
         np.testing.assert_array_equal(view.centre, mean)
     found, wanted = contents(database, live), expected(database, mean, name)
     assert found.keys() == wanted.keys()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.spaces.base import Neighbours, none_found
+from anyseek.search.spaces.base import Neighbours, no_neighbours
 from anyseek.search.spaces.local.rows import read_vectors, write_vectors
-from anyseek.search.spaces.local.snapshots import Frozen, Renewal
+from anyseek.search.spaces.local.snapshots import FrozenIndex, Renewal
 from anyseek.search.types import IdArray
 
 
@@ -32,7 +32,7 @@ class MemoryIndex:
     def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
         searched = np.ones(len(self._ids), np.bool_) if allowed is None else np.isin(self._ids, allowed)
         if not searched.any():
-            return none_found(len(vectors))
+            return no_neighbours(len(vectors))
         ids, held = self._ids[searched], self._vectors[searched]
         # In float64, so that equal vectors get equal scores wherever BLAS puts them in its blocks.
         exact = vectors.astype(np.float64) @ held.astype(np.float64).T
@@ -47,9 +47,11 @@ class MemoryIndex:
         held = np.isin(self._ids, ids)
         return self._ids[held], self._vectors[held]
 
-    def frozen(self) -> Frozen:
+    def freeze(self) -> FrozenIndex:
         ids, vectors = self._ids, self._vectors  # replaced by changes, never written to
-        return Frozen(type(self).__name__, len(ids), lambda path: write_vectors(path, ids, [vectors], vectors.shape[1]))
+        return FrozenIndex(
+            type(self).__name__, len(ids), lambda path: write_vectors(path, ids, [vectors], vectors.shape[1])
+        )
 
     def restore(self, path: Path) -> None:
         self._ids, vectors, _ = read_vectors(path, self._vectors.shape[1])

@@ -22,14 +22,14 @@ from anyseek.search.filters.tree import Filter
 from anyseek.search.settings import Index, Settings
 from anyseek.search.spaces.local.candidates import Kind
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.space import LocalSpace, MakeIndex
+from anyseek.search.spaces.local.space import IndexFactory, LocalSpace
 from anyseek.search.types import IdArray
 
 logger = logging.getLogger(__name__)
 
-_MOST_KEPT = 32
+_CACHE_SIZE = 32
 # With more changes it is quicker to query all ids again: one statement examines 500 items in about a millisecond.
-MOST_CHANGED = 20_000
+MAX_CHANGED = 20_000
 
 _Key = tuple[int, Filter]  # collection and filter
 
@@ -37,16 +37,16 @@ _Key = tuple[int, Filter]  # collection and filter
 class LocalBackend:
     """Opens spaces over indexes made by `make_index`, by default those of the settings."""
 
-    def __init__(self, database: Database, settings: Settings, make_index: MakeIndex | None = None) -> None:
+    def __init__(self, database: Database, settings: Settings, make_index: IndexFactory | None = None) -> None:
         self._database = database
         self._settings = settings
-        self._make_index = make_index or _index_of(settings.index)
-        self._filters = ResolvedFilters()
+        self._make_index = make_index or _index_factory(settings.index)
+        self._filters = FilterCache()
 
     @staticmethod
     def check(settings: Settings) -> str:
         """Raises `GpuMissing` if the settings ask for a GPU and there is none."""
-        _index_of(settings.index)(1)
+        _index_factory(settings.index)(1)
         return f"FAISS, {settings.index.kind}, on the {settings.index.device.upper()} of this process"
 
     def open(self, head: Head, space: SpaceHead) -> LocalSpace:
@@ -54,22 +54,22 @@ class LocalBackend:
         folder = space_folder(self._settings, head.id, space.id)
         return LocalSpace(self._database, folder, head.id, space, self._make_index, self._filters.resolve)
 
-    def forget_filters(self) -> None:
-        """Resolve every filter anew."""
-        self._filters.forget()
+    def clear_filter_cache(self) -> None:
+        """Discard all resolved filters."""
+        self._filters.clear()
 
     def remove_unknown(self) -> None:
         """Remove the snapshots of collections and spaces that are gone.
 
         Folders are listed first: a collection is in the catalogue before its folder is there.
         """
-        of_collections = _numbered(self._settings.indexes)
-        of_spaces = [folder for parent in of_collections for folder in _numbered(parent)]
+        collection_folders = _numeric_folders(self._settings.indexes)
+        space_folders = [folder for parent in collection_folders for folder in _numeric_folders(parent)]
         with self._database.read() as session:
             known, known_spaces = collections.ids(session), collections.space_ids(session)
-        gone = [folder for folder in of_collections if int(folder.name) not in known]
-        gone += [folder for folder in of_spaces if int(folder.name) not in known_spaces]
-        for folder in gone:
+        orphaned = [folder for folder in collection_folders if int(folder.name) not in known]
+        orphaned += [folder for folder in space_folders if int(folder.name) not in known_spaces]
+        for folder in orphaned:
             _remove(folder)
 
     def close(self) -> None:
@@ -81,86 +81,84 @@ def space_folder(settings: Settings, collection_id: int, space_id: int) -> Path:
     return settings.indexes / str(collection_id) / str(space_id)
 
 
-def _index_of(settings: Index) -> MakeIndex:
+def _index_factory(settings: Index) -> IndexFactory:
     if settings.device == "gpu":
         return partial(FaissIndex, kind=Kind.GPU)
     return partial(FaissIndex, kind=None if settings.kind == "auto" else Kind(settings.kind))
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _numeric_folders(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*") if path.name.isdigit()]
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder; if another process is using it now, leave it to the next time."""
+    """Remove a folder, or leave it for the next time if another process is using it."""
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
     except OSError as error:
-        logger.warning("the folder of indexes %s is not needed any more and is left: %s", folder, error)
+        logger.warning("the unused index folder %s cannot be removed now: %s", folder, error)
 
 
-class _Resolved(NamedTuple):
-    """The `ids` that passed a filter as of log entry `seq`, ascending."""
+class _CachedFilter(NamedTuple):
+    """The `ids` that pass a filter at log entry `seq`, ascending."""
 
     seq: int
     ids: IdArray
 
 
-class ResolvedFilters:
-    """The newest resolved filters of all collections. Safe for many threads."""
+class FilterCache:
+    """LRU cache of resolved filters of all collections. Thread-safe."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[_Key, _Resolved] = OrderedDict()
+        self._cached: OrderedDict[_Key, _CachedFilter] = OrderedDict()
         self._lock = threading.Lock()
-        self._times_forgotten = 0
+        self._generation = 0
 
-    def forget(self) -> None:
-        """Resolve all filters anew, those too that are being resolved: what they went by was damaged."""
+    def clear(self) -> None:
+        """Discard all entries, and those that are being resolved now, because they may come from damaged data."""
         with self._lock:
-            self._kept.clear()
-            self._times_forgotten += 1
+            self._cached.clear()
+            self._generation += 1
 
     def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> dict[Filter, IdArray]:
-        """The ids for which each filter holds, ascending, as of `head`, which was read in `session`, or later."""
-        return {where: self._ids(session, head, where) for where in filters}
+        """The ids that pass each filter, ascending, in the state `head` of `session` or a later one."""
+        return {where: self._ids_of(session, head, where) for where in filters}
 
-    def _ids(self, session: Session, head: Head, where: Filter) -> IdArray:
+    def _ids_of(self, session: Session, head: Head, where: Filter) -> IdArray:
         key = (head.id, where)
         with self._lock:
-            held, times_forgotten = self._kept.get(key), self._times_forgotten
-        if held is None or held.seq < head.last_seq:
-            held = _Resolved(head.last_seq, _resolved_again(session, head, where, held))
-        self._keep(key, held, times_forgotten)
-        return held.ids
+            cached, generation = self._cached.get(key), self._generation
+        if cached is None or cached.seq < head.last_seq:
+            cached = _CachedFilter(head.last_seq, _refresh_ids(session, head, where, cached))
+        self._put(key, cached, generation)
+        return cached.ids
 
-    def _keep(self, key: _Key, resolved: _Resolved, times_forgotten: int) -> None:
+    def _put(self, key: _Key, resolved: _CachedFilter, generation: int) -> None:
         with self._lock:
-            if times_forgotten != self._times_forgotten:
+            if generation != self._generation:
                 return
-            newest = self._kept.get(key)
+            newest = self._cached.get(key)
             if newest is None or newest.seq <= resolved.seq:
-                self._kept[key] = resolved
-            self._kept.move_to_end(key)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+                self._cached[key] = resolved
+            self._cached.move_to_end(key)
+            while len(self._cached) > _CACHE_SIZE:
+                self._cached.popitem(last=False)
 
 
-def _resolved_again(session: Session, head: Head, where: Filter, held: _Resolved | None) -> IdArray:
-    """The ids as of `head`; if few items have changed since the cached ones, only those are examined."""
-    if held is None or held.seq < head.compacted_seq or head.last_seq - held.seq > MOST_CHANGED:
+def _refresh_ids(session: Session, head: Head, where: Filter, cached: _CachedFilter | None) -> IdArray:
+    """The ids in the state `head`; if few items have changed since `cached`, only those are examined."""
+    if cached is None or cached.seq < head.compacted_seq or head.last_seq - cached.seq > MAX_CHANGED:
         return facets.ids_where(session, head.id, where)
-    changed = np.array(sorted(log.items_after(session, head.id, held.seq)), np.int64)
-    kept, found = _without(held.ids, changed), facets.ids_where(session, head.id, where, changed)
-    return np.insert(kept, np.searchsorted(kept, found), found)
+    changed = np.array(sorted(log.items_after(session, head.id, cached.seq)), np.int64)
+    unchanged, matching = _difference(cached.ids, changed), facets.ids_where(session, head.id, where, changed)
+    return np.insert(unchanged, np.searchsorted(unchanged, matching), matching)
 
 
-def _without(ids: IdArray, some: IdArray) -> IdArray:
-    """`ids` without `some`, both ascending. It searches only for `some`; `np.isin` takes five times as long for half a
-    million `ids`.
-    """
-    places = np.searchsorted(ids, some)
-    inside = places < len(ids)
-    places = places[inside]
-    return np.delete(ids, places[ids[places] == some[inside]])
+def _difference(ids: IdArray, removed: IdArray) -> IdArray:
+    """`ids` without `removed`, both ascending. `np.isin` takes five times as long for half a million `ids`."""
+    places = np.searchsorted(ids, removed)
+    in_range = places < len(ids)
+    places = places[in_range]
+    return np.delete(ids, places[ids[places] == removed[in_range]])

@@ -1,4 +1,4 @@
-"""FAISS structures that propose rows that are probably nearest; exact scores over `search.spaces.local.rows` decide.
+"""Approximate FAISS indexes, which propose candidate rows; exact scores over `search.spaces.local.rows` decide.
 
 A graph (HNSW) or lists (IVF) hold codes only, a quarter or less of the vectors, and stay in memory; the vectors
 themselves may stay on the disk.
@@ -33,57 +33,57 @@ FLAT_UP_TO = 20_000
 # HNSW is as fast as IVF and misses less, but takes 1 to 2 ms of work per vector: 5 minutes for this many, where IVF
 # takes half a minute.
 HNSW_UP_TO = 200_000
-# An index returns to a smaller kind only well below the size at which it left it, or a collection that stays around
-# that size would be rebuilt again and again.
-BACK_BELOW = 0.5
+# An index returns to a smaller kind only below this share of the size at which it left it; otherwise a collection
+# around that size would be rebuilt again and again.
+HYSTERESIS = 0.5
 
-# Dead rows are scored and discarded. At a fifth of all rows, they cost about a fifth of the time and memory.
-MOST_DEAD = 0.2
-# Fewer dead rows are not worth the work, whatever their share.
-LEAST_DEAD = 1_000
+# Deleted rows are scored and discarded. At a fifth of all rows, they cost about a fifth of the time and memory.
+MAX_DELETED_SHARE = 0.2
+# Fewer deleted rows are not worth a rebuild, whatever their share.
+MIN_DELETED = 1_000
 # Centroids placed for this many times fewer vectors have lists that are too long.
-OUTGROWN = 4
+OUTGROWN_FACTOR = 4
 # New vectors are compared one by one up to this number (0.5 ms), then added to the graph or the lists.
-MOST_PENDING = 1_024
+MAX_PENDING = 1_024
 # They are added in the background, at most this many at once, so that a process can end within seconds.
-TAKEN_AT_ONCE = 4_096
+MAX_EXTENSION = 4_096
 
 
 @dataclass(frozen=True)
-class State:
-    """The state of an index. `pending` rows are not in its graph or lists, which were made for `trained_for` rows."""
+class IndexState:
+    """The state of an index. Its graph or lists lack `pending_count` rows, and were trained for `trained_for` rows."""
 
     kind: Kind
-    living: int
-    dead: int
-    pending: int
+    live_count: int
+    deleted_count: int
+    pending_count: int
     trained_for: int
 
 
-def suitable(wanted: Kind | None, living: int, held: Kind) -> Kind:
-    """The kind for `living` vectors, given the current kind `held`; `wanted` is the user's choice."""
-    if wanted is Kind.GPU:
-        return Kind.GPU if living > FLAT_UP_TO * (BACK_BELOW if held is Kind.GPU else 1) else Kind.FLAT
-    if wanted is not None:
-        return wanted if living >= least(wanted) else Kind.FLAT
-    if living > HNSW_UP_TO * (BACK_BELOW if held is Kind.IVF else 1):
+def suitable_kind(requested: Kind | None, live_count: int, current: Kind) -> Kind:
+    """The kind for `live_count` vectors, given the `current` one; `requested` is the user's choice."""
+    if requested is Kind.GPU:
+        return Kind.GPU if live_count > FLAT_UP_TO * (HYSTERESIS if current is Kind.GPU else 1) else Kind.FLAT
+    if requested is not None:
+        return requested if live_count >= min_vectors(requested) else Kind.FLAT
+    if live_count > HNSW_UP_TO * (HYSTERESIS if current is Kind.IVF else 1):
         return Kind.IVF
-    return Kind.HNSW if living > FLAT_UP_TO * (BACK_BELOW if held is not Kind.FLAT else 1) else Kind.FLAT
+    return Kind.HNSW if live_count > FLAT_UP_TO * (HYSTERESIS if current is not Kind.FLAT else 1) else Kind.FLAT
 
 
-def least(kind: Kind) -> int:
+def min_vectors(kind: Kind) -> int:
     """The least number of vectors on which the kind can be trained."""
     return {Kind.IVF: 1_000, Kind.HNSW: 1_000}.get(kind, 0)
 
 
-def is_worn(state: State) -> bool:
+def needs_rebuild(state: IndexState) -> bool:
     """True if the index should be rebuilt although its kind suits."""
-    rows = state.living + state.dead
-    too_many_dead = state.dead > LEAST_DEAD and state.dead > MOST_DEAD * rows
-    return too_many_dead or (state.kind is Kind.IVF and rows > OUTGROWN * state.trained_for)
+    row_count = state.live_count + state.deleted_count
+    has_many_deleted = state.deleted_count > MIN_DELETED and state.deleted_count > MAX_DELETED_SHARE * row_count
+    return has_many_deleted or (state.kind is Kind.IVF and row_count > OUTGROWN_FACTOR * state.trained_for)
 
 
-def lists_for(count: int) -> int:
+def list_count(count: int) -> int:
     """The number of lists of an IVF index of `count` vectors: the power of two nearest to twice the square root.
 
     Finding the nearest centroids costs as much as scanning their lists at about the root; more lists take longer to
@@ -96,7 +96,7 @@ SEED = 1_234
 HNSW_NEIGHBOURS = 32
 # FAISS wants at least 39 vectors for each centroid, and more gain little.
 SAMPLE_PER_LIST = 40
-LEAST_SAMPLE = 16_384
+MIN_SAMPLE = 16_384
 ADDED_AT_ONCE = 4_096
 # Costs, in comparisons with whole vectors: of one more candidate of a graph (about 15 codes, each of which is waited
 # for, while whole vectors are read in a row; the longer the vectors and the more hits, the less), and of one code of a
@@ -104,7 +104,7 @@ ADDED_AT_ONCE = 4_096
 HNSW_COST = 32.0
 IVF_CODE_COST = 1 / 16
 # The most that FAISS selects on a GPU.
-MOST_WANTED = 2_048
+GPU_MAX_K = 2_048
 
 _native: Any = faiss  # its type stubs cover only the C++ side
 
@@ -141,15 +141,15 @@ class Candidates(ABC):
         self.index.add(vectors)
 
     @abstractmethod
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
+    def find(self, queries: FloatArray, limit: int, selectivity: float) -> IdArray:
+        """About the `limit` nearest rows of each query (q, d), as (q, limit) with -1 where there are no more.
 
-        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
-        call is raised accordingly. Safe for many threads while nothing is added.
+        `selectivity` is the share of rows that pass the filter; the lower it is, the farther they are from the query,
+        and the more is searched. Safe for many threads while nothing is added.
         """
 
     @abstractmethod
-    def cost(self, wanted: int, share: float) -> float:
+    def cost(self, limit: int, selectivity: float) -> float:
         """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
 
     def copy(self) -> "Candidates":
@@ -178,13 +178,13 @@ class Hnsw(Candidates):
         index.train(sample)
         return cls(index)
 
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        chosen = _native.SearchParametersHNSW(efSearch=wanted)
-        rows: IdArray = self.index.search(queries, wanted, params=chosen)[1]
+    def find(self, queries: FloatArray, limit: int, selectivity: float) -> IdArray:
+        params = _native.SearchParametersHNSW(efSearch=limit)
+        rows: IdArray = self.index.search(queries, limit, params=params)[1]
         return rows
 
-    def cost(self, wanted: int, share: float) -> float:
-        return HNSW_COST * wanted
+    def cost(self, limit: int, selectivity: float) -> float:
+        return HNSW_COST * limit
 
 
 class Ivf(Candidates):
@@ -202,9 +202,9 @@ class Ivf(Candidates):
         that 20 times as many candidates are needed for the same recall behind a filter.
         """
         dimension = sample.shape[1]
-        lists = min(lists_for(count), max(1, len(sample) // SAMPLE_PER_LIST))
-        parts = dimension // 2 if dimension % 2 == 0 else dimension
-        index = _native.index_factory(dimension, f"IVF{lists},PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
+        lists = min(list_count(count), max(1, len(sample) // SAMPLE_PER_LIST))
+        codes = dimension // 2 if dimension % 2 == 0 else dimension
+        index = _native.index_factory(dimension, f"IVF{lists},PQ{codes}x4fs", faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = index.pq.cp.seed = SEED
         index.train(sample)
         return cls(index)
@@ -213,17 +213,17 @@ class Ivf(Candidates):
     def trained_for(self) -> int:
         return max(int(self.index.nlist) ** 2 // 4, SAMPLE_PER_LIST * int(self.index.nlist))
 
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        chosen = _native.SearchParametersIVF(nprobe=self._lists(wanted, share))
-        rows: IdArray = self.index.search(queries, wanted, params=chosen)[1]
+    def find(self, queries: FloatArray, limit: int, selectivity: float) -> IdArray:
+        params = _native.SearchParametersIVF(nprobe=self._probed_lists(limit, selectivity))
+        rows: IdArray = self.index.search(queries, limit, params=params)[1]
         return rows
 
-    def cost(self, wanted: int, share: float) -> float:
-        scanned = self._lists(wanted, share) * self.count / self.index.nlist
-        return float(wanted + self.index.nlist + IVF_CODE_COST * scanned)
+    def cost(self, limit: int, selectivity: float) -> float:
+        scanned = self._probed_lists(limit, selectivity) * self.count / self.index.nlist
+        return float(limit + self.index.nlist + IVF_CODE_COST * scanned)
 
-    def _lists(self, wanted: int, share: float) -> int:
-        lists = math.ceil(self.lists_searched / share + 2 * wanted * self.index.nlist / max(1, self.count))
+    def _probed_lists(self, limit: int, selectivity: float) -> int:
+        lists = math.ceil(self.lists_searched / selectivity + 2 * limit * self.index.nlist / max(1, self.count))
         return int(min(self.index.nlist, lists))
 
 
@@ -245,22 +245,22 @@ class Gpu(Candidates):
         configuration = gpu.GpuIndexFlatConfig()
         configuration.useFloat16 = True
         super().__init__(gpu.GpuIndexFlatIP(self._resources, dimension, configuration))
-        self._alone = threading.Lock()  # one call at a time, as FAISS demands of a GPU
+        self._lock = threading.Lock()  # one call at a time, as FAISS demands of a GPU
 
     def add(self, vectors: FloatArray) -> None:
-        with self._alone:
+        with self._lock:
             self.index.add(vectors)
 
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        """At most `MOST_WANTED` of each query."""
-        wanted = min(wanted, MOST_WANTED)
-        with self._alone:
-            rows: IdArray = self.index.search(queries, wanted)[1]
+    def find(self, queries: FloatArray, limit: int, selectivity: float) -> IdArray:
+        """At most `GPU_MAX_K` of each query."""
+        limit = min(limit, GPU_MAX_K)
+        with self._lock:
+            rows: IdArray = self.index.search(queries, limit)[1]
         return rows
 
-    def cost(self, wanted: int, share: float) -> float:
+    def cost(self, limit: int, selectivity: float) -> float:
         """A small constant: the GPU compares with all vectors in the time that the CPU needs for some hundreds."""
-        return wanted + 500.0 if wanted <= MOST_WANTED else math.inf
+        return limit + 500.0 if limit <= GPU_MAX_K else math.inf
 
     def copy(self) -> "Gpu":
         """An empty copy, to be filled from the rows again; a million take about a second."""
@@ -287,7 +287,7 @@ def check_gpu() -> None:
 
 def sample_size(count: int) -> int:
     """The number of vectors, out of `count`, that a kind is trained on."""
-    return min(count, max(LEAST_SAMPLE, SAMPLE_PER_LIST * lists_for(count)))
+    return min(count, max(MIN_SAMPLE, SAMPLE_PER_LIST * list_count(count)))
 
 
 def read_candidates(file: BinaryIO) -> Candidates:
@@ -300,7 +300,7 @@ def read_candidates(file: BinaryIO) -> Candidates:
     raise RuntimeError(f"a snapshot holds an index of the unknown kind {type(index).__name__}")
 
 
-def chosen_rows(rows: IdArray, size: int) -> IdArray:
+def sample_rows(rows: IdArray, size: int) -> IdArray:
     """`size` of `rows` for training, the same ones each time, ascending."""
     if len(rows) <= size:
         return rows

@@ -1,7 +1,7 @@
-"""Vectors by row: exact search over them, and the way from ids to rows and back.
+"""An append-only store of vectors by row, with exact search and a map from ids to rows.
 
-Rows are only appended. A replaced id gets a new row and its old row dies, so rows up to some number always hold the
-same vectors, and can be read without a lock.
+A replaced id gets a new row, and its old row is marked as deleted. So rows up to some number always hold the same
+vectors, and can be read without a lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.spaces.base import Neighbours, best, nearest, none_found
+from anyseek.search.spaces.base import Neighbours, nearest, no_neighbours, top_k
 from anyseek.search.types import IdArray
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1_024, 65_536
@@ -23,70 +23,70 @@ SMALLEST_BLOCK, LARGEST_BLOCK = 1_024, 65_536
 QUERIES_AT_ONCE = 16
 # The most scores (rows times queries) in memory at once.
 SCORES_AT_ONCE = 4_000_000
-# Changes of ids are kept in a dictionary up to this number; then sorting a million ids takes about 0.1 s.
+# Changes of ids are kept in a dictionary up to this number; sorting a million ids takes about 0.1 s.
 RECENT = 65_536
 
-Bits = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 _native: Any = faiss  # its type stubs know the C++ side only
 
 
 class Rows:
-    """`ids` of rows and their `vectors` (n, d), which may be mapped from a file; an id below 0 marks a dead row."""
+    """`ids` of rows and their `vectors` (n, d), which may be mapped from a file; an id below 0 marks a deleted row."""
 
     def __init__(self, dimension: int, ids: IdArray | None = None, vectors: FloatArray | None = None) -> None:
         self.dimension = dimension
         self._blocks: list[FloatArray] = [] if vectors is None or not len(vectors) else [vectors]
         self._ids = np.empty(0, np.int64) if ids is None else ids
-        self._alive = self._ids >= 0
+        self._live_mask = self._ids >= 0
         self.count = len(self._ids)
-        rows = np.flatnonzero(self._alive)
-        self.living = len(rows)
+        rows = np.flatnonzero(self._live_mask)
+        self.live_count = len(rows)
         self._by_id = RowsById(self._ids[rows], rows)
 
     @property
     def ids(self) -> IdArray:
-        """Ids by row; a dead row keeps the id that it had."""
+        """Ids by row; a deleted row keeps its id."""
         return self._ids[: self.count]
 
     @property
-    def alive(self) -> Bits:
-        return self._alive[: self.count]
+    def live_mask(self) -> Mask:
+        return self._live_mask[: self.count]
 
-    def frozen(self) -> "Rows":
-        """The current rows, to be read by another thread while rows are appended and die here."""
-        held = copy(self)
-        held._alive = self.alive.copy()
-        held._blocks = list(self._blocks)
-        return held
+    def freeze(self) -> "Rows":
+        """A copy of the current state for another thread, which later appends and deletions do not change."""
+        frozen = copy(self)
+        frozen._live_mask = self.live_mask.copy()
+        frozen._blocks = list(self._blocks)
+        return frozen
 
     def find(self, ids: IdArray) -> IdArray:
-        """The living row of each id, -1 where it is not held."""
+        """The live row of each id, -1 if it has none."""
         return self._by_id.find(ids)
 
     def append(self, ids: IdArray, vectors: FloatArray) -> None:
-        """Append new rows for distinct ids; their old rows die."""
-        self.kill(ids)
+        """Append new rows for distinct ids, and delete their old rows."""
+        self.delete(ids)
         rows = np.arange(self.count, self.count + len(ids))
-        self._ids = _with_room(self._ids, self.count + len(ids))
-        self._alive = _with_room(self._alive, self.count + len(ids))
-        self._ids[rows], self._alive[rows] = ids, True
-        self._store(vectors)
+        self._ids = _grow(self._ids, self.count + len(ids))
+        self._live_mask = _grow(self._live_mask, self.count + len(ids))
+        self._ids[rows], self._live_mask[rows] = ids, True
+        self._write_vectors(vectors)
         self.count += len(ids)
-        self.living += len(ids)
+        self.live_count += len(ids)
         self._by_id.put(ids, rows)
 
-    def kill(self, ids: IdArray) -> None:
-        """Mark the rows of `ids` as dead; unknown ids are ignored."""
+    def delete(self, ids: IdArray) -> None:
+        """Mark the rows of `ids` as deleted; unknown ids are ignored."""
         rows = self.find(ids)
         held = rows >= 0
         if held.any():
-            self._alive[rows[held]] = False
-            self.living -= int(held.sum())
+            self._live_mask[rows[held]] = False
+            self.live_count -= int(held.sum())
             self._by_id.put(ids[held], np.full(int(held.sum()), -1))
 
     def blocks(self, stop: int) -> Iterator[tuple[int, FloatArray]]:
-        """The vectors of rows up to `stop`, in pieces, each with its first row."""
+        """The vectors of rows up to `stop`, in blocks, each with its first row."""
         start = 0
         for block in self._blocks:
             if start >= stop:
@@ -98,8 +98,8 @@ class Rows:
         """The vectors (n, d) of `rows` (n,)."""
         taken = np.empty((len(rows), self.dimension), np.float32)
         for start, block in self.blocks(self.count):
-            here = (rows >= start) & (rows < start + len(block))
-            taken[here] = block[rows[here] - start]
+            in_block = (rows >= start) & (rows < start + len(block))
+            taken[in_block] = block[rows[in_block] - start]
         return taken
 
     def scores(self, queries: FloatArray, rows: IdArray) -> FloatArray:
@@ -107,53 +107,54 @@ class Rows:
         rows = np.ascontiguousarray(rows)
         scores = np.full(rows.shape, -np.inf, np.float32)
         if len(self._blocks) == 1:
-            return self._scores_in(queries, self._blocks[0], rows)
+            return self._block_scores(queries, self._blocks[0], rows)
         for start, block in self.blocks(self.count):
-            here = (rows >= start) & (rows < start + len(block))
-            if here.any():
-                np.maximum(scores, self._scores_in(queries, block, np.where(here, rows - start, -1)), out=scores)
+            in_block = (rows >= start) & (rows < start + len(block))
+            if in_block.any():
+                np.maximum(scores, self._block_scores(queries, block, np.where(in_block, rows - start, -1)), out=scores)
         return scores
 
-    def _scores_in(self, queries: FloatArray, block: FloatArray, rows: IdArray) -> FloatArray:
-        """Inner products with rows of one block, which are counted from its first."""
-        found = np.empty(rows.shape, np.float32)
-        _native.fvec_inner_products_by_idx(*_pointers(found, queries, block, rows), self.dimension, *rows.shape)
-        return found
+    def _block_scores(self, queries: FloatArray, block: FloatArray, rows: IdArray) -> FloatArray:
+        """Inner products with rows of one block, numbered from the block's first."""
+        scores = np.empty(rows.shape, np.float32)
+        _native.fvec_inner_products_by_idx(*_pointers(scores, queries, block, rows), self.dimension, *rows.shape)
+        return scores
 
     def nearest(self, queries: FloatArray, k: int, rows: IdArray | None = None) -> Neighbours:
-        """Exactly the nearest living rows, equal scores by id; of `rows` only where given, which are alive."""
+        """The exactly nearest live rows, equal scores by id; only of `rows` if given, which are live."""
         if rows is None:
-            if not self.living:
-                return none_found(len(queries))
-            some = [nearest(self._nearest, part, k, self.living) for part in _parts(queries, QUERIES_AT_ONCE)]
+            if not self.live_count:
+                return no_neighbours(len(queries))
+            batches = _batches(queries, QUERIES_AT_ONCE)
+            results = [nearest(self._nearest, batch, k, self.live_count) for batch in batches]
         else:
-            at_once = max(1, SCORES_AT_ONCE // max(1, len(rows)))
-            some = [self._nearest_of(part, k, rows) for part in _parts(queries, at_once)]
-        return Neighbours(np.concatenate([part.ids for part in some]), np.concatenate([part.scores for part in some]))
+            batches = _batches(queries, max(1, SCORES_AT_ONCE // max(1, len(rows))))
+            results = [self._nearest_among(batch, k, rows) for batch in batches]
+        return Neighbours(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
 
     def _nearest(self, queries: FloatArray, k: int) -> Neighbours:
-        """The `k` best living rows, equal scores in any order."""
+        """The `k` best live rows, equal scores in any order."""
         found: list[IdArray] = []
         for start, block in self.blocks(self.count):
             places, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-            alive = self._alive[start : start + len(block)]
-            only = None if alive.all() else selector(alive)
+            live_mask = self._live_mask[start : start + len(block)]
+            live_selector = None if live_mask.all() else selector(live_mask)
             sizes = self.dimension, len(queries), len(block), k
-            _native.knn_inner_product(*_pointers(queries, block), *sizes, *_pointers(scores, places), only)
+            _native.knn_inner_product(*_pointers(queries, block), *sizes, *_pointers(scores, places), live_selector)
             found.append(np.where(places < 0, -1, places + start))
         rows = np.concatenate(found, axis=1)
-        return best(np.where(rows < 0, -1, self._ids[rows]), self.scores(queries, rows), k)
+        return top_k(np.where(rows < 0, -1, self._ids[rows]), self.scores(queries, rows), k)
 
-    def _nearest_of(self, queries: FloatArray, k: int, rows: IdArray) -> Neighbours:
+    def _nearest_among(self, queries: FloatArray, k: int, rows: IdArray) -> Neighbours:
         k = min(k, len(rows))
         if k == 0:
-            return none_found(len(queries))
+            return no_neighbours(len(queries))
         scores = self.scores(queries, np.broadcast_to(rows, (len(queries), len(rows))))
         ids = self._ids[rows]
-        found = [_best_of(ids, of_query, k) for of_query in scores]
+        found = [_top_k_of_one(ids, of_query, k) for of_query in scores]
         return Neighbours(np.stack([part.ids for part in found]), np.stack([part.scores for part in found]))
 
-    def _store(self, vectors: FloatArray) -> None:
+    def _write_vectors(self, vectors: FloatArray) -> None:
         room = sum(map(len, self._blocks)) - self.count
         while room < len(vectors):
             size = min(max(SMALLEST_BLOCK, sum(map(len, self._blocks))), LARGEST_BLOCK)
@@ -168,26 +169,26 @@ class Rows:
 
 
 class RowsById:
-    """Rows of living ids: a sorted table, and a dictionary of what has changed since it was sorted."""
+    """Map from ids to live rows: a sorted table, and a dictionary of what has changed since it was sorted."""
 
     def __init__(self, ids: IdArray, rows: IdArray) -> None:
         """`ids` (n,) distinct, in any order, and the row of each."""
         self._sort(ids, rows)
 
     def find(self, ids: IdArray) -> IdArray:
-        """The row of each id, -1 where it is not held."""
+        """The row of each id, -1 if it has none."""
         rows = np.full(len(ids), -1, np.int64)
         if len(self._ids):
             places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-            there = self._ids[places] == ids
-            rows[there] = self._rows[places[there]]
+            in_table = self._ids[places] == ids
+            rows[in_table] = self._rows[places[in_table]]
         if self._recent:
-            changed = np.array([self._recent.get(item_id, -2) for item_id in ids.tolist()], np.int64)
-            rows = np.where(changed == -2, rows, changed)
+            recent = np.array([self._recent.get(item_id, -2) for item_id in ids.tolist()], np.int64)
+            rows = np.where(recent == -2, rows, recent)
         return rows
 
     def put(self, ids: IdArray, rows: IdArray) -> None:
-        """Set the `rows` of `ids`; -1 for ids that are gone."""
+        """Set the `rows` of `ids`; -1 for deleted ids."""
         self._recent.update(zip(ids.tolist(), rows.tolist(), strict=True))
         if len(self._recent) > RECENT:
             self._merge()
@@ -195,9 +196,8 @@ class RowsById:
     def _merge(self) -> None:
         ids = np.fromiter(self._recent.keys(), np.int64, len(self._recent))
         rows = np.fromiter(self._recent.values(), np.int64, len(self._recent))
-        kept = ~np.isin(self._ids, ids, assume_unique=True)
-        there = rows >= 0
-        self._sort(np.concatenate([self._ids[kept], ids[there]]), np.concatenate([self._rows[kept], rows[there]]))
+        keep, live = ~np.isin(self._ids, ids, assume_unique=True), rows >= 0
+        self._sort(np.concatenate([self._ids[keep], ids[live]]), np.concatenate([self._rows[keep], rows[live]]))
 
     def _sort(self, ids: IdArray, rows: IdArray) -> None:
         order = np.argsort(ids, kind="stable")
@@ -205,33 +205,33 @@ class RowsById:
         self._recent: dict[int, int] = {}
 
 
-def selector(bits: Bits) -> Any:
-    """A FAISS selector of the rows that count."""
-    return _native.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
+def selector(mask: Mask) -> Any:
+    """A FAISS selector of the rows in a mask."""
+    return _native.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
 
-def _best_of(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
-    """The best of one query's scores (n,), without sorting them all."""
+def _top_k_of_one(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
+    """The best `k` of one query's scores (n,), by a partial sort."""
     last = -np.partition(-scores, k - 1)[k - 1]
     candidates = np.flatnonzero(scores >= last)
-    return Neighbours(*(of[0] for of in best(ids[candidates][np.newaxis], scores[candidates][np.newaxis], k)))
+    return Neighbours(*(of[0] for of in top_k(ids[candidates][np.newaxis], scores[candidates][np.newaxis], k)))
 
 
 def _pointers(*arrays: npt.NDArray[Any]) -> list[Any]:
     return [faiss.swig_ptr(array) for array in arrays]
 
 
-def _parts(queries: FloatArray, size: int) -> Iterator[FloatArray]:
+def _batches(queries: FloatArray, size: int) -> Iterator[FloatArray]:
     return (queries[start : start + size] for start in range(0, max(1, len(queries)), size))
 
 
-def _with_room(values: npt.NDArray[Any], needed: int) -> npt.NDArray[Any]:
-    """The same values in an array with room for `needed` and some more."""
+def _grow(values: npt.NDArray[Any], needed: int) -> npt.NDArray[Any]:
+    """The values in an array with room for at least `needed`."""
     if len(values) >= needed:
         return values
-    grown = np.empty(max(needed, 2 * len(values)), values.dtype)
-    grown[: len(values)] = values
-    return grown
+    larger = np.empty(max(needed, 2 * len(values)), values.dtype)
+    larger[: len(values)] = values
+    return larger
 
 
 def write_vectors(
@@ -241,9 +241,9 @@ def write_vectors(
     dimension: int,
     write_rest: Callable[[BinaryIO], None] | None = None,
 ) -> None:
-    """Write `ids` and the vectors of `blocks`, as many in all, as two arrays of NumPy in the new file `path`.
+    """Write `ids` and the vectors of `blocks`, as many in all, as two NPY arrays to the new file `path`.
 
-    What `write_rest` writes comes after them.
+    `write_rest` then appends to the file.
     """
     with path.open("wb") as file:
         np.save(file, ids.astype("<i8", copy=False))
@@ -256,7 +256,7 @@ def write_vectors(
 
 
 def read_vectors(path: Path, dimension: int) -> tuple[IdArray, FloatArray, int]:
-    """Ids (n,), vectors (n, dimension) mapped from the file, and where its rest begins. Raises `ValueError`."""
+    """Ids (n,), vectors (n, dimension) mapped from the file, and the offset of its rest. Raises `ValueError`."""
     with path.open("rb") as file:
         ids = np.load(file, allow_pickle=False)
         np.lib.format.read_magic(file)

@@ -1,4 +1,4 @@
-"""Snapshots of an index on the disk: files that are complete and correct, or else are not used.
+"""Snapshots of an index on disk, which are used only if they are complete and correct.
 
 `<indexes>/<collection id>/<space id>/<last seq>-<centre version>/` holds `index`, written by the index itself, and
 `header.json`, which says what the index holds and carries checksums of both files. The folder is written under
@@ -24,13 +24,13 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.spaces.base import Neighbours
 from anyseek.search.types import IdArray
 
-# Builds a better state of an index beside it, and returns a function that puts it in place. Only that function needs
-# exclusive use of the index; it also carries over changes made in between.
+# Builds a better state of an index, and returns a function that installs it. Only that function needs exclusive use of
+# the index; it also carries over the changes made in between.
 Renewal = Callable[[], Callable[[], None]]
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenIndex:
     """The content of an index at one moment, unaffected by later changes: `count` vectors of an index of class `kind`.
 
     `write` saves it in a new file, which `VectorIndex.restore` of that class reads.
@@ -55,35 +55,35 @@ class VectorIndex(Protocol):
     def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
         """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer.
 
-        With `allowed`, distinct ids (m,) ascending, the nearest of those; ids that are not held are passed over.
+        With `allowed`, distinct ids (m,) ascending, the nearest of those; unknown ids are ignored.
         """
         ...
 
     def count(self) -> int: ...
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """The `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
+        """Those of `ids` that are in the index, ascending, and their vectors (n, d); for checking the index."""
         ...
 
-    def frozen(self) -> Frozen:
-        """The current content, at once; it can be written while searches and changes go on."""
+    def freeze(self) -> FrozenIndex:
+        """The current content, without copying it; it can be written while searches and changes go on."""
         ...
 
     def restore(self, path: Path) -> None:
-        """Replace the content with that of a file that `Frozen.write` wrote."""
+        """Replace the content with that of a file that `FrozenIndex.write` wrote."""
         ...
 
     def renewal(self, thorough: bool) -> Renewal | None:
-        """A renewal that would improve the index now, None if nothing would.
+        """A renewal that would improve the index now; None if none would.
 
-        `thorough` is for the one process that builds an index for all; without it, only what takes a few seconds.
+        `thorough` is for the one process that builds an index for all; without it, renewals take a few seconds.
         """
         ...
 
 
 logger = logging.getLogger(__name__)
 
-KEPT = 2
+KEEP_SNAPSHOTS = 2
 _BLOCK = 1 << 20
 # Odd, so that no change of a single word leaves the sum of its block as it was.
 _WEIGHTS = np.random.default_rng(1).integers(0, 1 << 63, _BLOCK // 8, np.uint64) | np.uint64(1)
@@ -94,7 +94,7 @@ _NAME = re.compile(r"[0-9]+-[0-9]+")
 class Header:
     """The content of a snapshot: the log applied up to `seq`, centred on version `centre_version` of the mean.
 
-    `kind` is the class of the index, `count` its vectors, `checksum` that of the index file.
+    `kind` is the class of the index, `count` its vectors, `checksum` is the checksum of the index file.
     """
 
     seq: int
@@ -107,7 +107,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Requirements:
-    """Requirements of a usable snapshot. Entries up to `compacted_seq` may be gone from the log."""
+    """What a usable snapshot must match. The log may lack entries up to `compacted_seq`."""
 
     centre_version: int
     fingerprint: str
@@ -115,30 +115,30 @@ class Requirements:
     last_seq: int
 
 
-def save(folder: Path, held: Frozen, seq: int, centre_version: int, fingerprint: str) -> Path:
+def save(folder: Path, frozen: FrozenIndex, seq: int, centre_version: int, fingerprint: str) -> Path:
     """Write a snapshot of an index into `folder` and return its path; an existing one is replaced."""
     path = folder / f"{seq}-{centre_version}"
     with whole_folder(path) as temporary:
-        held.write(temporary / "index")
-        header = Header(seq, centre_version, fingerprint, held.kind, held.count, checksum(temporary / "index"))
+        frozen.write(temporary / "index")
+        header = Header(seq, centre_version, fingerprint, frozen.kind, frozen.count, file_checksum(temporary / "index"))
         (temporary / "header.json").write_bytes(_encode(header))
     return path
 
 
-def load(folder: Path, index: VectorIndex, wanted: Requirements) -> Header | None:
+def load(folder: Path, index: VectorIndex, required: Requirements) -> Header | None:
     """Restore the newest complete and usable snapshot into `index`; None if there is none.
 
     Every skipped snapshot is logged: it costs time, but no answers.
     """
-    for path in reversed(listed(folder)):
+    for path in reversed(list_snapshots(folder)):
         try:
             header = read_header(path)
-            held = (header.centre_version, header.fingerprint, header.kind)
-            if held != (wanted.centre_version, wanted.fingerprint, type(index).__name__):
+            actual = (header.centre_version, header.fingerprint, header.kind)
+            if actual != (required.centre_version, required.fingerprint, type(index).__name__):
                 raise StoreCorrupt(f"the snapshot {path} is of another centre, other weights or another kind of index")
-            if not wanted.compacted_seq <= header.seq <= wanted.last_seq:
-                known = f"{wanted.compacted_seq} to {wanted.last_seq}"
-                raise StoreCorrupt(f"the snapshot {path} ends at entry {header.seq}, but the log has {known}")
+            if not required.compacted_seq <= header.seq <= required.last_seq:
+                log_range = f"{required.compacted_seq} to {required.last_seq}"
+                raise StoreCorrupt(f"the snapshot {path} ends at entry {header.seq}, but the log has {log_range}")
             check_file(path, header)
             index.restore(path / "index")
             if index.count() != header.count:
@@ -152,15 +152,15 @@ def load(folder: Path, index: VectorIndex, wanted: Requirements) -> Header | Non
     return None
 
 
-def listed(folder: Path) -> list[Path]:
-    """Snapshots in `folder`, oldest first, sound or not."""
+def list_snapshots(folder: Path) -> list[Path]:
+    """The snapshots in `folder`, oldest first, damaged ones too."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=stands_at)
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=position_of)
 
 
-def stands_at(path: Path) -> tuple[int, int]:
-    """The last sequence number and the centre version, as the snapshot's name has them."""
+def position_of(path: Path) -> tuple[int, int]:
+    """The last sequence number and the centre version, from the snapshot's name."""
     seq, centre_version = path.name.split("-")
     return int(seq), int(centre_version)
 
@@ -180,20 +180,20 @@ def read_header(path: Path) -> Header:
         header = Header(**json.loads(data)["header"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreCorrupt(f"the header of the snapshot {path} cannot be read: {error}") from error
-    if _encode(header) != data or (header.seq, header.centre_version) != stands_at(path):
+    if _encode(header) != data or (header.seq, header.centre_version) != position_of(path):
         raise StoreCorrupt(f"the header of the snapshot {path} has changed since it was written")
     return header
 
 
 def check_file(path: Path, header: Header) -> None:
     """Raises `StoreCorrupt` if the index file has changed since it was written."""
-    if checksum(path / "index") != header.checksum:
+    if file_checksum(path / "index") != header.checksum:
         raise StoreCorrupt(f"the index in the snapshot {path} does not have the checksum in its header")
 
 
-def prune(folder: Path, kept: int = KEPT) -> None:
-    """Remove all but the newest `kept` snapshots, and leftovers of killed writers; the caller holds the lease."""
-    for path in listed(folder)[:-kept]:
+def prune(folder: Path, keep: int = KEEP_SNAPSHOTS) -> None:
+    """Remove all but the newest `keep` snapshots, and leftovers of killed writers; the caller holds the lease."""
+    for path in list_snapshots(folder)[:-keep]:
         remove(path)
     remove_leftovers(folder)
 
@@ -210,7 +210,7 @@ def _encode(header: Header) -> bytes:
     return f'{{"header": {content}, "sha256": "{digest}"}}\n'.encode()
 
 
-def checksum(path: Path) -> str:
+def file_checksum(path: Path) -> str:
     """A checksum of a large file at the speed of memory, 64 hex digits: it finds damage, not forgery.
 
     It is the SHA-256 of a sum for each MiB of the file: its words of 8 bytes times fixed odd numbers, modulo 2^64.

@@ -1,4 +1,4 @@
-"""The live space of the local backend: an index in this process, made from a snapshot or the log, and its tail."""
+"""The live space of the local backend: an index in this process, loaded from a snapshot and the tail of the log."""
 
 import logging
 import threading
@@ -19,15 +19,15 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
-from anyseek.search.spaces.base import Neighbours, Resolved, Stored, View, centre
+from anyseek.search.spaces.base import Neighbours, ResolvedFilters, StoredState, View, centre
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.snapshots import Renewal, VectorIndex
 
 
-class ReadersLock:
-    """A lock within a process: many threads read at once; a writer waits for them and then holds it alone.
+class ReadWriteLock:
+    """A readers-writer lock that prefers writers. Not reentrant.
 
-    Readers that come while a writer waits queue behind it, so that steady reading cannot starve it. Not reentrant.
+    Readers that come while a writer waits queue behind it, so that steady reading cannot starve it.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class ReadersLock:
         self._writing = False
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def read_lock(self) -> Iterator[None]:
         with self._changed:
             while self._writing or self._writers_waiting:
                 self._changed.wait()
@@ -51,7 +51,7 @@ class ReadersLock:
                     self._changed.notify_all()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         with self._changed:
             self._writers_waiting += 1
             try:
@@ -72,31 +72,31 @@ class ReadersLock:
 
 logger = logging.getLogger(__name__)
 
-MakeIndex = Callable[[int], VectorIndex]  # dimension -> empty index
-Resolve = Callable[[Session, Head, Iterable[Filter]], Resolved]
+IndexFactory = Callable[[int], VectorIndex]  # dimension -> empty index
+FilterResolver = Callable[[Session, Head, Iterable[Filter]], ResolvedFilters]
 
-# An index of more vectors keeps its centre until another index is built beside it.
-REOPENED_UP_TO = 20_000
+# An index of more vectors keeps its centre until a renewal has built another.
+MAX_REOPENED = 20_000
 # Searches wait while this many changes are applied.
-APPLIED_AT_ONCE = 128
-# A snapshot is the whole index, so it is written only after one new log entry per this many vectors; for a million
-# vectors it would otherwise be gigabytes a minute while items are put. The rest is read from the log.
+APPLY_BATCH = 128
+# A snapshot is the whole index, so it is written only after one new log entry per this many vectors; a million vectors
+# would otherwise write gigabytes a minute while items are put. The rest is read from the log.
 SNAPSHOT_SHARE = 100
 
 
 @dataclass
-class _Live:
-    """The index that is searched now. `cursor` is the number of the last log entry in it.
+class _LiveIndex:
+    """The index that is searched now. `cursor` is the last log entry in it.
 
-    `lacking` are the items that it does not have because their vectors in the log are damaged or lost.
+    `missing_ids` are items that it lacks because their vectors in the log are damaged or lost.
     """
 
     index: VectorIndex
     centre: FloatArray
     centre_version: int
     cursor: int
-    lacking: set[int] = field(default_factory=set)
-    lock: ReadersLock = field(default_factory=ReadersLock)
+    missing_ids: set[int] = field(default_factory=set)
+    lock: ReadWriteLock = field(default_factory=ReadWriteLock)
 
 
 class LocalSpace:
@@ -108,8 +108,8 @@ class LocalSpace:
         folder: Path,
         collection_id: int,
         space: SpaceHead,
-        make_index: MakeIndex,
-        resolve: Resolve,
+        make_index: IndexFactory,
+        resolve: FilterResolver,
     ) -> None:
         self.folder = folder
         self._database = database
@@ -119,8 +119,8 @@ class LocalSpace:
         self._resolve = resolve
         self._refreshing = threading.Lock()
         self._renewing = threading.Lock()
-        self._live: _Live | None = None
-        self._adopted: Path | None = None
+        self._live: _LiveIndex | None = None
+        self._adopted_path: Path | None = None
 
     def refresh(self, head: Head) -> None:
         """Return once the index holds everything that the log had when `head` was read.
@@ -132,91 +132,91 @@ class LocalSpace:
         with self._refreshing:
             if self._is_current(head):
                 return
-            if self._live is None or not self._tail(self._live):
+            if self._live is None or not self._apply_tail(self._live):
                 self._live = self._open()
-        self._tidy()
+        self._renew_in_background()
 
-    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> Resolved:
+    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> ResolvedFilters:
         """The ids for which each filter holds."""
         return self._resolve(session, head, filters)
 
     @contextmanager
-    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:
-        """The index, unchanged for the length of the block; `refresh` comes first."""
-        live = self._opened()
+    def open_view(self, resolved: ResolvedFilters = MappingProxyType({})) -> Iterator[View]:
+        """A view of the index, which does not change within the block; call `refresh` first."""
+        live = self._require_live()
 
         def find(vectors: FloatArray, k: int, where: Filter | None) -> Neighbours:
             return live.index.search(vectors, k, None if where is None else resolved[where])
 
-        with live.lock.reading():
-            yield View(live.centre, len(live.lacking), find, live.index.count, live.index.vectors)
+        with live.lock.read_lock():
+            yield View(live.centre, len(live.missing_ids), find, live.index.count, live.index.vectors)
 
     @property
     def cursor(self) -> int:
-        """The number up to which the index certainly has the log."""
-        return self._opened().cursor
+        """The last log entry that the index certainly contains."""
+        return self._require_live().cursor
 
     def save(self) -> int:
         """Write a snapshot of the current index, and return its last sequence number; the caller has the lease."""
-        live = self._opened()
-        with live.lock.reading():
-            seq, held = live.cursor, live.index.frozen()
-        snapshots.save(self.folder, held, seq, live.centre_version, self._space.fingerprint)
+        live = self._require_live()
+        with live.lock.read_lock():
+            seq, frozen = live.cursor, live.index.freeze()
+        snapshots.save(self.folder, frozen, seq, live.centre_version, self._space.fingerprint)
         return seq
 
-    def keep(self, head: Head, minimum_tail: int) -> int:
-        """Write a snapshot if one is due; return the number up to which the oldest kept snapshot has the log.
+    def maintain(self, head: Head, minimum_tail: int) -> int:
+        """Write a snapshot if one is due; return the last log entry in the oldest snapshot.
 
         A snapshot is due when at least `minimum_tail` entries, and one per `SNAPSHOT_SHARE` vectors, came since the
-        last one, or the centre moved, or the index is worn.
+        last one, or the centre moved, or the index needs renewal.
         """
-        held = snapshots.listed(self.folder)
-        centred = head.centre_version(self._space.id)
-        seq, version = snapshots.stands_at(held[-1]) if held else (0, centred)
-        tail = head.last_seq - seq
-        if tail >= minimum_tail or version != centred or self.is_worn:
+        paths = snapshots.list_snapshots(self.folder)
+        current = head.centre_version(self._space.id)
+        seq, saved_version = snapshots.position_of(paths[-1]) if paths else (0, current)
+        tail, has_moved = head.last_seq - seq, saved_version != current
+        if tail >= minimum_tail or has_moved or self.needs_renewal:
             self.refresh(head)
-            if tail * SNAPSHOT_SHARE >= self._opened().index.count() or version != centred or self.is_worn:
+            if tail * SNAPSHOT_SHARE >= self._require_live().index.count() or has_moved or self.needs_renewal:
                 self.renew()
                 self.save()
         snapshots.prune(self.folder)
-        kept = snapshots.listed(self.folder)
-        return snapshots.stands_at(kept[0])[0] if kept else 0
+        paths = snapshots.list_snapshots(self.folder)
+        return snapshots.position_of(paths[0])[0] if paths else 0
 
     @property
-    def is_worn(self) -> bool:
+    def needs_renewal(self) -> bool:
         """True if the space is open and `renew` would build something."""
-        return self._live is not None and self._better(self._live, thorough=True) is not None
+        return self._live is not None and self._renewal(self._live, thorough=True) is not None
 
     def renew(self) -> None:
-        """Build what serves better beside what serves, and put it in place: on the present centre, of the kind that
-        suits the number of vectors, without what is deleted. Searches go on meanwhile; the caller has the lease.
+        """Build a better index and replace the live one: on the current centre, of the kind that suits the number of
+        vectors, without deleted rows. Searches go on meanwhile; the caller has the lease.
         """
         with self._renewing:
-            if self._lags():
-                self._reopen(renewed=True)
+            if self._has_old_centre():
+                self._reopen(renew=True)
             else:
-                self._renew(self._opened(), thorough=True)
+                self._renew(self._require_live(), thorough=True)
 
     def adopt(self) -> None:
-        """Load what another process has built and saved, if this index lags behind or is worn."""
-        live, saved = self._live, snapshots.listed(self.folder)[-1:]
-        if live is None or not saved or saved[0] == self._adopted or not (self.is_worn or self._lags()):
+        """Load the newest snapshot of another process, if this index has an old centre or needs renewal."""
+        live, paths = self._live, snapshots.list_snapshots(self.folder)[-1:]
+        if live is None or paths in ([], [self._adopted_path]) or not (self.needs_renewal or self._has_old_centre()):
             return
         with self._renewing:
-            self._adopted = saved[0]
-            self._reopen(renewed=False)
+            self._adopted_path = paths[0]
+            self._reopen(renew=False)
 
-    def stored(self) -> Stored:
-        """The newest snapshot, sound or not."""
-        held = snapshots.listed(self.folder)
-        if not held:
-            return Stored(0)
-        return Stored(snapshots.stands_at(held[-1])[0], snapshots.written_at(held[-1]))
+    def stored_state(self) -> StoredState:
+        """The newest snapshot, damaged or not."""
+        paths = snapshots.list_snapshots(self.folder)
+        if not paths:
+            return StoredState(0)
+        return StoredState(snapshots.position_of(paths[-1])[0], snapshots.written_at(paths[-1]))
 
     def faults(self) -> Iterator[str]:
         """The faults of the snapshots, one sentence each."""
-        for path in snapshots.listed(self.folder):
+        for path in snapshots.list_snapshots(self.folder):
             try:
                 header = snapshots.read_header(path)
                 snapshots.check_file(path, header)
@@ -236,47 +236,48 @@ class LocalSpace:
 
     def clear(self) -> None:
         """Remove the snapshots; the caller has the lease."""
-        for path in snapshots.listed(self.folder):
+        for path in snapshots.list_snapshots(self.folder):
             snapshots.remove(path)
 
-    def _reopen(self, renewed: bool) -> None:
+    def _reopen(self, renew: bool) -> None:
         fresh = self._open()
-        if renewed:
+        if renew:
             self._renew(fresh, thorough=True)
         with self._refreshing:
-            self._live = fresh if self._tail(fresh) else self._open()
+            self._live = fresh if self._apply_tail(fresh) else self._open()
 
-    def _tidy(self) -> None:
-        """Start a background renewal of a few seconds that makes searches quicker, unless one is running."""
-        live = self._opened()
+    def _renew_in_background(self) -> None:
+        """Start a renewal of a few seconds in a thread, unless one is running."""
+        live = self._require_live()
 
-        def tidy_up() -> None:
+        def renew() -> None:
             try:
                 self._renew(live, thorough=False)
             finally:
                 self._renewing.release()
 
-        if self._better(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
-            threading.Thread(target=tidy_up, name="tidy-index").start()
+        if self._renewal(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
+            threading.Thread(target=renew, name="tidy-index").start()
 
-    def _renew(self, live: _Live, thorough: bool) -> None:
-        build = self._better(live, thorough)
-        if build is not None:
-            put_in_place = build()
-            with live.lock.writing():
-                put_in_place()
+    def _renew(self, live: _LiveIndex, thorough: bool) -> None:
+        renewal = self._renewal(live, thorough)
+        if renewal is not None:
+            install = renewal()
+            with live.lock.write_lock():
+                install()
 
-    def _better(self, live: _Live, thorough: bool) -> Renewal | None:
-        with live.lock.reading():
+    def _renewal(self, live: _LiveIndex, thorough: bool) -> Renewal | None:
+        """The renewal that would improve the index now; None if none would."""
+        with live.lock.read_lock():
             return live.index.renewal(thorough)
 
-    def _lags(self) -> bool:
+    def _has_old_centre(self) -> bool:
         """True if the space has a newer centre than the index."""
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
-        return self._opened().centre_version != head.centre_version(self._space.id)
+        return self._require_live().centre_version != head.centre_version(self._space.id)
 
-    def _opened(self) -> _Live:
+    def _require_live(self) -> _LiveIndex:
         if self._live is None:
             raise RuntimeError("this index was not opened; call refresh first")
         return self._live
@@ -286,39 +287,39 @@ class LocalSpace:
         version = head.centre_version(self._space.id)
         return live is not None and live.cursor >= head.last_seq and self._may_serve(live, version)
 
-    def _may_serve(self, live: _Live, version: int) -> bool:
-        """True if the index may keep serving although the space's centre has that version."""
-        return live.centre_version == version or live.index.count() > REOPENED_UP_TO
+    def _may_serve(self, live: _LiveIndex, version: int) -> bool:
+        """True if the index may serve while the space's centre has that version."""
+        return live.centre_version == version or live.index.count() > MAX_REOPENED
 
-    def _open(self) -> _Live:
-        """Open the index in the current state of the log, from the newest good snapshot if there is one."""
+    def _open(self) -> _LiveIndex:
+        """Open the index in the current state of the log, from the newest usable snapshot if there is one."""
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
             index = self._make_index(self._space.dimension)
-            live = _Live(index, collections.centre_of(session, self._space.id), version, head.last_seq)
-            wanted = snapshots.Requirements(version, self._space.fingerprint, head.compacted_seq, head.last_seq)
-            header = snapshots.load(self.folder, live.index, wanted)
+            live = _LiveIndex(index, collections.centre_of(session, self._space.id), version, head.last_seq)
+            required = snapshots.Requirements(version, self._space.fingerprint, head.compacted_seq, head.last_seq)
+            header = snapshots.load(self.folder, live.index, required)
             if header is None:
-                live.index = self._make_index(self._space.dimension)  # a refused snapshot may have been read by half
-                self._fill(session, live)
+                live.index = self._make_index(self._space.dimension)  # a refused snapshot may have been partly restored
+                self._fill_from_log(session, live)
             else:
                 live.cursor = header.seq
-        if header is not None and not self._tail(live):
+        if header is not None and not self._apply_tail(live):
             return self._open()
-        self._find_lacking(live)
+        self._find_missing(live)
         return live
 
-    def _find_lacking(self, live: _Live) -> None:
-        """Note the items that have been in the log for longer than the index goes, and are not in the index."""
+    def _find_missing(self, live: _LiveIndex) -> None:
+        """Record the items that the index lacks although the log has them up to its cursor."""
         with self._database.read() as session:
             if live.index.count() >= collections.count(session, self._collection_id):
                 return
             newer = log.items_after(session, self._collection_id, live.cursor)
             ids = np.array(sorted(collections.item_ids(session, self._collection_id) - newer), np.int64)
-        live.lacking.update(np.setdiff1d(ids, live.index.vectors(ids)[0]).tolist())
+        live.missing_ids.update(np.setdiff1d(ids, live.index.vectors(ids)[0]).tolist())
 
-    def _fill(self, session: Session, live: _Live) -> None:
+    def _fill_from_log(self, session: Session, live: _LiveIndex) -> None:
         """Add the newest vector of every item, from the log."""
         for page in log.latest_vectors(session, self._collection_id, self._space.id):
             ids, vectors = page.of(self._space.fingerprint, self._space.dimension)
@@ -326,10 +327,10 @@ class LocalSpace:
                 self._warn_foreign(len(page.ids) - len(ids))
             live.index.upsert(ids, centre(vectors, live.centre, self._space.blocks))
 
-    def _tail(self, live: _Live) -> bool:
-        """Apply the entries after the cursor; False if the index must be opened anew instead.
+    def _apply_tail(self, live: _LiveIndex) -> bool:
+        """Apply the entries after the cursor; False if the index must be opened again instead.
 
-        That is so when the log was compacted beyond the cursor, or a small index has an older centre.
+        That is so if the log was compacted beyond the cursor, or a small index has an old centre.
         """
         while True:
             with self._database.read() as session:
@@ -344,26 +345,26 @@ class LocalSpace:
                 return True
             live.cursor = page[-1].seq
 
-    def _apply(self, live: _Live, entries: list[LogEntry]) -> None:
+    def _apply(self, live: _LiveIndex, entries: list[LogEntry]) -> None:
         newest: dict[int, FloatArray | None] = {}
         for entry in entries:
             if entry.kind != log.PAYLOAD or not entry.sound:
-                newest[entry.item_id] = self._vector(entry)
+                newest[entry.item_id] = self._vector_of(entry)
             if entry.sound:
-                live.lacking.discard(entry.item_id)
+                live.missing_ids.discard(entry.item_id)
             else:
-                live.lacking.add(entry.item_id)
-        for some in chunks(list(newest), APPLIED_AT_ONCE):
-            kept = {item_id: vector for item_id in some if (vector := newest[item_id]) is not None}
-            gone = [item_id for item_id in some if item_id not in kept]
-            with live.lock.writing():
-                if gone:
-                    live.index.delete(np.array(gone, np.int64))
-                if kept:
-                    vectors = centre(np.stack(list(kept.values())), live.centre, self._space.blocks)
-                    live.index.upsert(np.array(list(kept), np.int64), vectors)
+                live.missing_ids.add(entry.item_id)
+        for batch in chunks(list(newest), APPLY_BATCH):
+            upserted = {item_id: vector for item_id in batch if (vector := newest[item_id]) is not None}
+            deleted_ids = [item_id for item_id in batch if item_id not in upserted]
+            with live.lock.write_lock():
+                if deleted_ids:
+                    live.index.delete(np.array(deleted_ids, np.int64))
+                if upserted:
+                    vectors = centre(np.stack(list(upserted.values())), live.centre, self._space.blocks)
+                    live.index.upsert(np.array(list(upserted), np.int64), vectors)
 
-    def _vector(self, entry: LogEntry) -> FloatArray | None:
+    def _vector_of(self, entry: LogEntry) -> FloatArray | None:
         if entry.kind == log.DELETE:
             return None
         vector = entry.vector(self._space.fingerprint, self._space.dimension)

@@ -1,4 +1,4 @@
-"""The backend in Qdrant: one Qdrant collection for each space of a model, in which a collection is a tenant."""
+"""The Qdrant backend: one Qdrant collection for each space of a model, with our collections as tenants."""
 
 import hashlib
 import threading
@@ -24,16 +24,16 @@ from anyseek.search.spaces.qdrant.filters import INDEXED, as_condition, payload_
 from anyseek.search.spaces.shared import PAGE, SharedSpace
 from anyseek.search.types import IdArray, Item
 
-# A call that takes longer has failed; the applier's lease is longer than this.
-SECONDS = 20
-# More equal scores than this at the last place come in any order.
-MOST_TIES = 20_000
-# Codes of 8 bits find this many times more than is wanted, and exact scores choose among them.
+# The timeout of a call; the applier's lease is longer.
+TIMEOUT_SECONDS = 20
+# If more scores than this are equal at the last place, they come in any order.
+MAX_TIES = 20_000
+# 8-bit codes find this many times more candidates than needed, and exact scores choose among them.
 OVERSAMPLING = 2.0
-BREADTH = 128
+HNSW_EF = 128
 
-_PARAMETERS = models.SearchParams(
-    hnsw_ef=BREADTH, quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+_SEARCH_PARAMS = models.SearchParams(
+    hnsw_ef=HNSW_EF, quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
 )
 
 
@@ -55,10 +55,10 @@ class IndexUnreachable(IndexUnavailable):
 
 
 class QdrantIndex:
-    """Vectors of `dimension` of one tenant in the Qdrant collection `name`, which `make` makes.
+    """Vectors of `dimension` of one tenant in the Qdrant collection `name`, which `create` creates.
 
-    Local mode (a folder or `:memory:`) is brute force, meant for tests and up to 20,000 vectors. Everything raises
-    `IndexUnreachable` while there is no answer, and `StoreCorrupt` if the Qdrant collection is gone.
+    Local mode (a folder or `:memory:`) is brute force, meant for tests and up to 20,000 vectors. All methods raise
+    `IndexUnreachable` while Qdrant does not answer, and `StoreCorrupt` if the Qdrant collection is gone.
     """
 
     def __init__(self, dimension: int, client: QdrantClient, name: str, tenant: Tenant = Tenant()) -> None:
@@ -67,65 +67,68 @@ class QdrantIndex:
         self._dimension = dimension
         self._tenant = tenant
 
-    def make(self) -> None:
-        """Make the Qdrant collection with its indexes of payloads, if absent; safe for many processes at once.
+    def create(self) -> None:
+        """Create the Qdrant collection with its payload indexes, if absent; safe for many processes at once.
 
-        Vectors are on the disk and their codes of 8 bits in memory.
+        Vectors are on disk, their 8-bit codes in memory.
         """
-        with calling():
+        with translate_errors():
             if not self._client.collection_exists(self._name):
-                self._make()
+                self._create()
 
     def upsert(self, ids: IdArray, vectors: FloatArray, items: Sequence[Item] = ()) -> None:
         """Insert or replace vectors with the filterable attributes of their items."""
         for page in _pages(len(ids)):
             payloads = [payload_of(item) for item in items[page]] if items else [{} for _ in ids[page]]
-            marked = [payload | {"tenant": self._tenant.name} for payload in payloads]
-            points = models.Batch(ids=self._points(ids[page]), vectors=vectors[page].tolist(), payloads=marked)
-            with calling():
+            tagged = [payload | {"tenant": self._tenant.name} for payload in payloads]
+            points = models.Batch(ids=self._point_ids(ids[page]), vectors=vectors[page].tolist(), payloads=tagged)
+            with translate_errors():
                 self._client.upsert(self._name, points, wait=True)
 
     def delete(self, ids: IdArray) -> None:
         for page in _pages(len(ids)):
-            with calling():
-                self._client.delete(self._name, models.PointIdsList(points=self._points(ids[page])), wait=True)
+            with translate_errors():
+                self._client.delete(self._name, models.PointIdsList(points=self._point_ids(ids[page])), wait=True)
 
     def clear(self) -> None:
         """Remove all points of the tenant."""
         remove_tenant(self._client, self._name, self._tenant)
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        """Filters are Qdrant's own conditions on the payloads."""
-        only = self._only() if where is None else self._only(as_condition(where))
-        return nearest(lambda some, most: self._find(some, most, only), vectors, k, max(MOST_TIES, k))
+        """The `k` nearest; filters become Qdrant's conditions on payloads."""
+        condition = self._tenant_filter() if where is None else self._tenant_filter(as_condition(where))
+        return nearest(lambda batch, n: self._search_batch(batch, n, condition), vectors, k, max(MAX_TIES, k))
 
     def count(self) -> int:
-        with calling():
-            return self._client.count(self._name, count_filter=self._only(), exact=True).count
+        with translate_errors():
+            return self._client.count(self._name, count_filter=self._tenant_filter(), exact=True).count
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
         records: list[models.Record] = []
         for page in _pages(len(ids)):
-            only = self._only(models.HasIdCondition(has_id=self._points(ids[page])))
-            with calling():
-                records += self._client.scroll(self._name, only, limit=PAGE, with_payload=False, with_vectors=True)[0]
+            condition = self._tenant_filter(models.HasIdCondition(has_id=self._point_ids(ids[page])))
+            with translate_errors():
+                page_records, _ = self._client.scroll(
+                    self._name, condition, limit=PAGE, with_payload=False, with_vectors=True
+                )
+            records += page_records
         records.sort(key=lambda record: record.id)
         vectors = np.array([record.vector for record in records], np.float32)
-        return self._ids(records), vectors.reshape(len(records), self._dimension)
+        return self._item_ids(records), vectors.reshape(len(records), self._dimension)
 
     def ids(self) -> Iterator[IdArray]:
         """All ids of the tenant, in order."""
-        offset = None
+        condition, offset = self._tenant_filter(), None
         while True:
-            with calling():
+            with translate_errors():
                 records, offset = self._client.scroll(
-                    self._name, self._only(), limit=PAGE, offset=offset, with_payload=False, with_vectors=False
+                    self._name, condition, limit=PAGE, offset=offset, with_payload=False, with_vectors=False
                 )
-            yield self._ids(records)
+            yield self._item_ids(records)
             if offset is None:
                 return
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         codes = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
         try:
             self._client.create_collection(
@@ -142,35 +145,36 @@ class QdrantIndex:
             for field, kind in INDEXED.items():
                 self._client.create_payload_index(self._name, field, kind, wait=True)
 
-    def _find(self, vectors: FloatArray, k: int, only: models.Filter) -> Neighbours:
-        how = _PARAMETERS if is_server(self._client) else None  # local mode compares with all
-        requests = [models.QueryRequest(query=vector, limit=k, filter=only, params=how) for vector in vectors.tolist()]
-        with calling():
+    def _search_batch(self, vectors: FloatArray, k: int, where: models.Filter) -> Neighbours:
+        params = _SEARCH_PARAMS if is_server(self._client) else None  # local mode compares with all
+        rows = vectors.tolist()
+        requests = [models.QueryRequest(query=row, limit=k, filter=where, params=params) for row in rows]
+        with translate_errors():
             answers = [answer.points for answer in self._client.query_batch_points(self._name, requests)]
-        found = min(map(len, answers))  # the same for all, since as many points pass for each
-        ids = np.array([[point.id for point in points[:found]] for points in answers], np.int64) - self._tenant.offset
-        scores = np.array([[point.score for point in points[:found]] for points in answers], np.float32)
-        return Neighbours(ids.reshape(len(vectors), found), scores.reshape(len(vectors), found))
+        count = min(map(len, answers))  # the same for all, since as many points pass for each
+        ids = np.array([[point.id for point in points[:count]] for points in answers], np.int64) - self._tenant.offset
+        scores = np.array([[point.score for point in points[:count]] for points in answers], np.float32)
+        return Neighbours(ids.reshape(len(vectors), count), scores.reshape(len(vectors), count))
 
-    def _only(self, *conditions: models.Condition) -> models.Filter:
+    def _tenant_filter(self, *conditions: models.Condition) -> models.Filter:
         return models.Filter(must=[self._tenant.condition(), *conditions])
 
-    def _points(self, ids: IdArray) -> list[Any]:
+    def _point_ids(self, ids: IdArray) -> list[Any]:
         return list((ids + self._tenant.offset).tolist())
 
-    def _ids(self, records: Sequence[models.Record]) -> IdArray:
+    def _item_ids(self, records: Sequence[models.Record]) -> IdArray:
         return np.array([record.id for record in records], np.int64) - self._tenant.offset
 
 
 def connect(address: str, api_key: str | None = None) -> QdrantClient:
-    """To the URL of a server, or in local mode to a folder or `:memory:`.
+    """A client of a server's URL, or in local mode of a folder or `:memory:`.
 
     Raises `IndexUnreachable` if another process has the folder.
     """
     if address == ":memory:":
         return QdrantClient(location=address)
     if "://" in address:
-        return QdrantClient(url=address, api_key=api_key, timeout=SECONDS, check_compatibility=False)
+        return QdrantClient(url=address, api_key=api_key, timeout=TIMEOUT_SECONDS, check_compatibility=False)
     try:
         return QdrantClient(path=address, force_disable_check_same_thread=True)
     except RuntimeError as error:
@@ -187,14 +191,14 @@ def is_server(client: QdrantClient) -> bool:
 
 def remove_tenant(client: QdrantClient, name: str, tenant: Tenant) -> None:
     """Remove all points of a tenant."""
-    with calling():
+    with translate_errors():
         of_tenant = models.Filter(must=[tenant.condition()])
         client.delete(name, models.FilterSelector(filter=of_tenant), wait=True)
 
 
 @contextmanager
-def calling() -> Iterator[None]:
-    """Turn Qdrant's failures into this installation's errors."""
+def translate_errors() -> Iterator[None]:
+    """Raise Qdrant's errors as `AnyseekError`s."""
     try:
         yield
     except ResponseHandlingException as error:
@@ -212,12 +216,12 @@ def _pages(count: int) -> Iterator[slice]:
 
 
 PREFIX = "anyseek-"
-# Points of this many versions of a space are told apart by bits above those of the catalogue's ids.
+# Point ids have the version of the space, modulo this, in the bits above those of the catalogue's ids.
 VERSIONS, ID_BITS = 4, 60
 
 
 class QdrantBackend:
-    """The connection is made when first needed, and shared."""
+    """The Qdrant backend, with one client that connects when it is first needed."""
 
     def __init__(self, database: Database, settings: Settings, client: QdrantClient | None = None) -> None:
         """`client` replaces the one of the settings."""
@@ -229,29 +233,29 @@ class QdrantBackend:
     @staticmethod
     def check(settings: Settings) -> str:
         """Raises `IndexUnreachable`."""
-        with calling(), closing(_connected(settings)) as client:
+        with translate_errors(), closing(_connect(settings)) as client:
             client.get_collections()
         return f"Qdrant at {masked(settings.qdrant_address)} answers"
 
     def open(self, head: Head, space: SpaceHead) -> SharedSpace:
-        client, collection_id = self._connection(), head.id
+        client, collection_id = self._get_client(), head.id
 
         def store_of(version: int) -> QdrantIndex:
             return QdrantIndex(space.dimension, client, name_of(space), _tenant(collection_id, space.id, version))
 
         return SharedSpace(self._database, collection_id, space, store_of)
 
-    def forget_filters(self) -> None:
-        """Do nothing: Qdrant evaluates filters by what it holds itself."""
+    def clear_filter_cache(self) -> None:
+        """Do nothing: Qdrant evaluates filters itself."""
 
     def remove_unknown(self) -> None:
         """Remove the points of spaces that are gone.
 
         The catalogue is read after Qdrant, because a space is in the catalogue before its points are in Qdrant.
         """
-        client = self._connection()
-        with calling():
-            names = [held.name for held in client.get_collections().collections if held.name.startswith(PREFIX)]
+        client = self._get_client()
+        with translate_errors():
+            names = [found.name for found in client.get_collections().collections if found.name.startswith(PREFIX)]
             hits = [(name, hit) for name in names for hit in client.facet(name, "tenant", limit=10_000).hits]
         with self._database.read() as session:
             known = collections.space_ids(session)
@@ -266,10 +270,10 @@ class QdrantBackend:
                 self._client.close()
                 self._client = None
 
-    def _connection(self) -> QdrantClient:
+    def _get_client(self) -> QdrantClient:
         with self._connecting:
             if self._client is None:
-                self._client = _connected(self._settings)
+                self._client = _connect(self._settings)
             return self._client
 
 
@@ -278,7 +282,7 @@ def name_of(space: SpaceHead) -> str:
     return PREFIX + hashlib.sha256(f"{space.name}/{space.fingerprint}".encode()).hexdigest()[:24]
 
 
-def _connected(settings: Settings) -> QdrantClient:
+def _connect(settings: Settings) -> QdrantClient:
     return connect(settings.qdrant_address, settings.qdrant.api_key or None)
 
 

@@ -50,12 +50,12 @@ def test_a_new_centre_is_filled_beside_the_one_that_serves(things: Things, clien
     freeze(things.database, 0.1)
     space.refresh(things.head)
     np.testing.assert_array_equal(contents(things.database, space)[1], before[1])
-    assert space.keep(things.head, 1) == things.head.last_seq
+    assert space.maintain(things.head, 1) == things.head.last_seq
     assert_agrees(things.database, space)
     with things.database.read() as session:
         cursors = leases.cursors_of(session, things.head.spaces[0].id)
     assert [cursor.centre_version for cursor in cursors] == [0, 1]
-    space.keep(things.head, 1)
+    space.maintain(things.head, 1)
     assert client.count(name_of(things.head.spaces[0])).count == 2
     assert_agrees(things.database, refreshed(things, client))
 

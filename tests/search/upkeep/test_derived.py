@@ -176,7 +176,7 @@ def test_filters_that_were_resolved_by_damage_are_resolved_anew(home: Home, monk
     """Nothing tells which items an index has lost, so all filters are forgotten when it is made anew."""
     monkeypatch.setattr(trusting, "AT_ONCE", 0)
     backend = LocalBackend(home.database, home.settings)
-    rows = DerivedRows(home.database, backend.forget_filters)
+    rows = DerivedRows(home.database, backend.clear_filter_cache)
     engine = SearchEngine(home.database, home.settings, WordsEmbedder(), backend, rows)
     drop_an_entry(home)
     assert engine.query("things", BY_FILTER).hits == ()

@@ -28,7 +28,7 @@ def engine(home: Home) -> SearchEngine:
 def held(home: Home) -> list[list[str]]:
     """The names of the snapshots of each space."""
     folders = [space_folder(home.settings, home.collection.id, home.collection.spaces[name].id) for name in SPACES]
-    return [[path.name for path in snapshots.listed(folder)] for folder in folders]
+    return [[path.name for path in snapshots.list_snapshots(folder)] for folder in folders]
 
 
 def spaces(home: Home) -> dict[str, Space]:

@@ -65,7 +65,7 @@ def lose_older_entry(home: Home) -> None:
 
 def flip_snapshot(home: Home) -> None:
     folder = home.settings.indexes / str(home.collection.id) / str(home.collection.spaces[SPACES[0]].id)
-    (path,) = snapshots.listed(folder)
+    (path,) = snapshots.list_snapshots(folder)
     data = bytearray((path / "index").read_bytes())
     data[200] ^= 1
     (path / "index").write_bytes(data)
@@ -221,9 +221,9 @@ def test_a_live_index_opens_anew_after_a_rebuild(home: Home, engine: SearchEngin
     """Whatever was wrong with it in memory."""
     assert answers(engine) == sorted(WORDS)
     for _, index in engine._spaces.values():
-        with index.reading() as view:
+        with index.open_view() as view:
             ids, _vectors = view.vectors(view.search(view.centre[None], 100).ids[0])
-            index._opened().index.delete(ids[:2])
+            index._require_live().index.delete(ids[:2])
     assert len(answers(engine)) == 3
     home.rebuild()
     assert answers(engine) == sorted(WORDS)

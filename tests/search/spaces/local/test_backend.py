@@ -8,7 +8,7 @@ from anyseek.search.catalogue import collections, facets, log
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter, checked
 from anyseek.search.spaces.local import backend
-from anyseek.search.spaces.local.backend import ResolvedFilters
+from anyseek.search.spaces.local.backend import FilterCache
 from anyseek.search.types import IdArray
 from tests.search.gallery import Things
 
@@ -25,7 +25,7 @@ def put(things: Things, numbers: dict[str, int]) -> None:
     things.put_with({key: {"n": n} for key, n in numbers.items()})
 
 
-def resolved(things: Things, filters: ResolvedFilters, where: Filter = WHERE) -> IdArray:
+def resolved(things: Things, filters: FilterCache, where: Filter = WHERE) -> IdArray:
     with things.database.read() as session:
         return filters.resolve(session, collections.head(session, "things"), [where])[where]
 
@@ -42,7 +42,7 @@ def change(things: Things) -> None:
 
 
 def test_after_changes_it_is_what_asking_for_all_gives(things: Things) -> None:
-    filters = ResolvedFilters()
+    filters = FilterCache()
     before = resolved(things, filters)
     change(things)
     after = resolved(things, filters)
@@ -51,7 +51,7 @@ def test_after_changes_it_is_what_asking_for_all_gives(things: Things) -> None:
 
 
 def test_only_what_has_changed_is_looked_at(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
-    filters, looked_at, ask = ResolvedFilters(), [], facets.ids_where
+    filters, looked_at, ask = FilterCache(), [], facets.ids_where
 
     def ask_and_note(*arguments: object) -> IdArray:
         looked_at.append(None if len(arguments) < 4 else len(arguments[3]))
@@ -66,7 +66,7 @@ def test_only_what_has_changed_is_looked_at(things: Things, monkeypatch: pytest.
 
 
 def test_nothing_is_asked_while_nothing_changes(things: Things) -> None:
-    filters = ResolvedFilters()
+    filters = FilterCache()
     resolved(things, filters)
     asked: list[str] = []
     event.listen(things.database.engine, "before_cursor_execute", lambda *call: asked.append(call[2].split()[0]))
@@ -78,11 +78,11 @@ def test_nothing_is_asked_while_nothing_changes(things: Things) -> None:
 def test_after_many_changes_or_a_compaction_all_is_asked_for_again(
     things: Things, monkeypatch: pytest.MonkeyPatch, many: bool
 ) -> None:
-    filters = ResolvedFilters()
+    filters = FilterCache()
     resolved(things, filters)
     change(things)
     if many:
-        monkeypatch.setattr(backend, "MOST_CHANGED", 2)
+        monkeypatch.setattr(backend, "MAX_CHANGED", 2)
     else:
         with things.database.write() as session:
             log.compact(session, things.collection.id, collections.head(session, "things").last_seq)
@@ -90,7 +90,7 @@ def test_after_many_changes_or_a_compaction_all_is_asked_for_again(
 
 
 def test_a_reader_that_began_earlier_does_not_set_it_back(things: Things) -> None:
-    filters = ResolvedFilters()
+    filters = FilterCache()
     with things.database.read() as session:
         earlier = collections.head(session, "things")
         change(things)
@@ -102,18 +102,18 @@ def test_a_reader_that_began_earlier_does_not_set_it_back(things: Things) -> Non
 def test_what_is_forgotten_is_resolved_anew_even_while_it_is_being_resolved(
     things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filters, times, ask = ResolvedFilters(), [], facets.ids_where
+    filters, times, ask = FilterCache(), [], facets.ids_where
 
     def ask_and_forget(*arguments: object) -> IdArray:
         times.append(1)
         if len(times) == 1:
-            filters.forget()
+            filters.clear()
         return ask(*arguments)
 
     monkeypatch.setattr(facets, "ids_where", ask_and_forget)
     for _ in range(3):
         resolved(things, filters)
     assert len(times) == 2
-    filters.forget()
+    filters.clear()
     resolved(things, filters)
     assert len(times) == 3

@@ -13,7 +13,7 @@ from anyseek.search.spaces.local import candidates, snapshots
 from anyseek.search.spaces.local import faiss as faiss_index
 from anyseek.search.spaces.local import space as space_index
 from anyseek.search.spaces.local.backend import LocalBackend, space_folder
-from anyseek.search.spaces.local.candidates import Kind, State
+from anyseek.search.spaces.local.candidates import IndexState, Kind
 from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Part, Query
@@ -27,13 +27,13 @@ HNSW = partial(FaissIndex, kind=Kind.HNSW)
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if 100 vectors were many."""
-    monkeypatch.setattr(candidates, "least", lambda kind: 100)
-    monkeypatch.setattr(candidates, "LEAST_DEAD", 10)
-    monkeypatch.setattr(faiss_index, "MOST_PENDING", 20)
+    monkeypatch.setattr(candidates, "min_vectors", lambda kind: 100)
+    monkeypatch.setattr(candidates, "MIN_DELETED", 10)
+    monkeypatch.setattr(faiss_index, "MAX_PENDING", 20)
     monkeypatch.setattr(candidates.Hnsw, "cost", lambda *_: 0.0)
     monkeypatch.setattr(candidates.Ivf, "cost", lambda *_: 0.0)
-    monkeypatch.setattr(space_index, "REOPENED_UP_TO", 100)
-    monkeypatch.setattr(candidates, "LEAST_SAMPLE", 50)
+    monkeypatch.setattr(space_index, "MAX_REOPENED", 100)
+    monkeypatch.setattr(candidates, "MIN_SAMPLE", 50)
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ def opened(things: Things, settings: Settings) -> LocalSpace:
     return index
 
 
-def state(index: LocalSpace) -> State:
-    return index._opened().index.state
+def state(index: LocalSpace) -> IndexState:
+    return index._require_live().index.state
 
 
-def wait_until_tidy(index: LocalSpace) -> None:
+def wait_until_renewed(index: LocalSpace) -> None:
     for thread in threading.enumerate():
         if thread.name == "tidy-index":
             thread.join(60)
@@ -61,11 +61,11 @@ def wait_until_tidy(index: LocalSpace) -> None:
 
 def assert_agrees(things: Things, index: LocalSpace) -> None:
     """It holds and finds the newest vector of every item, on the centre that it has."""
-    with index.reading() as view:
+    with index.open_view() as view:
         wanted = expected(things.database, view.centre)
     held = contents(things.database, index)
     ids, vectors = np.array(list(held)), np.stack(list(held.values()))
-    with index.reading() as view:
+    with index.open_view() as view:
         found = view.search(vectors, 1).ids[:, 0]
     assert held.keys() == wanted.keys()
     np.testing.assert_allclose(vectors, np.stack([wanted[item_id] for item_id in held]), atol=1e-6)
@@ -75,7 +75,7 @@ def assert_agrees(things: Things, index: LocalSpace) -> None:
 def test_a_kind_that_suits_better_is_built_saved_and_loaded(things: Things, settings: Settings) -> None:
     index = opened(things, settings)
     assert state(index).kind is Kind.FLAT
-    index.keep(things.head, 1)
+    index.maintain(things.head, 1)
     assert state(index).kind is Kind.HNSW
     things.put(["k3", "new"], "changed")
     things.remove(["k4"])
@@ -89,7 +89,7 @@ def test_a_kind_that_suits_better_is_built_saved_and_loaded(things: Things, sett
 def test_searches_and_changes_go_on_while_it_is_built(
     things: Things, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index, build = opened(things, settings), faiss_index._built
+    index, build = opened(things, settings), faiss_index._build_candidates
 
     def building(*arguments: object) -> object:
         things.put(["k3", "new"], "changed")
@@ -98,11 +98,11 @@ def test_searches_and_changes_go_on_while_it_is_built(
         assert_agrees(things, index)
         return build(*arguments)
 
-    monkeypatch.setattr(faiss_index, "_built", building)
+    monkeypatch.setattr(faiss_index, "_build_candidates", building)
     index.renew()
     assert state(index).kind is Kind.HNSW
     assert_agrees(things, index)
-    with index.reading() as view:
+    with index.open_view() as view:
         assert view.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
 
 
@@ -111,35 +111,35 @@ def test_what_waits_is_taken_in_by_itself(things: Things, settings: Settings) ->
     index.renew()
     things.put([f"n{number}" for number in range(30)])
     index.refresh(things.head)
-    wait_until_tidy(index)
-    assert state(index).pending == 0
+    wait_until_renewed(index)
+    assert state(index).pending_count == 0
     assert_agrees(things, index)
 
 
 def test_the_dead_go_at_the_next_writing(things: Things, settings: Settings) -> None:
     index = opened(things, settings)
-    index.keep(things.head, 1)
+    index.maintain(things.head, 1)
     for number in range(60):
         things.put([f"k{number}"], f"changed {number}")
     index.refresh(things.head)
-    wait_until_tidy(index)
-    assert state(index).dead == 60
-    index.keep(things.head, 1_000)
-    assert state(index).dead == 0
+    wait_until_renewed(index)
+    assert state(index).deleted_count == 60
+    index.maintain(things.head, 1_000)
+    assert state(index).deleted_count == 0
     assert_agrees(things, opened(things, settings))
 
 
 def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(things: Things, settings: Settings) -> None:
     index = opened(things, settings)
-    index.keep(things.head, 1)
+    index.maintain(things.head, 1)
     freeze(things.database, 0.1)
     things.put(["new"])
     index.refresh(things.head)
-    with index.reading() as view:
+    with index.open_view() as view:
         assert not np.allclose(view.centre, 0.1)
     assert_agrees(things, index)
-    index.keep(things.head, 1_000)
-    with index.reading() as view:
+    index.maintain(things.head, 1_000)
+    with index.open_view() as view:
         np.testing.assert_allclose(view.centre, 0.1)
     assert state(index).kind is Kind.HNSW
     assert_agrees(things, index)
@@ -147,10 +147,10 @@ def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(things:
 
 def test_another_process_takes_over_what_was_built(things: Things, settings: Settings) -> None:
     other, builder = opened(things, settings), opened(things, settings)
-    builder.keep(things.head, 1)
+    builder.maintain(things.head, 1)
     other.adopt()
     assert state(other).kind is Kind.HNSW
-    (path,) = snapshots.listed(other.folder)
+    (path,) = snapshots.list_snapshots(other.folder)
     (path / "index").unlink()
     other.adopt()  # there is nothing better, so it is not even looked at
     assert_agrees(things, other)
@@ -160,7 +160,7 @@ def test_it_is_taken_over_when_somebody_else_writes_snapshots(things: Things, se
     backend = LocalBackend(things.database, settings, HNSW)
     engine = SearchEngine(things.database, settings, things.embedder, backend)
     assert len(engine.query("things", Query((Part(item="k1"),), k=3, space="looks")).hits) == 3
-    opened(things, settings).keep(things.head, 1)
+    opened(things, settings).maintain(things.head, 1)
     with SnapshotLease(things.database, settings, things.collection.id):
         assert not engine.write_snapshots("things")
     index = engine._spaces[1][1]

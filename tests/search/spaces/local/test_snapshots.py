@@ -11,7 +11,7 @@ import pytest
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.snapshots import Requirements, checksum
+from anyseek.search.spaces.local.snapshots import Requirements, file_checksum
 from tests.search.memory_index import MemoryIndex
 
 FILES = ("index", "header.json")
@@ -26,7 +26,7 @@ def filled(count: int = 5) -> FaissIndex:
 
 
 def save(folder: Path, seq: int = 9, centre_version: int = 1, count: int = 5) -> Path:
-    return snapshots.save(folder, filled(count).frozen(), seq, centre_version, "f")
+    return snapshots.save(folder, filled(count).freeze(), seq, centre_version, "f")
 
 
 def load(folder: Path, wanted: Requirements = WANTED) -> snapshots.Header | None:
@@ -47,7 +47,7 @@ def test_a_saved_index_is_loaded_with_what_it_knows_where_there_is_one(tmp_path:
 def test_the_newest_wanted_one_is_taken_by_number_not_by_name(tmp_path: Path) -> None:
     for seq in (9, 10, 100):
         save(tmp_path, seq)
-    assert [snapshots.stands_at(path)[0] for path in snapshots.listed(tmp_path)] == [9, 10, 100]
+    assert [snapshots.position_of(path)[0] for path in snapshots.list_snapshots(tmp_path)] == [9, 10, 100]
     header = load(tmp_path)
     assert header.seq == 100
 
@@ -106,9 +106,9 @@ def test_pruning_keeps_the_newest_and_nothing_of_killed_writers(tmp_path: Path) 
     kept = [save(tmp_path, seq) for seq in (1, 2, 3, 4)][2:]
     shutil.copytree(kept[0], tmp_path / ".tmp-killed")
     (tmp_path / ".tmp-killed" / "header.json").unlink()
-    assert len(snapshots.listed(tmp_path)) == 4
+    assert len(snapshots.list_snapshots(tmp_path)) == 4
     snapshots.prune(tmp_path)
-    assert snapshots.listed(tmp_path) == sorted(tmp_path.iterdir()) == kept
+    assert snapshots.list_snapshots(tmp_path) == sorted(tmp_path.iterdir()) == kept
 
 
 def test_saving_again_replaces_a_damaged_one(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_checksum_tells_every_bit(tmp_path: Path) -> None:
     data, sums = bytearray((1 << 20) + 100), set()
     for place in (0, 1 << 20, len(data) - 1):
         (tmp_path / "file").write_bytes(data)
-        sums.add(checksum(tmp_path / "file"))
+        sums.add(file_checksum(tmp_path / "file"))
         data[place] ^= 1
     (tmp_path / "file").write_bytes(data + b"\0")
-    assert len(sums | {checksum(tmp_path / "file")}) == 4
+    assert len(sums | {file_checksum(tmp_path / "file")}) == 4

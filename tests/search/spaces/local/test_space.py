@@ -12,7 +12,7 @@ from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.space import LocalSpace, MakeIndex, ReadersLock
+from anyseek.search.spaces.local.space import IndexFactory, LocalSpace, ReadWriteLock
 from tests.search.gallery import DIMENSION, Things
 from tests.search.live_spaces import assert_agrees, contents, freeze, no_filters
 from tests.search.memory_index import MemoryIndex
@@ -60,7 +60,7 @@ def test_threads_search_while_others_write(things: Things, folder: Path) -> None
                 head = collections.head(session, "things")
                 committed = collections.count(session, things.collection.id)
             index.refresh(head)
-            with index.reading() as view:
+            with index.open_view() as view:
                 found = view.search(np.ones((1, DIMENSION), np.float32), 1_000).ids[0]
             if len(set(found.tolist())) != len(found) or len(found) < committed:
                 failures.append((committed, found))
@@ -87,18 +87,18 @@ def test_a_snapshot_is_written_beside_searches_and_changes(
     things: Things, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     things.put(["x", "y"])
-    index, write, counted = opened(things, folder), snapshots.checksum, []
+    index, write, counted = opened(things, folder), snapshots.file_checksum, []
 
     def change_first(path: Path) -> str:
         things.put(["z"])
         things.remove(["x"])
         things.put(["y"], "changed")
         index.refresh(things.head)
-        with index.reading() as view:
+        with index.open_view() as view:
             counted.append(view.count())
         return write(path)
 
-    monkeypatch.setattr(snapshots, "checksum", change_first)
+    monkeypatch.setattr(snapshots, "file_checksum", change_first)
     index.save()
     monkeypatch.undo()
     assert counted == [2]
@@ -109,10 +109,10 @@ def test_a_snapshot_is_written_beside_searches_and_changes(
 
 
 @pytest.mark.parametrize("make_index", [MemoryIndex, FaissIndex])
-def test_what_is_frozen_stays_as_it_was(make_index: MakeIndex, tmp_path: Path) -> None:
+def test_what_is_frozen_stays_as_it_was(make_index: IndexFactory, tmp_path: Path) -> None:
     index, vectors = make_index(4), np.eye(4, dtype=np.float32)
     index.upsert(np.array([1, 2, 3]), vectors[:3])
-    held = index.frozen()
+    held = index.freeze()
     index.delete(np.array([1]))
     index.upsert(np.array([2, 4]), vectors[[3, 3]])
     held.write(tmp_path / "index")
@@ -129,8 +129,8 @@ def test_a_large_collection_gets_a_snapshot_for_every_hundredth_of_it_and_a_smal
 ) -> None:
     def kept_after(*keys: str) -> int:
         things.put(keys)
-        index.keep(things.head, 1)
-        return snapshots.stands_at(snapshots.listed(folder)[-1])[0]
+        index.maintain(things.head, 1)
+        return snapshots.position_of(snapshots.list_snapshots(folder)[-1])[0]
 
     index = opened(things, folder)
     assert kept_after("a") == 2  # an entry for each of two spaces
@@ -141,15 +141,15 @@ def test_a_large_collection_gets_a_snapshot_for_every_hundredth_of_it_and_a_smal
 
 
 def test_readers_go_side_by_side_and_a_writer_alone() -> None:
-    lock, together = ReadersLock(), threading.Barrier(2, timeout=60)
+    lock, together = ReadWriteLock(), threading.Barrier(2, timeout=60)
     state = {"value": 0}
 
     def read() -> None:
-        with lock.reading():
+        with lock.read_lock():
             together.wait()
 
     def write() -> None:
-        with lock.writing():
+        with lock.write_lock():
             seen = state["value"]
             time.sleep(0.002)
             state["value"] = seen + 1
@@ -164,15 +164,15 @@ def test_readers_go_side_by_side_and_a_writer_alone() -> None:
 
 
 def test_steady_readers_do_not_starve_a_writer() -> None:
-    lock, stop, written = ReadersLock(), threading.Event(), threading.Event()
+    lock, stop, written = ReadWriteLock(), threading.Event(), threading.Event()
 
     def read() -> None:
         while not stop.is_set():
-            with lock.reading():
+            with lock.read_lock():
                 time.sleep(0.001)
 
     def write() -> None:
-        with lock.writing():
+        with lock.write_lock():
             written.set()
 
     readers = [threading.Thread(target=read) for _ in range(4)]
@@ -187,7 +187,7 @@ def test_steady_readers_do_not_starve_a_writer() -> None:
 
 
 def test_readers_behind_a_writer_that_gives_up_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, queued = ReadersLock(), threading.Event()
+    lock, queued = ReadWriteLock(), threading.Event()
     condition = lock._changed
     wait = condition.wait
 
@@ -201,16 +201,16 @@ def test_readers_behind_a_writer_that_gives_up_go_on(monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     def write() -> None:
-        with pytest.raises(KeyboardInterrupt), lock.writing():
+        with pytest.raises(KeyboardInterrupt), lock.write_lock():
             pass
 
     def read() -> None:
-        with lock.reading():
+        with lock.read_lock():
             pass
 
     monkeypatch.setattr(condition, "wait", noted_wait)
     monkeypatch.setattr(condition, "wait_for", interrupted_wait)
-    with lock.reading():
+    with lock.read_lock():
         writer, reader = threading.Thread(target=write), threading.Thread(target=read, daemon=True)
         writer.start()
         while not lock._writers_waiting:
