@@ -15,10 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
 from anyseek.api.http import metrics, readiness
-from anyseek.api.http.connections import report_rarely
-from anyseek.api.http.middleware import BodyLimit, Budgeted, Guard, RequestContext
+from anyseek.api.http.connections import limit_accept_errors
+from anyseek.api.http.middleware import AccessControl, BodyLimit, RequestBudgets, RequestContext
 from anyseek.api.http.problems import install_handlers
-from anyseek.api.http.security import Admission, Guardian, Rates
+from anyseek.api.http.security import Authenticator, FallbackAuthenticator, RateLimits
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
 from anyseek.api.queries.answering import gathering_of
@@ -68,7 +68,7 @@ def demo_credits() -> PlainTextResponse:
 def create_app(service: Service) -> FastAPI:
     """The application for one service; the model starts to load when it starts."""
     serving, loopback = service.runtime.settings.serving, service.settings.loopback
-    rates = Rates(serving, loopback)
+    rate_limits = RateLimits(serving, loopback)
     app = FastAPI(
         title="Anyseek",
         version="1",
@@ -80,12 +80,13 @@ def create_app(service: Service) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
         responses=PROBLEMS,
         generate_unique_id_function=lambda route: route.name,
-        middleware=_middleware(service, rates),
+        middleware=_middleware(service, rate_limits),
     )
     app.state.service = service
     app.state.gathering = gathering_of(service)
-    app.state.admission = Admission(service.runtime.settings.database_url, loopback, serving.proxy_networks, rates)
-    app.state.readiness = readiness.readiness_of(service)
+    database_url, proxies = service.runtime.settings.database_url, serving.proxy_networks
+    app.state.authenticator = FallbackAuthenticator(database_url, loopback, proxies, rate_limits)
+    app.state.readiness = readiness.create_readiness(service)
     app.state.exporter = metrics.Exporter(service.runtime, app.state.readiness)
     install_handlers(app, service.settings.in_process)
     for router in _ROUTERS:
@@ -97,29 +98,29 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def _middleware(service: Service, rates: Rates) -> list[Middleware]:
-    """The middleware of a request, the outermost first. One of this process has the rights and name of its user."""
+def _middleware(service: Service, rate_limits: RateLimits) -> list[Middleware]:
+    """The middleware, outermost first; without access control for requests from this process, which are its user's."""
     serving = service.runtime.settings.serving
-    guardian = Guardian(service.runtime.database, service.settings.loopback, serving.proxy_networks)
-    guard = Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds)
+    authenticator = Authenticator(service.runtime.database, service.settings.loopback, serving.proxy_networks)
+    access = Middleware(AccessControl, authenticator, rate_limits, database_seconds=serving.database_seconds)
     return [
         Middleware(RequestContext),
-        *(() if service.settings.in_process else (guard,)),
-        Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
-        Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
+        *(() if service.settings.in_process else (access,)),
+        Middleware(BodyLimit, max_bytes=service.limits.bytes_per_request, serving=serving),
+        Middleware(RequestBudgets, limits=service.limits, decoders=service.decoders),
     ]
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    report_rarely(asyncio.get_running_loop())
+    limit_accept_errors(asyncio.get_running_loop())
     # Routes make their schemas when they are first needed, by parsing source. While another thread imports a model,
     # CPython 3.11 fails to do so (python/cpython#106905).
     app.openapi()
     app.state.service.start()
     yield
     app.state.exporter.close()
-    app.state.admission.close()
+    app.state.authenticator.close()
     app.state.readiness.close()
     app.state.service.close()
 

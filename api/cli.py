@@ -91,9 +91,9 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()  # the reader of stdout is gone; do not report that either
         return 1
     except Exception as error:
-        from anyseek.api.errors import exit_code_of, own
+        from anyseek.api.errors import domain_error, exit_code_of
 
-        known = own(error)
+        known = domain_error(error)
         code = exit_code_of(known)
         if code is None:
             raise

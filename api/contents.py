@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from anyseek.api.errors import describe
-from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.predictions.wire import Input
 from anyseek.model.json_reader import check_unicode, read_json
 from anyseek.model.modalities.reading.decode import decode, known_modality, understand, understand_masked
@@ -222,7 +222,7 @@ def read_query(members: Any, limits: Limits, embedder: Embedder, picture_of: Pic
         query = QUERY.validate_python(members)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise BadQuery(describe(explained(wrong, QUERY))) from error
+        raise BadQuery(describe(add_suggestions(wrong, QUERY))) from error
     return decoded(attached(query, {}), limits, embedder, picture_of)
 
 

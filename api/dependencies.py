@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from anyseek.api.contents import Upload
 from anyseek.api.errors import ScopeMissing, UnexpectedBody, UnknownParameter
-from anyseek.api.http.did_you_mean import explained
+from anyseek.api.http.did_you_mean import add_suggestions
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import ProblemAnswer
 from anyseek.api.service import Service
@@ -140,7 +140,7 @@ async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | N
         return kind.validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestValidationError(explained(wrong, kind)) from error
+        raise RequestValidationError(add_suggestions(wrong, kind)) from error
 
 
 async def read_body(request: Request, most: JsonLimits | None = None) -> Any:

@@ -5,18 +5,18 @@
 ServiceError                 what the service itself refuses, before any domain code runs
 ├── NotReady                 the model is still loading, or could not be loaded
 ├── Busy                     too many requests are waiting
-├── TooManyRequests          an API key asks too often, or an address sends too many wrong keys
+├── TooManyRequests          an API key or an address sends too many requests, or an address too many wrong keys
 ├── TookTooLong              a prediction was stopped
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
-├── ProxyRefused             a proxy passed the request on while no key has existed
+├── ProxyRefused             a proxy forwarded the request before the first key was created
 ├── RootRefused              a folder outside the configured roots
-├── UnknownParameter         a parameter in the URL that the route does not know
-└── UnexpectedBody           a body where the route takes none
+├── UnknownParameter         a URL parameter that the route does not have
+└── UnexpectedBody           a body that the route does not take
 
 ClientError
-├── ServiceUnreachable       nothing answers at that address
+├── ServiceUnreachable       no service answers at that address
 └── ApiError                 the service refused; `type` is the stable part of its problem details
 """
 
@@ -54,7 +54,7 @@ class Busy(ServiceError):
 
 
 class TooManyRequests(ServiceError):
-    """`retry_after`: in how many seconds it may be tried again."""
+    """`retry_after`: seconds until the request may be repeated."""
 
     code = "too-many-requests"
 
@@ -96,13 +96,13 @@ class UnexpectedBody(ServiceError):
 
 
 class ClientError(AnyseekError):
-    """Any error of a client."""
+    """Base of the errors of a client."""
 
     code = "client-error"
 
 
 class ServiceUnreachable(ClientError):
-    """Nothing answers at that address, or not in time."""
+    """No service answers at that address, or not in time."""
 
     code = "service-unreachable"
 
@@ -123,7 +123,7 @@ class ApiError(ClientError):
         self.code = kind.removeprefix("urn:anyseek:")
 
 
-# The closest class among an error's ancestors decides; other errors are faults of the service (500).
+# The closest class in an error's MRO decides; other errors are internal (500).
 STATUS: dict[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     AssetChanged: HTTPStatus.GONE,
@@ -159,8 +159,8 @@ FAILED, WRONG_USAGE = 1, 2
 _REFUSED_INPUT = (400, 413, 422)
 
 
-def own(error: Exception) -> Exception:
-    """The error itself, or the one of ours that a failure of the database or the disk stands for."""
+def domain_error(error: Exception) -> Exception:
+    """The error itself, or the domain error for a failure of the database or the disk."""
     if isinstance(error, AnyseekError | ModelError):
         return error
     from anyseek.search.catalogue.failures import meaning  # a command that asks a service starts without a database
@@ -176,22 +176,22 @@ def status_of(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in full
+MAX_ERRORS_SHOWN, _MAX_LOCATION_LENGTH = 100, 200  # the input is not echoed in full
 
 
-def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
-    """The place and message of the first of pydantic's errors, without the values that were sent."""
-    first = errors[:MOST_PLACES]
+def error_locations(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """The location and message of the first pydantic errors, without the values that were sent."""
     return [
-        {"where": ".".join(map(str, error["loc"]))[:_LONGEST_PLACE], "detail": str(error["msg"])} for error in first
+        {"where": ".".join(map(str, error["loc"]))[:_MAX_LOCATION_LENGTH], "detail": str(error["msg"])}
+        for error in errors[:MAX_ERRORS_SHOWN]
     ]
 
 
 def describe(errors: Sequence[Any]) -> str:
-    """The first wrong places of a request in one sentence."""
-    places = [f"{place['where']}: {place['detail']}" for place in wrong_places(errors)]
+    """The first errors of a request in one sentence, with their locations."""
+    located = [f"{error['where']}: {error['detail']}" for error in error_locations(errors)]
     more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return "; ".join(places[:3]) + more
+    return "; ".join(located[:3]) + more
 
 
 def exit_code_of(error: Exception) -> int | None:

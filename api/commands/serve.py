@@ -98,16 +98,16 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
     """Serve until the process is told to stop; open requests get a few seconds to end."""
     import uvicorn
 
-    from anyseek.api.http.connections import protocol
+    from anyseek.api.http.connections import make_protocol
     from anyseek.api.http.logs import configure_logs
-    from anyseek.api.http.stopping import GRACE_SECONDS, StoppingServer
+    from anyseek.api.http.shutdown import GRACE_SECONDS, GracefulServer
 
     configure_logs(read_settings().logs)
     # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=protocol(serving),
+        http=make_protocol(serving),
         backlog=_BACKLOG,
         log_config=None,
         access_log=False,
@@ -117,7 +117,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
         lifespan="on",
     )
     with suppress(KeyboardInterrupt):
-        StoppingServer(config).run(sockets=[listener])
+        GracefulServer(config).run(sockets=[listener])
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """Connections of clients that are slow, silent or too many: uvicorn's protocol with deadlines and a limit.
 
-uvicorn itself waits for ever for the first request of a connection and for a client that does not read its answer, and
-it counts connections only when their requests have come.
+uvicorn itself waits forever for the first request of a connection and for a client that does not read its answer, and
+it counts a connection only once its request has arrived.
 """
 
 import asyncio
@@ -21,52 +21,52 @@ from anyseek.search.settings import Serving
 
 logger = logging.getLogger(__name__)
 
-_REPORTED_SECONDS = 60.0
-_OTHER_FILES, _FEWEST = 128, 16
+_REPORT_INTERVAL_SECONDS = 60.0
+_RESERVED_FILES, _MIN_CONNECTIONS = 128, 16
 
 
-class Reported:
-    """Says what happens often once in a while, with how often it happened meanwhile."""
+class RateLimitedLog:
+    """Logs each kind of event at most once per interval, with how often it has happened since it was last logged."""
 
-    def __init__(self, seconds: float = _REPORTED_SECONDS) -> None:
+    def __init__(self, seconds: float = _REPORT_INTERVAL_SECONDS) -> None:
         self._seconds = seconds
         self._last: dict[str, float] = {}
-        self._untold: dict[str, int] = {}
+        self._unreported: dict[str, int] = {}
 
     def __call__(self, event: str) -> None:
-        self._untold[event] = self._untold.get(event, 0) + 1
+        self._unreported[event] = self._unreported.get(event, 0) + 1
         if time.monotonic() - self._last.get(event, float("-inf")) >= self._seconds:
-            logger.warning(event, extra={"fields": {"times": self._untold.pop(event)}})
+            logger.warning(event, extra={"fields": {"times": self._unreported.pop(event)}})
             self._last[event] = time.monotonic()
 
 
-def protocol(serving: Serving) -> type[asyncio.Protocol]:
-    """The protocol that keeps the limits of `serving`, for uvicorn's `http`."""
-    report = Reported()
-    kept = replace(serving, connections=min(serving.connections, _openable()))
+def make_protocol(serving: Serving) -> type[asyncio.Protocol]:
+    """The protocol class that enforces the limits of `serving`, for uvicorn's `http` option."""
+    report = RateLimitedLog()
+    limited = replace(serving, connections=min(serving.connections, _max_connections()))
 
     class Guarded(GuardedConnection):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(kept, report, *args, **kwargs)
+            super().__init__(limited, report, *args, **kwargs)
 
     return Guarded
 
 
-def _openable() -> int:
-    """How many connections leave the process some of the files that it may open."""
+def _max_connections() -> int:
+    """The number of connections that leave file descriptors for everything else in the process."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(_FEWEST, most - _OTHER_FILES) if most != resource.RLIM_INFINITY else 1 << 20
+    return max(_MIN_CONNECTIONS, most - _RESERVED_FILES) if most != resource.RLIM_INFINITY else 1 << 20
 
 
 class GuardedConnection(H11Protocol):
-    """A connection whose next request must be whole in its head, and whose answer must be read, within a time."""
+    """A connection with deadlines: for the complete head of the next request, and for the client to read the answer."""
 
-    def __init__(self, serving: Serving, report: Reported, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, serving: Serving, report: RateLimitedLog, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._serving, self._report = serving, report
         self._head_deadline: asyncio.TimerHandle | None = None
         self._send_deadline: asyncio.TimerHandle | None = None
-        self.waits_since: float | None = None  # for the head of a request
+        self.waiting_since: float | None = None  # for the head of a request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -75,7 +75,7 @@ class GuardedConnection(H11Protocol):
             self._report("too many connections: a new one is refused")
             self._refuse(503, "Service Unavailable", "busy", "too many connections; try again in a moment")
             return
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._head_deadline)
@@ -84,11 +84,11 @@ class GuardedConnection(H11Protocol):
 
     def handle_events(self) -> None:
         super().handle_events()
-        self._watch_head()
+        self._update_head_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch_head()
+        self._update_head_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -99,41 +99,41 @@ class GuardedConnection(H11Protocol):
         _cancel(self._send_deadline)
 
     def send_400_response(self, msg: str) -> None:
-        """Also for a head above 16 KiB, which h11 reads no further."""
+        """Refuse what is not HTTP, and a head above 16 KiB, where h11 stops reading."""
         self._refuse(400, "Bad Request", "bad-request", "this is not HTTP, or its headers are longer than 16 KiB")
 
-    def _watch_head(self) -> None:
-        """A request's head is awaited from the first byte, or from the end of the request before, until it is whole."""
+    def _update_head_timer(self) -> None:
+        """Start the head's timer when a connection becomes idle; cancel it when the head is complete."""
         if self.conn.their_state is not h11.IDLE:
             _cancel(self._head_deadline)
-            self._head_deadline = self.waits_since = None
-        elif self.waits_since is None and not self.transport.is_closing():
-            self._await_head()
+            self._head_deadline = self.waiting_since = None
+        elif self.waiting_since is None and not self.transport.is_closing():
+            self._start_head_timer()
 
-    def _await_head(self) -> None:
-        self.waits_since = self.loop.time()
-        self._head_deadline = self.loop.call_later(self._serving.head_seconds, self._give_up)
+    def _start_head_timer(self) -> None:
+        self.waiting_since = self.loop.time()
+        self._head_deadline = self.loop.call_later(self._serving.head_seconds, self._time_out)
 
-    def _give_up(self) -> None:
+    def _time_out(self) -> None:
         self._report("a connection sent no whole request in time")
         seconds = self._serving.head_seconds
         self._refuse(408, "Request Timeout", "request-timeout", f"no whole request came within {seconds:g} s")
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a request; false if all others have requests."""
-        waiting = [
+        """Close the connection that has been idle longest; return False if every other one has a request."""
+        idle = [
             other
             for other in self.connections
-            if isinstance(other, GuardedConnection) and other.waits_since is not None and other is not self
+            if isinstance(other, GuardedConnection) and other.waiting_since is not None and other is not self
         ]
-        if not waiting:
+        if not idle:
             return False
         self._report("too many connections: the one that is silent for longest is closed")
-        min(waiting, key=lambda other: other.waits_since or 0.0).drop()
+        min(idle, key=lambda other: other.waiting_since or 0.0).drop()
         return True
 
     def drop(self) -> None:
-        """Close at once, with what is not sent yet."""
+        """Close at once and discard unsent data."""
         self.connections.discard(self)
         self.transport.abort()
 
@@ -142,7 +142,7 @@ class GuardedConnection(H11Protocol):
         self.drop()
 
     def _refuse(self, status: int, phrase: str, code: str, detail: str) -> None:
-        """Answer without a request, in the same form as any error, and close."""
+        """Send a problem document without the application, and close the connection."""
         problem = {"type": f"urn:anyseek:{code}", "title": phrase, "status": status, "detail": detail}
         body = json.dumps(problem).encode()
         head = (
@@ -159,9 +159,9 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def report_rarely(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the loop say that connections cannot be accepted once in a while: it fails again for each that waits."""
-    report = Reported()
+def limit_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """Log failures to accept connections at most once per interval: the loop retries for each waiting connection."""
+    report = RateLimitedLog()
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if isinstance(context.get("exception"), OSError) and "accept" in context["message"]:

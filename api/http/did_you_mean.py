@@ -1,6 +1,6 @@
-"""Says of each unknown member of a JSON body which known one was probably meant.
+"""Suggests the nearest known member for each unknown member of a JSON body.
 
-Their names come from the JSON schema of the body, which has exactly the members that callers may send.
+The known names come from the JSON schema of the body, which has exactly the members that callers may send.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from anyseek.api.errors import MOST_PLACES
+from anyseek.api.errors import MAX_ERRORS_SHOWN
 from anyseek.model.spelling import unknown
 
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # by a model, and by a dataclass
+_UNKNOWN_MEMBER_TYPES = ("extra_forbidden", "unexpected_keyword_argument")  # by a model, and by a dataclass
 _REFERENCE = "#/$defs/"
 
 Schema = Mapping[str, Any]
@@ -20,45 +20,45 @@ Schema = Mapping[str, Any]
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """The one adapter of a type, so that its schema is made once. `kind` is one of the few that routes take."""
+    """The cached adapter of a request type, so that its schema is made once."""
     return TypeAdapter(kind)
 
 
-def explained(errors: Sequence[Any], kind: TypeAdapter[Any], before: int = 0) -> list[Any]:
-    """pydantic's `errors`, those about unknown members with a message that names the nearest known one.
+def add_suggestions(errors: Sequence[Any], kind: TypeAdapter[Any], prefix: int = 0) -> list[Any]:
+    """pydantic's `errors`, where each unknown member has a message that suggests the nearest known one.
 
-    Only the first `MOST_PLACES` are, since no more are told. `kind` is kept: give the same one for the same type.
-    `before` is how many steps of an error's place stand before the body's own members.
+    Only the first `MAX_ERRORS_SHOWN` get one, since no more are sent. The schema of `kind` is cached by identity.
+    `prefix` is the number of leading steps of an error's location that are not members of the body, such as "body".
     """
-    shown, others = errors[:MOST_PLACES], errors[MOST_PLACES:]
-    if not any(error["type"] in _UNKNOWN for error in shown):
+    shown, others = errors[:MAX_ERRORS_SHOWN], errors[MAX_ERRORS_SHOWN:]
+    if not any(error["type"] in _UNKNOWN_MEMBER_TYPES for error in shown):
         return list(errors)
     schema = _schema(kind)
-    return [*(_explained(error, schema, before) for error in shown), *others]
+    return [*(_add_suggestion(error, schema, prefix) for error in shown), *others]
 
 
 @cache
 def _schema(kind: TypeAdapter[Any]) -> Schema:
-    """Making one takes 20 ms; a batch may have a thousand queries with an unknown member."""
+    """The JSON schema of a type. It takes 20 ms, and a batch may have a thousand queries with an unknown member."""
     return kind.json_schema()
 
 
-def _explained(error: Any, schema: Schema, before: int) -> Any:
-    if error["type"] not in _UNKNOWN:
+def _add_suggestion(error: Any, schema: Schema, prefix: int) -> Any:
+    if error["type"] not in _UNKNOWN_MEMBER_TYPES:
         return error
-    *place, name = error["loc"][before:]
+    *location, name = error["loc"][prefix:]
     nodes = [schema]
-    for step in place:
-        nodes = [below for node in nodes for below in _below(schema, node, step)] or nodes
+    for step in location:
+        nodes = [child for node in nodes for child in _subschemas(schema, node, step)] or nodes
     known = dict.fromkeys(
-        name for node in nodes for form in _forms(schema, node) for name in form.get("properties", ())
+        name for node in nodes for form in _alternatives(schema, node) for name in form.get("properties", ())
     )
     return error | {"msg": unknown("member", str(name), known)}
 
 
-def _below(schema: Schema, node: Schema, step: str | int) -> Iterator[Schema]:
-    """What a node says of one of its members or elements, in any of its forms."""
-    for form in _forms(schema, node):
+def _subschemas(schema: Schema, node: Schema, step: str | int) -> Iterator[Schema]:
+    """The schemas of a node's member or element `step`, in each alternative of the node."""
+    for form in _alternatives(schema, node):
         if isinstance(step, int):
             subschema = form.get("items")
         else:
@@ -67,12 +67,12 @@ def _below(schema: Schema, node: Schema, step: str | int) -> Iterator[Schema]:
             yield subschema
 
 
-def _forms(schema: Schema, node: Schema) -> Iterator[Schema]:
-    """The node itself, or those that it stands for."""
+def _alternatives(schema: Schema, node: Schema) -> Iterator[Schema]:
+    """The alternatives of a node: its reference and its unions resolved."""
     if "$ref" in node:
-        yield from _forms(schema, schema["$defs"][node["$ref"].removeprefix(_REFERENCE)])
+        yield from _alternatives(schema, schema["$defs"][node["$ref"].removeprefix(_REFERENCE)])
         return
     for member in ("anyOf", "oneOf", "allOf"):
         for form in node.get(member, ()):
-            yield from _forms(schema, form)
+            yield from _alternatives(schema, form)
     yield node

@@ -1,6 +1,6 @@
-"""Metrics of the service for Prometheus: its requests, and at each scrape the numbers of the whole installation.
+"""Metrics of the service for Prometheus: its requests, and at each scrape gauges of the whole installation.
 
-Neither a failing database nor busy threads keep `/metrics` away.
+`/metrics` answers even while the database fails or all threads are busy.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Scope
 
-from anyseek.api.http.readiness import Check, Readiness, State, free_bytes
+from anyseek.api.http.readiness import Check, Readiness, State, free_disk_bytes
 from anyseek.api.http.security import DATABASE_SECONDS
 from anyseek.search.catalogue.failures import sentence
 from anyseek.search.catalogue.figures import figures
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
-_LOOK_SECONDS = 4.0  # a longer look at the installation is not waited for; the last one is sent with its age
+_REFRESH_TIMEOUT_SECONDS = 4.0  # after that a scrape gets the last values, with their age
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _NO_ROUTE = "none"
 _LEVELS = {State.OK: 0, State.DEGRADED: 1, State.FAILED: 2}
@@ -53,7 +53,7 @@ _SECONDS = Histogram(
     "anyseek_http_request_seconds", "Seconds until an answer was sent", ["route"], buckets=SECONDS, registry=REGISTRY
 )
 _IN_PROGRESS = Gauge("anyseek_http_requests_in_progress", "Requests that are being answered", registry=REGISTRY)
-GATHERED = Histogram(
+BATCHED_QUERIES = Histogram(
     "anyseek_gathered_queries",
     "Queries that were answered together, because they came while others were answered",
     buckets=[1 << power for power in range(8)],
@@ -64,7 +64,7 @@ ProcessCollector(registry=REGISTRY)
 
 @dataclass
 class Measurement:
-    """One request under way; `status` is 0 until its answer begins."""
+    """An open request; `status` is 0 until its response starts."""
 
     started: float
     status: int = 0
@@ -75,11 +75,11 @@ class Measurement:
 
 
 @contextmanager
-def measured(scope: Scope) -> Iterator[Measurement]:
-    """Count and time a request. One for `/v1` is a span, which goes on with that of its sender.
+def measure_request(scope: Scope) -> Iterator[Measurement]:
+    """Count and time a request. A request to `/v1` is a span, whose parent is the sender's span.
 
-    Labels have few values: paths are told apart by their routes alone, and unknown methods not at all. Spans of probes,
-    scrapes and the page's files would only hide what people asked for.
+    Labels have few values: the route instead of the path, and one value for all unknown methods. Spans of probes,
+    scrapes and the page's files would be noise.
     """
     measurement = Measurement(time.perf_counter())
     is_traced = scope["path"].startswith("/v1/")
@@ -94,11 +94,11 @@ def measured(scope: Scope) -> Iterator[Measurement]:
             _REQUESTS.labels(method, route, str(measurement.status)).inc()
             _SECONDS.labels(route).observe(measurement.seconds)
             if span is not None:
-                _tell(span, scope, method, route, measurement.status)
+                _set_span_attributes(span, scope, method, route, measurement.status)
 
 
-def _tell(span: "Span", scope: Scope, method: str, route: str, status: int) -> None:
-    """Say in a span what the line of the log says, without addresses."""
+def _set_span_attributes(span: "Span", scope: Scope, method: str, route: str, status: int) -> None:
+    """Set the attributes of a request's span: the fields of its log line without the address."""
     state = scope.get("state", {})
     attributes = {
         "http.request.method": method,
@@ -115,23 +115,23 @@ def _tell(span: "Span", scope: Scope, method: str, route: str, status: int) -> N
         span.fail(str(status))
 
 
-class Installation(Collector):
-    """The numbers of the whole installation, read from the catalogue, the index and the broker when `look` is called.
+class InstallationMetrics(Collector):
+    """Gauges of the whole installation, read from the catalogue, the index and the broker by `refresh`.
 
-    Every service of an installation exports the same ones. Reading them takes at most a tenth of the time.
+    Every service of an installation exports the same values. Reading them takes at most a tenth of the time.
     """
 
     def __init__(self, runtime: Runtime, database: Database) -> None:
         self._runtime = runtime
         self._database = database
         self._families: list[Metric] = []
-        self._looked_at = 0.0
-        self._look_again_at = 0.0
+        self._refreshed_at = 0.0
+        self._next_refresh_at = 0.0
 
-    def look(self) -> None:
-        """Read the numbers unless they are fresh. Raises SQLAlchemy's errors, `IndexUnavailable`."""
+    def refresh(self) -> None:
+        """Read the values unless they are fresh. Raises SQLAlchemy's errors, `IndexUnavailable`."""
         started = time.monotonic()
-        if started < self._look_again_at:
+        if started < self._next_refresh_at:
             return
         with self._database.read() as session:
             counts = figures(session)
@@ -145,31 +145,31 @@ class Installation(Collector):
             _gauge("anyseek_collections", "Collections", lag.collections),
             _gauge("anyseek_index_lag_entries", "The most log entries of a collection in no stored index", lag.entries),
             _gauge("anyseek_snapshot_age_seconds", "Age of the oldest snapshot that lacks entries", lag.seconds),
-            *self._of_queue(),
+            *self._queue_metrics(),
         ]
-        self._looked_at = time.monotonic()
-        self._look_again_at = self._looked_at + 9 * (self._looked_at - started)
+        self._refreshed_at = time.monotonic()
+        self._next_refresh_at = self._refreshed_at + 9 * (self._refreshed_at - started)
 
     def collect(self) -> Iterable[Metric]:
-        """What was seen last, with its age; nothing of it before the first look."""
-        free = free_bytes(self._runtime.settings.home)
+        """The last values with their age; only the free disk space before the first refresh."""
+        free = free_disk_bytes(self._runtime.settings.home)
         yield _gauge("anyseek_free_disk_bytes", "Free room on the disk of the data directory", free)
         if self._families:
-            age = time.monotonic() - self._looked_at
+            age = time.monotonic() - self._refreshed_at
             yield _gauge("anyseek_installation_age_seconds", "Age of the numbers of the installation", age)
             yield from self._families
 
-    def _of_queue(self) -> Iterator[Metric]:
+    def _queue_metrics(self) -> Iterator[Metric]:
         try:
             waiting = self._runtime.queue.waiting()
-        except BrokerUnavailable:  # then there is no such number; `anyseek_check_state` tells why
+        except BrokerUnavailable:  # then the gauge is missing; `anyseek_check_state` shows why
             return
         if waiting is not None:
             yield _gauges("anyseek_queue_messages", "Messages that wait at the broker", "queue", waiting)
 
 
-def state_metrics(checks: Iterable[Check]) -> Metric:
-    """The states of the checks of readiness: 0 ok, 1 degraded, 2 failed."""
+def check_metrics(checks: Iterable[Check]) -> Metric:
+    """The state of each readiness check: 0 ok, 1 degraded, 2 failed."""
     levels = {check.name: _LEVELS[check.state] for check in checks}
     return _gauges("anyseek_check_state", "Check of readiness: 0 ok, 1 degraded, 2 failed", "check", levels)
 
@@ -186,34 +186,34 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Me
 
 
 class Exporter:
-    """Makes the answers to scrapes, one at a time, in a thread of its own."""
+    """Renders scrapes, one at a time, in its own thread."""
 
     def __init__(self, runtime: Runtime, readiness: Readiness) -> None:
         self._database = Database(runtime.settings.database_url, DATABASE_SECONDS)
-        self._installation = Installation(runtime, self._database)
+        self._installation_metrics = InstallationMetrics(runtime, self._database)
         self._readiness = readiness
-        self._looking = ThreadPoolExecutor(1, thread_name_prefix="metrics")
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="metrics-text")
-        self._look: asyncio.Future[None] | None = None
+        self._refresh_thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._format_thread = ThreadPoolExecutor(1, thread_name_prefix="metrics-text")
+        self._refresh: asyncio.Future[None] | None = None
 
     async def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
         checks = await self._readiness.checks()
-        if self._look is None or self._look.done():
-            self._look = asyncio.wrap_future(self._looking.submit(self._look_safely))
-        await asyncio.wait([self._look], timeout=_LOOK_SECONDS)
-        scrape = _Scrape(self._installation, checks)
-        return await asyncio.wrap_future(self._writing.submit(generate_latest, scrape))
+        if self._refresh is None or self._refresh.done():
+            self._refresh = asyncio.wrap_future(self._refresh_thread.submit(self._refresh_safely))
+        await asyncio.wait([self._refresh], timeout=_REFRESH_TIMEOUT_SECONDS)
+        scrape = _Scrape(self._installation_metrics, checks)
+        return await asyncio.wrap_future(self._format_thread.submit(generate_latest, scrape))
 
     def close(self) -> None:
-        """A look that hangs is left to end by itself."""
-        self._looking.shutdown(wait=False, cancel_futures=True)
-        self._writing.shutdown()
+        """Does not wait for a refresh that hangs."""
+        self._refresh_thread.shutdown(wait=False, cancel_futures=True)
+        self._format_thread.shutdown()
         self._database.close()
 
-    def _look_safely(self) -> None:
+    def _refresh_safely(self) -> None:
         try:
-            self._installation.look()
+            self._installation_metrics.refresh()
         except (SQLAlchemyError, AnyseekError) as error:
             logger.warning("the numbers of the installation cannot be read: %s", sentence(error))
         except Exception:
@@ -224,18 +224,18 @@ class Exporter:
 class _Scrape(Collector):
     """The metrics of one scrape."""
 
-    installation: Installation
+    installation: InstallationMetrics
     checks: Sequence[Check]
 
     def collect(self) -> Iterable[Metric]:
         yield from REGISTRY.collect()
         yield from self.installation.collect()
-        yield state_metrics(self.checks)
+        yield check_metrics(self.checks)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """Get metrics for Prometheus. Every key may, also of the scope `metrics`, which may do nothing else."""
+    """Get metrics for Prometheus. Every scope may read them; `metrics` may do nothing else."""
     exporter: Exporter = request.app.state.exporter
-    await request.app.state.admission.admit(request)
+    await request.app.state.authenticator.authenticate(request)
     return Response(await exporter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import NotReady, Unauthenticated
-from anyseek.api.http.metrics import measured
+from anyseek.api.http.metrics import measure_request
 from anyseek.api.http.problems import problem_of
-from anyseek.api.http.security import Admitted, Guardian, Rates
+from anyseek.api.http.security import Authenticator, Grant, RateLimits
 from anyseek.api.http.senders import address_of
 from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.modalities.reading.budget import spending
@@ -45,14 +45,14 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 CLIENT_CLOSED_REQUEST = 499  # in logs and metrics, as nginx has it; no client receives it
-_SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
-_NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
+_SLOW = "the body arrived too slowly: {:,} bytes in {:.0f} s"
+_BODIES_FULL = "the bodies of other requests fill the service's memory limit; try again in a moment"
 _STOPPING = "the service is stopping, and this request took too long; send it again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """The outermost: the request id, metrics and one log line, security headers, and a 500 problem for a crash.
+    """The outermost middleware: request id, metrics, one log line, security headers, and a 500 problem for a crash.
 
     It removes the `Range` header, which a server may ignore, so files are sent whole: the framework would answer an
     invalid range with plain text instead of a problem document.
@@ -64,11 +64,11 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        wanted = Headers(scope=scope).get("x-request-id", "")
-        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else secrets.token_hex(8)  # it has to be harmless to log
+        client_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else secrets.token_hex(8)  # safe to log
         scope.setdefault("state", {})["request_id"] = request_id
         scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
-        with measured(scope) as measurement:
+        with measure_request(scope) as measurement:
 
             async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
@@ -86,19 +86,20 @@ class RequestContext:
 
 
 def _add_headers(message: Message, path: str, request_id: str) -> None:
-    """Add what every answer has, in place of what it has already."""
+    """Set the headers of every response, replacing existing ones of the same name."""
     is_page = path in ("/", "/docs") or path.startswith("/web/")
     policy = PAGE_POLICY if is_page else DATA_POLICY
-    own = dict([(b"x-request-id", request_id.encode()), (b"content-security-policy", policy.encode()), *_HEADERS])
-    message["headers"] = [header for header in message.get("headers", ()) if header[0] not in own] + list(own.items())
+    headers = dict([(b"x-request-id", request_id.encode()), (b"content-security-policy", policy.encode()), *_HEADERS])
+    kept = [header for header in message.get("headers", ()) if header[0] not in headers]
+    message["headers"] = [*kept, *headers.items()]
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    """Log one line with the route's pattern, without the path, which contains names of the user's files."""
+    """Log one line with the route's pattern; the path is left out, since it has names of the user's files."""
     failure = scope["state"].get("failure")
     fields = {
         "request_id": scope["state"]["request_id"],
-        **(scope["state"].get("caller") or _actor(scope)).fields(),  # refused early: the address alone
+        **(scope["state"].get("caller") or _actor(scope)).fields(),  # a request refused early has no caller yet
         "method": scope["method"],
         "route": getattr(scope.get("route"), "path", None),
         "status": status,
@@ -110,43 +111,43 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         logger.info("request", extra={"fields": fields})
 
 
-class Guard:
+class AccessControl:
     """Access control and rate limits of `/v1`, applied before any of the body is read, and the actor of every request.
 
     The actor is recorded in log lines and the audit trail. Transactions wait up to `database_seconds` for a lock.
     """
 
-    def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, limits: RateLimits, database_seconds: float) -> None:
         self.app = app
-        self.guardian = guardian
-        self.rates = rates
+        self.authenticator = authenticator
+        self.rate_limits = limits
         self.database_seconds = database_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         state = scope["state"]
-        with ExitStack() as request:
+        with ExitStack() as stack:
             if scope["path"].startswith("/v1"):
-                request.enter_context(patience(self.database_seconds))
+                stack.enter_context(patience(self.database_seconds))
                 try:
                     connection = HTTPConnection(scope)
-                    admitted = await self._admit(connection)
-                    request.enter_context(self.rates.request(admitted.key or "", address_of(connection)))
+                    grant = await self._authenticate(connection)
+                    stack.enter_context(self.rate_limits.count_request(grant.key or "", address_of(connection)))
                 except (AnyseekError, SQLAlchemyError) as error:
                     return await problem_of(error, state["request_id"])(scope, receive, send)
-                state["granted"], state["key"] = admitted.scope, admitted.key
+                state["granted"], state["key"] = grant.scope, grant.key
             state["caller"] = _actor(scope)
-            request.enter_context(acting(state["caller"]))
+            stack.enter_context(acting(state["caller"]))
             await self.app(scope, receive, send)
 
-    async def _admit(self, request: HTTPConnection) -> Admitted:
-        """Raises as `Guardian.admit` does, and `TooManyRequests`."""
-        self.rates.check_address(address_of(request))
+    async def _authenticate(self, request: HTTPConnection) -> Grant:
+        """The grant of the sender. Raises as `Authenticator.authenticate` does, and `TooManyRequests`."""
+        self.rate_limits.check_address(address_of(request))
         try:
-            return await self.guardian.admit(request)
+            return await self.authenticator.authenticate(request)
         except Unauthenticated:
-            self.rates.note_wrong_key(address_of(request))
+            self.rate_limits.record_wrong_key(address_of(request))
             raise
 
 
@@ -158,58 +159,58 @@ def _actor(scope: Scope) -> Caller:
 
 
 class BodyLimit:
-    """Limits of request bodies: `most` bytes each, a minimum transfer rate, and the bytes held for all requests.
+    """Limits of request bodies: `max_bytes` each, a minimum transfer rate, and the bytes of all open requests.
 
     The limits hold with and without a declared length.
     """
 
-    def __init__(self, app: ASGIApp, most: int, serving: Serving) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, serving: Serving) -> None:
         self.app = app
-        self.most = most
+        self.max_bytes = max_bytes
         self.serving = serving
-        self.room = serving.bodies_mb * 1024 * 1024
+        self.free_bytes = serving.bodies_mb * 1024 * 1024
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        detail = f"the request has more than {self.most:,} bytes, which is the most that is taken at once"
+        detail = f"the request has more than {self.max_bytes:,} bytes, the maximum for one request"
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > self.most:
+        if not declared.isdigit() or int(declared) > self.max_bytes:
             return await problem_of(LimitExceeded(detail), scope["state"]["request_id"])(scope, receive, send)
-        received, waited, whole = 0, 0.0, False
+        received, waited, is_complete = 0, 0.0, False
 
         async def receive_within_limit() -> Message:
-            nonlocal received, waited, whole
-            if whole:
+            nonlocal received, waited, is_complete
+            if is_complete:
                 return await receive()  # the disconnect
-            patience, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
+            timeout, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
             try:
-                async with asyncio.timeout(patience - waited):
+                async with asyncio.timeout(timeout - waited):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, _SLOW.format(received, patience)) from None
+                raise HTTPException(408, _SLOW.format(received, timeout)) from None
             waited += time.monotonic() - started
-            came = len(message.get("body", b""))
-            received += came
-            self.room -= came
-            whole = not message.get("more_body", False)
-            if received > self.most:
+            size = len(message.get("body", b""))
+            received += size
+            self.free_bytes -= size
+            is_complete = not message.get("more_body", False)
+            if received > self.max_bytes:
                 # the only exception that the framework does not catch while it parses a body
                 raise HTTPException(413, detail)
-            if came and self.room < 0:
-                raise HTTPException(503, _NO_ROOM)
+            if size and self.free_bytes < 0:
+                raise HTTPException(503, _BODIES_FULL)
             return message
 
         try:
             await self.app(scope, receive_within_limit, send)
         finally:
-            self.room += received
+            self.free_bytes += received
 
 
-class Budgeted:
-    """Gives each request a budget of pixels and seconds; one whose client disconnects is given up at its next stage.
+class RequestBudgets:
+    """Gives each request a budget of pixels and seconds, and abandons it at its next stage if its client disconnects.
 
-    So is one that the server cancels because it stops. An answer is whole or not sent at all, and nothing is
+    A request that the shutdown cancels is abandoned too. A response is complete or not sent at all, and nothing is
     half-written. Large pictures are decoded in other processes.
     """
 
@@ -236,7 +237,7 @@ class Budgeted:
                     await problem_of(NotReady(_STOPPING), scope["state"]["request_id"])(scope, receive, send)
                 raise
             finally:
-                watch.end()
+                watch.stop()
 
 
 class _DisconnectWatch:
@@ -244,31 +245,31 @@ class _DisconnectWatch:
 
     def __init__(self, receive: Receive, send: Send, budget: RequestBudget) -> None:
         self._receive, self._send, self._budget = receive, send, budget
-        self._watch: asyncio.Task[None] | None = None
-        self._gone = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._disconnected = asyncio.Event()
         self.is_answered = False
 
     async def receive(self) -> Message:
-        if self._watch is not None:
-            await self._gone.wait()
+        if self._watcher is not None:
+            await self._disconnected.wait()
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._watch = asyncio.create_task(self._await_disconnect())
+            self._watcher = asyncio.create_task(self._await_disconnect())
         return message
 
     async def send(self, message: Message) -> None:
         self.is_answered = True
         await self._send(message)
 
-    def end(self) -> None:
-        """Stop watching: the request is answered."""
-        if self._watch is not None:
-            self._watch.cancel()
+    def stop(self) -> None:
+        """Stop watching, once the request is answered."""
+        if self._watcher is not None:
+            self._watcher.cancel()
 
     async def _await_disconnect(self) -> None:
-        """Abandon the work when the client disconnects."""
+        """Abandon the request when the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone.set()
+        self._disconnected.set()
         self._budget.abandon()

@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from anyseek.api.errors import Busy, TooManyRequests, describe, own, status_of, wrong_places
-from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.errors import Busy, TooManyRequests, describe, domain_error, error_locations, status_of
+from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.http.security import Scope
 from anyseek.api.places import without_places
 from anyseek.model.errors import ModelError
@@ -40,11 +40,11 @@ def problem(
     detail: str,
     request_id: str,
     errors: Sequence[dict[str, str]] = (),
-    more: Mapping[str, Any] = MappingProxyType({}),
+    extensions: Mapping[str, Any] = MappingProxyType({}),
 ) -> JSONResponse:
-    """An RFC 9457 answer; `type` is `urn:anyseek:` and a code that never changes its meaning.
+    """An RFC 9457 answer; `type` is `urn:anyseek:` and a stable code.
 
-    `more` are further members.
+    `extensions` are additional members.
     """
     body: dict[str, Any] = {
         "type": f"urn:anyseek:{code}",
@@ -52,7 +52,7 @@ def problem(
         "status": int(status),
         "detail": detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]} …",
         "request_id": request_id,
-        **more,
+        **extensions,
     }
     if errors:
         body["errors"] = list(errors)
@@ -68,52 +68,52 @@ def problem(
 def problem_of(
     error: Exception,
     request_id: str,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    extensions: Mapping[str, Any] = MappingProxyType({}),
     in_process: bool = False,
-    hidden: Iterable[Path] = (),
+    private_paths: Iterable[Path] = (),
 ) -> JSONResponse:
-    """The answer to a domain error. A fault of the service shows its code, but no internals, unless `in_process`.
+    """The answer to a domain error. An internal error shows its code but no details unless `in_process`.
 
-    The sentence does not say where the `hidden` places lie.
+    `private_paths` are redacted from the message.
     """
-    error = own(error)
+    error = domain_error(error)
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and not in_process:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
-    answer = problem(status, code, without_places(str(error), hidden), request_id, more=more)
+    answer = problem(status, code, without_places(str(error), private_paths), request_id, extensions=extensions)
     if isinstance(error, TooManyRequests):
         answer.headers["retry-after"] = str(error.retry_after)
     return answer
 
 
-def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
-    """The errors, with the names of members that were probably meant; a body that FastAPI reads has its type."""
+def _with_suggestions(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
+    """The errors with suggestions for unknown members, where FastAPI knows the type of the body."""
     body = request.scope["route"].body_field
-    return errors if body is None else explained(errors, adapter(body.field_info.annotation), before=1)
+    return errors if body is None else add_suggestions(errors, adapter(body.field_info.annotation), prefix=1)
 
 
 def install_handlers(app: FastAPI, in_process: bool = False) -> None:
-    """Turn every error inside a route into a problem; `anyseek.api.http.middleware.RequestContext` catches the rest."""
+    """Turn errors inside routes into problem details; `anyseek.api.http.middleware.RequestContext` catches the rest."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if in_process:
             return problem_of(error, request.state.request_id, in_process=True)
-        known = own(error)
-        if status_of(known) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, DatabaseFailed):
+        translated = domain_error(error)
+        if status_of(translated) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(translated, DatabaseFailed):
             request.state.failure = error  # for the log line
         is_admin = getattr(request.state, "granted", None) is Scope.ADMIN
-        hidden = () if is_admin else request.app.state.service.places
-        return problem_of(error, request.state.request_id, hidden=hidden)
+        private_paths = () if is_admin else request.app.state.service.places
+        return problem_of(error, request.state.request_id, private_paths=private_paths)
 
     async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        wrong = _explained(request, error.errors())
+        errors = _with_suggestions(request, error.errors())
         status = HTTPStatus.UNPROCESSABLE_ENTITY
-        return problem(status, "invalid-request", describe(wrong), request.state.request_id, wrong_places(wrong))
+        return problem(status, "invalid-request", describe(errors), request.state.request_id, error_locations(errors))
 
     async def refuse_by_framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        cause = error.__cause__  # the framework wraps what is raised while it reads a body
+        cause = error.__cause__  # the framework wraps exceptions raised while it reads a body
         if isinstance(cause, RequestValidationError):
             return await refuse_invalid(request, cause)
         if isinstance(cause, AnyseekError):

@@ -1,8 +1,8 @@
-"""Whether a service can do its work: `/healthz`, `/readyz`, and the checks behind it, each with its state.
+"""Liveness and readiness of a service: `/healthz`, `/readyz`, and the checks behind it.
 
-The checks have threads and database connections of their own, so they are answered while all others are busy. Each
-runs at most once at a time, whoever asks, and unless one failed, results serve for `FRESH_SECONDS`: asking often costs
-little.
+The checks have their own threads and database connections, so they answer while all others are busy. Each
+runs at most once at a time, and unless one failed, results are cached for `CACHE_SECONDS`, so frequent probes are
+cheap.
 """
 
 import asyncio
@@ -39,10 +39,12 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
-FRESH_SECONDS = 2.0
-PATIENCE_SECONDS = 3.0  # for all checks together; the database's own waits end before, so that they are told
-# With less room than this a commit can no longer be relied on.
-LEAST_FREE_MB = 16
+CACHE_SECONDS = 2.0
+CHECK_TIMEOUT_SECONDS = (
+    3.0  # for all checks together; longer than DATABASE_SECONDS, so that a locked database is reported
+)
+# Below this commits may fail.
+MIN_FREE_MB = 16
 _MB = 1 << 20
 
 
@@ -67,42 +69,42 @@ Checks = Mapping[str, Callable[[], Check]]
 
 
 class Readiness:
-    """Runs checks in threads of their own, for callers on the event loop."""
+    """Runs checks in its own threads, for callers on the event loop."""
 
     def __init__(self, checks: Checks, close: Callable[[], None] = lambda: None) -> None:
         self._checks = checks
         self._close = close
         self._pool = ThreadPoolExecutor(len(checks), thread_name_prefix="readiness")
         self._running: dict[str, Future[Check]] = {}
-        self._asking = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._results: list[Check] = []
         self._fresh_until = 0.0
         self._logged: dict[str, State] = {}
 
     async def checks(self) -> Sequence[Check]:
-        """Every result, at most `FRESH_SECONDS` old, a failure never; after `PATIENCE_SECONDS` at the latest."""
-        async with self._asking:
+        """All results within `CHECK_TIMEOUT_SECONDS`: cached up to `CACHE_SECONDS`, unless one failed."""
+        async with self._lock:
             if time.monotonic() < self._fresh_until:
                 return self._results
             for name, check in self._checks.items():
                 if name not in self._running:
-                    self._running[name] = self._pool.submit(_safely, name, check)
+                    self._running[name] = self._pool.submit(_run_check, name, check)
             waiting = [asyncio.wrap_future(future) for future in self._running.values()]
-            await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
+            await asyncio.wait(waiting, timeout=CHECK_TIMEOUT_SECONDS)
             self._results = [self._result(name) for name in self._checks]
             if all(check.state is not State.FAILED for check in self._results):
-                self._fresh_until = time.monotonic() + FRESH_SECONDS
+                self._fresh_until = time.monotonic() + CACHE_SECONDS
             return self._results
 
     def _result(self, name: str) -> Check:
-        """The result of a check; one that is still running is asked about again, not started again.
+        """The result of a check; one that is still running has failed for now and is not started a second time.
 
-        A state that is another than it was is logged, so that the log tells when trouble began and ended.
+        Changes of state are logged, so that the log shows when trouble began and ended.
         """
         if self._running[name].done():
             check = self._running.pop(name).result()
         else:
-            check = Check(name, State.FAILED, f"the {name} has not answered for {PATIENCE_SECONDS:g} seconds")
+            check = Check(name, State.FAILED, f"the {name} has not answered for {CHECK_TIMEOUT_SECONDS:g} seconds")
         if self._logged.get(name, State.OK) is not check.state:
             level = logging.INFO if check.state is State.OK else logging.WARNING
             fields = {"check": name, "state": check.state.value, "detail": check.detail}
@@ -111,12 +113,12 @@ class Readiness:
         return check
 
     def close(self) -> None:
-        """Checks that hang are left to end by themselves."""
+        """Does not wait for checks that hang."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._close()
 
 
-def readiness_of(service: Service) -> Readiness:
+def create_readiness(service: Service) -> Readiness:
     """All checks of a service."""
     runtime = service.runtime
     database = Database(runtime.settings.database_url, DATABASE_SECONDS)
@@ -132,7 +134,7 @@ def readiness_of(service: Service) -> Readiness:
 
 
 def check_model(service: Service) -> Check:
-    """The model is loaded and has embedded something."""
+    """Check that the model is loaded and has embedded something."""
     try:
         service.check_ready()
     except (AnyseekError, ModelError) as error:
@@ -141,67 +143,67 @@ def check_model(service: Service) -> Check:
 
 
 def check_database(database: Database) -> Check:
-    """The catalogue can be read, and written: what is written is rolled back.
+    """Check that the catalogue can be read and written; the write is rolled back.
 
-    A lock that another writer holds is no failure, nor a disk that cannot be written: queries are answered nonetheless.
+    A lock of another writer, or a disk that cannot be written, only degrades the service: queries are still answered.
     """
     try:
         collections = figures.probe_read(database)
         figures.probe_write(database)
     except SQLAlchemyError as error:
-        known = meaning(error)
-        answers = isinstance(known, DatabaseBusy | StorageFull | StorageReadOnly)
-        return Check("database", State.DEGRADED if answers else State.FAILED, str(known))
+        translated = meaning(error)
+        is_degraded = isinstance(translated, DatabaseBusy | StorageFull | StorageReadOnly)
+        return Check("database", State.DEGRADED if is_degraded else State.FAILED, str(translated))
     return Check("database", State.OK, f"it can be read and written; collections: {collections}")
 
 
 def check_disk(settings: Settings) -> Check:
-    """The free room on the disk of the data directory; without any, queries are answered and nothing else."""
-    free = free_bytes(settings.home) // _MB
-    said = f"{free:,} MiB are free on the disk of the data directory"
-    if free < LEAST_FREE_MB:
-        return Check("disk", State.DEGRADED, f"{said}; writes need {LEAST_FREE_MB} MiB")
+    """Check the free space on the disk of the data directory; without any, only queries are answered."""
+    free = free_disk_bytes(settings.home) // _MB
+    detail = f"{free:,} MiB are free on the disk of the data directory"
+    if free < MIN_FREE_MB:
+        return Check("disk", State.DEGRADED, f"{detail}; writes need {MIN_FREE_MB} MiB")
     if free < settings.health.free_mb:
-        return Check("disk", State.DEGRADED, f"{said}; ANYSEEK_HEALTH_FREE_MB asks for {settings.health.free_mb:,}")
-    return Check("disk", State.OK, said)
+        return Check("disk", State.DEGRADED, f"{detail}; ANYSEEK_HEALTH_FREE_MB asks for {settings.health.free_mb:,}")
+    return Check("disk", State.OK, detail)
 
 
-def free_bytes(folder: Path) -> int:
+def free_disk_bytes(folder: Path) -> int:
     """The bytes that this user may still write on the disk of `folder`."""
-    results = os.statvfs(folder)
-    return results.f_bavail * results.f_frsize
+    stats = os.statvfs(folder)
+    return stats.f_bavail * stats.f_frsize
 
 
 def check_index(runtime: Runtime, database: Database) -> Check:
-    """The backend can be used; how far what it has stored lags behind the log."""
+    """Check that the backend works, with the index lag: log entries that no stored index has."""
     try:
         check_backend(runtime.settings)
         lag = runtime.lag(database)
     except IndexUnavailable as error:
         return Check("index", State.FAILED, str(error))
-    said = f"at most {lag.entries:,} log entries of a collection are in no stored index"
+    detail = f"at most {lag.entries:,} log entries of a collection are in no stored index"
     age = f"; the oldest snapshot that lacks some is {lag.seconds:,.0f} seconds old" if lag.seconds else ""
-    return Check("index", State.OK, f"{said}{age}")
+    return Check("index", State.OK, f"{detail}{age}")
 
 
 def check_queue(runtime: Runtime) -> Check:
-    """The broker answers, with the messages that wait in each queue. Without it jobs wait, and queries do not."""
+    """Check that the broker answers, with the length of each queue. Without it only jobs have to wait."""
     try:
         waiting = runtime.queue.waiting() or {}
     except BrokerUnavailable as error:
         return Check("queue", State.DEGRADED, str(error))
-    listed = ", ".join(f"{queue} {count:,}" for queue, count in waiting.items())
-    return Check("queue", State.OK, f"the broker answers; waiting messages: {listed}")
+    lengths = ", ".join(f"{queue} {count:,}" for queue, count in waiting.items())
+    return Check("queue", State.OK, f"the broker answers; waiting messages: {lengths}")
 
 
-def _safely(name: str, check: Callable[[], Check]) -> Check:
-    """The result of a check; one that raises has failed, and the log tells why."""
+def _run_check(name: str, check: Callable[[], Check]) -> Check:
+    """The result of a check; an exception is a failure, and its traceback is logged."""
     try:
         return check()
     except Exception as error:
         logger.exception("the check of readiness %s failed", name)
-        known = meaning(error)
-        return Check(name, State.FAILED, str(known) if known else f"the check failed: {type(error).__name__}")
+        translated = meaning(error)
+        return Check(name, State.FAILED, str(translated) if translated else f"the check failed: {type(error).__name__}")
 
 
 class HealthAnswer(BaseModel):
@@ -221,7 +223,7 @@ class ReadyAnswer(HealthAnswer):
 
 @router.get("/healthz")
 async def healthz(service: ServiceDependency) -> HealthAnswer:
-    """Check that the process answers. Neither a thread nor the database is asked."""
+    """Check that the process answers, without a thread or the database."""
     return HealthAnswer(status="ok", model=service.state)
 
 
@@ -233,22 +235,22 @@ async def readyz(request: Request, service: ServiceDependency) -> ReadyAnswer | 
     """
     readiness: Readiness = request.app.state.readiness
     results = await readiness.checks()
-    is_admin = await request.app.state.admission.scope_of(request) is Scope.ADMIN
+    is_admin = await request.app.state.authenticator.scope_of(request) is Scope.ADMIN
     if any(check.state is State.FAILED for check in results):
         more = {"checks": [CheckAnswer.read(check).model_dump() for check in results]} if is_admin else {}
-        return problem_of(_reason(service, results, is_admin), request.state.request_id, more)
+        return problem_of(_not_ready_error(service, results, is_admin), request.state.request_id, more)
     checks = [CheckAnswer.read(check) for check in results] if is_admin else None
     return ReadyAnswer(status="ready", model=service.state, checks=checks)
 
 
-def _reason(service: Service, results: Sequence[Check], is_admin: bool) -> AnyseekError | ModelError:
-    """The model's own error, else what failed; others than admins learn no more than that the model is loading."""
+def _not_ready_error(service: Service, results: Sequence[Check], is_admin: bool) -> AnyseekError | ModelError:
+    """The model's error, else the failed checks; without the scope admin only whether the model is loading."""
     try:
         service.check_ready()
     except (AnyseekError, ModelError) as error:
         if is_admin or isinstance(error, NotReady):
             return error
     if not is_admin:
-        return NotReady("the service is not ready; asked with a key of the scope admin, it tells why")
+        return NotReady("the service is not ready; ask with a key of the scope admin to see why")
     failed = [f"{check.name}: {check.detail}" for check in results if check.state is State.FAILED]
     return NotReady(f"the service is not ready; {'; '.join(failed)}")

@@ -1,10 +1,10 @@
 """Access control: API keys with scopes, and the protection of a service without keys from foreign web pages.
 
 While a service listens on loopback only and no key has ever existed, anybody on the machine may do everything, but a
-web page of another site may not: the Host must name this machine (or a rebound domain name could reach it) and a
-request that a browser marks as another site's is refused. So is what a proxy on this machine passed on for others.
+web page of another site may not: the Host must name this machine (or a rebound domain name could reach it), and a
+request that a browser marks as cross-site is refused. So is a request that a proxy on this machine forwards.
 
-How often a key or an address may ask is counted in this process, and not at all while only this machine can ask.
+Rate limits count per process, and do not apply while the service listens on loopback only.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 
 from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequests, Unauthenticated
-from anyseek.api.http.senders import address_of, check_from_here, counted_as, is_loopback_name, mark_of_proxy
+from anyseek.api.http.senders import address_of, check_local_sender, is_loopback_name, proxy_header, rate_limit_key
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
 from anyseek.search.catalogue.failures import sentence
@@ -43,22 +43,22 @@ from anyseek.search.settings import Networks, Serving
 logger = logging.getLogger(__name__)
 
 KEY_PREFIX = "anyseek_"
-_NOTING_SECONDS = 0.05
+_USE_TIMEOUT_SECONDS = 0.05
 # How long readiness, metrics and admission to them wait for a lock.
 DATABASE_SECONDS = 2
-_MOST_NAMES = 10_000  # of those who have asked lately; beyond it those go that were silent for longest
+_MAX_BUCKETS = 10_000  # beyond it the bucket that was used longest ago is dropped
 _BURST = 4  # a quarter of a minute's requests may come at once
 _WRONG_KEYS_PER_MINUTE = 60
-_LOOKUP_SECONDS = 1.0
+_LOOKUP_TIMEOUT_SECONDS = 1.0
 _THREADS = 2
-_MOST_LOOKUPS = 64  # at work and waiting for a thread
-# While keys cannot be looked up, senders who were admitted before may go on for so long.
-_REMEMBERED_SECONDS = 600.0
-_MOST_REMEMBERED = 32
+_MAX_LOOKUPS = 64  # running and waiting for a thread
+# How long a sender who has been authenticated stays so while keys cannot be looked up.
+_GRANT_SECONDS = 600.0
+_MAX_GRANTS = 32
 
 
 class Scope(StrEnum):
-    """Scopes of a key; each includes those before it."""
+    """Scopes of a key; each includes the ones above it."""
 
     METRICS = "metrics"  # read `/metrics`
     READ = "read"  # query, and look at collections, items and jobs
@@ -71,9 +71,9 @@ class Scope(StrEnum):
 
 
 def create_key(
-    database: Database, name: str, scope: Scope, lasts: timedelta | None = None, quota: Quota = NO_QUOTA
+    database: Database, name: str, scope: Scope, lifetime: timedelta | None = None, quota: Quota = NO_QUOTA
 ) -> str:
-    """Make a key of 256 random bits and return it; only its sha256 is kept. It expires when it has lasted for `lasts`.
+    """Create a key of 256 random bits and return it; only its sha256 is stored. It expires after `lifetime`.
 
     Raises `BadInput` for a name that is not 1 to 100 of A-Z a-z 0-9 . _ -, `ApiKeyExists`.
     """
@@ -81,7 +81,7 @@ def create_key(
         raise BadInput(f"{name!r} cannot be the name of an API key; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with database.write() as session:
-        api_keys.add(session, name, _digest(key), scope.value, None if lasts is None else now() + lasts, quota)
+        api_keys.add(session, name, _digest(key), scope.value, None if lifetime is None else now() + lifetime, quota)
     return key
 
 
@@ -100,17 +100,17 @@ def _digest(key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """A sender who may ask: what for, and the name of the key; None while none has ever existed."""
+class Grant:
+    """The scope of an authenticated sender, and the name of the key: None until the first API key is created."""
 
     scope: Scope
     key: str | None
 
 
-class Guardian:
-    """Decides about one request from its headers and address.
+class Authenticator:
+    """Authenticates a request by its headers and address.
 
-    `loopback`: the service can only be reached from this machine. `proxies`: those that tell who asked them.
+    `loopback`: the service can only be reached from this machine. `proxies`: the trusted ones.
     """
 
     def __init__(self, database: Database, loopback: bool, proxies: Networks) -> None:
@@ -119,51 +119,51 @@ class Guardian:
         self.proxies = proxies
         self._cached: tuple[Version, Sequence[ApiKeyRow]] | None = None
 
-    async def admit(self, request: HTTPConnection) -> Admitted:
-        """Who the sender is; a thread looks where the database has to be asked. Raises `OriginRefused`,
+    async def authenticate(self, request: HTTPConnection) -> Grant:
+        """The grant of the sender; keys that are not cached are looked up in a thread. Raises `OriginRefused`,
         `ProxyRefused`, `Unauthenticated`.
         """
         _refuse_other_sites(request.headers)
         cached = self._cached
         if cached is not None and cached[0] == self.database.glance():
-            key = self._sent(request, cached[1])
+            key = self._match_key(request, cached[1])
             if key is None or not api_keys.use_is_due(key):
-                return _admitted(key)
+                return _grant_of(key)
         return await run_in_threadpool(self.look_up, request)
 
-    def look_up(self, request: HTTPConnection) -> Admitted:
-        """The blocking form of `admit`, for a caller who has a thread."""
+    def look_up(self, request: HTTPConnection) -> Grant:
+        """The blocking form of `authenticate`."""
         _refuse_other_sites(request.headers)
-        key = self._sent(request, self._keys())
+        key = self._match_key(request, self._keys())
         if key is not None and api_keys.use_is_due(key):
             try:
-                with patience(_NOTING_SECONDS), self.database.write() as session:
+                with patience(_USE_TIMEOUT_SECONDS), self.database.write() as session:
                     api_keys.note_use(session, key.id)
             except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
                 fields = {"key": key.name, "reason": sentence(error)}
                 logger.warning("the use of a key is not noted", extra={"fields": fields})
-        return _admitted(key)
+        return _grant_of(key)
 
-    def _sent(self, request: HTTPConnection, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
-        """The key that was sent; None where none is needed. Raises as `admit` does."""
+    def _match_key(self, request: HTTPConnection, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
+        """The key that was sent; None if none is needed. Raises as `authenticate` does."""
         if not keys and self.loopback:
-            check_from_here(request, self.proxies)
+            check_local_sender(request, self.proxies)
             name = re.sub(r":\d+$", "", request.headers.get("host", "")).strip("[]")
             if not is_loopback_name(name):
                 raise OriginRefused(
-                    "while no API key has existed, this service answers only requests to localhost, not to "
+                    "until the first API key is created, this service answers only requests to localhost, not to "
                     f"{name[:100]!r}"
                 )
             return None
-        return _key_of(request.headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
+        return _find_key(request.headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
 
     def _keys(self) -> Sequence[ApiKeyRow]:
-        """Every key that ever existed: once there was one, the service never opens again to those without.
+        """Every key that has ever existed: once there was one, requests without a key are never served again.
 
-        They are held for as long as nothing is committed by any process, and read for each request where the database
-        does not tell: a key that was revoked opens nothing from then on.
+        They are cached until any process commits, and read for each request if the database has no version counter:
+        a revoked key is refused at once.
         """
-        version = self.database.version()  # before the keys: what is committed in between is seen the next time
+        version = self.database.version()  # read before the keys, so that a commit in between invalidates the cache
         cached = self._cached
         if version is not None and cached is not None and cached[0] == version:
             return cached[1]
@@ -175,13 +175,13 @@ class Guardian:
         return rows
 
 
-def _admitted(key: ApiKeyRow | None) -> Admitted:
-    """Everybody who asks where no key is needed may do everything."""
-    return Admitted(Scope.ADMIN, None) if key is None else Admitted(Scope(key.scopes), key.name)
+def _grant_of(key: ApiKeyRow | None) -> Grant:
+    """The grant of a key; without one, where none is needed, everything is allowed."""
+    return Grant(Scope.ADMIN, None) if key is None else Grant(Scope(key.scopes), key.name)
 
 
-def _key_of(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:
-    """The key that was sent. Raises `Unauthenticated`."""
+def _find_key(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:
+    """The key of an `Authorization` header. Raises `Unauthenticated`."""
     scheme, _, sent = authorization.partition(" ")
     if scheme.lower() != "bearer" or not sent:
         raise Unauthenticated("this service needs an API key, sent as `Authorization: Bearer KEY`")
@@ -194,8 +194,8 @@ def _key_of(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:
 
 def _refuse_other_sites(headers: Headers) -> None:
     origin = headers.get("origin")
-    own = origin is None or origin.partition("://")[2] == headers.get("host")
-    if not own or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    is_same_origin = origin is None or origin.partition("://")[2] == headers.get("host")
+    if not is_same_origin or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise OriginRefused("requests from web pages of another origin are refused")
 
 
@@ -208,144 +208,145 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_loopback for entry in matches)
 
 
-class Bucket:
-    """Lets each name do something `per_minute` times a minute, a quarter of them at once; 0: any number of times."""
+class TokenBucket:
+    """Token buckets by name: `per_minute` tokens a minute each, a quarter of which is the burst; 0 for no limit."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = max(1.0, per_minute / _BURST)
+        self._capacity = max(1.0, per_minute / _BURST)
         self._per_second = per_minute / 60
         self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by name, how many at which time
+        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by name: tokens left, and when that was
 
     def wait(self, name: str) -> float:
-        """The seconds until `name` may do it again; 0 if it may now."""
-        return max(0.0, (1 - self._now(name)) / self._per_second) if self._per_second else 0.0
+        """The seconds until `name` has a token; 0 if it has one."""
+        return max(0.0, (1 - self._tokens_of(name)) / self._per_second) if self._per_second else 0.0
 
     def take(self, name: str) -> None:
-        """Count one."""
+        """Take a token of `name`."""
         if self._per_second:
-            self._left[name] = (self._now(name) - 1, self._clock())
-            self._left.move_to_end(name)
-            if len(self._left) > _MOST_NAMES:
-                self._left.popitem(last=False)
+            self._tokens[name] = (self._tokens_of(name) - 1, self._clock())
+            self._tokens.move_to_end(name)
+            if len(self._tokens) > _MAX_BUCKETS:
+                self._tokens.popitem(last=False)
 
-    def _now(self, name: str) -> float:
-        left, since = self._left.get(name, (self._most, 0.0))
-        return min(self._most, left + (self._clock() - since) * self._per_second)
+    def _tokens_of(self, name: str) -> float:
+        left, since = self._tokens.get(name, (self._capacity, 0.0))
+        return min(self._capacity, left + (self._clock() - since) * self._per_second)
 
 
-class Rates:
-    """The limits of one service. An address of IPv6 counts with its network: a client may change the rest at will."""
+class RateLimits:
+    """The rate limits of a service. IPv6 addresses count by network: a client may choose the rest at will."""
 
     def __init__(self, serving: Serving, loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._requests = Bucket(0 if loopback else serving.requests_per_minute, clock)
-        self._of_address = Bucket(0 if loopback else serving.requests_per_minute_of_address, clock)
-        self._wrong_keys = Bucket(0 if loopback else _WRONG_KEYS_PER_MINUTE, clock)
-        self._most_at_once = 0 if loopback else serving.requests_at_once
-        self._at_once: dict[str, int] = {}
+        self._requests = TokenBucket(0 if loopback else serving.requests_per_minute, clock)
+        self._requests_by_address = TokenBucket(0 if loopback else serving.requests_per_minute_of_address, clock)
+        self._wrong_keys = TokenBucket(0 if loopback else _WRONG_KEYS_PER_MINUTE, clock)
+        self._max_concurrent = 0 if loopback else serving.requests_at_once
+        self._concurrent: dict[str, int] = {}
 
     def check_address(self, address: str) -> None:
         """Raises `TooManyRequests` for an address that has sent too many wrong keys."""
-        _refuse_for(self._wrong_keys.wait(counted_as(address)), "too many wrong API keys came from this address")
+        seconds = self._wrong_keys.wait(rate_limit_key(address))
+        _raise_if_limited(seconds, "too many wrong API keys came from this address")
 
-    def note_wrong_key(self, address: str) -> None:
-        self._wrong_keys.take(counted_as(address))
+    def record_wrong_key(self, address: str) -> None:
+        self._wrong_keys.take(rate_limit_key(address))
 
     @contextmanager
-    def request(self, key: str, address: str) -> Iterator[None]:
-        """Count a request of a key from an address for as long as it is answered. Raises `TooManyRequests`."""
-        sender = counted_as(address)
-        _refuse_for(self._of_address.wait(sender), "too many requests came from this address")
-        _refuse_for(self._requests.wait(key), "this API key has asked too often")
-        if self._most_at_once and self._at_once.get(key, 0) >= self._most_at_once:
-            raise TooManyRequests(f"this API key has {self._most_at_once} requests under way, the most at once", 1)
+    def count_request(self, key: str, address: str) -> Iterator[None]:
+        """Count a request of a key and an address for the duration of the block. Raises `TooManyRequests`."""
+        sender = rate_limit_key(address)
+        _raise_if_limited(self._requests_by_address.wait(sender), "too many requests came from this address")
+        _raise_if_limited(self._requests.wait(key), "too many requests came with this API key")
+        if self._max_concurrent and self._concurrent.get(key, 0) >= self._max_concurrent:
+            raise TooManyRequests(f"this API key has {self._max_concurrent} open requests, which is the maximum", 1)
         self._requests.take(key)
-        self._of_address.take(sender)
-        self._at_once[key] = self._at_once.get(key, 0) + 1
+        self._requests_by_address.take(sender)
+        self._concurrent[key] = self._concurrent.get(key, 0) + 1
         try:
             yield
         finally:
-            self._at_once[key] -= 1
-            if not self._at_once[key]:
-                del self._at_once[key]
+            self._concurrent[key] -= 1
+            if not self._concurrent[key]:
+                del self._concurrent[key]
 
 
-def _refuse_for(seconds: float, sentence: str) -> None:
+def _raise_if_limited(seconds: float, sentence: str) -> None:
     if seconds > 0:
         whole = int(seconds) + 1
         raise TooManyRequests(f"{sentence}; try again in {whole} s", whole)
 
 
-class Admission:
-    """A `Guardian` that remembers by a hash whom it admitted, for when the database fails or hangs.
+class FallbackAuthenticator:
+    """An `Authenticator` that falls back on a cache of recent grants when the database fails or hangs.
 
-    Keys are looked up by threads and database connections of its own, so that neither waits for other requests, and a
-    look that hangs is not waited for.
+    It has its own threads and database connections, so that lookups wait for no other request, and does not wait for
+    a lookup that hangs.
     """
 
-    def __init__(self, database_url: str, loopback: bool, proxies: Networks, rates: Rates) -> None:
+    def __init__(self, database_url: str, loopback: bool, proxies: Networks, rate_limits: RateLimits) -> None:
         self._database = Database(database_url, DATABASE_SECONDS)
-        self._guardian = Guardian(self._database, loopback, proxies)
-        self._rates = rates
+        self._authenticator = Authenticator(self._database, loopback, proxies)
+        self._rate_limits = rate_limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="admission")
-        self._lookups: set[asyncio.Future[Admitted]] = set()
-        self._remembered: dict[bytes, tuple[Scope, float]] = {}
+        self._lookups: set[asyncio.Future[Grant]] = set()
+        self._recent_grants: dict[bytes, tuple[Scope, float]] = {}
 
-    async def admit(self, request: Request) -> Scope:
+    async def authenticate(self, request: Request) -> Scope:
         """The scope of the sender.
 
-        Raises as `Guardian.admit` does, and `TooManyRequests` for an address that has sent too many wrong keys; and for
-        one who is not remembered, `Busy` or SQLAlchemy's errors where keys cannot be looked up.
+        Raises as `Authenticator.authenticate` does, `TooManyRequests` for an address that has sent too many wrong keys,
+        and for one without a cached grant, `Busy` or SQLAlchemy's errors if keys cannot be looked up.
         """
         headers, address = request.headers, address_of(request)
-        self._rates.check_address(address)
-        told = (headers.get("authorization", ""), headers.get("host", ""), mark_of_proxy(request) or "")
-        sent = hashlib.sha256("\n".join(told).encode()).digest()
+        self._rate_limits.check_address(address)
+        credentials = (headers.get("authorization", ""), headers.get("host", ""), proxy_header(request) or "")
+        digest = hashlib.sha256("\n".join(credentials).encode()).digest()
         try:
             scope = (await self._look_up(request)).scope
         except Unauthenticated:
-            self._rates.note_wrong_key(address)
+            self._rate_limits.record_wrong_key(address)
             raise
         except (Busy, SQLAlchemyError):
-            scope, until = self._remembered.get(sent, (Scope.METRICS, 0.0))
+            scope, until = self._recent_grants.get(digest, (Scope.METRICS, 0.0))
             if time.monotonic() > until:
                 raise
             return scope
-        self._remembered.pop(sent, None)
-        self._remembered[sent] = scope, time.monotonic() + _REMEMBERED_SECONDS
-        while len(self._remembered) > _MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+        self._recent_grants.pop(digest, None)
+        self._recent_grants[digest] = scope, time.monotonic() + _GRANT_SECONDS
+        while len(self._recent_grants) > _MAX_GRANTS:
+            del self._recent_grants[next(iter(self._recent_grants))]
         return scope
 
     async def scope_of(self, request: Request) -> Scope | None:
-        """The scope of the sender; None for a stranger.
+        """The scope of the sender; None for an unauthenticated one.
 
-        Beyond loopback a request without a key is a stranger's, so that nothing has to be looked up.
+        Beyond loopback a request without a key is unauthenticated, so nothing is looked up.
         """
-        if not self._guardian.loopback and "authorization" not in request.headers:
+        if not self._authenticator.loopback and "authorization" not in request.headers:
             return None
         try:
-            return await self.admit(request)
+            return await self.authenticate(request)
         except (ServiceError, SQLAlchemyError):
             return None
 
     def close(self) -> None:
-        """Looks that hang are left to end by themselves."""
+        """Does not wait for lookups that hang."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._database.close()
 
-    async def _look_up(self, request: HTTPConnection) -> Admitted:
-        """Who the sender is, as `Guardian` says. Raises `Busy` where that takes too long."""
-        if len(self._lookups) < _MOST_LOOKUPS:
-            looking = asyncio.wrap_future(self._threads.submit(self._guardian.look_up, request))
-            self._lookups.add(looking)
-            looking.add_done_callback(self._forget)
-            await asyncio.wait([looking], timeout=_LOOKUP_SECONDS)
-            if looking.done():
-                return looking.result()
+    async def _look_up(self, request: HTTPConnection) -> Grant:
+        """The grant of the sender. Raises `Busy` after `_LOOKUP_TIMEOUT_SECONDS`."""
+        if len(self._lookups) < _MAX_LOOKUPS:
+            lookup = asyncio.wrap_future(self._threads.submit(self._authenticator.look_up, request))
+            self._lookups.add(lookup)
+            lookup.add_done_callback(self._discard)
+            await asyncio.wait([lookup], timeout=_LOOKUP_TIMEOUT_SECONDS)
+            if lookup.done():
+                return lookup.result()
         raise Busy("keys cannot be looked up at the moment; try again")
 
-    def _forget(self, looked: asyncio.Future[Admitted]) -> None:
-        self._lookups.discard(looked)
-        if not looked.cancelled():
-            looked.exception()  # asyncio would log one that nobody waited for any longer
+    def _discard(self, lookup: asyncio.Future[Grant]) -> None:
+        self._lookups.discard(lookup)
+        if not lookup.cancelled():
+            lookup.exception()  # else asyncio logs an exception that nobody retrieved

@@ -17,7 +17,7 @@ from anyseek.api.contents import (
 )
 from anyseek.api.errors import describe
 from anyseek.api.forms import divided, numbers_of
-from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.predictions.wire import LARGEST_SEED, Input
 from anyseek.api.schemas import Body
 from anyseek.model.modalities.reading.decode import known_modality
@@ -162,7 +162,7 @@ def _validated(kind: type[B], members: Any) -> B:
         return kind.model_validate(members)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise BadQuery(describe(explained(wrong, adapter(kind)))) from error
+        raise BadQuery(describe(add_suggestions(wrong, adapter(kind)))) from error
 
 
 def _request(inputs: Sequence[Input], body: WantedBody, limits: Limits) -> PredictionRequest:

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import exc
 
 from anyseek.api.contents import decoded, read_query
-from anyseek.api.http.metrics import GATHERED
+from anyseek.api.http.metrics import BATCHED_QUERIES
 from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import Budget, check_wanted, spending
@@ -123,7 +123,7 @@ class Gathering(Generic[K, Q, A]):
                 call.answer.cancel()  # nothing happens to those that are answered
 
     async def _answer_all(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
-        GATHERED.observe(len(batch))
+        BATCHED_QUERIES.observe(len(batch))
         questions = [call.question for call in batch]
         outcomes: Sequence[A | Exception]
         try:

@@ -22,7 +22,7 @@ from anyseek.api.dependencies import (
     read_json,
     requires,
 )
-from anyseek.api.http.did_you_mean import adapter, explained
+from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.http.security import Scope
 from anyseek.api.queries.answering import (
     QueryGathering,
@@ -118,7 +118,7 @@ def query_of_form(uploads: Sequence[Upload], kind: TypeAdapter[Q], limits: Limit
         query = kind.validate_python(members)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestValidationError(explained(wrong, kind)) from error
+        raise RequestValidationError(add_suggestions(wrong, kind)) from error
     unnamed = by_field.keys() - {part.file for part in query.parts}
     if unnamed:
         raise BadQuery(f"the form has the field {min(unnamed)}, which no part of its query names as its file")

@@ -17,9 +17,9 @@ _PATIENCE = 60.0
 _ENDLESS = """
 import os, time
 from pathlib import Path
-from anyseek.api.http import stopping
+from anyseek.api.http import shutdown
 from anyseek.model.hashing import HashingEmbedder
-stopping.STOP_SECONDS = 8.0
+shutdown.STOP_SECONDS = 8.0
 def hang():
     Path(os.environ["ANYSEEK_HOME"], "endless").touch()
     while True:

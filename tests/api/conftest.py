@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from anyseek import Client
 from anyseek.api import cli
 from anyseek.api.app import create_app
-from anyseek.api.http.connections import protocol
+from anyseek.api.http.connections import make_protocol
 from anyseek.api.http.logs import JsonLines
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings
@@ -68,7 +68,7 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         create_app(service),
-        http=protocol(service.runtime.settings.serving),
+        http=make_protocol(service.runtime.settings.serving),
         log_config=None,
         access_log=False,
         forwarded_allow_ips=[str(network) for network in service.runtime.settings.serving.proxy_networks],
@@ -144,7 +144,7 @@ def url(service: Service) -> Iterator[str]:
 @pytest.fixture
 def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
     """A service with an empty collection, which repeats every check of its readiness."""
-    monkeypatch.setattr("anyseek.api.http.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.http.readiness.CACHE_SECONDS", 0.0)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("words")

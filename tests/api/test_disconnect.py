@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from starlette.types import Message, Receive, Scope, Send
 
-from anyseek.api.http.middleware import Budgeted
+from anyseek.api.http.middleware import RequestBudgets
 from anyseek.api.service import RequestAbandoned, Service, ServiceSettings
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import Budget, current_budget
@@ -176,7 +176,7 @@ def test_a_request_that_the_server_cancels_is_abandoned_and_answered() -> None:
 
     async def cancelled() -> None:
         scope = {"type": "http", "state": {"request_id": "x"}}
-        request = asyncio.create_task(Budgeted(endless, LIMITS, None)(scope, receive, send))
+        request = asyncio.create_task(RequestBudgets(endless, LIMITS, None)(scope, receive, send))
         while not budgets:
             await asyncio.sleep(0)
         request.cancel()

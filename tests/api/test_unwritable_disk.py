@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek import Client
 from anyseek.api.client.connect import recorded
-from anyseek.api.errors import own
+from anyseek.api.errors import domain_error
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
@@ -133,4 +133,4 @@ def test_nothing_can_begin_on_a_full_disk(disk: Path) -> None:
     fill(disk / "ballast")
     with pytest.raises((OSError, SQLAlchemyError)) as refused, _serving(disk / "home"):
         pass
-    assert str(own(refused.value)).endswith("make room, then try again")
+    assert str(domain_error(refused.value)).endswith("make room, then try again")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from anyseek.api.http.metrics import Installation, state_metrics
+from anyseek.api.http.metrics import InstallationMetrics, check_metrics
 from anyseek.api.http.readiness import Check, State
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
@@ -34,9 +34,9 @@ def exported() -> dict[str, set[str]]:
         begin_catalogue(Path(folder))
         with Runtime.open(Settings(Path(folder)), "hashing") as runtime:
             runtime.queue.waiting = lambda: {"embed": 0}  # type: ignore[method-assign]
-            installation = Installation(runtime, Database(runtime.settings.database_url))
-            installation.look()
-            families = [*installation.collect(), state_metrics([Check("model", State.OK, "")]), *REGISTRY.collect()]
+            installation = InstallationMetrics(runtime, Database(runtime.settings.database_url))
+            installation.refresh()
+            families = [*installation.collect(), check_metrics([Check("model", State.OK, "")]), *REGISTRY.collect()]
     declared = {getattr(metric, "_name", ""): metric for metric in REGISTRY._collector_to_names}
     found: dict[str, set[str]] = {}
     for family in families:

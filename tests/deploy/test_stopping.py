@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.api.http.stopping import GRACE_SECONDS, STOP_SECONDS
+from anyseek.api.http.shutdown import GRACE_SECONDS, STOP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.http.connections import Reported, report_rarely
+from anyseek.api.http.connections import RateLimitedLog, limit_accept_errors
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Serving, Settings
@@ -212,7 +212,7 @@ def test_a_service_with_few_descriptors_goes_on_and_says_little(tmp_path: Path) 
 def test_failing_to_accept_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     async def fail_often() -> None:
         loop = asyncio.get_running_loop()
-        report_rarely(loop)
+        limit_accept_errors(loop)
         for _ in range(10_000):
             failure = OSError(errno.EMFILE, "Too many open files")
             loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": failure})
@@ -224,12 +224,12 @@ def test_failing_to_accept_is_said_once_in_a_while(caplog: pytest.LogCaptureFixt
 
 
 def test_what_was_not_said_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    report = Reported(seconds=0)
+    report = RateLimitedLog(seconds=0)
     report("a")
     report("a")
     assert [record.__dict__["fields"] for record in caplog.records] == [{"times": 1}, {"times": 1}]
     caplog.clear()
-    silent = Reported()
+    silent = RateLimitedLog()
     for _ in range(5):
         silent("b")
     assert len(caplog.records) == 1

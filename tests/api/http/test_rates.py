@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 
 from anyseek import Client
 from anyseek.api.errors import TooManyRequests
-from anyseek.api.http.security import _MOST_NAMES, Admitted, Bucket, Guardian, Rates, Scope, create_key
+from anyseek.api.http.security import _MAX_BUCKETS, Authenticator, Grant, RateLimits, Scope, TokenBucket, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Serving, Settings
@@ -110,14 +110,14 @@ def test_requests_of_a_key_at_once_are_limited(ask: Ask, service: Service, monke
     ],
 )
 def test_addresses_of_one_network_of_ipv6_count_together(first: str, same: str, other: str) -> None:
-    rates = Rates(Serving(requests_per_minute=0, requests_per_minute_of_address=4), False, lambda: 0.0)
+    rates = RateLimits(Serving(requests_per_minute=0, requests_per_minute_of_address=4), False, lambda: 0.0)
     for name, address in (("a", first), ("b", other)):
-        with rates.request(name, address):
+        with rates.count_request(name, address):
             pass
-    with pytest.raises(TooManyRequests, match="from this address"), rates.request("c", same):
+    with pytest.raises(TooManyRequests, match="from this address"), rates.count_request("c", same):
         pass
     for _ in range(15):
-        rates.note_wrong_key(first)
+        rates.record_wrong_key(first)
     with pytest.raises(TooManyRequests, match="wrong API keys"):
         rates.check_address(same)
     rates.check_address(other)
@@ -125,7 +125,7 @@ def test_addresses_of_one_network_of_ipv6_count_together(first: str, same: str, 
 
 def test_a_bucket_fills_again() -> None:
     now = 0.0
-    bucket = Bucket(60, lambda: now)
+    bucket = TokenBucket(60, lambda: now)
     for _ in range(15):
         assert bucket.wait("a") == 0
         bucket.take("a")
@@ -143,11 +143,11 @@ def test_a_bucket_fills_again() -> None:
 
 
 def test_a_bucket_forgets_those_who_are_silent() -> None:
-    bucket = Bucket(4, lambda: 0.0)
-    for number in range(_MOST_NAMES + 5):
+    bucket = TokenBucket(4, lambda: 0.0)
+    for number in range(_MAX_BUCKETS + 5):
         bucket.take(str(number))
-    assert (bucket.wait("0"), bucket.wait(str(_MOST_NAMES + 4))) == (0, 15.0)
-    unlimited = Bucket(0)
+    assert (bucket.wait("0"), bucket.wait(str(_MAX_BUCKETS + 4))) == (0, 15.0)
+    unlimited = TokenBucket(0)
     unlimited.take("a")
     assert unlimited.wait("a") == 0
 
@@ -172,13 +172,13 @@ def get(url: str, path: str, key: str) -> httpx.Response:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One more each time that keys are looked up from now on."""
     looks: list[None] = []
-    look = Guardian.look_up
+    look = Authenticator.look_up
 
-    def count(self: Guardian, request: HTTPConnection) -> Admitted:
+    def count(self: Authenticator, request: HTTPConnection) -> Grant:
         looks.append(None)
         return look(self, request)
 
-    monkeypatch.setattr(Guardian, "look_up", count)
+    monkeypatch.setattr(Authenticator, "look_up", count)
     return looks
 
 
@@ -203,13 +203,13 @@ def keys_hang(watched: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     url, key = watched
     assert get(url, "/metrics", key).status_code == 200
     assert "checks" in get(url, "/readyz", key).json()
-    go_on, look = threading.Event(), Guardian.look_up
+    go_on, look = threading.Event(), Authenticator.look_up
 
-    def hang(self: Guardian, request: HTTPConnection) -> Admitted:
+    def hang(self: Authenticator, request: HTTPConnection) -> Grant:
         go_on.wait(120)
         return look(self, request)
 
-    monkeypatch.setattr(Guardian, "look_up", hang)
+    monkeypatch.setattr(Authenticator, "look_up", hang)
     yield url, key
     go_on.set()
 
@@ -228,7 +228,7 @@ def test_no_more_than_so_many_wait_for_a_look_that_hangs(
     keys_hang: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _ = keys_hang
-    monkeypatch.setattr("anyseek.api.http.security._MOST_LOOKUPS", 1)
+    monkeypatch.setattr("anyseek.api.http.security._MAX_LOOKUPS", 1)
     problem(get(url, "/metrics", "wrong"), 503, "busy")
-    monkeypatch.setattr("anyseek.api.http.security._LOOKUP_SECONDS", 60.0)  # longer than the client waits
+    monkeypatch.setattr("anyseek.api.http.security._LOOKUP_TIMEOUT_SECONDS", 60.0)  # longer than the client waits
     problem(get(url, "/metrics", "wrong"), 503, "busy")

@@ -108,7 +108,7 @@ def test_a_full_disk_and_a_nearly_full_one_are_told(tmp_path: Path, monkeypatch:
     low = check_disk(replace(settings, health=Health(free_mb=1 << 40)))
     assert low.state is State.DEGRADED
     assert "ANYSEEK_HEALTH_FREE_MB" in low.detail
-    monkeypatch.setattr("anyseek.api.http.readiness.free_bytes", lambda folder: 5 << 20)
+    monkeypatch.setattr("anyseek.api.http.readiness.free_disk_bytes", lambda folder: 5 << 20)
     full = check_disk(settings)
     assert (full.state, full.detail.partition(" MiB")[0]) == (State.DEGRADED, "5")
 
@@ -131,8 +131,8 @@ def test_health_and_readiness_are_answered_while_all_threads_are_busy(all_thread
 
 
 def test_a_check_that_hangs_has_failed_and_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.api.http.readiness.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("anyseek.api.http.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.http.readiness.CHECK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("anyseek.api.http.readiness.CACHE_SECONDS", 0.0)
     go_on, calls = threading.Event(), []
 
     def hang() -> Check:
@@ -143,7 +143,7 @@ def test_a_check_that_hangs_has_failed_and_is_not_started_again(monkeypatch: pyt
     async def ask(readiness: Readiness) -> list[list[Check]]:
         first, second = [list(await readiness.checks()) for _ in range(2)]
         go_on.set()
-        monkeypatch.setattr("anyseek.api.http.readiness.PATIENCE_SECONDS", 60)
+        monkeypatch.setattr("anyseek.api.http.readiness.CHECK_TIMEOUT_SECONDS", 60)
         return [first, second, list(await readiness.checks())]
 
     readiness = Readiness({"slow": hang, "quick": lambda: Check("quick", State.OK, "yes")})
@@ -186,7 +186,7 @@ async def _once(readiness: Readiness) -> list[Check]:
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="Redis is not installed")
 def test_a_broker_that_is_away_is_told_and_still_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.api.http.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.http.readiness.CACHE_SECONDS", 0.0)
     redis = Redis(tmp_path / "redis")
     redis.start()
     begin_catalogue(tmp_path / "home")

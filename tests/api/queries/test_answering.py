@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from anyseek.api.contents import read_query
-from anyseek.api.errors import MOST_PLACES
+from anyseek.api.errors import MAX_ERRORS_SHOWN
 from anyseek.api.queries.wire import query_json
 from anyseek.indexer.errors import InputVanished
 from anyseek.model.hashing import HashingEmbedder
@@ -196,7 +196,7 @@ def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.Mo
     wrong = {f"wher{number}": 1 for number in range(1_000)}
     with pytest.raises(BadQuery, match="and 997 more"):
         read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER, no_pictures)
-    assert looked_up == list(wrong)[:MOST_PLACES]
+    assert looked_up == list(wrong)[:MAX_ERRORS_SHOWN]
 
 
 def test_what_the_model_does_not_take_is_said_before_its_file_is_looked_at() -> None:
