@@ -163,9 +163,11 @@ def domain_error(error: Exception) -> Exception:
     """The error itself, or the domain error for a failure of the database or the disk."""
     if isinstance(error, AnyseekError | ModelError):
         return error
-    from anyseek.search.catalogue.failures import meaning  # a command that asks a service starts without a database
+    from anyseek.search.catalogue.failures import (
+        translate_error,  # a command that asks a service starts without a database
+    )
 
-    return meaning(error) or error
+    return translate_error(error) or error
 
 
 def status_of(error: Exception) -> HTTPStatus:

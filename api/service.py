@@ -22,11 +22,11 @@ from anyseek.api.places import PROGRAM
 from anyseek.api.predictions.predictor import Predictor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import Budget, check_wanted, current_budget
+from anyseek.model.modalities.reading.budget import Budget, current_budget, raise_if_abandoned
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
 from anyseek.search.catalogue import collections
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Limits
@@ -123,7 +123,7 @@ class Pool:
         """
 
         def wanted() -> T:
-            check_wanted()
+            raise_if_abandoned()
             return work(*args, **kwargs)
 
         with self.counted():
@@ -227,8 +227,8 @@ class Service:
             return
         threading.Thread(target=self._work, name="service", daemon=True).start()
         hours = self.runtime.settings.health.compare_hours
-        keep = partial(self.runtime.derived.keep, self._closing, hours)
-        threading.Thread(target=keep, name="derived", daemon=True).start()
+        compare = partial(self.runtime.derived.run, self._closing, hours)
+        threading.Thread(target=compare, name="derived", daemon=True).start()
 
     def close(self) -> None:
         """Stop the background work, a prediction at its next step, and the processes that decode."""
@@ -268,8 +268,8 @@ class Service:
             logger.error("model not loaded", extra={"fields": {"reason": str(error)}})
             return
         except Exception:
-            sentence = f"the model {self.runtime.model} could not be loaded; the service's log tells why"
-            self._failure = ModelError(sentence)
+            error_message = f"the model {self.runtime.model} could not be loaded; the service's log tells why"
+            self._failure = ModelError(error_message)
             logger.exception("model not loaded")
             return
         self._ready = True
@@ -305,7 +305,7 @@ def _attempt(failure: str, work: Callable[[], object]) -> bool:
     try:
         work()
     except (AnyseekError, SQLAlchemyError, OSError) as error:
-        logger.warning(failure, extra={"fields": {"reason": sentence(error)}})
+        logger.warning(failure, extra={"fields": {"reason": error_message(error)}})
         return False
     return True
 

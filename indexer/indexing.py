@@ -18,7 +18,7 @@ from anyseek.indexer.source_inputs import SourceInputs, stamp_of
 from anyseek.indexer.sources.base import Source, SourceInput, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
-from anyseek.search.actor import Caller, acting, caller
+from anyseek.search.actor import Actor, acting_as, current_actor
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
@@ -132,8 +132,8 @@ class IndexRun(JobRun):
         stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
         strategy = SourceInputs(stores, lambda: self._load(job), collection, self._source, job)
         # What is stored counts in the quota of the API key that started the job.
-        who = caller() if job.charged_to is None else replace(caller(), who=Caller.of_key(job.charged_to))
-        with acting(who):
+        who = current_actor() if job.charged_to is None else replace(current_actor(), who=Actor.of_key(job.charged_to))
+        with acting_as(who):
             Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
@@ -223,7 +223,7 @@ class IndexRun(JobRun):
                 if gone:
                     with self._database.write() as writing:
                         jobs.reread(writing, job)
-                        stored = items.hashes(writing, collection, gone)
+                        stored = items.content_hashes(writing, collection, gone)
                         # One of them may have been put over the API meanwhile.
                         mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]
                         jobs.add_pruned(writing, job.id, items.delete(writing, collection, mine))
@@ -243,7 +243,7 @@ class IndexRun(JobRun):
 
 def _keyed(found: SourceInput, prefix: str) -> SourceInput:
     """The input with a prefix before its key; it is refused if the whole cannot be a key."""
-    if not prefix or items.is_key(prefix + found.key):
+    if not prefix or items.is_valid_key(prefix + found.key):
         return replace(found, key=prefix + found.key)
     reason = f"with its prefix, the key {found.key[:40]!r} is not {items.KEYS}; give a shorter one"
     return replace(found, reason=reason, reason_code=BadDescription.code)
@@ -252,7 +252,7 @@ def _keyed(found: SourceInput, prefix: str) -> SourceInput:
 def _new_input(found: SourceInput, is_unchanged: bool) -> ledger.NewInput:
     """The input for the ledger; one whose name or key cannot be stored is refused under a shortened name."""
     uri, key = _storable(found.uri), _storable(found.key)
-    if found.reason is not None or (uri == found.uri and items.is_key(found.key)):
+    if found.reason is not None or (uri == found.uri and items.is_valid_key(found.key)):
         outcome = ledger.UNCHANGED if is_unchanged else None
         return ledger.NewInput(uri, key, found.reason, found.reason_code, outcome)
     what = "name" if uri != found.uri else "key"

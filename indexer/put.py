@@ -23,7 +23,7 @@ from anyseek.indexer.samples import (
     store_class_names,
 )
 from anyseek.indexer.sources.base import check_attributes, check_size
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import as_picture
@@ -179,7 +179,7 @@ def _remade(tools: Tools, item: Item) -> NewItem | None:
 
 def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
     """The vectors of an item in some spaces, as they are stored."""
-    check_wanted()
+    raise_if_abandoned()
     with time_model_pass(1):
         vectors = tools.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
@@ -252,7 +252,7 @@ def _patch_attributes(
 
 
 def _attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
-    attributes = {} if patch.attributes is None else items.merged(held, patch.attributes)
+    attributes = {} if patch.attributes is None else items.merge_patch(held, patch.attributes)
     check_attributes({name: value for name, value in (patch.attributes or {}).items() if value is not None}, repr(key))
     check_size(attributes, repr(key))
     return attributes

@@ -20,7 +20,7 @@ from anyseek.model.files import FileLock, alive
 from anyseek.model.seam import Embedder
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import jobs, leases
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.leases import place
 from anyseek.search.catalogue.ledger import Span
@@ -115,7 +115,7 @@ class Owner:
             with self.database.write() as session:
                 leases.leave(session, self.name)
         except SQLAlchemyError as failure:  # it then expires by itself
-            logger.warning("the end of owner %s could not be recorded: %s", self.name, sentence(failure))
+            logger.warning("the end of owner %s could not be recorded: %s", self.name, error_message(failure))
         finally:
             self._path(self.name).unlink(missing_ok=True)
             self._lock.release()
@@ -150,7 +150,7 @@ class Owner:
             try:
                 self._renew()
             except SQLAlchemyError as error:
-                logger.warning("owner %s could not be renewed, trying again: %s", self.name, sentence(error))
+                logger.warning("owner %s could not be renewed, trying again: %s", self.name, error_message(error))
 
     def _path(self, name: str) -> Path:
         return self._locks / f"owner-{name}"
@@ -232,7 +232,7 @@ class JobRun(ABC):
 def fail_job(database: Database, job_id: int, error: Exception) -> None:
     """Mark a job as failed after an error of its own, unless it has ended."""
     with database.write() as session:
-        jobs.give_up(session, job_id, JobState.FAILED, one_line(sentence(error)))
+        jobs.give_up(session, job_id, JobState.FAILED, one_line(error_message(error)))
 
 
 def check_not_cancelled(job: Job) -> None:

@@ -108,7 +108,7 @@ class SourceInputs:
         return max(self._decoding_threads + STORING_THREADS, self._source.threads)
 
     def look_up(self, session: Session, leases: Sequence[Lease]) -> Held:
-        return items.hashes(session, self._collection, [lease.key for lease in leases])
+        return items.content_hashes(session, self._collection, [lease.key for lease in leases])
 
     def preparer(self, held: Held) -> Callable[[Lease], PreparedFile | Settled]:
         return partial(self.prepare, held=held)
@@ -138,7 +138,7 @@ class SourceInputs:
         """Items, their log entries and the ledger's rows. Items whose files have moved here are replaced."""
         new_items = {file.lease: replace(file.item, vectors=vectors) for file, vectors in made}
         self._let_go_of_moved(session, list(new_items.values()))
-        held = items.hashes(session, self._collection, [new.key for new in new_items.values()])
+        held = items.content_hashes(session, self._collection, [new.key for new in new_items.values()])
         refused: list[Settled] = []
         for lease, new in new_items.items():
             try:
@@ -147,7 +147,7 @@ class SourceInputs:
                         f"the key {new.key!r} belongs to an item of another folder or of the API; delete that one or "
                         "give a key"
                     )
-                items.check(self._collection, new)
+                items.check_item(self._collection, new)
             except (BadInput, KeyHeldElsewhere) as error:
                 refused.append(Settled(lease, None, str(error), error.code))
         left = {settled.lease for settled in refused}
@@ -238,7 +238,7 @@ class SourceInputs:
         """
         contents = [new.sample_hash for new in new_items if new.sample_hash]
         held = duplicates.pictures_of_contents(session, self._collection, contents)
-        keys = items.hashes(session, self._collection, [new.key for new in new_items])
+        keys = items.content_hashes(session, self._collection, [new.key for new in new_items])
         gone: set[str] = set()
         for new in new_items:
             stays = (asset.location for asset in new.assets if asset.name == PICTURE and not asset.stored)

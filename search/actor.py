@@ -1,4 +1,4 @@
-"""The actor recorded in logs and the audit trail, set where a request or a command comes in."""
+"""The actor of a change, recorded in logs and the audit trail; set where a request or a command comes in."""
 
 import os
 import pwd
@@ -13,10 +13,10 @@ _KEY = "key:"
 
 
 @dataclass(frozen=True)
-class Caller:
-    """`who`: `key:NAME` of an API key, `user:NAME` of this machine, or `anybody`; `address` is that of the sender.
+class Actor:
+    """`who`: `key:NAME` of an API key, `user:NAME` of this machine, or `anybody`; `address` is the client's address.
 
-    `job` is the job on which this process works for them.
+    `job` is the job that this process runs for them.
     """
 
     who: str
@@ -35,32 +35,32 @@ class Caller:
         return f"{_KEY}{key}"
 
     def fields(self) -> dict[str, object]:
-        """The known members of `key`, `address`, `request_id` and `job`, for log lines."""
+        """The members of `key`, `address`, `request_id` and `job` that are not None, for log lines."""
         values = {"request_id": self.request_id, "key": self.key, "address": self.address, "job": self.job}
         return {name: value for name, value in values.items() if value is not None}
 
 
-_CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
-def caller() -> Caller:
+def current_actor() -> Actor:
     """The actor of this context; by default the user that this process runs as."""
-    return _CALLER.get() or Caller(f"user:{_name_of(os.geteuid())}")
+    return _ACTOR.get() or Actor(f"user:{_name_of(os.geteuid())}")
 
 
 @contextmanager
-def acting(caller: Caller) -> Iterator[None]:
-    """Record `caller` as the actor of everything in the block and in the threads that it waits for."""
-    token = _CALLER.set(caller)
+def acting_as(actor: Actor) -> Iterator[None]:
+    """Make `actor` the current one in the block and in threads that inherit its context."""
+    token = _ACTOR.set(actor)
     try:
         yield
     finally:
-        _CALLER.reset(token)
+        _ACTOR.reset(token)
 
 
 @cache
 def _name_of(user: int) -> str:
-    """The user's name; its number where it has none, as in a container. To look it up, files are read."""
+    """The user's name, or its number if it has none, as in a container. Cached, because the lookup reads files."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import FloatArray
 from anyseek.search.answers.image_similarity import glance, likeness, views
 from anyseek.search.assets import AssetStore
@@ -132,11 +132,11 @@ def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mappi
     search = _search_among(live, ids)
     compared = 0
     for some in chunks(ids, _AT_ONCE):
-        check_wanted()
+        raise_if_abandoned()
         held, vectors = _vectors(live, some)
         compared, k = compared + len(held), _FIRST_LOOK
         while len(held):
-            check_wanted()
+            raise_if_abandoned()
             near = search(vectors, k)
             found = dict(_new_links(_pairs(held, near, first), links, pictures))
             for (one, other), link in found.items():

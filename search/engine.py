@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import Found, counted_facets, damage_note, groups, page, score_note
@@ -45,7 +45,7 @@ from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, ResolvedFilters, open_backend, raw_vectors
 from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Item
-from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.derived import ConsistencyMonitor
 from anyseek.search.upkeep.snapshots import write_snapshots
 
 Answer = Results | AnyseekError
@@ -66,14 +66,14 @@ class SearchEngine:
         settings: Settings,
         embedder: Embedder,
         backend: Backend | None = None,
-        derived: DerivedRows | None = None,
+        derived: ConsistencyMonitor | None = None,
     ) -> None:
         """`backend` replaces the one of the settings; `close` closes it. `derived`: the process's."""
         self.embedder = embedder
         self._database = database
         self._settings = settings
         self._backend = backend or open_backend(database, settings)
-        self._derived = derived or DerivedRows(database, self._backend.clear_filter_cache)
+        self._derived = derived or ConsistencyMonitor(database, self._backend.clear_filter_cache)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._query_means = QueryMeans(database)
         self._backgrounds = Backgrounds(database)
@@ -192,7 +192,7 @@ class SearchEngine:
         means = self._query_means.of_spaces(spaces)
         values = embed_values(self.embedder, plans, means)
         for space in spaces:
-            check_wanted()
+            raise_if_abandoned()
             with time_stage(Stage.INDEX):
                 self._live_space(head, space).refresh(head)
         with Snapshot(self._database, head) as snapshot:
@@ -230,11 +230,11 @@ class SearchEngine:
         """
         unknown: set[int] = set()
         while True:
-            check_wanted()
+            raise_if_abandoned()
             ranked, lacking = self._ranked(snapshot, plans, values, unknown)
             found: dict[int, Found | AnyseekError] = {}
             for number, query in planned.items():
-                check_wanted()
+                raise_if_abandoned()
                 own = [ranked[number, place] for place in range(len(query.rankings))]
                 try:
                     merged = self._merged(snapshot, query, own)

@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.indexer.paths import one_line
 from anyseek.search.catalogue import audit, jobs
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.session import Database
 
@@ -36,9 +36,9 @@ logger = logging.getLogger(__name__)
 
 def record_wait(database: Database, job_id: int, error: Exception) -> None:
     """Record what the job waits for, for `anyseek jobs show`; if it waits for the database, only the log has it."""
-    logger.warning("job %d is waiting and will be tried again: %s", job_id, sentence(error))
+    logger.warning("job %d is waiting and will be tried again: %s", job_id, error_message(error))
     try:
         with database.write() as session:
-            jobs.note(session, job_id, f"waits: {one_line(sentence(error))}"[:500])
+            jobs.note(session, job_id, f"waits: {one_line(error_message(error))}"[:500])
     except SQLAlchemyError as failure:
-        logger.warning("job %d: what it waits for is not recorded: %s", job_id, sentence(failure))
+        logger.warning("job %d: what it waits for is not recorded: %s", job_id, error_message(failure))

@@ -16,7 +16,7 @@ from anyseek.indexer.paths import from_uri
 from anyseek.indexer.reembed import ReembedRun, ReembedTools
 from anyseek.indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from anyseek.indexer.sources.opening import open_source
-from anyseek.search.actor import acting, caller
+from anyseek.search.actor import acting_as, current_actor
 from anyseek.search.catalogue import jobs
 from anyseek.search.errors import AnyseekError, JobNotFound
 from anyseek.search.telemetry import spans
@@ -93,7 +93,7 @@ class InProcessQueue(TaskQueue):
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:
-                actor = acting(replace(caller(), job=job_id))
+                actor = acting_as(replace(current_actor(), job=job_id))
                 with actor, Owner(self._database, self._settings, self._closing.is_set) as owner:
                     self._run_as(owner, job_id)
             except (JobCancelled, JobStopped, JobNotFound) as error:

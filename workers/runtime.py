@@ -26,8 +26,8 @@ from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import OnDuplicate
-from anyseek.search.upkeep.derived import DerivedRows
-from anyseek.search.upkeep.snapshots import Lag, lag_of, prepare_switch, remove_unknown, write_snapshots
+from anyseek.search.upkeep.derived import ConsistencyMonitor
+from anyseek.search.upkeep.snapshots import IndexLag, index_lag, prepare_switch, remove_unknown, write_snapshots
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Runtime:
         self.settings = settings if device is None else replace(settings, device=device)
         self.database = database
         self._backend = open_backend(database, settings)
-        self.derived = DerivedRows(database, self._backend.clear_filter_cache)
+        self.derived = ConsistencyMonitor(database, self._backend.clear_filter_cache)
         self.model = model
         self.assets = AssetStore(settings.assets)
         self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)
@@ -132,7 +132,7 @@ class Runtime:
         """Whether a re-embedding has loaded another model here, so that a collection may be switched to it any time."""
         return bool(self._others)
 
-    def through_switches(self, work: Callable[[], T]) -> T:
+    def retry_on_switch(self, work: Callable[[], T]) -> T:
         """What `work` returns; it is done again if it had the tools of before when its collection was switched.
 
         Raises what `work` raises.
@@ -144,8 +144,8 @@ class Runtime:
                 raise
         return work()
 
-    def all_through_switches(self, work: Callable[[], list[T]]) -> list[T]:
-        """As `through_switches`, for work whose outcomes may be errors: one `FingerprintMismatch` does it all again."""
+    def retry_all_on_switch(self, work: Callable[[], list[T]]) -> list[T]:
+        """As `retry_on_switch`, for work whose outcomes may be errors: one `FingerprintMismatch` does it all again."""
         outcomes = work()
         if self._may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
             return work()
@@ -237,9 +237,9 @@ class Runtime:
         """Reads pictures of items for queries of a collection."""
         return Pictures(self.database, self.assets, collection, self.settings.limits.bytes_per_file)
 
-    def lag(self, database: Database) -> Lag:
+    def lag(self, database: Database) -> IndexLag:
         """How far the stored indexes lag behind the log, as the catalogue in `database` has it; loads no model."""
-        return lag_of(database, self._backend.open)
+        return index_lag(database, self._backend.open)
 
     def _prepare(self, collection: str) -> None:
         with self.database.read() as session:

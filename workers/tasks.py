@@ -20,9 +20,9 @@ from anyseek.indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Sample
-from anyseek.search.actor import acting, caller
+from anyseek.search.actor import acting_as, current_actor
 from anyseek.search.catalogue import collections, jobs
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionNotFound, JobNotFound
@@ -97,9 +97,9 @@ class Tasks:
         except CollectionNotFound as error:
             logger.info("no snapshot: %s", error)
         except TRANSIENT as error:
-            logger.warning("no snapshot of %s yet: %s", collection, sentence(error))
+            logger.warning("no snapshot of %s yet: %s", collection, error_message(error))
             time.sleep(PAUSE_SECONDS)
-            raise Reject(sentence(error), requeue=True) from error
+            raise Reject(error_message(error), requeue=True) from error
 
     @measured("resubmit")
     def resubmit(self) -> None:
@@ -109,7 +109,7 @@ class Tasks:
             JobNotFound,
             *TRANSIENT,
         ) as error:  # it has been deleted, or the error may pass; the next look will tell
-            logger.warning("lost tasks could not be looked for: %s", sentence(error))
+            logger.warning("lost tasks could not be looked for: %s", error_message(error))
 
     def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
@@ -145,16 +145,16 @@ class Tasks:
         """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
         spans.set_attribute("anyseek.job", job_id)
         try:
-            with acting(replace(caller(), job=job_id)):
+            with acting_as(replace(current_actor(), job=job_id)):
                 yield
         except (JobCancelled, JobNotFound, CollectionNotFound) as error:
             logger.info("job %d: %s", job_id, error)
         except JobStopped as error:
-            raise Reject(sentence(error), requeue=True) from error
+            raise Reject(error_message(error), requeue=True) from error
         except (BrokerError, *TRANSIENT) as error:
             record_wait(self._runtime.database, job_id, error)
             time.sleep(PAUSE_SECONDS)
-            raise Reject(sentence(error), requeue=True) from error
+            raise Reject(error_message(error), requeue=True) from error
         except Exception as error:
             logger.exception("job %d failed", job_id)
             fail_job(self._runtime.database, job_id, error)

@@ -8,7 +8,7 @@ from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.listing import Order
 from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.settings import Settings
-from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.derived import ConsistencyMonitor
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -43,7 +43,7 @@ class CatalogueReader:
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[ItemAnswer]:
         tree, after = passing(where), None
         if tree is not None:
-            DerivedRows(self._database).facets.check()
+            ConsistencyMonitor(self._database).facets.check()
         while True:
             with self._database.read() as session:
                 held = collections.get(session, collection)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from anyseek.api.commands.output import say
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
 from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen, time_left
@@ -121,7 +121,7 @@ class Looking:
         try:
             seen = self._observer.see()
         except (AnyseekError, SQLAlchemyError) as error:
-            logger.warning("the progress of this job cannot be told now: %s", sentence(error))
+            logger.warning("the progress of this job cannot be told now: %s", error_message(error))
         else:
             self._wait = seen.wait
             self._shown.progressed(seen)

@@ -27,22 +27,22 @@ def verify(every: bool, as_json: bool) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from anyseek.search.errors import AnyseekError
-    from anyseek.search.upkeep.verify import check_originals, summary
-    from anyseek.search.upkeep.verify import notes as find_notes
+    from anyseek.search.upkeep.verify import check_originals, known_conditions, summary
     from anyseek.search.upkeep.verify import verify as find_problems
     from anyseek.workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
         problems = find_problems(runtime.database, runtime.settings)
-        notes = find_notes(runtime.database)
+        conditions = known_conditions(runtime.database)
         try:
             lost = check_originals(runtime.database, runtime.settings, every)
         except (AnyseekError, SQLAlchemyError, ValueError, TypeError):
             if not problems:
                 raise
             lost = []  # damage keeps them from being read, as the problems say
-    noted = [(note.collection, note.what) for note in notes] + [(note.collection, note.what) for note in lost]
-    _show("note", noted, as_json, _SHOWN_NOTES)
+    notes = [(note.collection, note.what) for note in conditions]
+    notes += [(original.collection, original.what) for original in lost]
+    _show("note", notes, as_json, _SHOWN_NOTES)
     _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
         say(f"{summary(lost)}; everything else agrees" if lost else "everything agrees")

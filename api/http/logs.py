@@ -9,8 +9,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from anyseek.search.actor import caller
-from anyseek.search.catalogue.failures import without_link
+from anyseek.search.actor import current_actor
+from anyseek.search.catalogue.failures import strip_link
 from anyseek.search.settings import Logs
 
 _ENCODER = json.JSONEncoder(default=str)  # `json.dumps` would make one per record
@@ -19,7 +19,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """The record's `extra={"fields": {...}}`, and the fields of the current actor."""
-    return {**caller().fields(), **getattr(record, "fields", {})}
+    return {**current_actor().fields(), **getattr(record, "fields", {})}
 
 
 class JsonLines(logging.Formatter):
@@ -33,7 +33,7 @@ class JsonLines(logging.Formatter):
         }
         line.update(fields_of(record))
         if record.exc_info:
-            line["traceback"] = without_link(self.formatException(record.exc_info))
+            line["traceback"] = strip_link(self.formatException(record.exc_info))
         return _ENCODER.encode(line)
 
 
@@ -44,7 +44,7 @@ class TextLines(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = [f"{name}={_quoted(value)}" for name, value in fields_of(record).items() if value is not None]
         line = " ".join([time, record.levelname.lower().ljust(7), _one_line(record.getMessage()), *fields])
-        return f"{line}\n{without_link(self.formatException(record.exc_info))}" if record.exc_info else line
+        return f"{line}\n{strip_link(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def _quoted(value: object) -> str:

@@ -25,7 +25,7 @@ from starlette.types import Scope
 
 from anyseek.api.http.readiness import Check, Readiness, State, free_disk_bytes
 from anyseek.api.http.security import DATABASE_SECONDS
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.figures import figures
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError
@@ -215,7 +215,7 @@ class Exporter:
         try:
             self._installation_metrics.refresh()
         except (SQLAlchemyError, AnyseekError) as error:
-            logger.warning("the numbers of the installation cannot be read: %s", sentence(error))
+            logger.warning("the numbers of the installation cannot be read: %s", error_message(error))
         except Exception:
             logger.exception("the numbers of the installation cannot be read")
 

@@ -25,7 +25,7 @@ from anyseek.api.http.senders import address_of
 from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
-from anyseek.search.actor import ANYBODY, Caller, acting
+from anyseek.search.actor import ANYBODY, Actor, acting_as
 from anyseek.search.catalogue.session import patience
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.settings import Limits, Serving
@@ -99,7 +99,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     failure = scope["state"].get("failure")
     fields = {
         "request_id": scope["state"]["request_id"],
-        **(scope["state"].get("caller") or _actor(scope)).fields(),  # a request refused early has no caller yet
+        **(scope["state"].get("actor") or _actor(scope)).fields(),  # a request refused early has no actor yet
         "method": scope["method"],
         "route": getattr(scope.get("route"), "path", None),
         "status": status,
@@ -137,8 +137,8 @@ class AccessControl:
                 except (AnyseekError, SQLAlchemyError) as error:
                     return await problem_of(error, state["request_id"])(scope, receive, send)
                 state["granted"], state["key"] = grant.scope, grant.key
-            state["caller"] = _actor(scope)
-            stack.enter_context(acting(state["caller"]))
+            state["actor"] = _actor(scope)
+            stack.enter_context(acting_as(state["actor"]))
             await self.app(scope, receive, send)
 
     async def _authenticate(self, request: HTTPConnection) -> Grant:
@@ -151,11 +151,11 @@ class AccessControl:
             raise
 
 
-def _actor(scope: Scope) -> Caller:
+def _actor(scope: Scope) -> Actor:
     """The actor of a request: its API key, or anybody."""
     key, client = scope["state"].get("key"), scope.get("client")
     who = ANYBODY if key is None else f"key:{key}"
-    return Caller(who, client[0] if client else None, scope["state"]["request_id"])
+    return Actor(who, client[0] if client else None, scope["state"]["request_id"])
 
 
 class BodyLimit:

@@ -27,7 +27,7 @@ from anyseek.api.schemas import Answer
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
 from anyseek.search.catalogue import figures
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import translate_error
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
 from anyseek.search.settings import Settings
@@ -151,7 +151,7 @@ def check_database(database: Database) -> Check:
         collections = figures.probe_read(database)
         figures.probe_write(database)
     except SQLAlchemyError as error:
-        translated = meaning(error)
+        translated = translate_error(error)
         is_degraded = isinstance(translated, DatabaseBusy | StorageFull | StorageReadOnly)
         return Check("database", State.DEGRADED if is_degraded else State.FAILED, str(translated))
     return Check("database", State.OK, f"it can be read and written; collections: {collections}")
@@ -202,7 +202,7 @@ def _run_check(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except Exception as error:
         logger.exception("the check of readiness %s failed", name)
-        translated = meaning(error)
+        translated = translate_error(error)
         return Check(name, State.FAILED, str(translated) if translated else f"the check failed: {type(error).__name__}")
 
 

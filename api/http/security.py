@@ -33,7 +33,7 @@ from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequest
 from anyseek.api.http.senders import address_of, check_local_sender, is_loopback_name, proxy_header, rate_limit_key
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.session import Database, Version, patience
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
@@ -140,7 +140,7 @@ class Authenticator:
                 with patience(_USE_TIMEOUT_SECONDS), self.database.write() as session:
                     api_keys.note_use(session, key.id)
             except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
-                fields = {"key": key.name, "reason": sentence(error)}
+                fields = {"key": key.name, "reason": error_message(error)}
                 logger.warning("the use of a key is not noted", extra={"fields": fields})
         return _grant_of(key)
 

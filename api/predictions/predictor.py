@@ -14,7 +14,7 @@ from anyseek.model.compute.devices import CPU, names_device
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.modalities.values import files_of, members_of
 from anyseek.model.predict import predict_samples
 from anyseek.model.registry.loading import load_model
@@ -109,7 +109,7 @@ class Predictor:
         ends = None if self._seconds is None else time.monotonic() + self._seconds
 
         def watch(what: str, done: int, of: int) -> None:
-            check_wanted()
+            raise_if_abandoned()
             if self._closing.is_set():
                 raise NotReady("the service is stopping")
             if ends is not None and time.monotonic() > ends:

@@ -26,7 +26,7 @@ from anyseek.api.contents import decoded, read_query
 from anyseek.api.http.metrics import BATCHED_QUERIES
 from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import Budget, check_wanted, spending
+from anyseek.model.modalities.reading.budget import Budget, raise_if_abandoned, spending
 from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.assets import PictureOf
@@ -195,7 +195,7 @@ def answer_together(service: Service, like: Like, batch: Sequence[Waiting]) -> l
 
     Raises what concerns all of them, such as `CollectionNotFound`.
     """
-    return service.runtime.all_through_switches(partial(_answers, service, like, batch))
+    return service.runtime.retry_all_on_switch(partial(_answers, service, like, batch))
 
 
 def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
@@ -221,7 +221,7 @@ def answer_alone(service: Service, collection: str, query: Query, paths: bool) -
             collection, _decoded(query, engine, service.limits, service.runtime.pictures_of(collection))
         )
 
-    return results_json(service.runtime.through_switches(answer), paths, service.limits)
+    return results_json(service.runtime.retry_on_switch(answer), paths, service.limits)
 
 
 def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
@@ -231,7 +231,7 @@ def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> byte
     def read(engine: SearchEngine) -> Query:
         return _decoded(query, engine, service.limits, pictures)
 
-    results = service.runtime.through_switches(lambda: query_several(query.collections, service.engine_for, read))
+    results = service.runtime.retry_on_switch(lambda: query_several(query.collections, service.engine_for, read))
     return results_json(results, paths, service.limits)
 
 
@@ -349,8 +349,8 @@ def brief(outcome: Results | Exception) -> Results | Refusal:
 
 
 def _read_brief(members: Any, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query | Exception:
-    """A query of a batch, or what is wrong with it. Raises what `check_wanted` raises."""
-    check_wanted()
+    """A query of a batch, or what is wrong with it. Raises what `raise_if_abandoned` raises."""
+    raise_if_abandoned()
     try:
         query = read_query(members, limits, engine.embedder, pictures)
     except (AnyseekError, ModelError) as error:

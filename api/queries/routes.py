@@ -237,6 +237,6 @@ def _json(content: bytes) -> Response:
 
 def _batch_json(service: Service, collection: str, queries: Sequence[Any]) -> bytes:
     """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
-    outcomes = service.runtime.all_through_switches(lambda: answer_batch(service, collection, queries))
+    outcomes = service.runtime.retry_all_on_switch(lambda: answer_batch(service, collection, queries))
     entries = (BatchEntry.model_validate(brief(outcome), from_attributes=True) for outcome in outcomes)
     return b'{"results":[%b]}' % ",".join(entry.model_dump_json() for entry in entries).encode()

@@ -150,7 +150,7 @@ async def patch_item(
         tools_for = partial(runtime.tools_for, collection)
         return putting.patch_item(runtime.database, tools_for, collection, key, wanted, versions)
 
-    return _answer(await service.writes.run(runtime.through_switches, work), response, paths)
+    return _answer(await service.writes.run(runtime.retry_on_switch, work), response, paths)
 
 
 @router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
@@ -217,7 +217,7 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload], ver
         tools = runtime.tools_for(collection)
         return putting.put_item(tools, collection, key, files, caption, attributes, versions, predicts)
 
-    return runtime.through_switches(work)
+    return runtime.retry_on_switch(work)
 
 
 def _item(service: Service, collection: str, key: str) -> Item:

@@ -79,7 +79,7 @@ async def get_map(
     wanted = MapRequest(space, colour_by, limit, seed)
 
     def work() -> MapAnswer:
-        layout = service.runtime.through_switches(lambda: service.engine_for(collection).map(collection, wanted))
+        layout = service.runtime.retry_on_switch(lambda: service.engine_for(collection).map(collection, wanted))
         return MapAnswer.of(layout, colour_by is not None)
 
     return await service.maps.run(work)

@@ -11,7 +11,7 @@ from anyseek.api.http.security import Scope
 from anyseek.api.schemas import FINGERPRINT, Answer, Limit, Next, Number, SpaceAnswer, following
 from anyseek.model.modalities.reading.decode import forms_of
 from anyseek.model.seam import Embedder
-from anyseek.search.actor import caller
+from anyseek.search.actor import current_actor
 from anyseek.search.catalogue import api_keys, audit
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota, Usage
 from anyseek.search.catalogue.audit import Wanted
@@ -76,7 +76,7 @@ class QuotaAnswer(Answer):
 @router.get("/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
 def get_quota(service: ServiceDependency) -> QuotaAnswer:
     """The items and bytes that count for the key of this request, and their limits."""
-    key = caller().key
+    key = current_actor().key
     if key is None:
         return QuotaAnswer.of(None, Usage(0, 0), NO_QUOTA)
     with service.runtime.database.read() as session:

@@ -30,7 +30,7 @@ from anyseek.indexer.paths import inside, one_line, to_uri
 from anyseek.model.json_reader import refuse_constant
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_classes, parse_text
-from anyseek.search.catalogue.items import KEYS, is_key
+from anyseek.search.catalogue.items import KEYS, is_valid_key
 from anyseek.search.settings import Limits
 from anyseek.search.types import PREDICTED, Attributes
 
@@ -218,7 +218,7 @@ def _key_field(fields: Mapping[str, Any]) -> str | None:
     if fields.get("key") is None:
         return None
     key = _text_field(fields, "key")
-    if not is_key(key):
+    if not is_valid_key(key):
         raise _BadField(f"the key {one_line(key[:80])!r} is not {KEYS}")
     return key
 

@@ -21,7 +21,7 @@ from anyseek.indexer.sources.base import Description, Source, SourceInput, parse
 from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_reserved
 from anyseek.indexer.sources.storage import Storage
 from anyseek.indexer.sources.web import Web, is_url
-from anyseek.search.catalogue.items import KEYS, is_key
+from anyseek.search.catalogue.items import KEYS, is_valid_key
 from anyseek.search.errors import BadInput, LimitExceeded
 from anyseek.search.settings import Limits
 
@@ -115,7 +115,7 @@ class TableSource(Source):
         description = parse_description({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
         assert description.file is not None
         key = description.key or (description.file if is_url(description.file) else to_key(description.file))
-        if not is_key(key):
+        if not is_valid_key(key):
             raise BadDescription(f"{name} has an address that cannot be a key (a key is {KEYS}); add a column `key`")
         return replace(description, key=key)
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import Embedder, FloatArray, Fusion
 from anyseek.search.answers.match_evidence import (
     Names,
@@ -147,7 +147,7 @@ class Explainer:
         for place, plan in variants.items():
             by_space[plan.space][place] = plan
         for space, plans in by_space.items():
-            check_wanted()
+            raise_if_abandoned()
             self._measure_in_space(measured, snapshot, space, plans, values, ids)
         return measured
 
@@ -247,7 +247,7 @@ def _standings(planned: PlannedQuery, measured: _Measured) -> tuple[_Standing, M
     apart = len(planned.rankings) // spaces
     for number, ranking in enumerate(planned.rankings):
         for place in range(len(ranking.parts)):
-            check_wanted()
+            raise_if_abandoned()
             others = [_as_asked(planned, number, part) for part in ranking.parts]
             del others[place]
             weight, instead = weight_of(others) / spaces, dict[int, Ranking | None]()

@@ -81,7 +81,7 @@ def restore(settings: Settings, path: Path) -> RestoreSummary:
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
                     for table in (FACETS, WORDS):
-                        table.make_again(session, collection_id)
+                        table.rebuild(session, collection_id)
                 audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:

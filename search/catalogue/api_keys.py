@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from anyseek.search.actor import caller
+from anyseek.search.actor import current_actor
 from anyseek.search.catalogue import audit
 from anyseek.search.catalogue.tables import ApiKeyRow, ItemRow
 from anyseek.search.catalogue.values import now, utc
@@ -62,7 +62,7 @@ def check_room(session: Session, collection_id: int, item_key: str, size: int) -
 
     Raises `QuotaExceeded`.
     """
-    key = caller().key
+    key = current_actor().key
     if key is None or (quota := quota_of(session, key)) == NO_QUOTA:
         return
     held = (ItemRow.collection_id == collection_id, ItemRow.key == item_key, ItemRow.charged_to == key)
@@ -80,7 +80,7 @@ def charge(session: Session, written: "Sequence[Item]", takes_over: bool = True)
     Without `takes_over` they stay whose they were. It locks the key's row, so call it last: a key's writers wait here
     for each other, and hold up nobody else.
     """
-    key = caller().key if takes_over else None
+    key = current_actor().key if takes_over else None
     changed = [
         {"id": item.id, "stored_bytes": stored_bytes(item)} | ({} if key is None else {"charged_to": key})
         for item in written

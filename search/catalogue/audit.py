@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.actor import caller
+from anyseek.search.actor import current_actor
 from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import AuditRow
 from anyseek.search.catalogue.values import now, utc
@@ -48,7 +48,7 @@ class Wanted:
 
 def record(session: Session, action: str, collection: str | None = None, target: object = None) -> None:
     """Note a change that is made in this transaction for `anyseek.search.actor.caller`."""
-    by = caller()
+    by = current_actor()
     values = {
         "at": now(),
         "who": by.who,

@@ -1,7 +1,7 @@
-"""The tables of facets and words: written with the items, compared with them, and made again from them.
+"""The derived tables of facets and words: written with the items, compared with them, and rebuilt from them.
 
 SQLite indexes words by FTS5 in the table `words_index`, which triggers keep in step with the rows; PostgreSQL indexes
-the rows themselves. The words come normalised from `anyseek.search.query.words`, so both find the same.
+the rows themselves. `anyseek.search.query.words` normalises the words, so both databases find the same items.
 """
 
 import re
@@ -22,21 +22,21 @@ from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.query.words import document
 from anyseek.search.types import Item
 
-_SEE_ENTRIES = text(
+_CREATE_VOCABULARY = text(
     "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words_indexed USING fts5vocab(main, words_index, instance)"
 )
-# As bytes, which damage cannot make undecodable.
+# Cast to bytes, since damaged text may be undecodable.
 _ENTRIES = text("SELECT doc, col, CAST(term AS BLOB) FROM temp.words_indexed")
 _ROWS = text("SELECT item_id, CAST(collection_id AS BLOB), CAST(words AS BLOB) FROM words")
 _TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")  # of lower-case text, as FTS5's tokenizer `ascii` has it
-_READ_AT_ONCE = 10_000  # entries of the index
+_ENTRIES_PER_PAUSE = 10_000
 
 
 class DerivedTable(ABC):
-    """A table with rows for each item, which follow from the item."""
+    """A table whose rows derive from the items."""
 
-    name: str  # as users call it
-    problem: str  # the begin of a sentence about items whose rows are not as they should be
+    name: str  # for users
+    problem: str  # the beginning of a message about stale rows
     _row: type[FacetRow] | type[WordsRow]
     _columns: tuple[str, ...]
 
@@ -46,18 +46,18 @@ class DerivedTable(ABC):
 
     @abstractmethod
     def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
-        """The rows that an item should have, in this order, each with the values of `_columns`."""
+        """The rows that an item should have, in order, each with the values of `_columns`."""
 
     @abstractmethod
-    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
+    def index_disagrees(self, session: Session, pause: Callable[[], None] = lambda: None) -> bool:
         """True if SQLite's index of the table disagrees with the rows. PostgreSQL's pages have checksums.
 
-        `rest` is called now and then, by which a long reading may let others go first.
+        A long comparison calls `pause` at intervals, so that it may yield to other work.
         """
 
     @abstractmethod
     def rebuild_index(self, session: Session) -> None:
-        """Make SQLite's index of all collections' rows anew."""
+        """Rebuild SQLite's index, which covers the rows of all collections."""
 
     def insert(self, session: Session, collection_id: int, items: Sequence[Item]) -> None:
         """Write the rows of items that have none."""
@@ -70,28 +70,28 @@ class DerivedTable(ABC):
 
     def delete(self, session: Session, ids: Sequence[int]) -> None:
         """Delete the rows of items."""
-        for some in chunks(ids):
-            session.execute(delete_rows(self._row).where(self._item_id.in_(some)))
+        for chunk in chunks(ids):
+            session.execute(delete_rows(self._row).where(self._item_id.in_(chunk)))
 
-    def make_again(self, session: Session, collection_id: int) -> None:
-        """Write the rows of all items of a collection anew; a damaged item has none."""
+    def rebuild(self, session: Session, collection_id: int) -> None:
+        """Rebuild the rows of all items of a collection; a damaged item gets none."""
         session.execute(delete_rows(self._row).where(self._row.collection_id == collection_id))
         for page in item_rows.pages(session, item_rows.of_collection(collection_id)):
             self.insert(session, collection_id, [item for item in page if not item.damaged])
 
     def stale(self, session: Session, collection_id: int, items: Sequence[Item]) -> list[Item]:
-        """Those of the sound `items` whose rows differ from what they should be."""
-        wrong: list[Item] = []
-        for some in chunks(items):
-            rows = Counter(map(tuple, self._of_items.rows(session.connection(), [item.id for item in some])))
-            right = {row for item in some for row in self.rows_of(collection_id, item)}
-            # Damage may also have made a row like another.
-            ids = {row[0] for row in right ^ rows.keys()} | {row[0] for row, count in rows.items() if count > 1}
-            wrong += [item for item in some if item.id in ids]
-        return wrong
+        """Those of the sound `items` whose rows differ from `rows_of`."""
+        stale: list[Item] = []
+        for chunk in chunks(items):
+            rows = Counter(map(tuple, self._of_items.rows(session.connection(), [item.id for item in chunk])))
+            expected = {row for item in chunk for row in self.rows_of(collection_id, item)}
+            # Damage may also have duplicated a row.
+            ids = {row[0] for row in expected ^ rows.keys()} | {row[0] for row, count in rows.items() if count > 1}
+            stale += [item for item in chunk if item.id in ids]
+        return stale
 
-    def strays(self, session: Session) -> list[int]:
-        """Ids of items that rows are of, and that are not there; PostgreSQL's foreign keys admit none."""
+    def orphans(self, session: Session) -> list[int]:
+        """Ids of missing items that still have rows; PostgreSQL's foreign keys prevent them."""
         if not _is_sqlite(session):
             return []
         return list(session.scalars(select(self._item_id).where(self._item_id.not_in(select(ItemRow.id))).distinct()))
@@ -106,7 +106,7 @@ class _Facets(DerivedTable):
     def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
         return [(item.id, collection_id, *facet) for facet in facets_of(item.attributes)]
 
-    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
+    def index_disagrees(self, session: Session, pause: Callable[[], None] = lambda: None) -> bool:
         return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
 
     def rebuild_index(self, session: Session) -> None:
@@ -123,23 +123,23 @@ class _Words(DerivedTable):
     def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
         return [(item.id, collection_id, document(item.key, item.caption, item.attributes))]
 
-    def index_disagrees(self, session: Session, rest: Callable[[], None] = lambda: None) -> bool:
-        """Compares what the index and the row have of each item, by the XOR of hashes of all words."""
+    def index_disagrees(self, session: Session, pause: Callable[[], None] = lambda: None) -> bool:
+        """Compare index and row of each item by the XOR of the hashes of their words."""
         if not _is_sqlite(session):
             return False
-        session.execute(_SEE_ENTRIES)
-        of_rows = (
+        session.execute(_CREATE_VOCABULARY)
+        row_entries = (
             (item_id, column, word)
             for item_id, collection, words in session.execute(_ROWS)
             for column, value in (("collection_id", collection), ("words", words))
             for word in set(_TOKEN.findall(value.lower()))
         )
-        marks: dict[int, int] = defaultdict(int)
-        for place, (item_id, *entry) in enumerate(chain(session.execute(_ENTRIES), of_rows)):
-            if place % _READ_AT_ONCE == 0:
-                rest()
-            marks[item_id] ^= hash(tuple(entry))
-        return any(marks.values())
+        hashes: dict[int, int] = defaultdict(int)
+        for place, (item_id, *entry) in enumerate(chain(session.execute(_ENTRIES), row_entries)):
+            if place % _ENTRIES_PER_PAUSE == 0:
+                pause()
+            hashes[item_id] ^= hash(tuple(entry))
+        return any(hashes.values())
 
     def rebuild_index(self, session: Session) -> None:
         if _is_sqlite(session):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import log
-from anyseek.search.catalogue.items import fits
+from anyseek.search.catalogue.items import vector_fits
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
 from anyseek.search.catalogue.values import from_bytes, rows_in
 from anyseek.search.types import Asset, Collection, NewItem
@@ -42,7 +42,7 @@ def vectors_by_sample(
         for page in log.latest_vectors(session, collection.id, space.id, sorted(samples)):
             for item_id, fingerprint, data in page.by_id():
                 vector = from_bytes(data) if fingerprint == space.fingerprint else None
-                if vector is not None and fits(space, vector):
+                if vector is not None and vector_fits(space, vector):
                     found.setdefault(samples[item_id], {})[space.name] = vector
     return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
 

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.search.catalogue import item_rows
 from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
@@ -60,7 +60,7 @@ class _Tables:
 def ids_where(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
     """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them.
 
-    Raises what `check_wanted` raises: `LimitExceeded` when the filters of the request have taken too long.
+    Raises what `raise_if_abandoned` raises: `LimitExceeded` when the filters of the request have taken too long.
     """
     with filtering(session, tree.name_of(where)):
         if candidates is None:
@@ -101,7 +101,7 @@ class _Evaluation:
         near = reduce(np.intersect1d, (self._read(side) for side in _sides(self._tables, self._collection_id, where)))
         found: list[int] = []
         for some in chunks(near.tolist()):
-            check_wanted()
+            raise_if_abandoned()
             places: list[tuple[int, float, float]] = []
             for item_id, attributes in item_rows.attributes(self._session.connection(), some):
                 if attributes is None:
@@ -113,7 +113,7 @@ class _Evaluation:
         return np.unique(np.array(found, np.int64))
 
     def _read(self, statement: Select[int]) -> IdArray:
-        check_wanted()
+        raise_if_abandoned()
         return np.unique(np.fromiter(self._session.scalars(statement), np.int64))
 
 

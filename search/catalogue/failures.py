@@ -1,7 +1,7 @@
 """Translation of failures of the database or the disk into Anyseek's own errors, the only ones that callers see.
 
-`meaning` is asked where commands and requests end, and `sentence` where an error is logged or recorded. In between,
-SQLAlchemy's errors stay as they are, because jobs tell by them what is worth trying again.
+Commands and requests end with `translate_error`; logs and records use `error_message`. In between, SQLAlchemy's errors
+are not translated, because jobs decide by them what to retry.
 """
 
 import errno
@@ -22,8 +22,8 @@ from anyseek.search.errors import (
 # SQLAlchemy ends each message with a link to its own documentation.
 _LINK = re.compile(r"\s*\(Background on this error at: \S*\)")
 _FULL, _READ_ONLY = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS,)
-# Parts of what SQLite and PostgreSQL say, in small letters; the first that fits decides.
-_SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
+# Substrings of messages of SQLite and PostgreSQL in lower case; the first match decides.
+_PATTERNS: tuple[tuple[str, type[AnyseekError], str], ...] = (
     ("is locked", DatabaseBusy, "another process holds the database; try again in a moment"),
     ("lock timeout", DatabaseBusy, "another process holds the database; try again in a moment"),
     ("disk is full", StorageFull, "the disk of the database is full; make room, then try again"),
@@ -40,14 +40,15 @@ _SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
 )
 
 
-def meaning(error: BaseException) -> AnyseekError | None:
-    """The error of our own that a failure of the database or the disk stands for; None for any other error."""
+def translate_error(error: BaseException) -> AnyseekError | None:
+    """Anyseek's error for a failure of the database or the disk; None for any other error."""
     if isinstance(error, SQLAlchemyError):
-        said = without_link(str(error.orig if isinstance(error, DBAPIError) else error))
-        for part, kind, sentence in _SAID:
-            if part in said.lower():
-                return kind(sentence)
-        return DatabaseFailed(f"the database failed: {said.splitlines()[0][:200] if said else type(error).__name__}")
+        message = strip_link(str(error.orig if isinstance(error, DBAPIError) else error))
+        for pattern, kind, translation in _PATTERNS:
+            if pattern in message.lower():
+                return kind(translation)
+        first_line = message.splitlines()[0][:200] if message else type(error).__name__
+        return DatabaseFailed(f"the database failed: {first_line}")
     if isinstance(error, OSError) and error.errno in _FULL:
         return StorageFull("the disk is full; make room, then try again")
     if isinstance(error, OSError) and error.errno in _READ_ONLY:
@@ -55,11 +56,11 @@ def meaning(error: BaseException) -> AnyseekError | None:
     return None
 
 
-def sentence(error: BaseException) -> str:
-    """What an error says to a person: the meaning of a failure of the database, the message of any other error."""
-    return str(meaning(error) if isinstance(error, SQLAlchemyError) else error)
+def error_message(error: BaseException) -> str:
+    """The message of an error for people; failures of the database are translated first."""
+    return str(translate_error(error) if isinstance(error, SQLAlchemyError) else error)
 
 
-def without_link(text: str) -> str:
+def strip_link(text: str) -> str:
     """The text without SQLAlchemy's links to its own documentation."""
     return _LINK.sub("", text)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, ExceptionContext, text
 from sqlalchemy.orm import Session
 
-from anyseek.model.modalities.reading.budget import check_wanted, current_budget
+from anyseek.model.modalities.reading.budget import current_budget, raise_if_abandoned
 
 # Of a statement of SQLite, a few milliseconds, after which the request's budget is asked.
 _STEPS = 100_000
@@ -39,11 +39,11 @@ def interruptible(connection: Connection) -> Iterator[None]:
 
 
 def explain_interruption(context: ExceptionContext) -> None:
-    """Raises what `check_wanted` raises for a statement that was interrupted."""
+    """Raises what `raise_if_abandoned` raises for a statement that was interrupted."""
     error = context.original_exception
     of_sqlite = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
     if of_sqlite or getattr(error, "sqlstate", None) == _QUERY_CANCELED:
-        check_wanted()
+        raise_if_abandoned()
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def filtering(session: Session, name: str) -> Iterator[None]:
         yield
         return
     with budget.filtering(name) as seconds:
-        check_wanted()
+        raise_if_abandoned()
         limited = session.get_bind().dialect.name == "postgresql" and math.isfinite(seconds)
         if limited:
             session.execute(text(f"SET LOCAL statement_timeout = {math.ceil(1000 * seconds)}"))

@@ -37,7 +37,7 @@ KEYS = f"1 to {KEY_CHARACTERS:,} characters of Unicode text without NUL, at most
 UNIT_TOLERANCE = 1e-3
 
 # (item id, space id) -> fingerprint and newest vector
-HeldVectors = Mapping[tuple[int, int], tuple[str, bytes]]
+StoredVectors = Mapping[tuple[int, int], tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def write(
     the caller's API key would then have more than it may.
     """
     last_seq = collections.lock(session, collection)
-    _check(session, collection, new_items)
+    _check_new_items(session, collection, new_items)
     held = by_keys(session, collection, [new.key for new in new_items])
     for new in new_items:
         if new.key in held and held[new.key].source_id != new.source_id:
@@ -82,7 +82,7 @@ def write(
                 f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
                 "(another folder or the API); delete that item first or choose another key"
             )
-    vectors = _held_vectors(session, collection, held.values())
+    vectors = _stored_vectors(session, collection, held.values())
     fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
     changes = []
     for new in new_items:
@@ -131,7 +131,7 @@ def refuse_damaged(item: Item) -> None:
 def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Item]:
     """The items with these `keys` that the collection has, by key."""
     found: dict[str, Item] = {}
-    for some in chunks([key for key in dict.fromkeys(keys) if is_key(key)]):
+    for some in chunks([key for key in dict.fromkeys(keys) if is_valid_key(key)]):
         where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
         found.update((item.key, item) for item in item_rows.read(session, *where))
     return found
@@ -154,11 +154,11 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
     """The ids of those of `keys` that the collection has."""
     of_collection = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id)
-    rows = rows_in(session, of_collection, ItemRow.key, [key for key in keys if is_key(key)])
+    rows = rows_in(session, of_collection, ItemRow.key, [key for key in keys if is_valid_key(key)])
     return {row.key: row.id for row in rows}
 
 
-def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
+def content_hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
     """The content hash and the source of those of `keys` that the collection has."""
     columns = (ItemRow.key, ItemRow.content_hash, ItemRow.source_id)
     of_collection = select(*columns).where(ItemRow.collection_id == collection.id)
@@ -192,7 +192,7 @@ def referenced_locations(session: Session, locations: AnyCollection[str]) -> set
     return {row.location for row in rows_in(session, stored, AssetRow.location, list(locations))}
 
 
-def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> HeldVectors:
+def _stored_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> StoredVectors:
     ids = [item.id for item in held]
     return {
         (item_id, space.id): (fingerprint, data)
@@ -202,7 +202,7 @@ def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]
     }
 
 
-def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVectors) -> _Change | None:
+def _change(collection: Collection, before: Item, new: NewItem, vectors: StoredVectors) -> _Change | None:
     """The change that writing `new` over `before` makes; None if there is none."""
     spaces = tuple(
         space
@@ -225,7 +225,7 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
     return _Change(new, replace(same, revision=before.revision + 1), spaces)
 
 
-def _check(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
+def _check_new_items(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
     """Raises `BadInput` or `FingerprintMismatch`; see `write`."""
     serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
     rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
@@ -236,15 +236,15 @@ def _check(session: Session, collection: Collection, new_items: Sequence[NewItem
         )
     seen: set[str] = set()
     for new in new_items:
-        check(collection, new)
+        check_item(collection, new)
         if new.key in seen:
             raise BadInput(f"the key {new.key!r} appears twice among the items written at once; give each key once")
         seen.add(new.key)
 
 
-def check(collection: Collection, new: NewItem) -> None:
+def check_item(collection: Collection, new: NewItem) -> None:
     """Raises `BadInput` if an item cannot be stored: its key, caption, attributes or vectors."""
-    if not is_key(new.key):
+    if not is_valid_key(new.key):
         raise BadInput(f"{new.key[:80]!r} cannot be a key; use {KEYS}")
     if new.caption is not None and not is_storable(new.caption):
         raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
@@ -256,14 +256,14 @@ def check(collection: Collection, new: NewItem) -> None:
         )
     for name, vector in new.vectors.items():
         space = collection.spaces[name]
-        if not fits(space, vector):
+        if not vector_fits(space, vector):
             raise BadInput(
                 f"the vector of {new.key!r} in space {name!r} has shape {vector.shape} and length "
                 f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
             )
 
 
-def is_key(text: str) -> bool:
+def is_valid_key(text: str) -> bool:
     """True if a text can be the key of an item, which is `KEYS`."""
     return 1 <= len(text) <= KEY_CHARACTERS and is_storable(text) and len(text.encode()) <= KEY_BYTES
 
@@ -278,7 +278,7 @@ def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
     return stored
 
 
-def fits(space: Space, vector: FloatArray) -> bool:
+def vector_fits(space: Space, vector: FloatArray) -> bool:
     """True if the vector has the space's dimension and length 1 (which excludes NaN)."""
     return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
 
@@ -320,7 +320,7 @@ Versions = frozenset[str]
 ANY_VERSION = "*"
 
 
-def merged(held: Attributes, patch: Attributes) -> dict[str, Any]:
+def merge_patch(held: Attributes, patch: Attributes) -> dict[str, Any]:
     """`held` with the members of `patch`: null removes one, an object is merged, everything else replaces."""
     result = dict(held)
     for name, value in patch.items():
@@ -328,7 +328,7 @@ def merged(held: Attributes, patch: Attributes) -> dict[str, Any]:
             result.pop(name, None)
         elif isinstance(value, Mapping):
             before = result.get(name)
-            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
+            result[name] = merge_patch(before if isinstance(before, Mapping) else {}, value)
         else:
             result[name] = value
     return result

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from anyseek.search.actor import caller
+from anyseek.search.actor import current_actor
 from anyseek.search.catalogue import audit, collections, ledger, space_switch
 from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.ledger import Counts
@@ -99,7 +99,7 @@ def open_index_job(
         session.execute(delete_rows(LedgerRow).where(*finished))
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
         active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
-        active.charged_to = caller().key
+        active.charged_to = current_actor().key
         session.add(active)
     elif owner is not None and adopt(session, active.id, owner, is_alive):
         active.prune, active.on_duplicate = prune, on_duplicate

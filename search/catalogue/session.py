@@ -281,7 +281,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a consistent, read-only view. A statement ends when nobody waits for it (`check_wanted`)."""
+        """Open a consistent, read-only view. A statement ends when nobody waits for it (`raise_if_abandoned`)."""
         with time_stage(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 self._set_busy_timeout(session.connection(), self._patience_seconds())

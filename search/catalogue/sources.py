@@ -133,7 +133,7 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
     for keys in pages:
         with database.write() as session:
             _check_idle(session, source_id)
-            held = items.hashes(session, collection, keys)
+            held = items.content_hashes(session, collection, keys)
             items.delete(session, collection, [key for key in keys if held.get(key, ("", None))[1] == source_id])
     with database.write() as session:
         collections.lock(session, collection)

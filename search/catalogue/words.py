@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.search.catalogue import collections, facets
 from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.filters.tree import Filter
@@ -43,9 +43,9 @@ class WordSearch:
         """The items that have one of the words asked for and pass a `checked` filter: ids with ranks (n, 2).
 
         They are at most `most`. Those with more of the words come first, and rarer words count more. Items with the
-        same words have the same rank. Raises what `check_wanted` raises.
+        same words have the same rank. Raises what `raise_if_abandoned` raises.
         """
-        check_wanted()
+        raise_if_abandoned()
         key = frozenset(words_of(query)), where, most
         if key not in self._ranked:
             self._ranked[key] = self._rank(*key)
@@ -80,7 +80,7 @@ class WordSearch:
 
     def _read(self, word: str) -> IdArray:
         """Words are letters, digits and marks, so quotes hold them."""
-        check_wanted()
+        raise_if_abandoned()
         dialect = self._session.get_bind().dialect.name
         wanted = {
             "sqlite": f'collection_id : "{self._collection_id}" AND words : "{word}"',

@@ -18,7 +18,7 @@ from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
 from anyseek.search.evaluation.vectors import SENTENCE, TEXT, VISUAL, Encoders, Progress, SetVectors, read_set
 from anyseek.search.query.vectors import centre_queries, fuse
 from anyseek.search.spaces.base import centre
-from anyseek.search.upkeep.snapshots import CENTRE_FROM
+from anyseek.search.upkeep.snapshots import MIN_CENTRE_VECTORS
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _centred_queries(embedder: Embedder, space: EmbeddingSpace, vectors: SetVect
 
 def _centred_items(vectors: FloatArray, space: EmbeddingSpace) -> FloatArray:
     """Centre items as a collection does: on their own mean if there are enough, else on the space's prior."""
-    enough = len(vectors) >= CENTRE_FROM and space.gallery_prior.any()
+    enough = len(vectors) >= MIN_CENTRE_VECTORS and space.gallery_prior.any()
     return centre(vectors, vectors.mean(axis=0) if enough else space.gallery_prior, space.blocks)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.collections import Head, SpaceHead
@@ -88,7 +88,7 @@ def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpace
     vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
     if asked:
         spaces = sorted({plan.space.name for plan in plans.values()})
-        check_wanted()
+        raise_if_abandoned()
         with time_model_pass(len(asked)):
             embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):

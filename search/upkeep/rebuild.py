@@ -1,4 +1,4 @@
-"""Rebuilds what can be derived from log and originals, even while a service runs."""
+"""Rebuild of everything that derives from the log and the originals, even while a service runs."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +21,24 @@ from anyseek.search.errors import AnyseekError, StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import MIN_NORM, OpenSpace, open_backend
 from anyseek.search.types import IdArray, Item, NewItem
-from anyseek.search.upkeep.snapshots import CENTRE_FROM, SnapshotLease, freeze_centre, refresh_snapshots
+from anyseek.search.upkeep.snapshots import MIN_CENTRE_VECTORS, SnapshotLease, freeze_centre, refresh_snapshots
 from anyseek.search.upkeep.verify import broken_assets
 
 logger = logging.getLogger(__name__)
 
-# Makes items again from their originals, by key; items whose originals are gone are left out.
+# Reads and embeds items again from their originals; returns them by key, without items whose originals are gone.
 Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
 
-REMADE_AT_ONCE = 64
+REMAKE_BATCH = 64
 
 
 def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
     """Rebuild the collection's index from its log, and repair the log.
 
-    A vector that is damaged in the log is taken from the index, where that has it, and is otherwise made again with
-    `remake`, as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are
-    damaged; the next run of `anyseek index` over their folder makes them, and until then they are left out. Waits for a
-    process that is writing snapshots. Raises `StoreCorrupt` if a space is damaged beyond mending.
+    A vector that is damaged in the log is restored from the index if possible, and otherwise made again with `remake`,
+    as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are damaged;
+    queries omit them until the next run of `anyseek index` over their folder. Waits for a process that is writing
+    snapshots. Raises `StoreCorrupt` if a space cannot be repaired.
     """
 
     def referenced(locations: AnyCollection[str]) -> set[str]:
@@ -51,14 +51,14 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
         salvage(database, head, backend.open)
         damaged, lost = _lost_items(database, settings, head)
         with database.write() as session:
-            checks.settle(session, head, [*damaged, *lost])
-        left = lost if remake is None else _remake(database, name, lost, remake)
-        _mend_centres(database, lease, head)
+            checks.repair(session, head, [*damaged, *lost])
+        failed = lost if remake is None else _remake(database, name, lost, remake)
+        _repair_centres(database, lease, head)
         for space in head.spaces:
             backend.open(head, space).clear()
         refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
     AssetStore(settings.assets).remove_unreferenced(referenced)
-    return sorted({*damaged, *left})
+    return sorted({*damaged, *failed})
 
 
 def _lost_items(database: Database, settings: Settings, head: Head) -> tuple[list[str], list[str]]:
@@ -71,12 +71,12 @@ def _lost_items(database: Database, settings: Settings, head: Head) -> tuple[lis
     return sorted(damaged), sorted(lost - damaged)
 
 
-def _mend_centres(database: Database, lease: SnapshotLease, head: Head) -> None:
-    """Take a new mean for spaces whose own is damaged. Raises `StoreCorrupt` if there are too few vectors for one."""
+def _repair_centres(database: Database, lease: SnapshotLease, head: Head) -> None:
+    """Recompute damaged means of spaces. Raises `StoreCorrupt` if there are too few vectors for one."""
     with database.read() as session:
         damaged = collections.damaged_spaces(session, head.id)
     for space in head.spaces:
-        if space.name in damaged and not freeze_centre(database, lease, head, space, needed=CENTRE_FROM):
+        if space.name in damaged and not freeze_centre(database, lease, head, space, needed=MIN_CENTRE_VECTORS):
             raise StoreCorrupt(
                 f"the space {space.name!r} of {head.name} is damaged and has too few vectors to be mended; restore a "
                 f"backup, or give the items vectors again: anyseek collections reembed {head.name} --model {head.model}"
@@ -84,56 +84,56 @@ def _mend_centres(database: Database, lease: SnapshotLease, head: Head) -> None:
 
 
 def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) -> list[str]:
-    """Make items again and write them; return the keys of those for which `remake` failed."""
-    left: list[str] = []
-    for keys in chunks(lost, REMADE_AT_ONCE):
+    """Make items again and write them; return the keys for which `remake` failed."""
+    failed: list[str] = []
+    for keys in chunks(lost, REMAKE_BATCH):
         with database.read() as session:
             collection = collections.get(session, name)
-            held = items.by_keys(session, collection, keys)
-        made = remake(list(held.values()))
+            existing = items.by_keys(session, collection, keys)
+        remade = remake(list(existing.values()))
         with database.write() as session:
-            unchanged = items.hashes(session, collection, keys)
-            wanted = [new for key, new in made.items() if unchanged.get(key, ("gone", None))[0] == ""]
-            own = [
+            hashes = items.content_hashes(session, collection, keys)  # empty until somebody else writes the item
+            unchanged = [new for key, new in remade.items() if hashes.get(key, ("gone", None))[0] == ""]
+            new_items = [
                 replace(
                     new, vectors={name: new.vectors[name] for name in new.vectors.keys() & collection.spaces.keys()}
                 )
-                for new in wanted
+                for new in unchanged
             ]
-            items.write(session, collection, own)
-        left += [key for key in held if key not in made]
-    return left
+            items.write(session, collection, new_items)
+        failed += [key for key in existing if key not in remade]
+    return failed
 
 
 def salvage(database: Database, head: Head, open_space: OpenSpace) -> int:
-    """Log the vectors of the index where those of the log are damaged; return how many.
+    """Replace damaged vectors of the log by those of the index; return how many.
 
-    The index has them only if it was made, and its snapshot written, before the damage. They equal what was logged but
-    for rounding, because an index holds centred vectors. What it does not have is left as it is.
+    The index has them only if its snapshot was written before the damage. They equal the logged ones up to rounding,
+    because an index stores centred vectors. Vectors that it does not have stay damaged.
     """
-    taken = 0
+    salvaged = 0
     for space in head.spaces:
         with database.read() as session:
             damaged = checks.damaged_vectors(session, head, space)
         if not damaged:
             continue
         try:
-            ids, vectors = _held(head, space, open_space, damaged)
+            ids, vectors = _indexed_vectors(head, space, open_space, damaged)
         except AnyseekError as error:
             logger.warning("nothing is taken from the index of space %s: %s", space.name, error)
             continue
         with database.write() as session:
-            taken += _log(session, head, space, dict(zip(ids.tolist(), vectors, strict=True)))
-    return taken
+            salvaged += _append_to_log(session, head, space, dict(zip(ids.tolist(), vectors, strict=True)))
+    return salvaged
 
 
-def uncentred(
+def uncentre(
     vectors: FloatArray, mean: FloatArray, blocks: Sequence[int] = ()
 ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """The inverse of `anyseek.search.spaces.base.centre` for raw vectors of length 1, and for which rows it has one.
+    """The inverse of `anyseek.search.spaces.base.centre` for raw unit vectors: a mask of invertible rows, and the rows.
 
-    A raw block is its mean plus some way along its centred direction; its length, which centring kept, says how far. A
-    row with a block that is shorter than the mean, or has no direction, has no inverse or two.
+    A raw block is its mean plus a multiple of its centred direction, which follows from the length that centring kept.
+    A row is not invertible if one of its blocks is shorter than the mean, or has no direction.
     """
     raw = vectors.astype(np.float64)
     sound = np.ones(len(raw), bool)
@@ -149,23 +149,25 @@ def uncentred(
     return sound, raw.astype(np.float32)
 
 
-def _held(head: Head, space: SpaceHead, open_space: OpenSpace, ids: Sequence[int]) -> tuple[IdArray, FloatArray]:
-    """The `ids` that the index holds, and their raw vectors."""
+def _indexed_vectors(
+    head: Head, space: SpaceHead, open_space: OpenSpace, ids: Sequence[int]
+) -> tuple[IdArray, FloatArray]:
+    """Those of `ids` that the index has, and their raw vectors."""
     live = open_space(head, space)
     live.refresh(head)
     with live.open_view() as view:
-        there, centred = view.vectors(np.array(sorted(ids), np.int64))
-        sound, raw = uncentred(centred, view.centre, space.blocks)
-    return there[sound], raw[sound]
+        indexed, centred = view.vectors(np.array(sorted(ids), np.int64))
+        sound, raw = uncentre(centred, view.centre, space.blocks)
+    return indexed[sound], raw[sound]
 
 
-def _log(session: Session, head: Head, space: SpaceHead, vectors: dict[int, FloatArray]) -> int:
-    """Append those whose items still have a damaged vector."""
+def _append_to_log(session: Session, head: Head, space: SpaceHead, vectors: dict[int, FloatArray]) -> int:
+    """Append the vectors of items whose vector in the log is still damaged; return how many."""
     last_seq = collections.lock(session, collections.get(session, head.name))
-    held = items.by_ids(session, checks.damaged_vectors(session, head, space, list(vectors)))
+    damaged = items.by_ids(session, checks.damaged_vectors(session, head, space, list(vectors)))
     entries = [
         NewEntry(log.UPSERT, item.id, item.revision, space.id, space.fingerprint, vectors[item.id])
-        for item in held.values()
+        for item in damaged.values()
     ]
     log.append(session, head.id, last_seq, entries)
     return len(entries)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.files import FileLock
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
-from anyseek.search.catalogue.failures import sentence
+from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.leases import clock, place
 from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import CollectionRow, SnapshotLeaseRow
@@ -30,16 +30,15 @@ from anyseek.search.spaces.base import Backend, OpenSpace, StoredState
 logger = logging.getLogger(__name__)
 
 RENEWALS = 4  # in the time after which a silent holder counts as dead
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class SnapshotLease:
-    """Held by one process at a time and released when it dies. As a context manager it waits for the lease.
+    """Lease held by one process at a time, and released when it dies. As a context manager it waits for the lease.
 
-    Processes of one place (`anyseek.search.catalogue.leases`) exclude each other by a lock that the kernel drops when
-    one ends. Those of different machines do so by a row in the catalogue that the holder renews, and which no longer
-    counts once the holder was silent for `work.lease_seconds`. One object is one holder. All methods may raise
-    SQLAlchemy's errors.
+    Processes of one place (`anyseek.search.catalogue.leases`) exclude each other by a file lock, which the kernel drops
+    when one ends. Between machines a row in the catalogue does, which the holder renews; it expires when the holder is
+    silent for `work.lease_seconds`. One object is one holder. All methods may raise SQLAlchemy's errors.
     """
 
     def __init__(self, database: Database, settings: Settings, collection_id: int) -> None:
@@ -49,13 +48,13 @@ class SnapshotLease:
         self._place = place(settings.locks)
         self._holder = uuid.uuid4().hex
         self._valid_for = timedelta(seconds=settings.work.lease_seconds)
-        self._left = threading.Event()
-        self._renewing: threading.Thread | None = None
+        self._released = threading.Event()
+        self._renewal: threading.Thread | None = None
 
     def acquire(self) -> None:
-        """Wait until the lease is this object's. Raises `CollectionNotFound`."""
+        """Wait for the lease. Raises `CollectionNotFound`."""
         while not self.try_acquire(wait=True):
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def try_acquire(self, wait: bool = False) -> bool:
         """Take the lease if it is free; with `wait`, wait for holders of this place. Raises `CollectionNotFound`."""
@@ -64,42 +63,42 @@ class SnapshotLease:
         elif not self._lock.try_acquire():
             return False
         try:
-            taken = self._take()
+            is_acquired = self._acquire_row()
         except BaseException:
             self._lock.release()
             raise
-        if not taken:
+        if not is_acquired:
             self._lock.release()
             return False
-        self._left.clear()
-        self._renewing = threading.Thread(target=self._renew_until_left, name="snapshot-lease", daemon=True)
-        self._renewing.start()
+        self._released.clear()
+        self._renewal = threading.Thread(target=self._renew_until_released, name="snapshot-lease", daemon=True)
+        self._renewal.start()
         return True
 
     def check(self, session: Session) -> None:
-        """Raises `LeaseLost`, which rolls back `session`, if the lease is lost; else it is safe until `session` ends.
+        """Raise `LeaseLost`, which rolls back `session`, if the lease is lost; else it is valid until `session` ends.
 
-        Call it last: whoever takes the lease takes the collection's row lock first.
+        Call it last in a transaction: acquiring the lease takes the collection's row lock first.
         """
         expires = clock(session) + self._valid_for
-        if not count_changed(session, update(SnapshotLeaseRow).where(*self._held()).values(expires_at=expires)):
+        if not count_changed(session, update(SnapshotLeaseRow).where(*self._is_own()).values(expires_at=expires)):
             raise LeaseLost("another process has the right to write the collection's snapshots now")
 
     def release(self) -> None:
         """Release the lease. If the catalogue cannot be reached, the lease expires by itself."""
-        assert self._renewing is not None
-        self._left.set()
-        self._renewing.join()
+        assert self._renewal is not None
+        self._released.set()
+        self._renewal.join()
         try:
             with self._database.write() as session:
-                session.execute(delete_rows(SnapshotLeaseRow).where(*self._held()))
+                session.execute(delete_rows(SnapshotLeaseRow).where(*self._is_own()))
         except SQLAlchemyError as failure:
-            logger.warning("the end of a snapshot lease could not be recorded: %s", sentence(failure))
+            logger.warning("the end of a snapshot lease could not be recorded: %s", error_message(failure))
         finally:
             self._lock.release()
 
-    def _take(self) -> bool:
-        """Take the row. Another holder of this place must be dead, since this object has the lock of the place."""
+    def _acquire_row(self) -> bool:
+        """Write the row. Another holder of this place must be dead, because this object has the file lock."""
         with self._database.write() as session:
             of_collection = CollectionRow.id == self._collection_id
             if session.scalar(select(CollectionRow.id).where(of_collection).with_for_update()) is None:
@@ -112,18 +111,18 @@ class SnapshotLease:
             session.flush()
             return True
 
-    def _held(self) -> tuple[ColumnElement[bool], ...]:
+    def _is_own(self) -> tuple[ColumnElement[bool], ...]:
         return SnapshotLeaseRow.collection_id == self._collection_id, SnapshotLeaseRow.holder == self._holder
 
-    def _renew_until_left(self) -> None:
-        while not self._left.wait(self._valid_for.total_seconds() / RENEWALS):
+    def _renew_until_released(self) -> None:
+        while not self._released.wait(self._valid_for.total_seconds() / RENEWALS):
             try:
                 with self._database.write() as session:
                     self.check(session)
             except LeaseLost:
-                return  # as its next `check` says
+                return  # the holder learns it from its next `check`
             except SQLAlchemyError as error:
-                logger.warning("a snapshot lease could not be renewed, trying again: %s", sentence(error))
+                logger.warning("a snapshot lease could not be renewed, trying again: %s", error_message(error))
 
     def __enter__(self) -> "SnapshotLease":
         self.acquire()
@@ -133,18 +132,18 @@ class SnapshotLease:
         self.release()
 
 
-# A collection has its own mean from this size on, and takes a new one whenever it has doubled.
-CENTRE_FROM = 64
+# The least vectors of a mean of the collection's own; it is recomputed whenever their number has doubled.
+MIN_CENTRE_VECTORS = 64
 
 
 def write_snapshots(
     database: Database, settings: Settings, name: str, open_space: OpenSpace, minimum_tail: int = 1
 ) -> bool:
-    """Freeze centres that are due, build better indexes, write snapshots, prune old ones and compact the log below.
+    """Freeze centres that are due, rebuild indexes, write snapshots, prune old ones and compact the log below them.
 
-    A space gets a snapshot when at least `minimum_tail` entries came since its last one (of large ones more, see
-    `LocalSpace.maintain`), its centre moved, or its index needs renewal. Returns False if another process does this, or
-    has taken the lease because this one was silent for too long; then what that process built is loaded. Raises
+    A space gets a snapshot when at least `minimum_tail` entries came since its last one (more for large spaces, see
+    `LocalSpace.maintain`), its centre moved, or its index needs renewal. Returns False if another process holds the
+    lease, or took it over because this one was silent for too long; its snapshots are then loaded. Raises
     `CollectionNotFound`.
     """
     with database.read() as session:
@@ -155,7 +154,7 @@ def write_snapshots(
             open_space(head, space).adopt()
         return False
     try:
-        with _overtaken(name):
+        with _tolerate_lease_loss(name):
             refresh_snapshots(database, lease, head, open_space, minimum_tail)
             return True
     finally:
@@ -181,15 +180,15 @@ def refresh_snapshots(
 def prepare_switch(database: Database, settings: Settings, head: Head, open_space: OpenSpace) -> None:
     """Freeze centres and write snapshots of spaces that are being built, so that they serve at once after a switch.
 
-    Waits for a process that is writing snapshots. If this process is silent for too long, they are written later.
+    Waits for a process that is writing snapshots. If this process loses its lease, they are written later.
     """
-    growing = [space for space in head.beside if space.state != SpaceState.KEPT]
-    with SnapshotLease(database, settings, head.id) as lease, _overtaken(head.name):
-        for space in growing:
+    building = [space for space in head.beside if space.state != SpaceState.KEPT]
+    with SnapshotLease(database, settings, head.id) as lease, _tolerate_lease_loss(head.name):
+        for space in building:
             _freeze_if_due(database, lease, head, space)
         with database.read() as session:
             head = collections.head_by_id(session, head.id)
-        ids = {space.id for space in growing}
+        ids = {space.id for space in building}
         for space in head.beside:
             if space.id in ids:
                 open_space(head, space).maintain(head, log.PAGE)
@@ -198,15 +197,15 @@ def prepare_switch(database: Database, settings: Settings, head: Head, open_spac
 def remove_unknown(database: Database, settings: Settings, collection_id: int, backend: Backend) -> None:
     """Remove the backend's data of spaces that the collection no longer has.
 
-    Waits for a process that is writing snapshots: it may be writing one of a space that has since been removed.
+    Waits for a process that is writing snapshots, since it may be writing one of a removed space.
     """
     with SnapshotLease(database, settings, collection_id):
         backend.remove_unknown()
 
 
 @contextmanager
-def _overtaken(name: str) -> Iterator[None]:
-    """Handle a lost lease: its new holder does the rest."""
+def _tolerate_lease_loss(name: str) -> Iterator[None]:
+    """Log a lost lease, whose new holder does the remaining work."""
     try:
         yield
     except LeaseLost as error:
@@ -230,11 +229,11 @@ def freeze_centre(database: Database, lease: SnapshotLease, head: Head, space: S
 
 
 def _freeze_if_due(database: Database, lease: SnapshotLease, head: Head, space: SpaceHead) -> None:
-    """Centre the space anew if it has no mean of its own yet, or has doubled since.
+    """Freeze the centre of a space that has no mean of its own yet, or has doubled since its last one.
 
-    A zero prior means that centring does not help; such a space is left as it is.
+    A zero prior means that centring does not help, so such a space is never centred.
     """
-    needed = max(CENTRE_FROM, 2 * space.centre_count)
+    needed = max(MIN_CENTRE_VECTORS, 2 * space.centre_count)
     with database.read() as session:
         if collections.count(session, head.id) < needed or not collections.centre_of(session, space.id).any():
             return
@@ -242,11 +241,11 @@ def _freeze_if_due(database: Database, lease: SnapshotLease, head: Head, space: 
 
 
 @dataclass(frozen=True)
-class Lag:
-    """`entries`: the most log entries of a collection that no snapshot has (of Qdrant: that Qdrant lacks).
+class IndexLag:
+    """How far stored indexes are behind the log, in the worst of `collections` collections.
 
-    `seconds`: the age of the oldest snapshot among the newest ones of collections with such entries; 0 if there is
-    none.
+    `entries`: log entries that no snapshot contains (with Qdrant: not applied yet). `seconds`: the age of the latest
+    snapshot of a collection with such entries, 0 without one.
     """
 
     collections: int
@@ -254,18 +253,18 @@ class Lag:
     seconds: float
 
 
-def lag_of(database: Database, open_space: OpenSpace) -> Lag:
+def index_lag(database: Database, open_space: OpenSpace) -> IndexLag:
     """The lag of the worst collection. Reads a few rows of the catalogue for each collection, and lists its folder."""
-    behind: list[tuple[int, StoredState]] = []
+    lags: list[tuple[int, StoredState]] = []
     with database.read() as session:
-        heads = [collections.head_by_id(session, held) for held in sorted(collections.ids(session))]
+        heads = [collections.head_by_id(session, collection_id) for collection_id in sorted(collections.ids(session))]
     for head in heads:
-        stored = [open_space(head, space).stored_state() for space in head.spaces]
-        if stored:
-            least = min(stored, key=lambda found: found.seq)
-            behind.append((max(0, head.last_seq - least.seq), least))
-    late = [(entries, stored) for entries, stored in behind if entries]
+        snapshots = [open_space(head, space).stored_state() for space in head.spaces]
+        if snapshots:
+            oldest = min(snapshots, key=lambda snapshot: snapshot.seq)
+            lags.append((max(0, head.last_seq - oldest.seq), oldest))
+    behind = [(entries, snapshot) for entries, snapshot in lags if entries]
     now = datetime.now(UTC)
-    ages = [(now - stored.written_at).total_seconds() for _, stored in late if stored.written_at is not None]
-    entries = max((entries for entries, _ in late), default=0)
-    return Lag(len(heads), entries, max(ages, default=0.0))
+    ages = [(now - snapshot.written_at).total_seconds() for _, snapshot in behind if snapshot.written_at is not None]
+    entries = max((entries for entries, _ in behind), default=0)
+    return IndexLag(len(heads), entries, max(ages, default=0.0))

@@ -29,55 +29,55 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Problem:
-    """A disagreement, described in one sentence; `collection` is empty where it is unknown."""
+    """An inconsistency: `what` is its message, `collection` is empty if it is unknown."""
 
     collection: str
     what: str
 
 
 def verify(database: Database, settings: Settings) -> list[Problem]:
-    """All problems; empty if there are none. Log entries newer than the last snapshot are not a problem.
+    """All problems of the installation. Log entries newer than the last snapshot are not a problem.
 
-    Whatever damage makes a check fail is a problem too, and the other checks go on.
+    Damage that makes a check fail is a problem too, and the other checks go on.
     """
-    of_database = (checks.database_faults, checks.orphans, _words_index_faults)
-    found = [problem for check in of_database for problem in _checked("", database, check)]
+    database_checks = (checks.database_faults, checks.orphans, _words_index_faults)
+    problems = [problem for check in database_checks for problem in _run_check("", database, check)]
     names: list[str] = []
-    found += _checked("", database, lambda session: names.extend(_names(session)))
+    problems += _run_check("", database, lambda session: names.extend(_collection_names(session)))
     with closing(open_backend(database, settings)) as backend:
         for name in names:
             with suppress(CollectionNotFound):  # it has been deleted in the meantime
-                found += list(_problems(database, settings, name, backend))
-    return found
+                problems += list(_problems(database, settings, name, backend))
+    return problems
 
 
-def _names(session: Session) -> list[str]:
+def _collection_names(session: Session) -> list[str]:
     return [collection.name for collection in collections.list_all(session)]
 
 
-def notes(database: Database) -> list[Problem]:
-    """Known conditions that are not problems, as far as damage lets them be read; `verify` reports the damage."""
-    found: list[Problem] = []
-    for kind in (unchecked, left_out):
+def known_conditions(database: Database) -> list[Problem]:
+    """Known conditions that are not problems; those that damage hides are left out, as `verify` reports the damage."""
+    conditions: list[Problem] = []
+    for find in (rows_without_checksum, items_left_out):
         try:
-            found += kind(database)
+            conditions += find(database)
         except Exception:
             logger.debug("notes cannot be read", exc_info=True)
-    return found
+    return conditions
 
 
-def unchecked(database: Database) -> list[Problem]:
-    """Rows that an older version wrote without checksums, whose damage cannot be told; known, and not a problem."""
+def rows_without_checksum(database: Database) -> list[Problem]:
+    """Rows without checksums, from an older version: damage of them cannot be detected. Known, and not a problem."""
     with database.read() as session:
         return [
             Problem(head.name, f"{count} rows have no checksum yet; anyseek rebuild {head.name} writes them")
             for head in _heads(session)
-            if (count := checks.unchecked(session, head))
+            if (count := checks.count_without_checksum(session, head))
         ]
 
 
-def left_out(database: Database) -> list[Problem]:
-    """Items that queries no longer find since the last switch of models; known, and not a problem."""
+def items_left_out(database: Database) -> list[Problem]:
+    """Items that queries do not find since the last switch of models. Known, and not a problem."""
     with database.read() as session:
         return [
             Problem(head.name, f"the item {key!r} was left out of the switch to the model {head.model}: {why}")
@@ -89,54 +89,54 @@ def left_out(database: Database) -> list[Problem]:
 
 
 def _heads(session: Session) -> list[Head]:
-    return [collections.head(session, name) for name in _names(session)]
+    return [collections.head(session, name) for name in _collection_names(session)]
 
 
-def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str] | None]) -> list[Problem]:
-    """The problems that a check finds in a transaction of its own."""
+def _run_check(collection: str, database: Database, check: Callable[[Session], Iterable[str] | None]) -> list[Problem]:
+    """The problems that a check of the database finds, in a transaction of its own."""
 
     def run() -> list[str]:
         with database.read() as session:
             return list(check(session) or ())
 
-    return _tried(collection, "the database", run)
+    return _run_guarded(collection, "the database", run)
 
 
-def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> list[Problem]:
-    """The problems that a check finds; if damage stops the check, that is one more."""
-    found: list[Problem] = []
+def _run_guarded(collection: str, what: str, check: Callable[[], Iterable[str]]) -> list[Problem]:
+    """The problems that a check finds; an exception of the check becomes one more."""
+    problems: list[Problem] = []
     try:
-        for sentence in check():
-            found.append(Problem(collection, sentence))
+        for message in check():
+            problems.append(Problem(collection, message))
     except CollectionNotFound:
         raise
     except Exception as error:
         logger.debug("a check failed", exc_info=True)
-        found.append(Problem(collection, f"{what} cannot be read: {error}"))
-    return found
+        problems.append(Problem(collection, f"{what} cannot be read: {error}"))
+    return problems
 
 
 def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:
     heads: list[Head] = []
-    yield from _checked(name, database, lambda session: heads.append(collections.head(session, name)))
+    yield from _run_check(name, database, lambda session: heads.append(collections.head(session, name)))
     for head in heads:
         for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _derived_faults):
-            yield from _checked(name, database, partial(_of_now, check, name))
+            yield from _run_check(name, database, partial(_check_current_head, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
-            yield from _tried(name, where, partial(_space_faults, database, head, space, backend))
-        yield from _tried(name, "a stored file", partial(_asset_faults, database, settings, name))
+            yield from _run_guarded(name, where, partial(_space_faults, database, head, space, backend))
+        yield from _run_guarded(name, "a stored file", partial(_asset_faults, database, settings, name))
 
 
-def _of_now(check: Callable[[Session, Head], Iterable[str]], name: str, session: Session) -> Iterable[str]:
-    """The results of a check on the head of its own transaction, since the log may have been compacted."""
+def _check_current_head(check: Callable[[Session, Head], Iterable[str]], name: str, session: Session) -> Iterable[str]:
+    """Run a check on the head as of its own transaction, since the log may have been compacted meanwhile."""
     return check(session, collections.head(session, name))
 
 
 def _log_faults(session: Session, head: Head) -> Iterator[str]:
-    if missing := checks.missing_numbers(session, head):
-        some = ", ".join(str(seq) for seq in missing[:5])
-        yield f"{len(missing)} entries are missing in the log: {some}{', …' if len(missing) > 5 else ''}"
+    if missing := checks.missing_seqs(session, head):
+        first = ", ".join(str(seq) for seq in missing[:5])
+        yield f"{len(missing)} entries are missing in the log: {first}{', …' if len(missing) > 5 else ''}"
     if beyond := checks.entries_beyond_end(session, head):
         yield f"{beyond} entries of the log have numbers above {head.last_seq}, the last one given"
     if head.compacted_seq > head.last_seq:
@@ -162,7 +162,7 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
 
 def _derived_faults(session: Session, head: Head) -> Iterator[str]:
     for table in (FACETS, WORDS):
-        if stale := list(checks.stale(session, head, table)):
+        if stale := list(checks.stale_keys(session, head, table)):
             yield f"{table.problem} {len(stale)} items as they are, such as {stale[0]!r}"
 
 
@@ -183,7 +183,7 @@ def _asset_faults(database: Database, settings: Settings, name: str) -> Iterator
 
 
 def _vector_faults(session: Session, head: Head) -> Iterator[str]:
-    """Report missing vectors, except in spaces that do not serve and of items that the last switch left out."""
+    """Faults of vectors, without missing ones in spaces that do not serve or of items that the last switch left out."""
     left_out = reembedding.left_out(session, head.id)
     for space in head.spaces:
         for key, what in checks.faulty_vectors(session, head, space):
@@ -196,16 +196,17 @@ def _vector_faults(session: Session, head: Head) -> Iterator[str]:
 
 
 def _index_faults(database: Database, live: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
-    """Differences between a newly opened index and the log; items that change in the meantime are left out."""
+    """Differences between a newly opened index and the log; items that change meanwhile are not compared."""
     live.refresh(head)
     with live.open_view() as view, database.read() as session:
         now = collections.head_by_id(session, head.id)
         behind = live.cursor < min(now.compacted_seq, now.last_seq)
-        compared = None if behind else _compare(session, live.cursor, view, head, space)
-    if compared is None:  # deletions after the cursor are gone from the log: open the index anew
+        differences = None if behind else _compare(session, live.cursor, view, head, space)
+    if differences is None:  # deletions after the cursor are gone from the log, so the index must be reopened
         yield from _index_faults(database, live, now, space)
         return
-    for count, what in zip(compared, ("lacks the vectors", "has wrong vectors", "has needless vectors"), strict=True):
+    faults = ("lacks the vectors", "has wrong vectors", "has needless vectors")
+    for count, what in zip(differences, faults, strict=True):
         if count:
             yield f"the index of space {space.name!r} {what} of {count} items"
 
@@ -213,16 +214,16 @@ def _index_faults(database: Database, live: LiveSpace, head: Head, space: SpaceH
 def _compare(session: Session, cursor: int, view: View, head: Head, space: SpaceHead) -> tuple[int, int, int]:
     """The numbers of items that the index lacks, that differ from the log, and that the log does not have."""
     changed = np.array(sorted(log.items_after(session, head.id, cursor)), np.int64)
-    lacking = differing = held = 0
+    missing = differing = matched = 0
     for page in log.latest_vectors(session, head.id, space.id):
         ids, raw = page.of(space.fingerprint, space.dimension)
-        settled = ~np.isin(ids, changed)
-        ids, expected = ids[settled], centre(raw[settled], view.centre, space.blocks)
-        there, vectors = view.vectors(ids)
-        lacking += len(ids) - len(there)
-        differing += int((np.abs(vectors - expected[np.isin(ids, there)]) > TOLERANCE).any(1).sum())
-        held += len(there)
-    return lacking, differing, view.count() - held - len(view.vectors(changed)[0])
+        unchanged = ~np.isin(ids, changed)
+        ids, expected = ids[unchanged], centre(raw[unchanged], view.centre, space.blocks)
+        indexed, vectors = view.vectors(ids)
+        missing += len(ids) - len(indexed)
+        differing += int((np.abs(vectors - expected[np.isin(ids, indexed)]) > TOLERANCE).any(1).sum())
+        matched += len(indexed)
+    return missing, differing, view.count() - matched - len(view.vectors(changed)[0])
 
 
 def sound_items(database: Database, name: str) -> Iterator[Item]:
@@ -242,11 +243,11 @@ def broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[
     """The stored files of a collection's sound items that are missing or have changed."""
     for item in sound_items(database, name):
         for asset in item.assets.values():
-            if asset.stored and not store.is_intact(asset) and _still_has(database, item, asset):
+            if asset.stored and not store.is_intact(asset) and _has_asset(database, item, asset):
                 yield item, asset
 
 
-def _still_has(database: Database, item: Item, asset: Asset) -> bool:
+def _has_asset(database: Database, item: Item, asset: Asset) -> bool:
     """True if the item still has the asset, which may have been replaced while its file was read."""
     with database.read() as session:
         now = items.by_ids(session, [item.id])
@@ -255,15 +256,15 @@ def _still_has(database: Database, item: Item, asset: Asset) -> bool:
 
 @dataclass(frozen=True)
 class Original:
-    """An original that is `gone`, or has changed; `what` says so in one sentence."""
+    """An original that is missing (`gone`) or has changed; `what` is the message."""
 
     collection: str
     gone: bool
     what: str
 
 
-def check_originals(database: Database, settings: Settings, every: bool = False) -> list[Original]:
-    """The originals that are gone or have changed, which is known by their sizes; with `every`, all are read."""
+def check_originals(database: Database, settings: Settings, read_all: bool = False) -> list[Original]:
+    """The originals that are missing or whose size has changed; with `read_all`, their content is verified, too."""
     store = AssetStore(settings.assets)
 
     @cache
@@ -272,17 +273,18 @@ def check_originals(database: Database, settings: Settings, every: bool = False)
             return sources.folder_of(session, source_id)
 
     with database.read() as session:
-        names = _names(session)
+        names = _collection_names(session)
     return [
-        wrong
+        problem
         for name in names
         for item in sound_items(database, name)
         for asset in item.assets.values()
-        if not asset.stored and (wrong := _wrong(store, name, item, asset, folder_of(item.source_id), every))
+        if not asset.stored
+        and (problem := _check_original(store, name, item, asset, folder_of(item.source_id), read_all))
     ]
 
 
-def _wrong(
+def _check_original(
     store: AssetStore, collection: str, item: Item, asset: Asset, root: Path | None, read: bool
 ) -> Original | None:
     path = Path(asset.location)
@@ -296,8 +298,8 @@ def _wrong(
     return None
 
 
-def summary(found: list[Original]) -> str:
-    """The numbers of originals that are gone and that have changed, in a few words; empty if there are none."""
-    gone = sum(original.gone for original in found)
-    counted = [(gone, "gone"), (len(found) - gone, "changed")]
-    return " and ".join(f"{count} original{'s' * (count != 1)} {what}" for count, what in counted if count)
+def summary(originals: list[Original]) -> str:
+    """A phrase with the numbers of missing and of changed originals; empty if there are none."""
+    gone = sum(original.gone for original in originals)
+    counts = [(gone, "gone"), (len(originals) - gone, "changed")]
+    return " and ".join(f"{count} original{'s' * (count != 1)} {what}" for count, what in counts if count)

@@ -86,8 +86,8 @@ def test_a_command_compares_too(served: tuple[str, Service]) -> None:
 def test_a_service_compares_many_items_beside_its_answers(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(derived, "AT_ONCE", 0)
-    monkeypatch.setattr(derived, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(derived, "MAX_FOREGROUND_ITEMS", 0)
+    monkeypatch.setattr(derived, "_POLL_SECONDS", 0.05)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("a")

@@ -16,7 +16,7 @@ from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import translate_error
 from anyseek.search.catalogue.session import BUSY_SECONDS, Database, patience
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.errors import DatabaseBusy
@@ -112,7 +112,7 @@ def test_a_locked_row_of_postgresql() -> None:
             collections.lock(holder, held)
             with pytest.raises(OperationalError) as refused, patience(0.3), database.write() as session:
                 collections.lock(session, held)
-        assert isinstance(meaning(refused.value), DatabaseBusy)
+        assert isinstance(translate_error(refused.value), DatabaseBusy)
     finally:
         database.close()
 

@@ -6,7 +6,7 @@ from datetime import timedelta, timezone
 import pytest
 from sqlalchemy import update
 
-from anyseek.search.actor import Caller, acting
+from anyseek.search.actor import Actor, acting_as
 from anyseek.search.catalogue import audit, collections
 from anyseek.search.catalogue.audit import Entry, Wanted
 from anyseek.search.catalogue.session import Database
@@ -29,7 +29,7 @@ def note(database: Database, action: str, target: str | None = None) -> None:
 
 
 def test_a_change_is_told_with_its_caller(database: Database, embedder: WordsEmbedder) -> None:
-    with acting(Caller("key:alice", "10.0.0.7", "abc")):
+    with acting_as(Actor("key:alice", "10.0.0.7", "abc")):
         make_collection(database, embedder)
     (entry,) = listed(database)
     assert (entry.who, entry.address, entry.request_id) == ("key:alice", "10.0.0.7", "abc")
@@ -53,7 +53,7 @@ def test_it_outlives_the_collection(database: Database, collection: Collection) 
 
 def test_it_is_asked_by_who_what_where_and_when(database: Database) -> None:
     for who, action in (("key:a", "item.put"), ("key:b", "item.delete"), ("key:a", "items"), ("key:a", "key.create")):
-        with acting(Caller(who)):
+        with acting_as(Actor(who)):
             note(database, action)
 
     def actions(**wanted: object) -> list[str]:
@@ -95,7 +95,7 @@ def test_old_entries_and_those_beyond_the_most_are_removed(database: Database, m
 
 
 def test_an_endless_address_is_cut(database: Database) -> None:
-    with acting(Caller("key:a", "1" * 100_000)):
+    with acting_as(Actor("key:a", "1" * 100_000)):
         note(database, "item.put")
     (entry,) = listed(database)
     assert entry.address == "1" * audit.LONGEST_ADDRESS

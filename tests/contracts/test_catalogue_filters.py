@@ -169,11 +169,11 @@ def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, co
         head = collections.head(session, collection.name)
         FACETS.delete(session, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
     with database.read() as session:
-        assert sorted(checks.stale(session, head, FACETS)) == ["a", "c"]
+        assert sorted(checks.stale_keys(session, head, FACETS)) == ["a", "c"]
     with database.write() as session:
-        checks.settle(session, head, [])
+        checks.repair(session, head, [])
     with database.read() as session:
-        assert list(checks.stale(session, head, FACETS)) == []
+        assert list(checks.stale_keys(session, head, FACETS)) == []
     assert found(database, collection, "width exists") == {"a", "b", "c"}
 
 

@@ -17,7 +17,9 @@ from tests.search.gallery import Things
 def patch(things: Things, key: str, change: dict[str, Any], *versions: str) -> Item:
     wanted = frozenset(versions) if versions else None
     with things.database.write() as session:
-        return items.change_attributes(session, things.collection, key, lambda held: items.merged(held, change), wanted)
+        return items.change_attributes(
+            session, things.collection, key, lambda held: items.merge_patch(held, change), wanted
+        )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def patch(things: Things, key: str, change: dict[str, Any], *versions: str) -> I
 )
 def test_patches_are_merged_as_the_rfc_says(held: Any, change: Any, result: Any) -> None:
     before = repr(held)
-    assert items.merged(held, change) == result
+    assert items.merge_patch(held, change) == result
     assert repr(held) == before
 
 

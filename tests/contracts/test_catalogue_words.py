@@ -120,7 +120,7 @@ def test_collections_have_their_own_words(things: Things) -> None:
 def stale(things: Things) -> list[str]:
     with things.database.read() as session:
         assert not WORDS.index_disagrees(session)
-        return list(checks.stale(session, things.head, WORDS))
+        return list(checks.stale_keys(session, things.head, WORDS))
 
 
 def test_words_follow_every_write(things: Things) -> None:

@@ -77,7 +77,7 @@ class TestWritingItems:
             with pytest.raises(KeyHeldElsewhere, match="'x'"):
                 things.write(batch)
         with things.database.read() as session:
-            assert items.hashes(session, things.collection, ["x", "fresh"]) == {"x": ("hash of x", here)}
+            assert items.content_hashes(session, things.collection, ["x", "fresh"]) == {"x": ("hash of x", here)}
         assert len(entries(things)) == 2
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import audit, checks, collections, derived, facets, items, log, words
-from anyseek.search.catalogue.derived import Damage, survey
+from anyseek.search.catalogue.derived import Damage, find_damage
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS, DerivedTable
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import INDEX_WORDS
@@ -19,7 +19,7 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Attributes, NewItem
 from anyseek.search.upkeep import derived as trusting
-from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.derived import ConsistencyMonitor
 from tests.search.gallery import SPACES, Things, direction
 
 ATTRIBUTES: dict[str, Attributes] = {
@@ -69,9 +69,9 @@ def damage_at_rest(things: Things, *statements: str) -> None:
 
 def mend(things: Things, table: DerivedTable) -> Damage:
     """Survey and mend, after which nothing differs; what was found."""
-    found = survey(things.database, table)
-    derived.mend(things.database, table, found)
-    assert not survey(things.database, table)
+    found = find_damage(things.database, table)
+    derived.repair(things.database, table, found)
+    assert not find_damage(things.database, table)
     return found
 
 
@@ -87,7 +87,7 @@ def answers(things: Things) -> Found:
 
 
 def differing(things: Things, table: DerivedTable) -> list[str]:
-    found = survey(things.database, table)
+    found = find_damage(things.database, table)
     with things.database.read() as session:
         held = items.by_ids(session, [one for some in found.stale.values() for one in some])
     return sorted(item.key for item in held.values())
@@ -101,10 +101,10 @@ def mends(things: Things) -> list[tuple[str, str | None, str | None]]:
 
 @pytest.mark.parametrize("table", [FACETS, WORDS], ids=["facets", "words"])
 def test_nothing_differs_where_nothing_is_damaged(things: Things, table: DerivedTable) -> None:
-    assert not survey(things.database, table)
+    assert not find_damage(things.database, table)
     put(things)
     counted: list[int] = []
-    assert not survey(things.database, table, counted.append)
+    assert not find_damage(things.database, table, counted.append)
     assert sum(counted) == 3
 
 
@@ -123,11 +123,11 @@ def test_what_is_damaged_is_written_anew_before_the_first_answer(
     sound = answers(things)
     damage(things, statement)
     assert differing(things, table) == sorted(keys)
-    rows = DerivedRows(things.database)
+    rows = ConsistencyMonitor(things.database)
     (rows.facets if table is FACETS else rows.words).check()
     assert answers(things) == sound
     with things.database.read() as session:
-        assert list(checks.stale(session, things.head, table)) == []
+        assert list(checks.stale_keys(session, things.head, table)) == []
     assert ("anyseek", "things", f"the {table.name} of {len(keys)} items") in mends(things)
 
 
@@ -137,7 +137,7 @@ def test_only_the_items_that_differ_are_written_and_told_to_other_processes(thin
     with things.database.read() as session:
         others = session.execute(text(f"SELECT * FROM facets WHERE item_id <> {a.id} ORDER BY id")).all()
     damage(things, DAMAGES["text"][0])
-    DerivedRows(things.database).facets.check()
+    ConsistencyMonitor(things.database).facets.check()
     with things.database.read() as session:
         assert log.items_after(session, things.collection.id, before) == {a.id}
         assert things.item("a") == a
@@ -149,7 +149,7 @@ def test_an_item_whose_own_row_is_damaged_keeps_its_facets(things: Things) -> No
     sound = answers(things)
     damage(things, "UPDATE items SET caption = 'other' WHERE key = 'a'")
     damage(things, DAMAGES["number"][0])
-    DerivedRows(things.database).facets.check()
+    ConsistencyMonitor(things.database).facets.check()
     assert answers(things) == sound
     assert mends(things) == [("anyseek", "things", "the attributes of 1 items")]
 
@@ -165,17 +165,17 @@ def test_what_is_written_meanwhile_is_not_damage(
         put(things, {"b": {"size": 1}, "c": {"label": "changed"}, "d": {"size": 8}})
         things.remove(["a"])
 
-    assert not survey(things.database, table, write_more)
-    assert not survey(things.database, table)
+    assert not find_damage(things.database, table, write_more)
+    assert not find_damage(things.database, table)
 
 
 def test_a_collection_deleted_meanwhile_is_left_alone(things: Things) -> None:
     put(things)
     damage(things, DAMAGES["text"][0])
-    found = survey(things.database, FACETS)
+    found = find_damage(things.database, FACETS)
     with things.database.write() as session:
         collections.delete(session, "things")
-    derived.mend(things.database, FACETS, found)
+    derived.repair(things.database, FACETS, found)
     assert mends(things) == []
 
 
@@ -183,19 +183,19 @@ def test_an_item_without_a_checksum_is_left_to_verify(things: Things) -> None:
     """It may be the item that is damaged, and then its facets are right."""
     put(things)
     damage(things, "UPDATE items SET checksum = NULL, caption = 'other'", DAMAGES["text"][0])
-    assert not survey(things.database, FACETS)
-    assert not survey(things.database, WORDS)
+    assert not find_damage(things.database, FACETS)
+    assert not find_damage(things.database, WORDS)
     with things.database.read() as session:
         ids = collections.item_ids(session, things.collection.id)
-        assert list(checks.stale(session, things.head, FACETS)) == ["a"]
-    derived.mend(things.database, FACETS, Damage(False, {things.collection.id: sorted(ids)}, []))
+        assert list(checks.stale_keys(session, things.head, FACETS)) == ["a"]
+    derived.repair(things.database, FACETS, Damage(False, {things.collection.id: sorted(ids)}, []))
     assert mends(things) == []
 
 
 def test_damage_that_cannot_be_mended_refuses_until_it_is(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
     put(things)
     damage(things, DAMAGES["text"][0])
-    rows = DerivedRows(things.database)
+    rows = ConsistencyMonitor(things.database)
 
     def refuse(*call: object) -> None:
         if str(call[2]).startswith("DELETE"):
@@ -207,7 +207,7 @@ def test_damage_that_cannot_be_mended_refuses_until_it_is(things: Things, monkey
             rows.facets.check()
     rows.words.check()
     event.remove(things.database.engine, "before_cursor_execute", refuse)
-    monkeypatch.setattr(rows.facets, "_try_again_at", 0.0)
+    monkeypatch.setattr(rows.facets, "_retry_at", 0.0)
     rows.facets.check()
     assert differing(things, FACETS) == []
 
@@ -218,10 +218,10 @@ def test_many_that_ask_at_once_have_it_compared_once(things: Things, monkeypatch
 
     def count(*given: object) -> object:
         compared.append(given)
-        return survey(*given)  # type: ignore[arg-type]
+        return find_damage(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(derived, "survey", count)
-    rows = DerivedRows(things.database)
+    monkeypatch.setattr(derived, "find_damage", count)
+    rows = ConsistencyMonitor(things.database)
     threads = [threading.Thread(target=rows.facets.check) for _ in range(8)]
     for each in threads:
         each.start()
@@ -231,21 +231,21 @@ def test_many_that_ask_at_once_have_it_compared_once(things: Things, monkeypatch
 
 
 def test_many_items_are_compared_beside_answers(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trusting, "AT_ONCE", 2)
+    monkeypatch.setattr(trusting, "MAX_FOREGROUND_ITEMS", 2)
     put(things)
     damage(things, DAMAGES["text"][0])
     forgotten: list[int] = []
-    facet_rows = DerivedRows(things.database, lambda: forgotten.append(1)).facets
+    facet_rows = ConsistencyMonitor(things.database, lambda: forgotten.append(1)).facets
     assert not facet_rows.is_due(60)  # nobody has asked
     facet_rows.check()
     assert differing(things, FACETS) == ["a"]
     assert facet_rows.is_due(60)
     closing = threading.Event()
     closing.set()
-    facet_rows.compare_beside(closing)
+    facet_rows.compare_in_background(closing)
     assert facet_rows.is_due(60)  # it was not ended
     closing.clear()
-    facet_rows.compare_beside(closing)
+    facet_rows.compare_in_background(closing)
     assert differing(things, FACETS) == []
     assert forgotten == [1]
     assert not facet_rows.is_due(60)
@@ -263,7 +263,7 @@ def test_a_text_that_is_none_is_written_anew(things: Things, column: str) -> Non
     sound = answers(things)
     damage(things, f"UPDATE facets SET {column} = CAST(x'6eff65' AS TEXT) WHERE text = 'needle'")
     damage(things, "UPDATE items SET caption = CAST(x'6eff65' AS TEXT) WHERE key = 'c'")
-    rows = DerivedRows(things.database)
+    rows = ConsistencyMonitor(things.database)
     rows.facets.check()
     assert answers_but_c(things) == {where: [key for key in sound[where] if key != "c"] for where in sound}
     assert mends(things) == [("anyseek", "things", "the attributes of 1 items")]
@@ -330,22 +330,22 @@ def test_rows_of_lost_items_are_kept_and_a_number_that_is_made_a_text_is_mended(
     damage_at_rest(things, lost, "UPDATE facets SET item_id = 'x' WHERE path = 'size' AND number = 3")
     mend(things, FACETS)
     with things.database.read() as session:
-        assert FACETS.strays(session) == [2]  # an answer that finds it says that it is left out
+        assert FACETS.orphans(session) == [2]  # an answer that finds it says that it is left out
         assert facets.ids_where(session, things.collection.id, filter_from_text("size = 3")).tolist() == [1]
 
 
 @SQLITE_ONLY
 def test_a_number_that_an_item_has_got_meanwhile_keeps_its_rows(things: Things) -> None:
     put(things)
-    derived.mend(things.database, FACETS, Damage(False, {}, [1]))
+    derived.repair(things.database, FACETS, Damage(False, {}, [1]))
     assert mends(things) == []
-    assert not survey(things.database, FACETS)
+    assert not find_damage(things.database, FACETS)
 
 
 def test_postgresql_is_not_asked_for_rows_without_items() -> None:
     """Its foreign keys admit none, and the question takes it hours where there are very many items."""
     with Session(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")) as session:
-        assert FACETS.strays(session) == WORDS.strays(session) == []
+        assert FACETS.orphans(session) == WORDS.orphans(session) == []
 
 
 @SQLITE_ONLY
@@ -371,7 +371,7 @@ def flipped(path: Path, whole: bytes, place: int, things: Things) -> Found | str
         beside.unlink()
     path.write_bytes(whole[: place + 2] + b"f" + whole[place + 3 :])
     with closing(Database(f"sqlite:///{path}")) as database:
-        rows = DerivedRows(database)
+        rows = ConsistencyMonitor(database)
         rows.facets.check()
         rows.words.check()
         with database.read() as session:

@@ -5,7 +5,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek.search.catalogue import figures
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import translate_error
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import OwnerRow
 from anyseek.search.errors import DatabaseBusy
@@ -27,6 +27,6 @@ def test_it_gives_up_on_a_lock_after_its_patience(database: Database) -> None:
         assert figures.probe_read(impatient) == 0, "reading goes on"
         with pytest.raises(OperationalError) as refused:
             figures.probe_write(impatient)
-    assert isinstance(meaning(refused.value), DatabaseBusy)
+    assert isinstance(translate_error(refused.value), DatabaseBusy)
     figures.probe_write(impatient)
     impatient.close()

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from anyseek.search.actor import Caller, acting
+from anyseek.search.actor import Actor, acting_as
 from anyseek.search.catalogue import api_keys, collections, items
 from anyseek.search.catalogue.api_keys import Quota, Usage
 from anyseek.search.errors import QuotaExceeded
 from tests.contracts.catalogue import PICTURE, THUMBNAIL
 from tests.search.gallery import Things
 
-ALICE, BOB = Caller(Caller.of_key("alice")), Caller(Caller.of_key("bob"))
-SOMEBODY = Caller("user:root")
+ALICE, BOB = Actor(Actor.of_key("alice")), Actor(Actor.of_key("bob"))
+SOMEBODY = Actor("user:root")
 STORED = THUMBNAIL.size_bytes
 
 
@@ -29,9 +29,9 @@ def used(things: Things, name: str = "alice") -> Usage:
         return api_keys.usage(session, name)
 
 
-def write(things: Things, keys: Sequence[str], caller: Caller = ALICE, size: int = STORED) -> None:
+def write(things: Things, keys: Sequence[str], actor: Actor = ALICE, size: int = STORED) -> None:
     new = [things.new(key, assets=(PICTURE, replace(THUMBNAIL, size_bytes=size))) for key in keys]
-    with acting(caller), things.database.write() as session:
+    with acting_as(actor), things.database.write() as session:
         items.write(session, things.collection, new)
 
 
@@ -94,7 +94,7 @@ def test_an_item_counts_for_the_key_that_put_it_last(things: Things) -> None:
 def test_a_changed_attribute_counts_for_nobody_else(things: Things) -> None:
     may_store(things, Quota())
     write(things, ["a"])
-    with acting(BOB), things.database.write() as session:
+    with acting_as(BOB), things.database.write() as session:
         items.change_attributes(session, things.collection, "a", lambda held: {**held, "by": "bob"})
     assert (used(things), used(things, "bob")) == (Usage(1, STORED), Usage(0, 0))
 
@@ -105,7 +105,7 @@ def test_a_changed_caption_leaves_the_item_to_its_key_with_what_is_stored_now(th
     things.put(["nobody's"])
     write(things, ["a"])
     for key in ("a", "nobody's"):
-        with acting(BOB), things.database.write() as session:
+        with acting_as(BOB), things.database.write() as session:
             new = replace(things.new(key), caption="bob's", assets=(replace(THUMBNAIL, size_bytes=3),))
             items.write(session, things.collection, [new], takes_over=False)
     assert (used(things), used(things, "bob")) == (Usage(1, 3), Usage(0, 0))
@@ -137,7 +137,7 @@ def test_a_lowered_quota_refuses_what_is_written_next(things: Things) -> None:
         api_keys.set_quota(session, "alice", Quota(items=1))
     with pytest.raises(QuotaExceeded):
         write(things, ["a"], size=1)
-    with things.database.read() as session, acting(ALICE):
+    with things.database.read() as session, acting_as(ALICE):
         api_keys.check_room(session, things.collection.id, "a", STORED)  # the same again is no more than before
     with pytest.raises(api_keys.ApiKeyNotFound), things.database.write() as session:
         api_keys.set_quota(session, "nobody", Quota())
@@ -146,12 +146,12 @@ def test_a_lowered_quota_refuses_what_is_written_next(things: Things) -> None:
 def test_an_item_is_refused_before_its_files_are_stored(things: Things) -> None:
     may_store(things, Quota(items=2, bytes=20))
     write(things, ["a", "b"])
-    with things.database.read() as session, acting(ALICE):
+    with things.database.read() as session, acting_as(ALICE):
         api_keys.check_room(session, things.collection.id, "a", 15)
         for key, size in (("a", 16), ("c", 1)):
             with pytest.raises(QuotaExceeded):
                 api_keys.check_room(session, things.collection.id, key, size)
-        with acting(BOB):
+        with acting_as(BOB):
             api_keys.check_room(session, things.collection.id, "c", 1_000)
 
 

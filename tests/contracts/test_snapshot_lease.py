@@ -58,7 +58,7 @@ def compact(things: Things, lease: SnapshotLease) -> None:
 
 def die(lease: SnapshotLease) -> None:
     """What is left of a holder that was killed: the kernel has dropped its lock, the catalogue knows nothing."""
-    lease._left.set()
+    lease._released.set()
     lease._lock.release()
 
 
@@ -105,7 +105,7 @@ def test_a_holder_that_was_silent_for_too_long_changes_nothing(things: Things, h
         things.put(["x"], caption)
     slow = lease_of(things, here, SHORT)
     assert slow.try_acquire()
-    slow._left.set()  # it hangs
+    slow._released.set()  # it hangs
     with lease_of(things, there):
         with pytest.raises(LeaseLost):
             compact(things, slow)

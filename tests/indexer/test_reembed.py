@@ -28,7 +28,7 @@ from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown
-from anyseek.search.upkeep.verify import left_out, verify
+from anyseek.search.upkeep.verify import items_left_out, verify
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
 from tests.indexer.pictures import folder_of, noise, png
@@ -226,9 +226,9 @@ def test_what_cannot_be_made_keeps_the_old_model_until_it_is_left_out(installed:
         assert reembedding.leave_out(session, installed.collection()) == 2
     assert installed.collection().model == NEW
     assert verify(tools.database, tools.settings) == []
-    assert len(left_out(tools.database)) == 2
+    assert len(items_left_out(tools.database)) == 2
     index(installed.other_tools, installed.folder)
-    assert len(left_out(tools.database)) == 1
+    assert len(items_left_out(tools.database)) == 1
     assert installed.nearest(installed.other_tools, 99) == "4.png"
 
 

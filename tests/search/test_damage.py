@@ -16,8 +16,8 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Part, Query, Results
-from anyseek.search.upkeep.rebuild import uncentred
-from anyseek.search.upkeep.verify import unchecked
+from anyseek.search.upkeep.rebuild import uncentre
+from anyseek.search.upkeep.verify import rows_without_checksum
 from tests.search.gallery import SPACES, WORDS, Home, thumbnail, unit, whats
 
 CAT = Query((Part("caption", "cat"),), k=100)
@@ -159,10 +159,10 @@ def test_rows_from_before_checksums_are_told_and_filled(home: Home, engine: Sear
         for table in (ItemRow, LogRow, SpaceRow):
             session.execute(update(table).values(checksum=None))
     assert home.problems() == []
-    (note,) = unchecked(home.database)
+    (note,) = rows_without_checksum(home.database)
     assert note.what == "17 rows have no checksum yet; anyseek rebuild things writes them"
     assert home.rebuild() == []
-    assert unchecked(home.database) == []
+    assert rows_without_checksum(home.database) == []
     assert home.problems() == []
     with home.database.write() as session:
         session.execute(update(ItemRow).where(ItemRow.key == "cat").values(caption="bat"))
@@ -202,7 +202,7 @@ def test_uncentred_is_the_inverse_of_centring(blocks: tuple[int, ...]) -> None:
     random = np.random.default_rng(0)
     raw = unit(random.standard_normal((50, 16)).astype(np.float32))
     mean = (raw.mean(0) * 0.9).astype(np.float32)
-    sound, back = uncentred(centre(raw, mean, blocks), mean, blocks)
+    sound, back = uncentre(centre(raw, mean, blocks), mean, blocks)
     assert sound.sum() >= 45
     assert np.abs(back[sound] - raw[sound]).max() < 1e-5
 
@@ -214,7 +214,7 @@ def test_a_backup_keeps_checksums(home: Home, engine: SearchEngine) -> None:
     other = Settings(home=home.settings.home / "other")
     restore(other, home.settings.home / "b.tar")
     restored = Database(other.database_url)
-    assert unchecked(restored) == []
+    assert rows_without_checksum(restored) == []
     assert whats(restored, other) == ["the row of item 'cat' (number 2) or of one of its files is damaged"]
     with restored.read() as session:
         assert {space.name for space in collections.head(session, "things").spaces} == set(SPACES)

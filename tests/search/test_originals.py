@@ -101,10 +101,10 @@ def test_a_stored_file_that_was_flipped_or_linked_elsewhere_is_damaged(store: As
 
 def test_originals_are_counted(home: Home, photo: Path, asset: Asset) -> None:
     home.write([home.new(key, assets=[asset]) for key in ("a", "b")])
-    assert check(home.database, home.settings, every=True) == []
+    assert check(home.database, home.settings, read_all=True) == []
     photo.write_bytes(PHOTO.upper())
     assert check(home.database, home.settings) == []
-    assert summary(check(home.database, home.settings, every=True)) == "2 originals changed"
+    assert summary(check(home.database, home.settings, read_all=True)) == "2 originals changed"
     photo.unlink()
     found = check(home.database, home.settings)
     assert [(original.gone, str(photo) in original.what) for original in found] == [(True, True)] * 2

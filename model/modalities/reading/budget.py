@@ -109,7 +109,7 @@ def current_budget() -> Budget | None:
     return _CURRENT.get()
 
 
-def check_wanted() -> None:
+def raise_if_abandoned() -> None:
     """Between two stages of the work: raises what `Budget.check` of the block around raises."""
     budget = current_budget()
     if budget is not None:

@@ -14,7 +14,7 @@ import pytest
 import anyseek
 from anyseek import ApiError, AsyncClient, BadInput, Client, Part, Refusal, ServiceUnreachable
 from anyseek.api.service import Service
-from anyseek.search.actor import caller
+from anyseek.search.actor import current_actor
 from tests.api.conftest import picture
 from tests.indexer.pictures import png
 
@@ -90,7 +90,7 @@ def test_what_is_done_is_recorded_as_the_user_even_where_keys_are_needed(own: Cl
     create_key(database, "reader", Scope.READ)
     own.put_item("words", "a", caption="a")
     answer = own._http.get("/v1/audit?action=item.put").json()["entries"]
-    assert [entry["who"] for entry in answer] == [caller().who]
+    assert [entry["who"] for entry in answer] == [current_actor().who]
     database.close()
 
 

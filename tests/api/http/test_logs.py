@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from anyseek.api.http.logs import JsonLines, TextLines
 from anyseek.api.http.security import Scope, create_key
-from anyseek.search.actor import Caller, acting
+from anyseek.search.actor import Actor, acting_as
 from anyseek.search.settings import BadSetting, read_settings
 from tests.api.conftest import StartService
 
@@ -75,7 +75,7 @@ def test_what_is_not_offered_is_refused() -> None:
 
 
 def test_lines_tell_the_caller_and_the_job() -> None:
-    with acting(Caller("key:alice", "10.0.0.7", "abc", job=3)):
+    with acting_as(Actor("key:alice", "10.0.0.7", "abc", job=3)):
         line = json.loads(JsonLines().format(record("done")))
         told = TextLines().format(record("done"))
     assert {name: line[name] for name in ("key", "address", "request_id", "job")} == {

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from anyseek.search.catalogue.failures import meaning, sentence
+from anyseek.search.catalogue.failures import error_message, translate_error
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
 
@@ -36,7 +36,7 @@ def failure(path: Path, *statements: str) -> SQLAlchemyError:
 def test_a_locked_database(file: Path) -> None:
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    found = meaning(failure(file, "INSERT INTO t VALUES (1)"))
+    found = translate_error(failure(file, "INSERT INTO t VALUES (1)"))
     other.close()
     assert isinstance(found, DatabaseBusy)
     assert "try again" in str(found)
@@ -51,16 +51,16 @@ def test_a_locked_database(file: Path) -> None:
     ],
 )
 def test_what_statements_fail_with(file: Path, statements: tuple[str, ...], kind: type[AnyseekError]) -> None:
-    assert isinstance(meaning(failure(file, *statements)), kind)
+    assert isinstance(translate_error(failure(file, *statements)), kind)
 
 
 def test_a_file_that_is_no_database_or_a_damaged_one(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[4096] = 0xFF  # the type of the table's page
     file.write_bytes(data)
-    assert isinstance(meaning(failure(file, "SELECT * FROM t")), StoreCorrupt)
+    assert isinstance(translate_error(failure(file, "SELECT * FROM t")), StoreCorrupt)
     file.write_bytes(b"something else, " * 300)
-    assert isinstance(meaning(failure(file, "SELECT * FROM t")), StoreCorrupt)
+    assert isinstance(translate_error(failure(file, "SELECT * FROM t")), StoreCorrupt)
 
 
 def test_a_schema_that_is_no_text(file: Path) -> None:
@@ -70,14 +70,14 @@ def test_a_schema_that_is_no_text(file: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert isinstance(meaning(failure(tmp_path / "no" / "a.sqlite", "SELECT 1")), StorageReadOnly)
+    assert isinstance(translate_error(failure(tmp_path / "no" / "a.sqlite", "SELECT 1")), StorageReadOnly)
 
 
 def test_disks() -> None:
-    assert isinstance(meaning(OSError(errno.ENOSPC, "No space left on device")), StorageFull)
-    assert isinstance(meaning(OSError(errno.EROFS, "Read-only file system")), StorageReadOnly)
-    assert meaning(FileNotFoundError(errno.ENOENT, "x")) is None
-    assert meaning(ValueError("x")) is None
+    assert isinstance(translate_error(OSError(errno.ENOSPC, "No space left on device")), StorageFull)
+    assert isinstance(translate_error(OSError(errno.EROFS, "Read-only file system")), StorageReadOnly)
+    assert translate_error(FileNotFoundError(errno.ENOENT, "x")) is None
+    assert translate_error(ValueError("x")) is None
 
 
 def _of_a_full_pool(file: Path) -> SQLAlchemyError:
@@ -93,10 +93,10 @@ def _of_a_full_pool(file: Path) -> SQLAlchemyError:
 def test_no_sentence_leads_to_the_documentation_of_sqlalchemy(file: Path) -> None:
     for error in (failure(file, "SELECT * FROM missing"), _of_a_full_pool(file)):
         assert "Background on this error" in str(error)
-        assert "Background on this error" not in sentence(error)
-        assert sentence(error).startswith("the database failed: ")
-        assert "\n" not in sentence(error)
+        assert "Background on this error" not in error_message(error)
+        assert error_message(error).startswith("the database failed: ")
+        assert "\n" not in error_message(error)
 
 
 def test_an_error_that_is_not_of_the_database_says_what_it_says() -> None:
-    assert sentence(OSError(errno.ENOSPC, "No space left on device")) == "[Errno 28] No space left on device"
+    assert error_message(OSError(errno.ENOSPC, "No space left on device")) == "[Errno 28] No space left on device"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.search.catalogue import session
-from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.failures import translate_error
 from anyseek.search.catalogue.session import Database, patience, writer_queue
 from anyseek.search.errors import DatabaseBusy
 from tests.search.gallery import open_catalogue
@@ -46,7 +46,7 @@ def test_a_writer_that_gives_up_lets_the_next_one_write(database: Database) -> N
         with pytest.raises(Exception, match="database is locked") as refused, patience(0.01), database.write():
             pass
         assert len(writer_queue(database.engine)) == 1
-    assert isinstance(meaning(refused.value), DatabaseBusy)
+    assert isinstance(translate_error(refused.value), DatabaseBusy)
     with database.write():
         pass
     assert len(writer_queue(database.engine)) == 0

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek.search.catalogue import derived as catalogue_derived
-from anyseek.search.catalogue.derived import survey
+from anyseek.search.catalogue.derived import find_damage
 from anyseek.search.catalogue.derived_tables import FACETS
 from anyseek.search.catalogue.session import Database, patience
 from anyseek.search.engine import SearchEngine
@@ -19,7 +19,7 @@ from anyseek.search.maps import MapRequest
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import Part, Query
 from anyseek.search.upkeep import derived as trusting
-from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.derived import ConsistencyMonitor
 from tests.search.gallery import Home, WordsEmbedder, keys
 
 CATS = filter_from_text("words = cat")
@@ -61,7 +61,7 @@ def test_a_map_is_coloured_by_what_items_say(home: Home, engine: SearchEngine) -
 def test_queries_that_read_neither_compare_nothing(
     database: Database, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anyseek.search.catalogue.derived.survey", None)
+    monkeypatch.setattr("anyseek.search.catalogue.derived.find_damage", None)
     assert len(engine.query("things", PLAIN).hits) == 5
     with pytest.raises(StoreCorrupt, match="TypeError"):
         engine.query("things", BY_FILTER)
@@ -94,20 +94,20 @@ def test_a_comparison_that_failed_is_not_repeated_by_every_query(
         tried.append(given)
         raise error
 
-    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
-    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    monkeypatch.setattr(trusting, "_RETRY_SECONDS", 600.0)
+    monkeypatch.setattr(catalogue_derived, "find_damage", fail)
     for _ in range(3):
         with pytest.raises(StoreCorrupt, match="anyseek verify"):
             engine.query("things", BY_FILTER)
     assert len(tried) == 1
     assert len(engine.query("things", PLAIN).hits) == 5
     monkeypatch.undo()
-    monkeypatch.setattr(engine._derived.facets, "_try_again_at", 0.0)
+    monkeypatch.setattr(engine._derived.facets, "_retry_at", 0.0)
     assert keys(engine.query("things", BY_FILTER)) == ["cat"]
 
 
 def test_after_a_failure_nobody_waits_for_the_next_trial(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    facets = DerivedRows(home.database).facets
+    facets = ConsistencyMonitor(home.database).facets
     trying, go_on = threading.Event(), threading.Event()
 
     def fail(*_given: object) -> None:
@@ -116,13 +116,13 @@ def test_after_a_failure_nobody_waits_for_the_next_trial(home: Home, monkeypatch
     def wait(*given: object) -> object:
         trying.set()
         assert go_on.wait(60)
-        return survey(*given)  # type: ignore[arg-type]
+        return find_damage(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    monkeypatch.setattr(catalogue_derived, "find_damage", fail)
     with pytest.raises(StoreCorrupt):
         facets.check()
-    monkeypatch.setattr(catalogue_derived, "survey", wait)
-    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    monkeypatch.setattr(catalogue_derived, "find_damage", wait)
+    monkeypatch.setattr(facets, "_retry_at", 0.0)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(facets.check)
         assert trying.wait(60)
@@ -143,7 +143,7 @@ def test_damage_in_a_database_that_another_holds_is_mended_later(
     fresh = home.engine()
     with home.database.write(), patience(0.1), pytest.raises(DatabaseBusy):
         fresh.query("things", BY_FILTER)
-    monkeypatch.setattr(fresh._derived.facets, "_try_again_at", 0.0)
+    monkeypatch.setattr(fresh._derived.facets, "_retry_at", 0.0)
     assert fresh.query("things", BY_FILTER) == sound
 
 
@@ -151,36 +151,36 @@ def test_damage_in_a_database_that_another_holds_is_mended_later(
 def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_again(
     home: Home, hindrance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trusting, "AT_ONCE", 0)
+    monkeypatch.setattr(trusting, "MAX_FOREGROUND_ITEMS", 0)
     damage(home)
-    facets = DerivedRows(home.database).facets
+    facets = ConsistencyMonitor(home.database).facets
     facets.check()
     if hindrance == "a lock":
         with home.database.write(), patience(0.1), caplog.at_level(logging.WARNING):
-            facets.compare_beside(threading.Event())
+            facets.compare_in_background(threading.Event())
         assert "another process holds the database" in caplog.text
     else:
         with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-            patched.setattr(catalogue_derived, "survey", None)
-            facets.compare_beside(threading.Event())
+            patched.setattr(catalogue_derived, "find_damage", None)
+            facets.compare_in_background(threading.Event())
         assert "Traceback" in caplog.text
     facets.check()
     assert not facets.is_due(0)
-    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    monkeypatch.setattr(facets, "_retry_at", 0.0)
     assert facets.is_due(0)
-    facets.compare_beside(threading.Event())
-    assert not survey(home.database, FACETS)
+    facets.compare_in_background(threading.Event())
+    assert not find_damage(home.database, FACETS)
 
 
 def test_filters_that_were_resolved_by_damage_are_resolved_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells which items an index has lost, so all filters are forgotten when it is made anew."""
-    monkeypatch.setattr(trusting, "AT_ONCE", 0)
+    monkeypatch.setattr(trusting, "MAX_FOREGROUND_ITEMS", 0)
     backend = LocalBackend(home.database, home.settings)
-    rows = DerivedRows(home.database, backend.clear_filter_cache)
+    rows = ConsistencyMonitor(home.database, backend.clear_filter_cache)
     engine = SearchEngine(home.database, home.settings, WordsEmbedder(), backend, rows)
     drop_an_entry(home)
     assert engine.query("things", BY_FILTER).hits == ()
-    rows.facets.compare_beside(threading.Event())
+    rows.facets.compare_in_background(threading.Event())
     assert keys(engine.query("things", BY_FILTER)) == ["cat"]
     assert home.item("cat").revision == 1
 

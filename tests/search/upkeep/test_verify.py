@@ -167,7 +167,7 @@ def test_compaction_and_a_frozen_centre_are_no_problem(home: Home, engine: Searc
 def test_what_is_written_and_compacted_between_two_checks_is_no_problem(
     home: Home, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked, versions = verifying._checked, itertools.count()
+    checked, versions = verifying._run_check, itertools.count()
 
     def busy(name: str, *rest: Any) -> list[Problem]:
         found = checked(name, *rest)
@@ -176,7 +176,7 @@ def test_what_is_written_and_compacted_between_two_checks_is_no_problem(
             log.compact(session, home.collection.id, home.head.last_seq, whole=True)
         return found
 
-    monkeypatch.setattr(verifying, "_checked", busy)
+    monkeypatch.setattr(verifying, "_run_check", busy)
     assert home.whats() == []
 
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_made_again_is_returned_and_left_for_the_next_indexing(ho
     assert home.rebuild() == ["cat"]
     assert len(home.whats()) == 1
     with home.database.read() as session:
-        hashes = items.hashes(session, home.collection, WORDS)
+        hashes = items.content_hashes(session, home.collection, WORDS)
     assert [key for key, (content_hash, _) in hashes.items() if content_hash == ""] == ["cat"]
     home.write([thumbnail(home.store, "cat")])
     assert home.problems() == []
