@@ -26,7 +26,7 @@ from anyseek.indexer.sources.base import check_attributes, check_size
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.modalities.registry import MODALITIES, Content
-from anyseek.model.modalities.values import as_picture
+from anyseek.model.modalities.values import render_value
 from anyseek.model.seam import FloatArray, Sample, Value
 from anyseek.search.catalogue import api_keys, audit, collections, items
 from anyseek.search.catalogue.items import Versions
@@ -52,7 +52,7 @@ def thumbnail_of(values: Mapping[str, Value]) -> bytes | None:
     names = sorted(values, key=lambda name: (name != PICTURE, name))
     for content in _SHOWN:
         for name in names:
-            if MODALITIES[name].content is content and (look := as_picture(name, values[name])) is not None:
+            if MODALITIES[name].content is content and (look := render_value(name, values[name])) is not None:
                 return thumbnail(np.ascontiguousarray(look))
     return None
 

@@ -15,7 +15,7 @@ from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, Unknown
 from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
-from anyseek.model.modalities.values import files_of, members_of
+from anyseek.model.modalities.values import prediction_files, prediction_to_json
 from anyseek.model.predict import predict_samples
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Model, Prediction, PredictOptions, Progress
@@ -170,8 +170,8 @@ def _rendered_all(request: PredictionRequest, predictions: Mapping[str, Predicti
     )
     rendered = []
     for prediction in predictions.values():
-        files = tuple(PredictedFile(**vars(file)) for file in files_of(prediction, picture))
-        predicted = Predicted(prediction.modality, members_of(prediction), files)
+        files = tuple(PredictedFile(**vars(file)) for file in prediction_files(prediction, picture))
+        predicted = Predicted(prediction.modality, prediction_to_json(prediction), files)
         if (certainty := prediction.certainty) is not None:
             guesses = tuple(Guess(guess.text, guess.probability) for guess in certainty.guesses)
             predicted = replace(predicted, confidence=certainty.confidence, sure=certainty.sure, guesses=guesses)

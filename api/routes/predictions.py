@@ -16,9 +16,9 @@ from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.decode import decode, known_modality
 from anyseek.model.modalities.reading.documents import parse_classes
 from anyseek.model.modalities.registry import Content
-from anyseek.model.modalities.rendering.files import PREVIEW, png
+from anyseek.model.modalities.rendering.files import PREVIEW, png_file
 from anyseek.model.modalities.rendering.previews import depth_relief
-from anyseek.model.modalities.values import files_of
+from anyseek.model.modalities.values import prediction_files
 from anyseek.model.seam import FloatArray, Prediction
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
@@ -98,13 +98,13 @@ def render_preview(body: PreviewBody, limits: Limits) -> bytes:
     classes = parse_classes(body.classes, name) if body.classes else None
     value = value_of(kind.name, sent_data(body.data, kind.content, name), limits, name, classes)
     if body.shaded and kind.content is Content.DEPTH:
-        return png(kind.name, depth_relief(cast(FloatArray, value))).data
+        return png_file(kind.name, depth_relief(cast(FloatArray, value))).data
     picture = None
     if body.picture is not None:
         called = "the picture of the preview"
         data = cast(bytes, sent_data(body.picture, Content.PICTURE, called))
         picture = cast(ByteArray, decode("rgb", data, limits, called))
-    files = files_of(Prediction(kind.name, value), picture)
+    files = prediction_files(Prediction(kind.name, value), picture)
     return next(file.data for file in files if file.name == f"{kind.name}.{PREVIEW}.png")
 
 

@@ -11,7 +11,7 @@ from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES, Content
-from anyseek.model.modalities.values import CONTENTS, as_picture, check_value
+from anyseek.model.modalities.values import CONTENTS, check_value, render_value
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
 from anyseek.model.single_space import SingleSpaceEmbedder
@@ -86,7 +86,7 @@ def looks_of(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArr
     Raises `FormatInvalid` for a value that shows nothing.
     """
     content = MODALITIES[modality].content
-    if content is not Content.TEXT and CONTENTS[content].look is None:
+    if content is not Content.TEXT and CONTENTS[content].render is None:
         return None
     return base.embed([_seen_by_base(modality, value) for value in values], [SPACE])[SPACE]
 
@@ -97,7 +97,7 @@ def _seen_by_base(modality: str, value: Value) -> Sample:
         return Sample({CAPTION: value})
     if content is Content.DRAWING:
         return Sample({DRAWING: value})
-    picture = as_picture(modality, value)
+    picture = render_value(modality, value)
     if picture is None:
         raise FormatInvalid(f"this value of {modality} shows nothing, so it cannot be rendered as a picture")
     return Sample({PHOTO: picture})

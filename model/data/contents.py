@@ -27,7 +27,7 @@ from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.reading.arrays import read_npy
-from anyseek.model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
+from anyseek.model.modalities.reading.documents import palette_from_json, parse_json, parse_palette, parse_text, utf8
 from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
 from anyseek.model.modalities.reading.errors import DecodeError, InputError
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
@@ -123,7 +123,7 @@ def _read_palettes(file: Encoded) -> tuple[ByteArray, ...]:
     """One palette as queries have it, or a list of several as shards do."""
     text = utf8(file)
     if re.match(r"\s*\[\s*\[", text):
-        return tuple(palette_of_members(colours, file.name) for colours in parse_json(text, file.name))
+        return tuple(palette_from_json(colours, file.name) for colours in parse_json(text, file.name))
     return (parse_palette(text, file.name),)
 
 
@@ -180,10 +180,10 @@ STORED: Mapping[Content, StoredContent] = {
     Content.PALETTE: StoredContent(
         (".json", ".txt"), encodings.encode_palettes, encodings.decode_palettes, read=_read_palettes
     ),
-    Content.BOXES: _document(Content.BOXES, documents.box_members),
-    Content.METADATA: _document(Content.METADATA, documents.metadata_members),
-    Content.POSES: _document(Content.POSES, documents.pose_members),
-    Content.INSTANCES: _document(Content.INSTANCES, documents.instance_members),
+    Content.BOXES: _document(Content.BOXES, documents.boxes_to_json),
+    Content.METADATA: _document(Content.METADATA, documents.metadata_to_json),
+    Content.POSES: _document(Content.POSES, documents.poses_to_json),
+    Content.INSTANCES: _document(Content.INSTANCES, documents.instances_to_json),
     # Other networks' vectors: in data sets of any shape, as there may be several views of a sample.
     **dict.fromkeys((Content.FEATURES, Content.VECTOR, Content.TEXT_STATES), ARRAYS),
 }

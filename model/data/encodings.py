@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, Origin
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.documents import palette_members, palette_of_members
+from anyseek.model.modalities.reading.documents import palette_from_json, palette_to_json
 from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
 from anyseek.model.seam import FloatArray, Regions
 
@@ -121,12 +121,12 @@ def encode_palettes(palettes: tuple[ByteArray, ...]) -> tuple[str, bytes]:
     for palette in palettes:
         if palette.dtype != np.uint8 or palette.ndim != 2 or palette.shape[1] != 3 or not 1 <= len(palette) <= 7:
             raise ValueError(f"a palette is uint8 (1 to 7, 3), not {palette.dtype} {palette.shape}")
-    return "json", to_json([palette_members(palette) for palette in palettes])
+    return "json", to_json([palette_to_json(palette) for palette in palettes])
 
 
 def decode_palettes(data: bytes) -> tuple[ByteArray, ...]:
     """Palettes uint8 (n, 3)."""
-    return tuple(palette_of_members(colours, "a palette") for colours in json.loads(data))
+    return tuple(palette_from_json(colours, "a palette") for colours in json.loads(data))
 
 
 def encode_array(array: npt.NDArray[Any]) -> tuple[str, bytes]:

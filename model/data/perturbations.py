@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from anyseek.model.modalities.drawings import ByteArray, ink, square
-from anyseek.model.modalities.rendering.looks import SIDE
+from anyseek.model.modalities.rendering.renderers import SIDE
 from anyseek.model.seam import FloatArray, Regions
 
 FloatMap = npt.NDArray[np.float32]

@@ -37,7 +37,7 @@ def seen_pixels(content: Content, value: Value, name: str = "") -> ByteArray:
     """
     if content is Content.DRAWING:
         return drawing_pixels(cast(ByteArray, value))
-    look = CONTENTS[content].look
+    look = CONTENTS[content].render
     shown = None if look is None else look(value)
     if shown is None:
         raise UnsupportedModality(f"{name or content} cannot be rendered as a picture")

@@ -1,7 +1,7 @@
-"""One record for each kind of content, with everything that is done with its values. Imports no torch.
+"""The operations on values of each content: validation, decoding, files, JSON and rendering. Imports no torch.
 
-How data sets keep, scale and vary values is in the records of `anyseek.model.data.contents`, what networks and
-tokenizers see of them in those of `anyseek.model.tokenizers.inputs`; both are keyed by `Content` as well.
+`anyseek.model.data.contents` has those of data sets (storing, scaling, augmentation), and
+`anyseek.model.tokenizers.inputs` those of networks and tokenizers; both are keyed by `Content` as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,89 +20,88 @@ from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.modalities.reading import arrays, documents, map_forms, pictures
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.registry import Content, Modality, resolve
-from anyseek.model.modalities.rendering import files, looks
-from anyseek.model.modalities.rendering.files import Predicted, PredictionFile
+from anyseek.model.modalities.rendering import files, renderers
+from anyseek.model.modalities.rendering.files import PredictionFile, RenderInput
 from anyseek.model.seam import Prediction, Regions, Value
 
 
 @dataclass(frozen=True)
 class ContentRecord:
-    """All that is done with values of one content, each by its own function.
+    """The operations on values of one content.
 
-    - `words` and `holds` (check): what a value is, for errors, and a test of it.
-    - `decode` (read): a user's file to a value; raises `DecodeError`.
-    - `files` (write): what was predicted, and the picture that boxes are drawn on, to files; the one that says all of
-      it comes first.
-    - `members` (write): the value as JSON; None for pictures, maps and arrays.
-    - `look`: what a value looks like, uint8 (H, W, 3), or None for one that shows nothing; None for contents without
-      a look, such as words.
+    - `description` and `is_valid`: what a value must be, for error messages, and the check of it.
+    - `decode`: a user's file to a value; raises `DecodeError`.
+    - `to_files`: a prediction to files, the complete one first.
+    - `to_json`: a value as JSON; None for pictures, maps and arrays.
+    - `render`: a value as a picture uint8 (H, W, 3), None for an empty value; None for contents that cannot be
+      rendered, such as text.
     """
 
-    words: str
-    holds: Callable[[object], bool]
+    description: str
+    is_valid: Callable[[object], bool]
     decode: Callable[[Encoded], Value]
-    files: Callable[[Predicted], list[PredictionFile]]
-    members: Callable[[Any], Any] | None = None
-    look: Callable[[Any], ByteArray | None] | None = None
+    to_files: Callable[[RenderInput], list[PredictionFile]]
+    to_json: Callable[[Any], Any] | None = None
+    render: Callable[[Any], ByteArray | None] | None = None
 
 
 def check_value(modality: Modality, value: Value) -> None:
-    """Raises `FormatInvalid` unless the value has the type, shape and kind of numbers of its modality."""
+    """Raises `FormatInvalid` unless the value has the type, shape and dtype of its modality."""
     record = CONTENTS[modality.content]
-    if not record.holds(value):
-        raise FormatInvalid(f"{modality.name} is {record.words}, not {_described(value)}")
+    if not record.is_valid(value):
+        raise FormatInvalid(f"{modality.name} is {record.description}, not {_describe(value)}")
 
 
-def as_picture(modality: str, value: Value) -> ByteArray | None:
-    """What a value of `modality` looks like: uint8 (H, W, 3), for an encoder that has only ever seen pictures.
+def render_value(modality: str, value: Value) -> ByteArray | None:
+    """A value of `modality` rendered as a picture uint8 (H, W, 3), for an encoder that was trained on pictures.
 
-    None for what has no look: words, numbers, vectors, a palette without a colour as models may predict it.
+    None for what cannot be rendered: text, numbers, vectors, and a palette without colours, which models may predict.
     """
-    look = CONTENTS[resolve(modality).content].look
-    return None if look is None else look(value)
+    render = CONTENTS[resolve(modality).content].render
+    return None if render is None else render(value)
 
 
-def files_of(prediction: Prediction, picture: ByteArray | None = None) -> list[PredictionFile]:
-    """The files of one prediction, the one that says all of it first.
+def prediction_files(prediction: Prediction, picture: ByteArray | None = None) -> list[PredictionFile]:
+    """The files of one prediction, the complete one first.
 
     `picture` uint8 (H, W, 3) is what boxes, poses and instances are drawn on (its middle square, which is what the
     model sees); on grey without it. Arrays are NPY, depth also a 16-bit PNG from 1 (nearest) to 65535, 0 not measured.
     """
-    shown = Predicted(prediction.modality, prediction.value, prediction.arrays, picture)
-    return CONTENTS[resolve(prediction.modality).content].files(shown)
+    source = RenderInput(prediction.modality, prediction.value, prediction.arrays, picture)
+    return CONTENTS[resolve(prediction.modality).content].to_files(source)
 
 
-def members_of(prediction: Prediction) -> Any:
-    """A prediction as JSON if it is a text or numbers (a list for a vector), None for pictures and maps."""
-    members = CONTENTS[resolve(prediction.modality).content].members
-    return None if members is None else members(prediction.value)
+def prediction_to_json(prediction: Prediction) -> Any:
+    """A text or numbers as JSON (a vector as a list); None for pictures and maps."""
+    to_json = CONTENTS[resolve(prediction.modality).content].to_json
+    return None if to_json is None else to_json(prediction.value)
 
 
-def _array(kinds: str, shape: str) -> Callable[[object], bool]:
-    """A test for non-empty arrays of a dtype among `kinds` and a shape such as `HW3`, digits being fixed sides."""
+def _array_check(kinds: str, shape: str) -> Callable[[object], bool]:
+    """A check for non-empty arrays of a dtype in `kinds` and a shape such as `HW3`, where a digit is a fixed size."""
 
-    def holds(value: object) -> bool:
+    def is_valid(value: object) -> bool:
         if not isinstance(value, np.ndarray) or value.dtype.str[1:] not in kinds.split() or value.size == 0:
             return False
         fits = [letter.isalpha() or side == int(letter) for letter, side in zip(shape, value.shape, strict=False)]
         return value.ndim == len(shape) and all(fits)
 
-    return holds
+    return is_valid
 
 
-def _tuple(kind: type) -> Callable[[object], bool]:
+def _tuple_check(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
 
 
-def _finite(kinds: str, shape: str) -> Callable[[object], bool]:
-    is_array = _array(kinds, shape)
+def _finite_array_check(kinds: str, shape: str) -> Callable[[object], bool]:
+    is_array = _array_check(kinds, shape)
     return lambda value: is_array(value) and bool(np.isfinite(np.asarray(value)).all())
 
 
-def _described(value: object) -> str:
-    """A value's type, and the type and shape of an array."""
+def _describe(value: object) -> str:
+    """A value's type, or an array's dtype and shape."""
     if isinstance(value, Regions):
-        return f"Regions of {_described(value.ids)}"
+        return f"Regions of {_describe(value.ids)}"
     if isinstance(value, np.ndarray):
         finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
         return f"{value.dtype} of shape {value.shape}" + ("" if finite else " with numbers that are not finite")
@@ -111,101 +110,101 @@ def _described(value: object) -> str:
 
 CONTENTS: Mapping[Content, ContentRecord] = {
     Content.PICTURE: ContentRecord(
-        words="a uint8 array (height, width, 3)",
-        holds=_array("u1", "HW3"),
+        description="a uint8 array (height, width, 3)",
+        is_valid=_array_check("u1", "HW3"),
         decode=pictures.decode_picture,
-        files=lambda shown: [files.png(shown.name, shown.value)],
-        look=looks.colour_look,
+        to_files=lambda source: [files.png_file(source.name, source.value)],
+        render=renderers.render_colours,
     ),
     Content.DRAWING: ContentRecord(
-        words="a uint8 array (height, width)",
-        holds=_array("u1", "HW"),
+        description="a uint8 array (height, width)",
+        is_valid=_array_check("u1", "HW"),
         decode=pictures.decode_drawing,
-        files=lambda shown: [files.png(shown.name, shown.value)],
-        look=looks.drawing_look,
+        to_files=lambda source: [files.png_file(source.name, source.value)],
+        render=renderers.render_drawing,
     ),
     Content.DEPTH: ContentRecord(
-        words="a float32 array (height, width) with a finite number in it",
-        holds=lambda value: _array("f4", "HW")(value) and bool(np.isfinite(np.asarray(value)).any()),
+        description="a float32 array (height, width) with a finite number in it",
+        is_valid=lambda value: _array_check("f4", "HW")(value) and bool(np.isfinite(np.asarray(value)).any()),
         decode=map_forms.decode_depth,
-        files=files.depth_files,
-        look=looks.depth_look,
+        to_files=files.depth_files,
+        render=renderers.render_depth,
     ),
     Content.NORMAL: ContentRecord(
-        words="a uint8 array (height, width, 3)",
-        holds=_array("u1", "HW3"),
+        description="a uint8 array (height, width, 3)",
+        is_valid=_array_check("u1", "HW3"),
         decode=pictures.decode_normal,
-        files=files.normal_files,
-        look=looks.colour_look,
+        to_files=files.normal_files,
+        render=renderers.render_colours,
     ),
     Content.REGIONS: ContentRecord(
-        words="Regions with integer ids (height, width)",
-        holds=lambda value: isinstance(value, Regions) and _array("i1 i2 i4 i8 u1 u2 u4 u8", "HW")(value.ids),
+        description="Regions with integer ids (height, width)",
+        is_valid=lambda value: isinstance(value, Regions) and _array_check("i1 i2 i4 i8 u1 u2 u4 u8", "HW")(value.ids),
         decode=arrays.decode_regions,
-        files=files.regions_files,
-        look=looks.regions_look,
+        to_files=files.regions_files,
+        render=renderers.render_regions,
     ),
     Content.TEXT: ContentRecord(
-        words="a text of at least one character",
-        holds=lambda value: isinstance(value, str) and bool(value.strip()),
+        description="a text of at least one character",
+        is_valid=lambda value: isinstance(value, str) and bool(value.strip()),
         decode=documents.decode_text,
-        files=files.text_files,
-        members=str,
+        to_files=files.text_files,
+        to_json=str,
     ),
     Content.PALETTE: ContentRecord(
-        words="a uint8 array (colours, 3) of 1 to 7 colours",
-        holds=lambda value: _array("u1", "n3")(value) and len(np.asarray(value)) <= MOST_COLOURS,
+        description="a uint8 array (colours, 3) of 1 to 7 colours",
+        is_valid=lambda value: _array_check("u1", "n3")(value) and len(np.asarray(value)) <= MOST_COLOURS,
         decode=documents.decode_palette,
-        files=files.palette_files,
-        members=documents.palette_members,
-        look=looks.palette_look,
+        to_files=files.palette_files,
+        to_json=documents.palette_to_json,
+        render=renderers.render_palette,
     ),
     Content.BOXES: ContentRecord(
-        words="a tuple of LabelledBox",
-        holds=_tuple(LabelledBox),
+        description="a tuple of LabelledBox",
+        is_valid=_tuple_check(LabelledBox),
         decode=documents.decode_boxes,
-        files=files.boxes_files,
-        members=documents.box_members,
-        look=looks.boxes_look,
+        to_files=files.boxes_files,
+        to_json=documents.boxes_to_json,
+        render=renderers.render_boxes,
     ),
     Content.METADATA: ContentRecord(
-        words="Metadata",
-        holds=lambda value: isinstance(value, Metadata),
+        description="Metadata",
+        is_valid=lambda value: isinstance(value, Metadata),
         decode=documents.decode_metadata,
-        files=files.metadata_files,
-        members=documents.metadata_members,
+        to_files=files.metadata_files,
+        to_json=documents.metadata_to_json,
     ),
     Content.POSES: ContentRecord(
-        words="a tuple of HumanPose",
-        holds=_tuple(HumanPose),
+        description="a tuple of HumanPose",
+        is_valid=_tuple_check(HumanPose),
         decode=documents.decode_poses,
-        files=files.poses_files,
-        members=documents.pose_members,
+        to_files=files.poses_files,
+        to_json=documents.poses_to_json,
     ),
     Content.INSTANCES: ContentRecord(
-        words="a tuple of QueryPoint",
-        holds=_tuple(QueryPoint),
+        description="a tuple of QueryPoint",
+        is_valid=_tuple_check(QueryPoint),
         decode=documents.decode_instances,
-        files=files.instances_files,
-        members=documents.instance_members,
+        to_files=files.instances_files,
+        to_json=documents.instances_to_json,
     ),
     Content.FEATURES: ContentRecord(
-        words="a finite float32 array (channels, rows, columns)",
-        holds=_finite("f4", "Chw"),
+        description="a finite float32 array (channels, rows, columns)",
+        is_valid=_finite_array_check("f4", "Chw"),
         decode=arrays.decode_features,
-        files=files.features_files,
+        to_files=files.features_files,
     ),
     Content.VECTOR: ContentRecord(
-        words="a finite float32 array (length,)",
-        holds=_finite("f4", "d"),
+        description="a finite float32 array (length,)",
+        is_valid=_finite_array_check("f4", "d"),
         decode=arrays.decode_vector,
-        files=lambda shown: [files.npy(shown.name, shown.value)],
-        members=np.ndarray.tolist,
+        to_files=lambda source: [files.npy_file(source.name, source.value)],
+        to_json=np.ndarray.tolist,
     ),
     Content.TEXT_STATES: ContentRecord(
-        words="TextStates",
-        holds=lambda value: isinstance(value, TextStates),
+        description="TextStates",
+        is_valid=lambda value: isinstance(value, TextStates),
         decode=arrays.decode_text_states,
-        files=lambda shown: [files.npy(shown.name, shown.value.vectors)],
+        to_files=lambda source: [files.npy_file(source.name, source.value.vectors)],
     ),
 }

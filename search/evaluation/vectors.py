@@ -15,7 +15,7 @@ from anyseek.model.data.aligned import COMBINATIONS, AlignedSet, Samples
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.values import as_picture
+from anyseek.model.modalities.values import render_value
 from anyseek.model.seam import Embedder, FloatArray, Fusion, Sample
 from anyseek.search.answers.ranks import BoolArray
 from anyseek.search.errors import BadInput
@@ -207,7 +207,7 @@ class _Reader:
             sentences = self.encoders.sentences([str(value) for value in values])
             self.encoded.add(name, part, {SENTENCE: sentences})
             return
-        pictures = [picture for value in values if (picture := as_picture(modality, value)) is not None]
+        pictures = [picture for value in values if (picture := render_value(modality, value)) is not None]
         if len(pictures) == len(values):
             visual, logits = self.encoders.pictures(pictures)
             self.encoded.add(name, part, {VISUAL: visual, SENTENCE: self.encoders.conse(logits)})

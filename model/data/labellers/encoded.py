@@ -100,7 +100,7 @@ def checked_encoders(options: object, place: Place) -> str:
 
 def _visible(field: str) -> str:
     contents = {name: field_content(name) for name in (*MODALITIES, *DATA_FIELDS)}
-    known = [name for name, content in contents.items() if content and CONTENTS[content].look]
+    known = [name for name, content in contents.items() if content and CONTENTS[content].render]
     if field not in known:
         raise ValueError(f"must be one of {', '.join(known)}")
     return field

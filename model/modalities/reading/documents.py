@@ -1,7 +1,6 @@
 """Values that are text or JSON, read and written: words, palettes, boxes, metadata, human poses and instances.
 
-docs/predicting.md shows each. Nothing in a document is guessed, cut or ignored: an unknown member is refused like a
-missing one.
+docs/predicting.md shows each. Documents are validated strictly: unknown members are refused like missing ones.
 """
 
 import json
@@ -47,7 +46,7 @@ _Entries = Annotated[list[_Entry], Field(max_length=MOST_ENTRIES)]
 
 
 class _BoxEntry(Config, strict=True):
-    """`score` is 1 where it is not given."""
+    """`score` is 1 by default."""
 
     box: _Corners
     label: Annotated[str, Field(pattern=r"^[^\x00]*$")]
@@ -95,9 +94,9 @@ def decode_palette(file: Encoded) -> ByteArray:
 
 def decode_boxes(file: Encoded) -> tuple[LabelledBox, ...]:
     """`[{"box": [xmin, ymin, xmax, ymax], "label": "dog", "score": 0.9}]`, corners and score in [0, 1], the score 1
-    where it is not given. Raises `DecodeError`.
+    by default. Raises `DecodeError`.
     """
-    entries = _checked(_BOXES, parse_json(utf8(file), file.name), file.name)
+    entries = _validate(_BOXES, parse_json(utf8(file), file.name), file.name)
     try:
         return tuple(LabelledBox(Box(*entry.box), entry.label, entry.score) for entry in entries)
     except FormatInvalid as error:
@@ -106,7 +105,7 @@ def decode_boxes(file: Encoded) -> tuple[LabelledBox, ...]:
 
 def decode_metadata(file: Encoded) -> Metadata:
     """`{"original_width": 640, "brightness": 120.5}`, fields as in `formats.metadata`. Raises `DecodeError`."""
-    values = _checked(_METADATA, parse_json(utf8(file), file.name), file.name)
+    values = _validate(_METADATA, parse_json(utf8(file), file.name), file.name)
     try:
         return Metadata(values)
     except FormatInvalid as error:
@@ -119,15 +118,17 @@ def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
     """
     members = parse_json(utf8(file), file.name)
     listed = members.get("annotations", [members]) if isinstance(members, dict) else members
-    of_coco = isinstance(listed, list) and any(isinstance(entry, dict) and "keypoints" in entry for entry in listed)
-    if of_coco or (isinstance(members, dict) and "people" in members):
+    has_keypoints = isinstance(listed, list) and any(
+        isinstance(entry, dict) and "keypoints" in entry for entry in listed
+    )
+    if has_keypoints or (isinstance(members, dict) and "people" in members):
         raise BadDocument(
-            f"{file.name} holds key points, as of COCO or OpenPose, of which no pose codes can be made; human_pose is "
-            "what a model predicts of a picture (box, pose, rotation, camera and shape), so send the picture"
+            f"{file.name} holds key points as COCO or OpenPose write them, which cannot be converted to pose codes; "
+            "human_pose is what a model predicts (box, pose, rotation, camera and shape), so send the picture"
         )
     return tuple(
         HumanPose(Box(*it.box), tuple(it.pose), tuple(it.rotation), tuple(it.camera), tuple(it.shape))
-        for it in _checked(_PEOPLE, members, file.name)
+        for it in _validate(_PEOPLE, members, file.name)
     )
 
 
@@ -141,12 +142,12 @@ def decode_instances(file: Encoded) -> tuple[QueryPoint, ...]:
             entry.point.x,
             tuple(MaskInstance(Box(*mask.box), tuple(mask.tokens)) for mask in entry.masks),
         )
-        for entry in _checked(_POINTS, parse_json(utf8(file), file.name), file.name)
+        for entry in _validate(_POINTS, parse_json(utf8(file), file.name), file.name)
     )
 
 
-def _checked(kind: TypeAdapter[_Entry], members: Any, name: str) -> _Entry:
-    """The members as that type. Raises `BadDocument`, naming the first wrong one."""
+def _validate(kind: TypeAdapter[_Entry], members: Any, name: str) -> _Entry:
+    """The validated members. Raises `BadDocument` naming the first invalid one."""
     try:
         return kind.validate_python(members)
     except ValidationError as error:
@@ -170,13 +171,13 @@ def parse_palette(text: str, name: str) -> ByteArray:
     """`#rrggbb,#rrggbb` or the same colours as a JSON list, one to seven: uint8 (n, 3). Raises `BadPalette`."""
     if text.lstrip().startswith("["):
         try:
-            return palette_of_members(parse_json(text, name), name)
+            return palette_from_json(parse_json(text, name), name)
         except (BadDocument, EmptyInput) as error:
             raise BadPalette(str(error)) from error
-    return palette_of_members([colour.strip() for colour in text.split(",")], name)
+    return palette_from_json([colour.strip() for colour in text.split(",")], name)
 
 
-def palette_of_members(colours: Any, name: str) -> ByteArray:
+def palette_from_json(colours: Any, name: str) -> ByteArray:
     """A list of one to seven `#rrggbb`: uint8 (n, 3). Raises `BadPalette`."""
     if not isinstance(colours, list) or not colours or not all(isinstance(colour, str) for colour in colours):
         raise BadPalette(f'{name} is not a list of colours; write a palette in JSON as ["#rrggbb", "#rrggbb"]')
@@ -215,19 +216,19 @@ def utf8(file: Encoded) -> str:
 
 
 def parse_json(text: str, name: str) -> Any:
-    """JSON without the numbers that only some programs write. Raises `EmptyInput`, `BadDocument`."""
+    """JSON without NaN and Infinity. Raises `EmptyInput`, `BadDocument`."""
     if not text.strip():
         raise EmptyInput(f"{name} is empty; it must be a JSON document")
     try:
         check_shape(text.encode("utf-8", "surrogatepass"), _DOCUMENT, name)
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_members)
+        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_unique_members)
     except (JsonTooDeep, JsonTooLarge) as error:
         raise BadDocument(str(error)) from error
     except ValueError as error:
         raise BadDocument(f"{name} is not JSON: {_short(str(error))}") from error
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("an object has the same member twice")
@@ -238,22 +239,22 @@ def _short(text: str) -> str:
     return ascii(text[:40])
 
 
-def palette_members(palette: ByteArray) -> list[str]:
+def palette_to_json(palette: ByteArray) -> list[str]:
     """Each colour as #rrggbb."""
     return [f"#{bytes(colour).hex()}" for colour in palette]
 
 
-def box_members(boxes: Sequence[LabelledBox]) -> list[dict[str, Any]]:
+def boxes_to_json(boxes: Sequence[LabelledBox]) -> list[dict[str, Any]]:
     """Each box with corners in [0, 1], its label and its score."""
     return [{"box": list(item.box.corners), "label": item.label, "score": item.score} for item in boxes]
 
 
-def metadata_members(metadata: Metadata) -> dict[str, float]:
+def metadata_to_json(metadata: Metadata) -> dict[str, float]:
     """Each field with its number."""
     return dict(metadata.values)
 
 
-def pose_members(people: Sequence[HumanPose]) -> list[dict[str, Any]]:
+def poses_to_json(people: Sequence[HumanPose]) -> list[dict[str, Any]]:
     """Each person's box in [0, 1], pose codes, rotation of the whole body, camera and shape."""
     return [
         {
@@ -267,7 +268,7 @@ def pose_members(people: Sequence[HumanPose]) -> list[dict[str, Any]]:
     ]
 
 
-def instance_members(points: Sequence[QueryPoint]) -> list[dict[str, Any]]:
+def instances_to_json(points: Sequence[QueryPoint]) -> list[dict[str, Any]]:
     """Each query point in pixels with its masks: a box in pixels and 16 codes."""
     return [
         {

@@ -27,7 +27,7 @@ def font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def canvas(picture: ByteArray | None, side: int = SIDE) -> Image.Image:
-    """The square that the model looked at, `side` wide: the middle of uint8 (H, W, 3), or grey where there is none."""
+    """The model's input, `side` pixels wide: the centre square of uint8 (H, W, 3), or grey without a picture."""
     if picture is None:
         return Image.new("RGB", (side, side), _NEUTRAL)
     height, width = picture.shape[:2]
@@ -38,26 +38,26 @@ def canvas(picture: ByteArray | None, side: int = SIDE) -> Image.Image:
 
 
 def enlarge(values: ByteArray, side: int = SIDE) -> Image.Image:
-    """uint8 (h, w) or (h, w, 3) so that its longer side is `side`, or as it is if that is more; values stay sharp."""
+    """Scale uint8 (h, w) or (h, w, 3) up to a longer side of `side` by nearest neighbour; larger ones stay."""
     height, width = values.shape[:2]
     scale = max(side / max(height, width), 1.0)
     size = (round(width * scale), round(height * scale))
     return Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
 
 
-def label(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: Colour) -> None:
-    """A text on a patch of `colour` whose upper left corner is `corner`, moved so that all of it can be seen."""
+def draw_label(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: Colour) -> None:
+    """Draw text on a patch of `colour` with its upper left corner at `corner`, moved to lie inside the image."""
     width, height = pen.im.size
     left, top, right, bottom = pen.textbbox((0, 0), text, font())
     text_width, text_height = right - left + 6, bottom - top + 6
     x = max(min(corner[0], width - text_width), 0)
     y = max(min(corner[1], height - text_height), 0)
     pen.rectangle((x, y, x + text_width, y + text_height), fill=colour)
-    pen.text((x + 3 - left, y + 3 - top), text, fill=ink_on(colour), font=font())
+    pen.text((x + 3 - left, y + 3 - top), text, fill=text_colour_on(colour), font=font())
 
 
-def ink_on(colour: Colour) -> Colour:
-    """Black or white, whichever can be read on `colour`."""
+def text_colour_on(colour: Colour) -> Colour:
+    """Black or white, whichever is legible on `colour`."""
     brightness = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     return INK if brightness > 140 else (255, 255, 255)
 
@@ -83,7 +83,7 @@ def with_legend(image: Image.Image, entries: Sequence[tuple[Colour, str]]) -> Im
 
 
 def with_scale(image: Image.Image, bar: ByteArray, first: str, last: str, note: str = "") -> Image.Image:
-    """The image with a bar of colours uint8 (n, 3) beneath, `first` and `last` at its ends and a note under it."""
+    """The image with a colour bar uint8 (n, 3) below, labelled `first` and `last`, and a note below that."""
     height = 2 * _MARGIN + _ROW + (_ROW if note else 0)
     whole = Image.new("RGB", (image.width, image.height + height), PAPER)
     whole.paste(image, (0, 0))
@@ -107,7 +107,7 @@ ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 @dataclass(frozen=True)
 class Print:
-    """One picture of a sheet: its place in the order, its key, and the picture, None where there is none."""
+    """One cell of a contact sheet: rank, key, and the picture, None if it is missing."""
 
     rank: int
     key: str
@@ -115,7 +115,7 @@ class Print:
 
 
 def contact_sheet(prints: Sequence[Print]) -> Image.Image:
-    """A grid of at least one picture, in their order by rows, with rank and key; a long key keeps its end."""
+    """A grid of one or more pictures, row by row, with rank and key; of a long key the end is shown."""
     columns = min(math.ceil(math.sqrt(len(prints) * 1.5)), _MOST_COLUMNS, len(prints))
     rows = math.ceil(len(prints) / columns)
     width, height = _CELL + _GAP, _CELL + _LINE + _GAP

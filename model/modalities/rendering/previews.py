@@ -11,19 +11,25 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.reading.documents import palette_members
-from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours, component_colours, number_of_name, ramp
+from anyseek.model.modalities.reading.documents import palette_to_json
 from anyseek.model.modalities.rendering.panels import (
     PAPER,
     SIDE,
     Colour,
     canvas,
+    draw_label,
     enlarge,
     font,
-    ink_on,
-    label,
+    text_colour_on,
     with_legend,
     with_scale,
+)
+from anyseek.model.modalities.rendering.renderers import (
+    UNKNOWN,
+    class_colours,
+    number_of_name,
+    principal_component_colours,
+    ramp,
 )
 from anyseek.model.seam import FloatArray, Regions
 
@@ -31,11 +37,11 @@ MOST_CLASSES = 24  # in a legend
 _LARGEST_16 = 65_535
 _SWATCH = (120, 150)
 _BOX_LINE = 3
-_MASK_SHARE = 0.55  # how much of a mask's colour covers the picture
+_MASK_SHARE = 0.55  # opacity of a mask's colour
 _POINT_RADIUS = 5
 _AXES = (("left", (46, 134, 222)), ("up", (60, 170, 90)), ("front", (230, 92, 60)))
 _AXIS, _RIM = 4, 8
-_LAMP = (0.45, 0.45, 0.77)  # where the light of a relief comes from: left, above, in front
+_LAMP = (0.45, 0.45, 0.77)  # direction of a relief's light: left, above, in front
 _STEEPNESS = 0.6
 
 
@@ -49,18 +55,18 @@ def depth_levels(depth: FloatArray) -> npt.NDArray[np.uint16]:
 
 def depth_preview(depth: FloatArray) -> Image.Image:
     """Near in light yellow, far in dark violet, grey where not measured, and the scale beneath."""
-    return _with_scale_of_depth(ramp(_unit(depth)), depth)
+    return _with_depth_scale(ramp(_unit(depth)), depth)
 
 
 def depth_relief(depth: FloatArray) -> Image.Image:
-    """The preview of a depth map, lit from the upper left, so that its shapes stand out."""
+    """The preview of a depth map, hill-shaded from the upper left."""
     down, across = np.gradient(_unit(depth) * max(depth.shape) * _STEEPNESS) if min(depth.shape) > 1 else (0.0, 0.0)
     facing = (_LAMP[2] - _LAMP[0] * across - _LAMP[1] * down) / np.sqrt(1 + np.square(across) + np.square(down))
     light = np.where(np.isfinite(facing), 0.3 + 0.7 * np.clip(facing, 0, 1), 1).astype(np.float32)
-    return _with_scale_of_depth(np.rint(ramp(_unit(depth)) * light[..., None]).astype(np.uint8), depth)
+    return _with_depth_scale(np.rint(ramp(_unit(depth)) * light[..., None]).astype(np.uint8), depth)
 
 
-def _with_scale_of_depth(coloured: ByteArray, depth: FloatArray) -> Image.Image:
+def _with_depth_scale(coloured: ByteArray, depth: FloatArray) -> Image.Image:
     measured = np.isfinite(depth)
     coloured[~measured] = UNKNOWN
     note = "" if measured.all() else "grey: not measured"
@@ -68,7 +74,7 @@ def _with_scale_of_depth(coloured: ByteArray, depth: FloatArray) -> Image.Image:
 
 
 def normal_vectors(normal: ByteArray) -> FloatArray:
-    """The numbers in [-1, 1] that uint8 (H, W, 3) stands for: float32 of the same shape."""
+    """Surface normals uint8 (H, W, 3) as float32 in [-1, 1]."""
     return normal.astype(np.float32) / 127.5 - 1
 
 
@@ -89,7 +95,7 @@ def regions_preview(regions: Regions) -> Image.Image:
 
 def features_preview(features: FloatArray) -> Image.Image:
     """The first three principal components of (C, h, w) as red, green and blue."""
-    return enlarge(component_colours(features))
+    return enlarge(principal_component_colours(features))
 
 
 def _unit(depth: FloatArray) -> FloatArray:
@@ -103,22 +109,22 @@ def _unit(depth: FloatArray) -> FloatArray:
 
 
 def palette_preview(palette: ByteArray) -> Image.Image:
-    """Each colour as a field with its #rrggbb on it."""
+    """A swatch for each colour, labelled #rrggbb."""
     width, height = _SWATCH
     image = Image.new("RGB", (width * max(len(palette), 1), height), PAPER)
     pen = ImageDraw.Draw(image)
-    for place, (colour, name) in enumerate(zip(palette.tolist(), palette_members(palette), strict=True)):
+    for place, (colour, name) in enumerate(zip(palette.tolist(), palette_to_json(palette), strict=True)):
         fill: Colour = (colour[0], colour[1], colour[2])
         pen.rectangle((place * width, 0, (place + 1) * width, height), fill=fill)
         middle = (place * width + width / 2, height / 2)
-        pen.text(middle, name, fill=ink_on(fill), font=font(), anchor="mm")
+        pen.text(middle, name, fill=text_colour_on(fill), font=font(), anchor="mm")
     if not len(palette):
-        pen.text((width / 2, height / 2), "no colours", fill=ink_on(PAPER), font=font(), anchor="mm")
+        pen.text((width / 2, height / 2), "no colours", fill=text_colour_on(PAPER), font=font(), anchor="mm")
     return image
 
 
 def colour_of(number: int) -> Colour:
-    """The colour of the thing number 1, 2, …"""
+    """The colour of class, region or person `number`."""
     red, green, blue = class_colours(np.array([number]))[0].tolist()
     return red, green, blue
 
@@ -129,20 +135,20 @@ def boxes_preview(boxes: Sequence[LabelledBox], picture: ByteArray | None) -> Im
     pen = ImageDraw.Draw(image)
     for labelled in boxes:
         colour = colour_of(number_of_name(labelled.label))
-        _outline(pen, labelled.box, colour)
-        label(pen, (labelled.box.xmin * SIDE, labelled.box.ymin * SIDE), labelled.label, colour)
+        _draw_box(pen, labelled.box, colour)
+        draw_label(pen, (labelled.box.xmin * SIDE, labelled.box.ymin * SIDE), labelled.label, colour)
     return image
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, whole: float = 1.0) -> None:
-    """Draw a box whose coordinates go to `whole` at the picture's right and lower edge; corners in any order."""
+def _draw_box(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, whole: float = 1.0) -> None:
+    """Draw a box, corners in any order; the picture's right and lower edges have the coordinate `whole`."""
     left, right = sorted((box.xmin, box.xmax))
     top, bottom = sorted((box.ymin, box.ymax))
     scale = (SIDE - 1) / whole
     pen.rectangle((left * scale, top * scale, right * scale, bottom * scale), outline=colour, width=_BOX_LINE)
 
 
-def placed_masks(points: Sequence[QueryPoint], small: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def place_masks(points: Sequence[QueryPoint], small: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Masks bool (n, s, s), one for each mask of the points in their order, resized into their boxes in the 224 x 224
     picture: bool (n, 224, 224). Parts outside the picture are cut off; an empty box gives an empty mask.
     """
@@ -163,8 +169,8 @@ def placed_masks(points: Sequence[QueryPoint], small: npt.NDArray[np.bool_]) -> 
 def instances_preview(
     points: Sequence[QueryPoint], masks: npt.NDArray[np.bool_], picture: ByteArray | None
 ) -> Image.Image:
-    """Each mask (n, 224, 224), in the order of the points' masks, in a colour of its own on the picture; crosses where
-    a point was asked about.
+    """Each mask (n, 224, 224), in the order of the points' masks, in a colour of its own on the picture; a cross
+    at each query point.
     """
     image = canvas(picture)
     for number, mask in enumerate(masks, 1):
@@ -173,7 +179,7 @@ def instances_preview(
     pen = ImageDraw.Draw(image)
     boxes = [mask.box for point in points for mask in point.masks]
     for number, box in enumerate(boxes, 1):
-        _outline(pen, box, colour_of(number), INSTANCE_SIDE)
+        _draw_box(pen, box, colour_of(number), INSTANCE_SIDE)
     scale, arm = SIDE / INSTANCE_SIDE, _POINT_RADIUS
     for x, y in ((point.x * scale, point.y * scale) for point in points):
         for shade, width in (((255, 255, 255), 4), ((25, 25, 25), 2)):
@@ -188,8 +194,8 @@ def poses_preview(people: Sequence[HumanPose], picture: ByteArray | None) -> Ima
     pen = ImageDraw.Draw(image)
     for number, person in enumerate(people, 1):
         colour = colour_of(number)
-        _outline(pen, person.box, colour)
-        label(pen, (person.box.xmin * SIDE, person.box.ymin * SIDE), f"person {number}", colour)
+        _draw_box(pen, person.box, colour)
+        draw_label(pen, (person.box.xmin * SIDE, person.box.ymin * SIDE), f"person {number}", colour)
         _draw_axes(pen, person)
     return image
 
@@ -203,4 +209,4 @@ def _draw_axes(pen: ImageDraw.ImageDraw, person: HumanPose) -> None:
         end = middle + direction[:2] * length
         pen.line([tuple(middle), tuple(end)], fill=(25, 25, 25), width=_RIM)
         pen.line([tuple(middle), tuple(end)], fill=colour, width=_AXIS)
-        label(pen, (float(end[0]), float(end[1])), name, colour)
+        draw_label(pen, (float(end[0]), float(end[1])), name, colour)

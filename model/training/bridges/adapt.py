@@ -242,7 +242,7 @@ def _recall(way: Way, held_out: Examples) -> float:
 
 def _has_look(modality: str) -> bool:
     content = MODALITIES[modality].content
-    return content is Content.TEXT or CONTENTS[content].look is not None
+    return content is Content.TEXT or CONTENTS[content].render is not None
 
 
 DEFAULT_LIMIT = 1_000

@@ -247,7 +247,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(browser: Any, everything: str
         page, "drop", "p.json", b'{"version": 1.3, "people": [{"pose_keypoints_2d": [1, 2, 0.9]}]}', "application/json"
     )
     page.wait_for_selector("#error:not([hidden])")
-    assert page.inner_text("#error").startswith("p.json holds key points, as of COCO or OpenPose")
+    assert page.inner_text("#error").startswith("p.json holds key points as COCO or OpenPose write them")
     opened.close()
 
 

@@ -26,7 +26,7 @@ from tests.model.data.conftest import Silent, draw_pictures, recipe_over, writte
 Built = tuple[Recipe, DataSet, Silent]
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def prediction_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -70,7 +70,7 @@ def test_failures_are_listed_with_key_step_and_reason(built: Built) -> None:
 def test_the_number_of_workers_and_being_run_again_change_nothing(built: Built, progress, tmp_path):
     recipe, first, _ = built
     build(recipe, tmp_path / "b", tmp_path, 3, progress)
-    assert files_of(first.folder) == files_of(tmp_path / "b")
+    assert prediction_files(first.folder) == prediction_files(tmp_path / "b")
     assert build(recipe, first.folder, tmp_path, 1, progress) == first
 
 
@@ -157,7 +157,7 @@ def test_killed_at_two_moments_it_goes_on_and_ends_in_the_same_bytes(tmp_path, p
     recorded = {path.name.removesuffix(".json") for path in (out / ".build").glob("*.tar.json")}
     assert len(recorded) >= 5
     assert start(recipe, out).wait() == 3  # one picture is broken
-    assert files_of(out) == files_of(whole)
+    assert prediction_files(out) == prediction_files(whole)
     assert {name: (out / name).stat().st_mtime_ns for name in recorded} == {name: kept[name] for name in recorded}
 
 

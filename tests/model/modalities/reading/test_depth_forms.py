@@ -22,7 +22,7 @@ from anyseek.model.modalities.reading.errors import (
     TooManyPixels,
     UnknownForm,
 )
-from anyseek.model.modalities.rendering.looks import depth_look
+from anyseek.model.modalities.rendering.renderers import render_depth
 from anyseek.model.seam import FloatArray
 from tests.model.modalities.files import npy, png
 
@@ -91,7 +91,7 @@ def test_what_the_sender_says_is_done(form: str) -> None:
     value, understood = _read(npy(stored.astype(np.float32)), form=form)
     assert understood == Understood("map", form, 1.0, understood.sentence)
     assert understood.sentence.endswith("as you said")
-    np.testing.assert_allclose(depth_look(value).astype(int), depth_look(metres).astype(int), atol=1)
+    np.testing.assert_allclose(render_depth(value).astype(int), render_depth(metres).astype(int), atol=1)
 
 
 def test_the_sentence_names_the_file_and_the_grounds() -> None:

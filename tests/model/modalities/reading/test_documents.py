@@ -26,7 +26,7 @@ from anyseek.model.modalities.reading.errors import (
     EmptyInput,
     TooManyPixels,
 )
-from anyseek.model.modalities.rendering.files import document, npy
+from anyseek.model.modalities.rendering.files import json_file, npy_file
 from tests.model.modalities.formats.strategies import boxes, codes, unit
 
 LIMITS = FileLimits()
@@ -58,13 +58,13 @@ def _tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize(
     ("modality", "values", "members"),
     [
-        ("boxes", _tuples(st.builds(LabelledBox, boxes, labels, unit)), documents.box_members),
-        ("human_pose", _tuples(people), documents.pose_members),
-        ("sam_instance", _tuples(points), documents.instance_members),
+        ("boxes", _tuples(st.builds(LabelledBox, boxes, labels, unit)), documents.boxes_to_json),
+        ("human_pose", _tuples(people), documents.poses_to_json),
+        ("sam_instance", _tuples(points), documents.instances_to_json),
         (
             "metadata",
             st.dictionaries(st.sampled_from(list(FIELDS)), numbers).map(Metadata),
-            documents.metadata_members,
+            documents.metadata_to_json,
         ),
     ],
 )
@@ -72,7 +72,7 @@ def _tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @given(data=st.data())
 def test_values_come_back(modality: str, values: Any, members: Callable[[Any], Any], data: st.DataObject) -> None:
     value = data.draw(values)
-    found = decode(modality, document("x", members(value)).data, LIMITS, "x")
+    found = decode(modality, json_file("x", members(value)).data, LIMITS, "x")
     assert found == value
     if isinstance(found, Metadata):
         assert list(found.values) == list(value.values)
@@ -81,7 +81,7 @@ def test_values_come_back(modality: str, values: Any, members: Callable[[Any], A
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=7))
 def test_palettes_come_back(colours: list[tuple[int, int, int]]) -> None:
     palette = np.array(colours, np.uint8)
-    written = document("x", documents.palette_members(palette)).data
+    written = json_file("x", documents.palette_to_json(palette)).data
     np.testing.assert_array_equal(decode("palette", written, LIMITS, "x"), palette)
 
 
@@ -89,14 +89,14 @@ def test_palettes_come_back(colours: list[tuple[int, int, int]]) -> None:
 @pytest.mark.parametrize("dtype", ["<f4", "<f2", ">f8", "<i2"])
 def test_arrays_come_back_as_float32(modality: str, shape: tuple[int, ...], dtype: str) -> None:
     values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    found = decode(modality, npy("x", values).data, LIMITS, "x")
+    found = decode(modality, npy_file("x", values).data, LIMITS, "x")
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values.astype(np.float32))
 
 
 def test_text_states_come_back() -> None:
     vectors = np.random.default_rng(0).normal(size=(77, 8)).astype(np.float32)
-    found = decode("t5_caption", npy("x", vectors).data, LIMITS, "x")
+    found = decode("t5_caption", npy_file("x", vectors).data, LIMITS, "x")
     np.testing.assert_array_equal(found.vectors, vectors)
 
 
@@ -131,7 +131,7 @@ def test_any_json_is_a_value_or_a_decode_error(modality: str, members: Any) -> N
 
 @given(st.sampled_from(ARRAYS), st.integers(0, 200), st.integers(0, 255))
 def test_a_damaged_array_is_a_value_or_a_decode_error(modality: str, place: int, byte: int) -> None:
-    data = bytearray(npy("x", np.ones((2, 3, 4), np.float32)).data)
+    data = bytearray(npy_file("x", np.ones((2, 3, 4), np.float32)).data)
     data[place] = byte
     with contextlib.suppress(DecodeError):
         decode(modality, bytes(data), LIMITS, "x")
@@ -209,7 +209,7 @@ def test_what_is_not_json_is_said(data: bytes, kind: type[Exception], said: str)
 )
 def test_what_is_wrong_with_an_array_is_said(modality: str, array: np.ndarray[Any, Any], said: str) -> None:
     with pytest.raises(BadMap) as caught:
-        decode(modality, npy("x", array).data, LIMITS, "x")
+        decode(modality, npy_file("x", array).data, LIMITS, "x")
     assert str(caught.value).startswith(said)
 
 
@@ -232,5 +232,5 @@ def test_an_array_above_the_limit_is_refused_by_its_header() -> None:
     ],
 )
 def test_key_points_are_told_from_poses(given: object) -> None:
-    with pytest.raises(BadDocument, match=r"x holds key points, as of COCO or OpenPose, .* send the picture"):
+    with pytest.raises(BadDocument, match=r"x holds key points as COCO or OpenPose write them, .* send the picture"):
         decode("human_pose", json.dumps(given).encode(), LIMITS, "x")

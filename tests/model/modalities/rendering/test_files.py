@@ -18,7 +18,7 @@ from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.rendering.files import PredictionFile
 from anyseek.model.modalities.rendering.panels import SIDE
-from anyseek.model.modalities.values import files_of, members_of
+from anyseek.model.modalities.values import prediction_files, prediction_to_json
 from anyseek.model.seam import Prediction, Regions
 
 RNG = np.random.default_rng(0)
@@ -61,7 +61,7 @@ PREDICTED = [known for known in MODALITIES.values() if known.content in VALUES]
 def _files(modality: str, value: Any = None, picture: Any = PICTURE) -> dict[str, PredictionFile]:
     content = MODALITIES[modality].content
     value = VALUES[content] if value is None else value
-    files = files_of(Prediction(modality, value, arrays=ARRAYS.get(content, {})), picture)
+    files = prediction_files(Prediction(modality, value, arrays=ARRAYS.get(content, {})), picture)
     return {file.name: file for file in files}
 
 
@@ -125,7 +125,7 @@ def test_nothing_found_has_files_too(content: Content) -> None:
     (modality,) = [known.name for known in PREDICTED if known.content is content]
     value, arrays = EMPTY[content]
     for picture in (PICTURE, None):
-        assert files_of(Prediction(modality, value, arrays=arrays), picture)
+        assert prediction_files(Prediction(modality, value, arrays=arrays), picture)
 
 
 def test_boxes_poses_and_instances_are_drawn_on_the_picture() -> None:
@@ -139,9 +139,9 @@ def test_boxes_poses_and_instances_are_drawn_on_the_picture() -> None:
 
 
 def test_poses_without_rotations_show_where_the_body_points() -> None:
-    files = files_of(Prediction("human_pose", (PERSON,)), None)
+    files = prediction_files(Prediction("human_pose", (PERSON,)), None)
     assert [file.name for file in files] == ["human_pose.json", "human_pose.preview.png"]
-    assert files[1] != files_of(Prediction("human_pose", ()), None)[1]
+    assert files[1] != prediction_files(Prediction("human_pose", ()), None)[1]
 
 
 def test_masks_are_the_size_of_the_picture_that_the_model_saw() -> None:
@@ -151,7 +151,7 @@ def test_masks_are_the_size_of_the_picture_that_the_model_saw() -> None:
 
 
 def test_values_are_json_where_they_are_texts_or_numbers() -> None:
-    members = {known.name: members_of(Prediction(known.name, VALUES[known.content])) for known in PREDICTED}
+    members = {known.name: prediction_to_json(Prediction(known.name, VALUES[known.content])) for known in PREDICTED}
     assert members["caption"] == "a café, \N{SNOWMAN}"
     assert members["color_palette"] == ["#ff0010", "#010203"]
     assert members["metadata"] == {"original_width": 640.0, "brightness": 101.5}

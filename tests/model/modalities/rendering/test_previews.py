@@ -3,16 +3,16 @@ import pytest
 
 from anyseek.model.modalities.formats.boxes import Box
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours
 from anyseek.model.modalities.rendering.panels import SIDE
 from anyseek.model.modalities.rendering.previews import (
     MOST_CLASSES,
     depth_levels,
     depth_preview,
     normal_vectors,
-    placed_masks,
+    place_masks,
     regions_preview,
 )
+from anyseek.model.modalities.rendering.renderers import UNKNOWN, class_colours
 from anyseek.model.seam import Regions
 
 CODES = (0,) * 16
@@ -26,7 +26,7 @@ def test_masks_are_resized_into_their_boxes() -> None:
     halves = np.zeros((64, 64), np.bool_)
     halves[:, 32:] = True
     points = (_point(Box(10, 20, 110, 60)), _point(), _point(Box(0, 0, 224, 224)))
-    first, second = placed_masks(points, np.stack([halves, ~halves]))
+    first, second = place_masks(points, np.stack([halves, ~halves]))
     assert first[20:60, 60:110].all()
     assert first.sum() == 40 * 50
     assert second[:, :112].all()
@@ -43,7 +43,7 @@ def test_masks_are_resized_into_their_boxes() -> None:
     ],
 )
 def test_odd_boxes(box: Box, area: int) -> None:
-    mask = placed_masks((_point(box),), np.ones((1, 64, 64), np.bool_))[0]
+    mask = place_masks((_point(box),), np.ones((1, 64, 64), np.bool_))[0]
     assert mask.sum() == area
 
 

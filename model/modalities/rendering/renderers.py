@@ -19,7 +19,7 @@ from anyseek.model.seam import FloatArray, Regions
 UNKNOWN = (128, 128, 128)  # not measured, no class
 
 _LEVELS = 256
-_NAMES = 997  # colours that names are dealt out to
+_NAMES = 997  # number of class colours
 _NEAR, _FAR = (0.93, 0.14, 105.0), (0.22, 0.10, 300.0)  # lightness, chroma and hue in degrees: yellow to violet
 _GOLDEN_ANGLE = 137.50776  # neighbouring numbers get hues far apart
 _LIGHTNESSES, _CHROMA = (0.72, 0.52, 0.84, 0.62), 0.15
@@ -53,11 +53,11 @@ def class_colours(numbers: npt.NDArray[np.integer[Any]]) -> ByteArray:
 
 
 def number_of_name(name: str) -> int:
-    """A number that `class_colours` takes for a class by its name: the same in every process, never 0."""
+    """The number of a class name for `class_colours`, by CRC-32: from 1, the same in every process."""
     return 1 + zlib.crc32(name.encode()) % _NAMES
 
 
-def component_colours(features: npt.NDArray[np.floating[Any]]) -> ByteArray:
+def principal_component_colours(features: npt.NDArray[np.floating[Any]]) -> ByteArray:
     """A feature map (C, h, w) as a picture: its first three principal components as red, green and blue, each from
     its 1st to its 99th percentile: uint8 (h, w, 3).
 
@@ -68,7 +68,7 @@ def component_colours(features: npt.NDArray[np.floating[Any]]) -> ByteArray:
     left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
     scores = np.zeros((len(rows), 3))
     known = min(3, int((lengths > 1e-6 * max(lengths[0], 1e-12)).sum()))
-    # A component's own sign means nothing and may vary, so its largest score is made positive.
+    # The sign of a component is arbitrary, so its largest score is made positive.
     largest = left[np.abs(left[:, :known]).argmax(axis=0), np.arange(known)]
     scores[:, :known] = left[:, :known] * np.where(largest < 0, -1.0, 1.0)
     low, high = np.percentile(scores, (1, 99), axis=0)
@@ -91,22 +91,22 @@ def _from_oklch(
     return colours
 
 
-SIDE = 224  # pixels, of what is drawn here and of what the bundled image encoder sees
+SIDE = 224  # pixels, the input size of the bundled image encoder
 _LINE = 4
 _UNMEASURED, _FAR_GREY, _NEAR_GREY = 0, 40, 255
 
 
-def colour_look(picture: ByteArray) -> ByteArray:
-    """Pictures and normals: as they are."""
+def render_colours(picture: ByteArray) -> ByteArray:
+    """Pictures and normals, unchanged."""
     return picture.astype(np.uint8)
 
 
-def drawing_look(drawing: ByteArray) -> ByteArray:
+def render_drawing(drawing: ByteArray) -> ByteArray:
     """Black ink on white paper: uint8 (H, W) of any polarity -> uint8 (H, W, 3)."""
     return ink_as_picture(ink(drawing.astype(np.uint8)))
 
 
-def depth_look(depth: FloatArray) -> ByteArray:
+def render_depth(depth: FloatArray) -> ByteArray:
     """Near is bright, far is dark, what was not measured is black: float32 (H, W) -> uint8 (H, W, 3)."""
     depth = depth.astype(np.float32)
     known = np.isfinite(depth)
@@ -118,7 +118,7 @@ def depth_look(depth: FloatArray) -> ByteArray:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def regions_look(regions: Regions) -> ByteArray:
+def render_regions(regions: Regions) -> ByteArray:
     """A fixed colour for each class name, and for each id that has none: uint8 (H, W, 3)."""
     classes = regions.classes
     ids, where = np.unique(regions.ids, return_inverse=True)
@@ -127,12 +127,12 @@ def regions_look(regions: Regions) -> ByteArray:
     return picture
 
 
-def palette_look(palette: ByteArray) -> ByteArray | None:
-    """Upright stripes: uint8 (224, 224, 3); None for a palette without a colour, as models may predict it."""
+def render_palette(palette: ByteArray) -> ByteArray | None:
+    """Vertical stripes: uint8 (224, 224, 3); None for a palette without colours, which models may predict."""
     return stripes(palette.astype(np.uint8), SIDE) if len(palette) else None
 
 
-def boxes_look(boxes: Sequence[LabelledBox]) -> ByteArray:
+def render_boxes(boxes: Sequence[LabelledBox]) -> ByteArray:
     """Outlines on white, a colour for each class name: uint8 (224, 224, 3)."""
     image = Image.new("RGB", (SIDE, SIDE), (255, 255, 255))
     pen = ImageDraw.Draw(image)

@@ -5,31 +5,31 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
-from anyseek.model.modalities.rendering.looks import UNKNOWN, class_colours, component_colours, ramp
-from anyseek.model.modalities.values import as_picture
+from anyseek.model.modalities.rendering.renderers import UNKNOWN, class_colours, principal_component_colours, ramp
+from anyseek.model.modalities.values import render_value
 from anyseek.model.seam import Regions
 
 
 def test_near_is_bright_and_the_unmeasured_is_black() -> None:
     depth = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
-    picture = as_picture("depth", depth)
+    picture = render_value("depth", depth)
     assert picture.shape == (2, 2, 3)
     grey = picture[:, :, 0].astype(int)
     assert grey[0, 0] > grey[0, 1] > grey[1, 0] > grey[1, 1] == 0
-    whole = as_picture("depth", np.full((3, 3), np.nan, np.float32))
+    whole = render_value("depth", np.full((3, 3), np.nan, np.float32))
     assert not whole.any()
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000.0])
 def test_the_unit_of_depth_does_not_matter(factor: float) -> None:
     depth = np.linspace(1, 9, 64, dtype=np.float32).reshape(8, 8)
-    one, other = as_picture("depth", depth), as_picture("depth", depth * np.float32(factor))
+    one, other = render_value("depth", depth), render_value("depth", depth * np.float32(factor))
     assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
 
 
 def test_a_class_has_one_colour_whatever_its_number() -> None:
-    one = as_picture("semseg", Regions(np.array([[1, 2]]), {1: "sky", 2: "tree"}))
-    other = as_picture("semseg", Regions(np.array([[7, 3]]), {3: "tree", 7: "sky"}))
+    one = render_value("semseg", Regions(np.array([[1, 2]]), {1: "sky", 2: "tree"}))
+    other = render_value("semseg", Regions(np.array([[7, 3]]), {3: "tree", 7: "sky"}))
     assert np.array_equal(one, other if other is not None else [])
     assert not np.array_equal(one[0, 0], one[0, 1])
 
@@ -37,7 +37,7 @@ def test_a_class_has_one_colour_whatever_its_number() -> None:
 def test_drawings_are_black_on_white_whatever_their_polarity() -> None:
     drawing = np.zeros((8, 8), np.uint8)
     drawing[3:5, 2:6] = 255
-    light, dark = as_picture("canny_edge", drawing), as_picture("sketch", 255 - drawing)
+    light, dark = render_value("canny_edge", drawing), render_value("sketch", 255 - drawing)
     assert np.array_equal(light, dark if dark is not None else [])
     assert light[0, 0].tolist() == [255, 255, 255]
     assert light[3, 3].tolist() == [0, 0, 0]
@@ -45,12 +45,12 @@ def test_drawings_are_black_on_white_whatever_their_polarity() -> None:
 
 def test_boxes_are_outlines_in_the_colours_of_their_names() -> None:
     boxes = (LabelledBox(Box(0.1, 0.1, 0.5, 0.5), "chair", 1.0), LabelledBox(Box(0.6, 0.6, 0.9, 0.9), "lamp", 1.0))
-    picture = as_picture("bounding_boxes", boxes)
+    picture = render_value("bounding_boxes", boxes)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 3
 
 
 def test_words_and_vectors_have_no_look() -> None:
-    assert as_picture("caption", "a chair") is as_picture("dinov2", np.zeros((8, 2, 2), np.float32)) is None
+    assert render_value("caption", "a chair") is render_value("dinov2", np.zeros((8, 2, 2), np.float32)) is None
 
 
 def _brightness(colours: np.ndarray) -> np.ndarray:
@@ -77,13 +77,13 @@ def test_components_show_what_differs_most() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(16, 6, 5)).astype(np.float32) * 0.01
     features[:, :3] += rng.normal(size=16).astype(np.float32)[:, None, None]  # two halves
-    red = component_colours(features)[..., 0].astype(int)
+    red = principal_component_colours(features)[..., 0].astype(int)
     assert min(red[:3].min(), red[3:].min()) < max(red[:3].max(), red[3:].max())
     assert (red[:3].min() > red[3:].max()) or (red[:3].max() < red[3:].min())
 
 
 @given(arrays.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e6, 1e6, width=32)))
 def test_components_of_anything_are_a_picture(features: np.ndarray) -> None:
-    colours = component_colours(features)
+    colours = principal_component_colours(features)
     assert (colours.dtype, colours.shape) == (np.uint8, (2, 4, 3))
-    assert np.ptp(component_colours(np.ones_like(features))) == 0  # one vector throughout is grey
+    assert np.ptp(principal_component_colours(np.ones_like(features))) == 0  # one vector throughout is grey
