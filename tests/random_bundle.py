@@ -26,8 +26,8 @@ from anyseek.model.fourm.bundled.bundle import (
     fingerprint,
 )
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
-from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder
-from anyseek.model.fourm.bundled.images import file_of
+from anyseek.model.fourm.bundled.dense_decoder import SOURCES, DenseDecoder
+from anyseek.model.fourm.bundled.images import decoder_file
 from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
 from anyseek.model.fourm.bundled.shortcuts import MAP_CHANNELS, Projection, Shortcuts
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
@@ -67,7 +67,7 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, den
         fill_weights(tokenizer)
         save_checkpoint(tokenizer, folder / f"{space}.safetensors", torch.int8)
     for name in dense:
-        save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / file_of(name), torch.int8)
+        save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / decoder_file(name), torch.int8)
     if dense:
         save_decoder(random_decoder(), folder / DECODER)
     save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
@@ -99,7 +99,7 @@ def random_decoder(labels: int = 5) -> DenseDecoder:
         torch.manual_seed(7)
         decoder = DenseDecoder(labels)
     decoder.errors.fill_(0.9)
-    decoder.errors[:, SEEN.index("rgb")], decoder.errors[:, SEEN.index("canny_edge")] = 0.5, 0.25
+    decoder.errors[:, SOURCES.index("rgb")], decoder.errors[:, SOURCES.index("canny_edge")] = 0.5, 0.25
     return decoder.eval().requires_grad_(False)
 
 

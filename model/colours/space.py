@@ -64,9 +64,9 @@ DIMENSION = len(_BINS) + 1  # the last axis is that of samples without colours
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """The space `about`, computed of samples themselves. Safe for many threads."""
+    """The space `space`, computed of samples themselves. Safe for many threads."""
 
-    about: EmbeddingSpace
+    space: EmbeddingSpace
 
     def vectors(self, samples: Sequence[Sample], gallery: bool) -> FloatArray:
         """Unit vectors float32 (n, d): of a sample's picture and palette; in a gallery of the picture if it has one.

@@ -35,8 +35,8 @@ from anyseek.model.tokenizers.vqvae import VQVAE
 
 @dataclass(frozen=True)
 class SequenceFormat:
-    """`to_text` writes a value and raises `FormatInvalid` for one that has no text; `from_text` reads what a text
-    holds of the format and leaves out the rest, since a network may predict anything.
+    """`to_text` writes a value and raises `FormatInvalid` if it has no text; `from_text` parses leniently and
+    skips what is not in the format, since a network may predict anything.
     """
 
     to_text: Callable[[Any], str]
@@ -62,8 +62,8 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
-class Diffusing:
-    """Options of decoding images by diffusion: `steps` from 1 to 1000, and a scheduler if not the tokenizer's own."""
+class DiffusionOptions:
+    """Options of decoding images by diffusion: `steps` from 1 to 1000; `scheduler` defaults to the tokenizer's."""
 
     steps: int = 25
     scheduler: Scheduler | None = None
@@ -96,8 +96,8 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A decoded value; `arrays` holds what the codes inside it decode to, by name."""
+class DecodedValue:
+    """A decoded value; `arrays` holds, by name, arrays decoded from codes inside the value."""
 
     value: Value
     arrays: Arrays = field(default_factory=dict)
@@ -106,7 +106,9 @@ class Decoded:
 class TokenDecoder(Protocol):
     """Decodes predicted tokens to a value."""
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
         """The value of one sample's tokens int64 (n,)."""
         ...
 
@@ -117,11 +119,11 @@ class TokenCodec(Codec, TokenDecoder, Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
-    """A checkpoint key under which a modality enters a network, and how its values become entries there.
+class InputForm:
+    """A checkpoint key under which a network takes a modality, and the codec of its values.
 
-    `specialist` is the encoder that reads the value: for the value's own vector, which a residual maps to the spaces,
-    and for its states, which are the input where there is no `codec`.
+    `specialist` is the encoder of the value. It gives the value's own vector, which a residual maps to the spaces, and
+    its states, which are the network's input if there is no `codec`.
     """
 
     key: str
@@ -131,30 +133,30 @@ class Form:
 
 @dataclass(frozen=True)
 class TargetForm:
-    """A checkpoint key under which a network predicts a modality, and how its tokens become values.
+    """A checkpoint key under which a network predicts a modality, and the decoder of its tokens.
 
-    If `of_centre`, the target is an image of the inputs' central squares, which are cropped before encoding. Codecs of
-    published tokenizers crop for themselves.
+    With `crops_inputs`, inputs are cropped to their central squares before encoding, because the target is an image of
+    these. Codecs of published tokenizers crop their values themselves.
     """
 
     key: str
     codec: TokenDecoder
-    of_centre: bool = False
+    crops_inputs: bool = False
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """A picture itself; `to_image` makes float32 (C, size, size)."""
+class PixelCodec:
+    """Codec of pixels, input only; `to_image` makes float32 (C, size, size)."""
 
     to_image: ToImage
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        return torch.from_numpy(self.to_image(value, _rows(row) * (row.patch or 1)))
+        return torch.from_numpy(self.to_image(value, _grid_side(row) * (row.patch or 1)))
 
 
 @dataclass(frozen=True)
-class ImageTokens:
-    """An image through the tokenizer of that name, back by its diffusion or its ViT."""
+class ImageTokenCodec:
+    """Codec of an image with the named tokenizer, which decodes by diffusion or by a ViT."""
 
     tokenizer: str
     to_image: ToImage
@@ -162,91 +164,101 @@ class ImageTokens:
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
-        image = torch.from_numpy(self.to_image(value, _rows(row) * tokenizer.patch))
-        return tokenizer.encode(_on(tokenizer, image)).flatten()
+        image = torch.from_numpy(self.to_image(value, _grid_side(row) * tokenizer.patch))
+        return tokenizer.encode(_to_batch(tokenizer, image)).flatten()
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        image = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
-        return Decoded(self.to_value(image))
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
+        image = _decode_image(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusion)
+        return DecodedValue(self.to_value(image))
 
 
 @dataclass(frozen=True)
-class FeatureTokens:
-    """A map float32 (C, h, w) of another network's features through the tokenizer of that name."""
+class FeatureTokenCodec:
+    """Codec of a feature map float32 (C, h, w) of another network with the named tokenizer."""
 
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
-        features, wanted = cast(FloatArray, value), (tokenizer.config.n_channels, *(row.grid or ()))
-        if features.shape != wanted:
-            raise FormatInvalid(f"features for {_plain(row)} have the shape {wanted}, not {features.shape}")
-        return tokenizer.encode(_on(tokenizer, torch.from_numpy(features))).flatten()
+        features, shape = cast(FloatArray, value), (tokenizer.config.n_channels, *(row.grid or ()))
+        if features.shape != shape:
+            raise FormatInvalid(f"features for {_display_name(row)} have the shape {shape}, not {features.shape}")
+        return tokenizer.encode(_to_batch(tokenizer, torch.from_numpy(features))).flatten()
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        features = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
-        return Decoded(np.asarray(features.float().cpu()))
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
+        features = _decode_image(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusion)
+        return DecodedValue(np.asarray(features.float().cpu()))
 
 
 @dataclass(frozen=True)
-class VectorTokens:
-    """A vector float32 (d,) through the MLP tokenizer of that name; decoded ones have length 1."""
+class VectorTokenCodec:
+    """Codec of a vector float32 (d,) with the named MLP tokenizer; decoded vectors have length 1."""
 
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
-        vector, wanted = cast(FloatArray, value), (tokenizer.config.n_channels,)
-        if vector.shape != wanted:
-            raise FormatInvalid(f"a vector for {_plain(row)} has the shape {wanted}, not {vector.shape}")
-        return tokenizer.encode(_on(tokenizer, torch.from_numpy(vector)))[0]
+        vector, shape = cast(FloatArray, value), (tokenizer.config.n_channels,)
+        if vector.shape != shape:
+            raise FormatInvalid(f"a vector for {_display_name(row)} has the shape {shape}, not {vector.shape}")
+        return tokenizer.encode(_to_batch(tokenizer, torch.from_numpy(vector)))[0]
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
-        vectors = tokenizer.decode_tokens(_on(tokenizer, tokens))
-        return Decoded(np.asarray(F.normalize(vectors.float(), dim=1)[0].cpu()))
+        vectors = tokenizer.decode_tokens(_to_batch(tokenizer, tokens))
+        return DecodedValue(np.asarray(F.normalize(vectors.float(), dim=1)[0].cpu()))
 
 
 @dataclass(frozen=True)
-class Text:
-    """A sequence in the format of that name.
+class TextCodec:
+    """Codec of a sequence in the named format.
 
-    `ending` follows a given one: `[EOS]` says that nothing is missing, `[S_1]` that something may be. `arrays_of`
-    decodes codes inside of values.
+    `ending` is appended to inputs: `[EOS]` marks a complete value, `[S_1]` one that may be partial. `decode_arrays`
+    decodes the codes inside values.
     """
 
     format: str
     ending: str = "[EOS]"
-    arrays_of: Callable[[Tokenizers, Any], Arrays] | None = None
+    decode_arrays: Callable[[Tokenizers, Any], Arrays] | None = None
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`. Sequences longer than in training are cut, as they were in training."""
+        """See `Codec.encode`. Sequences are truncated at the length used in training."""
         return torch.tensor(self.ids(tokenizers.text, value, row.longest))
 
     def ids(self, text: TextTokenizer, value: Value, longest: int) -> list[int]:
         """The first `longest` ids of a value."""
         return text.encode(f"{FORMATS[self.format].to_text(value)} {self.ending}")[:longest]
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`. What is not of the format is left out."""
-        found = FORMATS[self.format].from_text(tokenizers.text.decode(tokens.tolist()))
-        value = tuple(found) if isinstance(found, list) else found
-        return Decoded(value, self.arrays_of(tokenizers, value) if self.arrays_of else {})
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
+        """See `TokenDecoder.decode`. Text that is not in the format is skipped."""
+        parsed = FORMATS[self.format].from_text(tokenizers.text.decode(tokens.tolist()))
+        value = tuple(parsed) if isinstance(parsed, list) else parsed
+        return DecodedValue(value, self.decode_arrays(tokenizers, value) if self.decode_arrays else {})
 
 
 @dataclass(frozen=True)
-class States:
-    """Another network's vectors of a text, given as such; input only."""
+class TextStateCodec:
+    """Codec of a text's vectors from another network, input only."""
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
         vectors = cast(TextStates, value).vectors
         if vectors.shape[1] != row.width:
-            raise FormatInvalid(f"states for {_plain(row)} have {row.width} numbers each, not {vectors.shape[1]}")
+            raise FormatInvalid(
+                f"states for {_display_name(row)} have {row.width} numbers each, not {vectors.shape[1]}"
+            )
         return torch.from_numpy(vectors[: row.max_length].astype(np.float32))
 
 
 def vector_tokenizer(tokenizers: Tokenizers, name: str) -> VQVAE:
-    """The MLP tokenizer `name`. Raises `ConfigInvalid` where that is one of images."""
+    """The MLP tokenizer `name`. Raises `ConfigInvalid` if it is a tokenizer of images."""
     tokenizer = tokenizers.tokenizer(name)
     if not isinstance(tokenizer, VQVAE):
         raise ConfigInvalid(f"{name} is a tokenizer of images, not of vectors")
@@ -260,31 +272,33 @@ def _image_tokenizer(tokenizers: Tokenizers, name: str) -> ImageVQVAE | DiVAE:
     return tokenizer
 
 
-def _rows(row: ModalityConfig) -> int:
-    """Tokens a side of a square grid."""
+def _grid_side(row: ModalityConfig) -> int:
+    """The side of a square token grid. Raises `ConfigInvalid` for other grids."""
     rows, columns = row.grid or (0, 0)
     if rows != columns or not rows:
         raise ConfigInvalid(f"{row.key} has a grid of {rows} x {columns} tokens; images are square")
     return rows
 
 
-def _on(tokenizer: torch.nn.Module, entry: Tensor) -> Tensor:
+def _to_batch(tokenizer: torch.nn.Module, entry: Tensor) -> Tensor:
     """A batch of one entry on the tokenizer's device; float32 becomes its dtype."""
     weight = next(tokenizer.parameters())
     batch = entry[None].to(weight.device)
     return batch.to(weight.dtype) if batch.is_floating_point() else batch
 
 
-def _decoded(tokenizer: ImageVQVAE | DiVAE, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Tensor:
+def _decode_image(
+    tokenizer: ImageVQVAE | DiVAE, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+) -> Tensor:
     """Tokens int64 (n,) -> image or map float (C, H, W)."""
-    grid = _on(tokenizer, tokens).view(1, *(row.grid or ()))
+    grid = _to_batch(tokenizer, tokens).view(1, *(row.grid or ()))
     if isinstance(tokenizer, ImageVQVAE):
         return tokenizer.decode_tokens(grid)[0]
     own = tokenizer.default_sampling
-    sampling = replace(own, steps=diffusing.steps, scheduler=diffusing.scheduler or own.scheduler)
-    return tokenizer.decode_tokens(grid, seeded_noise(diffusing.seed), sampling, progress=diffusing.progress)[0]
+    sampling = replace(own, steps=diffusion.steps, scheduler=diffusion.scheduler or own.scheduler)
+    return tokenizer.decode_tokens(grid, seeded_noise(diffusion.seed), sampling, progress=diffusion.progress)[0]
 
 
-def _plain(row: ModalityConfig) -> str:
-    """A checkpoint key without what users never type: `dinov2_global` for `tok_dinov2_global`."""
+def _display_name(row: ModalityConfig) -> str:
+    """A checkpoint key without its technical affixes: `dinov2_global` for `tok_dinov2_global`."""
     return row.key.removeprefix("tok_").partition("@")[0]

@@ -22,8 +22,8 @@ from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.seam import FloatArray, Regions, Value
 from anyseek.model.tokenizers.image_vqvae import IMAGENET_DEVIATION, IMAGENET_MEAN, images_to_uint8, logits_to_labels
 
-_TRIMMED = 0.1  # share of depth values left out at either end
-_SMALLEST_VARIANCE = 1e-6
+_TRIMMED_SHARE = 0.1  # share of depth values left out at either end
+_MIN_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def centre_crop(height: int, width: int) -> Crop:
     return Crop((height - side) // 2, (width - side) // 2, side, side)
 
 
-def crop_resized(
+def crop_and_resize(
     picture: ByteArray,
     crop: Crop,
     size: int,
@@ -59,45 +59,45 @@ def crop_resized(
 
 def rgb_input(picture: ByteArray, size: int = 224) -> FloatArray:
     """A picture uint8 (H, W, 3) as the 4M network takes it: its centre, float32 (3, size, size), normalised."""
-    return normalised(crop_resized(picture, centre_crop(*picture.shape[:2]), size))
+    return normalise(crop_and_resize(picture, centre_crop(*picture.shape[:2]), size))
 
 
 def rgb_tokenizer_input(picture: ByteArray, size: int = 224) -> FloatArray:
     """The same for the rgb tokenizer: float32 (3, size, size) in [-1, 1]."""
-    return signed(crop_resized(picture, centre_crop(*picture.shape[:2]), size))
+    return to_signed(crop_and_resize(picture, centre_crop(*picture.shape[:2]), size))
 
 
-def normalised(pixels: ByteArray) -> FloatArray:
+def normalise(pixels: ByteArray) -> FloatArray:
     """uint8 (H, W, 3) -> float32 (3, H, W) with ImageNet's mean and deviation taken out."""
     mean, deviation = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_DEVIATION, np.float32)
-    return _channels_first((_unit(pixels) - mean) / deviation)
+    return _channels_first((_to_unit(pixels) - mean) / deviation)
 
 
-def signed(pixels: ByteArray) -> FloatArray:
+def to_signed(pixels: ByteArray) -> FloatArray:
     """uint8 (H, W, C) -> float32 (C, H, W) in [-1, 1]."""
-    return _channels_first((_unit(pixels) - np.float32(0.5)) / np.float32(0.5))
+    return _channels_first((_to_unit(pixels) - np.float32(0.5)) / np.float32(0.5))
 
 
-def flipped_normals(normals: ByteArray) -> ByteArray:
+def flip_normals(normals: ByteArray) -> ByteArray:
     """Surface normals uint8 (H, W, 3) mirrored from left to right: their first component turns round."""
     mirrored = normals[:, ::-1].copy()
     mirrored[..., 0] = 255 - mirrored[..., 0]
     return mirrored
 
 
-def middle_of(values: FloatArray) -> FloatArray:
+def trimmed_values(values: FloatArray) -> FloatArray:
     """The middle 80 % of all values, in order: float32 (n,)."""
     ordered = np.sort(values, axis=None)
-    return ordered[int(_TRIMMED * ordered.size) : int((1 - _TRIMMED) * ordered.size)]
+    return ordered[int(_TRIMMED_SHARE * ordered.size) : int((1 - _TRIMMED_SHARE) * ordered.size)]
 
 
-def standardised(values: FloatArray, middle: FloatArray) -> FloatArray:
+def standardise(values: FloatArray, middle: FloatArray) -> FloatArray:
     """Values float32 of any shape without the mean and the deviation of `middle`."""
-    deviation = np.sqrt(middle.var(ddof=1) + _SMALLEST_VARIANCE)
+    deviation = np.sqrt(middle.var(ddof=1) + _MIN_VARIANCE)
     return np.asarray((values - middle.mean()) / deviation, np.float32)
 
 
-def _unit(pixels: ByteArray) -> FloatArray:
+def _to_unit(pixels: ByteArray) -> FloatArray:
     return pixels.astype(np.float32) / np.float32(255)
 
 
@@ -116,12 +116,12 @@ _UNLABELLED = 255  # the id that many label files use for "no label"
 
 def line_image(drawing: ByteArray, size: int) -> FloatArray:
     """A drawing uint8 (H, W) of any polarity as Canny's lines, one pixel wide: float32 (1, size, size)."""
-    return signed(edge_lines(_central(ink(drawing), size))[..., None])
+    return to_signed(edge_lines(_crop_centre(ink(drawing), size))[..., None])
 
 
 def edge_image(drawing: ByteArray, size: int) -> FloatArray:
     """A drawing uint8 (H, W) of any polarity as it is, light on dark: float32 (1, size, size)."""
-    return signed(_central(ink(drawing), size)[..., None])
+    return to_signed(_crop_centre(ink(drawing), size)[..., None])
 
 
 def depth_image(depth: FloatArray, size: int) -> FloatArray:
@@ -137,10 +137,10 @@ def depth_image(depth: FloatArray, size: int) -> FloatArray:
     filled = np.where(measured, central, np.median(central[measured])).astype(np.float32)
     values = np.asarray(Image.fromarray(filled).resize((size, size), Image.Resampling.BILINEAR), np.float32)
     # published depths lie in [0, 1]: with the farthest at 1 their unit does not matter
-    middle = middle_of(values)
+    middle = trimmed_values(values)
     largest = np.float32(np.abs(middle).max() or 1)
     unit_free: FloatArray = values / largest
-    return standardised(unit_free, middle / largest)[None]
+    return standardise(unit_free, middle / largest)[None]
 
 
 def label_image(regions: Regions, size: int) -> npt.NDArray[np.int64]:
@@ -155,27 +155,27 @@ def label_image(regions: Regions, size: int) -> npt.NDArray[np.int64]:
             names = ", ".join(sorted(regions.classes.values())[:5])
             raise FormatInvalid(f"of the classes {names} none is one of COCO's, such as {', '.join(CLASSES[:3])}")
         ids, places = np.unique(regions.ids, return_inverse=True)
-        of_ids = np.array([known.get(int(number)) or _NONE for number in ids], np.uint8)
-        labels = np.asarray(of_ids[places.reshape(regions.ids.shape)])
+        labels_of_ids = np.array([known.get(int(number)) or _NONE for number in ids], np.uint8)
+        labels = np.asarray(labels_of_ids[places.reshape(regions.ids.shape)])
     else:
         labels = np.where(regions.ids == _UNLABELLED, _NONE, regions.ids)
         if labels.min() < 0 or labels.max() > len(CLASSES):
             raise FormatInvalid(
                 f"a segmentation map without class names has labels from 0 (none) to {len(CLASSES)}, not {labels.max()}"
             )
-    return _central(labels.astype(np.uint8), size, Image.Resampling.NEAREST).astype(np.int64)
+    return _crop_centre(labels.astype(np.uint8), size, Image.Resampling.NEAREST).astype(np.int64)
 
 
-def _central(values: ByteArray, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> ByteArray:
-    return crop_resized(values, centre_crop(*values.shape[:2]), size, resample=resample)
+def _crop_centre(values: ByteArray, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> ByteArray:
+    return crop_and_resize(values, centre_crop(*values.shape[:2]), size, resample=resample)
 
 
-def central_squares(values: Mapping[str, Value]) -> dict[str, Value]:
+def crop_to_squares(values: Mapping[str, Value]) -> dict[str, Value]:
     """Values by modality, images cut to their central squares: what networks predict as images are of these."""
-    return {name: _square(value) if name in DENSE else value for name, value in values.items()}
+    return {name: _crop_to_square(value) if name in DENSE else value for name, value in values.items()}
 
 
-def _square(image: Any) -> Value:
+def _crop_to_square(image: Any) -> Value:
     pixels = image.ids if isinstance(image, Regions) else image
     crop = centre_crop(*pixels.shape[:2])
     square = pixels[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]

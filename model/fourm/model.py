@@ -1,8 +1,8 @@
 """A 4M model, bundled or published: one loaded network that embeds samples and predicts any modality from any other.
 
-To embed a sample, the network predicts the codes of a global target, and decoding them gives the vector. Where a model
-has a residual, it adds a contribution from the inputs' own vectors, so the network only has to predict what these miss.
-Embedding involves no random draws and no centring; means to centre by are constants of a space.
+To embed a sample, the network predicts the codes of a global target, and decoding them gives the vector. A model with a
+residual adds a linear map of the inputs' own vectors, so the network only has to predict the remainder. Embedding
+involves no random numbers and no centring; the means for centring are constants of a space.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from anyseek.model.compute.placement import batch_on
 from anyseek.model.compute.threads import SHARING
-from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
-from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
+from anyseek.model.fourm.inputs import EncodedBatch, FourMParts, encode_samples
+from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_valid_value
 from anyseek.model.fourm.spaces import Embedding
 from anyseek.model.image_attributes import Told
 from anyseek.model.lazy import Lazy
@@ -43,12 +43,12 @@ from anyseek.model.towers.space import CAPTION, PHOTO
 
 
 class FourMModel:
-    """Implements `CodeEmbedder` and `Predictor` of `anyseek.model.seam`, `NamingEmbedder` and `TellingEmbedder` of
-    `anyseek.model.image_attributes`, which describe its members. It is safe for several threads.
+    """Thread-safe implementation of `CodeEmbedder` and `Predictor` (`anyseek.model.seam`), `NamingEmbedder` and
+    `TellingEmbedder` (`anyseek.model.image_attributes`), which describe its members.
 
-    `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
+    `modalities` are those that it can embed. `embedding` makes its spaces and options; it is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
-    in one step, rather than by tokens. `captioner` tells how sure captions of pictures are.
+    in one step, rather than by tokens. `captioner` estimates the certainty of captions of pictures.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FourMModel:
         self.parts, self.modalities = parts, modalities
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
-        self._vectors, self._embedding = tuple(vectors), Lazy(embedding)
+        self._vector_targets, self._embedding = tuple(vectors), Lazy(embedding)
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class FourMModel:
 
     @property
     def embedding(self) -> Embedding:
-        """Its spaces and options of embedding. Raises `WeightsMissing` where no space has what it needs."""
+        """Its spaces and embedding options. Raises `WeightsMissing` if no space has its tokenizer."""
         return self._embedding()
 
     @property
@@ -84,7 +84,7 @@ class FourMModel:
 
     @property
     def spaces(self) -> Mapping[str, EmbeddingSpace]:
-        return self.embedding.about
+        return self.embedding.embedding_spaces
 
     @property
     def fusion(self) -> Fusion:
@@ -95,11 +95,11 @@ class FourMModel:
         return self.embedding.default_spaces[modality]
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        return self._embedded(samples, spaces)
+        return self._embed(samples, spaces)
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed_gallery`: a picture's own vector where the space's gallery is exact."""
-        return self._embedded(samples, spaces, gallery=True)
+        """See `Embedder.embed_gallery`: the encoder's own vector of a picture if the space's gallery is exact."""
+        return self._embed(samples, spaces, gallery=True)
 
     @property
     def code_spaces(self) -> frozenset[str]:
@@ -112,7 +112,7 @@ class FourMModel:
         target, network = self.embedding.spaces[space], self.parts.network
         config = cast(VQVAE, target.tokenizer).config
         probabilities = np.zeros((len(samples), config.num_codebooks, config.codebook_size), np.float32)
-        for rows, batch in self._batches(samples):
+        for rows, batch in self._iter_batches(samples):
             with torch.inference_mode():
                 logits = network.decode_global(network.encode(batch.inputs), [target.key])[target.key]
             probabilities[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
@@ -127,8 +127,8 @@ class FourMModel:
 
     @property
     def naming_spaces(self) -> frozenset[str]:
-        joint = self.embedding.joint
-        return frozenset() if joint is None or self._captioner is None else frozenset({joint.about.name})
+        towers = self.embedding.towers_space
+        return frozenset() if towers is None or self._captioner is None else frozenset({towers.space.name})
 
     @SHARING.a_pass()
     def names(self, vectors: FloatArray, space: str, most: int) -> list[tuple[str, ...]]:
@@ -139,8 +139,8 @@ class FourMModel:
 
     @SHARING.a_pass()
     def tell(self, picture: Value) -> Mapping[str, Told]:
-        """See `TellingEmbedder.tell`; nothing without a captioner."""
-        return {} if self._captioner is None else self._captioner.tell(picture)
+        """See `TellingEmbedder.tell`; empty without a captioner."""
+        return {} if self._captioner is None else self._captioner.attributes(picture)
 
     @SHARING.a_pass()
     def predict(
@@ -148,79 +148,79 @@ class FourMModel:
     ) -> list[dict[str, Prediction]]:
         """See `Predictor.predict`. Its own vectors are predicted in one step; other targets as `options` say."""
         self._check_options(targets, options)
-        if not self.parts.gives_values:
+        if not self.parts.feeds_values:
             return decode_samples(self.parts, samples, targets, options)
         known, predictions = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
         for name in targets:
-            for place, prediction in enumerate(self._predict_one(samples, known, name, options)):
-                predictions[place][name] = prediction
-                if name in self.modalities and is_value(name, prediction.value):
-                    known[place][name] = prediction.value
+            for index, prediction in enumerate(self._predict_target(samples, known, name, options)):
+                predictions[index][name] = prediction
+                if name in self.modalities and is_valid_value(name, prediction.value):
+                    known[index][name] = prediction.value
         return predictions
 
     def _check_options(self, targets: Sequence[str], options: PredictOptions) -> None:
-        """Refuse options of vectors, which are predicted in one step, but for `seed` and `progress`."""
+        """Refuse options other than `seed` and `progress` for vectors, which are predicted in one step."""
         defaults = PredictOptions()
         changed = replace(options, seed=defaults.seed, progress=None) != defaults
-        if (changed and all(name in self._vectors for name in targets)) or any(
-            name in self._vectors for name in options.targets
+        if (changed and all(name in self._vector_targets for name in targets)) or any(
+            name in self._vector_targets for name in options.targets
         ):
             raise PredictionInvalid(f"the model {self.name} predicts vectors in one step and has no options for them")
-        if options.super_resolution and self.parts.larger is None:
+        if options.super_resolution and self.parts.load_upscaler is None:
             raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
 
-    def _predict_one(
+    def _predict_target(
         self,
         samples: Sequence[Mapping[str, Value]],
         known: Sequence[Mapping[str, Value]],
         name: str,
         options: PredictOptions,
     ) -> list[Prediction]:
-        """One target of all samples; `known` are their values together with what was predicted before."""
-        if name in self._vectors:
+        """Predict one target for all samples; `known` are their values and earlier predictions."""
+        if name in self._vector_targets:
             return [Prediction(name, row) for row in self.embed(list(map(Sample, known)), [name])[name]]
-        directly = [decode_directly(self.parts, values, name, options) for values in samples]
-        remaining = [values for values, direct in zip(known, directly, strict=True) if direct is None]
+        direct_predictions = [decode_directly(self.parts, values, name, options) for values in samples]
+        remaining = [values for values, direct in zip(known, direct_predictions, strict=True) if direct is None]
         decoded = iter(decode_samples(self.parts, remaining, [name], options))
-        predictions = [next(decoded)[name] if direct is None else direct for direct in directly]
+        predictions = [next(decoded)[name] if direct is None else direct for direct in direct_predictions]
         if name != CAPTION or self._captioner is None:
             return predictions
-        tell, chosen = self._captioner.told, bool(set_options(options.of_target(name)))  # how its words are drawn
+        keep_text = bool(set_options(options.of_target(name)))  # the caller chose how its words are sampled
+        with_certainty = self._captioner.with_certainty
         return [
-            tell(caption, values[PHOTO], as_it_is=chosen) if PHOTO in values else caption
+            with_certainty(caption, values[PHOTO], keep_text) if PHOTO in values else caption
             for caption, values in zip(predictions, samples, strict=True)
         ]
 
     @SHARING.a_pass()
-    def _embedded(
-        self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False
-    ) -> dict[str, FloatArray]:
+    def _embed(self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False) -> dict[str, FloatArray]:
         embedding = self.embedding
-        result = {space: np.zeros((len(samples), embedding.about[space].dimension), np.float32) for space in spaces}
+        dimensions = {space: embedding.embedding_spaces[space].dimension for space in spaces}
+        result = {space: np.zeros((len(samples), dimensions[space]), np.float32) for space in spaces}
         self._check_samples(samples)
         predicted = list(spaces)
-        if embedding.colours is not None and embedding.colours.about.name in spaces:
-            predicted.remove(embedding.colours.about.name)
-            result[embedding.colours.about.name] = embedding.colours.vectors(samples, gallery)
-        # Vectors stay where they were made until all are there: to fetch one batch is to wait for it.
+        if embedding.colours is not None and embedding.colours.space.name in spaces:
+            predicted.remove(embedding.colours.space.name)
+            result[embedding.colours.space.name] = embedding.colours.vectors(samples, gallery)
+        # Vectors stay on the device until all batches are queued: fetching a batch would wait for it.
         batches: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for rows, batch in self._batches(samples if predicted else ()):
+        for rows, batch in self._iter_batches(samples if predicted else ()):
             with torch.inference_mode():
                 batches.append((rows, self._forward(batch, predicted, gallery)))
         for space in predicted if batches else ():
-            places = torch.cat([rows for rows, _ in batches]).numpy()
-            result[space][places] = torch.cat([vectors[space] for _, vectors in batches]).cpu().numpy()
+            indices = torch.cat([rows for rows, _ in batches]).numpy()
+            result[space][indices] = torch.cat([vectors[space] for _, vectors in batches]).cpu().numpy()
         return result
 
-    def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
-        """Places int64 (b,) of samples, and these as a batch on the network's device."""
-        most, order = batch_on(self.device), _by_length(samples)
-        window = max(self.embedding.window, most)
+    def _iter_batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, EncodedBatch]]:
+        """Yield sample indices int64 (b,) with these samples as a batch on the network's device."""
+        size, order = batch_on(self.device), _order_by_length(samples)
+        window = max(self.embedding.window, size)
         for start in range(0, len(samples), window):
-            places = order[start : start + window]
-            encoded = self._encoded([samples[place] for place in places])
-            for rows, batch in _batches(encoded, window, most):
-                yield torch.from_numpy(places)[rows], batch.on(self.device)
+            indices = order[start : start + window]
+            encoded = self._encode([samples[index] for index in indices])
+            for rows, batch in _split_batch(encoded, window, size):
+                yield torch.from_numpy(indices)[rows], batch.to(self.device)
 
     def _check_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
@@ -230,52 +230,53 @@ class FourMModel:
             for name, value in sample.values.items():
                 check_value(MODALITIES[name], value)
 
-    def _encoded(self, samples: Sequence[Sample]) -> Encoded:
+    def _encode(self, samples: Sequence[Sample]) -> EncodedBatch:
         encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
         if budget is None:
             return encoded
         return replace(encoded, inputs=within_budget(encoded.inputs, self.parts.network.config, budget))
 
-    def _forward(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
-        """Unit vectors of a batch, in the network's spaces and in the joint one."""
-        joint = self.embedding.joint
-        if joint is None or joint.about.name not in spaces:
-            return self._predicted(batch, spaces, gallery)
-        others = [space for space in spaces if space != joint.about.name]
-        needed = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
-        vectors = self._predicted(batch, [*others, *needed], gallery)
-        return vectors | {joint.about.name: joint.vectors(batch, vectors.get(joint.told_by), gallery)}
+    def _forward(self, batch: EncodedBatch, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
+        """Unit vectors of a batch, in the network's spaces and in the towers' one."""
+        towers = self.embedding.towers_space
+        if towers is None or towers.space.name not in spaces:
+            return self._predict_vectors(batch, spaces, gallery)
+        predicted, sentences = [space for space in spaces if space != towers.space.name], towers.sentence_space
+        if any(towers.lacks_inputs(batch)) and sentences not in predicted:
+            predicted.append(sentences)
+        vectors = self._predict_vectors(batch, predicted, gallery)
+        return vectors | {towers.space.name: towers.vectors(batch, vectors.get(sentences), gallery)}
 
-    def _predicted(self, batch: Encoded, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
-        """Unit vectors (B, d) that the network predicts, with what is added to them.
+    def _predict_vectors(self, batch: EncodedBatch, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
+        """Unit vectors (B, d) that the network predicts, residuals included.
 
-        What a gallery stores as it is need not be predicted. Targets do not see each other; those of as many tokens
-        share a pass of the decoder, so that few tokens are not weighed down by many.
+        Exact gallery vectors are not predicted. Targets do not see each other; targets with the same grid share a pass
+        of the decoder, so that small targets do not pay for large ones.
         """
         embedding, network = self.embedding, self.parts.network
-        vectors = embedding.stored_as_they_are(batch, spaces) if gallery else {}
+        vectors = embedding.exact_gallery_vectors(batch, spaces) if gallery else {}
         missing = [space for space in spaces if space not in vectors]
         if not missing:
             return vectors
         context, targets = network.encode(batch.inputs), {space: embedding.spaces[space] for space in missing}
         for grid in dict.fromkeys(targets[space].grid for space in missing):
-            alike = [space for space in missing if targets[space].grid == grid]
-            logits = network.decode_global(context, [targets[space].key for space in alike])
-            for space in alike:
+            group = [space for space in missing if targets[space].grid == grid]
+            logits = network.decode_global(context, [targets[space].key for space in group])
+            for space in group:
                 rows = targets[space].vectors(logits[targets[space].key], embedding.decoding)
-                vectors[space] = embedding.completed(rows, batch.own, space, gallery)
+                vectors[space] = embedding.add_residual(rows, batch.own_vectors, space, gallery)
         return vectors
 
 
-def _by_length(samples: Sequence[Sample]) -> npt.NDArray[np.int64]:
-    """Places of samples (n,), those with texts of like length side by side: a batch is as long as its longest text."""
+def _order_by_length(samples: Sequence[Sample]) -> npt.NDArray[np.int64]:
+    """Sample indices (n,) sorted by text length, because a batch is as long as its longest text."""
     lengths = [sum(len(value) for value in sample.values.values() if isinstance(value, str)) for sample in samples]
     return np.argsort(np.array(lengths, np.int64), kind="stable")
 
 
-def _batches(encoded: Encoded, window: int, most: int) -> Iterator[tuple[Tensor, Encoded]]:
-    """Rows int64 (b,) and what they are: at most `most`, of like length where there are more, else in their order."""
+def _split_batch(encoded: EncodedBatch, window: int, size: int) -> Iterator[tuple[Tensor, EncodedBatch]]:
+    """Yield rows int64 (b,) and their batch, at most `size` each; sorted by length if the window is larger."""
     lengths = torch.stack([(~given.mask).sum(dim=1) for given in encoded.inputs.values()]).sum(dim=0)
-    order = lengths.argsort(stable=True) if window > most else torch.arange(len(lengths))
-    for rows in torch.split(order, most):
-        yield rows, encoded.at(rows)
+    order = lengths.argsort(stable=True) if window > size else torch.arange(len(lengths))
+    for rows in torch.split(order, size):
+        yield rows, encoded.select(rows)

@@ -1,4 +1,4 @@
-"""Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
+"""Any-to-any prediction with a 4M network: plan every target, decode its tokens, convert them to values."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from anyseek.model.fourm.bundled.images import DenseTarget
-from anyseek.model.fourm.codecs import Diffusing, TargetForm
-from anyseek.model.fourm.images import central_squares
+from anyseek.model.fourm.codecs import DiffusionOptions, TargetForm
+from anyseek.model.fourm.images import crop_to_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import DecoderPass, Observer, SamplingOptions
@@ -39,8 +39,8 @@ from anyseek.model.tokenizers.diffusion import Scheduler
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The fields of `anyseek.model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
+class DecodingPlan:
+    """The fields of `anyseek.model.generation.schedule.TargetPlan` of the same names, and the sampling filters."""
 
     scheme: Scheme
     steps: int = 1
@@ -51,48 +51,47 @@ class Plan:
     top_p: float = 0.8
     top_k: int | float = 0
 
-    def of_target(self, row: ModalityConfig, weights: tuple[float, ...] = ()) -> TargetPlan:
-        """The plan of the target that `row` holds; `weights` of single inputs take the place of one guidance."""
+    def target_plan(self, row: ModalityConfig, weights: tuple[float, ...] = ()) -> TargetPlan:
+        """The plan of the target `row`; `weights` of single inputs replace the guidance scale."""
         settings = asdict(self) | {"guidance": weights or self.guidance}
         del settings["top_p"], settings["top_k"]
         return TargetPlan(row.key, tokens=row.tokens if row.is_image else 0, **settings)
 
 
-# of an image whose tokens the network does not take; without guidance, as it never learned what is likely where nothing
-# is given
-ALONE = Plan(Scheme.ROAR, temperature=0.01)
-_SEEN = Plan(Scheme.ROAR, temperature=0.01, guidance=2.0)
-_GLOBAL = Plan(Scheme.ROAR, temperature=0.1)
-_IMAGINED = Plan(Scheme.MASKGIT, 8, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0)
-_IMAGINED_OTHERWISE = {
-    "clip": Plan(Scheme.ROAR, 50, "linear", 5.0, "onex:0.5:0.5", guidance=3.0),
-    "rgb": Plan(Scheme.MASKGIT, 25, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0),
+# For an image whose tokens the network does not take. No guidance: it never learned to predict without inputs.
+UNGUIDED = DecodingPlan(Scheme.ROAR, temperature=0.01)
+_FROM_PICTURE = DecodingPlan(Scheme.ROAR, temperature=0.01, guidance=2.0)
+_VECTOR = DecodingPlan(Scheme.ROAR, temperature=0.1)
+_GENERATED = DecodingPlan(Scheme.MASKGIT, 8, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0)
+_GENERATED_BY_MODALITY = {
+    "clip": DecodingPlan(Scheme.ROAR, 50, "linear", 5.0, "onex:0.5:0.5", guidance=3.0),
+    "rgb": DecodingPlan(Scheme.MASKGIT, 25, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0),
 }
 _TEMPERATURES = {"caption": 0.3, "bounding_boxes": 0.7, "sam_instance": 0.01}
 _TEMPERATURE = 0.1
 
-_OF_IMAGES = ("scheme", "steps", "token_schedule", "temperature_schedule")
+_IMAGE_OPTIONS = ("scheme", "steps", "token_schedule", "temperature_schedule")
 
-SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
+SUPER_RESOLUTION = DecodingPlan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
 
 
-def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> Plan:
-    """The default plan of decoding a modality, held as `row` says, from the modalities that are given."""
+def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> DecodingPlan:
+    """The default plan for decoding the modality `row` from the `given` modalities."""
     if row.kind is EmbeddingKind.SEQUENCE:
-        return Plan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
+        return DecodingPlan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
     if MODALITIES[modality].content is Content.VECTOR:
-        return _GLOBAL
+        return _VECTOR
     if "rgb" in given:
-        return _SEEN
-    return _IMAGINED_OTHERWISE.get(modality, _IMAGINED)
+        return _FROM_PICTURE
+    return _GENERATED_BY_MODALITY.get(modality, _GENERATED)
 
 
-def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
-    """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
+def apply_options(plan: DecodingPlan, options: TargetOptions, modality: str, row: ModalityConfig) -> DecodingPlan:
+    """The plan with the options that are set. Raises `PredictionInvalid`."""
     changes = set_options(options)
     if not row.is_image:
-        # one set of options may serve several targets: options of images do not apply to this one
-        changes = {name: value for name, value in changes.items() if name not in _OF_IMAGES}
+        # one set of options may serve several targets: image options do not apply to this one
+        changes = {name: value for name, value in changes.items() if name not in _IMAGE_OPTIONS}
     elif changes.get("steps", 1) > row.tokens:
         raise PredictionInvalid(
             f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {changes['steps']}"
@@ -102,35 +101,35 @@ def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: Modalit
     return replace(plan, **changes)
 
 
-MOST_TOGETHER = 16  # samples decoded together
-_MOST_ROWS = 64  # points asked about in one batch
-_LONGEST_ANSWER = 3 * 21 + 1  # tokens: three masks, which is what an ambiguous point has, and what ends them
+MAX_BATCH = 16  # samples decoded together
+_MAX_POINTS = 64  # query points in one batch
+_MAX_ANSWER_TOKENS = 3 * 21 + 1  # the three masks of an ambiguous point, and the end token
 
-PlanOf = Callable[[str, ModalityConfig], Plan]
+PlanOf = Callable[[str, ModalityConfig], DecodingPlan]
 State = dict[str, ModalityState]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A target, how the network holds it, and the steps in which it is decoded.
+    """A target with its form, its config in the network, and its decoding steps.
 
-    With `expecting`, its value is decoded from the probabilities of all codes.
+    With `expected_target`, its value is decoded from the probabilities of all codes.
     """
 
     modality: str
     form: TargetForm
     row: ModalityConfig
-    plan: Plan
+    plan: DecodingPlan
     steps: Sequence[Step]
-    expecting: DenseTarget | None
+    expected_target: DenseTarget | None
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A decoded target of all samples; `first` is the first pass of the decoder where its probabilities are wanted."""
+class _DecodedTarget:
+    """A decoded target of all samples; `first_pass` is kept if the value depends on its probabilities."""
 
     entry: ModalityState
-    first: DecoderPass | None = None
+    first_pass: DecoderPass | None = None
 
 
 def decode_samples(
@@ -139,75 +138,75 @@ def decode_samples(
     targets: Sequence[str],
     options: PredictOptions,
 ) -> list[dict[str, Prediction]]:
-    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens.
+    """See `Predictor.predict`. The tokens of every decoded target are an input of the next.
 
-    Samples of the same modalities are decoded together, at most 16 at once.
+    Samples with the same modalities are decoded together, at most 16 at once.
     """
     predictions: list[dict[str, Prediction]] = [{} for _ in samples]
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for place, values in enumerate(samples):
-        alike.setdefault(tuple(values), []).append(place)
-    for places in alike.values():
-        for start in range(0, len(places), MOST_TOGETHER):
-            chunk = places[start : start + MOST_TOGETHER]
-            decoded = _decode_alike(parts, [samples[place] for place in chunk], targets, options)
-            for place, by_target in zip(chunk, decoded, strict=True):
-                predictions[place] = by_target
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, values in enumerate(samples):
+        groups.setdefault(tuple(values), []).append(index)
+    for indices in groups.values():
+        for start in range(0, len(indices), MAX_BATCH):
+            chunk = indices[start : start + MAX_BATCH]
+            decoded = _decode_group(parts, [samples[index] for index in chunk], targets, options)
+            for index, by_target in zip(chunk, decoded, strict=True):
+                predictions[index] = by_target
     return predictions
 
 
-def _decode_alike(
+def _decode_group(
     parts: FourMParts, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
 ) -> list[dict[str, Prediction]]:
-    """`decode_samples` of a few samples that have the same modalities in the same order."""
+    """`decode_samples` for at most `MAX_BATCH` samples with the same modalities in the same order."""
     given = samples[0].keys()
 
-    def plan_of(modality: str, row: ModalityConfig) -> Plan:
+    def plan_of(modality: str, row: ModalityConfig) -> DecodingPlan:
         unseen = row.is_image and row.key not in parts.network.config.domains_in
-        plan = ALONE if unseen else default_plan(modality, row, given)
-        return changed_plan(plan, options.of_target(modality), modality, row)
+        plan = UNGUIDED if unseen else default_plan(modality, row, given)
+        return apply_options(plan, options.of_target(modality), modality, row)
 
     keys = {name: parts.input_form(name).key for name in given}
     weights = {keys[name]: weight for name, weight in options.weights.items()}
-    goals = _goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
-    enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
-    of_centre = any(goal.form.of_centre for goal in goals)
-    cropped = [Sample(central_squares(values) if of_centre else values) for values in samples]
+    goals = _plan_goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
+    upscaled = _plan_upscaled_goals(parts, goals, list(keys.values())) if options.super_resolution else []
+    crops_inputs = any(goal.form.crops_inputs for goal in goals)
+    cropped = [Sample(crop_to_squares(values) if crops_inputs else values) for values in samples]
     state = {key: input_state(entry.values, entry.mask) for key, entry in encode_samples(parts, cropped).inputs.items()}
     decoded = _decode(parts, state, len(samples), goals, options)
-    if enlarged and parts.larger is not None:
+    if upscaled and parts.load_upscaler is not None:
         steps = sum(len(goal.steps) for goal in goals)
-        decoded |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
-    final = {goal.modality: goal for goal in (*goals, *enlarged)}
+        decoded |= _decode(parts.load_upscaler(), state, len(samples), upscaled, options, steps)
+    final = {goal.modality: goal for goal in (*goals, *upscaled)}
     return [
-        {name: _prediction(parts, goal, decoded[goal.form.key], place, options) for name, goal in final.items()}
-        for place in range(len(samples))
+        {name: _to_prediction(parts, goal, decoded[goal.form.key], index, options) for name, goal in final.items()}
+        for index in range(len(samples))
     ]
 
 
 def decode_directly(
     parts: FourMParts, values: Mapping[str, Value], target: str, options: PredictOptions
 ) -> Prediction | None:
-    """An image decoded from the best of the inputs without the network; None where the network has to be asked.
+    """An image decoded from the best input without the network, None if the network has to predict it.
 
-    It is asked for what no encoder sees, and when options say how tokens are decoded.
+    The network predicts targets that no input shows, and all targets if options set how tokens are decoded.
     """
-    best = None if parts.direct is None else parts.direct.best_input(target, values.keys())
-    if parts.direct is None or best is None or options.weights:
+    best = None if parts.dense_images is None else parts.dense_images.best_input(target, values.keys())
+    if parts.dense_images is None or best is None or options.weights:
         return None
     row = parts.network.config.row(parts.target_form(target).key)
-    if changed_plan(ALONE, options.of_target(target), target, row) != ALONE:
+    if apply_options(UNGUIDED, options.of_target(target), target, row) != UNGUIDED:
         return None
     for name in values:
         parts.input_form(name)
-    value = parts.direct.decode(target, best, central_squares(values)[best])
+    value = parts.dense_images.decode(target, best, crop_to_squares(values)[best])
     if options.progress is not None:
         options.progress(target, 1, 1)
     return Prediction(target, value)
 
 
-def is_value(name: str, value: Value) -> bool:
-    """Whether a prediction may be given: a predicted text may have no words, a palette no colours."""
+def is_valid_value(name: str, value: Value) -> bool:
+    """Whether a prediction may serve as an input: a predicted text may have no words, a palette no colours."""
     try:
         check_value(MODALITIES[name], value)
     except FormatInvalid:
@@ -215,16 +214,16 @@ def is_value(name: str, value: Value) -> bool:
     return True
 
 
-def _goals(
+def _plan_goals(
     parts: FourMParts,
     targets: Sequence[str],
     plan_of: PlanOf,
     conditions: Sequence[str],
     weights: tuple[float, ...] = (),
 ) -> list[Goal]:
-    """The targets in order.
+    """The goals of the targets, in order.
 
-    One guidance is about all inputs and what was decoded before, weights are about the inputs that have them.
+    A guidance scale applies to all inputs and earlier targets, weights only to the inputs that have them.
     """
     known = list(conditions)
     goals = []
@@ -232,23 +231,23 @@ def _goals(
         form = parts.target_form(name)
         row = parts.network.config.row(form.key)
         plan = plan_of(name, row)
-        codec = form.codec if isinstance(form.codec, DenseTarget) and plan == ALONE and not weights else None
-        goals.append(Goal(name, form, row, plan, steps_of(plan.of_target(row, weights), known), codec))
+        codec = form.codec if isinstance(form.codec, DenseTarget) and plan == UNGUIDED and not weights else None
+        goals.append(Goal(name, form, row, plan, steps_of(plan.target_plan(row, weights), known), codec))
         if not weights:
             known.append(form.key)
     return goals
 
 
-def _enlarged_goals(parts: FourMParts, goals: Sequence[Goal], inputs: Sequence[str]) -> list[Goal]:
-    """The targets that the network for super-resolution predicts, seeing everything given and decoded before."""
-    assert parts.larger is not None, "a model without larger pictures refuses super-resolution"
-    larger = parts.larger()
-    can = larger.targets
-    names = [goal.modality for goal in goals if goal.modality in can and can[goal.modality].key != goal.form.key]
+def _plan_upscaled_goals(parts: FourMParts, goals: Sequence[Goal], inputs: Sequence[str]) -> list[Goal]:
+    """The goals of the network for super-resolution, which sees all inputs and all decoded targets."""
+    assert parts.load_upscaler is not None, "a model without super-resolution refuses that option"
+    upscaler = parts.load_upscaler()
+    forms = upscaler.targets
+    names = [goal.modality for goal in goals if goal.modality in forms and forms[goal.modality].key != goal.form.key]
     if not names:
-        raise PredictionInvalid(f"super-resolution predicts {', '.join(can)}; none of them is a target")
+        raise PredictionInvalid(f"super-resolution predicts {', '.join(forms)}; none of them is a target")
     conditions = [*inputs, *(goal.form.key for goal in goals)]
-    return _goals(larger, names, lambda *_: SUPER_RESOLUTION, conditions)
+    return _plan_goals(upscaler, names, lambda *_: SUPER_RESOLUTION, conditions)
 
 
 def _decode(
@@ -258,38 +257,38 @@ def _decode(
     goals: Sequence[Goal],
     options: PredictOptions,
     steps_before: int = 0,
-) -> dict[str, _Found]:
-    """Decode all targets in order, add each to `state`, give them all; the seed has advanced by `steps_before`.
+) -> dict[str, _DecodedTarget]:
+    """Decode all targets in order, add each to `state`, and return them by key; the seed is offset by `steps_before`.
 
-    `state` has a row for each of `samples`.
+    `state` has `samples` rows, one for each sample.
     """
-    ids, found = SpecialIds.of(parts.tokenizers.text), {}
+    ids, targets = SpecialIds.of(parts.tokenizers.text), {}
     for goal in goals:
         key, seed = goal.form.key, None if options.seed is None else options.seed + steps_before
-        parts.ready(key)
+        parts.prepare_head(key)
         steps_before += len(goal.steps)
         sampling = SamplingOptions(goal.plan.top_k, goal.plan.top_p, seed)
         passes: list[DecoderPass] = []
         observe = _observer(goal, options.progress, passes)
         if goal.modality == "sam_instance" and options.points:
-            entry = _ask_everywhere(parts, state, samples, goal, sampling, options.points, observe)
+            entry = _decode_point_grid(parts, state, samples, goal, sampling, options.points, observe)
             state[key] = entry.prefix(goal.row.longest)
         else:
             state[key] = empty_target(goal.row, ids, samples)
-            options_of_all = replace(sampling, samples=samples)
-            decoded = generate(parts.network, state, goal.steps, ids, options_of_all, observe, parts.unconditional)
+            sampling = replace(sampling, samples=samples)
+            decoded = generate(parts.network, state, goal.steps, ids, sampling, observe, parts.unconditional)
             state[key] = entry = decoded[key]
-        found[key] = _Found(entry, *passes)
-    return found
+        targets[key] = _DecodedTarget(entry, *passes)
+    return targets
 
 
 def _observer(goal: Goal, progress: Progress | None, passes: list[DecoderPass]) -> Observer | None:
-    """Tells `progress` how far a target is, and keeps the first pass of the decoder if it is wanted."""
-    if goal.expecting is None and progress is None:
+    """An observer that reports to `progress`, and appends the first pass to `passes` if the goal needs it."""
+    if goal.expected_target is None and progress is None:
         return None
 
     def observe(done: DecoderPass) -> None:
-        if goal.expecting is not None and not passes:
+        if goal.expected_target is not None and not passes:
             passes.append(done)
         if progress is not None and goal.row.is_image:
             progress(goal.modality, done.step + 1, len(goal.steps))
@@ -299,7 +298,7 @@ def _observer(goal: Goal, progress: Progress | None, passes: list[DecoderPass]) 
     return observe
 
 
-def _ask_everywhere(
+def _decode_point_grid(
     parts: FourMParts,
     state: State,
     samples: int,
@@ -308,20 +307,20 @@ def _ask_everywhere(
     side: int,
     observe: Observer | None,
 ) -> ModalityState:
-    """The points of a grid of side x side and the masks that contain them, as one sequence for each sample.
+    """Decode the masks at each point of a side x side grid, as one sequence per sample, of any length.
 
-    The sequences are as long as they are. Points of one sample are asked about in batches with a row for each.
+    The points of a sample are decoded in batches with one row per point.
     """
     text = parts.tokenizers.text
     sequences = []
-    for place in range(samples):
-        sample_state = {name: entry.select(slice(place, place + 1)) for name, entry in state.items()}
-        answers = _answers(parts, sample_state, goal, sampling, query_grid(side), observe)
+    for index in range(samples):
+        sample_state = {name: entry.select(slice(index, index + 1)) for name, entry in state.items()}
+        answers = _masks_at_points(parts, sample_state, goal, sampling, query_grid(side), observe)
         sequences.append(text.encode(instances_to_text(answers)))
     return sequence_input(sequences, SpecialIds.of(text)).to(parts.network.mask_token.device)
 
 
-def _answers(
+def _masks_at_points(
     parts: FourMParts,
     state: State,
     goal: Goal,
@@ -332,41 +331,46 @@ def _answers(
     """The masks that contain each point (y, x) of a sample; everything in `state` has one row."""
     text = parts.tokenizers.text
     ids, answers = SpecialIds.of(text), list[QueryPoint]()
-    for start in range(0, len(points), _MOST_ROWS):
-        rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MOST_ROWS]]
+    for start in range(0, len(points), _MAX_POINTS):
+        rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MAX_POINTS]]
         batch = {
             name: ModalityState(
-                *(part.expand(len(rows), *part.shape[1:]) for part in (one.values, one.input_mask, one.target_mask))
+                *(
+                    part.expand(len(rows), *part.shape[1:])
+                    for part in (entry.values, entry.input_mask, entry.target_mask)
+                )
             )
-            for name, one in state.items()
+            for name, entry in state.items()
         }
-        batch[goal.form.key] = text_target(rows, _LONGEST_ANSWER, ids)
+        batch[goal.form.key] = text_target(rows, _MAX_ANSWER_TOKENS, ids)
         done = generate(parts.network, batch, goal.steps, ids, sampling, observe)[goal.form.key]
-        # the first point is the one that was asked about; the network may go on to others
+        # the first point is the query point; the network may continue with others
         answers += [instances_from_text(text.decode(row))[0] for row in done.input_rows()]
     return answers
 
 
 @torch.inference_mode()
-def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, options: PredictOptions) -> Prediction:
-    """The value and tokens of a decoded target, of the sample at `place`."""
-    if goal.expecting is not None and found.first is not None:
-        # An image of the mean code of each position, by how likely the network finds each code there.
-        logits = found.first.logits[place]
-        shares = torch.empty_like(logits)
-        shares[found.first.positions[place]] = logits.softmax(dim=-1)
-        shares = shares.view(*(goal.row.grid or (-1,)), -1)
-        value = goal.expecting.expected(shares)
-        return Prediction(goal.modality, value, np.asarray(shares.argmax(dim=-1).cpu()))
-    tokens: Tensor = found.entry.values[place][~found.entry.input_mask[place]]
+def _to_prediction(
+    parts: FourMParts, goal: Goal, target: _DecodedTarget, index: int, options: PredictOptions
+) -> Prediction:
+    """The value and tokens of a decoded target for sample number `index`."""
+    if goal.expected_target is not None and target.first_pass is not None:
+        # Decode the probability-weighted mean code of each position.
+        logits = target.first_pass.logits[index]
+        probabilities = torch.empty_like(logits)
+        probabilities[target.first_pass.positions[index]] = logits.softmax(dim=-1)
+        probabilities = probabilities.view(*(goal.row.grid or (-1,)), -1)
+        value = goal.expected_target.expected_value(probabilities)
+        return Prediction(goal.modality, value, np.asarray(probabilities.argmax(dim=-1).cpu()))
+    tokens: Tensor = target.entry.values[index][~target.entry.input_mask[index]]
     name, progress = goal.modality, options.progress
-    diffusing = Diffusing(
+    diffusion = DiffusionOptions(
         options.decoding_steps,
         None if options.diffusion is None else Scheduler(options.diffusion),
         torch.Generator().seed() if options.seed is None else options.seed,
         None if progress is None else lambda done, total: progress(f"picture of {name}", done, total),
     )
-    decoded = goal.form.codec.decode(parts.tokenizers, goal.row, tokens, diffusing)
+    decoded = goal.form.codec.decode(parts.tokenizers, goal.row, tokens, diffusion)
     on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
     shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)

@@ -1,4 +1,4 @@
-"""The spaces that a 4M network predicts vectors in: how token logits become a vector, and what is added to it.
+"""Embedding spaces of a 4M network: how token logits become a vector, and the residual added to it.
 
 A global target such as `dinov2_global` has 16 tokens, decoded by an MLP tokenizer. No token stands for a whole CLIP
 vector: the space `clip` is the mean of the predicted 14 x 14 map of CLIP features.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anyseek.model.colours.space import ColourSpace
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
-from anyseek.model.fourm.inputs import Encoded
+from anyseek.model.fourm.inputs import EncodedBatch
 from anyseek.model.seam import Decoding, EmbeddingSpace, Fusion
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
@@ -22,12 +22,12 @@ from anyseek.model.towers.space import CAPTION, Towers
 
 @dataclass(frozen=True)
 class GlobalSpace:
-    """The space `about`: target `key` of a network, with token grid (rows, columns), and its tokenizer.
+    """A space that the network predicts as target `key`, with its token grid (rows, columns) and its tokenizer.
 
-    With `exact_gallery` a gallery stores the own vector that the specialist encoder makes of a picture.
+    With `exact_gallery` a gallery stores the specialist encoder's vector of a picture.
     """
 
-    about: EmbeddingSpace
+    space: EmbeddingSpace
     key: str
     grid: tuple[int, int]
     tokenizer: VQVAE | ImageVQVAE
@@ -48,38 +48,38 @@ class GlobalSpace:
 
 @dataclass(frozen=True)
 class TowersSpace:
-    """The space `about` of towers, which see what the specialist encoders make of a sample.
+    """The space of the towers, whose inputs are the specialist encoders' outputs.
 
-    A sample with nothing that towers take, such as metadata alone, has the words of the network's space `told_by`, of
-    sentence vectors.
+    A sample without an input for the towers, such as metadata alone, is represented by the sentence vector that the
+    network predicts in its space `sentence_space`.
     """
 
-    about: EmbeddingSpace
+    space: EmbeddingSpace
     towers: Towers
-    told_by: str
+    sentence_space: str
 
-    def lacking(self, batch: Encoded) -> list[bool]:
-        """Which samples of a batch have nothing that the towers take."""
-        return [not names & self.towers.weights.keys() for names in batch.read]
+    def lacks_inputs(self, batch: EncodedBatch) -> list[bool]:
+        """Mask of the samples of a batch without an input for the towers."""
+        return [not names & self.towers.weights.keys() for names in batch.encoded_modalities]
 
-    def vectors(self, batch: Encoded, told: Tensor | None, gallery: bool) -> Tensor:
-        """Unit vectors float32 (B, d); `told` (B, 384) are the network's sentence vectors where samples need them."""
-        texts = batch.own.get(CAPTION)
-        if told is not None:
-            lacking = torch.tensor(self.lacking(batch), device=told.device)[:, None]
-            texts = torch.where(lacking, told, 0.0 if texts is None else texts)
-        seen = {name: found for name, found in batch.seen.items() if name in self.towers.weights}
-        return self.towers.vectors(seen, texts, gallery)
+    def vectors(self, batch: EncodedBatch, sentence_vectors: Tensor | None, gallery: bool) -> Tensor:
+        """Unit vectors float32 (B, d); the network's `sentence_vectors` (B, 384) serve samples without tower inputs."""
+        texts = batch.own_vectors.get(CAPTION)
+        if sentence_vectors is not None:
+            mask = torch.tensor(self.lacks_inputs(batch), device=sentence_vectors.device)[:, None]
+            texts = torch.where(mask, sentence_vectors, 0.0 if texts is None else texts)
+        inputs = {name: entry for name, entry in batch.tower_inputs.items() if name in self.towers.weights}
+        return self.towers.vectors(inputs, texts, gallery)
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """The spaces of a 4M network, and its options of embedding.
+    """The embedding spaces of a 4M network, and its embedding options.
 
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
-    together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. `joint`
-    is a space beside `spaces` that needs no pass of the network, `colours` one that needs no encoder either.
+    together. `residual` maps the inputs' own vectors to a residual added to the network's vector. `towers_space` is an
+    additional space that needs no pass of the network, `colours` one that needs no encoder either.
     """
 
     fingerprint: str
@@ -90,35 +90,35 @@ class Embedding:
     decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     residual: Shortcuts | None = None
-    joint: TowersSpace | None = None
+    towers_space: TowersSpace | None = None
     colours: ColourSpace | None = None
 
     @property
-    def about(self) -> Mapping[str, EmbeddingSpace]:
-        """All spaces by name, the joint one first and the colours last."""
-        joint = {} if self.joint is None else {self.joint.about.name: self.joint.about}
-        colours = {} if self.colours is None else {self.colours.about.name: self.colours.about}
-        return joint | {name: space.about for name, space in self.spaces.items()} | colours
+    def embedding_spaces(self) -> Mapping[str, EmbeddingSpace]:
+        """All spaces by name, the towers' first and the colours' last."""
+        towers_space = {} if self.towers_space is None else {self.towers_space.space.name: self.towers_space.space}
+        colours = {} if self.colours is None else {self.colours.space.name: self.colours.space}
+        return towers_space | {name: space.space for name, space in self.spaces.items()} | colours
 
-    def completed(self, predicted: Tensor, own: Mapping[str, Tensor], space: str, gallery: bool) -> Tensor:
-        """Unit vectors (B, d) of a space from the network's (B, d) and the inputs' own vectors by modality.
+    def add_residual(self, predicted: Tensor, own_vectors: Mapping[str, Tensor], space: str, gallery: bool) -> Tensor:
+        """Unit vectors (B, d) of a space: the network's (B, d) plus the residual of the inputs' own vectors.
 
-        For a gallery they are exact ones where the space stores these and the sample has a picture.
+        For a gallery, pictures keep the encoder's own vector if the space's gallery is exact.
         """
-        global_space, vectors = self.spaces[space], predicted
-        added = self.added(own, space)
-        if added is not None:
-            vectors = F.normalize(vectors + added, dim=1)
-        if gallery and global_space.exact_gallery and "rgb" in own:
-            vectors = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], vectors)
+        vectors, residual = predicted, self.residual_of(own_vectors, space)
+        if residual is not None:
+            vectors = F.normalize(vectors + residual, dim=1)
+        if gallery and self.spaces[space].exact_gallery and "rgb" in own_vectors:
+            exact = own_vectors["rgb"]
+            vectors = torch.where(exact.any(dim=1, keepdim=True), exact, vectors)
         return vectors
 
-    def stored_as_they_are(self, batch: Encoded, spaces: Sequence[str]) -> dict[str, Tensor]:
-        """The vectors (B, d) of those spaces whose gallery is exact, if every sample of a batch has a picture."""
-        if not all("rgb" in names for names in batch.read):
+    def exact_gallery_vectors(self, batch: EncodedBatch, spaces: Sequence[str]) -> dict[str, Tensor]:
+        """Vectors (B, d) by space, for the spaces with an exact gallery; none unless every sample has a picture."""
+        if not all("rgb" in names for names in batch.encoded_modalities):
             return {}
-        return {space: batch.own["rgb"] for space in spaces if self.spaces[space].exact_gallery}
+        return {space: batch.own_vectors["rgb"] for space in spaces if self.spaces[space].exact_gallery}
 
-    def added(self, own: Mapping[str, Tensor], space: str) -> Tensor | None:
-        """What the inputs' own vectors add to a network's vectors: (B, d); None where there is no residual."""
-        return self.residual(own, space) if self.residual is not None and own else None
+    def residual_of(self, own_vectors: Mapping[str, Tensor], space: str) -> Tensor | None:
+        """The residual (B, d) of the inputs' own vectors; None without residual maps or vectors."""
+        return self.residual(own_vectors, space) if self.residual is not None and own_vectors else None

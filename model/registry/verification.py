@@ -21,7 +21,7 @@ from anyseek.model.fourm.published.names import (
     is_published,
     parse_name,
     published,
-    with_needs,
+    with_dependencies,
 )
 from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, folder_of, installed
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
@@ -101,7 +101,7 @@ def verify_published(name: str, home: Path, say: Say) -> list[str]:
     Returns the problems found; `say` gets a line for each part without problems. Raises `UnknownModel`.
     """
     complaints = []
-    for needed in with_needs(name):
+    for needed in with_dependencies(name):
         try:
             record = _check_files(needed, home)
             path = folder_of(needed, home)

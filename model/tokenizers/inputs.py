@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.fourm.images import ToImage, centre_crop, crop_resized, depth_image, label_image, rgb_input, signed
+from anyseek.model.fourm.images import (
+    ToImage,
+    centre_crop,
+    crop_and_resize,
+    depth_image,
+    label_image,
+    rgb_input,
+    to_signed,
+)
 from anyseek.model.modalities import coco
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.spans import FormatInvalid
@@ -69,8 +77,8 @@ def pixel_fields() -> dict[str, int]:
 
 def signed_image(picture: ByteArray, size: int) -> FloatArray:
     """uint8 (H, W) or (H, W, 3) -> float32 (1 or 3, size, size) in [-1, 1]."""
-    resized = crop_resized(picture, centre_crop(*picture.shape[:2]), size)
-    return signed(resized if resized.ndim == 3 else resized[..., None])
+    resized = crop_and_resize(picture, centre_crop(*picture.shape[:2]), size)
+    return to_signed(resized if resized.ndim == 3 else resized[..., None])
 
 
 def unfilled_depth(depth: FloatArray, size: int) -> FloatArray:
@@ -128,7 +136,7 @@ def tokenizer_input(field: str, value: Any, config: TokenizerConfig, size: int) 
                 f"a tokenizer of {labels} labels takes ids from 0 to {labels - 1}, not {value.ids.max()}"
             )
         ids = value.ids.astype(np.uint8)
-        central = crop_resized(ids, centre_crop(*ids.shape), size, resample=Image.Resampling.NEAREST)
+        central = crop_and_resize(ids, centre_crop(*ids.shape), size, resample=Image.Resampling.NEAREST)
         return central.astype(np.int64)
     pixels = pixels_of(field)
     assert pixels is not None, "`input_kind` has refused every other field"

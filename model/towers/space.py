@@ -1,21 +1,21 @@
-"""One space for photos and all queries for them: looks that need no training, plus what two small towers learned.
+"""One space for photos and all queries for them: untrained visual features, and the outputs of two small towers.
 
 A vector has four blocks, each centred and scaled to length 1 before it is weighted, so that one cosine is a weighted
-sum of four: `whole` and `places` (`anyseek.model.towers.space`), `words` (MiniLM's sentence vector of a caption,
-ConSE's of a photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four
-with equal weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources
-left out of training, and the untrained blocks stay in the sum, so that no result is worse than without training.
+sum of four: the *looks* `whole` and `places`, `words` (MiniLM's sentence vector of a caption, ConSE's of a photo), and
+`learned` (a tower for photos and one for captions, trained contrastively). A photo has all four with equal weights. A
+query has the blocks of its modality, weighted by `weights`. The weights were chosen on held-out sources, and the
+untrained blocks stay in the sum, so that no result is worse than without training.
 
 Before comparison, the look of a drawing or map is centred on the nearest mean of its modality. There is one mean per
-source that the model knows, because renderings of different origin lie around different means. If `mapped` has the
-drawing's modality, a linear map's prediction of the photo's whole look is added to the drawing's own.
+training source, because renderings of different origin scatter around different means. If `mapped` has the modality, a
+linear map's prediction of the photo's whole look is added to the look of the drawing or map.
 
 Some sources are of one *kind*: their captions are all alike, such as lists of the furniture of rendered rooms. A
-caption is centred on the mean of a kind only as far as it is near it, because other captions would lose what they say.
+caption is centred on the mean of a kind in proportion to its membership, as centring removes meaning from others.
 
-Besides ConSE's words, a photo may have those that a linear map `tells` of its pooled vector. The map belongs to the
-network beside the towers and knows the pictures that the network learned from, which ConSE's classes do not. So it
-counts as far as a photo looks like those of a kind; in the words of other photos it did harm.
+Besides ConSE's words, a photo may have those that a linear map predicts from its pooled vector. The map comes from the
+network of the bundle and covers the pictures that this network was trained on, which ConSE's
+classes do not. It is weighted by the photo's membership in a kind; it made the words of other photos worse.
 
 B samples.
 """
@@ -38,7 +38,7 @@ from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 
 _POWER = 0.35
-_FAINT = 1.0  # a channel that varies less than this over the parts says little, and is not blown up
+_SPREAD_OFFSET = 1.0  # keeps channels with little variation over the parts from being amplified
 
 
 def whole_vectors(pooled: Tensor) -> Tensor:
@@ -50,25 +50,25 @@ def places_vectors(parts: Tensor) -> Tensor:
     """`Features.parts` (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
     centred = parts.float() - parts.float().mean(dim=(2, 3), keepdim=True)
     spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
-    return F.normalize((centred / (spread + _FAINT)).flatten(1), dim=1)
+    return F.normalize((centred / (spread + _SPREAD_OFFSET)).flatten(1), dim=1)
 
 
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"
-TOLD = "towers"  # of the file's metadata
+METADATA_KEY = "towers"  # in the file's metadata
 PHOTO, CAPTION = "rgb", "caption"
-CONSE_TEMPERATURE = 3.0  # chosen on sources that were left out
+CONSE_TEMPERATURE = 3.0  # chosen on held-out sources
 WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
 _MEANS_OF = {PHOTO: (WHOLE,), CAPTION: (WORDS, LEARNED)}  # of the kinds; of other modalities both looks
 _PLACES = FINE_CHANNELS * PARTS * PARTS
 _PEAK_POWER = 0.7
-# How much words count beside a map in late fusion. Over a gallery, cosines of captions spread twice as far as those of
-# maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for captions, and
-# 98 to 180 for maps (docs/weights.md).
+# The weight of a caption relative to a map in late fusion. Over a gallery, cosines of captions spread twice as far as
+# those of maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for
+# captions, and 98 to 180 for maps (docs/weights.md).
 SHARES = {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")}
-# Cosines to a kind's mean, of looks and of captions: up to the first a thing is not of the kind, from the second it is.
-# Everyday captions of kitchens come as near as 0.5 to lists of furniture.
-_LOOKS_LIKE, _READS_LIKE = (0.35, 0.55), (0.5, 0.65)
+# Ranges of cosines to a kind's mean over which membership rises from 0 to 1, for looks and for captions. Everyday
+# captions of kitchens reach 0.5 with lists of furniture.
+_PHOTO_KIND_RANGE, _CAPTION_KIND_RANGE = (0.35, 0.55), (0.5, 0.65)
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Shape:
-    """Lengths of the blocks, of what the photo tower sees beside words, and of the towers' hidden layer.
+    """Widths of the blocks (`looks`, `learned`), of the photo tower's visual input (`seen`), and of the hidden layer.
 
-    `told` counts the axes of what the network's linear map tells of photos of a known kind, which the photo tower sees,
-    0 without that map; `telling` is its weight in the block of words, relative to ConSE's.
+    `told` is the number of axes of the mapped words that the photo tower sees, 0 without the network's linear map;
+    `telling` is the weight of mapped words in the block `words`, relative to ConSE's.
     """
 
     looks: int = 512
@@ -103,7 +103,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TowerInput:
     """The image encoder's output for B pictures: `pooled` and `peak` (B, 1280), `parts` (B, 112, 4, 4).
 
     `words` (B, 384) is their ConSE vector.
@@ -114,13 +114,13 @@ class Seen:
     parts: Tensor
     words: Tensor
 
-    def at(self, rows: Tensor | slice) -> "Seen":
-        """Its rows int64 (b,), or a slice of them."""
-        return Seen(*(part[rows] for part in (self.pooled, self.peak, self.parts, self.words)))
+    def select(self, rows: Tensor | slice) -> "TowerInput":
+        """The rows int64 (b,), or a slice."""
+        return TowerInput(*(part[rows] for part in (self.pooled, self.peak, self.parts, self.words)))
 
 
 class Tower(nn.Module):
-    """A hidden layer beside a linear map: (B, width_in) -> unit (B, width_out)."""
+    """A hidden layer with a linear skip connection: (B, width_in) -> unit (B, width_out)."""
 
     def __init__(self, width_in: int, hidden: int, width_out: int) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Tower(nn.Module):
 
 
 class Projection(nn.Module):
-    """Rows less their mean, along some axes: (B, width_in) -> (B, width_out)."""
+    """Centres rows and projects them onto axes: (B, width_in) -> (B, width_out)."""
 
     mean: Tensor
     axes: Tensor
@@ -147,12 +147,11 @@ class Projection(nn.Module):
 
 
 class Towers(nn.Module):
-    """The towers' space.
+    """The towers, which compute vectors of their space.
 
-    `known` counts the means of each visual modality, one for each source it was fitted on, and the kinds of captions
-    and of their photos; `mapped` gives the weight of
-    a modality's linear map relative to the look itself. `classes` (1000, 384), the sentences of ConSE's classes, are
-    the same for all towers and have a file of their own.
+    `known` is the number of means of each visual modality, one per training source, and of the kinds of captions and of
+    their photos; `mapped` is the weight of a modality's linear map relative to the look itself. The buffer `classes`
+    (1000, 384), the sentence vectors of ConSE's classes, is shared by all towers and stored in a separate file.
     """
 
     def __init__(
@@ -161,10 +160,10 @@ class Towers(nn.Module):
         weights: Mapping[str, Weights],
         known: Mapping[str, int],
         mapped: Mapping[str, float],
-        tells: Callable[[Tensor], Tensor] | None = None,
+        sentence_map: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self._tells = tells
+        self._sentence_map = sentence_map
         self.shape, self.weights = shape, dict(weights)
         self.known, self.mapped = dict(known), dict(mapped)
         self.whole, self.places = Projection(CHANNELS, shape.looks), Projection(_PLACES, shape.looks)
@@ -174,7 +173,7 @@ class Towers(nn.Module):
         self.photo = Tower(shape.seen + WIDTH + shape.told, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
         self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
-        # What is taken off: of ConSE's vectors, of both towers', and of whole photo vectors.
+        # The means of ConSE's vectors, of both towers' outputs, and of whole photo vectors.
         learned = shape.learned
         means = {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": shape.dimension}
         for name, width in means.items():
@@ -191,98 +190,96 @@ class Towers(nn.Module):
         """The widths of a vector's blocks."""
         return self.shape.looks, self.shape.looks, WIDTH, self.shape.learned
 
-    def see(self, found: Features) -> Seen:
+    def tower_input(self, features: Features) -> TowerInput:
         """The towers' inputs from the encoder's output for B pictures."""
-        words = conse(found.logits, self.get_buffer("classes"), CONSE_TEMPERATURE)
-        return Seen(found.pooled, found.grid.amax(dim=(2, 3)), found.parts, words)
+        words = conse(features.logits, self.get_buffer("classes"), CONSE_TEMPERATURE)
+        return TowerInput(features.pooled, features.grid.amax(dim=(2, 3)), features.parts, words)
 
-    def vectors(self, seen: Mapping[str, Seen], texts: Tensor | None, gallery: bool) -> Tensor:
-        """Unit vectors (B, d) of B samples, whose modalities add up.
+    def vectors(self, inputs: Mapping[str, TowerInput], texts: Tensor | None, gallery: bool) -> Tensor:
+        """Unit vectors (B, d) of B samples, summed over their modalities.
 
-        `seen` are their visual modalities and `texts` (B, 384) their captions' vectors, zero where a sample lacks them.
-        In a gallery a photo is stored with equal weights, to which its caption's words are added and nothing else.
+        `inputs` are visual modalities and `texts` (B, 384) vectors of captions, both zero for samples without them. In
+        a gallery a photo is stored with equal weights, plus its caption's words and nothing else.
         """
-        # Rows without a modality go through it as well and are left out after it: counting them would wait for a card.
-        present = {name: found.pooled.any(dim=1, keepdim=True) for name, found in seen.items()}
+        # Absent rows are computed as well and masked later: selecting the present ones would synchronise with a GPU.
+        present = {name: entry.pooled.any(dim=1, keepdim=True) for name, entry in inputs.items()}
         blocks = {
-            name: self.photos(found) if name == PHOTO else self.rendered(name, found) for name, found in seen.items()
+            name: self.photo_blocks(entry) if name == PHOTO else self.rendered_blocks(name, entry)
+            for name, entry in inputs.items()
         }
         if texts is not None:
-            present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.captions(texts)
+            present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.caption_blocks(texts)
         rows = []
         for name in sorted(blocks):
-            asking, stored = self.query(name, blocks[name]), self.item(blocks[name])
+            vectors, stored = self.query_vectors(name, blocks[name]), self.item_vectors(blocks[name])
             if gallery and PHOTO in present:
-                added = stored if name in (PHOTO, CAPTION) else torch.zeros_like(stored)
-                asking = torch.where(present[PHOTO], added, asking)
-            rows.append(torch.where(present[name], asking, 0.0))
+                with_photo = stored if name in (PHOTO, CAPTION) else torch.zeros_like(stored)
+                vectors = torch.where(present[PHOTO], with_photo, vectors)
+            rows.append(torch.where(present[name], vectors, 0.0))
         total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
 
-    def _tower_input(self, seen: Seen) -> Tensor:
+    def _photo_tower_input(self, inputs: TowerInput) -> Tensor:
         """The photo tower's input: (B, seen + 384 + told)."""
-        peak = F.normalize(seen.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
-        rows = torch.cat([whole_vectors(seen.pooled), peak], dim=1)  # (B, 2560)
-        parts = [self.seen(rows), seen.words - self.get_buffer("words_mean")]
+        peak = F.normalize(inputs.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
+        rows = torch.cat([whole_vectors(inputs.pooled), peak], dim=1)  # (B, 2560)
+        parts = [self.seen(rows), inputs.words - self.get_buffer("words_mean")]
         if self.shape.told:
-            parts.append(self._told(seen) @ self.told.axes)
+            parts.append(self._mapped_words(inputs) @ self.told.axes)
         return torch.cat(parts, dim=1)
 
-    def _told(self, seen: Seen) -> Tensor:
-        """What the network's linear map tells of photos, less its mean: (B, 384), 1 long of those of a known kind.
+    def _mapped_words(self, inputs: TowerInput) -> Tensor:
+        """Centred words (B, 384) that the network's linear map predicts of photos, scaled by membership in a kind."""
+        assert self._sentence_map is not None, "towers with mapped words are loaded with a sentence map"
+        whole, kinds = self.whole(whole_vectors(inputs.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
+        words = F.normalize(self._sentence_map(F.normalize(inputs.pooled.float(), dim=1)), dim=1)
+        centred = F.normalize(words - self.told.mean, dim=1)
+        return _kind_membership(whole, kinds, *_PHOTO_KIND_RANGE)[0] * centred
 
-        It is zero of photos that look like none.
-        """
-        assert self._tells is not None, "towers with told words are loaded with what tells them"
-        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
-        words = F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
-        told = F.normalize(words - self.told.mean, dim=1)
-        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
+    def looks(self, inputs: TowerInput) -> tuple[Tensor, Tensor]:
+        """Both looks of pictures, not centred by modality: two tensors (B, looks)."""
+        return self.whole(whole_vectors(inputs.pooled)), self.places(places_vectors(inputs.parts))
 
-    def looks(self, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Both looks of pictures, not centred for their modality: two of (B, looks)."""
-        return self.whole(whole_vectors(seen.pooled)), self.places(places_vectors(seen.parts))
-
-    def photos(self, seen: Seen) -> dict[str, Tensor]:
-        """The blocks of photos, each of length 1."""
-        whole, places = self.looks(seen)
-        words = seen.words - self.get_buffer("words_mean")
+    def photo_blocks(self, inputs: TowerInput) -> dict[str, Tensor]:
+        """The blocks of photos, as unit vectors."""
+        whole, places = self.looks(inputs)
+        words = inputs.words - self.get_buffer("words_mean")
         if self.shape.told:
-            words = F.normalize(words, dim=1) + self.shape.telling * self._told(seen)
-        learned = self.photo(self._tower_input(seen)) - self.get_buffer("photo_mean")
-        return _unit({WHOLE: whole, PLACES: places, WORDS: words, LEARNED: learned})
+            words = F.normalize(words, dim=1) + self.shape.telling * self._mapped_words(inputs)
+        learned = self.photo(self._photo_tower_input(inputs)) - self.get_buffer("photo_mean")
+        return _normalise({WHOLE: whole, PLACES: places, WORDS: words, LEARNED: learned})
 
-    def captions(self, vectors: Tensor) -> dict[str, Tensor]:
-        """The blocks of captions, from MiniLM's vectors (B, 384), centred as far as they are of a known kind."""
+    def caption_blocks(self, vectors: Tensor) -> dict[str, Tensor]:
+        """The blocks of captions from MiniLM's vectors (B, 384), centred in proportion to membership in a kind."""
         words, mean = vectors, self.get_buffer("caption_mean").expand(len(vectors), -1)
         if self.known.get(CAPTION):
             of_words, of_learned = (self.get_buffer(f"{block}_of_{CAPTION}") for block in (WORDS, LEARNED))
-            share, nearest = _of_kind(vectors, of_words, *_READS_LIKE)
+            share, nearest = _kind_membership(vectors, of_words, *_CAPTION_KIND_RANGE)
             words = words - share * of_words[nearest]
             mean = torch.lerp(mean, of_learned[nearest], share)
-        return _unit({WORDS: words, LEARNED: self.caption(vectors) - mean})
+        return _normalise({WORDS: words, LEARNED: self.caption(vectors) - mean})
 
-    def rendered(self, modality: str, seen: Seen) -> dict[str, Tensor]:
+    def rendered_blocks(self, modality: str, inputs: TowerInput) -> dict[str, Tensor]:
         """The blocks of drawings and maps, each centred on the nearest of its modality's means."""
-        blocks = dict(zip((WHOLE, PLACES), self.looks(seen), strict=True))
+        blocks = dict(zip((WHOLE, PLACES), self.looks(inputs), strict=True))
         for block, rows in blocks.items():
             if self.known.get(modality):
                 means = self.get_buffer(f"{block}_of_{modality}")
                 blocks[block] = rows - means[torch.cdist(rows, means).argmin(dim=1)]
         if modality in self.mapped:
-            told = F.normalize(blocks[WHOLE] @ self.get_buffer(f"map_of_{modality}"), dim=1)
-            blocks[WHOLE] = F.normalize(blocks[WHOLE], dim=1) + self.mapped[modality] * told
-        return _unit(blocks)
+            predicted = F.normalize(blocks[WHOLE] @ self.get_buffer(f"map_of_{modality}"), dim=1)
+            blocks[WHOLE] = F.normalize(blocks[WHOLE], dim=1) + self.mapped[modality] * predicted
+        return _normalise(blocks)
 
-    def query(self, modality: str, blocks: Mapping[str, Tensor]) -> Tensor:
-        """Blocks as a vector, weighted as the modality's are: (B, d), of any length."""
-        return self._joined(blocks, asdict(self.weights[modality]))
+    def query_vectors(self, modality: str, blocks: Mapping[str, Tensor]) -> Tensor:
+        """Vectors (B, d), of any length, from blocks with the modality's weights."""
+        return self._concatenate(blocks, asdict(self.weights[modality]))
 
-    def item(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """Blocks of equal weight as a vector: (B, d), of any length."""
-        return self._joined(blocks, dict.fromkeys((WHOLE, PLACES, WORDS, LEARNED), 1.0))
+    def item_vectors(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """Vectors (B, d), of any length, from blocks with equal weights."""
+        return self._concatenate(blocks, dict.fromkeys((WHOLE, PLACES, WORDS, LEARNED), 1.0))
 
-    def _joined(self, blocks: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    def _concatenate(self, blocks: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         rows = next(iter(blocks.values()))
         parts = [
             blocks[name] * weights[name] if name in blocks else rows.new_zeros(len(rows), width)
@@ -291,21 +288,22 @@ class Towers(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor], Tensor] | None = None) -> Towers:
-    """The space in a file, in float32, with the classes in the file `classes`; without these it sees no words.
+def load_towers(
+    path: Path, classes: Path | None = None, sentence_map: Callable[[Tensor], Tensor] | None = None
+) -> Towers:
+    """Load towers as float32, and the classes from the file `classes`; without these, photos have no words.
 
-    `tells` is the network's map from unit vectors (B, 1280) of pictures to words (B, 384), if the towers need it.
-
+    `sentence_map` is the network's map from unit picture vectors (B, 1280) to words (B, 384), if the towers need it.
     Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
     """
     if not path.is_file():
         raise WeightsMissing(f"there is no weights file {path}")
     try:
         with safe_open(path, "pt") as file:
-            told: dict[str, Any] = json.loads((file.metadata() or {})[TOLD])
+            metadata: dict[str, Any] = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        weights = {name: Weights(**values) for name, values in told["weights"].items()}
-        towers = Towers(Shape(**told["shape"]), weights, told["known"], told["mapped"], tells)
+        weights = {name: Weights(**values) for name, values in metadata["weights"].items()}
+        towers = Towers(Shape(**metadata["shape"]), weights, metadata["known"], metadata["mapped"], sentence_map)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsCorrupt(f"{path} holds no towers: {error}") from error
     try:
@@ -321,17 +319,17 @@ def _load_classes(path: Path) -> Tensor:
     try:
         classes = dequantized(load_file(path))["classes"]
     except (OSError, SafetensorError, KeyError) as error:
-        raise WeightsCorrupt(f"{path} holds no sentences of classes: {error}") from error
+        raise WeightsCorrupt(f"{path} holds no sentence vectors of classes: {error}") from error
     if classes.shape != (CLASSES, WIDTH):
         raise WeightsCorrupt(f"{path} has classes of shape {tuple(classes.shape)}; they are ({CLASSES}, {WIDTH})")
     return classes
 
 
-def _of_kind(rows: Tensor, means: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
-    """The membership of rows (B, d) in the nearest of some kinds, 0 to 1 (B, 1), and the number of that kind (B,)."""
+def _kind_membership(rows: Tensor, means: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
+    """Membership (B, 1), 0 to 1, of rows (B, d) in the nearest kind, and the index of that kind (B,)."""
     cosines, nearest = (F.normalize(rows, dim=1) @ F.normalize(means, dim=1).T).max(dim=1)
     return ((cosines - far) / (near - far)).clamp(0, 1)[:, None], nearest
 
 
-def _unit(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _normalise(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: F.normalize(rows, dim=1) for name, rows in blocks.items()}

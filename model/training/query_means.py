@@ -20,7 +20,7 @@ from anyseek.model.checkpoints.files import load_fourm, load_vqvae
 from anyseek.model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, check_bundle
 from anyseek.model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
-from anyseek.model.fourm.codecs import Text
+from anyseek.model.fourm.codecs import TextCodec
 from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_text
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
@@ -225,4 +225,4 @@ class MetadataQueries:
         names = [str(name) for name in self.generator.permutation(list(known.values))]
         count = len(names) if self.most is None else int(self.generator.integers(1, self.most + 1))
         shown = Metadata({name: known.values[name] for name in names[:count]})
-        return np.array(Text("metadata", INPUTS["metadata"].ending).ids(self.text, shown, self.longest), np.int64)
+        return np.array(TextCodec("metadata", INPUTS["metadata"].ending).ids(self.text, shown, self.longest), np.int64)

@@ -40,7 +40,7 @@ from anyseek.model.fourm.bundled.bundle import (
     fingerprint,
 )
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
-from anyseek.model.fourm.bundled.images import CLASSES, file_of, token_difference
+from anyseek.model.fourm.bundled.images import CLASSES, decoder_file, token_difference
 from anyseek.model.fourm.bundled.layout import DENSE, INPUTS
 from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
 from anyseek.model.home import default_home
@@ -234,11 +234,11 @@ def write_decoders(config: TrainingConfig, network: FourMConfig, to: Path) -> Cl
     targets = dense_targets(config)
     for name, path in targets.items():
         tokenizer = _decoding_tokenizer(name, path, network)
-        save_checkpoint(ImageDecoder(tokenizer), to / file_of(name), torch.int8)
+        save_checkpoint(ImageDecoder(tokenizer), to / decoder_file(name), torch.int8)
         if tokenizer.config.n_labels is not None:
             classes[name] = _label_names(name, tokenizer.config, config.data)
     for name in DENSE.keys() - targets.keys():
-        (to / file_of(name)).unlink(missing_ok=True)
+        (to / decoder_file(name)).unlink(missing_ok=True)
     return classes
 
 

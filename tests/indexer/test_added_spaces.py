@@ -34,7 +34,7 @@ class WithColours(HashingEmbedder):
     def __init__(self) -> None:
         super().__init__()
         self.colours = colour_space(instead=SPACE)
-        self.spaces = {**self.spaces, COLOURS: self.colours.about}
+        self.spaces = {**self.spaces, COLOURS: self.colours.space}
 
     def default_space(self, modality: str) -> str:
         return COLOURS if modality == "color_palette" else super().default_space(modality)

@@ -17,7 +17,7 @@ from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
 from anyseek.model.data.registry import Labeller, LabellerKind, Place
 from anyseek.model.data.samples import DataSample
-from anyseek.model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
+from anyseek.model.fourm.codecs import FeatureTokenCodec, ImageTokenCodec, VectorTokenCodec
 from anyseek.model.fourm.published.loading import InstalledTokenizers, installed_config
 from anyseek.model.fourm.published.modalities import target_form
 from anyseek.model.fourm.published.names import published
@@ -27,7 +27,7 @@ from anyseek.model.modalities.registry import Content, field_content
 from anyseek.model.network.config import ConfigInvalid, ModalityConfig
 from anyseek.model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
 
-_TokenCodec = ImageTokens | FeatureTokens | VectorTokens
+_TokenCodec = ImageTokenCodec | FeatureTokenCodec | VectorTokenCodec
 
 
 class TokenOptions(Config):

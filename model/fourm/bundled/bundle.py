@@ -1,15 +1,15 @@
 """Weights that ship with the package: a folder in `model/weights/` with a manifest, safetensors and a vocabulary.
 
-Two sets of weights may share a network: the manifest of one names the folder of the other, beside its own, as its
-`network`, and its own folder has only the towers (`anyseek.model.towers`) and the decoder of images
+Two sets of weights may share a network: the manifest of one names the sibling folder of the other as its `network`, and
+its own folder has only the towers (`anyseek.model.towers`) and the decoder of images
 (`anyseek.model.fourm.bundled.dense_decoder`).
 
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
-(`classes`), how sure captions are (`caption_certainty`, `anyseek.model.towers.captions`), how words answer questions
-about pictures (`picture_answers`, `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
-fingerprint is that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has
-the checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
+(`classes`), the calibration of captions (`caption_certainty`) and of answers to questions about pictures
+(`picture_answers`, both `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
+fingerprint covers vectors: replacing the decoder of images does not invalidate collections. `retired` has the checksums
+of removed files that fingerprints still include, so that these do not change. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
 (`anyseek.model.fourm.bundled.images`).
 """
@@ -53,16 +53,17 @@ MANIFEST = "manifest.json"
 NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
 SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
-JOINT = "photo_global"  # the space of towers
-CERTAINTY = "caption_certainty"  # of the manifest: how sure captions are, which no vector depends on
-ANSWERS = "picture_answers"  # of the manifest: how words answer questions about pictures, which no vector depends on
-TOWERS_FOR = "towers_for"  # of the manifest: the modalities whose default is that space instead of the network's
-GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
+TOWERS_SPACE = "photo_global"  # the space of towers
+# Keys of the manifest; no vector depends on the first two.
+CERTAINTY = "caption_certainty"  # calibration of captions
+ANSWERS = "picture_answers"  # calibration of answers to questions about pictures
+TOWERS_FOR = "towers_for"  # modalities whose default space is the towers'
+GALLERIES = ("exact", "predicted")  # kinds of gallery vectors
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
 RETIRED = "retired"  # of the manifest
-_TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
-_Stated = TypeVar("_Stated")
-_OWN = (TOWERS, DECODER)  # files that a set which shares a network has itself
+_FINGERPRINTED = ("files", "default_spaces", "gallery")  # manifest entries covered by the fingerprint
+_Entry = TypeVar("_Entry")
+_UNSHARED = (TOWERS, DECODER)  # files that are not shared with another set
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class Bundle:
     """A bundled model without its encoders, in evaluation mode.
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
-    modalities that it predicts as images. `decoder` makes these of inputs that an encoder sees; `joint` is the space of
-    towers, `certainty` tells how sure its captions are, and `answers` answers questions about pictures; a bundle may
-    have none of them.
+    modalities that it predicts as images. Optional: `decoder` decodes these images from inputs that an encoder sees,
+    `towers_space` is the space of the towers, `certainty` rates its captions, and `answers` answers questions about
+    pictures.
     """
 
     name: str
@@ -88,24 +89,21 @@ class Bundle:
     shortcuts: Shortcuts
     text: TextTokenizer
     dense: Mapping[str, DenseTarget]
-    joint: TowersSpace | None
+    towers_space: TowersSpace | None
     decoder: DenseDecoder | None
     certainty: Calibration | None = None
     answers: Answers | None = None
 
     def modules(self) -> Iterator[nn.Module]:
-        """Everything in it that has weights; loads decoders of images that nothing has used yet.
-
-        Raises `CheckpointMismatch` for one that does not fit.
-        """
+        """All modules with weights, after loading lazy decoders of images. Raises `CheckpointMismatch`."""
         yield from (self.network, *self.tokenizers.values(), self.projection, self.shortcuts)
         yield from (target.decoder() for target in self.dense.values())
-        yield from () if self.joint is None else (self.joint.towers,)
+        yield from () if self.towers_space is None else (self.towers_space.towers,)
         yield from () if self.decoder is None else (self.decoder,)
 
 
 def check_bundle(name: str, folder: Path) -> None:
-    """Load all of a bundle, also what is otherwise loaded with its first use. Raises as `load_bundle` and `modules`."""
+    """Load a bundle completely, lazy parts included. Raises what `load_bundle` and `Bundle.modules` raise."""
     tuple(load_bundle(name, folder).modules())
 
 
@@ -116,11 +114,11 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
     """
     folder = folder or WEIGHTS / name
     manifest = _read_manifest(name, folder)
-    own, folder = folder, _folder_of_network(manifest, folder)
+    own, folder = folder, _network_folder(manifest, folder)
     network = load_fourm(folder / NETWORK)
     inputs = tuple(modality for modality, row in INPUTS.items() if row.key in network.config.domains_in)
-    spaces = _spaces(manifest, inputs, folder)
-    shortcuts = _shortcuts(folder / SHORTCUTS, spaces)
+    spaces = _load_spaces(manifest, inputs, folder)
+    shortcuts = _load_checked_shortcuts(folder / SHORTCUTS, spaces)
     return Bundle(
         name,
         manifest["fingerprint"],
@@ -129,26 +127,26 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         {space: load_vqvae(folder / f"{space}.safetensors") for space in spaces},
         load_projection(folder / PROJECTION),
         spaces,
-        {**manifest["default_spaces"], **dict.fromkeys(manifest.get(TOWERS_FOR, ()), JOINT)},
+        {**manifest["default_spaces"], **dict.fromkeys(manifest.get(TOWERS_FOR, ()), TOWERS_SPACE)},
         manifest["gallery"],
         Fusion(manifest.get("fusion", Fusion.LATE)),
         shortcuts,
-        _text(folder / VOCABULARY, network.config),
+        _load_text(folder / VOCABULARY, network.config),
         load_dense(folder, manifest, network.config),
-        _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
-        _decoder(manifest, own / DECODER),
-        _stated(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, Calibration),
-        _answers(manifest, own / MANIFEST),
+        _load_towers_space(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
+        _load_decoder(manifest, own / DECODER),
+        _parse_entry(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, Calibration),
+        _parse_answers(manifest, own / MANIFEST),
     )
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """sha256 over all that vectors depend on: files' checksums, encoders, preprocessing and the space entries."""
-    told = {key: manifest[key] for key in _TOLD}
-    counted = {name: digest for name, digest in manifest["files"].items() if name != DECODER}
-    told["files"] = {**counted, **manifest.get(RETIRED, {})}
-    told |= {"preprocessing": VERSION, "encoders": encoders_digest()}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    """sha256 over everything that vectors depend on: file checksums, encoders, preprocessing and space entries."""
+    entries = {key: manifest[key] for key in _FINGERPRINTED}
+    files = {name: digest for name, digest in manifest["files"].items() if name != DECODER}
+    entries["files"] = {**files, **manifest.get(RETIRED, {})}
+    entries |= {"preprocessing": VERSION, "encoders": encoders_digest()}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
@@ -158,78 +156,82 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        told = {key: dict(manifest[key]) for key in _TOLD}
+        entries = {key: dict(manifest[key]) for key in _FINGERPRINTED}
         stated = manifest["fingerprint"]
     except FileNotFoundError as error:
         raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{path} is not a manifest of weights: {error}") from error
-    tokenizers = [f"{space}.safetensors" for space in told["gallery"]]
+    tokenizers = [f"{space}.safetensors" for space in entries["gallery"]]
     needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, *tokenizers)
-    if unlisted := [file for file in needed if file not in told["files"]]:
+    if unlisted := [file for file in needed if file not in entries["files"]]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
-    for file, digest in told["files"].items():
-        place = (folder if file in _OWN else _folder_of_network(manifest, folder)) / file
-        if not place.is_file():
-            raise WeightsMissing(f"the weights file {file} is not in {place.parent}")
-        if file_digest(place) != digest:
-            raise WeightsCorrupt(f"{place} does not have the checksum in the {MANIFEST} of {folder}")
-    _check_choices(manifest, path)
+    for file, digest in entries["files"].items():
+        file_path = (folder if file in _UNSHARED else _network_folder(manifest, folder)) / file
+        if not file_path.is_file():
+            raise WeightsMissing(f"the weights file {file} is not in {file_path.parent}")
+        if file_digest(file_path) != digest:
+            raise WeightsCorrupt(f"{file_path} does not have the checksum in the {MANIFEST} of {folder}")
+    _check_values(manifest, path)
     if fingerprint(manifest) != stated:
         raise WeightsCorrupt(f"the fingerprint in {path} does not match its files and constants")
     return manifest
 
 
-def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
-    """Raise `WeightsCorrupt` for a choice in a manifest that there is not."""
+def _check_values(manifest: Mapping[str, Any], path: Path) -> None:
+    """Raise `WeightsCorrupt` if an enumerated entry of a manifest has an unknown value."""
     spaces = tuple(manifest["gallery"])
     if TOWERS_FOR in manifest and TOWERS not in manifest["files"]:
         raise WeightsCorrupt(f"{path} names modalities for towers, and lists no file {TOWERS}")
-    chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), ONE_VECTOR)]
-    chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
-    chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
-    for what, value, known in chosen:
+    choices: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), ONE_VECTOR)]
+    choices += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
+    choices += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
+    for what, value, known in choices:
         if value not in known:
             raise WeightsCorrupt(f"{path} says that {what} is {value!r}; it is one of {', '.join(known)}")
 
 
-def _folder_of_network(manifest: Mapping[str, Any], folder: Path) -> Path:
-    """The folder with all files that two sets may share."""
+def _network_folder(manifest: Mapping[str, Any], folder: Path) -> Path:
+    """The folder of the network and all other files that two sets may share."""
     return folder.parent / manifest["network"] if "network" in manifest else folder
 
 
-def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:
-    """The spaces with their constants. Raises `WeightsCorrupt` for an input without default space or mean."""
+def _load_spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:
+    """Load the spaces with their constants. Raises `WeightsCorrupt` for an input without default space or mean."""
     path, defaults, spaces = folder / CONSTANTS, manifest["default_spaces"], {}
     constants = load_file(path)
     for modality in inputs:
         if modality not in defaults:
             raise WeightsCorrupt(f"{folder / MANIFEST} names no default space for {modality}, which its network takes")
     for space in manifest["gallery"]:
-        prior = _constant(constants, f"{space}/{PRIOR}", path)
-        means = {modality: _constant(constants, f"{space}/{modality}", path) for modality in inputs}
+        prior = _mean_of(constants, f"{space}/{PRIOR}", path)
+        means = {modality: _mean_of(constants, f"{space}/{modality}", path) for modality in inputs}
         spaces[space] = EmbeddingSpace(space, len(prior), manifest["fingerprint"], prior, means)
     return spaces
 
 
-def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Shortcuts) -> TowersSpace | None:
-    """The towers' space, None for a bundle without towers. Raises what `load_towers` raises.
+def _load_towers_space(
+    manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Shortcuts
+) -> TowersSpace | None:
+    """Load the towers' space, None for a bundle without towers. Raises what `load_towers` raises.
 
-    Raises `WeightsCorrupt` for towers that need words of pictures where no shortcut tells any.
+    Raises `WeightsCorrupt` if the towers need words of pictures and no shortcut predicts them.
     """
     if TOWERS not in manifest["files"]:
         return None
     has_words = PHOTO in shortcuts.inputs and SEMANTIC in shortcuts.spaces
-    towers = load_towers(path, classes, shortcuts.of(PHOTO, SEMANTIC).forward if has_words else None)
+    towers = load_towers(path, classes, shortcuts.shortcut(PHOTO, SEMANTIC).forward if has_words else None)
     if towers.shape.told and not has_words:
         raise WeightsCorrupt(f"{path} needs words of pictures; {SHORTCUTS} beside its network has no map to {SEMANTIC}")
     prior = towers.get_buffer("prior").numpy()
-    about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks, shares=SHARES)
+    about = EmbeddingSpace(
+        TOWERS_SPACE, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks, shares=SHARES
+    )
     return TowersSpace(about, towers, SEMANTIC)
 
 
-def _stated(manifest: Mapping[str, Any], key: str, what: str, path: Path, kind: type[_Stated]) -> _Stated | None:
-    """An entry as an object of its kind, None without it or towers. Raises `WeightsCorrupt`."""
+def _parse_entry(manifest: Mapping[str, Any], key: str, what: str, path: Path, kind: type[_Entry]) -> _Entry | None:
+    """Parse a manifest entry as `kind`, None without the entry or towers. Raises `WeightsCorrupt`."""
     if key not in manifest or TOWERS not in manifest["files"]:
         return None
     try:
@@ -238,15 +240,15 @@ def _stated(manifest: Mapping[str, Any], key: str, what: str, path: Path, kind: 
         raise WeightsCorrupt(f"{path} does not say {what}: {sentence(error)}") from error
 
 
-def _answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
-    answers = _stated(manifest, ANSWERS, "how questions about pictures are answered", path, Answers)
+def _parse_answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
+    answers = _parse_entry(manifest, ANSWERS, "how questions about pictures are answered", path, Answers)
     if answers is not None and answers.words != len(general_words()):
         raise WeightsCorrupt(f"{path} weighs {answers.words} words; there are {len(general_words())}")
     return answers
 
 
-def _decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:
-    """The decoder of images. Raises `WeightsCorrupt` for one that has fewer labels than the manifest names."""
+def _load_decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:
+    """Load the decoder of images. Raises `WeightsCorrupt` if it has fewer labels than the manifest names."""
     if DECODER not in manifest["files"]:
         return None
     decoder = load_decoder(path)
@@ -256,14 +258,14 @@ def _decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:
     return decoder
 
 
-def _constant(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:
+def _mean_of(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:
     if name not in constants:
         raise WeightsCorrupt(f"{path} lacks the mean {name}")
     return np.asarray(constants[name], np.float32)
 
 
-def _shortcuts(path: Path, spaces: Mapping[str, EmbeddingSpace]) -> Shortcuts:
-    """The shortcuts to all spaces. Raises `WeightsCorrupt` where they are from or to something else."""
+def _load_checked_shortcuts(path: Path, spaces: Mapping[str, EmbeddingSpace]) -> Shortcuts:
+    """Load the shortcuts to all spaces. Raises `WeightsCorrupt` for other inputs or spaces."""
     shortcuts = load_shortcuts(path)
     wanted = {name: space.dimension for name, space in spaces.items()}
     if not shortcuts.inputs.keys() <= INPUTS.keys() or shortcuts.spaces != wanted:
@@ -274,8 +276,8 @@ def _shortcuts(path: Path, spaces: Mapping[str, EmbeddingSpace]) -> Shortcuts:
     return shortcuts.eval().requires_grad_(False)
 
 
-def _text(path: Path, config: FourMConfig) -> TextTokenizer:
-    """The vocabulary. Raises `WeightsCorrupt` where it has more ids than a sequence of the network."""
+def _load_text(path: Path, config: FourMConfig) -> TextTokenizer:
+    """Load the vocabulary. Raises `WeightsCorrupt` if it has more ids than a sequence of the network."""
     text = TextTokenizer.from_file(path)
     for key in (*config.domains_in, *config.domains_out):
         row = config.row(key)

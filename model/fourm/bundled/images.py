@@ -1,8 +1,8 @@
-"""Images that bundled models predict, and the resulting values.
+"""Images that bundled models predict, and their conversion to values.
 
-From an input that can be rendered as a picture, an image is decoded from what the image encoder sees of it
-(`anyseek.model.fourm.bundled.dense_decoder`). From all others, the network predicts tokens; a bundle stores the decoder
-of the tokens of `depth` in `depth.safetensors`. The manifest names the classes of label maps.
+For an input that can be rendered as a picture, the image is decoded from the image encoder's maps
+(`anyseek.model.fourm.bundled.dense_decoder`). For all others, the network predicts tokens; a bundle stores the decoder
+of `depth` tokens in `depth.safetensors`. The manifest names the classes of label maps.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +19,7 @@ from anyseek.model.checkpoints.files import load_image_decoder, read_config
 from anyseek.model.errors import WeightsCorrupt
 from anyseek.model.fourm.bundled.dense_decoder import DenseDecoder
 from anyseek.model.fourm.bundled.layout import DENSE
-from anyseek.model.fourm.codecs import Decoded, Diffusing, Tokenizers
+from anyseek.model.fourm.codecs import DecodedValue, DiffusionOptions, Tokenizers
 from anyseek.model.fourm.images import ToValue, depth_of, drawing_of, picture_of
 from anyseek.model.fourm.specialists import Specialists
 from anyseek.model.lazy import Lazy
@@ -40,17 +40,19 @@ _VALUES: dict[Content, ToValue] = {
 
 @dataclass(frozen=True)
 class DenseTarget:
-    """A modality that a bundle predicts as an image; a `TokenDecoder`, also by the probabilities of all codes.
+    """A modality that a bundle predicts as an image: a `TokenDecoder`, which also decodes code probabilities.
 
-    `decoder` loads what decodes, once; queries and items need none. `classes` are the label names of a label map.
+    `decoder` loads the image decoder lazily, since queries and items need none. `classes` names the labels of a map.
     """
 
     modality: str
     decoder: Callable[[], ImageDecoder]
     classes: Mapping[int, str]
 
-    def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        return Decoded(self.value(tokens.view(row.grid or (-1,))))
+    def decode(
+        self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusion: DiffusionOptions
+    ) -> DecodedValue:
+        return DecodedValue(self.value(tokens.view(row.grid or (-1,))))
 
     @torch.inference_mode()
     def value(self, tokens: Tensor) -> Value:
@@ -58,8 +60,8 @@ class DenseTarget:
         return self.value_of(self.decoder().decode_tokens(tokens[None]))
 
     @torch.inference_mode()
-    def expected(self, probabilities: Tensor) -> Value:
-        """The value for probabilities float (h, w, K) of the codes at each position, better than of the likeliest."""
+    def expected_value(self, probabilities: Tensor) -> Value:
+        """The value of code probabilities float (h, w, K), which is better than that of the most probable codes."""
         decoder = self.decoder()
         return self.value_of(decoder.decode_codes((probabilities @ decoder.codes)[None]))
 
@@ -75,29 +77,29 @@ class DenseTarget:
 
 
 @dataclass(frozen=True)
-class SeenImages:
-    """Decodes what the image encoder of `specialists` sees of an input; `targets` make values of its images."""
+class DenseImageDecoder:
+    """Decodes images from the image encoder's maps of an input; `targets` convert these images to values."""
 
     decoder: DenseDecoder
     targets: Mapping[str, DenseTarget]
     specialists: Specialists
 
     def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """The modality of `given` that shows `target` best; None where it cannot be decoded from any of them."""
+        """The modality of `given` from which `target` is decoded best; None if it is decoded from none of them."""
         return self.decoder.best_input(target, given) if target in self.targets else None
 
     def decode(self, target: str, modality: str, value: Value) -> Value:
-        """The image of `target` for the value of an input that `best_input` named."""
-        images = self.decoder.decoded_both_ways(self.specialists.levels_both_ways(modality, value), modality)
+        """The value of `target`, decoded from an input chosen by `best_input`."""
+        images = self.decoder.decode_mirrored(self.specialists.mirrored_levels(modality, value), modality)
         return self.targets[target].value_of(getattr(images, target))
 
 
-def file_of(modality: str) -> str:
-    """The name of the file of a modality's decoder."""
+def decoder_file(modality: str) -> str:
+    """The file name of a modality's image decoder."""
     return f"{modality}.safetensors"
 
 
-def predicted_densely(config: FourMConfig) -> tuple[str, ...]:
+def dense_modalities(config: FourMConfig) -> tuple[str, ...]:
     """The modalities that a network predicts as tokens of images."""
     return tuple(name for name, key in DENSE.items() if key in config.domains_out)
 
@@ -109,10 +111,10 @@ def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -
     differ from the network's. Also raises what `read_config` raises.
     """
     targets = {}
-    for name in predicted_densely(config):
-        if file_of(name) not in manifest["files"]:
-            raise WeightsCorrupt(f"{folder} lists no file {file_of(name)}, which the network's predictions need")
-        path = folder / file_of(name)
+    for name in dense_modalities(config):
+        if decoder_file(name) not in manifest["files"]:
+            raise WeightsCorrupt(f"{folder} lists no file {decoder_file(name)}, which the network's predictions need")
+        path = folder / decoder_file(name)
         if difference := token_difference(config.row(DENSE[name]), TokenizerConfig.from_values(read_config(path))):
             raise WeightsCorrupt(f"{path} {difference}")
         classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}

@@ -15,9 +15,9 @@ from anyseek.model.encoders.fused import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
-from anyseek.model.fourm.bundled.images import SeenImages
+from anyseek.model.fourm.bundled.images import DenseImageDecoder
 from anyseek.model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
-from anyseek.model.fourm.codecs import Form, TargetForm, Text
+from anyseek.model.fourm.codecs import InputForm, TargetForm, TextCodec
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
@@ -52,7 +52,7 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
         for module in (*bundle.modules(), text_encoder):
             module.to(where)
     pack(bundle.network, tuple(bundle.spaces))
-    see = None if bundle.joint is None else bundle.joint.towers.see
+    see = None if bundle.towers_space is None else bundle.towers_space.towers.tower_input
     specialists = Specialists(
         lambda pixels: cast(Features, image_encoder()(pixels)),
         text_encoder,
@@ -63,9 +63,9 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
     captioner = None
-    if bundle.joint is not None:
-        look, sentences = specialists.look, specialists.sentences
-        captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
+    if bundle.towers_space is not None:
+        features, sentences = specialists.image_features, specialists.sentence_vectors
+        captioner = Captioner(bundle.towers_space.towers, features, sentences, bundle.certainty, bundle.answers)
     vectors = [name for name, row in MODALITIES.items() if row.content is Content.VECTOR and name in bundle.spaces]
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vectors, captioner)
 
@@ -85,8 +85,8 @@ def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
         target_forms(bundle),
         BundledTokenizers(bundle.text, bundle.tokenizers),
         specialists,
-        gives_values=True,
-        direct=None if bundle.decoder is None else SeenImages(bundle.decoder, bundle.dense, specialists),
+        feeds_values=True,
+        dense_images=None if bundle.decoder is None else DenseImageDecoder(bundle.decoder, bundle.dense, specialists),
     )
 
 
@@ -102,23 +102,23 @@ class BundledTokenizers:
         return self.of_spaces[name]
 
 
-def _input_form(name: str, config: FourMConfig) -> Form:
+def _input_form(name: str, config: FourMConfig) -> InputForm:
     """The form in which a modality enters the network: as the output of a specialist encoder, or as a text."""
     row = INPUTS[name]
     specialist = Specialist.IMAGE if row.is_seen else None
     match config.row(row.key).kind:
         case EmbeddingKind.SEQUENCE:
-            return Form(row.key, Text(name, row.ending), specialist)
+            return InputForm(row.key, TextCodec(name, row.ending), specialist)
         case EmbeddingKind.SEQUENCE_EMBEDDING:
-            return Form(row.key, None, Specialist.TEXT)
+            return InputForm(row.key, None, Specialist.TEXT)
         case _:
-            return Form(row.key, None, specialist)
+            return InputForm(row.key, None, specialist)
 
 
 def target_forms(bundle: Bundle) -> dict[str, TargetForm]:
     """The targets that the network writes or draws. Embedding predicts the vectors of its spaces."""
-    forms = {name: TargetForm(name, Text(name)) for name in TEXTS if name in bundle.network.config.domains_out}
-    forms |= {name: TargetForm(DENSE[name], target, of_centre=True) for name, target in bundle.dense.items()}
+    forms = {name: TargetForm(name, TextCodec(name)) for name in TEXTS if name in bundle.network.config.domains_out}
+    forms |= {name: TargetForm(DENSE[name], target, crops_inputs=True) for name, target in bundle.dense.items()}
     return {name: forms[name] for name in MODALITIES if name in forms}
 
 
@@ -137,6 +137,6 @@ def _embedding(bundle: Bundle) -> Embedding:
         _WINDOW,
         bundle.fusion,
         residual=bundle.shortcuts,
-        joint=bundle.joint,
+        towers_space=bundle.towers_space,
         colours=colours,
     )

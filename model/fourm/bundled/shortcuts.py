@@ -49,9 +49,9 @@ _MATRIX = re.compile(r"maps\.(.+)_to_(.+)\.(down|up)")
 
 
 class Shortcut(nn.Module):
-    """Computes (own through the map) * `gain` + own * `share`, after subtracting the input's mean.
+    """Low-rank map of a centred input vector x: x @ down @ up * `gain` + x * `share`.
 
-    Vectors whose width differs from the target's have no share. Everything except the mean is trained.
+    `share` is 0 if input and target differ in width. Everything except the mean is trained.
     """
 
     mean: Tensor
@@ -103,41 +103,42 @@ class Shortcuts(nn.Module):
     def forward(self, own: Mapping[str, Tensor], space: str) -> Tensor:
         """The sum over the inputs' own vectors (B, width): float32 (B, d) to be added to the prediction.
 
-        `own` has at least one input; those without a map are passed over.
+        `own` has at least one input; inputs without a map are ignored.
         """
-        added = [self.of(key, space)(rows) for key, rows in own.items() if key in self.inputs]
+        added = [self.shortcut(key, space)(rows) for key, rows in own.items() if key in self.inputs]
         if not added:
             return next(iter(own.values())).new_zeros(len(next(iter(own.values()))), self.spaces[space])
         return torch.stack(added).sum(dim=0)
 
     def renamed(self, names: Mapping[str, str]) -> "Shortcuts":
-        """The same shortcuts with inputs renamed; they share their tensors."""
+        """These shortcuts with inputs renamed; tensors are shared."""
         other = Shortcuts(
             {names[key]: width for key, width in self.inputs.items()}, self.spaces, dict.fromkeys(self.spaces, 1)
         )
         for key in self.inputs:
             for space in self.spaces:
-                other.maps[_name(names[key], space)] = self.of(key, space)
+                other.maps[_name(names[key], space)] = self.shortcut(key, space)
         return other
 
     @torch.no_grad()
-    def joined(self, other: "Shortcuts") -> "Shortcuts":
+    def merge(self, other: "Shortcuts") -> "Shortcuts":
         """These shortcuts, plus copies of those in `other` from further inputs to the same spaces.
 
         All maps to a space get its highest rank; maps of lower rank are padded with zeros.
         """
         pairs = [(shortcuts, key) for shortcuts in (self, other) for key in shortcuts.inputs]
         ranks = {
-            space: max(shortcuts.of(key, space).down.shape[1] for shortcuts, key in pairs) for space in self.spaces
+            space: max(shortcuts.shortcut(key, space).down.shape[1] for shortcuts, key in pairs)
+            for space in self.spaces
         }
         both = Shortcuts({**other.inputs, **self.inputs}, self.spaces, ranks)
         stored = {**other.state_dict(), **self.state_dict()}
-        for name, kept in both.state_dict().items():
-            kept[tuple(slice(-size, None) for size in stored[name].shape)] = stored[name]
+        for name, tensor in both.state_dict().items():
+            tensor[tuple(slice(-size, None) for size in stored[name].shape)] = stored[name]
         return both
 
-    def of(self, key: str, space: str) -> Shortcut:
-        """The map from one input to one space."""
+    def shortcut(self, key: str, space: str) -> Shortcut:
+        """The shortcut from one input to one space."""
         return cast(Shortcut, self.maps[_name(key, space)])
 
 
@@ -152,7 +153,7 @@ def load_shortcuts(path: Path) -> Shortcuts:
         tensors = dequantized(load_file(path))
     except SafetensorError as error:
         raise WeightsCorrupt(f"{path} is not a complete safetensors file: {error}") from error
-    shortcuts = _of_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    shortcuts = _from_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     try:
         shortcuts.load_state_dict(tensors)
     except RuntimeError as error:
@@ -160,8 +161,8 @@ def load_shortcuts(path: Path) -> Shortcuts:
     return shortcuts
 
 
-def _of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shortcuts:
-    """Shortcuts to which tensors of these shapes belong, as far as they tell."""
+def _from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shortcuts:
+    """Uninitialised shortcuts for a state dict of these shapes."""
     inputs, spaces, ranks = dict[str, int](), dict[str, int](), dict[str, int]()
     for name, shape in shapes.items():
         if found := _MATRIX.fullmatch(name):

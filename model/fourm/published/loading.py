@@ -12,7 +12,7 @@ from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, read_con
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import chosen_device
 from anyseek.model.errors import UnknownModel, WeightsMissing
-from anyseek.model.fourm.codecs import FeatureTokens, VectorTokens
+from anyseek.model.fourm.codecs import FeatureTokenCodec, VectorTokenCodec
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published.modalities import inputs_of, targets_of
@@ -57,10 +57,12 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
     # The network for super-resolution goes from tokens at 224 pixels to tokens at 448.
-    larger = Lazy(lambda: _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None))
-    parts = _load_parts(network_name, name, dtype, tokenizers, larger)
+    load_upscaler = Lazy(lambda: _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None))
+    parts = _load_parts(network_name, name, dtype, tokenizers, load_upscaler)
     needed = {modality: getattr(form.codec, "tokenizer", None) for modality, form in parts.inputs.items()}
-    modalities = frozenset(name for name, tokenizer in needed.items() if tokenizer is None or _is_here(tokenizer, home))
+    modalities = frozenset(
+        name for name, tokenizer in needed.items() if tokenizer is None or _is_installed(tokenizer, home)
+    )
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 
 
@@ -119,13 +121,15 @@ def _load_parts(
     name: str,
     dtype: torch.dtype,
     tokenizers: InstalledTokenizers,
-    larger: Callable[[], FourMParts] | None,
+    load_upscaler: Callable[[], FourMParts] | None,
 ) -> FourMParts:
     config = installed_config(network, tokenizers.home)
     loaded = load_fourm(folder_of(network, tokenizers.home) / MODEL_FILE, dtype)
     loaded.to(tokenizers.device)
     pack(loaded, ())
-    return FourMParts(name, loaded, inputs_of(config), targets_of(config), tokenizers, larger=larger, packed=True)
+    return FourMParts(
+        name, loaded, inputs_of(config), targets_of(config), tokenizers, load_upscaler=load_upscaler, packed=True
+    )
 
 
 def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers, options: EmbedderOptions) -> Embedding:
@@ -133,7 +137,7 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
     home, targets = tokenizers.home, dict[str, tuple[str, str]]()
     forms = targets_of(parts.network.config)
     for name in _SPACES:
-        if name in forms and isinstance(codec := forms[name].codec, VectorTokens | FeatureTokens):
+        if name in forms and isinstance(codec := forms[name].codec, VectorTokenCodec | FeatureTokenCodec):
             targets[name] = forms[name].key, codec.tokenizer
     vocabulary = installed(VOCABULARY, home).fingerprint
     # In float32 vectors agree with a CPU's; bfloat16 differs even between a batch and a lone sample (docs/speed.md).
@@ -141,9 +145,9 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
     of_device = () if on_cpu else (f"on {tokenizers.device.type}",)
     spaces = {}
     for space, (key, tokenizer) in targets.items():
-        if _is_here(tokenizer, home):
+        if _is_installed(tokenizer, home):
             covered = fingerprint_with(network, [tokenizer], home)
-            fingerprint = _digest(_VERSION, covered, vocabulary, *options.told(), *of_device)
+            fingerprint = _digest(_VERSION, covered, vocabulary, *options.fingerprint_parts(), *of_device)
             spaces[space] = _space(space, fingerprint, key, tokenizers.tokenizer(tokenizer), parts)
     if not spaces:
         needed = ", ".join(tokenizer for _, tokenizer in targets.values())
@@ -152,7 +156,7 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
         )
     preferred = {name: _OWN_SPACES.get(name, _PREFERRED) for name in parts.inputs}
     return Embedding(
-        _digest(*(space.about.fingerprint for space in spaces.values())),
+        _digest(*(space.space.fingerprint for space in spaces.values())),
         spaces,
         {name: own if own in spaces else next(iter(spaces)) for name, own in preferred.items()},
         _WINDOW,
@@ -165,13 +169,13 @@ def _space(name: str, fingerprint: str, key: str, tokenizer: Tokenizer, parts: F
     grid = parts.network.config.row(key).grid
     if grid is None or not isinstance(tokenizer, VQVAE | ImageVQVAE):
         raise ConfigInvalid(f"the tokenizer of {key} decodes no vectors or maps, as the space {name} needs")
-    parts.ready(key)
+    parts.prepare_head(key)
     dimension = tokenizer.config.n_channels
     about = EmbeddingSpace(name, dimension, fingerprint, np.zeros(dimension, np.float32))
     return GlobalSpace(about, key, grid, tokenizer)
 
 
-def _is_here(name: str, home: Path) -> bool:
+def _is_installed(name: str, home: Path) -> bool:
     return state_of(name, home) is State.INSTALLED
 
 

@@ -14,16 +14,16 @@ from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm import images
 from anyseek.model.fourm.codecs import (
     Codec,
-    FeatureTokens,
-    Form,
-    ImageTokens,
-    Pixels,
-    States,
+    FeatureTokenCodec,
+    ImageTokenCodec,
+    InputForm,
+    PixelCodec,
     TargetForm,
-    Text,
+    TextCodec,
+    TextStateCodec,
     TokenCodec,
     Tokenizers,
-    VectorTokens,
+    VectorTokenCodec,
     vector_tokenizer,
 )
 from anyseek.model.fourm.published import names
@@ -72,42 +72,42 @@ def _codes(rows: Sequence[Sequence[int]], tokenizer: torch.nn.Module) -> torch.T
     return torch.tensor(rows, device=next(tokenizer.parameters()).device)
 
 
-def _both_sizes(name: str, codec: Codec) -> tuple[Form, ...]:
-    return Form(f"{name}@224", codec), Form(f"{name}@448", codec)
+def _both_sizes(name: str, codec: Codec) -> tuple[InputForm, ...]:
+    return InputForm(f"{name}@224", codec), InputForm(f"{name}@448", codec)
 
 
-_PIXELS = Pixels(images.rgb_input)
-_RGB = ImageTokens(names.RGB, images.rgb_tokenizer_input, images.picture_of)
-_NORMAL = ImageTokens(names.NORMAL, images.rgb_tokenizer_input, images.picture_of)
-_DEPTH = ImageTokens(names.DEPTH, images.depth_image, images.depth_of)
-_SEMSEG = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
-_CANNY = ImageTokens(names.EDGE, images.line_image, images.drawing_of)
-_SAM_EDGE = ImageTokens(names.EDGE, images.edge_image, images.drawing_of)
+_PIXELS = PixelCodec(images.rgb_input)
+_RGB = ImageTokenCodec(names.RGB, images.rgb_tokenizer_input, images.picture_of)
+_NORMAL = ImageTokenCodec(names.NORMAL, images.rgb_tokenizer_input, images.picture_of)
+_DEPTH = ImageTokenCodec(names.DEPTH, images.depth_image, images.depth_of)
+_SEMSEG = ImageTokenCodec(names.SEMSEG, images.label_image, images.regions_of)
+_CANNY = ImageTokenCodec(names.EDGE, images.line_image, images.drawing_of)
+_SAM_EDGE = ImageTokenCodec(names.EDGE, images.edge_image, images.drawing_of)
 
 # By modality (`anyseek.model.modalities.registry`); the order is that in which a network sees them.
-FORMS: dict[str, tuple[Form, ...]] = {
+FORMS: dict[str, tuple[InputForm, ...]] = {
     "rgb": (*_both_sizes("rgb", _PIXELS), *_both_sizes("tok_rgb", _RGB)),
     "depth": _both_sizes("tok_depth", _DEPTH),
     "normal": _both_sizes("tok_normal", _NORMAL),
     "semseg": _both_sizes("tok_semseg", _SEMSEG),
-    "canny_edge": (Form("tok_canny_edge@224", _CANNY),),
-    "sam_edge": (Form("tok_sam_edge@224", _SAM_EDGE),),
-    "clip": _both_sizes("tok_clip", FeatureTokens(names.CLIP)),
-    "dinov2": (Form("tok_dinov2@224", FeatureTokens(names.DINOV2)),),
-    "imagebind": (Form("tok_imagebind@224", FeatureTokens(names.IMAGEBIND)),),
-    "dinov2_global": (Form("tok_dinov2_global", VectorTokens(names.DINOV2_GLOBAL)),),
-    "imagebind_global": (Form("tok_imagebind_global", VectorTokens(names.IMAGEBIND_GLOBAL)),),
-    "caption": (Form("caption", Text("caption")),),
-    "t5_caption": (Form("t5_caption", States()),),
-    "bounding_boxes": (Form("det", Text("det")),),
-    "metadata": (Form("metadata", Text("metadata", ending="[S_1]")),),
-    "color_palette": (Form("color_palette", Text("color_palette")),),
-    "human_pose": (Form("human_poses", Text("human_poses", arrays_of=pose_arrays)),),
-    "sam_instance": (Form("sam_instance", Text("sam_instance", arrays_of=instance_arrays)),),
+    "canny_edge": (InputForm("tok_canny_edge@224", _CANNY),),
+    "sam_edge": (InputForm("tok_sam_edge@224", _SAM_EDGE),),
+    "clip": _both_sizes("tok_clip", FeatureTokenCodec(names.CLIP)),
+    "dinov2": (InputForm("tok_dinov2@224", FeatureTokenCodec(names.DINOV2)),),
+    "imagebind": (InputForm("tok_imagebind@224", FeatureTokenCodec(names.IMAGEBIND)),),
+    "dinov2_global": (InputForm("tok_dinov2_global", VectorTokenCodec(names.DINOV2_GLOBAL)),),
+    "imagebind_global": (InputForm("tok_imagebind_global", VectorTokenCodec(names.IMAGEBIND_GLOBAL)),),
+    "caption": (InputForm("caption", TextCodec("caption")),),
+    "t5_caption": (InputForm("t5_caption", TextStateCodec()),),
+    "bounding_boxes": (InputForm("det", TextCodec("det")),),
+    "metadata": (InputForm("metadata", TextCodec("metadata", ending="[S_1]")),),
+    "color_palette": (InputForm("color_palette", TextCodec("color_palette")),),
+    "human_pose": (InputForm("human_poses", TextCodec("human_poses", decode_arrays=pose_arrays)),),
+    "sam_instance": (InputForm("sam_instance", TextCodec("sam_instance", decode_arrays=instance_arrays)),),
 }
 
 
-def inputs_of(config: FourMConfig) -> Mapping[str, Form]:
+def inputs_of(config: FourMConfig) -> Mapping[str, InputForm]:
     """The modalities that a network takes, each in the form in which it does."""
     taken = (
         (name, next((form for form in forms if form.key in config.domains_in), None)) for name, forms in FORMS.items()

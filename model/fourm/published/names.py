@@ -82,7 +82,7 @@ def published(name: str) -> Published:
     return row
 
 
-def with_needs(name: str) -> list[str]:
+def with_dependencies(name: str) -> list[str]:
     """A checkpoint or the vocabulary, with the tokenizers and the vocabulary that it needs. Raises `UnknownModel`."""
     if name == VOCABULARY:
         return [name]
@@ -105,7 +105,7 @@ class EmbedderOptions:
     token_budget: int | None = None
     dtype: Precision = Precision.FLOAT32
 
-    def told(self) -> tuple[str, ...]:
+    def fingerprint_parts(self) -> tuple[str, ...]:
         """Every option in words, for a fingerprint."""
         return f"decoding {self.decoding}", f"token budget {self.token_budget}", f"dtype {self.dtype}"
 

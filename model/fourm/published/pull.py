@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anyseek.model.downloads.hub import RemoteFile, fetch, remote_files
 from anyseek.model.downloads.wheels import DownloadFailed
-from anyseek.model.fourm.published.names import VOCABULARY, VOCABULARY_URL, Published, published, with_needs
+from anyseek.model.fourm.published.names import VOCABULARY, VOCABULARY_URL, Published, published, with_dependencies
 from anyseek.model.fourm.published.store import (
     VOCABULARY_FILE,
     Record,
@@ -16,10 +16,10 @@ from anyseek.model.fourm.published.store import (
     State,
     check_space,
     describe,
-    gathering,
     incoming_folder,
     install,
     installed,
+    staging_folder,
     state_of,
 )
 
@@ -34,7 +34,7 @@ def needed(name: str, home: Path) -> list[str]:
 
     Raises `UnknownModel`.
     """
-    return [part for part in with_needs(name) if state_of(part, home) is not State.INSTALLED]
+    return [part for part in with_dependencies(name) if state_of(part, home) is not State.INSTALLED]
 
 
 def pull_published(
@@ -63,7 +63,7 @@ def pull_published(
 
 
 def _pull_one(row: Published, files: Sequence[RemoteFile], home: Path, say: Say) -> Record:
-    with gathering(row.name, home, say) as folder:
+    with staging_folder(row.name, home, say) as folder:
         if state_of(row.name, home) is State.INSTALLED:  # by the process that was waited for
             folder.rmdir()
             return installed(row.name, home)
@@ -75,7 +75,7 @@ def _pull_one(row: Published, files: Sequence[RemoteFile], home: Path, say: Say)
 def _pull_vocabulary(url: str, home: Path, say: Say) -> Record:
     import httpx  # model is imported without it, too
 
-    with gathering(VOCABULARY, home, say) as folder:
+    with staging_folder(VOCABULARY, home, say) as folder:
         path = folder / VOCABULARY_FILE
         try:
             answer = httpx.get(url, follow_redirects=True, timeout=_TIMEOUT).raise_for_status()

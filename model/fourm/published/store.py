@@ -170,7 +170,7 @@ _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk
 
 
 @contextmanager
-def gathering(name: str, home: Path, say: Say) -> Iterator[Path]:
+def staging_folder(name: str, home: Path, say: Say) -> Iterator[Path]:
     """The folder to gather `name` in, held by one process at a time; waits for another process and reports it."""
     folder = incoming_folder(name, home)
     folder.mkdir(parents=True, exist_ok=True)

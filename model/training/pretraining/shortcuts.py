@@ -202,7 +202,7 @@ class Fitter:
         shortcuts = Shortcuts({key: len(mean) for key, (mean, _, _) in ridges.items()}, spaces, self._config.ranks)
         for key, (mean, scatter, weights) in ridges.items():
             for target, own_weights in zip(targets, torch.split(weights, list(spaces.values()), dim=1), strict=True):
-                shortcut = shortcuts.of(key, target)
+                shortcut = shortcuts.shortcut(key, target)
                 shortcut.fill(mean, *reduced(scatter, own_weights, shortcut.down.shape[1]))
             say(f"fitted the shortcuts of {key}")
         return shortcuts

@@ -319,7 +319,7 @@ def prepare_contrast(
         new = {key: own for key, own in contrast.own.items() if known is None or key not in known.inputs}
         if known is None or new:
             fitted = fit_shortcuts(contrast.model_copy(update={"own": new}), bank, data, say)
-            known = fitted if known is None else fitted.joined(known)
+            known = fitted if known is None else fitted.merge(known)
         save_shortcuts(known, folder.fitted, made_of)
     means = {key: bank.mean(key) for key in contrast.targets}
     return Contrast(contrast, load_shortcuts(folder.fitted), tokenizers, means, config.seed), bank

@@ -8,12 +8,12 @@ from torch import Tensor
 from anyseek.model.fourm.images import (
     Crop,
     centre_crop,
-    crop_resized,
-    flipped_normals,
-    middle_of,
-    normalised,
-    signed,
-    standardised,
+    crop_and_resize,
+    flip_normals,
+    normalise,
+    standardise,
+    to_signed,
+    trimmed_values,
 )
 from anyseek.model.network.modality_embeddings import sincos_1d, sincos_2d
 from tests.golden.cases import Arrays, Case
@@ -47,7 +47,7 @@ class MiscChecker:
             _compare_normals(result, case.arrays)
         if "pre/depth_u16" in case.arrays:
             depth = case.arrays["pre/depth_u16"].astype(np.float32) / np.float32(65535)
-            depth = standardised(depth, middle_of(depth))[None]
+            depth = standardise(depth, trimmed_values(depth))[None]
             result.close("depth_standardized", depth, case.arrays["pre/depth_standardized"], _FLOAT_TOLERANCE)
         return result
 
@@ -70,23 +70,23 @@ def _nearest_row(table: Tensor, row: np.ndarray[tuple[int, ...], np.dtype[np.flo
 
 def _compare_rgb(result: Comparison, arrays: Arrays) -> None:
     picture, pixels = arrays["pre/rgb_in"], arrays["pre/rgb_centercrop224_u8_strided"]
-    cropped = crop_resized(picture, centre_crop(*picture.shape[:2]), 224)
+    cropped = crop_and_resize(picture, centre_crop(*picture.shape[:2]), 224)
     result.close("rgb_centercrop224_u8", cropped[::16, ::16], pixels, _LEVELS)
     # from the recorded pixels, so that a level of Pillow's does not hide a wrong constant
-    result.close("rgb_centercrop224", normalised(pixels), arrays["pre/rgb_centercrop224_strided"], _FLOAT_TOLERANCE)
-    result.close("rgb_minus1_1", signed(pixels), arrays["pre/rgb_minus1_1_strided"], _FLOAT_TOLERANCE)
+    result.close("rgb_centercrop224", normalise(pixels), arrays["pre/rgb_centercrop224_strided"], _FLOAT_TOLERANCE)
+    result.close("rgb_minus1_1", to_signed(pixels), arrays["pre/rgb_minus1_1_strided"], _FLOAT_TOLERANCE)
 
 
 def _compare_crop(result: Comparison, arrays: Arrays) -> None:
     crop = Crop(*arrays["pre/rgb_crop"].tolist())
-    flipped = crop_resized(arrays["pre/rgb_in"], crop, 64)[:, ::-1]
+    flipped = crop_and_resize(arrays["pre/rgb_in"], crop, 64)[:, ::-1]
     result.close("rgb_crop_flip64", flipped[::4, ::4], arrays["pre/rgb_crop_flip64_u8_strided"], _LEVELS)
 
 
 def _compare_normals(result: Comparison, arrays: Arrays) -> None:
     pixels = arrays["pre/normal_flipped_u8_strided"]
-    result.equal("normal_flipped_u8", flipped_normals(arrays["pre/rgb_in"])[::4, ::4], pixels)
-    result.close("normal_tensor", signed(pixels), arrays["pre/normal_tensor_strided"], _FLOAT_TOLERANCE)
+    result.equal("normal_flipped_u8", flip_normals(arrays["pre/rgb_in"])[::4, ::4], pixels)
+    result.close("normal_tensor", to_signed(pixels), arrays["pre/normal_tensor_strided"], _FLOAT_TOLERANCE)
 
 
 CHECKER = MiscChecker()

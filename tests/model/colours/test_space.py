@@ -97,9 +97,9 @@ def test_an_item_has_the_colours_of_its_picture_and_a_query_those_of_both() -> N
 
 def test_vectors_are_those_that_the_fingerprint_stands_for() -> None:
     """A changed vector needs another version."""
-    assert (SPACE.about.name, SPACE.about.dimension, SPACE.about.instead) == (COLOURS, 234, "elsewhere")
-    assert SPACE.about.fingerprint.startswith("a899b57b"), "record the numbers below anew"
-    assert not SPACE.about.gallery_prior.any(), "centring would take the commonest colours away"
+    assert (SPACE.space.name, SPACE.space.dimension, SPACE.space.instead) == (COLOURS, 234, "elsewhere")
+    assert SPACE.space.fingerprint.startswith("a899b57b"), "record the numbers below anew"
+    assert not SPACE.space.gallery_prior.any(), "centring would take the commonest colours away"
     rows = [palette(RED), palette(GREY, WHITE), vector("rgb", icon(RED, BLUE)), vector("rgb", icon(BLACK))]
     largest = [[0.429, 0.392, 0.357], [0.425, 0.357, 0.278], [0.327, 0.291, 0.275], [0.581, 0.315, 0.29]]
     np.testing.assert_allclose([np.sort(row)[::-1][:3] for row in rows], largest, atol=1e-3)

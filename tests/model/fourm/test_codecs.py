@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from anyseek.model.fourm import images
 from anyseek.model.fourm.codecs import (
     FORMATS,
-    Decoded,
-    Diffusing,
-    FeatureTokens,
-    ImageTokens,
-    Pixels,
-    States,
-    Text,
-    VectorTokens,
+    DecodedValue,
+    DiffusionOptions,
+    FeatureTokenCodec,
+    ImageTokenCodec,
+    PixelCodec,
+    TextCodec,
+    TextStateCodec,
+    VectorTokenCodec,
 )
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.published import names
@@ -47,9 +47,9 @@ def _row(key: str) -> ModalityConfig:
 def test_sequences_come_back_as_they_went_in(parts: FourMParts, name: str) -> None:
     (form,) = FORMS[name]
     codec = form.codec
-    assert isinstance(codec, Text)
+    assert isinstance(codec, TextCodec)
     tokens = codec.encode(parts.tokenizers, _row(form.key), VALUES[name])
-    again = codec.decode(parts.tokenizers, _row(form.key), tokens, Diffusing()).value
+    again = codec.decode(parts.tokenizers, _row(form.key), tokens, DiffusionOptions()).value
     assert torch.equal(codec.encode(parts.tokenizers, _row(form.key), again), tokens)
     if name in ("sam_instance", "color_palette"):  # whole numbers lose nothing
         np.testing.assert_array_equal(again, VALUES[name])
@@ -59,36 +59,38 @@ def test_sequences_come_back_as_they_went_in(parts: FourMParts, name: str) -> No
 @given(count=st.integers(0, 80))
 def test_long_sequences_are_cut_to_what_was_trained(parts: FourMParts, count: int) -> None:
     boxes = (LabelledBox(Box(0.1, 0.2, 0.3, 0.4), "bus"),) * count
-    tokens = Text("det").encode(parts.tokenizers, _row("det"), boxes)
+    tokens = TextCodec("det").encode(parts.tokenizers, _row("det"), boxes)
     assert len(tokens) == min(5 * count + 1, 256)
-    assert len(Text("det").decode(parts.tokenizers, _row("det"), tokens, Diffusing()).value) == min(count, 51)
+    assert len(TextCodec("det").decode(parts.tokenizers, _row("det"), tokens, DiffusionOptions()).value) == min(
+        count, 51
+    )
 
 
 def test_one_codec_serves_both_sizes(parts: FourMParts) -> None:
-    codec = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
+    codec = ImageTokenCodec(names.SEMSEG, images.label_image, images.regions_of)
     for key, side in (("tok_semseg@224", 14), ("tok_semseg@448", 28)):
         tokens = codec.encode(parts.tokenizers, _row(key), VALUES["semseg"])
         assert tokens.shape == (side * side,)
-        regions = codec.decode(parts.tokenizers, _row(key), tokens, Diffusing()).value
+        regions = codec.decode(parts.tokenizers, _row(key), tokens, DiffusionOptions()).value
         assert regions.ids.shape == (16 * side, 16 * side)
-    assert Pixels(images.rgb_input).encode(parts.tokenizers, _row("rgb@448"), PICTURE).shape == (3, 448, 448)
+    assert PixelCodec(images.rgb_input).encode(parts.tokenizers, _row("rgb@448"), PICTURE).shape == (3, 448, 448)
 
 
 def test_a_tokenizer_that_was_loaded_in_inference_mode_serves_outside_of_it_too(published_home: Path) -> None:
     model = load_published("4M-21_B", published_home)
     with torch.inference_mode():
         model.parts.tokenizers.tokenizer(names.SEMSEG)
-    codec = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
+    codec = ImageTokenCodec(names.SEMSEG, images.label_image, images.regions_of)
     assert codec.encode(model.parts.tokenizers, _row("tok_semseg@224"), VALUES["semseg"]).shape == (14 * 14,)
 
 
 def test_diffusion_is_repeatable_and_takes_the_scheduler_asked_for(parts: FourMParts) -> None:
     codec, row = FORMS["depth"][0].codec, _row("tok_depth@224")
-    assert isinstance(codec, ImageTokens)
+    assert isinstance(codec, ImageTokenCodec)
     tokens = codec.encode(parts.tokenizers, row, VALUES["depth"])
 
-    def decoded(seed: int, scheduler: Scheduler | None) -> Decoded:
-        return codec.decode(parts.tokenizers, row, tokens, Diffusing(2, scheduler, seed))
+    def decoded(seed: int, scheduler: Scheduler | None) -> DecodedValue:
+        return codec.decode(parts.tokenizers, row, tokens, DiffusionOptions(2, scheduler, seed))
 
     first, again = decoded(0, None).value, decoded(0, None).value
     np.testing.assert_array_equal(first, again)
@@ -99,31 +101,31 @@ def test_diffusion_is_repeatable_and_takes_the_scheduler_asked_for(parts: FourMP
 
 @torch.no_grad()
 def test_vectors_and_features(parts: FourMParts) -> None:
-    vector = VectorTokens(names.DINOV2_GLOBAL)
+    vector = VectorTokenCodec(names.DINOV2_GLOBAL)
     tokens = vector.encode(parts.tokenizers, _row("tok_dinov2_global"), VALUES["dinov2_global"])
     assert tokens.shape == (16,)
-    value = vector.decode(parts.tokenizers, _row("tok_dinov2_global"), tokens, Diffusing()).value
+    value = vector.decode(parts.tokenizers, _row("tok_dinov2_global"), tokens, DiffusionOptions()).value
     assert np.linalg.norm(value) == pytest.approx(1, abs=1e-5)
-    features = FeatureTokens(names.IMAGEBIND)
+    features = FeatureTokenCodec(names.IMAGEBIND)
     tokens = features.encode(parts.tokenizers, _row("tok_imagebind@224"), VALUES["imagebind"])
     assert tokens.shape == (256,)
-    found = features.decode(parts.tokenizers, _row("tok_imagebind@224"), tokens, Diffusing()).value
+    found = features.decode(parts.tokenizers, _row("tok_imagebind@224"), tokens, DiffusionOptions()).value
     assert found.shape == (1280, 16, 16)
 
 
 def test_states_need_the_width_of_the_network(parts: FourMParts) -> None:
     with pytest.raises(FormatInvalid, match="t5_caption have 4096 numbers each, not 8"):
-        States().encode(parts.tokenizers, _row("t5_caption"), TextStates(np.zeros((2, 8), np.float32)))
+        TextStateCodec().encode(parts.tokenizers, _row("t5_caption"), TextStates(np.zeros((2, 8), np.float32)))
 
 
 def test_tokenizers_of_another_kind_are_refused(parts: FourMParts) -> None:
     with pytest.raises(ConfigInvalid, match="is a tokenizer of images, not of vectors"):
-        VectorTokens(names.CLIP).encode(parts.tokenizers, _row("tok_dinov2_global"), VALUES["dinov2_global"])
+        VectorTokenCodec(names.CLIP).encode(parts.tokenizers, _row("tok_dinov2_global"), VALUES["dinov2_global"])
     with pytest.raises(ConfigInvalid, match="is a tokenizer of vectors, not of images"):
-        FeatureTokens(names.DINOV2_GLOBAL).encode(parts.tokenizers, _row("tok_clip@224"), VALUES["clip"])
+        FeatureTokenCodec(names.DINOV2_GLOBAL).encode(parts.tokenizers, _row("tok_clip@224"), VALUES["clip"])
     oblong = ModalityConfig("oblong", EmbeddingKind.PIXELS, (2, 3), patch=4)
     with pytest.raises(ConfigInvalid, match="2 x 3 tokens; images are square"):
-        Pixels(images.rgb_input).encode(parts.tokenizers, oblong, PICTURE)
+        PixelCodec(images.rgb_input).encode(parts.tokenizers, oblong, PICTURE)
 
 
 PUBLISHED = Path(__file__).parents[5] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"

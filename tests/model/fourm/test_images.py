@@ -9,24 +9,24 @@ from PIL import Image
 
 from anyseek.model.fourm.images import (
     Crop,
-    central_squares,
     centre_crop,
-    crop_resized,
+    crop_and_resize,
+    crop_to_squares,
     depth_image,
     depth_of,
     drawing_of,
     edge_image,
-    flipped_normals,
+    flip_normals,
     label_image,
     line_image,
-    middle_of,
-    normalised,
+    normalise,
     picture_of,
     regions_of,
     rgb_input,
     rgb_tokenizer_input,
-    signed,
-    standardised,
+    standardise,
+    to_signed,
+    trimmed_values,
 )
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.seam import Regions, Value
@@ -116,7 +116,7 @@ def test_images_are_cut_to_their_centres_and_nothing_else_is() -> None:
         "semseg": Regions(wide.astype(np.int32), {1: "wall"}),
         "caption": "a bed",
     }
-    found = central_squares(values)
+    found = crop_to_squares(values)
     np.testing.assert_array_equal(found["depth"], [[1, 2], [5, 6]])
     assert isinstance(found["semseg"], Regions)
     np.testing.assert_array_equal(found["semseg"].ids, [[1, 2], [5, 6]])
@@ -127,9 +127,9 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8
 
 
 def test_pictures_are_cropped_to_their_centre_and_normalised() -> None:
-    centre = crop_resized(PICTURE, Crop(0, 10, 30, 30), 16)
-    np.testing.assert_array_equal(rgb_input(PICTURE, 16), normalised(centre))
-    np.testing.assert_array_equal(rgb_tokenizer_input(PICTURE, 16), signed(centre))
+    centre = crop_and_resize(PICTURE, Crop(0, 10, 30, 30), 16)
+    np.testing.assert_array_equal(rgb_input(PICTURE, 16), normalise(centre))
+    np.testing.assert_array_equal(rgb_tokenizer_input(PICTURE, 16), to_signed(centre))
     assert rgb_input(PICTURE).shape == (3, 224, 224)
     assert centre_crop(51, 30) == Crop(10, 0, 30, 30)
 
@@ -137,20 +137,20 @@ def test_pictures_are_cropped_to_their_centre_and_normalised() -> None:
 def test_normalised_pixels() -> None:
     white = np.full((2, 2, 3), 255, np.uint8)
     expected = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
-    assert normalised(white)[:, 0, 0] == pytest.approx(expected, abs=1e-6)
-    assert signed(white).tolist() == [[[1.0, 1.0], [1.0, 1.0]]] * 3
+    assert normalise(white)[:, 0, 0] == pytest.approx(expected, abs=1e-6)
+    assert to_signed(white).tolist() == [[[1.0, 1.0], [1.0, 1.0]]] * 3
 
 
 def test_a_crop_beyond_the_picture_is_black_there() -> None:
     white = np.full((4, 4, 3), 255, np.uint8)
-    out = crop_resized(white, Crop(0, 2, 4, 4), 4)
+    out = crop_and_resize(white, Crop(0, 2, 4, 4), 4)
     assert not out[:, 2:].any()
     assert (out[:, :2] == 255).all()
 
 
 def test_labels_keep_their_ids_when_resized() -> None:
     labels = np.array([[0, 200], [7, 255]], np.uint8)
-    resized = crop_resized(labels, Crop(0, 0, 2, 2), 8, resample=Image.Resampling.NEAREST)
+    resized = crop_and_resize(labels, Crop(0, 0, 2, 2), 8, resample=Image.Resampling.NEAREST)
     assert set(np.unique(resized)) == {0, 7, 200, 255}
 
 
@@ -158,7 +158,7 @@ def test_the_middle_of_depth_has_no_mean_and_unit_deviation() -> None:
     depth = np.random.default_rng(0).integers(10_000, 20_000, (40, 50)).astype(np.uint16)
     depth[0, :50], depth[1, :50] = 0, 65535  # outliers
     values = depth.astype(np.float32)
-    out = standardised(values, middle_of(values))[None]
+    out = standardise(values, trimmed_values(values))[None]
     middle = np.sort(out, axis=None)[200:1800]
     assert out.shape == (1, 40, 50)
     assert middle.mean() == pytest.approx(0, abs=1e-5)
@@ -167,4 +167,4 @@ def test_the_middle_of_depth_has_no_mean_and_unit_deviation() -> None:
 
 def test_mirrored_normals_turn_their_first_component() -> None:
     normals = np.array([[[0, 1, 2], [255, 4, 5]]], np.uint8)
-    assert flipped_normals(normals).tolist() == [[[0, 4, 5], [255, 1, 2]]]
+    assert flip_normals(normals).tolist() == [[[0, 4, 5], [255, 1, 2]]]

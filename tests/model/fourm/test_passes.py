@@ -31,9 +31,9 @@ def test_it_is_a_pass(ask: Callable[[FourMModel], Any]) -> None:
         seen.append(SHARING.is_in_pass)
         return torch.ones(1, 4)
 
-    parts, embedding, captioner = MagicMock(), MagicMock(), MagicMock(tell=compute, names=compute)
+    parts, embedding, captioner = MagicMock(), MagicMock(), MagicMock(attributes=compute, names=compute)
     parts.network.mask_token = torch.zeros(1)
-    embedding.joint.about.name = SPACE
+    embedding.towers_space.space.name = SPACE
     embedding.spaces = {SPACE: MagicMock(tokenizer=MagicMock(encode=compute, decode_tokens=compute))}
     ask(FourMModel(parts, frozenset(), lambda: embedding, captioner=captioner))
     assert seen

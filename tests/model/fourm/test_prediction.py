@@ -13,7 +13,7 @@ def test_every_plan_can_be_carried_out(given: tuple[str, ...]) -> None:
         plan = default_plan(name, row, given)
         tokens = row.tokens if row.is_image else 0
         assert (plan.scheme is Scheme.AUTOREGRESSIVE) is not row.is_image or name == "t5_caption"
-        steps = steps_of(plan.of_target(row), given) if row.is_image else []
+        steps = steps_of(plan.target_plan(row), given) if row.is_image else []
         assert sum(step.tokens or 0 for step in steps) == tokens
 
 

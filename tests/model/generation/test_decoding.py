@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anyseek.model.fourm.codecs import Text
+from anyseek.model.fourm.codecs import TextCodec
 from anyseek.model.generation.generate import PrefixDecoder, generate
 from anyseek.model.generation.run import DecoderPass, SamplingOptions
 from anyseek.model.generation.schedule import Scheme, TargetPlan
@@ -145,7 +145,7 @@ def test_an_input_is_cut_at_its_tokens_and_every_entry_has_its_own_position(key:
             return [7] * len(text.split())
 
     words = "word " * (tokens + 9)
-    assert len(Text("caption").ids(Vocabulary(), words, PUBLISHED_MODALITIES[key].longest)) == tokens
+    assert len(TextCodec("caption").ids(Vocabulary(), words, PUBLISHED_MODALITIES[key].longest)) == tokens
     embed = SequenceEncoderEmbedding(replace(PUBLISHED_MODALITIES[key], vocabulary=9), 8)
     _, embedding = embed(torch.full((1, tokens), 7), torch.zeros(1, tokens, dtype=torch.bool))
     torch.testing.assert_close(embedding[0], embed.pos_emb[0, :tokens])

@@ -22,7 +22,7 @@ from anyseek.model.towers.captions import (
     Calibration,
     Candidate,
     Captioner,
-    From,
+    CaptionOrigin,
     Question,
     general_words,
 )
@@ -34,7 +34,7 @@ DALMATIAN = class_names().index("Dalmatian")
 
 
 def calibration(**weights: tuple[float, ...]) -> Calibration:
-    return Calibration({origin: weights.get(origin.value, NEVER) for origin in From}, 0.6)
+    return Calibration({origin: weights.get(origin.value, NEVER) for origin in CaptionOrigin}, 0.6)
 
 
 def features(shares: dict[int, float]) -> Features:
@@ -66,9 +66,9 @@ def captioner(known: Calibration | None, shares: dict[int, float]) -> Captioner:
     return Captioner(towers.eval(), lambda picture: features(shares), read, known)
 
 
-def told(known: Calibration | None, shares: dict[int, float], own: str, as_it_is: bool = False) -> Prediction:
+def told(known: Calibration | None, shares: dict[int, float], own: str, keep_text: bool = False) -> Prediction:
     predicted = Prediction("caption", own, np.zeros(3, np.int64))
-    return captioner(known, shares).told(predicted, np.zeros((8, 8, 3), np.uint8), as_it_is)
+    return captioner(known, shares).with_certainty(predicted, np.zeros((8, 8, 3), np.uint8), keep_text)
 
 
 def certainty(found: Prediction) -> Certainty:
@@ -115,11 +115,11 @@ def test_what_the_network_does_not_call_a_photo_keeps_its_caption_unless_a_guess
 
 
 def test_a_caption_whose_drawing_was_chosen_is_judged_and_not_replaced() -> None:
-    found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup", as_it_is=True)
+    found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup", keep_text=True)
     assert found.value == "a photo of cup"
     assert not certainty(found).sure
     assert certainty(found).guesses[0].text == "a photo of a Dalmatian"
-    empty = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "", as_it_is=True)
+    empty = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "", keep_text=True)
     assert empty.value == ""
     assert certainty(empty).confidence == 0
 
@@ -129,10 +129,10 @@ def test_a_model_without_calibration_tells_nothing() -> None:
 
 
 def test_the_same_words_are_one_guess() -> None:
-    ordered = calibration(kind=BY_DOUBT, everyday=BY_DOUBT).ordered(
+    ordered = calibration(kind=BY_DOUBT, everyday=BY_DOUBT).rank(
         [
-            Candidate("a photo of a dog", From.KIND, (0.0,) * (SIGNALS - 1) + (-1.0,)),
-            Candidate("a photo of a dog", From.EVERYDAY, (0.0,) * (SIGNALS - 1) + (-2.0,)),
+            Candidate("a photo of a dog", CaptionOrigin.KIND, (0.0,) * (SIGNALS - 1) + (-1.0,)),
+            Candidate("a photo of a dog", CaptionOrigin.EVERYDAY, (0.0,) * (SIGNALS - 1) + (-2.0,)),
         ]
     )
     assert [guess.text for guess in ordered] == ["a photo of a dog"]
@@ -141,9 +141,9 @@ def test_the_same_words_are_one_guess() -> None:
 
 def test_a_calibration_has_weights_for_every_origin() -> None:
     with pytest.raises(ValueError, match="6 weights for each of network, class, kind, everyday"):
-        Calibration({From.CLASS: BY_DOUBT}, 0.5)
+        Calibration({CaptionOrigin.CLASS: BY_DOUBT}, 0.5)
     with pytest.raises(ValueError, match="between 0 and 1, not 1"):
-        Calibration(dict.fromkeys(From, NEVER), 1.0)
+        Calibration(dict.fromkeys(CaptionOrigin, NEVER), 1.0)
 
 
 WEIGHTS = {Question.PEOPLE: (2.0, 0.0, -1.0), Question.INDOORS: (0.0, 4.0, 0.0)}
@@ -161,7 +161,7 @@ PICTURE = np.zeros((8, 8, 3), np.uint8)
     ],
 )
 def test_answers_are_told_when_they_are_sure(fits: tuple[float, ...], expected: set[tuple[str, object]]) -> None:
-    told = Answers(WEIGHTS, 0.9).told(torch.tensor(fits))
+    told = Answers(WEIGHTS, 0.9).confident_answers(torch.tensor(fits))
     assert {(name, each.value) for name, each in told.items()} == expected
     assert all(0.9 <= each.confidence < 1 for each in told.values())
 
@@ -188,18 +188,18 @@ def test_answers_that_cannot_be_are_refused(weights: dict[Question, tuple[float,
 
 def test_what_is_shown_is_named_by_all_that_is_sure() -> None:
     known = calibration(**{"class": BY_DOUBT, "kind": BY_DOUBT})
-    told = captioner(known, {DALMATIAN: 0.7}).tell(PICTURE)["shows"]
+    told = captioner(known, {DALMATIAN: 0.7}).attributes(PICTURE)["shows"]
     assert told.value == ("Dalmatian", "dog")
     assert told.confidence == pytest.approx(0.7, abs=0.01)  # of the less sure one
-    assert "shows" not in captioner(known, {DALMATIAN: 0.5}).tell(PICTURE)
-    assert captioner(None, {DALMATIAN: 0.9}).tell(PICTURE) == {}
+    assert "shows" not in captioner(known, {DALMATIAN: 0.5}).attributes(PICTURE)
+    assert captioner(None, {DALMATIAN: 0.9}).attributes(PICTURE) == {}
 
 
 def test_a_captioner_weighs_how_well_words_fit() -> None:
     known = captioner(None, {DALMATIAN: 0.9})
-    fits = known.fits(known._look(PICTURE))
+    fits = known.word_scores(known._image_features(PICTURE))
     assert fits.shape == (len(general_words()),)
     always = (0.0,) * len(general_words())
     answers = Answers({Question.PEOPLE: (*always, 3.0), Question.INDOORS: (*always, 0.0)}, 0.9)
-    told = Captioner(known._towers, known._look, known._read, None, answers).tell(PICTURE)
+    told = Captioner(known._towers, known._image_features, known._sentence_vectors, None, answers).attributes(PICTURE)
     assert told == {PEOPLE: Told(True, pytest.approx(1 / (1 + np.exp(-3))))}

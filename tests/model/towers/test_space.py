@@ -12,8 +12,8 @@ from anyseek.model.towers.space import (
     PHOTO,
     WHOLE,
     WORDS,
-    Seen,
     Shape,
+    TowerInput,
     Towers,
     Weights,
     places_vectors,
@@ -45,19 +45,19 @@ def caption(along: float) -> torch.Tensor:
 
 @torch.no_grad()
 def test_a_caption_near_a_known_mean_is_centred_on_it(alike: Towers) -> None:
-    words = alike.captions(caption(0.7))[WORDS]
+    words = alike.caption_blocks(caption(0.7))[WORDS]
     assert words[0, 0] == pytest.approx(0.0, abs=1e-4)
     assert words[0, 1] == pytest.approx(1.0, abs=1e-4)
 
 
 @torch.no_grad()
 def test_a_caption_of_another_kind_stays_what_it_is(alike: Towers) -> None:
-    assert torch.allclose(alike.captions(caption(0.45))[WORDS], caption(0.45), atol=1e-6)
+    assert torch.allclose(alike.caption_blocks(caption(0.45))[WORDS], caption(0.45), atol=1e-6)
 
 
 @torch.no_grad()
 def test_between_the_two_a_part_of_the_mean_is_taken_off(alike: Towers) -> None:
-    partly = alike.captions(caption(0.58))[WORDS][0, 0]
+    partly = alike.caption_blocks(caption(0.58))[WORDS][0, 0]
     assert 0.05 < float(partly) < 0.58
 
 
@@ -75,7 +75,7 @@ def test_what_a_network_tells_counts_for_pictures_of_a_known_kind() -> None:
     towers.get_buffer(f"{WHOLE}_of_{PHOTO}")[0, 0] = 1.0
     words = torch.zeros(2, WIDTH)
     words[:, 9] = 1.0
-    rows = towers.photos(Seen(pooled, pooled, torch.zeros(2, FINE_CHANNELS, PARTS, PARTS), words))[WORDS]
+    rows = towers.photo_blocks(TowerInput(pooled, pooled, torch.zeros(2, FINE_CHANNELS, PARTS, PARTS), words))[WORDS]
     assert rows[0].argmax() == 5
     assert rows[1].argmax() == 9
     assert rows[1, 6] == 0

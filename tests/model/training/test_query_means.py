@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyseek.model.fourm.codecs import Text
+from anyseek.model.fourm.codecs import TextCodec
 from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_text, metadata_to_text
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.tokenizers.text import TextTokenizer
@@ -36,7 +36,7 @@ def test_a_few_fields_are_what_a_user_would_have_given(text: TextTokenizer) -> N
     for ids in _queries(text, asked):
         given = metadata_from_text(text.decode(ids))
         # the very ids that the service makes of these fields
-        assert ids == Text("metadata", "[S_1]").ids(text, given, 48)
+        assert ids == TextCodec("metadata", "[S_1]").ids(text, given, 48)
         assert text.decode(ids).endswith("[S_1]")
         assert "[EOS]" not in text.decode(ids)
         assert given.values.items() <= metadata_from_text(metadata_to_text(WHOLE)).values.items()

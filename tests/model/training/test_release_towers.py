@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsCorrupt, WeightsMissing
-from anyseek.model.fourm.bundled.bundle import CERTAINTY, JOINT, MANIFEST, load_bundle
+from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, TOWERS_SPACE, load_bundle
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
@@ -42,8 +42,8 @@ def model(bundle: Path) -> FourMModel:
 
 def test_the_joint_space_is_the_default_of_what_towers_take(bundle: Path) -> None:
     loaded = load_bundle("whole", bundle)
-    assert loaded.joint.about.blocks == BLOCKS
-    assert {loaded.default_spaces[name] for name in WEIGHTS.keys() - BETTER_PREDICTED} == {JOINT}
+    assert loaded.towers_space.space.blocks == BLOCKS
+    assert {loaded.default_spaces[name] for name in WEIGHTS.keys() - BETTER_PREDICTED} == {TOWERS_SPACE}
     assert loaded.default_spaces["metadata"] == loaded.default_spaces["color_palette"] == VISUAL
 
 
@@ -80,22 +80,24 @@ def test_network_and_towers_have_a_vector_for_every_sample(model: FourMModel) ->
         Sample({"metadata": Metadata({"brightness": 0.5})}),
         Sample({"canny_edge": np.zeros((64, 64), np.uint8)}),
     ]
-    found = model.embed(samples, [JOINT, SEMANTIC, VISUAL])  # colours knows pictures and palettes alone
+    found = model.embed(samples, [TOWERS_SPACE, SEMANTIC, VISUAL])  # colours knows pictures and palettes alone
     for rows in found.values():
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-    alone = model.embed(samples[2:3], [JOINT])[JOINT]
-    np.testing.assert_allclose(found[JOINT][2:3], alone, atol=1e-5)
+    alone = model.embed(samples[2:3], [TOWERS_SPACE])[TOWERS_SPACE]
+    np.testing.assert_allclose(found[TOWERS_SPACE][2:3], alone, atol=1e-5)
 
 
 def test_what_towers_do_not_take_has_words_of_the_network_alone(model: FourMModel) -> None:
-    (row,) = model.embed([Sample({"metadata": Metadata({"brightness": 0.5})})], [JOINT])[JOINT]
+    (row,) = model.embed([Sample({"metadata": Metadata({"brightness": 0.5})})], [TOWERS_SPACE])[TOWERS_SPACE]
     looks, words = row[:48], row[48:-8]
     assert not looks.any()
     assert words.any()
 
 
 def test_a_stored_photo_has_all_blocks_and_its_captions_words(model: FourMModel) -> None:
-    photo, told = model.embed_gallery([Sample({"rgb": RED}), Sample({"rgb": RED, "caption": "a car"})], [JOINT])[JOINT]
+    photo, told = model.embed_gallery([Sample({"rgb": RED}), Sample({"rgb": RED, "caption": "a car"})], [TOWERS_SPACE])[
+        TOWERS_SPACE
+    ]
     for block in np.split(photo, np.cumsum(BLOCKS[:3])):
         assert np.linalg.norm(block) == pytest.approx(0.5, abs=1e-3)
     assert photo[:48] @ told[:48] / np.linalg.norm(told[:48]) / np.linalg.norm(photo[:48]) == pytest.approx(

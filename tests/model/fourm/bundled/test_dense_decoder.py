@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from anyseek.model.encoders.efficientnet import LEVELS, EfficientNetLite0
 from anyseek.model.errors import WeightsCorrupt
-from anyseek.model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, load_decoder
+from anyseek.model.fourm.bundled.dense_decoder import SIDE, SOURCES, TARGETS, load_decoder
 from tests.random_bundle import random_decoder, save_decoder
 
 
@@ -27,7 +27,7 @@ def test_the_encoder_gives_the_maps_that_the_decoder_takes() -> None:
 
 
 def test_images_have_their_shapes_and_ranges() -> None:
-    decoded = random_decoder().decoded(_levels(), "rgb")
+    decoded = random_decoder().decode(_levels(), "rgb")
     assert decoded.depth.shape == (2, 1, SIDE, SIDE)
     assert decoded.normal.shape == (2, 3, SIDE, SIDE)
     torch.testing.assert_close(decoded.normal.norm(dim=1), torch.ones(2, SIDE, SIDE))
@@ -36,14 +36,14 @@ def test_images_have_their_shapes_and_ranges() -> None:
 
 def test_one_picture_is_decoded_differently_as_another_modality() -> None:
     decoder = random_decoder()
-    as_picture, as_depth = (decoder.decoded(_levels(), name) for name in ("rgb", "depth"))
+    as_picture, as_depth = (decoder.decode(_levels(), name) for name in ("rgb", "depth"))
     assert not torch.equal(as_picture.depth, as_depth.depth)
 
 
 def test_what_is_seen_mirrored_is_decoded_mirrored() -> None:
     levels = _levels()
     turned = [level.flip(0) for level in levels]
-    here, there = (random_decoder().decoded_both_ways(maps, "rgb") for maps in (levels, turned))
+    here, there = (random_decoder().decode_mirrored(maps, "rgb") for maps in (levels, turned))
     torch.testing.assert_close(here.depth, there.depth.flip(-1))
     torch.testing.assert_close(here.semseg, there.semseg.flip(-1))
     torch.testing.assert_close(here.normal[:, 1:], there.normal[:, 1:].flip(-1))
@@ -54,19 +54,19 @@ def test_what_is_seen_mirrored_is_decoded_mirrored() -> None:
 def test_of_several_inputs_the_one_with_the_least_error_is_chosen() -> None:
     decoder = random_decoder()
     for target in TARGETS:
-        assert decoder.best_input(target, SEEN) == "canny_edge"
+        assert decoder.best_input(target, SOURCES) == "canny_edge"
         assert decoder.best_input(target, ["caption", "rgb", "bounding_boxes"]) == "rgb"
         assert decoder.best_input(target, ["caption", "color_palette", "metadata"]) is None
-    assert decoder.best_input("rgb", SEEN) is None
+    assert decoder.best_input("rgb", SOURCES) is None
 
 
 def test_a_file_gives_the_decoder_back_in_few_bytes(tmp_path: Path) -> None:
     decoder, path = random_decoder(62), tmp_path / "decoder.safetensors"
     save_decoder(decoder, path)
     assert path.stat().st_size < 650_000
-    known, read = decoder.decoded(_levels(), "depth"), load_decoder(path).decoded(_levels(), "depth")
+    known, read = decoder.decode(_levels(), "depth"), load_decoder(path).decode(_levels(), "depth")
     torch.testing.assert_close(read.depth, known.depth, rtol=0, atol=0.02)
-    assert load_decoder(path).best_input("depth", SEEN) == "canny_edge"
+    assert load_decoder(path).best_input("depth", SOURCES) == "canny_edge"
 
 
 @pytest.mark.parametrize("damage", ["cut", "shape", "missing"])

@@ -14,7 +14,7 @@ from anyseek.model.colours.space import COLOURS
 from anyseek.model.encoders.minilm import MiniLM, TextStates
 from anyseek.model.errors import UnknownModel, WeightsMissing
 from anyseek.model.fourm.bundled import loading
-from anyseek.model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
+from anyseek.model.fourm.bundled.bundle import TOWERS_SPACE, WEIGHTS, load_bundle
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.modalities.formats.spans import FormatInvalid
@@ -151,7 +151,7 @@ def test_palettes_are_asked_in_the_space_of_colours_which_needs_no_pass(
     red = np.full((8, 8, 3), (220, 30, 40), np.uint8)
     samples = [Sample({"rgb": red}), Sample({"rgb": 255 - red})]
     together = tiny.embed_gallery(samples, [VISUAL, COLOURS])
-    monkeypatch.setattr(tiny, "_encoded", None)  # where it were asked, it would fail
+    monkeypatch.setattr(tiny, "_encode", None)  # a call would fail
     stored = tiny.embed_gallery(samples, [COLOURS])[COLOURS]
     np.testing.assert_array_equal(together[COLOURS], stored)
     asked = tiny.embed([Sample({"color_palette": red[0, :1]})], [COLOURS])[COLOURS]
@@ -165,7 +165,7 @@ def test_every_modality_has_a_default_space_and_a_mean(tiny: Embedder) -> None:
     for modality in tiny.modalities:
         assert tiny.default_space(modality) in tiny.spaces
         for name, space in tiny.spaces.items():
-            if name not in (JOINT, COLOURS):  # centred block by block as they are made, and not centred
+            if name not in (TOWERS_SPACE, COLOURS):  # centred block by block as they are made, and not centred
                 assert space.query_means[modality].shape[1:] == (space.dimension,)
             assert (space.fingerprint == tiny.fingerprint) == (name != COLOURS)  # which has a version of its own
 
@@ -200,9 +200,9 @@ def test_the_open_set_has_the_same_network_and_other_towers(tiny: Embedder) -> N
     assert free.spaces.keys() == tiny.spaces.keys()
     assert free.fingerprint != tiny.fingerprint
     samples = [Sample({"caption": "a dog on the grass"})]
-    ours, theirs = (model.embed(samples, [JOINT, "semantic_global"]) for model in (tiny, free))
+    ours, theirs = (model.embed(samples, [TOWERS_SPACE, "semantic_global"]) for model in (tiny, free))
     np.testing.assert_array_equal(ours["semantic_global"], theirs["semantic_global"])
-    assert float((ours[JOINT] * theirs[JOINT]).sum()) < 0.9
+    assert float((ours[TOWERS_SPACE] * theirs[TOWERS_SPACE]).sum()) < 0.9
 
 
 def test_a_folder_is_a_model_by_its_absolute_path(tiny: Embedder, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_is_seen_is_what_the_labeller_saw(parts: FourMParts, modality: str)
     known = (value,) if modality == "color_palette" else value
     labelled = feature_map(FeatureOptions(of=modality), shared_encoders(HOME)).label(DataSample("k", {modality: known}))
     pooled = torch.from_numpy(labelled[f"{modality}_pooled"].astype(np.float32))
-    own = encode_samples(parts, [Sample({modality: value})]).own[modality][0]
+    own = encode_samples(parts, [Sample({modality: value})]).own_vectors[modality][0]
     assert float(own @ F.normalize(pooled, dim=0)) > 0.9999
 
 
@@ -76,17 +76,17 @@ def test_maps_are_projected_and_what_is_absent_is_masked(
     values = _values()
     found = encode_samples(parts, [Sample({"caption": "a"}), Sample({"depth": values["depth"], "caption": "a dog"})])
     assert found.inputs.keys() == {"depth_map", "caption_states"}
-    assert found.own.keys() == {"depth", "caption"}
+    assert found.own_vectors.keys() == {"depth", "caption"}
     depth, caption = found.inputs["depth_map"], found.inputs["caption_states"]
     assert depth.mask.all(dim=1).tolist() == [True, False]
     assert not depth.mask[1].any()
     assert not depth.values[0].any()
-    assert not found.own["depth"][0].any()
+    assert not found.own_vectors["depth"][0].any()
     pixels = encoder_input([looked_at("depth", values["depth"])])
     expected = load_projection(random_bundle / "projection.safetensors")(image_encoder(pixels).grid)
     torch.testing.assert_close(depth.values[1:], expected, atol=1e-3, rtol=1e-4)
     assert (~caption.mask).sum(dim=1).tolist() == [3, 4]  # with [CLS] and [SEP]
-    torch.testing.assert_close(found.own["caption"].norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(found.own_vectors["caption"].norm(dim=1), torch.ones(2))
 
 
 @torch.inference_mode()
@@ -115,7 +115,7 @@ def test_sequences_end_as_the_network_was_trained(parts: FourMParts) -> None:
 
     assert said("color_palette") == ["v1=2 v0=200 v0=10 v0=10 v0=0 v0=90 v0=200 [EOS]", ""]
     assert said("metadata") == ["[S_1]", "v1=10 v0=19 v1=5 v0=2 [S_1]"]
-    assert "metadata" not in found.own
+    assert "metadata" not in found.own_vectors
 
 
 def test_a_long_sequence_is_cut(parts: FourMParts) -> None:

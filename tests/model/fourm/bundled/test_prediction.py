@@ -164,13 +164,13 @@ def test_an_image_of_words_is_of_mean_codes_unless_tokens_are_drawn(
 ) -> None:
     told: list[torch.Tensor] = []
 
-    def expected(target: DenseTarget, probabilities: torch.Tensor) -> Value:
+    def expected_value(target: DenseTarget, probabilities: torch.Tensor) -> Value:
         told.append(probabilities)
         return target.value(probabilities.argmax(dim=-1))
 
     given: dict[str, Value] = {"caption": "a chair"}
     soft = predict(given, ["depth"], model=dense)["depth"]
-    monkeypatch.setattr(DenseTarget, "expected", expected)
+    monkeypatch.setattr(DenseTarget, "expected_value", expected_value)
     hard = predict(given, ["depth"], model=dense)["depth"]
     (shares,) = told
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))

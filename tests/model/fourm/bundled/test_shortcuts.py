@@ -17,7 +17,7 @@ def _drawn(rank: int = 64) -> Shortcuts:
     shortcuts = Shortcuts(WIDTHS, LENGTHS, dict.fromkeys(LENGTHS, rank))
     for key in WIDTHS:
         for space in LENGTHS:
-            one = shortcuts.of(key, space)
+            one = shortcuts.shortcut(key, space)
             one.fill(*(torch.randn(t.shape, generator=generator) for t in (one.mean, one.down, one.up)))
     return shortcuts
 
@@ -28,7 +28,7 @@ def _rows(width: int) -> torch.Tensor:
 
 def test_a_map_and_a_share_of_the_vector_itself_are_added() -> None:
     shortcuts, own = _drawn(), _rows(40)
-    one = shortcuts.of("picture", "seen")
+    one = shortcuts.shortcut("picture", "seen")
     centred = own - one.mean
     expected = centred @ one.down @ one.up + 0.5 * centred
     torch.testing.assert_close(shortcuts({"picture": own}, "seen"), expected)
@@ -43,8 +43,8 @@ def test_vectors_of_another_width_have_no_share_and_a_rank_is_no_larger_than_the
     trained = {name for name, _ in shortcuts.named_parameters()}
     assert "maps.picture_to_seen.share" in trained
     assert "maps.words_to_seen.share" not in trained
-    assert shortcuts.of("words", "seen").down.shape == (100, 40)
-    assert shortcuts.of("words", "said").down.shape == (100, 60)
+    assert shortcuts.shortcut("words", "seen").down.shape == (100, 40)
+    assert shortcuts.shortcut("words", "said").down.shape == (100, 60)
 
 
 def test_an_absent_input_adds_nothing_and_inputs_add_up() -> None:
@@ -62,7 +62,7 @@ def test_an_absent_input_adds_nothing_and_inputs_add_up() -> None:
 def test_everything_but_the_mean_gets_gradients() -> None:
     shortcuts = _drawn()
     shortcuts({"picture": _rows(40)}, "seen").square().sum().backward()
-    one = shortcuts.of("picture", "seen")
+    one = shortcuts.shortcut("picture", "seen")
     assert {name for name, own in one.named_parameters() if own.grad is not None} == {"gain", "share", "down", "up"}
 
 
@@ -87,7 +87,7 @@ def test_inputs_can_have_other_names(tmp_path: Path) -> None:
 
 def test_spaces_have_ranks_of_their_own() -> None:
     shortcuts = Shortcuts(WIDTHS, LENGTHS, {"seen": 3, "said": 7})
-    ranks = {(key, space): shortcuts.of(key, space).down.shape[1] for key in WIDTHS for space in LENGTHS}
+    ranks = {(key, space): shortcuts.shortcut(key, space).down.shape[1] for key in WIDTHS for space in LENGTHS}
     assert ranks == {(key, space): {"seen": 3, "said": 7}[space] for key in WIDTHS for space in LENGTHS}
 
 

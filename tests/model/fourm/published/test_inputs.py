@@ -79,8 +79,8 @@ def test_values_of_another_shape_are_refused(parts: FourMParts, name: str, value
 
 
 def test_modalities_that_the_network_does_not_take_are_refused(parts: FourMParts) -> None:
-    assert parts.larger is not None
-    larger = parts.larger()
+    assert parts.load_upscaler is not None
+    larger = parts.load_upscaler()
     with pytest.raises(UnsupportedModality, match="4M-7-SR_L_CC12M does not take metadata; it takes rgb, depth"):
         encode_samples(larger, [Sample({"metadata": VALUES["metadata"]})])
     assert encode_samples(larger, [Sample({"rgb": PICTURE})]).inputs["rgb@224"].values.shape == (1, 3, 224, 224)

@@ -52,24 +52,24 @@ def test_tokenizers_have_the_published_class_and_codes(loaded: FourMModel, name:
 
 
 def test_super_resolution_is_loaded_once(loaded: FourMModel) -> None:
-    assert loaded.parts.larger is not None
-    larger = loaded.parts.larger()
-    assert larger is loaded.parts.larger()
+    assert loaded.parts.load_upscaler is not None
+    larger = loaded.parts.load_upscaler()
+    assert larger is loaded.parts.load_upscaler()
     assert "tok_rgb@448" in larger.network.config.domains_out
 
 
 def test_the_network_has_the_dtype_asked_for_and_tokenizers_float32(published_home: Path) -> None:
     half = load_published("4M-21_B:dtype=bfloat16", published_home)
     assert half.parts.network.mask_token.dtype == torch.bfloat16
-    assert half.parts.larger is not None
-    assert half.parts.larger().network.mask_token.dtype == torch.bfloat16
+    assert half.parts.load_upscaler is not None
+    assert half.parts.load_upscaler().network.mask_token.dtype == torch.bfloat16
     assert next(half.parts.tokenizers.tokenizer(names.CLIP).parameters()).dtype == torch.float32
 
 
 @pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no oneDNN")
 def test_logits_of_a_target_are_packed_when_it_is_first_predicted(published_home: Path) -> None:
     model = load_published("4M-21_B:dtype=bfloat16", published_home)
-    larger = model.parts.larger() if model.parts.larger is not None else None
+    larger = model.parts.load_upscaler() if model.parts.load_upscaler is not None else None
     assert larger is not None
     layers = [parts.network.get_submodule("decoder.0.mlp.fc1") for parts in (model.parts, larger)]
     assert [isinstance(layer, PackedLinear) for layer in layers] == [can_pack(torch.bfloat16)] * 2
@@ -119,7 +119,7 @@ def test_what_is_missing_beside_a_network_names_the_command(tmp_path: Path) -> N
     with pytest.raises(WeightsMissing, match=f"anyseek models pull {names.CLIP}"):
         alone.parts.tokenizers.tokenizer(names.CLIP)
     with pytest.raises(WeightsMissing, match=f"anyseek models pull {names.SUPER_RESOLUTION}"):
-        alone.parts.larger and alone.parts.larger()
+        alone.parts.load_upscaler and alone.parts.load_upscaler()
     with pytest.raises(WeightsMissing, match=f"anyseek models pull {names.VOCABULARY}"):
         _ = alone.parts.tokenizers.text
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.fourm.codecs import States, Text
+from anyseek.model.fourm.codecs import TextCodec, TextStateCodec
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.published.modalities import FORMS, inputs_of, target_form, targets_of
 from anyseek.model.modalities.registry import MODALITIES
@@ -21,12 +21,12 @@ def test_every_checkpoint_key_belongs_to_one_modality() -> None:
 def test_codecs_are_of_the_kind_of_their_keys() -> None:
     for form in (form for forms in FORMS.values() for form in forms):
         kind = PUBLISHED_MODALITIES[form.key].kind
-        assert isinstance(form.codec, Text) is (kind is EmbeddingKind.SEQUENCE)
-        assert isinstance(form.codec, States) is (kind is EmbeddingKind.SEQUENCE_EMBEDDING)
+        assert isinstance(form.codec, TextCodec) is (kind is EmbeddingKind.SEQUENCE)
+        assert isinstance(form.codec, TextStateCodec) is (kind is EmbeddingKind.SEQUENCE_EMBEDDING)
 
 
 def test_a_network_uses_the_first_form_it_has(parts: FourMParts) -> None:
-    small, large = parts.network.config, parts.larger().network.config
+    small, large = parts.network.config, parts.load_upscaler().network.config
     assert (inputs_of(small)["rgb"].key, inputs_of(large)["depth"].key) == ("rgb@224", "tok_depth@224")
     assert (targets_of(small)["rgb"].key, targets_of(large)["rgb"].key) == ("tok_rgb@224", "tok_rgb@448")
     assert set(targets_of(large)) == {"rgb", "depth", "normal", "semseg", "clip"}

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from anyseek.model.fourm import images
-from anyseek.model.fourm.codecs import ImageTokens
+from anyseek.model.fourm.codecs import ImageTokenCodec
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.loading import load_published
-from anyseek.model.fourm.published.modalities import FORMS, Form
+from anyseek.model.fourm.published.modalities import FORMS, InputForm
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import MODALITIES, PICTURE_SUFFIXES, Content, Modality
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
@@ -62,8 +62,8 @@ def thermal(published_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(MODALITIES, "thermal", row)
     for name, role in ((NETWORK, names.Role.NETWORK), (TOKENIZER, names.Role.TOKENIZER)):
         monkeypatch.setitem(names.PUBLISHED, name, names.Published(name, f"own/{name}", role))
-    codec = ImageTokens(TOKENIZER, heat_image, picture_of_heat)
-    monkeypatch.setitem(FORMS, "thermal", (Form(KEY, codec),))
+    codec = ImageTokenCodec(TOKENIZER, heat_image, picture_of_heat)
+    monkeypatch.setitem(FORMS, "thermal", (InputForm(KEY, codec),))
 
     (tmp_path / "models").mkdir()
     for folder in (published_home / "models").iterdir():

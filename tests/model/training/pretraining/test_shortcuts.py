@@ -134,7 +134,7 @@ def test_what_is_asked_for_is_what_is_fitted(one_folder: tuple[FolderShards, ...
     errors = []
     for one in (one_bank, strangers):
         with torch.no_grad():
-            found = fit_shortcuts(_contrast(), one, one_folder, lambda line: None).of("rgb", "shape_global")
+            found = fit_shortcuts(_contrast(), one, one_folder, lambda line: None).shortcut("rgb", "shape_global")
             mapped = (vectors - found.mean) @ found.down @ found.up
         errors.append(float((mapped - (meant - meant.mean(dim=0))).square().mean()))
     assert errors[0] < 0.7 * errors[1]

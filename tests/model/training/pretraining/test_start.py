@@ -211,10 +211,10 @@ def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
     said: list[str] = []
     trainer = prepared(written(config), tmp_path / "second", said.append)
     assert [line for line in said if line.startswith("fitted")] == ["fitted the shortcuts of states"]
-    kept = load_shortcuts(tmp_path / "first" / "shortcuts.safetensors").of("rgb", "shape_global")
+    kept = load_shortcuts(tmp_path / "first" / "shortcuts.safetensors").shortcut("rgb", "shape_global")
     found = load_shortcuts(tmp_path / "second" / "fitted.safetensors")
     own_rgb = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(0)), dim=1)
-    torch.testing.assert_close(found.of("rgb", "shape_global")(own_rgb), kept(own_rgb))
+    torch.testing.assert_close(found.shortcut("rgb", "shape_global")(own_rgb), kept(own_rgb))
     frozen = trainer.state.frozen.names
     assert "contrast.shortcuts.maps.rgb_to_shape_global.gain" in frozen
     assert "contrast.shortcuts.maps.states_to_shape_global.gain" not in frozen

@@ -93,7 +93,7 @@ def test_contrast_trains_the_shortcuts_and_measures_what_is_used(contrasted: Pat
     evaluated = read_records(contrasted / "evaluation.csv")
     assert float(evaluated[-1]["recall@10/shape_global/rgb"] or 0) > 0.9  # mostly by the shortcut
     fitted, trained = (
-        load_shortcuts(contrasted / name).of("rgb", "shape_global")
+        load_shortcuts(contrasted / name).shortcut("rgb", "shape_global")
         for name in ("fitted.safetensors", "shortcuts.safetensors")
     )
     assert torch.equal(fitted.mean, trained.mean)

@@ -52,7 +52,7 @@ def test_maps_of_shortcuts_are_adjusted_slowly_and_do_not_decay() -> None:
     groups = build_optimiser(network, OPTIMISER).param_groups
     found = {id(p): (group["rate_share"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(found) == len(list(network.parameters()))
-    shortcut = network["shortcuts"].of("x", "y")
+    shortcut = network["shortcuts"].shortcut("x", "y")
     assert (found[id(shortcut.down)], found[id(shortcut.up)], found[id(shortcut.gain)]) == ((0.1, 0), (0.1, 0), (1, 0))
     assert found[id(network["small"].linear.weight)] == (1, 0.05)
 
