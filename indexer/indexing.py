@@ -1,4 +1,4 @@
-"""An index job, which makes a collection match a source, from the scan to the snapshot."""
+"""The index job: it makes a collection match a source, from the scan to the snapshot."""
 
 import hashlib
 import threading
@@ -14,7 +14,7 @@ from anyseek.indexer.paths import one_line
 from anyseek.indexer.pipeline import Pipeline
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.source_inputs import SourceInputs, stamp_of
+from anyseek.indexer.source_inputs import IndexingStrategy, stamp_of
 from anyseek.indexer.sources.base import Source, SourceInput, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
@@ -29,28 +29,28 @@ from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 
-_SHOWN_CHARACTERS = 200  # of a name that is too long to be stored
+_SHOWN_CHARACTERS = 200  # of a name that is too long to store
 
 
-def open_collection(tools: Tools, name: str) -> Collection:
-    """The collection called `name`, made with the loaded model if absent.
+def ensure_collection(tools: Tools, name: str) -> Collection:
+    """The collection `name`, created with the loaded model if it does not exist.
 
-    Raises as `fitting_collection` does, and `BadInput` for an invalid name.
+    Raises as `get_compatible_collection` does, and `BadInput` for an invalid name.
     """
     try:
-        return fitting_collection(tools, name)
+        return get_compatible_collection(tools, name)
     except CollectionNotFound:
         pass
     embedder = tools.embedder
     try:
         with tools.database.write() as session:
             return collections.create(session, name, embedder.name, embedder.spaces.values())
-    except CollectionExists:  # another process has made it in the meantime
-        return fitting_collection(tools, name)
+    except CollectionExists:  # another process has created it meanwhile
+        return get_compatible_collection(tools, name)
 
 
-def fitting_collection(tools: Tools, name: str) -> Collection:
-    """The collection called `name`, checked to take the vectors of the loaded model.
+def get_compatible_collection(tools: Tools, name: str) -> Collection:
+    """The collection `name`, checked to be compatible with the loaded model.
 
     Raises `CollectionNotFound`, `ModelMismatch` if it was made with another model, `FingerprintMismatch` if with other
     weights of it.
@@ -58,23 +58,23 @@ def fitting_collection(tools: Tools, name: str) -> Collection:
     with tools.database.read() as session:
         collection = collections.get(session, name)
     check_model(collection, tools.embedder.name)
-    if not fits(collection, tools.embedder):
+    if not is_compatible(collection, tools.embedder):
         raise FingerprintMismatch(
-            f"the collection {name!r} was made with other weights of {collection.model} than those loaded; "
+            f"the collection {name!r} was made with other weights of {collection.model} than the loaded ones; "
             "index into a new collection, or delete this one first"
         )
     return collection
 
 
-def fits(collection: Collection, embedder: Embedder) -> bool:
-    """Whether the model makes the vectors of all the collection's spaces.
+def is_compatible(collection: Collection, embedder: Embedder) -> bool:
+    """Whether the model has all spaces of the collection, with the same fingerprints.
 
-    The collection may lack a space that was added to the model later, for which another one answers.
+    The collection may lack a space that was added to the model later and has a substitute (`instead`).
     """
-    held = {space.name: space.fingerprint for space in collection.spaces.values()}
-    made = embedder.spaces.items()
-    needed = {name: space.fingerprint for name, space in made if name in held or space.instead is None}
-    return held == needed
+    stored = {space.name: space.fingerprint for space in collection.spaces.values()}
+    spaces = embedder.spaces.items()
+    needed = {name: space.fingerprint for name, space in spaces if name in stored or space.instead is None}
+    return stored == needed
 
 
 def check_model(collection: Collection, model: str) -> None:
@@ -95,43 +95,43 @@ def open_job(
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
     predicts: bool | None = None,
 ) -> Job:
-    """The job that indexes a source.
+    """The job that indexes a source: a new one, an interrupted one that `owner` adopts, or a running one.
 
-    It is a new job, an interrupted one that `owner` adopts, or one that others run. Without `adopt`, an interrupted job
-    is left to others. `predicts` says whether items get predicted attributes, None that nothing changes in that.
-    Raises `SourceHeld` if that changes while a job is at work on the source.
+    Without `adopt`, an interrupted job is left to other owners. `predicts` turns predicted attributes of items on or
+    off; None leaves the source's setting unchanged.
+    Raises `SourceHeld` if it changes while a job runs on the source.
     """
     with owner.database.write() as session:
         source_id = sources.ensure(session, collection, source.uri)
         if predicts is not None:
             sources.set_predicts(session, source_id, predicts)
         name = owner.name if adopt else None
-        living = owner.living(session)
-        return jobs.open_index_job(session, collection, source_id, name, prune, living, on_duplicate)
+        is_alive = owner.liveness_check(session)
+        return jobs.open_index_job(session, collection, source_id, name, prune, is_alive, on_duplicate)
 
 
 class IndexRun(JobRun):
-    """One process's part in indexing a source, whose keys get the prefix of the job's source.
+    """The run of an index job; keys get the prefix of the job's source.
 
-    `tools` loads the collection's model. It is called when an input has to be embedded, and not at all if none has.
+    `tools` loads the collection's model. It is called lazily, when the first input has to be embedded.
     """
 
     def __init__(self, tools: Callable[[], Tools], source: Source, owner: Owner, progress: Progress) -> None:
         super().__init__(owner, progress)
         self._tools = tools
         self._source = source
-        self._fitting: Tools | None = None  # once they were found to fit the collection
-        self._checking = threading.Lock()
+        self._context: Tools | None = None  # once they were found to fit the collection
+        self._loading = threading.Lock()
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        """As `JobRun.work`. Raises `SourceGone` if the source disappears, `QuotaExceeded` if the job's API key may not
-        store more, and as `fitting_collection` does.
+        """See `JobRun.work`. Raises `SourceGone` if the source disappears, `QuotaExceeded` if the job's API key may not
+        store more, and as `get_compatible_collection` does.
         """
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
-        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._source, job)
-        # What is stored counts in the quota of the API key that started the job.
+        strategy = IndexingStrategy(stores, lambda: self._load(job), collection, self._source, job)
+        # Stored bytes count towards the quota of the API key that started the job.
         who = current_actor() if job.charged_to is None else replace(current_actor(), who=Actor.of_key(job.charged_to))
         with acting_as(who):
             Pipeline(self._owner, self._progress, strategy).work(job, span)
@@ -148,32 +148,32 @@ class IndexRun(JobRun):
             return jobs.complete(session, job.id)
 
     def _step(self, job: Job) -> bool:
-        """As `JobRun._step`, with the snapshots that are due at the end, also those that a killed run left undone."""
-        goes_on = super()._step(job)
-        if goes_on and job.state == JobState.RUNNING:
-            if self._fitting is not None:
-                self._fitting.engine.write_snapshots(job.collection)
-            else:  # nothing was embedded, so no engine is open
+        """See `JobRun._step`. Also writes snapshots that are due at the end, or that a killed run did not write."""
+        has_progressed = super()._step(job)
+        if has_progressed and job.state == JobState.RUNNING:
+            if self._context is not None:
+                self._context.engine.write_snapshots(job.collection)
+            else:  # nothing was embedded, so no engine was loaded
                 with closing(open_backend(self._database, self._owner.settings)) as backend:
                     write_snapshots(self._database, self._owner.settings, job.collection, backend.open)
-        return goes_on
+        return has_progressed
 
     def _load(self, job: Job) -> Tools:
-        """The tools with the model, checked once. Raises as `fitting_collection` does, and what loading raises."""
-        with self._checking:
-            if self._fitting is None:
+        """The tools with the model, checked once. Raises as `get_compatible_collection` and as loading does."""
+        with self._loading:
+            if self._context is None:
                 tools = self._tools()
-                fitting_collection(tools, job.collection)
-                self._fitting = tools
-            return self._fitting
+                get_compatible_collection(tools, job.collection)
+                self._context = tools
+            return self._context
 
-    def _list(self, job: Job) -> None:
+    def _list_inputs(self, job: Job) -> None:
         assert job.source_id is not None
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
         listed = refused = 0
-        for page in pages(_keyed(found, job.key_prefix) for found in source.scan()):
+        for page in pages(_with_prefix(found, job.key_prefix) for found in source.scan()):
             self._owner.check()
             self._check_refused(refused, listed)
             seen = {
@@ -184,9 +184,9 @@ class IndexRun(JobRun):
             with self._database.write() as session:
                 locked = jobs.get_locked(session, job.id)
                 if locked.state != JobState.SCANNING or locked.owner != self._owner.name:
-                    return  # it was cancelled, or taken over while this process seemed dead
-                held = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
-                same = {key for key, stamp in held.items() if seen[key] == stamp}
+                    return  # it was cancelled, or another process adopted it because this one seemed dead
+                stored = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
+                same = {key for key, stamp in stored.items() if seen[key] == stamp}
                 refused += ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
             listed += len(page)
             self._progress.scanned(len(page))
@@ -197,20 +197,19 @@ class IndexRun(JobRun):
         self._progress.started(waiting)
 
     def _check_refused(self, refused: int, listed: int) -> None:
-        """Raises `LimitExceeded` where most inputs are refused, and too many for anybody to look through."""
-        most = self._owner.settings.limits.refused_inputs
-        if refused > max(most, listed // 2):
+        """Raises `LimitExceeded` if more than half of the inputs, and more than the limit, are refused."""
+        limit = self._owner.settings.limits.refused_inputs
+        if refused > max(limit, listed // 2):
             raise LimitExceeded(
-                f"{refused:,} of the first {listed:,} inputs of {self._source.uri} are refused, as the failures of the "
-                f"job say, and at most {most:,} may be; mend the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
+                f"{refused:,} of the first {listed:,} inputs of {self._source.uri} are refused; the job's failures "
+                f"say why. At most {limit:,} may be; repair the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
             )
 
     def _prune(self, job: Job) -> None:
         """Delete the items of this source that have no input in the job.
 
-        Nothing is pruned if a folder could not be read. An item whose input is quarantined is not pruned; if the source
-        cannot tell the input of an item, nothing is pruned while the job has inputs with unreadable keys. Raises
-        `SourceGone` if the source is gone; then nothing more is pruned.
+        Nothing is pruned if a folder could not be read. Items of quarantined inputs are kept, and so are items whose
+        input is unknown while the job has refused inputs. Raises `SourceGone` if the source is gone.
         """
         assert job.source_id is not None
         with self._database.read() as session:
@@ -218,40 +217,40 @@ class IndexRun(JobRun):
                 return
             collection = collections.get(session, job.collection)
             for keys in items.keys_of_source(session, job.source_id):
-                gone = self._gone(session, job, collection, keys)
+                gone = self._removed_keys(session, job, collection, keys)
                 self._source.check()
                 if gone:
                     with self._database.write() as writing:
                         jobs.reread(writing, job)
                         stored = items.content_hashes(writing, collection, gone)
-                        # One of them may have been put over the API meanwhile.
+                        # One of them may have been put through the API meanwhile.
                         mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]
                         jobs.add_pruned(writing, job.id, items.delete(writing, collection, mine))
 
-    def _gone(self, session: Session, job: Job, collection: Collection, keys: Sequence[str]) -> list[str]:
+    def _removed_keys(self, session: Session, job: Job, collection: Collection, keys: Sequence[str]) -> list[str]:
         absent = set(keys) - ledger.present(session, job.id, keys)
-        found = items.by_keys(session, collection, sorted(absent))
-        pictures = {key: item.assets.get(PICTURE) for key, item in found.items()}
+        candidates = items.by_keys(session, collection, sorted(absent))
+        pictures = {key: item.assets.get(PICTURE) for key, item in candidates.items()}
         inputs = {
             key: None if picture is None or picture.stored else self._source.uri_at(picture.location)
             for key, picture in pictures.items()
         }
-        kept = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
-        unknown_stay = None in inputs.values() and ledger.has_refused(session, job.id)
-        return [key for key, uri in inputs.items() if uri not in kept and (uri is not None or not unknown_stay)]
+        quarantined = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
+        keeps_unknown = None in inputs.values() and ledger.has_refused(session, job.id)
+        return [key for key, uri in inputs.items() if uri not in quarantined and (uri is not None or not keeps_unknown)]
 
 
-def _keyed(found: SourceInput, prefix: str) -> SourceInput:
-    """The input with a prefix before its key; it is refused if the whole cannot be a key."""
+def _with_prefix(found: SourceInput, prefix: str) -> SourceInput:
+    """The input with a prefix before its key; it is refused if the result is not a valid key."""
     if not prefix or items.is_valid_key(prefix + found.key):
         return replace(found, key=prefix + found.key)
-    reason = f"with its prefix, the key {found.key[:40]!r} is not {items.KEYS}; give a shorter one"
+    reason = f"with its prefix, the key {found.key[:40]!r} is not {items.KEYS}; use a shorter one"
     return replace(found, reason=reason, reason_code=BadDescription.code)
 
 
 def _new_input(found: SourceInput, is_unchanged: bool) -> ledger.NewInput:
-    """The input for the ledger; one whose name or key cannot be stored is refused under a shortened name."""
-    uri, key = _storable(found.uri), _storable(found.key)
+    """The ledger's row for an input; an unstorable uri or key is shortened, and the input refused."""
+    uri, key = _to_storable(found.uri), _to_storable(found.key)
     if found.reason is not None or (uri == found.uri and items.is_valid_key(found.key)):
         outcome = ledger.UNCHANGED if is_unchanged else None
         return ledger.NewInput(uri, key, found.reason, found.reason_code, outcome)
@@ -260,8 +259,8 @@ def _new_input(found: SourceInput, is_unchanged: bool) -> ledger.NewInput:
     return ledger.NewInput(uri, key, reason, BadDescription.code)
 
 
-def _storable(text: str) -> str:
-    """The text, or its start and a hash of it if a database cannot index it."""
+def _to_storable(text: str) -> str:
+    """The text, or its start and hash if databases cannot index it."""
     if len(text.encode("utf-8", "surrogateescape")) <= items.KEY_BYTES and is_storable(text):
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""Names of files as texts that can be stored, shown and turned back; what a file is by its name or first bytes.
+"""Reversible text forms of file names, path checks, and file types by name or first bytes.
 
-File names are bytes. Python shows those that are not UTF-8 as half surrogate pairs, which no database takes. A *uri*
-is a path relative to its folder, such a byte written `\\xff` and a backslash doubled, so that it can be read back.
+File names are bytes. Python decodes those that are not UTF-8 to lone surrogates, which databases reject. A *uri*
+is a path relative to its folder, with such a byte escaped as `\\xff` and a backslash doubled, so it is reversible.
 """
 
 import os
@@ -15,18 +15,18 @@ from anyseek.indexer.errors import OutsideFolder
 from anyseek.model.modalities.reading.containers import is_avif, is_heif, is_jxl, is_raw_start
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 
-# A file that is written twice within the steps of a file system's clock has the same times after both. FAT's steps are
-# the longest, two seconds.
+# Two writes within the timestamp resolution of a file system leave the same times. FAT has the coarsest resolution,
+# two seconds.
 SETTLED_NS = 2_000_000_000
 SNIFFED_BYTES = 18
 SHARD_SUFFIX = ".tar"
 
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr")
-# Pictures that cannot be decoded, so that their owner gets a message about them.
-_OTHERS = (".svg", ".ico", ".jp2", ".j2k", ".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr")
-_SUFFIXES = frozenset((*PICTURE_SUFFIXES, ".jpe", ".jfif", *_RAW, *_OTHERS))
+# Pictures that cannot be decoded; they are listed so that their owner gets an error.
+_UNSUPPORTED = (".svg", ".ico", ".jp2", ".j2k", ".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr")
+_SUFFIXES = frozenset((*PICTURE_SUFFIXES, ".jpe", ".jfif", *_RAW, *_UNSUPPORTED))
 
-# Types of pictures, and by what their files begin.
+# Media types of pictures by magic bytes.
 _MEDIA_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -39,7 +39,7 @@ _MEDIA_TYPES_BY_KIND = {
     is_heif: "image/heic",
     is_avif: "image/avif",
     is_jxl: "image/jxl",
-    is_raw_start: "image/x-raw",  # those that begin as TIFF go as TIFF
+    is_raw_start: "image/x-raw",  # RAW files with a TIFF header are served as TIFF
 }
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
@@ -50,17 +50,17 @@ def to_uri(path: str) -> str:
 
 
 def from_uri(uri: str) -> str:
-    """The path of which `to_uri` made `uri`."""
+    """The path of a uri; the inverse of `to_uri`."""
 
-    def unescaped(match: re.Match[str]) -> str:
+    def unescape(match: re.Match[str]) -> str:
         code = match.group(1)
         return "\\" if code == "\\" else os.fsdecode(bytes.fromhex(code[1:]))
 
-    return re.sub(r"\\(\\|x[0-9a-f]{2})", unescaped, uri)
+    return re.sub(r"\\(\\|x[0-9a-f]{2})", unescape, uri)
 
 
 def is_remote(name: str) -> bool:
-    """Whether it is an address such as `s3://bucket/prefix` rather than a path."""
+    """Whether the name is an address such as `s3://bucket/prefix` rather than a path."""
     protocol, mark, _ = name.partition("://")
     return bool(mark) and protocol.isascii() and protocol.replace("+", "").isalnum()
 
@@ -75,18 +75,18 @@ def is_utf8(path: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """`text` as it can be printed: characters that steer a terminal or break the line become escapes."""
+    """`text` safe to print on one line: control characters and line separators are escaped."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: ascii(m.group())[1:-1], text)
 
 
-def inside(root: Path, base: str, path: str) -> str:
-    """The path relative to `root` of `path`, which was written in the folder `base` (relative, "" for the root).
+def resolve_inside(root: Path, base: str, path: str) -> str:
+    """Resolve a `path` written in the folder `base` (relative, "" for the root) to a path relative to `root`.
 
-    Raises `OutsideFolder` for what leads out of `root`, by `..`, as an absolute path or through a link, and for
-    what lies behind a link to a folder.
+    Raises `OutsideFolder` for a path that leaves `root` by `..`, as an absolute path or through a link, and for
+    one below a symlinked folder.
     """
     relative = posixpath.normpath(posixpath.join(base, path))
-    if posixpath.isabs(path) or relative.split("/")[0] in ("..", ".") or not _can_name_a_file(path):
+    if posixpath.isabs(path) or relative.split("/")[0] in ("..", ".") or not _is_encodable(path):
         raise OutsideFolder(f"{one_line(path)!r} is not a file inside the folder; paths must stay inside it")
     check_inside(root, relative)
     return relative
@@ -100,25 +100,25 @@ def check_inside(root: Path, relative: str) -> None:
         raise OutsideFolder(f"{to_uri(relative)} is a link that leads out of its folder; copy the file into the folder")
 
 
-def _can_name_a_file(path: str) -> bool:
+def _is_encodable(path: str) -> bool:
     try:
         return b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that encodes no byte
         return False
 
 
 def file_state(path: str) -> str | None:
-    """The size of a file, and when its content and its entry were last changed; None if it has just been written.
+    """The stamp of a file: its size, mtime and ctime; None if it is missing or was written within `SETTLED_NS`.
 
-    The second time cannot be set back, as tools that copy files set back the first.
+    ctime is included because copy tools restore mtime.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116, a pathlib.Path for each file of a library takes longer
+        status = os.stat(path)  # noqa: PTH116, a pathlib.Path for each file is slower
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode) or time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
+    if not stat.S_ISREG(status.st_mode) or time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < SETTLED_NS:
         return None
-    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
 def is_picture_suffix(name: str) -> bool:
@@ -126,12 +126,12 @@ def is_picture_suffix(name: str) -> bool:
 
 
 def is_picture_start(start: bytes) -> bool:
-    """Return whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
+    """Whether a file whose first `SNIFFED_BYTES` bytes are `start` has the magic bytes of a picture."""
     return _picture_type(start[:SNIFFED_BYTES]) is not None
 
 
 def media_type(data: bytes) -> str:
-    """The media type of a file that has already been decoded, so that a short look is enough."""
+    """The media type by magic bytes, for a file that has already been decoded."""
     if data.startswith(b"\x93NUMPY"):
         return "application/x-npy"
     return _picture_type(data[:SNIFFED_BYTES]) or "text/plain; charset=utf-8"
@@ -143,7 +143,7 @@ def _picture_type(start: bytes) -> str | None:
             return name
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "image/webp"
-    if start[:2] == b"BM":  # two letters alone would match every text that begins with them
+    if start[:2] == b"BM":  # the magic alone would match any text that begins with BM
         has_header = len(start) == SNIFFED_BYTES and int.from_bytes(start[14:18], "little") in _BMP_HEADER_SIZES
         return "image/bmp" if has_header else None
     return next((name for magic, name in _MEDIA_TYPES.items() if start.startswith(magic)), None)

@@ -1,7 +1,7 @@
-"""Metadata in a photo's file: words that people wrote into it, and when, with what and where a camera took it.
+"""Metadata in a photo's file: descriptive fields (XMP, IPTC), and capture time, camera, lens and position (EXIF).
 
-Programs write title, description, keywords and rating as XMP, older ones as IPTC; where both have a field, XMP's
-counts. Cameras fill fields of EXIF that they know nothing of with spaces, zeros or NULs, which count as not written.
+Programs write title, description, keywords and rating as XMP, older ones as IPTC; XMP takes precedence. Cameras pad
+unknown EXIF fields with spaces, zeros or NULs; such fields count as absent.
 """
 
 import math
@@ -16,9 +16,9 @@ from PIL.ExifTags import GPS, IFD, Base
 
 from anyseek.search.filters.tree import Moment
 
-LONGEST = {"title": 500, "description": 2_000, "keyword": 100}
-MOST_KEYWORDS = 100
-_LARGEST_XMP = 1024 * 1024  # longer ones hold pictures or the history of edits
+MAX_CHARACTERS = {"title": 500, "description": 2_000, "keyword": 100}
+MAX_KEYWORDS = 100
+_MAX_XMP_BYTES = 1024 * 1024  # larger packets contain pictures or an edit history
 
 _RDF, _DC = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}", "{http://purl.org/dc/elements/1.1/}"
 _RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
@@ -31,15 +31,15 @@ _TIMES = (
 # Datasets of IPTC's application record, by name.
 _IPTC = {5: "title", 25: "keywords", 120: "description"}
 _IPTC_MARKER, _IPTC_RECORD = 0x1C, 2
-_MOST_DATASETS = 2_000
+_MAX_DATASETS = 2_000
 
 # Cameras write their own name as the description of every photo.
-_OF_A_CAMERA = re.compile(r"(\w+ )?digital camera|sony dsc|samsung( camera pictures)?|dcim.*|default|untitled", re.I)
+_CAMERA_DEFAULT = re.compile(r"(\w+ )?digital camera|sony dsc|samsung( camera pictures)?|dcim.*|default|untitled", re.I)
 
 
 @dataclass(frozen=True)
-class Words:
-    """The metadata of a photo; `rating` from -1 (rejected) over 0 (none) to 5, `taken` as XMP writes times."""
+class DescriptiveMetadata:
+    """Descriptive metadata of a photo; `rating` is -1 (rejected), 0 (none) or 1 to 5, `taken` a time as in XMP."""
 
     title: str | None = None
     description: str | None = None
@@ -48,45 +48,45 @@ class Words:
     taken: str | None = None
 
 
-def read_words(xmp: bytes | None, iptc: bytes | None) -> Words:
-    """The words of both; none of what is damaged."""
-    newer, older = _of_xmp(xmp or b""), _of_iptc(iptc or b"")
-    return Words(
-        newer.title or older.title,
-        newer.description or older.description,
-        newer.keywords or older.keywords,
-        newer.rating,
-        newer.taken,
+def read_descriptive_metadata(xmp: bytes | None, iptc: bytes | None) -> DescriptiveMetadata:
+    """The fields of an XMP packet and an IPTC record; damaged ones are treated as empty."""
+    xmp_fields, iptc_fields = _parse_xmp(xmp or b""), _parse_iptc(iptc or b"")
+    return DescriptiveMetadata(
+        xmp_fields.title or iptc_fields.title,
+        xmp_fields.description or iptc_fields.description,
+        xmp_fields.keywords or iptc_fields.keywords,
+        xmp_fields.rating,
+        xmp_fields.taken,
     )
 
 
-def caption_of(words: Words, longest: int) -> str | None:
+def caption_of(metadata: DescriptiveMetadata, longest: int) -> str | None:
     """Title, description and keywords as one text; those that would make it too long are left out."""
     caption = ""
-    different = dict.fromkeys(part for part in (words.title, words.description) if part)
-    for part in (*different, ", ".join(words.keywords)):
-        joined = f"{caption}{' ' if caption.endswith(('.', '!', '?')) else '. '}{part}" if caption else part
-        caption = joined if len(joined) <= longest else caption
+    distinct = dict.fromkeys(part for part in (metadata.title, metadata.description) if part)
+    for part in (*distinct, ", ".join(metadata.keywords)):
+        longer = f"{caption}{' ' if caption.endswith(('.', '!', '?')) else '. '}{part}" if caption else part
+        caption = longer if len(longer) <= longest else caption
     return caption or None
 
 
-def _of_xmp(data: bytes) -> Words:
-    root = _parsed(data)
+def _parse_xmp(data: bytes) -> DescriptiveMetadata:
+    root = _parse_xml(data)
     if root is None:
-        return Words()
-    fields = _fields(root)
-    return Words(
-        _first(fields.get(f"{_DC}title", ()), "title"),
-        _first(fields.get(f"{_DC}description", ()), "description"),
+        return DescriptiveMetadata()
+    fields = _properties(root)
+    return DescriptiveMetadata(
+        _first_text(fields.get(f"{_DC}title", ()), "title"),
+        _first_text(fields.get(f"{_DC}description", ()), "description"),
         _keywords(fields.get(f"{_DC}subject", ())),
         _rating(fields.get(_RATING, ())),
         next((fields[name][0] for name in _TIMES if fields.get(name)), None),
     )
 
 
-def _parsed(data: bytes) -> ElementTree.Element | None:
-    """The document, which may have no declarations: with entities a short one can stand for gigabytes."""
-    if not 0 < len(data) <= _LARGEST_XMP:
+def _parse_xml(data: bytes) -> ElementTree.Element | None:
+    """The parsed document; None if invalid or if it declares entities, which can expand to gigabytes."""
+    if not 0 < len(data) <= _MAX_XMP_BYTES:
         return None
     text = data.decode("utf-8", "replace").strip("\0\ufeff \r\n\t")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -97,8 +97,8 @@ def _parsed(data: bytes) -> ElementTree.Element | None:
         return None
 
 
-def _fields(root: ElementTree.Element) -> Mapping[str, list[str]]:
-    """The texts of each property; XMP writes them as attributes, as elements, or as lists in elements."""
+def _properties(root: ElementTree.Element) -> Mapping[str, list[str]]:
+    """The values of each property by qualified name; XMP has them as attributes, elements, or lists in elements."""
     found: dict[str, list[str]] = {}
     for description in root.iter(f"{_RDF}Description"):
         for name, text in description.attrib.items():
@@ -115,22 +115,22 @@ def _texts(element: ElementTree.Element) -> Iterator[str]:
             yield entry.text
 
 
-def _of_iptc(data: bytes) -> Words:
+def _parse_iptc(data: bytes) -> DescriptiveMetadata:
     found: dict[str, list[str]] = {}
-    for number, value in _datasets(data):
+    for number, value in _iptc_datasets(data):
         if number in _IPTC:
-            found.setdefault(_IPTC[number], []).append(_decoded(value))
-    return Words(
-        _first(found.get("title", ()), "title"),
-        _first(found.get("description", ()), "description"),
+            found.setdefault(_IPTC[number], []).append(_decode(value))
+    return DescriptiveMetadata(
+        _first_text(found.get("title", ()), "title"),
+        _first_text(found.get("description", ()), "description"),
         _keywords(found.get("keywords", ())),
     )
 
 
-def _datasets(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _iptc_datasets(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The datasets of the application record: a marker, record, number and two bytes of length before each."""
     place = 0
-    for _ in range(_MOST_DATASETS):
+    for _ in range(_MAX_DATASETS):
         head = data[place : place + 5]
         length = int.from_bytes(head[3:5], "big")
         if len(head) < 5 or head[0] != _IPTC_MARKER or length >= 0x8000:
@@ -140,29 +140,29 @@ def _datasets(data: bytes) -> Iterator[tuple[int, bytes]]:
         place += 5 + length
 
 
-def _decoded(value: bytes) -> str:
-    """UTF-8 as newer programs write, else Latin 1; what the file says of its encoding is often wrong."""
+def _decode(value: bytes) -> str:
+    """Decode UTF-8, falling back to Latin 1: the declared encoding is often wrong."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
 
 
-def _first(texts: Iterable[str], name: str) -> str | None:
+def _first_text(texts: Iterable[str], name: str) -> str | None:
     for text in texts:
-        tidy = _tidy(text)[: LONGEST[name]]
-        if tidy and not _OF_A_CAMERA.fullmatch(tidy):
-            return tidy
+        normalized = _normalize(text)[: MAX_CHARACTERS[name]]
+        if normalized and not _CAMERA_DEFAULT.fullmatch(normalized):
+            return normalized
     return None
 
 
 def _keywords(texts: Iterable[str]) -> tuple[str, ...]:
-    tidy = (_tidy(text)[: LONGEST["keyword"]] for text in texts)
-    return tuple(dict.fromkeys(text for text in tidy if text))[:MOST_KEYWORDS]
+    normalized = (_normalize(text)[: MAX_CHARACTERS["keyword"]] for text in texts)
+    return tuple(dict.fromkeys(text for text in normalized if text))[:MAX_KEYWORDS]
 
 
 def _rating(texts: Sequence[str]) -> int | None:
-    """The number, which some programs write as a fraction."""
+    """The rating, which some programs write as a decimal; None if invalid."""
     try:
         rating = round(float(texts[0]))
     except (IndexError, ValueError, OverflowError):
@@ -170,22 +170,22 @@ def _rating(texts: Sequence[str]) -> int | None:
     return rating if -1 <= rating <= 5 else None
 
 
-def _tidy(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text).split())
 
 
-# Words of a company that say nothing of the brand.
-_COMPANY = re.compile(
+# Words of company names that are not part of the brand.
+_COMPANY_WORDS = re.compile(
     r"[\s,]+(corporation|corp|company|co|ltd|limited|inc|ag|gmbh|a/s|imaging|optical|computer|techwin|electronics|"
     r"electric|industries|camera|photo film|technologies|mobile|communications|group)\b\.?",
     re.IGNORECASE,
 )
-# Brands that are not written with one capital letter.
-_WRITTEN = {
+# Spellings of brands that `str.capitalize` gets wrong.
+_BRAND_SPELLINGS = {
     name.lower(): name
     for name in ("DJI", "GoPro", "HTC", "LG", "OnePlus", "OM System", "ZTE", "TCL", "RED", "JVC", "HP", "BlackBerry")
 }
-_OTHERWISE = {
+_BRAND_ALIASES = {
     "om digital solutions": "OM System",
     "lge": "LG",
     "eastman kodak": "Kodak",
@@ -196,21 +196,21 @@ _OTHERWISE = {
 }
 
 
-def maker_name(written: str) -> str:
-    """The maker's brand as people write it: `Nikon` of NIKON CORPORATION, `Olympus` of OLYMPUS IMAGING CORP."""
-    brand = _COMPANY.sub("", written).strip(" ,.")
-    known = _OTHERWISE.get(brand.lower()) or _WRITTEN.get(brand.lower())
+def maker_name(value: str) -> str:
+    """The usual spelling of a maker's brand: `Nikon` of NIKON CORPORATION, `Olympus` of OLYMPUS IMAGING CORP."""
+    brand = _COMPANY_WORDS.sub("", value).strip(" ,.")
+    known = _BRAND_ALIASES.get(brand.lower()) or _BRAND_SPELLINGS.get(brand.lower())
     if known or not brand:
-        return known or written
+        return known or value
     return brand.capitalize() if brand.isupper() or brand.islower() else brand
 
 
-LONGEST_TEXT = 200
+MAX_TEXT = 200
 _TIME = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
-_EARLIEST_YEAR = 1800  # before it nobody took photos
+_EARLIEST_YEAR = 1800  # no photo is older
 _LATITUDE, _LONGITUDE = 90, 180
-# Tags of a time, of its parts of a second and of its offset from UTC: when it was taken, or made digital.
+# Tags of a time, its fraction of a second and its UTC offset: of capture, or of digitisation.
 _EXIF_TIMES = (
     (Base.DateTimeOriginal, Base.SubsecTimeOriginal, Base.OffsetTimeOriginal),
     (Base.DateTimeDigitized, Base.SubsecTimeDigitized, Base.OffsetTimeDigitized),
@@ -220,36 +220,36 @@ Tags = Mapping[int, Any]
 
 
 def read_exif(exif: Image.Exif) -> dict[str, Any]:
-    """Those of `taken`, `camera`, `lens`, `rating` and `place` that are written. Raises what Pillow raises."""
-    of_photo: Tags = exif.get_ifd(IFD.Exif)
+    """The present ones of `taken`, `camera`, `lens`, `rating` and `place`. Raises what Pillow raises."""
+    photo_tags: Tags = exif.get_ifd(IFD.Exif)
     rating = exif.get(Base.Rating)
     found = {
-        "taken": _taken(of_photo),
+        "taken": _capture_time(photo_tags),
         "camera": _camera(exif),
-        "lens": _text(of_photo.get(Base.LensModel)),
+        "lens": _clean_text(photo_tags.get(Base.LensModel)),
         "rating": rating if isinstance(rating, int) and 1 <= rating <= 5 else None,
-        "place": _place(exif.get_ifd(IFD.GPSInfo)),
+        "place": _position(exif.get_ifd(IFD.GPSInfo)),
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
 
 
-def _taken(tags: Tags) -> str | None:
-    """ISO 8601 with the offset from UTC, if the camera wrote one."""
-    for time, part, offset in _EXIF_TIMES:
-        found = _TIME.match(_text(tags.get(time)) or "")
+def _capture_time(tags: Tags) -> str | None:
+    """The capture time in ISO 8601, with the UTC offset if present."""
+    for time, subsecond, offset in _EXIF_TIMES:
+        found = _TIME.match(_clean_text(tags.get(time)) or "")
         if found is None:
             continue
         year, month, day, hour, minute, second = found.groups()
-        digits = (_text(tags.get(part)) or "").rstrip("0")[:6]
+        digits = (_clean_text(tags.get(subsecond)) or "").rstrip("0")[:6]
         fraction = f".{digits.ljust(6, '0')}" if digits.isascii() and digits.isdigit() else ""
-        taken = f"{year}-{month}-{day}T{hour}:{minute}:{second}{fraction}{_offset(tags.get(offset))}"
+        taken = f"{year}-{month}-{day}T{hour}:{minute}:{second}{fraction}{_utc_offset(tags.get(offset))}"
         if int(year) >= _EARLIEST_YEAR and Moment.parse(taken):
             return taken
     return None
 
 
-def _offset(written: object) -> str:
-    text = _text(written) or ""
+def _utc_offset(value: object) -> str:
+    text = _clean_text(value) or ""
     if text == "Z":
         return "+00:00"
     found = _OFFSET.fullmatch(text)
@@ -259,15 +259,15 @@ def _offset(written: object) -> str:
 
 
 def _camera(exif: Tags) -> dict[str, str]:
-    make, model = _text(exif.get(Base.Make)), _text(exif.get(Base.Model))
+    make, model = _clean_text(exif.get(Base.Make)), _clean_text(exif.get(Base.Model))
     found = {"make": make and maker_name(make), "model": model}
     return {name: value for name, value in found.items() if value}
 
 
-def _place(tags: Tags) -> dict[str, float]:
-    """Latitude and longitude in degrees, altitude in metres; nothing where there was no fix."""
-    lat = _angle(tags.get(GPS.GPSLatitude), tags.get(GPS.GPSLatitudeRef), "S", _LATITUDE)
-    lon = _angle(tags.get(GPS.GPSLongitude), tags.get(GPS.GPSLongitudeRef), "W", _LONGITUDE)
+def _position(tags: Tags) -> dict[str, float]:
+    """Latitude and longitude in degrees, altitude in metres; empty without a GPS fix."""
+    lat = _degrees(tags.get(GPS.GPSLatitude), tags.get(GPS.GPSLatitudeRef), "S", _LATITUDE)
+    lon = _degrees(tags.get(GPS.GPSLongitude), tags.get(GPS.GPSLongitudeRef), "W", _LONGITUDE)
     if lat is None or lon is None or lat == lon == 0:
         return {}
     found = {"lat": lat, "lon": lon}
@@ -278,31 +278,31 @@ def _place(tags: Tags) -> dict[str, float]:
     return found
 
 
-def _angle(written: object, side: object, negative: str, most: int) -> float | None:
-    """Degrees of degrees, minutes and seconds, to a tenth of a metre."""
-    if not isinstance(written, tuple) or not 1 <= len(written) <= 3:
+def _degrees(value: object, side: object, negative: str, most: int) -> float | None:
+    """Signed degrees from degrees, minutes and seconds, rounded to about 0.1 m; None if invalid."""
+    if not isinstance(value, tuple) or not 1 <= len(value) <= 3:
         return None
-    numbers = [_number(part) for part in written]
+    numbers = [_number(part) for part in value]
     if numbers[0] is None:
         return None
     degrees = sum((number or 0.0) / 60**place for place, number in enumerate(numbers))
-    is_negative = (_text(side) or "").upper() == negative
+    is_negative = (_clean_text(side) or "").upper() == negative
     return round(-degrees if is_negative else degrees, 6) if degrees <= most else None
 
 
-def _number(written: object) -> float | None:
-    """A number that is finite; a fraction of a camera may have the denominator 0."""
+def _number(value: object) -> float | None:
+    """A finite number, or None: EXIF fractions may have the denominator 0."""
     try:
-        number = float(written)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
 
-def _text(written: object) -> str | None:
-    """A text without what cameras pad it with; None if nothing is left."""
-    if isinstance(written, bytes):
-        written = written.decode("utf-8", "replace")
-    if not isinstance(written, str):
+def _clean_text(value: object) -> str | None:
+    """A text without padding; None if it is empty."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
         return None
-    return _tidy(written.split("\0")[0])[:LONGEST_TEXT] or None
+    return _normalize(value.split("\0")[0])[:MAX_TEXT] or None

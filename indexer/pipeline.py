@@ -1,8 +1,8 @@
-"""The pipeline: leased inputs -> prepared ahead in threads -> embedded as a batch -> written in one transaction.
+"""The pipeline: lease inputs -> prepare them in threads -> embed them as a batch -> write them in one transaction.
 
-While the model works on one range, the next is prepared; never more than these two are in memory. Several embedders
-divide a range among them (`anyseek.indexer.pipeline`). Each kind of job has its own `Strategy`:
-`anyseek.indexer.source_inputs` that of files, `anyseek.indexer.reembed` that of items.
+While the model embeds one range, the next is prepared; at most these two are in memory. An `EmbedderPool` splits a
+range among threads. Each kind of job has its own `Strategy`: `IndexingStrategy` (`anyseek.indexer.source_inputs`) for
+files, `ReembedStrategy` (`anyseek.indexer.reembed`) for items.
 """
 
 import logging
@@ -34,20 +34,20 @@ logger = logging.getLogger(__name__)
 
 MODEL_FAILED = "model-failed"
 PREPARING_FAILED = "preparing-failed"
-MODEL_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # the errors of a model at an input
+MODEL_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # raised by a model for an input
 
 
-_LEAST = 4  # samples that are worth an embedder: image encoders take as many at once
+_MIN_SAMPLES = 4  # samples per embedder: the batch size of image encoders
 
 # Raw vectors of one sample by space, each (d,).
 Vectors = Mapping[str, FloatArray]
 
-# The vectors of each sample in the spaces that are named.
+# Embeds samples into the named spaces; see `embed_samples`.
 Embed = Callable[[Embedder, Sequence[Sample], Sequence[str]], list[Vectors]]
 
 
-class Embedders:
-    """The workers that `settings` ask for. They start with the first samples, and end with `close`."""
+class EmbedderPool:
+    """The embedding threads that `settings` configure. They start lazily, and end with `close`."""
 
     def __init__(self, settings: Settings) -> None:
         threads = threads_to_use(settings.threads)
@@ -57,25 +57,25 @@ class Embedders:
 
             device = settled_device(device)
         self.count = settings.work.embedders or (threads if device == CPU else 1)
-        each = max(1, threads // self.count)
-        self._pool = ThreadPoolExecutor(self.count, "embed", initializer=SHARING.take, initargs=(each,))
+        threads_each = max(1, threads // self.count)
+        self._pool = ThreadPoolExecutor(self.count, "embed", initializer=SHARING.take, initargs=(threads_each,))
 
     def embed(self, embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
-        """The vectors of `embed_samples`, with the samples divided evenly."""
-        size = max(_LEAST, -(-len(samples) // self.count))
+        """As `embed_samples`, with the samples split evenly among the threads."""
+        size = max(_MIN_SAMPLES, -(-len(samples) // self.count))
         shares = [samples[start : start + size] for start in range(0, len(samples), size)]
         with time_model_pass(len(samples)):
             futures = [self._pool.submit(_embed, embedder, share, spaces) for share in shares]
-            wait(futures)  # also if one fails: its range is then embedded again, one by one
+            wait(futures)  # even if one fails: the range is then embedded again, one by one
         return [vectors for future in futures for vectors in future.result()]
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Shut down, waiting for running work."""
         self._pool.shutdown(cancel_futures=True)
 
 
 def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
-    """The raw vectors of each sample. Raises what the model raises, `ValueError` for values that are no numbers."""
+    """The raw vectors of each sample, by space. Raises what the model raises, `ValueError` for non-finite values."""
     with time_model_pass(len(samples)):
         return _embed(embedder, samples, spaces)
 
@@ -83,20 +83,20 @@ def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequenc
 def _embed(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
     vectors = embedder.embed_gallery(samples, spaces)
     if not all(np.isfinite(rows).all() for rows in vectors.values()):
-        raise ValueError("its vector has values that are not numbers")
+        raise ValueError("its vector has values that are not finite")
     return [{space: rows[place] for space, rows in vectors.items()} for place in range(len(samples))]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An input that is ready for the model. Strategies add what they write beside its vectors."""
+    """An input that is ready for the model. Strategies add what they write with its vectors."""
 
     lease: Lease
     sample: Sample
 
 
 P = TypeVar("P", bound=Prepared)
-H = TypeVar("H")  # what is held of leased inputs
+H = TypeVar("H")  # what the catalogue has about leased inputs
 
 
 class Strategy(Protocol[P, H]):
@@ -107,22 +107,22 @@ class Strategy(Protocol[P, H]):
         """The number of inputs worth preparing at once."""
 
     def look_up(self, session: Session, leases: Sequence[Lease]) -> H:
-        """What the catalogue has about these inputs, read in the transaction that leases them."""
+        """Read what the catalogue has about these inputs, in the transaction that leases them."""
 
-    def preparer(self, held: H) -> Callable[[Lease], P | Settled]:
-        """A function that prepares an input in a thread, or settles it if it is refused or needs nothing.
+    def make_preparer(self, stored: H) -> Callable[[Lease], P | Settled]:
+        """Make a function that prepares an input, or settles it if it is refused or unchanged. Runs in threads.
 
         Called outside of transactions, because it may load a model.
         """
 
     def embed(self, prepared: Sequence[P], embed: Embed) -> Sequence[Vectors]:
-        """The vectors of each input, at least one, as `embed` makes them of samples.
+        """The vectors of each of one or more inputs, computed by `embed`.
 
-        Raises one of `MODEL_ERRORS` if the model fails at any of them.
+        Raises one of `MODEL_ERRORS` if the model fails for any of them.
         """
 
-    def write(self, session: Session, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
-        """Write the results and settle these inputs and others; return how many are given back, to be done again.
+    def write(self, session: Session, embedded: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
+        """Write the results and settle all inputs; return how many were given back, to be leased again.
 
         Raises `LeaseLost`; the transaction must then be rolled back.
         """
@@ -130,14 +130,14 @@ class Strategy(Protocol[P, H]):
 
 @dataclass(frozen=True)
 class _Range(Generic[P]):
-    """Leased inputs on their way."""
+    """Leased inputs and the futures of their preparation."""
 
     leases: Sequence[Lease]
     outcomes: Sequence["Future[P | Settled]"]
 
 
 class Pipeline(Generic[P, H]):
-    """Settles inputs of a job until none can be leased. One call of `work` at a time."""
+    """Settles inputs of a job until none can be leased. Not reentrant."""
 
     def __init__(self, owner: Owner, progress: Progress, strategy: Strategy[P, H]) -> None:
         work = owner.settings.work
@@ -147,98 +147,98 @@ class Pipeline(Generic[P, H]):
         self._owner = owner
         self._progress = progress
         self._strategy = strategy
-        self._under_way: list[Lease] = []
+        self._open_leases: list[Lease] = []
 
     def work(self, job: Job, span: Span | None) -> None:
-        """Lease and settle inputs until none of the job, or of `span`, is pending, or the job is scanned again.
+        """Lease and settle inputs until none of the job (or of `span`) is pending, or the job is scanned again.
 
         Raises `JobCancelled`, `JobStopped`, `JobDeleted`, and what the strategy raises, as `SourceGone` or
         `FingerprintMismatch`; leases are given back then.
         """
-        # What is predicted for an item is a pass of a model beside those of other inputs: a thread each.
+        # Predicting attributes runs a model in the preparing threads too, so each gets one compute thread.
         pool = ThreadPoolExecutor(self._strategy.threads, "prepare", initializer=SHARING.take, initargs=(1,))
-        embedders = Embedders(self._owner.settings)
+        embedders = EmbedderPool(self._owner.settings)
         try:
-            following = self._begin(job, span, pool)
-            while current := following or self._begin(job, span, pool, is_suspect=True):
-                # A suspect is worked on alone, so that only it can cause a death.
-                following = self._begin(job, span, pool) if following else None
+            next_range = self._begin(job, span, pool)
+            while current := next_range or self._begin(job, span, pool, is_suspect=True):
+                # A suspect is processed alone, so that no other input is blamed for a crash.
+                next_range = self._begin(job, span, pool) if next_range else None
                 self._finish(job, current, embedders.embed)
-                following = following or self._begin(job, span, pool)
+                next_range = next_range or self._begin(job, span, pool)
         finally:
             pool.shutdown(cancel_futures=True)
             embedders.close()
-            if self._under_way:  # a worker that stops gives its leases back; its attempts do not count
+            if self._open_leases:  # a stopping worker gives its leases back; the attempts do not count
                 with self._database.write() as session:
-                    ledger.give_back(session, self._under_way)
-                self._under_way = []
+                    ledger.give_back(session, self._open_leases)
+                self._open_leases = []
 
     def _begin(
         self, job: Job, span: Span | None, pool: ThreadPoolExecutor, is_suspect: bool = False
     ) -> _Range[P] | None:
-        """Lease a range, or one suspect, and have it prepared; None if there is none."""
+        """Lease a range, or one suspect, and submit it for preparation; None if there is none."""
         self._owner.check()
         with self._database.write() as session:
-            now = jobs.reread(session, job)
-            check_not_cancelled(now)
-            if now.state != JobState.RUNNING:
+            reread = jobs.reread(session, job)
+            check_not_cancelled(reread)
+            if reread.state != JobState.RUNNING:
                 return None
-            ledger.void(session, job.id, self._owner.living(session))
-            owner, lasts = self._owner.name, self._lease_time
+            ledger.void(session, job.id, self._owner.liveness_check(session))
+            owner, lease_time = self._owner.name, self._lease_time
             if is_suspect:
-                suspect = ledger.lease_suspect(session, job.id, owner, lasts, span)
+                suspect = ledger.lease_suspect(session, job.id, owner, lease_time, span)
                 leases = [suspect] if suspect else []
             else:
-                leases = ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lasts, span)
-            held = self._strategy.look_up(session, leases)
+                leases = ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lease_time, span)
+            stored = self._strategy.look_up(session, leases)
         if not leases:
             return None
-        self._under_way.extend(leases)
-        prepare = _refusing(self._strategy.preparer(held))
-        # Each thread needs a context of its own, which knows the job and the span that it is worked on in.
+        self._open_leases.extend(leases)
+        prepare = _quarantine_errors(self._strategy.make_preparer(stored))
+        # Each task runs in a copy of the context, which has the job and the tracing span.
         return _Range(leases, [pool.submit(copy_context().run, prepare, lease) for lease in leases])
 
     def _finish(self, job: Job, current: _Range[P], embed: Embed) -> None:
-        """Embed and write a range; if its leases have been lost, another worker does it."""
+        """Embed and write a range; if its leases were lost, another worker does it."""
         outcomes = [future.result() for future in current.outcomes]
-        made, failed = self._embed([made for made in outcomes if not isinstance(made, Settled)], embed)
+        embedded, failed = self._embed([outcome for outcome in outcomes if not isinstance(outcome, Settled)], embed)
         settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
         try:
-            with self._database.write() as session:  # everything of a range in one transaction
+            with self._database.write() as session:  # one transaction per range
                 jobs.reread(session, job)
-                given_back = self._strategy.write(session, made, [*settled, *failed])
+                given_back = self._strategy.write(session, embedded, [*settled, *failed])
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)
         else:
             self._progress.settled(len(current.leases) - given_back)
             INPUTS_SETTLED.inc(len(current.leases) - given_back)
         done = {lease.id for lease in current.leases}
-        self._under_way = [lease for lease in self._under_way if lease.id not in done]
+        self._open_leases = [lease for lease in self._open_leases if lease.id not in done]
 
     def _embed(self, prepared: Sequence[P], embed: Embed) -> tuple[list[tuple[P, Vectors]], list[Settled]]:
-        """The vectors of inputs, and the inputs at which the model failed, found by running each alone."""
+        """Inputs with their vectors, and the failed inputs; if the batch fails, each input is embedded alone."""
         if not prepared:
             return [], []
         try:
             return list(zip(prepared, self._strategy.embed(prepared, embed), strict=True)), []
         except MODEL_ERRORS as error:
             if len(prepared) == 1:
-                return [], [Settled(prepared[0].lease, None, f"the model failed at it: {error}", MODEL_FAILED)]
-        alone = [self._embed([single], embed) for single in prepared]
-        return [pair for made, _ in alone for pair in made], [settled for _, failed in alone for settled in failed]
+                return [], [Settled(prepared[0].lease, None, f"the model failed for it: {error}", MODEL_FAILED)]
+        results = [self._embed([one_input], embed) for one_input in prepared]
+        return [pair for pairs, _ in results for pair in pairs], [each for _, failed in results for each in failed]
 
 
-def _refusing(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | Settled]:
-    """`prepare`, but whatever an input alone makes it raise ends as the input's quarantine."""
+def _quarantine_errors(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | Settled]:
+    """Wrap `prepare` so that an unexpected error quarantines the input; errors of the job are raised."""
 
-    def prepare_or_refuse(lease: Lease) -> P | Settled:
+    def prepare_or_quarantine(lease: Lease) -> P | Settled:
         try:
             return prepare(lease)
         except (AnyseekError, SQLAlchemyError, *TRANSIENT):
             raise
         except Exception as error:
-            logger.exception("an unforeseen error while %s was prepared", lease.uri)
+            logger.exception("unexpected error while preparing %s", lease.uri)
             reason = f"{lease.uri} cannot be prepared: {type(error).__name__}: {one_line(str(error))[:500]}"
             return Settled(lease, None, reason, PREPARING_FAILED)
 
-    return prepare_or_refuse
+    return prepare_or_quarantine

@@ -1,11 +1,11 @@
-"""Where a folder belongs that a collection has not seen yet: it may be one that has moved, or need a prefix of keys.
+"""Placement of a new folder in a collection: it may be a moved source, or need a key prefix.
 
-A folder has **moved** if another source of the collection is gone and at least half of its items are found in the new
-folder, at the same paths and with as many bytes; some are read and must have the same bytes. The source then has the
-new place, and its items stay what they are.
+A source has **moved** if its folder is gone and at least half of its items are in the new folder, at the same relative
+paths and with the same sizes; of some the content is compared, too. The source then gets the new location, and its
+items stay unchanged.
 
-Keys **clash** if an item with that key came from elsewhere and is not the same file at another place. Then the keys of
-the new folder get its name as their prefix.
+Keys **clash** if an item with that key came from another source and is not the same file at another path. Then the
+keys of the new folder are prefixed with its name.
 """
 
 import os
@@ -32,22 +32,22 @@ from anyseek.search.settings import Settings
 from anyseek.search.types import Collection
 
 PREFIX_CHARACTERS = 200
-_READ = 16  # files whose bytes are compared before a folder counts as moved
+_MAX_DIGESTS = 16  # files whose content is compared before a source counts as moved
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a source came into a collection: the prefix of its keys, and where it was before if it has moved."""
+    """The placement of a source in a collection: its key prefix, and its former root if it has moved."""
 
     key_prefix: str
     moved_from: str | None = None
-    clash: str | None = None  # a key that another source has, for which the prefix was chosen
+    clash: str | None = None  # a key of another source, the reason for the prefix
 
 
-def place(database: Database, collection: Collection, source: Source, key_prefix: str | None = None) -> Placement:
-    """Make `source` one of the collection's, unless it is already; without a `key_prefix` it is chosen as told above.
+def place_source(database: Database, collection: Collection, source: Source, key_prefix: str | None) -> Placement:
+    """Add `source` to the collection, if it is new; without a `key_prefix` one is chosen (see the module docstring).
 
-    Raises `SourceHeld` if the collection has the source with another prefix, or a moved one is being indexed, and
+    Raises `SourceHeld` if the collection has the source with another prefix, or a moved source is being indexed, and
     `SourceGone`.
     """
     with database.read() as session:
@@ -58,72 +58,72 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
         if key_prefix not in (None, known.key_prefix):
             prefix = repr(known.key_prefix) if known.key_prefix else "no prefix"
             raise SourceHeld(
-                f"the keys of {known.root} have {prefix} in this collection; forget the source to give another"
+                f"the keys of {known.root} have {prefix} in this collection; forget the source to use another prefix"
             )
         return Placement(known.key_prefix)
-    chosen = Placement(key_prefix or "")
+    placement = Placement(key_prefix or "")
     if key_prefix is None and has_items and isinstance(source, FolderSource):
-        chosen = _chosen(database, collection, source, others)
+        placement = _choose_placement(database, collection, source, others)
     with database.write() as session:
-        if chosen.moved_from is not None:
-            before = next(other for other in others if other.root == chosen.moved_from)
+        if placement.moved_from is not None:
+            before = next(other for other in others if other.root == placement.moved_from)
             sources.move(session, collection, before.id, source.uri, (from_uri(before.root), from_uri(source.uri)))
         else:
-            sources.ensure(session, collection, source.uri, chosen.key_prefix)
-    return chosen
+            sources.ensure(session, collection, source.uri, placement.key_prefix)
+    return placement
 
 
-def _chosen(
+def _choose_placement(
     database: Database, collection: Collection, source: FolderSource, others: Sequence[HeldSource]
 ) -> Placement:
     with database.read() as session:
         for other in others:
             if _has_moved(session, collection, other, source.root):
                 return Placement(other.key_prefix, moved_from=other.root)
-    clash = next(_clashes(database, collection, source), None)
+    clash = next(_clashing_keys(database, collection, source), None)
     prefix = "" if clash is None else _free_prefix(database, collection, source.root, others)
     return Placement(prefix, clash=clash)
 
 
 def _has_moved(session: Session, collection: Collection, other: HeldSource, root: Path) -> bool:
-    """Whether a source was a folder that is not there now, and at least half of its files lie in `root`."""
+    """Whether a source was a folder that is gone, and at least half of its files are in `root`."""
     folder = from_uri(other.root)
-    was_folder = any(place.startswith(f"{folder}/") for place in sources.locations(session, other.id, 1))
+    was_folder = any(path.startswith(f"{folder}/") for path in sources.locations(session, other.id, 1))
     if not was_folder or os.path.lexists(folder):
         return False
-    count, are_equal = 0, list[bool]()
+    count, matches = 0, list[bool]()
     for keys in items.keys_of_source(session, other.id):
         for picture in duplicates.pictures_of_keys(session, collection, keys).values():
             path = root / posixpath.relpath(picture.location or folder, folder)
             if _size(path) == picture.size_bytes:
                 count += 1
-                if len(are_equal) < _READ:
-                    are_equal.append(_digest(path) == picture.sha256)
-    return 2 * count >= other.items and 2 * sum(are_equal) > len(are_equal)
+                if len(matches) < _MAX_DIGESTS:
+                    matches.append(_digest(path) == picture.sha256)
+    return 2 * count >= other.items and 2 * sum(matches) > len(matches)
 
 
-def _clashes(database: Database, collection: Collection, source: FolderSource) -> Iterator[str]:
-    """Keys in a new folder that other items of the collection have."""
+def _clashing_keys(database: Database, collection: Collection, source: FolderSource) -> Iterator[str]:
+    """Yield the keys in a new folder that other items of the collection already have."""
     for page in pages(found for found in source.scan() if found.reason is None):
         paths = {found.key: source.root / from_uri(found.uri) for found in page}
         with database.read() as session:
             pictures = duplicates.pictures_of_keys(session, collection, list(paths))
-        yield from (key for key, picture in pictures.items() if not _is_of(picture, paths[key]))
+        yield from (key for key, picture in pictures.items() if not _is_same_file(picture, paths[key]))
 
 
-def _is_of(picture: Picture, path: Path) -> bool:
-    """Whether an item may be given to the file at `path`, as it has the same bytes and none of its own."""
+def _is_same_file(picture: Picture, path: Path) -> bool:
+    """Whether the item's own file is gone and the file at `path` has the same content."""
     return picture.is_free_for(path) and _size(path) == picture.size_bytes and _digest(path) == picture.sha256
 
 
 def _free_prefix(database: Database, collection: Collection, root: Path, others: Sequence[HeldSource]) -> str:
-    """The name of the folder, with those of the folders above it as far as another source has that prefix."""
-    taken = {other.key_prefix for other in others}
+    """The folder's name as an unused prefix, extended by parent folders as long as it is in use."""
+    used = {other.key_prefix for other in others}
     steps = [to_key(step) for step in root.parts[1:]] or ["root"]
     with database.read() as session:
         for first in range(len(steps) - 1, -1, -1):
             prefix = "/".join(steps[first:]) + "/"
-            if prefix not in taken and not duplicates.any_begins_with(session, collection, prefix):
+            if prefix not in used and not duplicates.any_begins_with(session, collection, prefix):
                 return prefix
     return "/".join(steps) + "/"
 
@@ -142,44 +142,44 @@ def _size(path: Path) -> int | None:
         return None
 
 
-_LOOKED_FOR = 100  # files of a source, to tell whether it is the same one
+_MAX_PROBES = 100  # files of a source that are checked after a move
 
 
 def move_source(database: Database, settings: Settings, collection: str, root: str, to: str) -> HeldSource:
-    """Give the source `root` of a collection the place `to`, and return it; nothing is read again.
+    """Change the location of the source `root` of a collection to `to`, and return it; nothing is indexed again.
 
-    Raises `CollectionNotFound`, `SourceNotFound`, `SourceHeld`, `SourceGone` if nothing is at `to`, and `BadSource` if
-    none of the first files of its items is there.
+    Raises `CollectionNotFound`, `SourceNotFound`, `SourceHeld`, `SourceGone` if `to` does not exist, and `BadSource` if
+    none of its first files is there.
     """
     source = open_source(settings, to)
     if is_remote(root) or is_remote(source.uri):
-        raise BadSource(f"{root if is_remote(root) else source.uri} is an address; only files on this machine move")
-    folders = _folder(root, source), _folder(source.uri, source)
+        raise BadSource(f"{root if is_remote(root) else source.uri} is an address; only local sources can be moved")
+    folders = _base_folder(root, source), _base_folder(source.uri, source)
     with database.read() as session:
         held = collections.get(session, collection)
         found = sources.find(session, held, root)
-        known = sources.locations(session, found.id, _LOOKED_FOR)
+        known = sources.locations(session, found.id, _MAX_PROBES)
     relative = [posixpath.relpath(location, folders[0]) for location in known]
     if known and not any(Path(folders[1], path).is_file() for path in relative):
-        raise BadSource(f"{source.uri} has no file {relative[0]}, which is one of {root}; give the folder that has it")
+        raise BadSource(f"{source.uri} has no file {relative[0]}, which {root} has; name the folder that contains it")
     with database.write() as session:
         sources.move(session, held, found.id, source.uri, folders)
         return sources.find(session, held, source.uri)
 
 
-def _folder(root: str, source: Source) -> str:
-    """The folder below which the files of a source lie, of the same kind as `source`."""
+def _base_folder(root: str, source: Source) -> str:
+    """The folder that the paths of a source are relative to; `root` is of the same kind as `source`."""
     path = from_uri(root)
     return path if isinstance(source, FolderSource) else posixpath.dirname(path)
 
 
-def read_prefix(given: str) -> str:
-    """The prefix that a user gives, with one slash at its end, or "" for none.
+def parse_prefix(prefix: str) -> str:
+    """Normalise a key prefix from a user: it ends with one slash, or is "" for none.
 
-    Raises `BadInput` for one that is too long or not Unicode text.
+    Raises `BadInput` if it is too long or not valid Unicode.
     """
-    if len(given) > PREFIX_CHARACTERS or not is_storable(given):
+    if len(prefix) > PREFIX_CHARACTERS or not is_storable(prefix):
         raise BadInput(
-            f"{given[:40]!r} cannot be a prefix of keys; use up to {PREFIX_CHARACTERS} characters of Unicode text"
+            f"{prefix[:40]!r} is not a valid key prefix; use up to {PREFIX_CHARACTERS} characters of Unicode text"
         )
-    return f"{given.strip('/')}/" if given.strip("/") else ""
+    return f"{prefix.strip('/')}/" if prefix.strip("/") else ""

@@ -1,4 +1,4 @@
-"""Items put and deleted without a job, or made again from their originals by `anyseek rebuild`."""
+"""Puts, patches and deletes single items without a job, and rebuilds items from their originals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
-from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.attributes import merge_attributes, predict_attributes, read_metadata, reading_version
+from anyseek.indexer.indexing import ensure_collection
 from anyseek.indexer.paths import media_type
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import (
@@ -35,8 +35,8 @@ from anyseek.search.errors import AnyseekError, BadInput, ItemChanged, ItemNotFo
 from anyseek.search.telemetry.spans import time_model_pass
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
-# The first of these that an item has is shown.
-_SHOWN = (
+# Contents that thumbnails are made from, in order of preference.
+_THUMBNAIL_CONTENTS = (
     Content.PICTURE,
     Content.REGIONS,
     Content.DEPTH,
@@ -48,16 +48,16 @@ _SHOWN = (
 
 
 def thumbnail_of(values: Mapping[str, Value]) -> bytes | None:
-    """A JPEG of an item's values by modality; None for words and others that cannot be seen."""
+    """A JPEG thumbnail of an item's values by modality; None if no value can be drawn."""
     names = sorted(values, key=lambda name: (name != PICTURE, name))
-    for content in _SHOWN:
+    for content in _THUMBNAIL_CONTENTS:
         for name in names:
-            if MODALITIES[name].content is content and (look := render_value(name, values[name])) is not None:
-                return thumbnail(np.ascontiguousarray(look))
+            if MODALITIES[name].content is content and (picture := render_value(name, values[name])) is not None:
+                return thumbnail(np.ascontiguousarray(picture))
     return None
 
 
-# No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
+# No content has this hash, so the next `anyseek index` reads the item's input again.
 UNKNOWN_HASH = ""
 
 
@@ -71,30 +71,30 @@ def put_item(
     versions: Versions | None = None,
     predicts: bool = False,
 ) -> Item:
-    """Insert or replace the item `key`; the same content again writes nothing. It can be found when this returns.
+    """Insert or replace (upsert) the item `key`; identical content writes nothing. The item is searchable on return.
 
-    What the picture's file says of itself becomes attributes, and the caption if none is given; `attributes` win.
+    The picture's metadata becomes attributes, and the caption if none is given; `attributes` take precedence.
     With `predicts` an item with a picture also gets predicted attributes.
-    Each file is one modality (canonical name, each once); `caption` is a text that was parsed. Raises
-    `CollectionNotFound`, `DecodeError`, `BadInput` for a sample without anything that the model takes,
+    Each file is one modality (canonical name, unique); `caption` is a parsed text. Raises
+    `CollectionNotFound`, `DecodeError`, `BadInput` for an item without any modality that the model takes,
     `KeyHeldElsewhere` if the key came from a folder, `ItemChanged` if the item is none of `versions`, `ModelMismatch`,
-    `FingerprintMismatch`, `QuotaExceeded` if the caller's API key may not store it.
+    `FingerprintMismatch`, `QuotaExceeded` if the actor's API key may not store it.
     """
     with tools.database.read() as session:
-        into = collections.get(session, collection_name).id
-        api_keys.check_room(session, into, key, sum(len(file.data) for file in files))
-    collection = open_collection(tools, collection_name)
+        collection_id = collections.get(session, collection_name).id
+        api_keys.check_room(session, collection_id, key, sum(len(file.data) for file in files))
+    collection = ensure_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     if len({file.modality for file in files}) < len(files):
-        raise BadInput(f"the item {key!r} has a modality twice; give each once")
-    new = _made(tools, collection, key, files, caption, attributes or {}, predicts)
+        raise BadInput(f"the item {key!r} has a modality twice; send each once")
+    new = _build_item(tools, collection, key, files, caption, attributes or {}, predicts)
     with tools.database.write() as session:
         items.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
 
-def _made(
+def _build_item(
     tools: Tools,
     collection: Collection,
     key: str,
@@ -103,34 +103,35 @@ def _made(
     attributes: Attributes,
     predicts: bool,
 ) -> NewItem:
-    """The item of `files`, which are stored by now; `caption` and `attributes` are what its sender said."""
+    """Embed `files` and store them as assets; `caption` and `attributes` are the user's."""
     metadata = read_metadata(files, tools.settings)
-    words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
-    values = decode_all(files, words, tools.settings.limits)
+    text = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
+    values = decode_all(files, text, tools.settings.limits)
     sample = sample_for(values, tools.embedder.modalities)
     if not sample.values:
-        takes = ", ".join(sorted(tools.embedder.modalities))
-        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
-    small = thumbnail_of(values)
-    guessed = predicted(small, tools.embedder) if predicts and small is not None and PICTURE in values else {}
+        names = ", ".join(sorted(tools.embedder.modalities))
+        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {names}")
+    thumb = thumbnail_of(values)
+    is_predictable = predicts and PICTURE in values
+    predictions = predict_attributes(thumb, tools.embedder) if is_predictable and thumb is not None else {}
     version = reading_version(tools.settings.photos, predicts, collection.model)
     return NewItem(
         key=key,
         content_hash=content_hash(files, caption, attributes, version),
-        vectors=vectors_of(tools, sample, list(collection.spaces)),
+        vectors=embed_sample(tools, sample, list(collection.spaces)),
         caption=_caption(values),
-        attributes=joined(attributes, metadata.attributes) | guessed,
+        attributes=merge_attributes(attributes, metadata.attributes) | predictions,
         assets=(
             *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
             *store_class_names(files, tools.assets),
-            *_stored(tools, small),
+            *_store_thumbnail(tools, thumb),
         ),
-        sample_hash=sample_hash(files, words, metadata.decoding_version),
+        sample_hash=sample_hash(files, text, metadata.decoding_version),
     )
 
 
 def delete_item(session: Session, collection_name: str, key: str, versions: Versions | None = None) -> None:
-    """Delete the item `key`. Files that were indexed in place stay where they are.
+    """Delete the item `key`. Files that were indexed in place are not touched.
 
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`.
     """
@@ -141,44 +142,44 @@ def delete_item(session: Session, collection_name: str, key: str, versions: Vers
     audit.record(session, "item.delete", collection_name, key)
 
 
-def remake(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, NewItem]:
-    """Make items again, by key; those whose originals are gone, changed or no longer decodable are left out.
+def rebuild_items(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, NewItem]:
+    """Rebuild items from their originals, by key; items with missing, changed or undecodable originals are skipped.
 
-    `tools` is called, and so the model loaded, only if there is anything to make.
+    `tools` is called, and so the model loaded, only if there are items.
     """
     if not items:
         return {}
-    opened = tools()
-    remade = ((item.key, _remade(opened, item)) for item in items)
-    return {key: new for key, new in remade if new is not None}
+    context = tools()
+    rebuilt = ((item.key, _rebuild_item(context, item)) for item in items)
+    return {key: new for key, new in rebuilt if new is not None}
 
 
-def _remade(tools: Tools, item: Item) -> NewItem | None:
-    """The item made again; None if an original has changed, or the model takes none of them."""
+def _rebuild_item(tools: Tools, item: Item) -> NewItem | None:
+    """The rebuilt item; None if an original is unusable, or the model takes none of its modalities."""
     try:
         values = read_originals(item, tools.assets, tools.settings.limits)
     except AnyseekError:
-        return None  # the caller reports the item's key as not made
+        return None  # the caller reports the item as skipped
     sample = sample_for(values, tools.embedder.modalities)
     if not sample.values:
         return None
     return NewItem(
         key=item.key,
         content_hash=UNKNOWN_HASH,
-        vectors=vectors_of(tools, sample, list(tools.embedder.spaces)),
+        vectors=embed_sample(tools, sample, list(tools.embedder.spaces)),
         caption=_caption(values),
         attributes=item.attributes,
         assets=(
             *(asset for asset in item.assets.values() if asset.name != THUMBNAIL),
-            *_stored(tools, thumbnail_of(values)),
+            *_store_thumbnail(tools, thumbnail_of(values)),
         ),
         source_id=item.source_id,
         sample_hash=item.sample_hash,
     )
 
 
-def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
-    """The vectors of an item in some spaces, as they are stored."""
+def embed_sample(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
+    """The raw vectors of a sample by space, as they are stored."""
     raise_if_abandoned()
     with time_model_pass(1):
         vectors = tools.embedder.embed_gallery([sample], spaces)
@@ -190,18 +191,18 @@ def _caption(values: Mapping[str, Value]) -> str | None:
     return caption if isinstance(caption, str) else None
 
 
-def _stored(tools: Tools, small: bytes | None) -> list[Asset]:
-    return [] if small is None else [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
+def _store_thumbnail(tools: Tools, thumb: bytes | None) -> list[Asset]:
+    return [] if thumb is None else [tools.assets.put(THUMBNAIL, thumb, THUMBNAIL_MEDIA_TYPE)]
 
 
-# How often a new caption is embedded again because the item was changed meanwhile.
+# Attempts at replacing a caption while others change the item.
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A change of an item. `attributes` is a merge patch (RFC 7396), None removes all of them. `caption` is a parsed
-    text, or None to remove it; it counts only with `sets_caption`.
+    """A change of an item. `attributes` is a merge patch (RFC 7396), or None to remove all. `caption` is a parsed text,
+    or None to remove it; it is ignored without `sets_caption`.
     """
 
     attributes: Attributes | None = field(default_factory=dict)
@@ -217,10 +218,10 @@ def patch_item(
     patch: Patch,
     versions: Versions | None = None,
 ) -> Item:
-    """Change the item `key`. Its vectors stay, unless the caption changes: then it is embedded again from its files.
+    """Change the item `key`. Vectors are kept, unless the caption changes: then the item is embedded again.
 
-    Either all changes are made or none. `tools` is called, and so the model loaded, only for a new caption. An item of
-    a source is changed as well; runs over the source leave it so until its files or what is said of them change.
+    The change is atomic. `tools` is called, and so the model loaded, only for a new caption. An item of a source can
+    be changed, too; index runs keep the change until its files or its description change.
 
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `BadAttributes`,
     `StoreCorrupt`, and for a caption `BadInput` if nothing is left that the model takes, `AssetNotFound`, `InputError`,
@@ -233,10 +234,10 @@ def patch_item(
             return _patch_attributes(database, collection_name, key, patch, versions)
         items.check_version(held, key, versions)
         try:
-            return _recaption(tools(), collection_name, held, patch)
+            return _replace_caption(tools(), collection_name, held, patch)
         except ItemChanged:
             continue
-    raise ItemChanged(f"the item {key!r} is being changed by others all the time; try again")
+    raise ItemChanged(f"the item {key!r} keeps being changed by others; try again")
 
 
 def _patch_attributes(
@@ -245,22 +246,22 @@ def _patch_attributes(
     with database.write() as session:
         collection = collections.get(session, collection_name)
         changed = items.change_attributes(
-            session, collection, key, lambda held: _attributes(key, held, patch), versions
+            session, collection, key, lambda held: _patched_attributes(key, held, patch), versions
         )
         audit.record(session, "item.patch", collection_name, key)
         return changed
 
 
-def _attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
+def _patched_attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
     attributes = {} if patch.attributes is None else items.merge_patch(held, patch.attributes)
     check_attributes({name: value for name, value in (patch.attributes or {}).items() if value is not None}, repr(key))
     check_size(attributes, repr(key))
     return attributes
 
 
-def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> Item:
-    """Give the item another caption. Raises `ItemChanged` if it is no longer `held`."""
-    collection = open_collection(tools, collection_name)
+def _replace_caption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> Item:
+    """Replace the item's caption and embed it again. Raises `ItemChanged` if it has changed since it was read."""
+    collection = ensure_collection(tools, collection_name)
     values = read_originals(held, tools.assets, tools.settings.limits)
     values.pop(CAPTION, None)
     if patch.caption is not None:
@@ -271,10 +272,10 @@ def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> 
     new = NewItem(
         key=held.key,
         content_hash=held.content_hash,
-        vectors=vectors_of(tools, sample, list(collection.spaces)),
+        vectors=embed_sample(tools, sample, list(collection.spaces)),
         caption=patch.caption,
-        attributes=_attributes(held.key, held.attributes, patch),
-        assets=tuple(asset for asset in held.assets.values() if asset.name != CAPTION),  # a file of the old one
+        attributes=_patched_attributes(held.key, held.attributes, patch),
+        assets=tuple(asset for asset in held.assets.values() if asset.name != CAPTION),
         source_id=held.source_id,
     )
     with tools.database.write() as session:

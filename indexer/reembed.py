@@ -1,6 +1,6 @@
-"""A job that gives every item of a collection the vectors of another model, then switches to them.
+"""The re-embedding job: it embeds every item of a collection with another model, then switches to it.
 
-Meanwhile the collection can be queried, and items put and deleted, with its current model.
+Until then the collection can be queried and changed with its current model.
 """
 
 import logging
@@ -33,10 +33,10 @@ class NothingToEmbed(BadInput):
 
 @dataclass(frozen=True)
 class ReembedTools:
-    """What a re-embedding works with.
+    """The dependencies of a re-embedding.
 
-    `load` gives the tools with the model of a name, loaded when it is first called; `prepare` writes snapshots of the
-    spaces that are being built in a collection, so that they serve at once after the switch.
+    `load` returns the tools for a model's name, loaded lazily; `prepare` writes snapshots of the spaces that are being
+    built in a collection, so that queries are fast right after the switch.
     """
 
     settings: Settings
@@ -47,34 +47,34 @@ class ReembedTools:
 
 
 class ReembedRun(JobRun):
-    """One process's part in moving a collection to another model, or back to one. The model is loaded when needed."""
+    """The run of a re-embedding or rollback job. The model is loaded lazily."""
 
     def __init__(self, tools: ReembedTools, owner: Owner, progress: Progress) -> None:
         super().__init__(owner, progress)
         self._tools = tools
-        self._listed_seq = 0  # items that lacked vectors at this position of the log were listed
+        self._listed_seq = 0  # log position up to which items without vectors are listed
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        strategy = ItemsToEmbed(self._tools, job, self._target(job))
+        strategy = ReembedStrategy(self._tools, job, self._target(job))
         Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
-        """List items that have come to lack vectors; if they are few or none, switch: see `reembedding.finish`."""
+        """List items that still lack vectors; if there are only a few, switch. See `reembedding.finish`."""
         target = self._target(job)
         with self._database.read() as session:
             if ledger.has_open(session, job.id):
                 return False
-            more = reembedding.untried(session, job.id, target, self._listed_seq)
-        if (not self._listed_seq or len(more) > reembedding.LAST) and self._list_lacking(job, target):
+            untried = reembedding.untried(session, job.id, target, self._listed_seq)
+        if (not self._listed_seq or len(untried) > reembedding.LAST) and self._list_lacking(job, target):
             return True
         self._tools.prepare(job.collection)
-        strategy = ItemsToEmbed(self._tools, job, target)
+        strategy = ReembedStrategy(self._tools, job, target)
 
-        def make_last(session: Session, last: Sequence[Lacking]) -> Sequence[Made]:
-            return strategy.make(items.by_ids(session, [lacking.item_id for lacking in last]).values())
+        def embed_last(session: Session, lacking_items: Sequence[Lacking]) -> Sequence[Made]:
+            return strategy.embed_now(items.by_ids(session, [lacking.item_id for lacking in lacking_items]).values())
 
         with self._database.write() as session:
-            if reembedding.finish(session, job.id, target, self._listed_seq, make_last):
+            if reembedding.finish(session, job.id, target, self._listed_seq, embed_last):
                 return True
         return bool(self._list_lacking(job, target))
 
@@ -82,11 +82,11 @@ class ReembedRun(JobRun):
         try:
             return super()._step(job)
         except (FingerprintMismatch, NothingBuilt):
-            if self._now(job).active:
+            if self._reread(job).active:
                 raise
-            return True  # it was cancelled, and its spaces are gone
+            return True  # it was cancelled, and its spaces were dropped
 
-    def _list(self, job: Job) -> None:
+    def _list_inputs(self, job: Job) -> None:
         listed = self._list_lacking(job, self._target(job))
         with self._database.write() as session:
             if jobs.start(session, job.id, self._owner.name, 0):
@@ -97,12 +97,12 @@ class ReembedRun(JobRun):
             found = space_switch.target(session, collections.head(session, job.collection).id)
         if found is None:
             raise NothingBuilt(
-                f"no new vectors are being made for the collection {job.collection!r} any more; start again"
+                f"the collection {job.collection!r} has no re-embedding under way any more; start a new one"
             )
         return found
 
     def _list_lacking(self, job: Job, target: Target) -> int:
-        """List items in the ledger while the job stays in its state; return how many lacked vectors."""
+        """Add items that lack vectors to the ledger while the job's state is unchanged; return their number."""
         listed = after = 0
         since = self._listed_seq
         with self._database.read() as session:
@@ -122,14 +122,14 @@ class ReembedRun(JobRun):
 
 @dataclass(frozen=True)
 class PreparedItem(Prepared):
-    """An item as it was at `revision`."""
+    """An item at `revision`."""
 
     item_id: int
     revision: int
 
 
-class ItemsToEmbed:
-    """Implements `Strategy` for items of the catalogue: their originals are read again, their new vectors logged."""
+class ReembedStrategy:
+    """`Strategy` for items of the catalogue: reads their originals again and logs their new vectors."""
 
     def __init__(self, tools: ReembedTools, job: Job, target: Target) -> None:
         self._tools = tools
@@ -144,13 +144,13 @@ class ItemsToEmbed:
         collection = collections.get(session, self._collection)
         return items.by_keys(session, collection, [lease.key for lease in leases])
 
-    def preparer(self, held: Mapping[str, Item]) -> Callable[[Lease], PreparedItem | Settled]:
-        """As `Strategy.preparer`. Raises `FingerprintMismatch` if the model is not the target's."""
+    def make_preparer(self, stored: Mapping[str, Item]) -> Callable[[Lease], PreparedItem | Settled]:
+        """See `Strategy.make_preparer`. Raises `FingerprintMismatch` if the model is not the target's."""
         embedder = self._embedder()
 
         def prepare(lease: Lease) -> PreparedItem | Settled:
-            item = held.get(lease.key)
-            if item is None:  # it has been deleted in the meantime
+            item = stored.get(lease.key)
+            if item is None:  # it was deleted meanwhile
                 return Settled(lease, UNCHANGED)
             try:
                 sample = self._sample(item, embedder)
@@ -164,22 +164,22 @@ class ItemsToEmbed:
         return embed(self._embedder(), [item.sample for item in prepared], list(self._target.spaces))
 
     def write(self, session: Session, made: Sequence[tuple[PreparedItem, Vectors]], settled: Sequence[Settled]) -> int:
-        """As `reembedding.write`."""
+        """See `reembedding.write`."""
         entries = [(item.lease, Made(item.item_id, item.revision, vectors)) for item, vectors in made]
         return reembedding.write(session, self._target, entries, settled)
 
-    def make(self, found: Iterable[Item]) -> list[Made]:
-        """The vectors of a few items, made now without leases; those that cannot be made are left out."""
+    def embed_now(self, last_items: Iterable[Item]) -> list[Made]:
+        """Embed a few items at once, without leases; items that fail are logged and skipped."""
         embedder, spaces = self._embedder(), list(self._target.spaces)
-        made = []
-        for item in found:
+        embedded = []
+        for item in last_items:
             try:
                 (vectors,) = embed_samples(embedder, [self._sample(item, embedder)], spaces)
             except (AnyseekError, *MODEL_ERRORS) as error:
                 logger.warning("the item %r cannot be embedded with %s: %s", item.key, self._target.model, error)
             else:
-                made.append(Made(item.id, item.revision, vectors))
-        return made
+                embedded.append(Made(item.id, item.revision, vectors))
+        return embedded
 
     def _embedder(self) -> Embedder:
         embedder = self._tools.load(self._target.model).embedder
@@ -190,9 +190,9 @@ class ItemsToEmbed:
         return embedder
 
     def _sample(self, item: Item, embedder: Embedder) -> Sample:
-        """What the model sees of an item. Raises `AnyseekError` if it cannot be embedded."""
+        """The sample of an item for the model. Raises `AnyseekError` if it cannot be embedded."""
         sample = sample_for(read_originals(item, self._tools.assets, self._tools.settings.limits), embedder.modalities)
         if not sample.values:
-            takes = ", ".join(sorted(embedder.modalities))
-            raise NothingToEmbed(f"the item {item.key!r} has nothing that {embedder.name} takes; it takes {takes}")
+            names = ", ".join(sorted(embedder.modalities))
+            raise NothingToEmbed(f"the item {item.key!r} has no modality that {embedder.name} takes; it takes {names}")
         return sample

@@ -1,4 +1,4 @@
-"""A run: one process's part in a job, while the process lives and reports that it does."""
+"""Job runs: the work of one process on a job, under an owner whose liveness others can check."""
 
 import logging
 import threading
@@ -30,16 +30,16 @@ from anyseek.search.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-RENEWALS = 4  # in the time after which a silent owner counts as dead
+RENEWALS = 4  # per lease; an owner that stops renewing counts as dead when it expires
 POLL_SECONDS = 0.2
-# Errors that are not the job's fault and may pass: the database restarts, the disk is full, this process was silent for
-# too long. An error of a file of the source is an `InputError`.
+# Transient errors that are not the job's fault: the database restarts, the disk is full, this process hung. An error of
+# a source's file is an `InputError` instead.
 TRANSIENT = (OperationalError, InterfaceError, InternalError, OSError)
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where items are kept, and how they are made: what is there before a model is loaded."""
+    """The settings and stores of items, which are available before a model is loaded."""
 
     settings: Settings
     database: Database
@@ -48,7 +48,7 @@ class Stores:
 
 @dataclass(frozen=True)
 class Tools(Stores):
-    """Everything needed to make an item."""
+    """The dependencies for making an item: stores, model and engine."""
 
     embedder: Embedder
     engine: SearchEngine
@@ -58,17 +58,17 @@ class Progress(Protocol):
     """Receives the progress of a job, in the thread that runs it."""
 
     def scanned(self, inputs: int) -> None:
-        """Called when more inputs were found, with their number."""
+        """More inputs were listed."""
 
     def started(self, inputs: int) -> None:
-        """Called when the scan is complete, with the number of waiting inputs."""
+        """The scan is complete; `inputs` are pending."""
 
     def settled(self, inputs: int) -> None:
-        """Called when more inputs are done or quarantined, with their number."""
+        """More inputs are done or quarantined."""
 
 
 class SilentProgress:
-    """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
+    """A `Progress` that ignores all calls; the catalogue has the job's counts."""
 
     def scanned(self, inputs: int) -> None: ...
     def started(self, inputs: int) -> None: ...
@@ -76,27 +76,25 @@ class SilentProgress:
 
 
 class Owner:
-    """A name that others can check: it is dead as soon as its process is gone, or once it was silent for too long.
+    """The identity of a run, under which it leases inputs; a file lock and a lease in the catalogue prove its liveness.
 
-    The kernel drops its lock when the process ends, however it ends, which others on this machine see at once. Those
-    on other machines see that it no longer renews its life in the catalogue, and so does everybody if it hangs.
-    `told_to_stop` is asked at each step, beside `stop`. What the run does is written to the same `database`.
+    The kernel releases the lock when the process ends, which other processes on this host see at once. Processes on
+    other hosts see that the lease expires, as it also does if the process hangs.
+    `should_stop` is polled at each step, in addition to `stop`. The run writes to the same `database`.
     """
 
-    def __init__(
-        self, database: Database, settings: Settings, told_to_stop: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.database = database
         self.settings = settings
         self._locks = settings.locks
-        self._place = place(settings.locks)
-        self.name = f"{self._place}.{uuid.uuid4().hex}"
+        self._host = place(settings.locks)
+        self.name = f"{self._host}.{uuid.uuid4().hex}"
         self._lock = FileLock(self._path(self.name))
         self._valid_for = timedelta(seconds=settings.work.lease_seconds)
-        self._told_to_stop = told_to_stop
+        self._should_stop = should_stop
         self._stopped = threading.Event()
-        self._left = threading.Event()
-        self._renewing = threading.Thread(target=self._renew_until_left, name="owner", daemon=True)
+        self._closed = threading.Event()
+        self._renewal = threading.Thread(target=self._renew_until_closed, name="owner", daemon=True)
 
     def __enter__(self) -> "Owner":
         self._lock.acquire()
@@ -105,48 +103,48 @@ class Owner:
         except BaseException:
             self._lock.release()
             raise
-        self._renewing.start()
+        self._renewal.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._left.set()
-        self._renewing.join()
+        self._closed.set()
+        self._renewal.join()
         try:
             with self.database.write() as session:
                 leases.leave(session, self.name)
-        except SQLAlchemyError as failure:  # it then expires by itself
+        except SQLAlchemyError as failure:  # its lease then expires
             logger.warning("the end of owner %s could not be recorded: %s", self.name, error_message(failure))
         finally:
             self._path(self.name).unlink(missing_ok=True)
             self._lock.release()
 
-    def living(self, session: Session) -> Callable[[str], bool]:
-        """Tells whether the owner of a name lives, as `session` sees it."""
+    def liveness_check(self, session: Session) -> Callable[[str], bool]:
+        """A predicate for whether the owner with a name is alive, as seen by `session`."""
 
-        def lives(name: str) -> bool:
-            is_of_here = name.partition(".")[0] == self._place
-            if is_of_here and not alive(self._path(name)):
-                self._path(name).unlink(missing_ok=True)  # the lock file of a dead one
+        def is_alive(name: str) -> bool:
+            is_local = name.partition(".")[0] == self._host
+            if is_local and not alive(self._path(name)):
+                self._path(name).unlink(missing_ok=True)  # a stale lock file
                 return False
             return leases.is_heard_of(session, name)
 
-        return lives
+        return is_alive
 
     def stop(self) -> None:
-        """Have the run end at its next step, from any thread; its job stays as it is."""
+        """End the run at its next step; its job stays active. Thread-safe."""
         self._stopped.set()
 
     def check(self) -> None:
-        """Raises `JobStopped` once `stop` was called."""
-        if self._stopped.is_set() or self._told_to_stop():
+        """Raises `JobStopped` if the run should stop."""
+        if self._stopped.is_set() or self._should_stop():
             raise JobStopped("this process is stopping; the job goes on when another process that can run it starts")
 
     def _renew(self) -> None:
         with self.database.write() as session:
             leases.renew(session, self.name, self._valid_for)
 
-    def _renew_until_left(self) -> None:
-        while not self._left.wait(self._valid_for.total_seconds() / RENEWALS):
+    def _renew_until_closed(self) -> None:
+        while not self._closed.wait(self._valid_for.total_seconds() / RENEWALS):
             try:
                 self._renew()
             except SQLAlchemyError as error:
@@ -157,9 +155,9 @@ class Owner:
 
 
 class JobRun(ABC):
-    """One process's part in a job: `run` takes its steps in a loop, workers take each as a task (`workers.tasks`).
+    """The work of one process on a job: `run` executes its steps in a loop, workers execute each as a task.
 
-    Any number of processes may run the same job: one scans, all lease inputs from its ledger, the last one ends it.
+    Any number of processes may run the same job: one scans, all lease inputs from the ledger, the last one ends it.
     """
 
     def __init__(self, owner: Owner, progress: Progress) -> None:
@@ -168,69 +166,68 @@ class JobRun(ABC):
         self._progress = progress
 
     def run(self, job: Job) -> Job:
-        """Work until the job has ended, and return the ended job.
+        """Run the job until it has ended, and return it.
 
-        Raises `JobCancelled` if somebody cancels it, `JobDeleted` if somebody deletes its collection, `JobStopped` if
-        its owner is told to stop, and the errors in `TRANSIENT`: another run can continue from there. After any other
-        error the job has failed.
+        Raises `JobCancelled` if it is cancelled, `JobDeleted` if its collection is deleted, `JobStopped` if its owner
+        should stop, and the errors in `TRANSIENT`: then another run can continue. Any other error fails the job.
         """
         try:
             while job.active:
                 self._owner.check()
                 if not self._step(job):
                     time.sleep(POLL_SECONDS)
-                job = self._now(job)
+                job = self._reread(job)
             check_not_cancelled(job)
         except (JobCancelled, JobStopped, *TRANSIENT):
             raise
         except Exception as error:
-            self._now(job)  # where it has been deleted, that is why
+            self._reread(job)  # raises `JobDeleted` if that is the cause
             fail_job(self._database, job.id, error)
             raise
         return job
 
     def scan(self, job: Job) -> bool:
-        """List the job's inputs in its ledger, after which they may be leased.
+        """List the job's inputs in its ledger and start the job, so that they can be leased.
 
-        False if another living process is scanning. Raises `JobStopped`, `JobNotFound`, and what listing raises.
+        False if another live process is scanning. Raises `JobStopped`, `JobNotFound`, and what listing raises.
         """
         if job.owner != self._owner.name:
             with self._database.write() as session:
                 jobs.reread(session, job)
-                if not jobs.adopt(session, job.id, self._owner.name, self._owner.living(session)):
+                if not jobs.adopt(session, job.id, self._owner.name, self._owner.liveness_check(session)):
                     return False
-        self._list(job)
+        self._list_inputs(job)
         return True
 
     @abstractmethod
     def work(self, job: Job, span: Span | None = None) -> None:
-        """Settle the job's inputs, or those of `span` of its ledger, until none can be leased.
+        """Settle the job's inputs, or those of `span`, until none can be leased.
 
         Raises as `Pipeline.work` does.
         """
 
     @abstractmethod
     def end(self, job: Job) -> bool:
-        """Close the job once all its inputs are settled; false while other processes hold some."""
+        """Close the job if all its inputs are settled; false while other processes have leases."""
 
     @abstractmethod
-    def _list(self, job: Job) -> None:
+    def _list_inputs(self, job: Job) -> None:
         """List the inputs of a job that this run owns, and start it."""
 
     def _step(self, job: Job) -> bool:
-        """Take the next step of the job; false if another process has to do something first."""
+        """Execute the next step of the job; false if it has to wait for another process."""
         if job.state == JobState.SCANNING:
             return self.scan(job)
         self.work(job)
         return self.end(job)
 
-    def _now(self, job: Job) -> Job:
+    def _reread(self, job: Job) -> Job:
         with self._database.read() as session:
             return jobs.reread(session, job)
 
 
 def fail_job(database: Database, job_id: int, error: Exception) -> None:
-    """Mark a job as failed after an error of its own, unless it has ended."""
+    """Mark a job as failed because of `error`, unless it has ended."""
     with database.write() as session:
         jobs.give_up(session, job_id, JobState.FAILED, one_line(error_message(error)))
 
@@ -238,6 +235,6 @@ def fail_job(database: Database, job_id: int, error: Exception) -> None:
 def check_not_cancelled(job: Job) -> None:
     """Raises `JobCancelled`."""
     if job.state == JobState.CANCELLED:
-        is_of_items = job.kind in jobs.REEMBEDDING
-        then = f"the collection {job.collection} is unchanged" if is_of_items else "index the folder again to go on"
-        raise JobCancelled(f"job {job.id} was cancelled; {then}")
+        is_reembedding = job.kind in jobs.REEMBEDDING
+        hint = f"the collection {job.collection} is unchanged" if is_reembedding else "index the folder again to go on"
+        raise JobCancelled(f"job {job.id} was cancelled; {hint}")

@@ -1,8 +1,7 @@
-"""From the files of an item to a sample, and to the hash that tells whether any of it changed; and those of an item in
-the catalogue, read again.
+"""Samples and content hashes from the files of an item, read from its source or from its stored originals.
 
-Names of the ids in region maps are kept with the item, in a small stored file for each map that has them. The asset is
-called `semseg.classes` for the map `semseg` and holds `{"0": "sky"}`. Items that share their names share the file.
+Class names of region maps are stored with the item, in one asset per map: `semseg.classes` for the map `semseg`
+contains `{"0": "sky"}`. Items with the same names share the file.
 """
 
 import hashlib
@@ -21,8 +20,8 @@ from anyseek.search.settings import Limits
 from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Asset, Attributes, Item
 
-# Raise it when all files must be embedded anew because they are decoded differently; where only some pictures are,
-# `anyseek.model.modalities.reading.pictures.decoding_version` says which.
+# Increment when decoding changes so that all files must be embedded again; for a change to some pictures only, see
+# `anyseek.model.modalities.reading.pictures.decoding_version`.
 DECODING_VERSION = "1"
 PICTURE, CAPTION, THUMBNAIL = "rgb", "caption", "thumbnail"
 _CLASSES, _CLASSES_MEDIA_TYPE = ".classes", "application/json"
@@ -34,7 +33,7 @@ class OriginalChanged(InputError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """One modality of an item as bytes; `name` is what errors call it, `modality` is canonical."""
+    """One modality of an item as bytes; errors call it `name`, `modality` is its canonical name."""
 
     modality: str
     data: bytes
@@ -43,38 +42,35 @@ class RawFile:
 
     @cached_property
     def sha256(self) -> str:
-        """The sha256 of `data`, computed only once: a photo takes some milliseconds."""
+        """The sha256 of `data`, cached: a photo takes some milliseconds."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 def content_hash(
     files: Sequence[RawFile], caption: str | None, attributes: Attributes, reading_version: str = ""
 ) -> str:
-    """sha256 over everything an item is made of, the names of its files included.
-
-    `reading_version` is that of what is read from its files beside values.
-    """
-    parts = [[file.modality, file.name, file.sha256, sorted(file.classes.items())] for file in _sorted(files)]
-    whole = [DECODING_VERSION, parts, caption, attributes, *([reading_version] if reading_version else [])]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    """sha256 over all inputs of an item, including file names and the version of its derived attributes."""
+    parts = [[file.modality, file.name, file.sha256, sorted(file.classes.items())] for file in _by_modality(files)]
+    content = [DECODING_VERSION, parts, caption, attributes, *([reading_version] if reading_version else [])]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sample_hash(files: Sequence[RawFile], caption: str | None, decoding_version: str = DECODING_VERSION) -> str:
-    """sha256 over what a model can see of an item: two with the same one have the same vectors.
+    """sha256 over the model's input: items with the same hash have the same vectors.
 
-    `decoding_version` is that of its picture. Neither names of files nor attributes count, so that copies under other
-    names are recognised.
+    `decoding_version` is that of the picture. File names and attributes are excluded, so that renamed copies are
+    recognised.
     """
-    parts = [[file.modality, file.sha256, sorted(file.classes.items())] for file in _sorted(files)]
+    parts = [[file.modality, file.sha256, sorted(file.classes.items())] for file in _by_modality(files)]
     return hashlib.sha256(json.dumps([decoding_version, parts, caption]).encode()).hexdigest()
 
 
-def _sorted(files: Sequence[RawFile]) -> list[RawFile]:
+def _by_modality(files: Sequence[RawFile]) -> list[RawFile]:
     return sorted(files, key=lambda file: file.modality)
 
 
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:
-    """The values of an item's modalities. Raises `DecodeError` for the first file that is not what it should be."""
+    """Decode the files of an item to values by modality. Raises `DecodeError` for the first invalid file."""
     with time_stage(Stage.DECODE):
         values = {file.modality: decode(file.modality, file.data, limits, file.name, file.classes) for file in files}
     if caption is not None:
@@ -83,12 +79,12 @@ def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) ->
 
 
 def sample_for(values: Mapping[str, Value], modalities: Collection[str]) -> Sample:
-    """The sample of those of `values` that the model takes."""
+    """The sample with the `values` whose modalities the model takes."""
     return Sample({name: value for name, value in values.items() if name in modalities})
 
 
 def store_class_names(files: Sequence[RawFile], store: AssetStore) -> list[Asset]:
-    """Store the names of ids that come with an item's files."""
+    """Store the class names of an item's region maps; return their assets."""
     return [
         store.put(
             file.modality + _CLASSES,
@@ -101,26 +97,28 @@ def store_class_names(files: Sequence[RawFile], store: AssetStore) -> list[Asset
 
 
 def class_names(item: Item, modality: str, store: AssetStore) -> dict[int, str]:
-    """The names of the ids in a map of an item, none where it came without. Raises `AssetNotFound`, `StoreCorrupt`."""
+    """The class names of an item's region map by id, empty if it has none. Raises `AssetNotFound`, `StoreCorrupt`."""
     asset = item.assets.get(modality + _CLASSES)
     return {} if asset is None else parse_classes(json.loads(store.read(asset)), asset.name)
 
 
 def read_originals(item: Item, store: AssetStore, limits: Limits) -> dict[str, Value]:
-    """The values of the item's modalities, as they were when it was put.
+    """Decode the item's stored originals to values by modality.
 
-    Raises `AssetNotFound`, `StoreCorrupt`, `InputError` or `DecodeError` for an original that is gone, damaged or not
-    what it was.
+    Raises `AssetNotFound`, `StoreCorrupt`, `InputError` or `DecodeError` for an original that is missing, damaged or
+    changed.
     """
     files = [
-        RawFile(asset.name, _original(item, asset, store, limits), asset.location, class_names(item, asset.name, store))
+        RawFile(
+            asset.name, _read_original(item, asset, store, limits), asset.location, class_names(item, asset.name, store)
+        )
         for asset in item.assets.values()
         if asset.name != THUMBNAIL and not asset.name.endswith(_CLASSES)
     ]
     return decode_all(files, item.caption, limits)
 
 
-def _original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> bytes:
+def _read_original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> bytes:
     if asset.stored:
         return store.read(asset)
     data = read_file(store.path(asset), limits, asset.location)

@@ -110,7 +110,7 @@ class CeleryQueue(TaskQueue):
     def _due(self, job: Job, queued: set[str]) -> list[Message]:
         """The tasks of a job that nobody works on and that are not in one of the queues `queued`."""
         with self._database.write() as session:
-            is_alive = Owner(self._database, self._settings).living(session)
+            is_alive = Owner(self._database, self._settings).liveness_check(session)
             if job.state == JobState.SCANNING:
                 is_scanned = job.owner is not None and is_alive(job.owner)
                 return [] if is_scanned or INGEST in queued else [(SCAN_TASK, (job.id,))]

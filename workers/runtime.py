@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from anyseek.indexer.errors import ModelMismatch
-from anyseek.indexer.indexing import check_model, fitting_collection, open_job
-from anyseek.indexer.placing import place
+from anyseek.indexer.indexing import check_model, get_compatible_collection, open_job
+from anyseek.indexer.placing import place_source
 from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
@@ -168,7 +168,7 @@ class Runtime:
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
             held = collections.get(session, collection)
-            job = reembedding.open_job(session, held, model, spaces, None, owner.living(session))
+            job = reembedding.open_job(session, held, model, spaces, None, owner.liveness_check(session))
         self.queue.submit(job.id)
         return job.id
 
@@ -177,7 +177,7 @@ class Runtime:
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
             held = collections.get(session, collection)
-            job = reembedding.open_rollback(session, held, None, owner.living(session))
+            job = reembedding.open_rollback(session, held, None, owner.liveness_check(session))
         self.queue.submit(job.id)
         return job.id
 
@@ -206,13 +206,13 @@ class Runtime:
         """Have the queue index a source into an existing collection; return the job's id.
 
         A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
-        `FingerprintMismatch`, and as `anyseek.indexer.placing.place` and `open_job` do.
+        `FingerprintMismatch`, and as `place_source` and `open_job` do.
         """
         with self.database.read() as session:
             collections.get(session, collection)
         source = open_source(self.settings, name)
-        into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
-        place(self.database, into, source, key_prefix)
+        into, owner = get_compatible_collection(self.tools(), collection), Owner(self.database, self.settings)
+        place_source(self.database, into, source, key_prefix)
         job = open_job(into, source, owner, prune, False, on_duplicate, predicts)
         self.queue.submit(job.id)
         return job.id

@@ -42,9 +42,9 @@ PAUSE_SECONDS = 2.0  # before a task that cannot be done now is sent back
 class Tasks:
     """The tasks of one process, which does one at a time. Arguments are those of the messages (`workers.app`)."""
 
-    def __init__(self, settings: Settings, told_to_stop: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, should_stop: Callable[[], bool]) -> None:
         self._settings = settings
-        self._told_to_stop = told_to_stop
+        self._should_stop = should_stop
         self._runtime = Runtime.open(settings, None)
         self._queue = CeleryQueue(self._runtime.database, settings)
         self._source: tuple[int, Source] | None = None
@@ -126,7 +126,7 @@ class Tasks:
     def _owner(self, seconds: float = float("inf")) -> Owner:
         """An owner that stops after `seconds` or with this process; the rest of its task is then sent back."""
         ends = time.monotonic() + seconds
-        return Owner(self._runtime.database, self._settings, lambda: self._told_to_stop() or time.monotonic() > ends)
+        return Owner(self._runtime.database, self._settings, lambda: self._should_stop() or time.monotonic() > ends)
 
     def _with_model(self, model: str) -> Tools:
         """The tools with that model; only one model is kept at a time."""

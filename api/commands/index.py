@@ -16,9 +16,9 @@ import click
 from anyseek.api.commands.output import say
 from anyseek.api.commands.progress import Looking, Teller, follow, watched
 from anyseek.indexer.errors import JobStopped, ModelMismatch
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.paths import is_remote, one_line
-from anyseek.indexer.placing import place, read_prefix
+from anyseek.indexer.placing import parse_prefix, place_source
 from anyseek.indexer.runs import Owner, SilentProgress
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
@@ -99,7 +99,7 @@ def index(
     Exits with 0 if everything was indexed, 3 if some inputs were not, 1 if it failed, 2 for wrong usage.
     """
     settings = read_settings()
-    prefix = None if key_prefix is None else read_prefix(key_prefix)
+    prefix = None if key_prefix is None else parse_prefix(key_prefix)
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
             if model is None and runtime.model == DEFAULT_MODEL and _find(runtime, collection) is None:
@@ -123,8 +123,8 @@ def index_folder(
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
-    into = _find(runtime, collection) or open_collection(runtime.tools(), collection)
-    placed = place(runtime.database, into, source, key_prefix)
+    into = _find(runtime, collection) or ensure_collection(runtime.tools(), collection)
+    placed = place_source(runtime.database, into, source, key_prefix)
     if placed.moved_from is not None:
         say(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
     elif placed.clash is not None:

@@ -167,7 +167,7 @@ def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
     from anyseek.indexer.runs import Owner
 
     with database.read() as session:
-        return not Owner(database, settings).living(session)(job.owner)
+        return not Owner(database, settings).liveness_check(session)(job.owner)
 
 
 @click.group("sources")

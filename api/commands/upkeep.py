@@ -66,7 +66,7 @@ def rebuild(collection: str | None) -> int:
     Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
     originals are gone too: then index their folder or put those items again.
     """
-    from anyseek.indexer.put import remake
+    from anyseek.indexer.put import rebuild_items
     from anyseek.search.catalogue import audit, collections
     from anyseek.search.upkeep.rebuild import rebuild as rebuild_collection
     from anyseek.workers.runtime import Runtime
@@ -79,7 +79,7 @@ def rebuild(collection: str | None) -> int:
         with Runtime.open_for(settings, name, None) as runtime:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
-            again = partial(remake, runtime.tools)
+            again = partial(rebuild_items, runtime.tools)
             keys = rebuild_collection(runtime.database, settings, name, again)
         say(f"the index of {name} was made anew")
         for key in keys:

@@ -19,7 +19,7 @@ from anyseek.api.schemas import (
     following,
     passing,
 )
-from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned, reset, tune
+from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, TuningResult, clear_tuning, tune
 from anyseek.search.catalogue import collections, facet_counts, listing
 from anyseek.search.query.means import FEWEST
 
@@ -98,7 +98,7 @@ class TunedAnswer(Answer):
     dry_run: bool
 
     @classmethod
-    def of(cls, tuned: Tuned, dry_run: bool) -> "TunedAnswer":
+    def of(cls, tuned: TuningResult, dry_run: bool) -> "TunedAnswer":
         return cls.read({**vars(tuned), "dry_run": dry_run})
 
 
@@ -228,5 +228,5 @@ async def tune_collection(collection: str, body: TuneBody, service: ServiceDepen
 @router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
 def reset_tuning(collection: str, service: ServiceDependency) -> Response:
     """Return to the model's own means of queries."""
-    reset(service.runtime.database, collection)
+    clear_tuning(service.runtime.database, collection)
     return Response(status_code=204)

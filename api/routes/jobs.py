@@ -22,7 +22,7 @@ from anyseek.api.places import without_places
 from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
 from anyseek.api.service import Service
 from anyseek.indexer.paths import from_uri, is_remote
-from anyseek.indexer.placing import read_prefix
+from anyseek.indexer.placing import parse_prefix
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
@@ -279,7 +279,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency, 
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
     source = _inside_roots(service, body.source)
     service.check_ready()
-    prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
+    prefix = None if body.key_prefix is None else parse_prefix(body.key_prefix)
     job = service.runtime.submit_index(
         collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.modalities.reading.decode import decode_file
@@ -145,7 +145,7 @@ def installation(settings: Settings, embedder: Embedder) -> Tools:
 
 def index(tools: Tools, folder: Path, progress: SilentProgress | None = None) -> Job:
     """From an empty collection to the snapshot of a full one."""
-    collection, source = open_collection(tools, "c"), open_source(tools.settings, folder)
+    collection, source = ensure_collection(tools, "c"), open_source(tools.settings, folder)
     with Owner(tools.database, tools.settings) as owner:
         job = open_job(collection, source, owner, prune=False)
         return IndexRun(lambda: tools, source, owner, progress or SilentProgress()).run(job)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.indexing import ensure_collection, open_job
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Embedder
@@ -61,7 +61,7 @@ def _run(tools: Tools, files: Sequence[Path], number: int) -> Pace:
 def _index(tools: Tools, files: Sequence[Path]) -> None:
     from anyseek.workers.celery_queue import CeleryQueue
 
-    source, into = open_source(tools.settings, files[0].parent), open_collection(tools, f"c{time.time_ns()}")
+    source, into = open_source(tools.settings, files[0].parent), ensure_collection(tools, f"c{time.time_ns()}")
     owner, queue = Owner(tools.database, tools.settings), CeleryQueue(tools.database, tools.settings)
     job = open_job(into, source, owner, prune=False, adopt=False)
     queue.submit(job.id)

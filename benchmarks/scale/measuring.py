@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import text
 
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
@@ -62,7 +62,7 @@ def _index(photos: Path, settings: Settings) -> None:
     embedder = HashingEmbedder()
     engine = SearchEngine(database, settings, embedder)
     tools = Tools(settings, database, AssetStore(settings.assets), embedder, engine)
-    collection, source = open_collection(tools, "c"), open_source(settings, photos)
+    collection, source = ensure_collection(tools, "c"), open_source(settings, photos)
     with Owner(database, settings) as owner:
         job = open_job(collection, source, owner, prune=False)
         IndexRun(lambda: tools, source, owner, SilentProgress()).run(job)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from anyseek.indexer.errors import BadAttributes, BadDescription, DecodeError
-from anyseek.indexer.paths import inside, one_line, to_uri
+from anyseek.indexer.paths import one_line, resolve_inside, to_uri
 from anyseek.model.json_reader import refuse_constant
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_classes, parse_text
@@ -148,7 +148,7 @@ def parse_description_in(fields: Mapping[str, Any], root: Path, base: str, limit
 
     Raises `BadDescription`, and `OutsideFolder` for a path that leaves `root`.
     """
-    return parse_description(fields, lambda path: inside(root, base, path), limits, name)
+    return parse_description(fields, lambda path: resolve_inside(root, base, path), limits, name)
 
 
 def parse_description(fields: Mapping[str, Any], resolve: ResolvePath, limits: Limits, name: str) -> Description:

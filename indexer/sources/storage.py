@@ -20,7 +20,7 @@ from anyseek.indexer.errors import (
     SourceGone,
     TooManyBytes,
 )
-from anyseek.indexer.paths import file_state, inside, is_utf8, one_line, to_uri
+from anyseek.indexer.paths import file_state, is_utf8, one_line, resolve_inside, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS
 from anyseek.model.modalities.reading.encoded import open_file, read_file
 from anyseek.search.settings import Limits
@@ -53,7 +53,7 @@ class LocalStorage:
 
     def resolve(self, path: str) -> str:
         """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
-        return inside(self._root, "", path)
+        return resolve_inside(self._root, "", path)
 
     def names(self, pattern: str) -> Iterator[str]:
         """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""

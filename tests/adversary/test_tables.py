@@ -95,8 +95,8 @@ def test_rows_that_are_all_the_same_fail_their_job_before_they_fill_the_ledger(t
         job = _newest_job(tools)
         assert job.state is JobState.FAILED
         assert job.error == (
-            f"999 of the first 1,000 inputs of {folder / 'a.parquet'} are refused, as the failures of the job say, and "
-            "at most 500 may be; mend the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
+            f"999 of the first 1,000 inputs of {folder / 'a.parquet'} are refused; the job's failures say why. "
+            "At most 500 may be; repair the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
         )
         assert _listed(tools) == 2 * _PAGE
 

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import event
 
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.paths import from_uri
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources.opening import open_source
@@ -45,7 +45,7 @@ def offer(tools: Tools, folder: Path, on_duplicate: OnDuplicate) -> Job:
     folder.mkdir()
     for number in range(CONTENTS):
         (folder / f"{folder.name}-{number}.png").write_bytes(png(number, 8, 8))
-    source, collection = open_source(tools.settings, folder), open_collection(tools, NAME)
+    source, collection = open_source(tools.settings, folder), ensure_collection(tools, NAME)
     with Owner(tools.database, tools.settings) as owner:
         job = open_job(collection, source, owner, prune=False, on_duplicate=on_duplicate)
         assert IndexRun(lambda: tools, source, owner, SilentProgress()).scan(job)
@@ -98,7 +98,7 @@ def test_a_collection_that_another_process_makes_meanwhile_is_opened(tools: Tool
 
     event.listen(CollectionRow, "before_insert", meanwhile)
     try:
-        assert open_collection(tools, NAME).name == NAME
+        assert ensure_collection(tools, NAME).name == NAME
     finally:
         event.remove(CollectionRow, "before_insert", meanwhile)
     with tools.database.read() as session:

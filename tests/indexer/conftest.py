@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.indexing import ensure_collection
 from anyseek.indexer.runs import Tools
 from tests.indexer.harness import NAME, Watched, installation
 
@@ -14,5 +14,5 @@ from tests.indexer.harness import NAME, Watched, installation
 def tools(tmp_path: Path) -> Iterator[Tools]:
     """An installation with an empty collection of the hashing model, which counts what it embeds."""
     with installation(tmp_path / "home", Watched()) as tools:
-        open_collection(tools, NAME)
+        ensure_collection(tools, NAME)
         yield tools

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
@@ -102,7 +102,7 @@ def index(
 ) -> Job:
     """What `anyseek index` does."""
     source = open_source(tools.settings, name_of_source)
-    collection = open_collection(tools, name)
+    collection = ensure_collection(tools, name)
     with Owner(tools.database, tools.settings) as owner:
         job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate, predicts=predicts)
         return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
@@ -111,7 +111,7 @@ def index(
 def job_for(tools: Tools, name_of_source: str | Path) -> Job:
     """A job that nobody works on yet."""
     owner = Owner(tools.database, tools.settings)
-    source, collection = open_source(tools.settings, name_of_source), open_collection(tools, NAME)
+    source, collection = open_source(tools.settings, name_of_source), ensure_collection(tools, NAME)
     return open_job(collection, source, owner, prune=False, adopt=False)
 
 

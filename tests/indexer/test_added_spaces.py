@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.put import put_item, rebuild_items
 from anyseek.indexer.reembed import ReembedRun
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
@@ -78,7 +78,7 @@ def test_it_is_indexed_asked_and_mended_without_the_space_that_it_lacks(tools: T
     lost = held(tools)["3.png"]
     with tools.database.write() as session:
         session.execute(delete(LogRow).where(LogRow.item_id == lost.id))
-    assert rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools)) == []
+    assert rebuild(tools.database, tools.settings, NAME, partial(rebuild_items, lambda: tools)) == []
     assert len(held(tools)) == PICTURES + 2
     check_agreement(tools)
 
@@ -96,7 +96,8 @@ def test_a_reembedding_with_the_same_model_adds_the_space(tools: Tools) -> None:
         with tools.database.write() as session:
             spaces = tools.embedder.spaces.values()
             collection = collections.get(session, NAME)
-            job = reembedding.open_job(session, collection, "hashing", spaces, owner.name, owner.living(session))
+            is_alive = owner.liveness_check(session)
+            job = reembedding.open_job(session, collection, "hashing", spaces, owner.name, is_alive)
         ReembedRun(reembed_tools(tools), owner, Counting()).run(job)
     found = by_palette(tools)
     assert found.space == COLOURS

@@ -11,7 +11,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from anyseek.indexer import attributes
-from anyseek.indexer.attributes import PhotoMetadata, joined, read_metadata, reading_version
+from anyseek.indexer.attributes import PhotoMetadata, merge_attributes, read_metadata, reading_version
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
@@ -138,7 +138,7 @@ def test_the_town_and_country_of_a_photo() -> None:
 
 
 def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "_towns", lambda: None)
+    monkeypatch.setattr(attributes, "_load_towns", lambda: None)
     assert read(jpeg_photo(exif=exif_of_camera(place=ROME)))["place"].keys() == {"lat", "lon", "altitude"}
 
 
@@ -207,14 +207,14 @@ def test_places_and_all_else_can_be_switched_off() -> None:
 def test_what_people_give_wins() -> None:
     read_ones = {"camera": {"make": "Nikon", "model": "D750"}, "place": {"lat": 1, "town": "A"}, "width": 5}
     given = {"camera": {"make": "mine"}, "width": 9, "place": {"lat": 2, "lon": 3}, "own": None}
-    assert joined(given, read_ones) == {
+    assert merge_attributes(given, read_ones) == {
         "camera": {"make": "mine", "model": "D750"},
         "width": 9,
         "place": {"lat": 2, "lon": 3},
         "own": None,
     }
-    assert joined({"place": {"name": "home"}}, read_ones)["place"] == {"lat": 1, "town": "A", "name": "home"}
-    assert joined({"place": None, "camera": "x"}, read_ones) == {"place": None, "camera": "x", "width": 5}
+    assert merge_attributes({"place": {"name": "home"}}, read_ones)["place"] == {"lat": 1, "town": "A", "name": "home"}
+    assert merge_attributes({"place": None, "camera": "x"}, read_ones) == {"place": None, "camera": "x", "width": 5}
 
 
 def test_a_picture_without_any_has_its_size_and_format() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.indexer.pipeline import Embedders, embed_samples
+from anyseek.indexer.pipeline import EmbedderPool, embed_samples
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.settings import Settings, Work
@@ -51,8 +51,8 @@ def spaces() -> list[str]:
     return list(HashingEmbedder().spaces)
 
 
-def embedders(count: int, threads: int = 2) -> Embedders:
-    return Embedders(Settings(Path(), threads=threads, work=replace(Work(), embedders=count)))
+def embedders(count: int, threads: int = 2) -> EmbedderPool:
+    return EmbedderPool(Settings(Path(), threads=threads, work=replace(Work(), embedders=count)))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_failure_of_one_share_is_raised_and_the_next_samples_are_embedded(
     model: HashingEmbedder, spaces: list[str]
 ) -> None:
     several = embedders(2)
-    with pytest.raises((RuntimeError, ValueError), match=r"cannot be embedded|not numbers"):
+    with pytest.raises((RuntimeError, ValueError), match=r"cannot be embedded|not finite"):
         several.embed(model, SAMPLES, spaces)
     assert len(several.embed(model, SAMPLES[:4], spaces)) == 4
     several.close()
@@ -92,7 +92,7 @@ def test_a_failure_of_one_share_is_raised_and_the_next_samples_are_embedded(
 
 def test_there_are_as_many_as_threads_unless_the_settings_say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert Embedders(Settings(Path())).count == 3
+    assert EmbedderPool(Settings(Path())).count == 3
     assert embedders(0, threads=2).count == 2
     assert embedders(5, threads=2).count == 5
 
@@ -102,5 +102,5 @@ def test_a_card_sees_all_samples_together(monkeypatch: pytest.MonkeyPatch, devic
     """Shares of several embedders would be small batches, one after another on the same card."""
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
-    assert Embedders(Settings(Path(), threads=3, device=device)).count == count
-    assert Embedders(Settings(Path(), threads=3, device=device, work=Work(embedders=2))).count == 2
+    assert EmbedderPool(Settings(Path(), threads=3, device=device)).count == count
+    assert EmbedderPool(Settings(Path(), threads=3, device=device, work=Work(embedders=2))).count == 2

@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
 from anyseek.indexer.runs import Tools
-from anyseek.indexer.source_inputs import SourceInputs
+from anyseek.indexer.source_inputs import IndexingStrategy
 from anyseek.indexer.sources.opening import open_source
 from anyseek.indexer.sources.web import Web, parse_networks
 from anyseek.search.catalogue.jobs import JobState
@@ -106,14 +106,14 @@ def test_whatever_an_input_raises_is_its_own_reason(
     tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "bad.png").write_bytes(png(2))
-    before = SourceInputs._prepare
+    before = IndexingStrategy._prepare
 
-    def prepare(self: SourceInputs, lease: object, held: object) -> object:
+    def prepare(self: IndexingStrategy, lease: object, held: object) -> object:
         if getattr(lease, "uri", "") == "bad.png":
             raise ZeroDivisionError("nobody thought\nof this")
         return before(self, lease, held)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SourceInputs, "_prepare", prepare)
+    monkeypatch.setattr(IndexingStrategy, "_prepare", prepare)
     check_refused(tools, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
 
 

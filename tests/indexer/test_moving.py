@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from anyseek.indexer.errors import BadSource, SourceGone
-from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.placing import PREFIX_CHARACTERS, Placement, move_source, place, read_prefix
+from anyseek.indexer.indexing import ensure_collection
+from anyseek.indexer.placing import PREFIX_CHARACTERS, Placement, move_source, parse_prefix, place_source
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
@@ -24,8 +24,8 @@ from tests.indexer.pictures import png, write
 
 
 def placed(tools: Tools, photos: Path, key_prefix: str | None = None) -> Placement:
-    collection = open_collection(tools, NAME)
-    return place(tools.database, collection, open_source(tools.settings, photos), key_prefix)
+    collection = ensure_collection(tools, NAME)
+    return place_source(tools.database, collection, open_source(tools.settings, photos), key_prefix)
 
 
 def index(tools: Tools, photos: Path, **options: Any) -> Job:
@@ -36,7 +36,7 @@ def index(tools: Tools, photos: Path, **options: Any) -> Job:
 
 def roots(tools: Tools) -> dict[str, int]:
     with tools.database.read() as session:
-        return {source.root: source.items for source in sources.list_of(session, open_collection(tools, NAME))}
+        return {source.root: source.items for source in sources.list_of(session, ensure_collection(tools, NAME))}
 
 
 def locations(tools: Tools) -> set[str]:
@@ -164,10 +164,10 @@ def test_a_prefix_is_chosen_once(tools: Tools, tmp_path: Path) -> None:
 
 
 def test_prefixes_are_read_with_one_slash() -> None:
-    assert [read_prefix(text) for text in ("a", "a/", "/a/b//", "", "/")] == ["a/", "a/", "a/b/", "", ""]
+    assert [parse_prefix(text) for text in ("a", "a/", "/a/b//", "", "/")] == ["a/", "a/", "a/b/", "", ""]
     for wrong in ("x" * (PREFIX_CHARACTERS + 1), "a\0b", "\ud800"):
-        with pytest.raises(BadInput, match="cannot be a prefix"):
-            read_prefix(wrong)
+        with pytest.raises(BadInput, match="not a valid key prefix"):
+            parse_prefix(wrong)
 
 
 @pytest.mark.parametrize("table", ["", "t.csv"])
@@ -199,7 +199,7 @@ def test_no_source_moves_by_hand_to_a_place_without_its_files_or_of_another(tool
 
 
 def forget(tools: Tools, root: Path, with_items: bool) -> None:
-    collection = open_collection(tools, NAME)
+    collection = ensure_collection(tools, NAME)
     with tools.database.read() as session:
         found = sources.find(session, collection, str(root))
     sources.forget(tools.database, collection, found.id, with_items)
@@ -222,7 +222,7 @@ def test_a_source_is_forgotten_with_its_items_and_not_while_a_job_is_at_work(too
     photos = write(tmp_path / "photos", NAMES)
     index(tools, photos)
     index(tools, write(tmp_path / "others", {"x.png": 9}))
-    collection = open_collection(tools, NAME)
+    collection = ensure_collection(tools, NAME)
     with tools.database.write() as session:
         source_id = sources.ensure(session, collection, str(photos))
         job = jobs.open_index_job(session, collection, source_id, "me", False, lambda _: True)

@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy import update
 
 from anyseek.indexer.errors import JobCancelled, JobStopped, SourceGone
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.pipeline import MODEL_FAILED
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Owner, Tools
@@ -196,10 +196,10 @@ def test_inputs_at_which_the_model_fails_are_quarantined(photos: Path, tmp_path:
         job = index(tools, photos)
         assert numbers(job) == (5, 0, 3, 0)
         reasons = {uri: (one.code, one.reason) for uri, one in failures(tools, job).items()}
-        assert reasons["red.png"] == (MODEL_FAILED, "the model failed at it: too red")
+        assert reasons["red.png"] == (MODEL_FAILED, "the model failed for it: too red")
         assert reasons["black.png"] == (
             MODEL_FAILED,
-            "the model failed at it: its vector has values that are not numbers",
+            "the model failed for it: its vector has values that are not finite",
         )
         assert reasons["blue.png"][0] == "bad-input"
         check_agreement(tools)
@@ -228,7 +228,7 @@ def test_a_range_that_somebody_else_took_over_is_dropped(photos: Path, tmp_path:
 
 def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(tools: Tools, photos: Path) -> None:
     write(photos, {f"{number}.png": number for number in range(5, 40)})
-    source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
+    source, collection = open_source(tools.settings, photos), ensure_collection(tools, NAME)
     with Owner(tools.database, tools.settings) as owner:
 
         class Stopper(Counting):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.indexing import ensure_collection, open_job
 from anyseek.indexer.runs import Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import jobs
@@ -45,7 +45,7 @@ def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path
 def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
     photos = folder_of(tmp_path / "photos", range(3))
     with installation(tmp_path / "home") as tools:
-        source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
+        source, collection = open_source(tools.settings, photos), ensure_collection(tools, NAME)
         with Owner(tools.database, tools.settings) as first:
             job = open_job(collection, source, first, prune=False)
             with Owner(tools.database, tools.settings) as second:

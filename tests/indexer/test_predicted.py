@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from anyseek.indexer import attributes as predicting
 from anyseek.indexer import source_inputs
-from anyseek.indexer.attributes import predicted
+from anyseek.indexer.attributes import predict_attributes
 from anyseek.indexer.errors import BadAttributes
-from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.indexing import ensure_collection, open_job
 from anyseek.indexer.put import Patch, patch_item, put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
@@ -56,7 +56,7 @@ def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
         return {}
 
     monkeypatch.setattr(SHARING, "threads", 8)
-    monkeypatch.setattr(source_inputs, "predicted", predict)
+    monkeypatch.setattr(source_inputs, "predict_attributes", predict)
     try:
         index(tools, folder, predicts=True)
     finally:
@@ -71,7 +71,7 @@ def of(tools: Tools, key: str) -> Any:
 def test_a_picture_is_told_by_its_pixels() -> None:
     halves = np.full((40, 60, 3), RED, np.uint8)
     halves[:, :24] = 255
-    told = predicted(thumbnail(halves), HashingEmbedder())["predicted"]
+    told = predict_attributes(thumbnail(halves), HashingEmbedder())["predicted"]
     assert told["colours"] == ["red", "white"]
     assert told["colour_shares"]["red"] == pytest.approx(0.6, abs=0.03)
     luma = 0.6 * (0.299 * 200 + 0.587 * 20 + 0.114 * 35) / 255 + 0.4
@@ -92,7 +92,7 @@ def test_asked_for_later_it_is_added_without_embedding_anew(
     assert tools.embedder.embedded == before
     assert {key: item.id for key, item in held(tools).items()} == ids
     small = tools.assets.read(held(tools)["red.png"].assets["thumbnail"])
-    assert of(tools, "red.png") == predicted(small, tools.embedder)["predicted"]
+    assert of(tools, "red.png") == predict_attributes(small, tools.embedder)["predicted"]
     assert numbers(index(tools, folder)) == (0, 2, 0, 0)
     monkeypatch.setattr(predicting, "PREDICTING_VERSION", "next")
     assert numbers(index(tools, folder)) == (2, 0, 0, 0), "another version predicts anew"
@@ -124,8 +124,8 @@ def test_what_was_quarantined_gets_them_when_it_is_tried_again(tools: Tools, fol
 def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Path) -> None:
     source = open_source(tools.settings, folder)
     with Owner(tools.database, tools.settings) as owner:
-        job = open_job(open_collection(tools, NAME), source, owner, prune=False)
-        collection = open_collection(tools, NAME)
+        job = open_job(ensure_collection(tools, NAME), source, owner, prune=False)
+        collection = ensure_collection(tools, NAME)
         with pytest.raises(SourceHeld, match=f"job {job.id} is at work"):
             open_job(collection, source, owner, prune=False, predicts=True)
         assert open_job(collection, source, owner, prune=False, predicts=False).id == job.id

@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import delete
 
 from anyseek.indexer.errors import BadAttributes, DecodeError
-from anyseek.indexer.put import Patch, delete_item, patch_item, put_item, remake, thumbnail_of
+from anyseek.indexer.put import Patch, delete_item, patch_item, put_item, rebuild_items, thumbnail_of
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import OriginalChanged, RawFile, class_names, read_originals
 from anyseek.model.seam import FloatArray, Regions, Value
@@ -201,7 +201,7 @@ def test_names_of_an_item_of_a_folder(tools: Tools, tmp_path: Path) -> None:
     index(tools, write(tmp_path / "pictures", {"a.png": 1, "a.regions.png": _regions(), "manifest.jsonl": described}))
     (item,) = held(tools).values()
     assert _names_in(item, tools) == NAMES
-    made = remake(lambda: tools, [item])[item.key]
+    made = rebuild_items(lambda: tools, [item])[item.key]
     assert "semseg.classes" in {asset.name for asset in made.assets}, "an item that is made anew keeps them"
 
 
@@ -230,14 +230,14 @@ def test_an_item_of_a_drawing_alone_has_a_thumbnail_that_is_made_again(tools: To
     before = stored.read_bytes()
     stored.unlink()
     assert verify(tools.database, tools.settings)
-    rebuild(tools.database, tools.settings, NAME, lambda items: remake(lambda: tools, items))
+    rebuild(tools.database, tools.settings, NAME, lambda items: rebuild_items(lambda: tools, items))
     assert stored.read_bytes() == before
     assert verify(tools.database, tools.settings) == []
 
 
 def test_lost_vectors_and_thumbnails_come_back_from_the_originals(tools: Tools, tmp_path: Path) -> None:
     def mend() -> list[str]:
-        return rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools))
+        return rebuild(tools.database, tools.settings, NAME, partial(rebuild_items, lambda: tools))
 
     def lose_vectors(*keys: str) -> None:
         with tools.database.write() as session:
@@ -246,7 +246,7 @@ def test_lost_vectors_and_thumbnails_come_back_from_the_originals(tools: Tools, 
     index(tools, folder_of(tmp_path / "photos", range(3)))
     put_item(tools, NAME, "put", [RawFile("rgb", png(7), "upload.png")], "a caption", {"n": 1})
     before = held(tools)
-    assert rebuild(tools.database, tools.settings, NAME, partial(remake, never)) == [], "nothing lost loads no model"
+    assert rebuild(tools.database, tools.settings, NAME, partial(rebuild_items, never)) == [], "loads no model"
     lose_vectors("1.png", "put")
     tools.assets.path(before["2.png"].assets["thumbnail"]).unlink()
     assert verify(tools.database, tools.settings)

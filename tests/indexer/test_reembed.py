@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from anyseek.indexer.errors import JobCancelled, JobStopped
-from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.indexing import ensure_collection
 from anyseek.indexer.pipeline import MODEL_FAILED
 from anyseek.indexer.put import put_item
 from anyseek.indexer.reembed import ReembedRun, ReembedTools
@@ -56,7 +56,7 @@ class Installation:
     def begin(self, owner: Owner | None, back: bool = False) -> Job:
         with self.tools.database.write() as session:
             collection = collections.get(session, NAME)
-            alive = Owner(self.tools.database, self.tools.settings).living(session)
+            alive = Owner(self.tools.database, self.tools.settings).liveness_check(session)
             name = owner.name if owner else None
             if back:
                 return reembedding.open_rollback(session, collection, name, alive)
@@ -248,7 +248,7 @@ def test_an_item_at_which_the_model_fails_is_found_by_running_it_alone(
     with installed.tools.database.read() as session:
         (failure,) = ledger.failures(session, job.id)
     assert (failure.key, failure.code) == ("4.png", MODEL_FAILED)
-    assert failure.reason == "the model failed at it: not that one"
+    assert failure.reason == "the model failed for it: not that one"
 
 
 def test_one_that_is_told_to_stop_gives_back_what_it_has_leased_ahead(installed: Installation) -> None:
@@ -274,7 +274,7 @@ def test_one_that_failed_goes_on_with_what_is_there(installed: Installation) -> 
     (installed.folder / "2.png").write_bytes(png(2))
     job = installed.move()
     assert (job.state, job.counts.indexed) == (JobState.DONE, 1)
-    assert open_collection(installed.other_tools, NAME).model == NEW
+    assert ensure_collection(installed.other_tools, NAME).model == NEW
     check_agreement(installed.tools)
 
 

@@ -37,7 +37,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 def lives(database: Database, settings: Settings, name: str) -> bool:
     with database.read() as session:
-        return Owner(database, settings).living(session)(name)
+        return Owner(database, settings).liveness_check(session)(name)
 
 
 def test_an_owner_lives_while_it_works_however_long(database: Database, settings: Settings) -> None:
@@ -69,8 +69,8 @@ def test_one_that_was_killed_is_dead_at_once(database: Database, settings: Setti
 
 def test_one_that_hangs_is_dead_though_its_lock_is_held(database: Database, settings: Settings) -> None:
     with Owner(database, settings) as owner:
-        owner._left.set()  # its renewals stop, as those of a process that is stopped do
-        owner._renewing.join()
+        owner._closed.set()  # its renewals stop, as those of a process that is stopped do
+        owner._renewal.join()
         time.sleep(0.5)
         assert not lives(database, settings, owner.name)
 

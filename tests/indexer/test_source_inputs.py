@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import event
 
 from anyseek.indexer import paths, samples
-from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
-from anyseek.indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
+from anyseek.indexer.source_inputs import STORING_THREADS, IndexingStrategy, PreparedInput, Unchanged
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.opening import open_source
@@ -41,11 +41,11 @@ def tools(tmp_path: Path) -> Any:
         yield tools
 
 
-def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: int = 1) -> SourceInputs:
+def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: int = 1) -> IndexingStrategy:
     work = replace(tools.settings.work, decoding_threads=decoding_threads)
     changed = replace(tools, assets=store, settings=replace(tools.settings, work=work))
     source = FolderSource(photos, tools.settings.limits)
-    return SourceInputs(changed, lambda: changed, open_collection(tools, NAME), source, job_for(tools, photos))
+    return IndexingStrategy(changed, lambda: changed, ensure_collection(tools, NAME), source, job_for(tools, photos))
 
 
 def lease(number: int) -> Lease:
@@ -97,7 +97,7 @@ def test_inputs_are_decoded_while_others_are_stored(tools: Tools, photos: Path, 
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert [type(outcome) for outcome in outcomes] == [PreparedFile] * STORING_THREADS
+    assert [type(outcome) for outcome in outcomes] == [PreparedInput] * STORING_THREADS
 
 
 def test_no_more_inputs_are_decoded_at_once_than_asked_for(
@@ -133,7 +133,7 @@ def test_an_unchanged_input_is_not_decoded(
 ) -> None:
     preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"))
     made = preparing.prepare(lease(0), {})
-    assert isinstance(made, PreparedFile)
+    assert isinstance(made, PreparedInput)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
     monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
     assert preparing.prepare(lease(0), {"00.png": (made.item.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)

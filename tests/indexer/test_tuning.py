@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import select, update
 
 from anyseek.indexer.runs import Tools
-from anyseek.indexer.tuning import NothingToTune, reset, tune
+from anyseek.indexer.tuning import NothingToTune, clear_tuning, tune
 from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import FloatArray, Sample
@@ -104,7 +104,7 @@ def held(tools: Tools) -> tuple[Tuning, ...]:
 def test_queries_find_more_in_every_process_and_reset_undoes_it(tmp_path: Path, tools: Tools) -> None:
     with installation(tmp_path / "home", Leaning()) as other:
         before = places(other)
-        (edges,) = tune(tools, NAME, dry_run=True).kept
+        (edges,) = tune(tools, NAME, dry_run=True).improvements
         assert held(tools) == (), "a dry run changes nothing"
         tuned = tune(tools, NAME)
         assert (edges.modality, edges.queries, tuned.unreadable) == ("canny_edge", SCENES, 0)
@@ -113,7 +113,7 @@ def test_queries_find_more_in_every_process_and_reset_undoes_it(tmp_path: Path, 
         assert (kept.before, kept.after, kept.queries) == (edges.before.at_10, edges.after.at_10, SCENES)
         assert sum(places(tools)) < sum(before)
         assert places(other) == places(tools)
-        reset(tools.database, NAME)
+        clear_tuning(tools.database, NAME)
         assert held(tools) == ()
         assert places(other) == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from anyseek.api.commands import progress
-from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.indexing import ensure_collection, open_job
 from anyseek.indexer.runs import Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import collections
@@ -145,7 +145,7 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
 
 def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
     with installation(tmp_path / "home") as tools, Owner(tools.database, tools.settings) as owner:
-        open_job(open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
+        open_job(ensure_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
         assert "c: scanning; " in anyseek("jobs", "show", "1")[1]
     assert "c: interrupted; " in anyseek("jobs", "show", "1")[1]
     code, output, _ = anyseek(*to_c(photos))

@@ -42,7 +42,7 @@ def test_moving_by_hand_and_forgetting(anyseek: Run, tmp_path: Path) -> None:
     assert (code, output) == (0, f"{there}: 2 items of c are there now\n")
     assert anyseek("index", there, "--collection", "c", "--key-prefix", "2025")[::2] == (
         1,
-        f"anyseek: the keys of {there} have '2024/' in this collection; forget the source to give another\n",
+        f"anyseek: the keys of {there} have '2024/' in this collection; forget the source to use another prefix\n",
     )
     assert anyseek("sources", "forget", there, "--collection", "c", "--items", "--yes")[0] == 0
     assert anyseek("sources", "list")[1] == ""
