@@ -19,8 +19,8 @@ from anyseek.search.catalogue import audit, collections, items, listing
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput
-from anyseek.search.query.means import FEWEST, Trial, try_mean
-from anyseek.search.query.planning import check_made_by, default_among
+from anyseek.search.query.means import MIN_QUERIES, Trial, try_mean
+from anyseek.search.query.planning import check_fingerprints, default_space_among
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Item, Tuning
 
@@ -55,15 +55,15 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
     Former tunings are replaced. Raises `CollectionNotFound`, `FingerprintMismatch`, `NothingToTune`, and `BadInput` for
     a number of items out of range.
     """
-    if not FEWEST <= most <= MOST_ITEMS:
-        raise BadInput(f"tuning takes {FEWEST} to {MOST_ITEMS:,} items, not {most}")
+    if not MIN_QUERIES <= most <= MOST_ITEMS:
+        raise BadInput(f"tuning takes {MIN_QUERIES} to {MOST_ITEMS:,} items, not {most}")
     with tools.database.read() as session:
         head = collections.head(session, collection)
     tuned = _try_means(tools, head, most)
     if not tuned.trials:
         raise NothingToTune(
-            f"the collection {collection!r} cannot be tuned: of {tuned.items} items fewer than {FEWEST} have a picture "
-            "that can be read and that queries could be made from"
+            f"the collection {collection!r} cannot be tuned: of {tuned.items} items fewer than {MIN_QUERIES} have a "
+            "picture that can be read and that queries could be made from"
         )
     if not dry_run:
         _write_means(tools, head, tuned)
@@ -73,12 +73,12 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
 def _try_means(tools: Tools, head: Head, most: int) -> TuningResult:
     """Fit and evaluate means on at most `most` items; nothing is written. Raises `FingerprintMismatch`."""
     embedder = tools.embedder
-    check_made_by(head, embedder)
+    check_fingerprints(head, embedder)
     with tools.database.read() as session:
         ids = listing.drawn_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
-    spaces = {modality: default_among(means, modality, embedder) for modality in embedder.modalities}
+    spaces = {modality: default_space_among(means, modality, embedder) for modality in embedder.modalities}
     space_of = {modality: space for modality, space in spaces.items() if space is not None}
     pictures: dict[str, list[FloatArray]] = defaultdict(list)  # raw vectors by space
     queries: dict[str, list[FloatArray]] = defaultdict(list)  # raw vectors (d,) by modality
@@ -102,7 +102,7 @@ def _try_means(tools: Tools, head: Head, most: int) -> TuningResult:
         count += len(read)
     trials = []
     for modality, vectors in sorted(queries.items()):
-        if len(vectors) >= FEWEST:
+        if len(vectors) >= MIN_QUERIES:
             space_info = embedder.spaces[space_of[modality]]
             gallery = centre(np.concatenate(pictures[space_info.name]), means[space_info.name], space_info.blocks)
             trials.append(try_mean(space_info, modality, np.stack(vectors), gallery, answers[modality]))
@@ -123,7 +123,7 @@ def _write_means(tools: Tools, before: Head, tuned: TuningResult) -> None:
     with tools.database.write() as session:
         collections.lock(session, collections.get(session, before.name))
         head = collections.head_by_id(session, before.id)
-        check_made_by(head, tools.embedder)
+        check_fingerprints(head, tools.embedder)
         for space in head.spaces:
             means = [
                 Tuning(

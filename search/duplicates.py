@@ -24,7 +24,7 @@ from PIL import Image
 
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import FloatArray
-from anyseek.search.answers.image_similarity import glance, likeness, views
+from anyseek.search.answers.image_similarity import image_similarity, image_vectors, thumbnail_vector
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import duplicates, items
 from anyseek.search.catalogue.collections import Head
@@ -45,7 +45,7 @@ _FIRST_LOOK, _DEEPER = 32, 4  # how many of the nearest are looked at, and how m
 _GLANCED_AT = 16  # the least side of a picture that is glanced at: JPEG is decoded to an eighth in less time
 _VIEWS = 512  # of so many pictures are kept, of 150 kB each
 _ALL_COMPARED = 20_000  # up to so many pictures every vector is multiplied with every other, which is faster
-_UNSEEN = glance(Image.new("RGB", (1, 1)))  # like no picture
+_UNSEEN = thumbnail_vector(Image.new("RGB", (1, 1)))  # like no picture
 _Search = Callable[[FloatArray, int], Neighbours]
 
 
@@ -218,7 +218,7 @@ class _Pictures:
         self._assets = assets
         self._glances: dict[int, FloatArray] = {}
         self._small: dict[int, Asset] = {}
-        self._views = lru_cache(_VIEWS)(lambda item_id: views(np.asarray(self._read(item_id))))
+        self._views = lru_cache(_VIEWS)(lambda item_id: image_vectors(np.asarray(self._read(item_id))))
 
     def fetch(self, ids: AnySet[int]) -> None:
         """Read those of the thumbnails that are not known yet."""
@@ -243,14 +243,14 @@ class _Pictures:
     def likeness(self, one: int, other: int) -> float:
         """How alike two fetched pictures are; -1 where one cannot be read."""
         try:
-            return likeness(self._views(one), self._views(other))
+            return image_similarity(self._views(one), self._views(other))
         except (AssetNotFound, StoreCorrupt):  # it was deleted meanwhile
             return -1.0
 
     def _glance(self, item_id: int, small: Asset) -> FloatArray | None:
         self._small[item_id] = small
         try:
-            return glance(self._read(item_id, _GLANCED_AT))
+            return thumbnail_vector(self._read(item_id, _GLANCED_AT))
         except (AssetNotFound, StoreCorrupt):
             return None
 

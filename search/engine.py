@@ -1,4 +1,4 @@
-"""Answering queries: parts to vectors in one model pass, vectors to ids in a live index, ids to items."""
+"""The search engine: parts to vectors in one model pass, vectors to ids in a live index, ids to items."""
 
 import threading
 from collections import defaultdict
@@ -8,21 +8,21 @@ from dataclasses import replace
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.explaining import Explainer
-from anyseek.search.answers.hits import Found, counted_facets, damage_note, groups, page, score_note
-from anyseek.search.answers.paging import Chosen
+from anyseek.search.answers.hits import SelectedHits, count_facets, damage_note, score_note, select_groups, select_page
+from anyseek.search.answers.paging import HitCandidate
 from anyseek.search.answers.results import Facet, GroupValue, Hit, Results, Understood
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import checks, facet_counts, facets
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
-from anyseek.search.confidence.probabilities import Backgrounds
+from anyseek.search.confidence.probabilities import ScoreSamples
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
 from anyseek.search.kept import Kept
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
-from anyseek.search.query.planning import ITEMS_ARE, Plan, home_of
+from anyseek.search.query.planning import ITEM_MODALITY, Plan, home_space
 from anyseek.search.query.query import Query
 from anyseek.search.query.rankings import (
     PlannedQuery,
@@ -31,12 +31,13 @@ from anyseek.search.query.rankings import (
     plan_query,
     ranking_of_words,
     ranking_vectors,
-    with_standings,
+    with_z_scores,
 )
 from anyseek.search.query.vectors import (
     ItemVectors,
-    Place,
+    Plans,
     QueryMeans,
+    RankingKey,
     ValueVectors,
     embed_values,
     raw_item_vectors,
@@ -49,9 +50,9 @@ from anyseek.search.upkeep.derived import ConsistencyMonitor
 from anyseek.search.upkeep.snapshots import write_snapshots
 
 Answer = Results | AnyseekError
-_KEPT_DUPLICATES = 4  # of collections
-# How many times as many items are looked at where those before are in too few groups.
-_DEEPER = 8
+_CACHED_DUPLICATES = 4  # of collections
+# If a ranking has too few groups, it is searched again this many times as deep.
+_DEEPENING_FACTOR = 8
 
 
 class SearchEngine:
@@ -68,7 +69,7 @@ class SearchEngine:
         backend: Backend | None = None,
         derived: ConsistencyMonitor | None = None,
     ) -> None:
-        """`backend` replaces the one of the settings; `close` closes it. `derived`: the process's."""
+        """`backend` replaces the one of the settings; `close` closes it. `derived` is shared within the process."""
         self.embedder = embedder
         self._database = database
         self._settings = settings
@@ -76,18 +77,18 @@ class SearchEngine:
         self._derived = derived or ConsistencyMonitor(database, self._backend.clear_filter_cache)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._query_means = QueryMeans(database)
-        self._backgrounds = Backgrounds(database)
-        self._opening = threading.Lock()
+        self._score_samples = ScoreSamples(database)
+        self._spaces_lock = threading.Lock()
         self._heads = Heads(database)
         self._items = ItemCache(settings.limits.item_cache_bytes)
-        self._explainer = Explainer(embedder, self._live_space, self._backgrounds)
+        self._explainer = Explainer(embedder, self._live_space, self._score_samples)
         self._maps = MapMaker(database, embedder, self._live_space)
-        self._duplicates: Kept[tuple[int, ...], Duplicates] = Kept(_KEPT_DUPLICATES)
+        self._duplicates: Kept[tuple[int, ...], Duplicates] = Kept(_CACHED_DUPLICATES)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
 
-        Its parts are decoded, and its filter is one. Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`,
+        Parts are decoded, and the filter is a `Filter`. Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`,
         `SpaceNotFound`, `ItemNotFound`, `FingerprintMismatch` if the collection was made by other weights,
         `StoreCorrupt` if an item lost its vector.
         """
@@ -99,20 +100,20 @@ class SearchEngine:
     def query_batch(self, collection: str, queries: Sequence[Query], with_notes: bool = False) -> list[Answer]:
         """Answer many queries in one model pass, in order; a query that fails has its error in place of its answer.
 
-        All are answered as of one state of the collection. With notes, an answer says what is odd about a filter that
-        few items pass. Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
+        All are answered from one state of the collection. With notes, an answer says why few items pass its filter.
+        Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
         """
-        most = self._settings.limits.queries_per_batch
-        if len(queries) > most:
-            raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {most}")
+        limit = self._settings.limits.queries_per_batch
+        if len(queries) > limit:
+            raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {limit}")
         head = self._heads.get(collection)
         answers: dict[int, Answer] = {}
         planned: dict[int, PlannedQuery] = {}
         for number, query in enumerate(queries):
             try:
-                plan = plan_query(query, head, self.embedder, self._settings.limits)
-                self._check_derived(plan)
-                planned[number] = plan
+                planned_query = plan_query(query, head, self.embedder, self._settings.limits)
+                self._check_derived(planned_query)
+                planned[number] = planned_query
             except AnyseekError as error:
                 answers[number] = error
         answers.update(self._answer(head, planned, with_notes))
@@ -121,21 +122,21 @@ class SearchEngine:
     def counts(self, collection: str) -> dict[str, int]:
         """The number of searchable vectors in each space. Raises `CollectionNotFound`."""
         head = self._heads.get(collection)
-        counted = {}
+        counts_by_space = {}
         for space in head.spaces:
             live = self._live_space(head, space)
             live.refresh(head)
             with live.open_view() as view:
-                counted[space.name] = view.count()
-        return counted
+                counts_by_space[space.name] = view.count()
+        return counts_by_space
 
     def duplicates(self, collection: str, assets: AssetStore) -> Duplicates:
-        """The near-duplicates among a collection's pictures, whose thumbnails are in `assets`; found once for a state.
+        """The near-duplicates among a collection's pictures, whose thumbnails are in `assets`; cached by state.
 
         Raises `CollectionNotFound`, `BadQuery` for a model without pictures, `FingerprintMismatch`.
         """
         head = self._heads.get(collection)
-        space = home_of(ITEMS_ARE, head, self.embedder)
+        space = home_space(ITEM_MODALITY, head, self.embedder)
         live, state = self._live_space(head, space), (head.id, space.id, head.last_seq, space.centre_version)
         return self._duplicates.get(state, lambda: find_duplicates(self._database, assets, head, space.name, live))
 
@@ -146,15 +147,15 @@ class SearchEngine:
         return self._maps.make(self._heads.get(collection), wanted)
 
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
-        """See `anyseek.search.upkeep.snapshots`; call it after each job, and from time to time while items are put."""
+        """Write the snapshots that are due; call it after each job, and from time to time while items are put."""
         return write_snapshots(self._database, self._settings, collection, self._live_space, minimum_tail)
 
     def forget(self, collection: str) -> None:
         """Release the collection's spaces, and remove the backend's data of deleted collections."""
-        with self._opening:
-            self._spaces = {key: opened for key, opened in self._spaces.items() if opened[0] != collection}
+        with self._spaces_lock:
+            self._spaces = {key: space for key, space in self._spaces.items() if space[0] != collection}
         self._query_means.forget()
-        self._backgrounds.forget()
+        self._score_samples.forget()
         self._heads.forget()
         self._items.forget()
         self._maps.forget()
@@ -173,16 +174,16 @@ class SearchEngine:
             self._derived.words.check()
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
-        with self._opening:
+        with self._spaces_lock:
             if space.id not in self._spaces:
-                self._release_dropped(head)
+                self._release_dropped_spaces(head)
                 self._spaces[space.id] = (head.name, self._backend.open(head, space))
             return self._spaces[space.id][1]
 
-    def _release_dropped(self, head: Head) -> None:
+    def _release_dropped_spaces(self, head: Head) -> None:
         """Release the spaces that a collection has lost by a switch to another model."""
         kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
-        self._spaces = {key: opened for key, opened in self._spaces.items() if opened[0] != head.name or key in kept}
+        self._spaces = {key: space for key, space in self._spaces.items() if space[0] != head.name or key in kept}
 
     def _answer(self, head: Head, planned: Mapping[int, PlannedQuery], with_notes: bool) -> dict[int, Answer]:
         plans = {
@@ -196,90 +197,83 @@ class SearchEngine:
             with time_stage(Stage.INDEX):
                 self._live_space(head, space).refresh(head)
         with Snapshot(self._database, head) as snapshot:
-            found, lacking, items, damaged = self._found(snapshot, planned, plans, values)
+            outcomes, missing_counts, items, damaged = self._select_hits(snapshot, planned, plans, values)
             answers: dict[int, Answer] = {}
             for number, query in planned.items():
-                outcome = found[number]
+                outcome = outcomes[number]
                 if isinstance(outcome, AnyseekError):
                     answers[number] = outcome
                     continue
-                missing = max((lacking[plan.space.id] for plan in query.rankings), default=0)
-                own = {place: values.get((number, place), {}) for place in range(len(query.rankings))}
+                missing_count = max((missing_counts[plan.space.id] for plan in query.rankings), default=0)
+                own_vectors = {place: values.get((number, place), {}) for place in range(len(query.rankings))}
                 try:
                     results = self._results(snapshot, query, outcome.chosen, items)
-                    note = damage_note(len(damaged & {hit.item_id for hit in outcome.chosen}), missing)
+                    note = damage_note(len(damaged & {hit.item_id for hit in outcome.chosen}), missing_count)
                     note = note or outcome.note or results.note
                     if note is None and with_notes:
                         note = self._filter_note(snapshot, query, results)
                     results = replace(results, note=note)
                     if query.query.is_explained:
-                        hits = [items[hit.item_id] for hit in _sound(outcome.chosen, items)]
-                        explained = self._explainer.explain(snapshot, query, hits, own, means)
+                        hits = [items[hit.item_id] for hit in _undamaged(outcome.chosen, items)]
+                        explained = self._explainer.explain(snapshot, query, hits, own_vectors, means)
                         results = replace(results, explanations=explained)
                     answers[number] = results
                 except AnyseekError as error:
                     answers[number] = error
         return answers
 
-    def _found(
-        self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[dict[int, Found | AnyseekError], dict[int, int], dict[int, Item], set[int]]:
-        """The outcome of each query, how many items each index lacks, the items of hits, and the ids of damaged ones.
+    def _select_hits(
+        self, snapshot: Snapshot, planned: Mapping[int, PlannedQuery], plans: Plans, values: ValueVectors
+    ) -> tuple[dict[int, SelectedHits | AnyseekError], dict[int, int], dict[int, Item], set[int]]:
+        """The selected hits of each query, how many items each index lacks, the items, and the ids of damaged items.
 
-        The index may be newer than the snapshot. What is not in the snapshot is no hit, and the items after it move up.
+        The index may be newer than the snapshot. Items that are not in the snapshot are skipped.
         """
-        unknown: set[int] = set()
+        unknown_ids: set[int] = set()
         while True:
             raise_if_abandoned()
-            ranked, lacking = self._ranked(snapshot, plans, values, unknown)
-            found: dict[int, Found | AnyseekError] = {}
+            ranked, missing_counts = self._rank(snapshot, plans, values, unknown_ids)
+            outcomes: dict[int, SelectedHits | AnyseekError] = {}
             for number, query in planned.items():
                 raise_if_abandoned()
-                own = [ranked[number, place] for place in range(len(query.rankings))]
+                rankings = [ranked[number, place] for place in range(len(query.rankings))]
                 try:
-                    merged = self._merged(snapshot, query, own)
-                    chosen, merged = self._chosen(snapshot, number, query, merged, values, unknown)
-                    note = query.sameness_note(snapshot.head, merged) or score_note(query.query, merged)
-                    found[number] = Found(chosen, note)
+                    ranking = self._merge(snapshot, query, rankings)
+                    chosen, ranking = self._select(snapshot, number, query, ranking, values, unknown_ids)
+                    note = query.equal_scores_note(snapshot.head, ranking) or score_note(query.query, ranking)
+                    outcomes[number] = SelectedHits(chosen, note)
                 except LimitExceeded:
-                    raise  # the seconds of the request, of which others that are answered with it need not hear
+                    raise  # the time limit of the request, which ends the whole batch
                 except AnyseekError as error:
-                    found[number] = error
-            hits = (hit for outcome in found.values() if isinstance(outcome, Found) for hit in outcome.chosen)
+                    outcomes[number] = error
+            hits = (hit for outcome in outcomes.values() if isinstance(outcome, SelectedHits) for hit in outcome.chosen)
             ids = list(dict.fromkeys(hit.item_id for hit in hits))
             items = self._items.get(snapshot, ids)
-            missing = [item_id for item_id in ids if item_id not in items]
-            lost = set(checks.vanished_items(snapshot.session, snapshot.head, missing)) if missing else set()
-            if lost.issuperset(missing):
-                return found, lacking, items, lost | {item.id for item in items.values() if item.damaged}
-            unknown |= set(missing) - lost
+            missing_ids = [item_id for item_id in ids if item_id not in items]
+            lost = checks.vanished_items(snapshot.session, snapshot.head, missing_ids) if missing_ids else ()
+            lost_ids = set(lost)
+            if lost_ids.issuperset(missing_ids):
+                return outcomes, missing_counts, items, lost_ids | {item.id for item in items.values() if item.damaged}
+            unknown_ids |= set(missing_ids) - lost_ids
 
-    def _ranked(
-        self, snapshot: Snapshot, plans: Mapping[Place, Plan], values: ValueVectors, without: Set[int]
-    ) -> tuple[dict[Place, Ranking | AnyseekError], dict[int, int]]:
-        """The nearest ids of each ranking, and by the space's id how many items its index lacks."""
-        by_space: dict[SpaceHead, dict[Place, Plan]] = defaultdict(dict)
+    def _rank(
+        self, snapshot: Snapshot, plans: Plans, values: ValueVectors, excluded_ids: Set[int]
+    ) -> tuple[dict[RankingKey, Ranking | AnyseekError], dict[int, int]]:
+        """The nearest items of each ranking, and by the id of the space, how many items its index lacks."""
+        by_space: dict[SpaceHead, dict[RankingKey, Plan]] = defaultdict(dict)
         for place, plan in plans.items():
             by_space[plan.space][place] = plan
-        ranked: dict[Place, Ranking | AnyseekError] = {}
-        lacking: dict[int, int] = {}
-        for space, group in by_space.items():
-            of_space, lacking[space.id] = self._search(snapshot, space, group, values, without)
-            ranked |= of_space
-        return ranked, lacking
+        ranked: dict[RankingKey, Ranking | AnyseekError] = {}
+        missing_counts: dict[int, int] = {}
+        for space, space_plans in by_space.items():
+            rankings, missing_counts[space.id] = self._search(snapshot, space, space_plans, values, excluded_ids)
+            ranked |= rankings
+        return ranked, missing_counts
 
     def _search(
-        self,
-        snapshot: Snapshot,
-        space: SpaceHead,
-        plans: Mapping[Place, Plan],
-        values: ValueVectors,
-        without: Set[int],
-    ) -> tuple[dict[Place, Ranking | AnyseekError], int]:
-        """The nearest ids of each ranking in one space, or the error of that ranking.
-
-        Also how many items the index lacks because their vectors are damaged.
-        """
+        self, snapshot: Snapshot, space: SpaceHead, plans: Plans, values: ValueVectors, excluded_ids: Set[int]
+    ) -> tuple[dict[RankingKey, Ranking | AnyseekError], int]:
+        """The nearest items of each ranking in one space, or its error, and how many items the index lacks."""
         live = self._live_space(snapshot.head, space)
         parts = (part for plan in plans.values() for part in plan.parts)
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
@@ -292,99 +286,97 @@ class SearchEngine:
         snapshot.head.centre_version(space.id)  # it may have been dropped since
         with time_stage(Stage.INDEX), live.open_view(resolved) as view:
             vectors, errors = ranking_vectors(plans, values, stored, view.centre)
-            found, mean = nearest_items(view, plans, vectors, without), view.centre
-            count, lacking = view.count(), view.missing_count
-        sample = self._backgrounds.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
-        return {**with_standings(sample, vectors, found, count), **errors}, lacking
+            rankings, mean = nearest_items(view, plans, vectors, excluded_ids), view.centre
+            count, missing_count = view.count(), view.missing_count
+        sample = self._score_samples.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
+        return {**with_z_scores(sample, vectors, rankings, count), **errors}, missing_count
 
-    def _merged(self, snapshot: Snapshot, query: PlannedQuery, own: Sequence[Ranking | AnyseekError]) -> Ranking:
-        """The outcome of a query from those of its rankings, with what words find. Raises the error of a ranking."""
-        sound = [ranking for ranking in own if isinstance(ranking, Ranking)]
-        for error in own:
+    def _merge(
+        self, snapshot: Snapshot, query: PlannedQuery, rankings_or_errors: Sequence[Ranking | AnyseekError]
+    ) -> Ranking:
+        """The merged ranking of a query, with the rankings of its words. Raises the error of a ranking."""
+        rankings = [ranking for ranking in rankings_or_errors if isinstance(ranking, Ranking)]
+        for error in rankings_or_errors:
             if isinstance(error, AnyseekError):
                 raise error
         by_words = [
             ranking_of_words(snapshot.words.ranked(part.value, query.where, query.depth), part.weight)
             for part in query.query.words
         ]
-        return query.merged(sound, by_words)
+        return query.merge(rankings, by_words)
 
-    def _chosen(
+    def _select(
         self,
         snapshot: Snapshot,
         number: int,
         query: PlannedQuery,
-        found: Ranking,
+        ranking: Ranking,
         values: ValueVectors,
-        without: Set[int],
-    ) -> tuple[list[Chosen], Ranking]:
-        """Those of the items found that become hits, and what was found.
+        excluded_ids: Set[int],
+    ) -> tuple[list[HitCandidate], Ranking]:
+        """The items of a ranking that become hits, and the ranking that they come from.
 
-        Of groups, the best items of the best groups; of one ranking exactly: as many items are looked at as that takes.
+        With groups, the best items of the best groups; a single ranking is searched as deep as that takes.
         """
         path, depth, seen = query.query.group_by, query.depth, query.pages.seen
         if path is None:
-            return page(found, query.query, seen), found
-        known: dict[int, list[GroupValue]] = {}
+            return select_page(ranking, query.query, seen), ranking
+        group_values: dict[int, list[GroupValue]] = {}
         while True:
-            new = [item_id for item_id in found.ids.tolist() if item_id not in known]
-            known |= {item_id: [] for item_id in new}
-            known |= facets.values_of(snapshot.session, snapshot.head.id, path, new)
-            chosen, complete = groups(found, known, query.query, seen)
-            if complete or not query.is_one_ranking or len(found.ids) < depth:
-                return chosen, found
-            depth *= _DEEPER
+            new_ids = [item_id for item_id in ranking.ids.tolist() if item_id not in group_values]
+            group_values |= {item_id: [] for item_id in new_ids}
+            group_values |= facets.values_of(snapshot.session, snapshot.head.id, path, new_ids)
+            chosen, is_complete = select_groups(ranking, group_values, query.query, seen)
+            if is_complete or not query.is_one_ranking or len(ranking.ids) < depth:
+                return chosen, ranking
+            depth *= _DEEPENING_FACTOR
             plan = replace(query.rankings[0], depth=depth)
-            deeper, _ = self._search(snapshot, plan.space, {(number, 0): plan}, values, without)
-            found = self._merged(snapshot, query, list(deeper.values()))
+            deeper, _ = self._search(snapshot, plan.space, {(number, 0): plan}, values, excluded_ids)
+            ranking = self._merge(snapshot, query, list(deeper.values()))
 
     def _results(
-        self,
-        snapshot: Snapshot,
-        query: PlannedQuery,
-        chosen: Sequence[Chosen],
-        items: Mapping[int, Item],
+        self, snapshot: Snapshot, query: PlannedQuery, chosen: Sequence[HitCandidate], items: Mapping[int, Item]
     ) -> Results:
-        """The hits with what the query requests beside them; a damaged item leaves its rank empty."""
-        sound = _sound(chosen, items)
+        """The hits with the facets and vectors that the query requests; a damaged item leaves its rank empty."""
+        intact = _undamaged(chosen, items)
         vectors = {}
-        if query.vectors_of is not None and sound:
-            ids = [hit.item_id for hit in sound]
-            vectors = raw_vectors(snapshot.session, snapshot.head, query.vectors_of, ids)
-        counted: tuple[Facet, ...] = ()
+        if query.vector_space is not None and intact:
+            ids = [hit.item_id for hit in intact]
+            vectors = raw_vectors(snapshot.session, snapshot.head, query.vector_space, ids)
+        facet_list: tuple[Facet, ...] = ()
         note = None
         if query.query.facets:
-            counted, note = counted_facets(snapshot.session, snapshot.head.id, query.query, query.where)
+            facet_list, note = count_facets(snapshot.session, snapshot.head.id, query.query, query.where)
         understood = tuple(
             Understood(read.name, read.form, round(read.sure, 3), read.sentence, place)
             for place, part in enumerate(query.query.contents, 1)
             if (read := part.understood) is not None
         )
         return Results(
-            tuple(_hit(hit, items[hit.item_id], vectors.get(hit.item_id)) for hit in sound),
+            tuple(_make_hit(hit, items[hit.item_id], vectors.get(hit.item_id)) for hit in intact),
             query.space,
             None if query.fusion is None else query.fusion.value,
             note,
-            counted,
-            query.pages.following(query.query, chosen),
+            facet_list,
+            query.pages.next_cursor(query.query, chosen),
             understood=understood,
         )
 
     def _filter_note(self, snapshot: Snapshot, query: PlannedQuery, results: Results) -> str | None:
         """A note on the filter of a query, if few items pass it."""
-        restricting = [] if query.query.where is None else [query.query.where]
+        filters = [] if query.query.where is None else [query.query.where]
         if query.query.group_by is not None:
-            restricting.append(Exists(query.query.group_by))
-        if not restricting or len(results.hits) >= query.query.k:
+            filters.append(Exists(query.query.group_by))
+        if not filters or len(results.hits) >= query.query.k:
             return None
-        return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(restricting)))
+        return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(filters)))
 
 
-def _sound(chosen: Sequence[Chosen], items: Mapping[int, Item]) -> list[Chosen]:
+def _undamaged(chosen: Sequence[HitCandidate], items: Mapping[int, Item]) -> list[HitCandidate]:
     return [hit for hit in chosen if hit.item_id in items and not items[hit.item_id].damaged]
 
 
-def _hit(chosen: Chosen, item: Item, vector: FloatArray | None) -> Hit:
+def _make_hit(chosen: HitCandidate, item: Item, vector: FloatArray | None) -> Hit:
     group = chosen.group
     return Hit(
         item.key,

@@ -13,7 +13,7 @@ from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
 from anyseek.search.kept import Kept
-from anyseek.search.query.planning import ITEMS_ARE, home_of, named_space
+from anyseek.search.query.planning import ITEM_MODALITY, home_space, named_space
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
 
@@ -81,12 +81,12 @@ class MapMaker:
     def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
         """The map of a collection; that of an empty one has no places.
 
-        Raises `SpaceNotFound`, `BadInput` for a limit out of range, or an attribute that no item has, and as `home_of`
-        does if no space is named.
+        Raises `SpaceNotFound`, `BadInput` for a limit out of range, or an attribute that no item has, and as
+        `home_space` does if no space is named.
         """
         if not 1 <= wanted.limit <= MOST_ITEMS:
             raise BadInput(f"a map of {wanted.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
-        space = named_space(wanted.space, head) if wanted.space else home_of(ITEMS_ARE, head, self.embedder)
+        space = named_space(wanted.space, head) if wanted.space else home_space(ITEM_MODALITY, head, self.embedder)
         if wanted.colour_by is not None:
             self._check_attribute(head, wanted.colour_by)
         state = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)

@@ -33,7 +33,7 @@ from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
 from anyseek.search.filters.tree import MOST_CONDITIONS, count_conditions
-from anyseek.search.query.multi_collection import query_several
+from anyseek.search.query.multi_collection import query_collections
 from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of, word_parts_of
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.spans import Stage, time_stage
@@ -231,7 +231,7 @@ def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> byte
     def read(engine: SearchEngine) -> Query:
         return _decoded(query, engine, service.limits, pictures)
 
-    results = service.runtime.retry_on_switch(lambda: query_several(query.collections, service.engine_for, read))
+    results = service.runtime.retry_on_switch(lambda: query_collections(query.collections, service.engine_for, read))
     return results_json(results, paths, service.limits)
 
 

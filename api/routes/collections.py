@@ -21,7 +21,7 @@ from anyseek.api.schemas import (
 )
 from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, TuningResult, clear_tuning, tune
 from anyseek.search.catalogue import collections, facet_counts, listing
-from anyseek.search.query.means import FEWEST
+from anyseek.search.query.means import MIN_QUERIES
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
@@ -43,7 +43,7 @@ class ReembedBody(Body):
 
 class TuneBody(Body):
     items: int = Field(
-        DEFAULT_ITEMS, ge=FEWEST, le=MOST_ITEMS, description="how many items, drawn by a seed, to make queries from"
+        DEFAULT_ITEMS, ge=MIN_QUERIES, le=MOST_ITEMS, description="the number of items, drawn by a seed, to query for"
     )
     dry_run: bool = Field(False, description="measure, and change nothing")
 

@@ -15,75 +15,77 @@ from anyseek.search.query.vectors import ItemVectors
 from anyseek.search.query.words import words_by_field, words_of
 from anyseek.search.types import Item
 
-# Words of captions and file names that carry no meaning alone.
+# Words of captions and file names that carry no meaning.
 _STOP_WORDS = frozenset(
     words_of("a an and are at by for from in is it its of on or the this that to with png jpg jpeg webp")
 )
-# Attributes that say what the file of a picture is, and not what it shows.
-_OF_FILES = frozenset({"width", "height", "orientation", "format"})
-# A longer text that two items have word for word, such as a licence, is of many items.
-_LONGEST_ALIKE = 3
+# Attributes that describe the file of a picture, and not what it shows.
+_FILE_ATTRIBUTES = frozenset({"width", "height", "orientation", "format"})
+# A longer text that is equal in two items, such as a licence, is usually in many items.
+_MAX_EQUAL_WORDS = 3
 
 
-def shared_words(part: Part, item: Item, likened: Mapping[str, Item]) -> tuple[SharedWord, ...]:
-    """The words of a part's text in `item`, with the fields that have them; of an item, those of `likened` by its key.
+def shared_words(part: Part, item: Item, query_items: Mapping[str, Item]) -> tuple[SharedWord, ...]:
+    """The words that `item` shares with a part's text, or with the item that is the part, from `query_items` by key.
 
-    Words that say nothing, such as "of", count only where they were looked for as words.
+    Each comes with the fields of `item` that have it. Stop words count only in parts of the modality `words`.
     """
-    held = words_by_field(item.key, item.caption, item.attributes)
+    fields_by_name = words_by_field(item.key, item.caption, item.attributes)
     if part.modality == WORDS:
-        wanted = words_of(part.value)
-    elif (other := likened.get(part.item or "")) is not None:
-        held = _telling_fields(item)
-        wanted = _likening_words(_telling_fields(other), held)
+        words = words_of(part.value)
+    elif (other := query_items.get(part.item or "")) is not None:
+        fields_by_name = _descriptive_fields(item)
+        words = _descriptive_words(_descriptive_fields(other), fields_by_name)
     else:
-        wanted = words_of(part.value) if isinstance(part.value, str) else []
+        words = words_of(part.value) if isinstance(part.value, str) else []
     if part.modality != WORDS:
-        wanted = [word for word in wanted if word not in _STOP_WORDS]
-    found = {word: tuple(name for name, words in held.items() if word in words) for word in dict.fromkeys(wanted)}
-    return tuple(SharedWord(word, fields) for word, fields in found.items() if fields)
+        words = [word for word in words if word not in _STOP_WORDS]
+    unique = dict.fromkeys(words)
+    by_word = {word: tuple(name for name, held in fields_by_name.items() if word in held) for word in unique}
+    return tuple(SharedWord(word, fields) for word, fields in by_word.items() if fields)
 
 
-def _telling_fields(item: Item) -> dict[str, frozenset[str]]:
-    """The words of the fields that say what an item is: not addresses and facts of its file."""
-    kept = {name: value for name, value in item.attributes.items() if not (isinstance(value, str) and "://" in value)}
-    return {name: words for name, words in words_by_field("", item.caption, kept).items() if name not in _OF_FILES}
+def _descriptive_fields(item: Item) -> dict[str, frozenset[str]]:
+    """The words of the fields that describe what an item shows: no URLs, and no properties of its file."""
+    own = {name: value for name, value in item.attributes.items() if not (isinstance(value, str) and "://" in value)}
+    fields = words_by_field("", item.caption, own)
+    return {name: words for name, words in fields.items() if name not in _FILE_ATTRIBUTES}
 
 
-def _likening_words(fields: Mapping[str, frozenset[str]], others: Mapping[str, frozenset[str]]) -> list[str]:
-    """The words of one item that may tell why another is like it; numbers do not."""
-    own = [words for name, words in fields.items() if len(words) <= _LONGEST_ALIKE or words != others.get(name)]
+def _descriptive_words(fields: Mapping[str, frozenset[str]], others: Mapping[str, frozenset[str]]) -> list[str]:
+    """The words of an item that may explain why another is similar; numbers do not."""
+    own = [words for name, words in fields.items() if len(words) <= _MAX_EQUAL_WORDS or words != others.get(name)]
     return [word for words in own for word in sorted(words) if not word.isdigit()]
 
 
 Codes = npt.NDArray[np.int64]
-_LEAST = 1e-30  # a probability, so that its logarithm is finite
-_TOGETHER = -1  # the place of all parts of a joint query
+_MIN_PROBABILITY = 1e-30  # a probability, so that its logarithm is finite
+_JOINT = -1  # the place of all parts of a joint query
 
 
 @dataclass(frozen=True)
 class _PartCodes:
-    """The codes (h,) of a part, and how likely the model finds all codes: (h, K), None of an item of the query."""
+    """The codes (h,) of a part, and the predicted probabilities of all codes (h, K); None for an item of the query."""
 
     codes: Codes
     probabilities: FloatArray | None
 
-    def shared(self, held: Codes, count: int) -> SharedCodes:
-        """The codes shared with those (h,) of an item."""
-        agree = tuple(np.flatnonzero(self.codes == held).tolist())
+    def shared(self, item_codes: Codes, count: int) -> SharedCodes:
+        """The agreement with the codes (h,) of an item."""
+        agree = tuple(np.flatnonzero(self.codes == item_codes).tolist())
         if self.probabilities is None:
-            return SharedCodes(agree, len(held), count, None, None)
-        logarithms = np.log(np.maximum(self.probabilities.astype(np.float64), _LEAST))
+            return SharedCodes(agree, len(item_codes), count, None, None)
+        logarithms = np.log(np.maximum(self.probabilities.astype(np.float64), _MIN_PROBABILITY))
         entropy = -(self.probabilities * logarithms).sum(axis=1).mean()
-        of_item = logarithms[np.arange(len(held)), held].mean()
-        return SharedCodes(agree, len(held), count, float(np.exp(entropy)), float(np.exp(of_item) * count))
+        of_item = logarithms[np.arange(len(item_codes)), item_codes].mean()
+        return SharedCodes(agree, len(item_codes), count, float(np.exp(entropy)), float(np.exp(of_item) * count))
 
 
 @dataclass(frozen=True)
 class RankingCodes:
-    """The codes of a ranking's parts by their places, of all together if they were joint, and of items by id.
+    """The codes of a ranking's parts by place, of all parts together if they were joint, and of items by id.
 
-    `count` is how many codes there are at a place.
+    `count` is the number of possible codes at a place.
     """
 
     parts: Mapping[int, _PartCodes] = field(default_factory=dict)
@@ -92,12 +94,12 @@ class RankingCodes:
 
     def shared(self, place: int, item_id: int) -> SharedCodes | None:
         """The codes that a part and an item share; None if either has none."""
-        told, held = self.parts.get(place), self.items.get(item_id)
-        return None if told is None or held is None else told.shared(held, self.count)
+        part_codes, item_codes = self.parts.get(place), self.items.get(item_id)
+        return None if part_codes is None or item_codes is None else part_codes.shared(item_codes, self.count)
 
-    def together(self, item_id: int) -> SharedCodes | None:
+    def joint_codes(self, item_id: int) -> SharedCodes | None:
         """The codes that all parts of a joint query share with an item."""
-        return self.shared(_TOGETHER, item_id)
+        return self.shared(_JOINT, item_id)
 
 
 def ranking_codes(
@@ -111,23 +113,26 @@ def ranking_codes(
     if not isinstance(embedder, CodeEmbedder) or space not in embedder.code_spaces or not vectors:
         return RankingCodes()
     samples = _samples(plan)
-    found = embedder.code_probabilities(list(samples.values()), space)
-    told = {place: _PartCodes(of_part.argmax(axis=1), of_part) for place, of_part in zip(samples, found, strict=True)}
+    predicted = embedder.code_probabilities(list(samples.values()), space)
+    by_place = zip(samples, predicted, strict=True)
+    part_codes = {place: _PartCodes(each.argmax(axis=1), each) for place, each in by_place}
     for place, part in enumerate(plan.parts):
         vector = None if part.item is None else stored.get((part.collection, part.item))
         if isinstance(vector, np.ndarray):
-            told[place] = _PartCodes(embedder.codes_of(vector[np.newaxis], space)[0], None)
-    own = embedder.codes_of(np.stack(list(vectors.values())), space)
-    return RankingCodes(told, dict(zip(vectors, own, strict=True)), found.shape[2])
+            part_codes[place] = _PartCodes(embedder.codes_of(vector[np.newaxis], space)[0], None)
+    item_codes = embedder.codes_of(np.stack(list(vectors.values())), space)
+    return RankingCodes(part_codes, dict(zip(vectors, item_codes, strict=True)), predicted.shape[2])
 
 
-def why_none(embedder: Embedder, spaces: Sequence[str]) -> str | None:
-    """Why there are no codes in some spaces; None if one of them has codes, or words alone were asked for."""
-    known = embedder.code_spaces if isinstance(embedder, CodeEmbedder) else frozenset[str]()
-    if not spaces or known.intersection(spaces):
+def missing_codes_note(embedder: Embedder, spaces: Sequence[str]) -> str | None:
+    """A note on why there are no codes in some spaces; None if one has codes, or the query has only words."""
+    code_spaces = embedder.code_spaces if isinstance(embedder, CodeEmbedder) else frozenset[str]()
+    if not spaces or code_spaces.intersection(spaces):
         return None
     named = " and ".join(dict.fromkeys(spaces))
-    others = f"name a space that is: {', '.join(sorted(known))}" if known else f"no space of {embedder.name} is"
+    others = (
+        f"name a space that is: {', '.join(sorted(code_spaces))}" if code_spaces else f"no space of {embedder.name} is"
+    )
     return f"{named} is not predicted as codes, so none can be compared; {others}"
 
 
@@ -140,12 +145,12 @@ def _samples(plan: Plan) -> dict[int, Sample]:
     }
     samples = {place: Sample({modality: value}) for place, (modality, value) in values.items()}
     if plan.fusion is Fusion.JOINT and len(values) > 1:
-        samples[_TOGETHER] = Sample(dict(values.values()))
+        samples[_JOINT] = Sample(dict(values.values()))
     return samples
 
 
-_MOST_NAMES = 8  # of a part, and of an item
-_SHOWN = 3  # names of an item by itself
+_MAX_NAMES = 8  # of a part, and of an item
+_NAMES_SHOWN = 3  # names of an item by itself
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class Names:
 
     def of_item(self, item_id: int) -> tuple[str, ...]:
         """The best names of an item."""
-        return self.items.get(item_id, ())[:_SHOWN]
+        return self.items.get(item_id, ())[:_NAMES_SHOWN]
 
 
 def ranking_names(
@@ -174,5 +179,5 @@ def ranking_names(
     rows = [*parts.values(), *items.values()]
     if not rows:
         return Names()
-    found = embedder.names(np.stack(rows), space, _MOST_NAMES)
-    return Names(dict(zip(parts, found, strict=False)), dict(zip(items, found[len(parts) :], strict=True)))
+    names = embedder.names(np.stack(rows), space, _MAX_NAMES)
+    return Names(dict(zip(parts, names, strict=False)), dict(zip(items, names[len(parts) :], strict=True)))

@@ -11,15 +11,15 @@ import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.answers.ranks import IntArray, ranks
-from anyseek.search.query.vectors import centre_queries, own_means
+from anyseek.search.query.vectors import centre_queries, model_means
 
-FEWEST = 20  # queries of a kind: with fewer, a held-out half says nothing
-_SHRUNK_BY = 8  # queries that the model's own mean counts as
-_FIRST = 10
+MIN_QUERIES = 20  # queries of a kind: with fewer, a held-out half says nothing
+_PRIOR_COUNT = 8  # queries that the model's own mean counts as
+_TOP = 10
 
 
 @dataclass(frozen=True)
-class Recalled:
+class Recall:
     """The shares of queries whose item is among the first ten, and that find it first."""
 
     at_10: float
@@ -33,8 +33,8 @@ class Trial:
     space: str
     modality: str
     queries: int
-    before: Recalled
-    after: Recalled
+    before: Recall
+    after: Recall
     mean: FloatArray
 
     @property
@@ -47,28 +47,28 @@ def try_mean(
     space: EmbeddingSpace, modality: str, queries: FloatArray, gallery: FloatArray, rows: Sequence[int]
 ) -> Trial:
     """Fit a mean to `queries` raw (n, d), each of which should find its row in `gallery`, centred unit (m, d)."""
-    answers = np.asarray(rows)
-    own = ranks(centre_queries(space, [modality], queries), gallery, answers)
-    fitted = ranks(centred_on_others(space, modality, queries), gallery, answers)
-    mean = fitted_mean(space, modality, queries)
-    return Trial(space.name, modality, len(queries), _recalled(own), _recalled(fitted), mean)
+    right_rows = np.asarray(rows)
+    own = ranks(centre_queries(space, [modality], queries), gallery, right_rows)
+    fitted = ranks(centre_cross_fitted(space, modality, queries), gallery, right_rows)
+    mean = fit_mean(space, modality, queries)
+    return Trial(space.name, modality, len(queries), _recall_of(own), _recall_of(fitted), mean)
 
 
-def centred_on_others(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
+def centre_cross_fitted(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
     """Raw queries (n, d) as unit rows, each half of them centred on a mean that was fitted to the other."""
     halves, rows = np.arange(len(queries)) % 2 == 0, np.empty_like(queries)
     for held_out in (halves, ~halves):
-        mean = fitted_mean(space, modality, queries[~held_out])
+        mean = fit_mean(space, modality, queries[~held_out])
         rows[held_out] = centre_queries(space, [modality], queries[held_out], {modality: mean})
     return rows
 
 
-def fitted_mean(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
+def fit_mean(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
     """The mean of raw queries (n, d), with the model's own mean counted as eight more of them: float32 (d,)."""
-    own = own_means(space, modality, queries).mean(axis=0)
-    mean: FloatArray = ((queries.sum(axis=0) + _SHRUNK_BY * own) / (len(queries) + _SHRUNK_BY)).astype(np.float32)
+    own = model_means(space, modality, queries).mean(axis=0)
+    mean: FloatArray = ((queries.sum(axis=0) + _PRIOR_COUNT * own) / (len(queries) + _PRIOR_COUNT)).astype(np.float32)
     return mean
 
 
-def _recalled(found: IntArray) -> Recalled:
-    return Recalled(float((found <= _FIRST).mean()), float((found == 1).mean()))
+def _recall_of(ranks_found: IntArray) -> Recall:
+    return Recall(float((ranks_found <= _TOP).mean()), float((ranks_found == 1).mean()))

@@ -12,12 +12,12 @@ from anyseek.search.answers.results import GroupValue, Hit, Results
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.query.query import MOST_COLLECTIONS, Query
-from anyseek.search.query.rankings import by_rank
+from anyseek.search.query.rankings import rank_scores
 
 EngineOf = Callable[[str], SearchEngine]
 
 
-def query_several(names: Sequence[str], engine_of: EngineOf, query_for: Callable[[SearchEngine], Query]) -> Results:
+def query_collections(names: Sequence[str], engine_of: EngineOf, query_for: Callable[[SearchEngine], Query]) -> Results:
     """The `k` best hits of all collections, each with the name of its own; `query_for` reads the query for an engine.
 
     A part that is an item is of the collection that it names, else of the first of `names`. The groups of a query are
@@ -29,27 +29,27 @@ def query_several(names: Sequence[str], engine_of: EngineOf, query_for: Callable
         raise LimitExceeded(f"the query names {len(names)} collections; the most is {MOST_COLLECTIONS}")
     if len(set(names)) < len(names):
         raise BadQuery("the query has a collection twice; name each once")
-    by_engine: dict[int, Query] = {}
+    query_by_engine: dict[int, Query] = {}
     answers = []
     for name in names:
         engine = engine_of(name)
-        if id(engine) not in by_engine:
-            by_engine[id(engine)] = _checked(query_for(engine), names[0])
-        query = by_engine[id(engine)]
+        if id(engine) not in query_by_engine:
+            query_by_engine[id(engine)] = _with_collections(query_for(engine), names[0])
+        query = query_by_engine[id(engine)]
         # It is not known which of the hits before the page are other collections'.
         answers.append((name, engine.query(name, replace(query, k=query.reach, offset=0)), engine))
-    scales = {_scale(engine, results) for _, results, engine in answers if results.hits}
+    scales = {_score_scale(engine, results) for _, results, engine in answers if results.hits}
     # What added rankings give is relative to the first items of each collection.
     comparable = len(scales) <= 1 and all(fusion != "ranks" for fusion, *_ in scales)
-    found = [
-        replace(hit, collection=name, score=hit.score if comparable else float(by_rank(hit.rank)))
+    hits = [
+        replace(hit, collection=name, score=hit.score if comparable else float(rank_scores(hit.rank)))
         for name, results, _ in answers
         for hit in results.hits
     ]
-    found.sort(key=lambda hit: -hit.score)  # of equals, the collection that was named first
+    hits.sort(key=lambda hit: -hit.score)  # of equals, the collection that was named first
     # The best hits of the best groups, each hit one of its own without; by type, too, because 1 and true are equal.
     groups: dict[tuple[type, GroupValue | int | None], list[Hit]] = {}
-    for place, hit in enumerate(found):
+    for place, hit in enumerate(hits):
         group = place if query.group_by is None else hit.group
         groups.setdefault((type(group), group), []).append(hit)
     page = list(enumerate(groups.values(), 1))[query.offset : query.reach]
@@ -59,12 +59,12 @@ def query_several(names: Sequence[str], engine_of: EngineOf, query_for: Callable
         tuple(replace(hit, rank=rank) for rank, members in page for hit in members[: query.group_size]),
         "+".join(dict.fromkeys(spaces)) or None,
         first.fusion if comparable else "ranks",
-        _notes([(name, results.note) for name, results, _ in answers]),
+        _merge_notes([(name, results.note) for name, results, _ in answers]),
         understood=first.understood,
     )
 
 
-def _checked(query: Query, first: str) -> Query:
+def _with_collections(query: Query, first: str) -> Query:
     if query.cursor is not None:
         raise BadQuery("a cursor is of one collection; for pages of several use offset")
     if query.facets:
@@ -75,15 +75,15 @@ def _checked(query: Query, first: str) -> Query:
     return replace(query, parts=tuple(parts))
 
 
-def _scale(engine: SearchEngine, results: Results) -> tuple[str | None, ...]:
+def _score_scale(engine: SearchEngine, results: Results) -> tuple[str | None, ...]:
     """What the scores of an answer are of: the fingerprints of its spaces, and how its parts were fused."""
     names = [] if results.space is None else results.space.split("+")
     return (results.fusion, *(engine.embedder.spaces[name].fingerprint for name in names))
 
 
-def _notes(notes: Sequence[tuple[str, str | None]]) -> str | None:
+def _merge_notes(notes: Sequence[tuple[str, str | None]]) -> str | None:
     """What is said of the collections; that nothing good was found only if that is so in all of them."""
-    said = [(name, note) for name, note in notes if note]
-    if not all(note.startswith(NOTHING_GOOD) for _, note in said) or len(said) < len(notes):
-        said = [(name, note) for name, note in said if not note.startswith(NOTHING_GOOD)]
-    return "; ".join(f"{name}: {note}" for name, note in said) or None
+    present = [(name, note) for name, note in notes if note]
+    if not all(note.startswith(NOTHING_GOOD) for _, note in present) or len(present) < len(notes):
+        present = [(name, note) for name, note in present if not note.startswith(NOTHING_GOOD)]
+    return "; ".join(f"{name}: {note}" for name, note in present) or None

@@ -11,7 +11,7 @@ from anyseek.model.modalities.registry import resolve
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
 from anyseek.search.answers.results import MOST_EXPLAINED
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.confidence.probabilities import PLACE
+from anyseek.search.confidence.probabilities import MARGIN_RANK
 from anyseek.search.errors import BadQuery, FingerprintMismatch, LimitExceeded, NotJoinable, SpaceNotFound
 from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
 from anyseek.search.query.query import Part, Query
@@ -20,15 +20,15 @@ from anyseek.search.settings import Limits
 from anyseek.search.spaces.base import MIN_NORM
 
 # The modality that an item counts as when the model chooses the space for a query by example.
-ITEMS_ARE = "rgb"
+ITEM_MODALITY = "rgb"
 # A vector whose length is this near to 1 is a unit vector.
-UNIT_TO = 1e-6
+UNIT_TOLERANCE = 1e-6
 # How many items are looked at first for groups: so many for each hit, but at least a few.
-_TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
+_ITEMS_PER_GROUPED_HIT, _MIN_GROUPED_ITEMS = 4, 100
 # Up to so many hits, so many of the best of each ranking are added: the same for these pages, so that they are pieces
 # of one order. Beyond them as many are added as a query may have hits.
-_USUAL_HITS, _DEPTH_OF_RANKINGS = 100, 1_000
-_MOST_WORDS = 100
+_MAX_SHALLOW_HITS, _FUSION_DEPTH = 100, 1_000
+_MAX_WORDS = 100
 
 
 @dataclass(frozen=True)
@@ -43,36 +43,36 @@ class Plan:
     """how many of the nearest items to look at"""
 
 
-def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
+def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
     """The parts of a query of an allowed size, with canonical names. Raises `BadQuery`, `LimitExceeded`."""
     check_sizes(query, limits)
     return tuple(
         replace(
             part,
-            modality=part.modality and _modality(part.modality, embedder),
+            modality=part.modality and _canonical_modality(part.modality, embedder),
             value=rounded(part.value) if isinstance(part.value, Regions) else part.value,
         )
         for part in query.contents
     )
 
 
-def plan(
+def plan_ranking(
     query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, where: Filter | None, depth: int
 ) -> Plan:
     """What becomes one vector: all of a query's checked parts, or some of them, as deep as `depth`.
 
     Raises `BadQuery`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
     """
-    fusion = _fusion(query, parts, embedder)
-    space = _space(query, parts, head, embedder)
-    _check_space(space, head, embedder)
-    parts = tuple(_fitted(part, space) for part in parts)
+    fusion = _choose_fusion(query, parts, embedder)
+    space = _choose_space(query, parts, head, embedder)
+    _check_fingerprint(space, head, embedder)
+    parts = tuple(_with_unit_vector(part, space) for part in parts)
     if fusion is Fusion.LATE:
-        parts = _shared(parts, embedder.spaces[space.name])
+        parts = _with_shared_weights(parts, embedder.spaces[space.name])
     return Plan(parts, space, fusion, where, depth)
 
 
-def _fitted(part: Part, space: SpaceHead) -> Part:
+def _with_unit_vector(part: Part, space: SpaceHead) -> Part:
     """The part with its vector, if it has one, as a unit vector. Raises `BadQuery` for one of another space."""
     if part.vector is None:
         return part
@@ -81,27 +81,27 @@ def _fitted(part: Part, space: SpaceHead) -> Part:
             f"the vector of a part has {part.vector.size} numbers, and those of space {space.name!r} have "
             f"{space.dimension}"
         )
-    wide = part.vector.astype(np.float64)
-    length = math.sqrt(wide @ wide)
+    vector = part.vector.astype(np.float64)
+    length = math.sqrt(vector @ vector)
     if not math.isfinite(length) or length <= MIN_NORM:
         raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
-    if abs(length - 1) < UNIT_TO:
+    if abs(length - 1) < UNIT_TOLERANCE:
         return part  # to the last bit as its item was stored
     return replace(part, vector=(part.vector / length).astype(np.float32))
 
 
-def _shared(parts: tuple[Part, ...], space: EmbeddingSpace) -> tuple[Part, ...]:
+def _with_shared_weights(parts: tuple[Part, ...], space: EmbeddingSpace) -> tuple[Part, ...]:
     """The parts, those above 0 weighted by what they count beside the others that are."""
     wanted = [part for part in parts if part.weight > 0]
     modalities = [part.modality for part in wanted]
-    counted = {id(part): part.weight * space.share(part.modality, modalities) for part in wanted}
+    weights = {id(part): part.weight * space.share(part.modality, modalities) for part in wanted}
     return tuple(
-        part if (weight := counted.get(id(part), part.weight)) == part.weight else replace(part, weight=weight)
+        part if (weight := weights.get(id(part), part.weight)) == part.weight else replace(part, weight=weight)
         for part in parts
     )
 
 
-def _modality(name: str, embedder: Embedder) -> str:
+def _canonical_modality(name: str, embedder: Embedder) -> str:
     try:
         canonical = resolve(name).name
     except KeyError:
@@ -118,9 +118,9 @@ def check_taken(modality: str, embedder: Embedder) -> None:
         raise BadQuery(f"the model {embedder.name} does not take {modality}; it takes {takes}")
 
 
-def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
+def _choose_fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     """The requested fusion, else the one that suits the model best, where the parts allow it."""
-    obstacle = _not_joinable(parts)
+    obstacle = _joint_obstacle(parts)
     if query.fusion == "joint" and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
     if query.fusion is None:
@@ -128,7 +128,7 @@ def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     return Fusion(query.fusion)
 
 
-def _not_joinable(parts: Sequence[Part]) -> str | None:
+def _joint_obstacle(parts: Sequence[Part]) -> str | None:
     """Why the parts cannot go through the encoder together; None if they can."""
     modalities: set[str | None] = set()
     for part in parts:
@@ -146,54 +146,56 @@ def _not_joinable(parts: Sequence[Part]) -> str | None:
     return None
 
 
-def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
+def _choose_space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
     if query.space is not None:
-        held = named_space(query.space, head)
-        space = embedder.spaces.get(held.name)
+        head_space = named_space(query.space, head)
+        space = embedder.spaces.get(head_space.name)
         for part in parts:
             if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
                 raise BadQuery(
-                    f"the space {held.name!r} knows nothing of {part.modality}; it knows "
+                    f"the space {head_space.name!r} knows nothing of {part.modality}; it knows "
                     f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
                 )
-        return held
+        return head_space
     spaces = {space.name: space for space in head.spaces}
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
-    modality = heaviest.modality or ITEMS_ARE
+    modality = heaviest.modality or ITEM_MODALITY
     if modality not in embedder.modalities:
         return head.spaces[0]
-    name = default_among(spaces, modality, embedder, {part.modality for part in parts if part.modality})
+    name = default_space_among(spaces, modality, embedder, {part.modality for part in parts if part.modality})
     if name is None:
-        raise _mismatch(head, embedder)
+        raise _mismatch_error(head, embedder)
     return spaces[name]
 
 
-def default_among(held: Collection[str], modality: str, embedder: Embedder, others: Collection[str] = ()) -> str | None:
+def default_space_among(
+    names: Collection[str], modality: str, embedder: Embedder, others: Collection[str] = ()
+) -> str | None:
     """The space that suits queries of `modality` best among those that a collection has; None if it lacks them.
 
     A space that does not know one of the modalities `others`, which ask as well, is replaced by the one that stands in.
     """
     space = embedder.spaces.get(embedder.default_space(modality))
     while space is not None:
-        if space.name in held and all(map(space.knows, others)):
+        if space.name in names and all(map(space.knows, others)):
             return space.name
         space = embedder.spaces.get(space.instead or "")
     return None
 
 
-def home_of(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
+def home_space(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
     """The space of a collection that suits queries of `modality` best.
 
     Raises `BadQuery` if the model does not take it, `FingerprintMismatch` if other weights made the space.
     """
     check_taken(modality, embedder)
     spaces = {space.name: space for space in head.spaces}
-    name = default_among(spaces, modality, embedder)
+    name = default_space_among(spaces, modality, embedder)
     if name is None:
-        raise _mismatch(head, embedder)
-    _check_space(spaces[name], head, embedder)
+        raise _mismatch_error(head, embedder)
+    _check_fingerprint(spaces[name], head, embedder)
     return spaces[name]
 
 
@@ -205,19 +207,19 @@ def named_space(name: str, head: Head) -> SpaceHead:
     return spaces[name]
 
 
-def check_made_by(head: Head, embedder: Embedder) -> None:
+def check_fingerprints(head: Head, embedder: Embedder) -> None:
     """Raises `FingerprintMismatch` unless the model made the vectors of all spaces that serve the collection."""
     for space in head.spaces:
-        _check_space(space, head, embedder)
+        _check_fingerprint(space, head, embedder)
 
 
-def _check_space(space: SpaceHead, head: Head, embedder: Embedder) -> None:
-    made_here = embedder.spaces.get(space.name)
-    if made_here is None or made_here.fingerprint != space.fingerprint:
-        raise _mismatch(head, embedder)
+def _check_fingerprint(space: SpaceHead, head: Head, embedder: Embedder) -> None:
+    model_space = embedder.spaces.get(space.name)
+    if model_space is None or model_space.fingerprint != space.fingerprint:
+        raise _mismatch_error(head, embedder)
 
 
-def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
+def _mismatch_error(head: Head, embedder: Embedder) -> FingerprintMismatch:
     if head.model == embedder.name:
         other = f"other weights of {head.model} than those loaded; use the weights it was made with"
     else:
@@ -261,8 +263,8 @@ def _check_words(part: Part) -> None:
     count = len(words_of(part.value))
     if count == 0:
         raise BadQuery(f"the words {part.value[:40]!r} hold no letter or digit")
-    if count > _MOST_WORDS:
-        raise LimitExceeded(f"{count} words are asked for at once; the most is {_MOST_WORDS}")
+    if count > _MAX_WORDS:
+        raise LimitExceeded(f"{count} words are asked for at once; the most is {_MAX_WORDS}")
 
 
 def _check_spaces(query: Query) -> None:
@@ -287,7 +289,7 @@ def _check_facets(query: Query) -> None:
         checked(Exists(path))
 
 
-def where_of(query: Query) -> Filter | None:
+def filter_of(query: Query) -> Filter | None:
     """The filter of the items that can be hits; with groups only those that have the attribute. Raises `BadFilter`."""
     where = None if query.where is None else checked(query.where)
     if query.group_by is None:
@@ -298,11 +300,11 @@ def where_of(query: Query) -> Filter | None:
     return has_value if where is None else And((where, has_value))
 
 
-def depth_of(query: Query, rankings: int, limits: Limits) -> int:
+def search_depth(query: Query, rankings: int, limits: Limits) -> int:
     """The number of nearest items to look at first; if one ranking is in too few groups, more are looked at."""
     hits = query.reach * query.group_size
     if rankings > 1:
-        return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits
+        return min(_FUSION_DEPTH, limits.hits) if hits <= _MAX_SHALLOW_HITS else limits.hits
     if query.group_by is None:
-        return max(query.reach, PLACE)
-    return max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)
+        return max(query.reach, MARGIN_RANK)
+    return max(_MIN_GROUPED_ITEMS, _ITEMS_PER_GROUPED_HIT * hits)

@@ -22,19 +22,20 @@ from anyseek.search.spaces.base import MIN_NORM, centre, raw_vectors
 from anyseek.search.telemetry.spans import time_model_pass
 
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
-PUSH = 0.3
+NEGATIVE_PART_WEIGHT = 0.3
 
 # The number of a query in its batch, and of a ranking in the query.
-Place = tuple[int, int]
-# By the place of the ranking, then by the number of its part; the single vector of a joint query is at 0.
-ValueVectors = Mapping[Place, Mapping[int, FloatArray]]
+RankingKey = tuple[int, int]
+Plans = Mapping[RankingKey, Plan]
+# By the ranking, then by the number of its part; the single vector of a joint query is at 0.
+ValueVectors = Mapping[RankingKey, Mapping[int, FloatArray]]
 # By the collection, None for the one that is searched, and the key.
-ItemPlace = tuple[str | None, str]
-ItemVectors = Mapping[ItemPlace, FloatArray | AnyseekError]
+ItemKey = tuple[str | None, str]
+ItemVectors = Mapping[ItemKey, FloatArray | AnyseekError]
 # Means of queries that were fitted on a collection, by modality, and those by the id of the space.
-Tuned = Mapping[str, FloatArray]
-TunedSpaces = Mapping[int, Tuned]
-NOT_TUNED: Tuned = {}
+TunedMeans = Mapping[str, FloatArray]
+MeansBySpace = Mapping[int, TunedMeans]
+NO_TUNED_MEANS: TunedMeans = {}
 
 
 class QueryMeans:
@@ -42,9 +43,9 @@ class QueryMeans:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cached: dict[int, tuple[int, Tuned]] = {}  # version and means, by the id of the space
+        self._cached: dict[int, tuple[int, TunedMeans]] = {}  # version and means, by the id of the space
 
-    def of_spaces(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
+    def of_spaces(self, spaces: Collection[SpaceHead]) -> MeansBySpace:
         """The means by the id of the space, read again where they have changed."""
         return {space.id: self._get(space) for space in spaces if space.tuning_version}
 
@@ -52,8 +53,8 @@ class QueryMeans:
         """Release what is cached of deleted collections."""
         self._cached = {}
 
-    def _get(self, space: SpaceHead) -> Tuned:
-        version, means = self._cached.get(space.id, (0, NOT_TUNED))  # once: `forget` may empty it at any moment
+    def _get(self, space: SpaceHead) -> TunedMeans:
+        version, means = self._cached.get(space.id, (0, NO_TUNED_MEANS))  # once: `forget` may empty it at any moment
         if version == space.tuning_version:
             return means
         with self._database.read() as session:
@@ -63,48 +64,48 @@ class QueryMeans:
         return means
 
 
-def embed_values(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
+def embed_values(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) -> ValueVectors:
     """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
 
     What is asked in a space that knows few modalities is embedded apart, as such a space needs no pass of the others.
     """
-    vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
-    alike: dict[frozenset[str] | None, dict[Place, Plan]] = defaultdict(dict)
+    vectors: dict[RankingKey, dict[int, FloatArray]] = defaultdict(dict)
+    groups: dict[frozenset[str] | None, dict[RankingKey, Plan]] = defaultdict(dict)
     for number, plan in plans.items():
-        alike[embedder.spaces[plan.space.name].modalities][number] = plan
-    for group in alike.values():
-        for number, of_query in _embedded(embedder, group, tuned).items():
-            vectors[number].update(of_query)
+        groups[embedder.spaces[plan.space.name].modalities][number] = plan
+    for group in groups.values():
+        for number, rows in _embed(embedder, group, tuned_means).items():
+            vectors[number].update(rows)
     return vectors
 
 
-def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
+def _embed(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) -> ValueVectors:
     """The centred vectors of plans in one model pass.
 
     Samples of like modalities and length stand together, because models pad those of a batch to the longest.
     """
-    asked = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
-    asked.sort(key=lambda part: _alike(part[2]))
-    vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
-    if asked:
+    inputs = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
+    inputs.sort(key=lambda part: _padding_key(part[2]))
+    vectors: dict[RankingKey, dict[int, FloatArray]] = defaultdict(dict)
+    if inputs:
         spaces = sorted({plan.space.name for plan in plans.values()})
         raise_if_abandoned()
-        with time_model_pass(len(asked)):
-            embedded = embedder.embed([sample for _, _, sample in asked], spaces)
-        for row, (number, place, sample) in enumerate(asked):
-            held = plans[number].space
-            space, raw = embedder.spaces[held.name], embedded[held.name][row : row + 1]
-            vectors[number][place] = centre_queries(space, list(sample.values), raw, tuned.get(held.id, {}))[0]
+        with time_model_pass(len(inputs)):
+            embedded = embedder.embed([sample for _, _, sample in inputs], spaces)
+        for row, (number, place, sample) in enumerate(inputs):
+            head = plans[number].space
+            space, raw = embedder.spaces[head.name], embedded[head.name][row : row + 1]
+            vectors[number][place] = centre_queries(space, list(sample.values), raw, tuned_means.get(head.id, {}))[0]
     for number, plan in plans.items():
         for place, part in enumerate(plan.parts):
             if part.vector is not None and part.modality is not None:
-                space, means = embedder.spaces[plan.space.name], tuned.get(plan.space.id, {})
+                space, means = embedder.spaces[plan.space.name], tuned_means.get(plan.space.id, {})
                 centred = centre_queries(space, [part.modality], part.vector[np.newaxis], means)
                 vectors[number][place] = centred[0]
     return vectors
 
 
-def _alike(sample: Sample) -> tuple[list[str], int]:
+def _padding_key(sample: Sample) -> tuple[list[str], int]:
     """The modalities of a sample, and the length of its texts."""
     return sorted(sample.values), sum(len(value) for value in sample.values.values() if isinstance(value, str))
 
@@ -123,47 +124,47 @@ def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
         yield place, Sample({modality: value})
 
 
-def raw_item_vectors(session: Session, head: Head, space: SpaceHead, wanted: Collection[ItemPlace]) -> ItemVectors:
+def raw_item_vectors(session: Session, head: Head, space: SpaceHead, item_keys: Collection[ItemKey]) -> ItemVectors:
     """The stored vectors of items in a space; a missing vector is replaced by the error that explains it."""
-    answers: dict[ItemPlace, FloatArray | AnyseekError] = {}
-    for name in {name for name, _ in wanted}:
-        keys = [key for held, key in wanted if held == name]
+    results: dict[ItemKey, FloatArray | AnyseekError] = {}
+    for name in {name for name, _ in item_keys}:
+        keys = [key for collection, key in item_keys if collection == name]
         try:
             other = head if name in (None, head.name) else collections.head(session, name or "")
-            found = _of_keys(session, other, _same_space(space, head, other), keys)
+            vectors = _vectors_of_keys(session, other, _same_space(space, head, other), keys)
         except AnyseekError as error:
-            found = dict.fromkeys(keys, error)
-        answers |= {(name, key): vector for key, vector in found.items()}
-    return answers
+            vectors = dict.fromkeys(keys, error)
+        results |= {(name, key): vector for key, vector in vectors.items()}
+    return results
 
 
 def _same_space(space: SpaceHead, head: Head, other: Head) -> SpaceHead:
     """The space of another collection whose vectors are of the same kind. Raises `FingerprintMismatch`."""
-    for held in other.spaces:
-        if held.name == space.name and held.fingerprint == space.fingerprint:
-            return held
+    for candidate in other.spaces:
+        if candidate.name == space.name and candidate.fingerprint == space.fingerprint:
+            return candidate
     raise FingerprintMismatch(
         f"an item is of the collection {other.name!r}, whose vectors in the space {space.name!r} were made by other "
         f"weights than those of {head.name!r}, or not at all; ask with its picture instead"
     )
 
 
-def _of_keys(
+def _vectors_of_keys(
     session: Session, head: Head, space: SpaceHead, keys: Collection[str]
 ) -> dict[str, FloatArray | AnyseekError]:
     ids = items.ids_of_keys(session, head.id, keys)
-    found = raw_vectors(session, head, space, list(ids.values()))
-    answers: dict[str, FloatArray | AnyseekError] = {}
+    vectors = raw_vectors(session, head, space, list(ids.values()))
+    results: dict[str, FloatArray | AnyseekError] = {}
     for key in keys:
         if key not in ids:
-            answers[key] = ItemNotFound(f"the collection {head.name!r} has no item {key!r}")
-        elif ids[key] not in found:
-            answers[key] = StoreCorrupt(
+            results[key] = ItemNotFound(f"the collection {head.name!r} has no item {key!r}")
+        elif ids[key] not in vectors:
+            results[key] = StoreCorrupt(
                 f"the item {key!r} has no usable vector in space {space.name!r}; run anyseek rebuild {head.name}"
             )
         else:
-            answers[key] = found[ids[key]]
-    return answers
+            results[key] = vectors[ids[key]]
+    return results
 
 
 def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:
@@ -187,29 +188,29 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
 
 
 def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
-    """The unit vector (d,) of unit rows (parts, d) by weight: the sum of those above 0, less what the others say else.
+    """The unit vector (d,) of unit rows (parts, d) by weight: the sum of the positive ones, less the negative ones.
 
-    A negative row loses what it shares with the sum, counts `PUSH` of its weight relative to the weights above 0, and
-    all of them together are at most as long as the sum. So the vector always points more towards the sum than away:
-    fruit minus banana is still fruit. Without a weight above 0 it points away from the others.
+    The part of a negative row along the sum is removed. The rest counts `NEGATIVE_PART_WEIGHT` of its weight relative
+    to the positive weights, and all of them together are at most as long as the sum. So the vector always points more
+    towards the sum than away: fruit minus banana is still fruit. Without a positive weight it points away from all.
 
     Raises `BadQuery` if the parts cancel each other out or all weights are zero.
     """
     if len(vectors) == 1 and weights[0] > 0:  # as most queries have it, and nothing has to be weighed
-        return _direction(vectors[0].astype(np.float64)).astype(np.float32)
+        return _normalise(vectors[0].astype(np.float64)).astype(np.float32)
     shares = np.asarray(weights, np.float64)
     largest = np.abs(shares).max()
     shares, rows = shares / largest if largest else shares, vectors.astype(np.float64)
-    total, positive = _direction(shares @ rows), shares > 0
+    total, positive = _normalise(shares @ rows), shares > 0
     if positive.any() and not positive.all():
-        wanted = _direction(shares[positive] @ rows[positive])
+        wanted = _normalise(shares[positive] @ rows[positive])
         unwanted = -np.minimum(shares, 0) @ rows / shares[positive].sum()
-        unwanted = PUSH * (unwanted - max(0.0, float(unwanted @ wanted)) * wanted)
-        total = _direction(wanted - unwanted / max(1.0, float(np.linalg.norm(unwanted))))
+        unwanted = NEGATIVE_PART_WEIGHT * (unwanted - max(0.0, float(unwanted @ wanted)) * wanted)
+        total = _normalise(wanted - unwanted / max(1.0, float(np.linalg.norm(unwanted))))
     return total.astype(np.float32)
 
 
-def _direction(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _normalise(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     length = math.sqrt(vector @ vector)
     if length <= MIN_NORM:
         raise BadQuery(
@@ -221,28 +222,28 @@ def _direction(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def centre_queries(
-    space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray, tuned: Tuned = NOT_TUNED
+    space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray, tuned_means: TunedMeans = NO_TUNED_MEANS
 ) -> FloatArray:
     """Unit rows of raw vectors (n, d) of queries, each made of these modalities together, centred in a space.
 
     A query is centred on the average of its modalities' means. Each modality contributes the mean nearest to the query,
-    since queries for drawings, photos and rooms lie around different means; or the one in `tuned`, which was fitted on
+    since queries for drawings, photos and rooms have different means; or the one in `tuned_means`, which was fitted on
     the collection itself. A modality without means counts as zero.
     """
     means = [
-        np.broadcast_to(tuned[modality], vectors.shape) if modality in tuned else own_means(space, modality, vectors)
-        for modality in modalities
+        np.broadcast_to(tuned_means[name], vectors.shape) if name in tuned_means else model_means(space, name, vectors)
+        for name in modalities
     ]
     mean: FloatArray = means[0] if len(means) == 1 else np.mean(np.stack(means), axis=0, dtype=np.float32)
     return centre(vectors, mean, space.blocks)
 
 
-def own_means(space: EmbeddingSpace, modality: str, vectors: FloatArray) -> FloatArray:
+def model_means(space: EmbeddingSpace, modality: str, vectors: FloatArray) -> FloatArray:
     """The model's own mean nearest to each query (n, d), zero where it has none: (n, d)."""
-    return _nearest(space.query_means.get(modality, np.zeros((1, space.dimension), np.float32)), vectors)
+    return _nearest_means(space.query_means.get(modality, np.zeros((1, space.dimension), np.float32)), vectors)
 
 
-def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:
+def _nearest_means(means: FloatArray, vectors: FloatArray) -> FloatArray:
     """The mean nearest to each vector: means (k, d) and vectors (n, d) -> (n, d)."""
     if len(means) == 1:
         return np.broadcast_to(means[0], vectors.shape)

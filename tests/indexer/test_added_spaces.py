@@ -19,7 +19,7 @@ from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue import collections, reembedding
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
-from anyseek.search.query.means import FEWEST
+from anyseek.search.query.means import MIN_QUERIES
 from anyseek.search.types import Part, Query, Results
 from anyseek.search.upkeep.rebuild import rebuild
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
@@ -84,7 +84,7 @@ def test_it_is_indexed_asked_and_mended_without_the_space_that_it_lacks(tools: T
 
 
 def test_it_is_tuned_in_the_spaces_that_it_has(tools: Tools) -> None:
-    for seed in range(FEWEST):
+    for seed in range(MIN_QUERIES):
         files = [RawFile("rgb", png(seed), "put.png"), RawFile("color_palette", b"#c03020,#%06x" % seed, "put.txt")]
         put_item(tools, NAME, f"put {seed}", files)
     trials = tune(tools, NAME, dry_run=True).trials

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anyseek.search.answers.hits import groups
+from anyseek.search.answers.hits import select_groups
 from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter
@@ -97,9 +97,9 @@ def test_as_few_items_are_looked_at_as_it_takes(each_engine: SearchEngine, monke
 
     def counting(found: Any, *more: Any) -> Any:
         looked_at.append(len(found.scores))
-        return groups(found, *more)
+        return select_groups(found, *more)
 
-    monkeypatch.setattr("anyseek.search.engine.groups", counting)
+    monkeypatch.setattr("anyseek.search.engine.select_groups", counting)
     each_engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
     assert looked_at == [100]
     each_engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))

@@ -48,10 +48,10 @@ def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEn
 
 def test_an_answer_says_when_nothing_good_was_found(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     best = engine.query("things", ANY).hits[0].probability
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: best + 1e-6)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: best + 1e-6)
     note = f"nothing good was found: the best item has a probability of {best:.3f}"
     assert engine.query("things", ANY).note == note
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: best - 1e-6)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: best - 1e-6)
     assert engine.query("things", ANY).note is None
 
 

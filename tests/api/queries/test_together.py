@@ -18,7 +18,7 @@ from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import spending
 from anyseek.model.seam import FloatArray, Sample
-from anyseek.search.answers.paging import Chosen, pages_of
+from anyseek.search.answers.paging import HitCandidate, pages_of
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery
 from anyseek.search.types import Part, Query
@@ -219,7 +219,9 @@ def test_a_cursor_makes_a_query_as_heavy_as_the_hits_that_were_seen() -> None:
 
     def after(seen: int, k: int = 10) -> Like | None:
         asked = Query((Part("caption", "a dog"),), seen)
-        cursor = pages_of(asked, 1, 10_000).following(asked, [Chosen(number, 0.5, number) for number in range(seen)])
+        cursor = pages_of(asked, 1, 10_000).next_cursor(
+            asked, [HitCandidate(number, 0.5, number) for number in range(seen)]
+        )
         assert len(cursor) < 400
         return like("c", Query([Part("caption", text="a dog")], k, cursor=cursor))
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.search.answers.image_similarity import likeness, views
+from anyseek.search.answers.image_similarity import image_similarity, image_vectors
 from anyseek.search.duplicates import LEAST_LIKENESS
 
 
@@ -30,7 +30,7 @@ def compressed(image: Image.Image) -> Image.Image:
 
 
 def alike(one: Image.Image, other: Image.Image) -> float:
-    return likeness(views(np.asarray(one)), views(np.asarray(other)))
+    return image_similarity(image_vectors(np.asarray(one)), image_vectors(np.asarray(other)))
 
 
 CHANGED = {
@@ -54,14 +54,14 @@ def test_a_changed_copy_is_alike_in_both_directions(change: str) -> None:
 
 
 def test_a_picture_is_alike_to_itself_and_not_to_others() -> None:
-    scenes = [views(np.asarray(scene(seed))) for seed in range(12)]
+    scenes = [image_vectors(np.asarray(scene(seed))) for seed in range(12)]
     for one, first in enumerate(scenes):
         for other, second in enumerate(scenes):
-            assert likeness(first, second) == likeness(second, first)
+            assert image_similarity(first, second) == image_similarity(second, first)
             if one == other:
-                assert likeness(first, second) == pytest.approx(1.0, abs=1e-5)
+                assert image_similarity(first, second) == pytest.approx(1.0, abs=1e-5)
             else:
-                assert likeness(first, second) < LEAST_LIKENESS
+                assert image_similarity(first, second) < LEAST_LIKENESS
 
 
 def test_the_same_shapes_in_other_colours_are_another_picture() -> None:
@@ -74,5 +74,5 @@ def test_the_same_shapes_in_other_colours_are_another_picture() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (64, 64)])
 def test_a_plain_picture_is_like_none_not_even_itself(size: tuple[int, int]) -> None:
     plain: ByteArray = np.full((*size, 3), 77, np.uint8)
-    assert not views(plain).any()
-    assert likeness(views(plain), views(plain)) == 0
+    assert not image_vectors(plain).any()
+    assert image_similarity(image_vectors(plain), image_vectors(plain)) == 0

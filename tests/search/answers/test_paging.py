@@ -189,4 +189,4 @@ def test_a_cursor_does_not_depend_on_how_a_file_was_called_or_understood(shared_
 )
 def test_cursors_of_earlier_versions_are_still_of_the_same_query(query: Query, asked: str) -> None:
     """Callers may hold one while the service is upgraded."""
-    assert pages_of(query, 7, 10_000).asked.hex() == asked
+    assert pages_of(query, 7, 10_000).query_hash.hex() == asked

@@ -9,21 +9,21 @@ import pytest
 
 from anyseek.search.catalogue import collections
 from anyseek.search.confidence.probabilities import (
+    MARGIN_RANK,
     NOTHING_GOOD,
-    PLACE,
-    Background,
-    Backgrounds,
-    Sort,
-    Standing,
-    background,
+    CurveKind,
+    ScoreSample,
+    ScoreSamples,
+    ZScores,
+    combine_scores,
+    curve_kind_of,
     curve_of,
-    falling,
-    nothing_good_below,
-    probabilities,
-    sort_of,
-    standing,
-    standing_of_words,
-    together,
+    hit_probabilities,
+    isotonic_fit,
+    nothing_good_threshold,
+    score_sample,
+    z_scores,
+    z_scores_of_words,
 )
 from tests.search.gallery import WORDS, Home
 
@@ -33,35 +33,35 @@ DIMENSION = 16
 QUERY = np.eye(1, DIMENSION, dtype=np.float32)[0]
 
 
-def _sample(count: int = 200, seed: int = 0) -> Background:
+def _sample(count: int = 200, seed: int = 0) -> ScoreSample:
     raw = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     return _sample_of(raw, raw.sum(axis=0) / max(count, 1))
 
 
-def _sample_of(raw: np.ndarray, prior: np.ndarray | None = None) -> Background:
+def _sample_of(raw: np.ndarray, prior: np.ndarray | None = None) -> ScoreSample:
     nothing = np.zeros(raw.shape[1], np.float32)
-    return background(np.arange(len(raw)), raw, nothing, nothing if prior is None else prior, (), len(raw))
+    return score_sample(np.arange(len(raw)), raw, nothing, nothing if prior is None else prior, (), len(raw))
 
 
-def _found(sample: Background, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def _found(sample: ScoreSample, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the best items and their scores."""
     scores = sample.vectors @ query
     order = np.argsort(-scores)[:k]
     return order, scores[order].astype(np.float64)
 
 
-def _stood(sample: Background, query: np.ndarray, k: int = 20) -> Standing:
-    return standing(sample, query, *_found(sample, query, k))
+def _stood(sample: ScoreSample, query: np.ndarray, k: int = 20) -> ZScores:
+    return z_scores(sample, query, *_found(sample, query, k))
 
 
-def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
-    stood = _stood(sample, query)
-    return probabilities(stood, stood.ids.tolist(), curve_of(sort))
+def _likely(sample: ScoreSample, query: np.ndarray, sort: CurveKind = CurveKind.OTHERS) -> list[float]:
+    scored = _stood(sample, query)
+    return hit_probabilities(scored, scored.ids.tolist(), curve_of(sort))
 
 
-@pytest.mark.parametrize("sort", list(Sort))
-def test_they_are_between_0_and_1_and_never_rise(sort: Sort) -> None:
+@pytest.mark.parametrize("sort", list(CurveKind))
+def test_they_are_between_0_and_1_and_never_rise(sort: CurveKind) -> None:
     sample = _sample()
     for seed in range(20):
         query = np.random.default_rng(100 + seed).normal(size=DIMENSION).astype(np.float32)
@@ -71,8 +71,8 @@ def test_they_are_between_0_and_1_and_never_rise(sort: Sort) -> None:
         assert found == sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("sort", list(Sort))
-def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: Sort) -> None:
+@pytest.mark.parametrize("sort", list(CurveKind))
+def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: CurveKind) -> None:
     """A query that is an item, in more dimensions than noise fills, and one that is nothing of the kind."""
     random = np.random.default_rng(1)
     raw = random.normal(size=(200, 256)).astype(np.float32)
@@ -88,22 +88,22 @@ def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: Sort) -> None:
 def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
     random = np.random.default_rng(2)
     raw = random.normal(size=(200, 256)).astype(np.float32)
-    raw[1 : PLACE - 1] = raw[0] + 0.1 * random.normal(size=(PLACE - 2, 256))
+    raw[1 : MARGIN_RANK - 1] = raw[0] + 0.1 * random.normal(size=(MARGIN_RANK - 2, 256))
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     sample = _sample_of(raw)
-    found = _likely(sample, raw[0], Sort.PICTURES)
-    assert min(found[: PLACE - 1]) > 0.5
-    assert found[PLACE] < 0.2
+    found = _likely(sample, raw[0], CurveKind.PICTURES)
+    assert min(found[: MARGIN_RANK - 1]) > 0.5
+    assert found[MARGIN_RANK] < 0.2
 
 
 def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     """A kind of query whose cosines are all ten times smaller says the same."""
     sample = _sample()
     ids, scores = _found(sample, QUERY)
-    first, second = _stood(sample, QUERY), standing(sample, QUERY / 10, ids, scores / 10)
+    first, second = _stood(sample, QUERY), z_scores(sample, QUERY / 10, ids, scores / 10)
     order = ids.tolist()
-    curve = curve_of(Sort.OTHERS)
-    assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)
+    curve = curve_of(CurveKind.OTHERS)
+    assert hit_probabilities(first, order, curve) == pytest.approx(hit_probabilities(second, order, curve), rel=0.05)
 
 
 @pytest.mark.parametrize("apart", [0, 3, 8], ids=["all are in the sample", "some are", "none is"])
@@ -112,10 +112,10 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
     ids, scores = _found(sample, query, 8)
     ids[:apart] += len(sample.ids)
     scores[:apart] += 0.01
-    stood = standing(sample, query, ids, scores)
-    assert stood is not None
+    scored = z_scores(sample, query, ids, scores)
+    assert scored is not None
     usual = [float(score) for score in sample.vectors @ query]
-    fifth = sorted(usual)[-PLACE]
+    fifth = sorted(usual)[-MARGIN_RANK]
 
     def z(score: float, others: list[float]) -> float:
         n, t = len(others), (score - mean(others)) / (stdev(others) * math.sqrt(1 + 1 / len(others)))
@@ -127,55 +127,63 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
         z(score, [one for place, one in enumerate(usual) if place != item])
         for item, score in zip(ids, scores, strict=True)
     ]
-    assert stood.surprises == pytest.approx(expected, rel=1e-4)
-    assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
+    assert scored.z == pytest.approx(expected, rel=1e-4)
+    assert scored.fifth == pytest.approx(
+        z(fifth, sorted(usual)[:-MARGIN_RANK] + sorted(usual)[-MARGIN_RANK + 1 :]), rel=1e-4
+    )
 
 
 def test_where_nothing_can_be_said_nothing_is_and_nothing_fails() -> None:
     for count, is_known in ((0, False), (4, False), (5, True)):
         sample = _sample(count)
-        assert (standing(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
-    assert probabilities(_stood(_sample(), QUERY, 0), [], curve_of(Sort.OTHERS)) == []
+        assert (z_scores(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
+    assert hit_probabilities(_stood(_sample(), QUERY, 0), [], curve_of(CurveKind.OTHERS)) == []
     same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
     assert all(np.isfinite(_likely(_sample_of(same), same[0])))
 
 
 def test_an_item_that_two_rankings_find_stands_out_more() -> None:
-    stood = _stood(_sample(), QUERY)
-    words = standing_of_words(stood.ids[3:4], np.array([1]), 200)
-    both = together([stood, words], (1.0, 1.0))
-    assert both.ids[both.surprises.argmax()] == stood.ids[3]
-    unlike = together([stood, words], (1.0, -0.5))
-    before = dict(zip(stood.ids.tolist(), stood.surprises.tolist(), strict=True))
-    assert all(z <= before[item] + 1e-9 for item, z in zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
+    scored = _stood(_sample(), QUERY)
+    words = z_scores_of_words(scored.ids[3:4], np.array([1]), 200)
+    both = combine_scores([scored, words], (1.0, 1.0))
+    assert both.ids[both.z.argmax()] == scored.ids[3]
+    unlike = combine_scores([scored, words], (1.0, -0.5))
+    before = dict(zip(scored.ids.tolist(), scored.z.tolist(), strict=True))
+    assert all(z <= before[item] + 1e-9 for item, z in zip(unlike.ids.tolist(), unlike.z.tolist(), strict=True))
 
 
 def test_neighbours_in_the_wrong_order_share_their_mean() -> None:
-    assert falling(np.array([0.9, 0.2, 0.4, 0.1])).tolist() == pytest.approx([0.9, 0.3, 0.3, 0.1])
-    assert falling(np.array([0.1, 0.2, 0.6])).tolist() == pytest.approx([0.3, 0.3, 0.3])
-    assert falling(np.array([])).tolist() == []
+    assert isotonic_fit(np.array([0.9, 0.2, 0.4, 0.1])).tolist() == pytest.approx([0.9, 0.3, 0.3, 0.1])
+    assert isotonic_fit(np.array([0.1, 0.2, 0.6])).tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert isotonic_fit(np.array([])).tolist() == []
 
 
 def test_sorts_of_queries() -> None:
-    assert sort_of({"rgb"}) is Sort.PICTURES
-    assert sort_of({"caption"}) is Sort.WORDS
-    assert sort_of({"caption", "rgb"}) is sort_of({"canny_edge"}) is sort_of(set()) is Sort.OTHERS
-    assert sort_of({"caption", "color_palette"}, rankings=2) is sort_of({"rgb"}, rankings=2) is Sort.SEVERAL
+    assert curve_kind_of({"rgb"}) is CurveKind.PICTURES
+    assert curve_kind_of({"caption"}) is CurveKind.WORDS
+    assert (
+        curve_kind_of({"caption", "rgb"}) is curve_kind_of({"canny_edge"}) is curve_kind_of(set()) is CurveKind.OTHERS
+    )
+    assert (
+        curve_kind_of({"caption", "color_palette"}, rankings=2)
+        is curve_kind_of({"rgb"}, rankings=2)
+        is CurveKind.SEVERAL
+    )
 
 
 def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
-    stood = _stood(_sample(), QUERY)
-    both = together([stood, stood], (1.0, 1.0))
-    order = stood.ids.tolist()
-    alone = probabilities(stood, order, curve_of(Sort.OTHERS))
-    assert probabilities(both, order, curve_of(Sort.SEVERAL))[0] > alone[0]
+    scored = _stood(_sample(), QUERY)
+    both = combine_scores([scored, scored], (1.0, 1.0))
+    order = scored.ids.tolist()
+    alone = hit_probabilities(scored, order, curve_of(CurveKind.OTHERS))
+    assert hit_probabilities(both, order, curve_of(CurveKind.SEVERAL))[0] > alone[0]
 
 
 def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     """Of words that fit many items, each has a low probability."""
 
     def below(common: float, *modalities: str) -> float:
-        return nothing_good_below(Standing(np.array([1]), np.ones(1), 0.0, 0.5, common, 100), modalities)
+        return nothing_good_threshold(ZScores(np.array([1]), np.ones(1), 0.0, 0.5, common, 100), modalities)
 
     assert below(0.0, "caption") == 0
     assert below(-0.02, "caption") > NOTHING_GOOD
@@ -185,7 +193,7 @@ def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
 
 
 def test_the_sample_of_a_space_that_was_dropped_is_let_go(home: Home) -> None:
-    cache = Backgrounds(home.database)
+    cache = ScoreSamples(home.database)
     with home.database.read() as session:
         head = collections.head(session, home.collection.name)
     for space in head.spaces:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
-from anyseek.search.query.means import fitted_mean, try_mean
+from anyseek.search.query.means import fit_mean, try_mean
 from anyseek.search.query.vectors import centre_queries
 
 DIMENSION = 16
@@ -55,7 +55,7 @@ WITH_MEAN = replace(SPACE, query_means={"depth": OWN[np.newaxis]})
 
 def test_few_queries_stay_near_the_models_own_mean() -> None:
     queries = np.full((8, DIMENSION), 0.75, np.float32)
-    np.testing.assert_allclose(fitted_mean(WITH_MEAN, "depth", queries), np.full(DIMENSION, 0.5), atol=1e-6)
+    np.testing.assert_allclose(fit_mean(WITH_MEAN, "depth", queries), np.full(DIMENSION, 0.5), atol=1e-6)
 
 
 def test_a_tuned_modality_is_centred_on_its_fitted_mean_and_others_on_the_models() -> None:

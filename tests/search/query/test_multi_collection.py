@@ -9,7 +9,7 @@ from anyseek.model.seam import Fusion
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch, ItemNotFound, LimitExceeded
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query.multi_collection import query_several
+from anyseek.search.query.multi_collection import query_collections
 from anyseek.search.types import Part, Query, Results
 from tests.search.engines import engine_over
 from tests.search.gallery import Things, WordsEmbedder, make_collection, picture, put, text
@@ -31,7 +31,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
 
 
 def ask(engine: SearchEngine, query: Query, names: list[str] = NAMES) -> Results:
-    return query_several(names, lambda _: engine, lambda _: query)
+    return query_collections(names, lambda _: engine, lambda _: query)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_hits_of_different_spaces_are_merged_by_rank(engine: SearchEngine) -> No
     put(database, make_collection(database, other, "others"), other, ["a", "b", "c"])
     second = SearchEngine(database, engine._settings, other)
     engines = {"rest": engine, "others": second}
-    found = query_several(["rest", "others"], engines.__getitem__, lambda _: Query((text("b"),), 6))
+    found = query_collections(["rest", "others"], engines.__getitem__, lambda _: Query((text("b"),), 6))
     assert [hit.collection for hit in found.hits] == ["rest", "others"] * 3
     assert found.hits[1].key == "b"
     assert [hit.score for hit in found.hits[::2]] == pytest.approx([1, 61 / 62, 61 / 63])
@@ -128,10 +128,10 @@ def test_added_rankings_of_collections_are_merged_by_rank(engine: SearchEngine) 
 
 def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     query = Query((text("item 21"),), 5)
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: 1.1)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: 1.1)
     note = ask(engine, query).note
     assert note.count("nothing good was found") == 2
     best = {name: engine.query(name, query).hits[0].probability or 0 for name in ("thirds", "rest")}
     between = (min(best.values()) + max(best.values())) / 2
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: between)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: between)
     assert ask(engine, query).note is None

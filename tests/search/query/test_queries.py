@@ -17,7 +17,7 @@ from anyseek.search.errors import (
     SpaceNotFound,
 )
 from anyseek.search.filters.tree import BadFilter
-from anyseek.search.query.vectors import PUSH, centre_queries, fuse
+from anyseek.search.query.vectors import NEGATIVE_PART_WEIGHT, centre_queries, fuse
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query, Results
 from tests.search.gallery import DIMENSION, WordsEmbedder, keys, picture, text
@@ -222,7 +222,7 @@ def test_a_negative_part_takes_away_what_it_says_else_and_never_turns_the_query_
 
 
 def test_a_negative_weight_pushes_away() -> None:
-    pushed = np.array([1, -PUSH]) / np.hypot(1, PUSH)
+    pushed = np.array([1, -NEGATIVE_PART_WEIGHT]) / np.hypot(1, NEGATIVE_PART_WEIGHT)
     np.testing.assert_allclose(fuse(np.stack([X, Y]), [1, -1]), pushed, atol=1e-6)
     np.testing.assert_allclose(fuse(np.stack([X, Y]), [5, -5]), pushed, atol=1e-6)
     np.testing.assert_allclose(fuse(np.stack([Y]), [-2]), -Y)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyseek.model.seam import Fusion
-from anyseek.search.confidence.probabilities import Standing
+from anyseek.search.confidence.probabilities import ZScores
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.query import planning
-from anyseek.search.query.rankings import Ranking, by_rank, fused, parts_of_score, ranking_of_words
+from anyseek.search.query.rankings import Ranking, fuse_rankings, rank_scores, ranking_of_words, score_contributions
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query, Results
 from tests.search.gallery import direction, keys, picture, text
@@ -85,12 +85,12 @@ def test_a_filter_and_k_hold_for_every_ranking(engine: SearchEngine, monkeypatch
     whole = keys(ask(engine, *BOTH, k=6))
     for k in range(1, 6):
         assert keys(ask(engine, *BOTH, k=k)) == whole[:k]
-    monkeypatch.setattr(planning, "_DEPTH_OF_RANKINGS", 1)
+    monkeypatch.setattr(planning, "_FUSION_DEPTH", 1)
     assert keys(ask(engine, *BOTH, k=1)) == ["cat in 9"]
 
 
 def test_the_first_pages_are_pieces_of_one_order(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_DEPTH_OF_RANKINGS", 2)
+    monkeypatch.setattr(planning, "_FUSION_DEPTH", 2)
     whole = keys(ask(engine, *BOTH, k=100))
     assert [key for offset in range(4) for key in keys(ask(engine, *BOTH, k=1, offset=offset))] == whole[:4]
     assert len(keys(ask(engine, *BOTH, k=101))) > len(whole), "beyond them more items count"
@@ -188,16 +188,16 @@ def test_what_cannot_be_asked_in_several_spaces_is_refused(
         ask(engine, *parts, **options)
 
 
-def ranking(weight: float, *surprises: float) -> Ranking:
+def ranking(weight: float, *z: float) -> Ranking:
     """A ranking of the items 0, 1, … by how far they stand out."""
-    z = np.array(surprises)
+    z = np.array(z)
     ids = np.argsort(-z, kind="stable")
-    standing = Standing(ids, z[ids], float(z.min(initial=0.0)), 0.0, 0.0, len(z))
-    return Ranking(ids, z[ids], np.arange(1, len(z) + 1), standing, weight=weight)
+    z_scores = ZScores(ids, z[ids], float(z.min(initial=0.0)), 0.0, 0.0, len(z))
+    return Ranking(ids, z[ids], np.arange(1, len(z) + 1), z_scores, weight=weight)
 
 
 def test_the_first_has_1_and_others_what_rank_and_distance_say() -> None:
-    shares = ranking(1.0, 4.0, 2.0, -1.0).shares()
+    shares = ranking(1.0, 4.0, 2.0, -1.0).contributions()
     assert shares[0] == 1
     assert shares[1] == pytest.approx((61 / 62 + 2 * 0.5) / 3)
     assert shares[2] == pytest.approx(61 / 63 / 3), "what stands out less than others has its rank alone"
@@ -205,40 +205,40 @@ def test_the_first_has_1_and_others_what_rank_and_distance_say() -> None:
 
 def test_the_rank_alone_counts_where_nothing_stands_out() -> None:
     for nothing in (ranking_of_words([(7, 1), (8, 2)], 1.0), ranking(1.0, 0.0, -1.0)):
-        assert sorted(nothing.shares()) == pytest.approx([61 / 62, 1])
+        assert sorted(nothing.contributions()) == pytest.approx([61 / 62, 1])
 
 
 def test_the_first_items_are_told_apart_by_how_far_they_stand_out() -> None:
     """By ranks alone item 1 would come first: it is first and third, and item 0 is second and second."""
     words = ranking(1.0, 3.0, 3.1, 1.0)
     colours = ranking(1.0, 3.0, 1.0, 3.1)
-    assert fused([words, colours]).ids[0] == 0
+    assert fuse_rankings([words, colours]).ids[0] == 0
 
 
 def test_what_is_unwanted_is_lowered_and_never_added() -> None:
-    found = fused([ranking(1.0, 3.0, 2.0), ranking_of_words([(0, 1), (9, 2)], -1.0)])
+    found = fuse_rankings([ranking(1.0, 3.0, 2.0), ranking_of_words([(0, 1), (9, 2)], -1.0)])
     assert found.ids.tolist() == [1, 0]
     assert found.scores[1] == pytest.approx(0)
-    assert not len(fused([ranking(-1.0, 3.0)]).ids)
+    assert not len(fuse_rankings([ranking(-1.0, 3.0)]).ids)
 
 
 @given(
     st.lists(st.tuples(st.floats(0.1, 5), st.lists(st.floats(-5, 5), min_size=1, max_size=6)), min_size=1, max_size=4)
 )
 def test_scores_fall_and_are_what_the_rankings_add(weighted: list[tuple[float, list[float]]]) -> None:
-    rankings = [ranking(weight, *surprises) for weight, surprises in weighted]
-    found = fused(rankings)
+    rankings = [ranking(weight, *z) for weight, z in weighted]
+    found = fuse_rankings(rankings)
     assert np.diff(found.scores).max(initial=0) < 1e-11
     assert all(0 <= score <= 1 + 1e-9 for score in found.scores)
     for item_id, score in zip(found.ids.tolist(), found.scores.tolist(), strict=True):
-        assert score == pytest.approx(sum(parts_of_score(rankings, item_id)))
+        assert score == pytest.approx(sum(score_contributions(rankings, item_id)))
 
 
 def test_lists_are_fused_by_reciprocal_rank() -> None:
-    assert by_rank([1, 62]).tolist() == [1, 0.5]
-    one = fused([ranking_of_words([(7, 1), (8, 2)], 1.0)])
+    assert rank_scores([1, 62]).tolist() == [1, 0.5]
+    one = fuse_rankings([ranking_of_words([(7, 1), (8, 2)], 1.0)])
     assert (one.ids.tolist(), one.scores.tolist()) == ([7, 8], [1.0, pytest.approx(61 / 62)])
-    both = fused([ranking_of_words([(1, 1), (2, 2), (3, 3)], 1.0), ranking_of_words([(3, 1), (9, 2)], 1.0)])
+    both = fuse_rankings([ranking_of_words([(1, 1), (2, 2), (3, 3)], 1.0), ranking_of_words([(3, 1), (9, 2)], 1.0)])
     assert both.ids.tolist() == [3, 1, 2, 9]
     assert both.scores[0] == pytest.approx((1 / 63 + 1 / 61) / (2 / 61))
-    assert fused([ranking_of_words([(1, 1)], 0.1), ranking_of_words([(2, 1)], 2.0)]).ids.tolist() == [2, 1]
+    assert fuse_rankings([ranking_of_words([(1, 1)], 0.1), ranking_of_words([(2, 1)], 2.0)]).ids.tolist() == [2, 1]
