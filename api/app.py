@@ -1,4 +1,4 @@
-"""The web application: routes, the page's files, middleware, and what happens at its start and end."""
+"""The web application: routes, the page's files, middleware, startup and shutdown."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
+from anyseek.api.dependencies import PROBLEMS, refuse_unknown_input
 from anyseek.api.http import metrics, readiness
 from anyseek.api.http.connections import limit_accept_errors
 from anyseek.api.http.middleware import AccessControl, BodyLimit, RequestBudgets, RequestContext
@@ -21,7 +21,7 @@ from anyseek.api.http.problems import install_handlers
 from anyseek.api.http.security import Authenticator, FallbackAuthenticator, RateLimits
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
-from anyseek.api.queries.answering import gathering_of
+from anyseek.api.queries.answering import create_query_batcher
 from anyseek.api.routes import collections, items, jobs, maps, predictions
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
@@ -66,31 +66,31 @@ def demo_credits() -> PlainTextResponse:
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application for one service; the model starts to load when it starts."""
+    """The application of a service; its startup begins to load the model."""
     serving, loopback = service.runtime.settings.serving, service.settings.loopback
     rate_limits = RateLimits(serving, loopback)
     app = FastAPI(
         title="Anyseek",
         version="1",
         description=_DESCRIPTION,
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans would contain paths
         responses=PROBLEMS,
         generate_unique_id_function=lambda route: route.name,
         middleware=_middleware(service, rate_limits),
     )
     app.state.service = service
-    app.state.gathering = gathering_of(service)
+    app.state.query_batcher = create_query_batcher(service)
     database_url, proxies = service.runtime.settings.database_url, serving.proxy_networks
     app.state.authenticator = FallbackAuthenticator(database_url, loopback, proxies, rate_limits)
     app.state.readiness = readiness.create_readiness(service)
     app.state.exporter = metrics.Exporter(service.runtime, app.state.readiness)
     install_handlers(app, service.settings.in_process)
     for router in _ROUTERS:
-        app.include_router(router, dependencies=[Depends(refuse_unheeded)])
+        app.include_router(router, dependencies=[Depends(refuse_unknown_input)])
     app.include_router(page_router)
     app.mount("/web/swagger", GZipMiddleware(StaticFiles(packages=[("fastapi_swagger", "resources")])))
     app.mount("/web", GZipMiddleware(StaticFiles(directory=_WEB)))
@@ -114,7 +114,7 @@ def _middleware(service: Service, rate_limits: RateLimits) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     limit_accept_errors(asyncio.get_running_loop())
-    # Routes make their schemas when they are first needed, by parsing source. While another thread imports a model,
+    # Routes build their schemas lazily, by parsing source. While another thread imports a model,
     # CPython 3.11 fails to do so (python/cpython#106905).
     app.openapi()
     app.state.service.start()
@@ -126,7 +126,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _describe(app: FastAPI) -> None:
-    """Add the schemas of bodies that routes parse themselves, and the API key, to the OpenAPI description."""
+    """Add the API key, and the schemas of bodies that routes parse themselves, to the OpenAPI description."""
     framework = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dependencies of routes: the service, a granted scope, and the body, as JSON or as the fields of a form."""
+"""Dependencies of routes: the service, the required scope, and the body as JSON or as the fields of a form."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any, TypeVar, cast
@@ -26,7 +26,7 @@ T = TypeVar("T")
 Check = Callable[[Request], Coroutine[Any, Any, None]]
 
 BODY = "the body"
-_READ_AT_ONCE = 64 * 1024  # bytes of JSON that the event loop reads itself
+_MAX_INLINE_BYTES = 64 * 1024  # bytes of JSON that are parsed on the event loop
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": ProblemAnswer, "description": text, "content": {"application/problem+json": {}}}
@@ -38,7 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 class KeyConvertor(Convertor[str]):
-    """An item's key at the end of a path: anything at all, slashes and line ends included."""
+    """An item's key at the end of a path: any text, including slashes and line ends."""
 
     regex = "(?s:.+)"
 
@@ -57,7 +57,7 @@ def get_service(request: Request) -> Service:
     return service
 
 
-# Dependencies are coroutines, which run on the event loop: the framework would have a thread run each plain function.
+# Dependencies are coroutines, which run on the event loop: FastAPI runs each plain function in a thread.
 async def _service(request: Request) -> Service:
     return get_service(request)
 
@@ -66,7 +66,7 @@ ServiceDependency = Annotated[Service, Depends(_service)]
 
 
 def requires(scope: Scope) -> Any:
-    """Make a dependency that refuses callers whose key does not include `scope`."""
+    """A dependency that refuses requests whose key does not include `scope`."""
 
     async def check(request: Request) -> None:
         granted: Scope = request.state.granted
@@ -76,25 +76,25 @@ def requires(scope: Scope) -> Any:
     return Depends(check)
 
 
-async def _take_turn(service: ServiceDependency) -> AsyncIterator[None]:
-    async with service.writes.turn():
+async def _hold_write_slot(service: ServiceDependency) -> AsyncIterator[None]:
+    async with service.writes.slot():
         yield
 
 
-# What a route that writes in a thread depends on, so that writes which wait leave threads for reads.
-IN_TURN = Depends(_take_turn)
+# The dependency of routes that write in a thread, so that waiting writes leave threads for reads.
+WRITE_SLOT = Depends(_hold_write_slot)
 
 
-async def refuse_unheeded(request: Request) -> None:
-    """A dependency that refuses what the route does not read, so that nobody believes it was heeded.
+async def refuse_unknown_input(request: Request) -> None:
+    """A dependency that refuses parameters and bodies that the route ignores.
 
     Raises `UnknownParameter`, `UnexpectedBody` for more than an empty object where no body is read, and `BadInput` for
-    a NUL, which PostgreSQL takes for a fault of the program.
+    a NUL, which PostgreSQL does not store.
     """
     if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
         raise BadInput("the address has a NUL (%00), which no name, key or filter can have")
     route = request.scope["route"]
-    known = _parameters(route.dependant) if request.query_params else []
+    known = _query_parameters(route.dependant) if request.query_params else []
     for name in request.query_params:
         if name not in known:
             raise UnknownParameter(unknown("parameter", name, known))
@@ -103,14 +103,14 @@ async def refuse_unheeded(request: Request) -> None:
         raise UnexpectedBody("this request takes no body; leave it out")
 
 
-def _parameters(dependant: Dependant) -> list[str]:
-    """The query parameters of a route and of all that it depends on."""
-    below = [name for inner in dependant.dependencies for name in _parameters(inner)]
-    return [field.alias for field in dependant.query_params] + below
+def _query_parameters(dependant: Dependant) -> list[str]:
+    """The query parameters of a route and of all its dependencies."""
+    inherited = [name for inner in dependant.dependencies for name in _query_parameters(inner)]
+    return [field.alias for field in dependant.query_params] + inherited
 
 
 def may_see_paths(request: Request) -> bool:
-    """Whether the caller may see where files lie on the service's machine: with the scope admin, or as its user."""
+    """Whether the caller may see paths of the service's machine: with the scope admin, or as the service's user."""
     return request.state.granted is Scope.ADMIN
 
 
@@ -120,7 +120,7 @@ async def _may_see_paths(request: Request) -> bool:
 
 MaySeePaths = Annotated[bool, Depends(_may_see_paths)]
 
-# The filter of a listing or a count; `anyseek.api.schemas.passing` reads it.
+# The filter of a listing or a count; `anyseek.api.schemas.parse_filter` parses it.
 Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 
@@ -129,13 +129,13 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").startswith("multipart/")
 
 
-async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | None = None) -> T:
-    """The body of a request that may be a form, as JSON; without `most` the service's limits of a query hold.
+async def read_json(request: Request, kind: TypeAdapter[T], limits: JsonLimits | None = None) -> T:
+    """The validated JSON body of a request; by default with the service's limits of a query.
 
     Raises `RequestValidationError`, `JsonTooDeep`, `JsonTooLarge`, and `BadInput` for a text that is not Unicode.
     """
-    # In a batch each query is checked for itself.
-    value = await _read_unicode(request) if most is None else await read_body(request, most)
+    # In a batch each query is checked separately.
+    value = await _read_unicode(request) if limits is None else await read_body(request, limits)
     try:
         return kind.validate_python(value)
     except ValidationError as error:
@@ -143,31 +143,31 @@ async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | N
         raise RequestValidationError(add_suggestions(wrong, kind)) from error
 
 
-async def read_body(request: Request, most: JsonLimits | None = None) -> Any:
-    """The value that the body of a request is, as JSON; a long one is read in a thread. Raises as `read_json` does."""
+async def read_body(request: Request, limits: JsonLimits | None = None) -> Any:
+    """The parsed JSON body of a request; a long one is parsed in a thread. Raises as `read_json` does."""
     service, data = get_service(request), await request.body()
-    if len(data) <= _READ_AT_ONCE:
-        return _read(data, most or service.limits.json)
-    return await service.pool.run(_read, data, most or service.limits.json)
+    if len(data) <= _MAX_INLINE_BYTES:
+        return _parse(data, limits or service.limits.json)
+    return await service.pool.run(_parse, data, limits or service.limits.json)
 
 
 async def _read_unicode(request: Request) -> Any:
-    """As `read_body`, of texts that are Unicode. Raises `BadInput`, too."""
+    """The parsed JSON body. Raises as `read_body` does, and `BadInput` for unpaired surrogates."""
     value = await read_body(request)
-    if b"\\u" in await request.body():  # what is written out is UTF-8, so only an escape can be half of a pair
+    if b"\\u" in await request.body():  # UTF-8 has no surrogates, so only an escape can be one
         check_unicode(value, BODY)
     return value
 
 
-def _read(data: bytes, most: JsonLimits) -> Any:
+def _parse(data: bytes, limits: JsonLimits) -> Any:
     try:
-        return read_limited(data, most, BODY)
+        return read_limited(data, limits, BODY)
     except NotJson as error:
         raise RequestValidationError([{"loc": ("body",), "msg": str(error), "type": "json_invalid"}]) from error
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, where it is JSON, is read as `read_body` does."""
+    """A route that parses its JSON body as `read_body` does."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -184,28 +184,28 @@ class _LimitedRequest(Request):
 
 
 class DirectRoute(APIRoute):
-    """A route whose coroutine takes the texts of its path and the request, and what it depends on the request alone.
+    """A route without FastAPI's dependency resolution, which costs a tenth of a query.
 
-    They are called one after another, `refuse_unheeded` too. The framework's way of finding out what each takes costs
-    a tenth of a query.
+    The endpoint takes the parameters of its path and the request; its dependencies take the request, and are called
+    in order, and then `refuse_unknown_input`.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         checks = [cast(Check, each.call) for each in self.dependant.dependencies]
-        answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
-        if refuse_unheeded not in checks:
-            checks.append(refuse_unheeded)
+        endpoint = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
+        if refuse_unknown_input not in checks:
+            checks.append(refuse_unknown_input)
 
         async def handle(request: Request) -> Response:
             for check in checks:
                 await check(request)
-            return await answer(request=request, **request.path_params)
+            return await endpoint(request=request, **request.path_params)
 
         return handle
 
 
 async def read_form(request: Request) -> list[Upload]:
-    """The fields of a multipart form in their order. Raises `BadInput` if there is none."""
+    """The fields of a multipart form, in order. Raises `BadInput` for any other content type."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise BadInput("send the parts as multipart/form-data, each field named by its modality")
     async with request.form(max_files=64, max_fields=64) as form:

@@ -1,6 +1,6 @@
-"""The JSON that several resources or clients share, with examples for the OpenAPI description.
+"""JSON schemas shared by resources and clients, with examples for the OpenAPI description.
 
-Listings by a client in its own process use it too, so it imports nothing heavy.
+Commands that list items without a service use them too, so this module imports nothing heavy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from anyseek.search.filters.tree import Filter, checked
 from anyseek.search.settings import Limits
 from anyseek.search.types import Collection, FieldCounts, Item
 
-if TYPE_CHECKING:  # a listing of collections starts sooner without them
+if TYPE_CHECKING:  # imported lazily, so that commands start fast
     from anyseek.indexer.put import Patch
     from anyseek.search.duplicates import Copy, Duplicates
 
@@ -24,9 +24,9 @@ Cursor = TypeVar("Cursor", int, str)
 
 FINGERPRINT = "9f2c6b0e…"
 
-# A number of a row: databases number with 64 bits.
+# The id of a row: databases use 64 bits.
 Number = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
-# What a caller may send, and the last member of every page.
+# The page size that a caller may send, and the cursor of every page.
 Limit = Annotated[int, Field(ge=1, le=1000, description="how many at most")]
 Next = Annotated[
     Cursor | None,
@@ -34,24 +34,24 @@ Next = Annotated[
 ]
 
 
-def passing(where: str | None) -> Filter | None:
-    """The filter of a listing or a count, as it was written; None where all items count. Raises `BadFilter`."""
+def parse_filter(where: str | None) -> Filter | None:
+    """The filter of a listing or a count; None without one. Raises `BadFilter`."""
     return None if where is None else checked(filter_from_text(where))
 
 
-def following(page: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:
-    """The start of the next page; None if `page` is shorter than `limit` and therefore the last."""
+def next_cursor(page: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:
+    """The cursor of the next page; None if `page` is shorter than `limit` and therefore the last."""
     return cursor(page[-1]) if len(page) == limit else None
 
 
 class Body(BaseModel):
-    """What a caller sends; unknown members are refused."""
+    """Base of request bodies; unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Answer(BaseModel):
-    """Base of the service's answers: read from the attributes of a domain object, and by clients from JSON.
+    """Base of the service's answers, read from the attributes of a domain object, and by clients from JSON.
 
     Members are attributes (`job.state`), and can be read by name (`job["state"]`).
     """
@@ -86,8 +86,8 @@ class SpaceAnswer(Answer):
 class TuningAnswer(Answer):
     modality: str = Field(description="the kind of query", examples=["canny_edge"])
     queries: int = Field(description="how many queries it was fitted to")
-    before: float = Field(description="the share found among the first ten with the model's own mean")
-    after: float = Field(description="the same with the fitted one, on queries held out")
+    before: float = Field(description="recall at 10 with the model's own mean")
+    after: float = Field(description="the same share with the fitted mean, on held-out queries")
     made_at: datetime
 
 
@@ -106,7 +106,7 @@ class CollectionAnswer(Answer):
     items: int = Field(description="the number of items")
     spaces: list[CollectionSpaceAnswer]
     beside: Mapping[str, str] = Field(
-        description="models whose vectors do not serve: being built, kept since the last switch, or returning",
+        description="models whose vectors are not in use: being built, kept since the last switch, or being restored",
         examples=[{"kept": "hashing"}],
     )
     created_at: datetime
@@ -142,7 +142,7 @@ class FieldAnswer(Answer):
 
 class PictureAnswer(Answer):
     key: str = Field(examples=["holiday/0042.jpg"])
-    path: str | None = Field(description="where it lies on the service's machine; null as in items")
+    path: str | None = Field(description="its path on the service's machine; null as in items")
     size_bytes: int = Field(description="the size of its file")
 
     @classmethod
@@ -152,8 +152,8 @@ class PictureAnswer(Answer):
 
 
 class CopyAnswer(PictureAnswer):
-    cosine: float = Field(description="of its vector and that of the group's best")
-    likeness: float = Field(description="of the two pictures themselves: at most 1")
+    cosine: float = Field(description="similarity of its vector to the vector of the group's best picture")
+    likeness: float = Field(description="similarity of the pixels to the group's best picture: at most 1")
     same_file: bool = Field(description="whether the two files are equal, byte by byte")
 
     @classmethod
@@ -163,19 +163,23 @@ class CopyAnswer(PictureAnswer):
 
 
 class GroupAnswer(Answer):
-    best: PictureAnswer = Field(description="that of the most pixels, then of the largest file, then the earliest")
+    best: PictureAnswer = Field(
+        description="the picture with the most pixels, then the largest file, then the earliest"
+    )
     copies: list[CopyAnswer] = Field(description="the others, most alike first")
 
 
 class DuplicatesAnswer(Answer):
-    """Groups of pictures that are the same one."""
+    """Groups of near-duplicate pictures."""
 
     groups: list[GroupAnswer] = Field(description="largest first")
     total: int = Field(description="how many groups there are")
-    copies: int = Field(description="how many pictures are in a group and are not its best")
+    copies: int = Field(description="how many pictures are in a group without its best")
     pictures: int = Field(description="how many were compared")
-    left_out: int = Field(description="how many of them by their files alone: vector or thumbnail is lost")
-    space: str = Field(description="whose vectors were compared")
+    left_out: int = Field(
+        description="how many of them were compared by file only, since the vector or thumbnail is lost"
+    )
+    space: str = Field(description="the space whose vectors were compared")
 
     @classmethod
     def of(cls, duplicates: "Duplicates", limit: int, with_paths: bool) -> "DuplicatesAnswer":
@@ -217,8 +221,8 @@ class ItemAnswer(Answer):
     )
     assets: list[AssetAnswer]
     path: str | None = Field(
-        description="where its picture lies on the service's machine; null if it is stored, and for keys without the"
-        " scope admin"
+        description="the path of its picture on the service's machine; null if Anyseek stores it, and for keys without"
+        " the scope admin"
     )
 
     @classmethod
@@ -239,8 +243,8 @@ class PatchBody(Body):
 
     attributes: dict[str, Any] | None = Field(
         default=None,
-        description="a merge patch (RFC 7396): null removes a member, an object is merged, all else replaces; null in"
-        " its place removes all attributes",
+        description="a merge patch (RFC 7396): null removes a member, an object is merged, everything else replaces;"
+        " null in place of the object removes all attributes",
         examples=[{"rating": 5, "place": {"town": "Rome"}, "draft": None}],
     )
     caption: str | None = Field(default=None, description="null removes it")
@@ -250,12 +254,12 @@ PATCH = TypeAdapter(PatchBody)
 
 
 def patch_of(body: PatchBody, limits: Limits) -> "Patch":
-    """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
+    """The change of an item. Raises `BadInput` for an empty change and for an invalid caption."""
     from anyseek.indexer.put import Patch
     from anyseek.model.modalities.reading.documents import parse_text
 
     if not body.model_fields_set:
-        raise BadInput('the body asks for no change; send {"attributes": {…}}, {"caption": "…"} or both')
+        raise BadInput('the body has no change; send {"attributes": {…}}, {"caption": "…"} or both')
     caption = None if body.caption is None else parse_text(body.caption, limits, "the caption")
     attributes = body.attributes if "attributes" in body.model_fields_set else {}
     return Patch(attributes, caption, "caption" in body.model_fields_set)

@@ -1,4 +1,4 @@
-"""What the routes share: the runtime, the state of the model, bounded thread pools, and the budget of a request."""
+"""The state shared by routes: the runtime, the model's state, bounded thread pools, and the budget of a request."""
 
 import logging
 import math
@@ -18,8 +18,8 @@ from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
-from anyseek.api.places import PROGRAM
 from anyseek.api.predictions.predictor import Predictor
+from anyseek.api.redaction import PROGRAM_FOLDER
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import Budget, current_budget, raise_if_abandoned
@@ -38,122 +38,122 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_AT_WORK = max(2, os.cpu_count() or 2)
-_WAITING = 64
-_WAITING_FOR_CARD = 256  # two of its batches
-# Writes have threads of their own, because they wait for each other and for the disk, and reading must not.
-_WRITING = 4
+_THREADS = max(2, os.cpu_count() or 2)
+_MAX_WAITING = 64
+_MAX_WAITING_GPU = 256  # two batches
+# Writes have their own threads, because they wait for each other and for the disk, and reads must not.
+_WRITE_THREADS = 4
 # A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
-_PREDICTIONS_WAITING = 4
-# A filter may take seconds, so listings and counts with one leave the threads of all other reads alone.
-_FILTERING = 2
+_MAX_WAITING_PREDICTIONS = 4
+# A filter may take seconds, so listings and counts with one do not use the threads of other reads.
+_FILTER_THREADS = 2
 # A map takes seconds to lay out, so maps have one thread: two at once would take the processors from queries.
-_MAPS_WAITING = 8
-# How often to gather singly put items into a snapshot, and from how many items on that is worth while.
+_MAX_WAITING_MAPS = 8
+# How often items put one at a time are written to a snapshot, and the minimum number of log entries for that.
 _HOUSEKEEPING_SECONDS = 60.0
-_HOUSEKEEPING_TAIL = 500
-_AUDIT_PRUNED_SECONDS = 3600.0
+_SNAPSHOT_MIN_ENTRIES = 500
+_AUDIT_PRUNE_SECONDS = 3600.0
 
 
 class RequestAbandoned(Exception):
-    """Nobody waits for the answer any more. No `AnyseekError`, since no sentence of it reaches anybody."""
+    """The client has disconnected. Not an `AnyseekError`, since nobody receives its message."""
 
 
 class RequestBudget(Budget):
-    """The budget of one request's files and filters together, and whether its client still waits for the answer."""
+    """The budget of a request's files and filters together, and whether its client is still connected."""
 
     def __init__(self, pixels: int, seconds: float, filter_seconds: float = math.inf) -> None:
         super().__init__(pixels, seconds, filter_seconds)
         self._abandoned = threading.Event()
-        self._when_abandoned: list[Callable[[], object]] = []
+        self._abandon_callbacks: list[Callable[[], object]] = []
 
     def abandon(self) -> None:
-        """The client has left; `check` says so from now on, in any thread."""
+        """Mark the request as abandoned, in all threads, and run the callbacks."""
         self._abandoned.set()
-        for call in list(self._when_abandoned):
-            call()
+        for callback in list(self._abandon_callbacks):
+            callback()
 
     @contextmanager
-    def calling(self, call: Callable[[], object]) -> Iterator[None]:
-        """Have `abandon` call something if the client leaves during the block, on the event loop."""
-        self._when_abandoned.append(call)
+    def on_abandon(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Register a callback of `abandon` for the duration of the block; it runs on the event loop."""
+        self._abandon_callbacks.append(callback)
         try:
             yield
         finally:
-            self._when_abandoned.remove(call)
+            self._abandon_callbacks.remove(callback)
 
     @property
     def is_over(self) -> bool:
         return self._abandoned.is_set() or super().is_over
 
     def check(self) -> None:
-        """Raises `RequestAbandoned` once the client has left, and as any budget does."""
+        """Raises `RequestAbandoned` once the client has disconnected, and as any budget does."""
         if self._abandoned.is_set():
             raise RequestAbandoned
         super().check()
 
 
-def budget_of_request() -> RequestBudget | None:
-    """The budget of the request that is answered here; None outside of requests."""
+def current_request_budget() -> RequestBudget | None:
+    """The budget of the current request; None outside of requests."""
     budget = current_budget()
     return budget if isinstance(budget, RequestBudget) else None
 
 
 def allow_batch(limits: Limits) -> None:
-    """Raise the budget of the current request to that of a batch of queries."""
-    budget = budget_of_request()
+    """Raise the budget of the current request to the one for a batch of queries."""
+    budget = current_request_budget()
     if budget is not None:
         budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch, limits.filter_seconds_per_batch)
 
 
 class Pool:
-    """Runs at most `at_work` calls at a time; at most `waiting` more wait for their turn."""
+    """Runs at most `threads` calls at a time; at most `max_waiting` more wait for a slot."""
 
-    def __init__(self, at_work: int, waiting: int) -> None:
-        self.at_work = at_work
-        self.waiting = waiting
-        self.turns = anyio.CapacityLimiter(at_work)
-        self.wanted = 0
+    def __init__(self, threads: int, max_waiting: int) -> None:
+        self.threads = threads
+        self.max_waiting = max_waiting
+        self.slots = anyio.CapacityLimiter(threads)
+        self.pending = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in one of the threads. What has begun is waited for; a client that leaves ends only the wait.
+        """Run `work` in a thread. After a disconnect a running call is still awaited; only waiting for a slot ends.
 
-        Raises `Busy` when too many calls wait for one already, and `RequestAbandoned`.
+        Raises `Busy` if too many calls are waiting, and `RequestAbandoned`.
         """
 
-        def wanted() -> T:
+        def call() -> T:
             raise_if_abandoned()
             return work(*args, **kwargs)
 
-        with self.counted():
-            return await to_thread.run_sync(wanted, limiter=self.turns)
+        with self.abandonable():
+            return await to_thread.run_sync(call, limiter=self.slots)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """The same for a block that has a thread of its own."""
-        with self._wanted():
-            async with self.turns:
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold a slot for a block that already has its own thread. Raises `Busy`."""
+        with self._count_pending():
+            async with self.slots:
                 yield
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
-        """A block that waits for its answer, until its client leaves. Raises `Busy` and `RequestAbandoned`."""
-        budget, waiting = budget_of_request(), anyio.CancelScope()
-        with self._wanted(), budget.calling(waiting.cancel) if budget else nullcontext(), waiting:
+    def abandonable(self) -> Iterator[None]:
+        """Count a block as pending, and cancel it if its client disconnects. Raises `Busy` and `RequestAbandoned`."""
+        budget, scope = current_request_budget(), anyio.CancelScope()
+        with self._count_pending(), budget.on_abandon(scope.cancel) if budget else nullcontext(), scope:
             yield
-        if waiting.cancelled_caught:
+        if scope.cancelled_caught:
             raise RequestAbandoned
 
     @contextmanager
-    def _wanted(self) -> Iterator[None]:
-        if self.wanted >= self.at_work + self.waiting:
+    def _count_pending(self) -> Iterator[None]:
+        if self.pending >= self.threads + self.max_waiting:
             raise Busy("too many requests are waiting; try again in a moment")
-        self.wanted += 1
+        self.pending += 1
         try:
             yield
         finally:
-            self.wanted -= 1
+            self.pending -= 1
 
 
 @dataclass(frozen=True)
@@ -177,12 +177,12 @@ class Service:
         self.settings = settings
         self._ready = settings.in_process
         self._failure: ModelError | None = None
-        self.may_use_card = runtime.settings.device != CPU
-        self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
-        # Queries with files wait for decoders, and batches take long, so both leave the threads of plain queries alone.
-        self.costly = Pool(_AT_WORK, _WAITING)
-        self.writes = Pool(_WRITING, _WAITING)
-        self.filtering = Pool(_FILTERING, _WAITING)
+        self.may_use_gpu = runtime.settings.device != CPU
+        self.pool = Pool(_THREADS, _MAX_WAITING_GPU if self.may_use_gpu else _MAX_WAITING)
+        # Queries with files wait for decoders, and batches take long, so neither uses the threads of plain queries.
+        self.heavy_queries = Pool(_THREADS, _MAX_WAITING)
+        self.writes = Pool(_WRITE_THREADS, _MAX_WAITING)
+        self.filtered_reads = Pool(_FILTER_THREADS, _MAX_WAITING)
         self.predictor = Predictor(
             runtime.settings.home,
             runtime.model,
@@ -191,26 +191,26 @@ class Service:
             device=runtime.settings.device,
         )
         self.observers = Observers(lambda job_id: self.runtime.queue.status(job_id))
-        self.predictions = Pool(1, _PREDICTIONS_WAITING)
-        self.maps = Pool(1, _MAPS_WAITING)
+        self.predictions = Pool(1, _MAX_WAITING_PREDICTIONS)
+        self.maps = Pool(1, _MAX_WAITING_MAPS)
         serving = runtime.settings.serving
         own_processes = serving.decoders and not settings.in_process
         self.decoders = Decoders(serving.decoders, serving.decoder_mb) if own_processes else None
         self._closing = threading.Event()
 
     async def read(self, where: str | None, work: Callable[[], T]) -> T:
-        """Run what reads the catalogue in a thread, or with a filter in one of the few for that."""
-        return await (to_thread.run_sync(work) if where is None else self.filtering.run(work))
+        """Run a read of the catalogue in a thread; one with a filter in the pool of filtered reads."""
+        return await (to_thread.run_sync(work) if where is None else self.filtered_reads.run(work))
 
     @property
     def limits(self) -> Limits:
         return self.runtime.settings.limits
 
     @property
-    def places(self) -> tuple[Path, ...]:
-        """The folders of this machine that texts of errors may name; only the scope admin may see where they lie."""
+    def private_paths(self) -> tuple[Path, ...]:
+        """Folders that errors may name; their paths are redacted except for the scope admin."""
         installation = self.runtime.settings
-        return installation.home, *self.settings.roots, *installation.roots, PROGRAM
+        return installation.home, *self.settings.roots, *installation.roots, PROGRAM_FOLDER
 
     @property
     def state(self) -> str:
@@ -218,34 +218,34 @@ class Service:
         return "failed" if self._failure else "ready" if self._ready else "loading"
 
     def start(self) -> None:
-        """Start to load the model, then resume jobs that a killed service left, and keep snapshots up to date.
+        """Start to load the model, then resume interrupted jobs, and keep snapshots up to date.
 
-        Beside that, compare what filters and full text read with the items. In a process of somebody else's it does
-        none of these.
+        Also start to compare the derived tables of filters and full text with the items. Does nothing
+        for a service `in_process`.
         """
         if self.settings.in_process:
             return
-        threading.Thread(target=self._work, name="service", daemon=True).start()
+        threading.Thread(target=self._run_background, name="service", daemon=True).start()
         hours = self.runtime.settings.health.compare_hours
         compare = partial(self.runtime.derived.run, self._closing, hours)
         threading.Thread(target=compare, name="derived", daemon=True).start()
 
     def close(self) -> None:
-        """Stop the background work, a prediction at its next step, and the processes that decode."""
+        """Stop the background work, a prediction at its next step, and the decoder processes."""
         self._closing.set()
         self.predictor.close()
         if self.decoders is not None:
             self.decoders.close()
 
-    def _work(self) -> None:
+    def _run_background(self) -> None:
         self._load()
-        resumed, pruned_at = False, -_AUDIT_PRUNED_SECONDS
+        resumed, pruned_at = False, -_AUDIT_PRUNE_SECONDS
         while self._ready:
             resumed = resumed or _attempt("jobs are not resumed", self.runtime.queue.resume)
             if self._closing.wait(_HOUSEKEEPING_SECONDS):
                 return
             _attempt("no snapshots", self._write_snapshots)
-            if time.monotonic() - pruned_at >= _AUDIT_PRUNED_SECONDS:
+            if time.monotonic() - pruned_at >= _AUDIT_PRUNE_SECONDS:
                 _attempt("the audit log is not pruned", self.runtime.prune_audit)
                 pruned_at = time.monotonic()
 
@@ -256,13 +256,13 @@ class Service:
             _attempt("no snapshot", partial(self._write_snapshot, name))
 
     def _write_snapshot(self, name: str) -> None:
-        self.runtime.tools_for(name).engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
+        self.runtime.tools_for(name).engine.write_snapshots(name, _SNAPSHOT_MIN_ENTRIES)
 
     def _load(self) -> None:
         started = time.perf_counter()
         try:
             embedder = self.runtime.embedder
-            embedder.embed(_first_samples(embedder), list(embedder.spaces))
+            embedder.embed(_warm_up_samples(embedder), list(embedder.spaces))
         except ModelError as error:
             self._failure = error
             logger.error("model not loaded", extra={"fields": {"reason": str(error)}})
@@ -290,7 +290,7 @@ class Service:
         return self.runtime.embedder
 
     def engine_for(self, collection: str) -> SearchEngine:
-        """The engine with a collection's model, if it is loaded. Raises as `check_ready`, `CollectionNotFound`."""
+        """The engine of a collection's model. Raises `CollectionNotFound`, and as `check_ready` does."""
         self.check_ready()
         return self.runtime.tools_for(collection).engine
 
@@ -301,7 +301,7 @@ class Service:
 
 
 def _attempt(failure: str, work: Callable[[], object]) -> bool:
-    """Do what may fail without harm, as on a full disk, and is done again later; log the `failure`."""
+    """Run `work` that is retried later; log an expected error, such as a full disk, as `failure`. Return success."""
     try:
         work()
     except (AnyseekError, SQLAlchemyError, OSError) as error:
@@ -310,8 +310,8 @@ def _attempt(failure: str, work: Callable[[], object]) -> bool:
     return True
 
 
-def _first_samples(embedder: Embedder) -> list[Sample]:
-    """What has a model load all that queries need, which it may have put off: words and a picture."""
+def _warm_up_samples(embedder: Embedder) -> list[Sample]:
+    """Samples that make a model load everything it loads lazily for queries: a caption and a picture."""
     samples = [Sample({"caption": "a picture"})]
     if "rgb" in embedder.modalities:
         samples.append(Sample({"rgb": np.zeros((8, 8, 3), np.uint8)}))

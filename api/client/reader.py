@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from anyseek.api.schemas import CollectionAnswer, ItemAnswer, passing
+from anyseek.api.schemas import CollectionAnswer, ItemAnswer, parse_filter
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.listing import Order
 from anyseek.search.catalogue.upgrade import open_database
@@ -41,7 +41,7 @@ class CatalogueReader:
             return ItemAnswer.of(items.get(session, collections.get(session, collection), key), with_path=True)
 
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[ItemAnswer]:
-        tree, after = passing(where), None
+        tree, after = parse_filter(where), None
         if tree is not None:
             ConsistencyMonitor(self._database).facets.check()
         while True:

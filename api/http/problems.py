@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from anyseek.api.errors import Busy, TooManyRequests, describe, domain_error, error_locations, status_of
 from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.http.security import Scope
-from anyseek.api.places import without_places
+from anyseek.api.redaction import redact_paths
 from anyseek.model.errors import ModelError
 from anyseek.search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
@@ -80,7 +80,7 @@ def problem_of(
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and not in_process:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
-    answer = problem(status, code, without_places(str(error), private_paths), request_id, extensions=extensions)
+    answer = problem(status, code, redact_paths(str(error), private_paths), request_id, extensions=extensions)
     if isinstance(error, TooManyRequests):
         answer.headers["retry-after"] = str(error.retry_after)
     return answer
@@ -102,7 +102,7 @@ def install_handlers(app: FastAPI, in_process: bool = False) -> None:
         if status_of(translated) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(translated, DatabaseFailed):
             request.state.failure = error  # for the log line
         is_admin = getattr(request.state, "granted", None) is Scope.ADMIN
-        private_paths = () if is_admin else request.app.state.service.places
+        private_paths = () if is_admin else request.app.state.service.private_paths
         return problem_of(error, request.state.request_id, private_paths=private_paths)
 
     async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Predicts with the models that can, for the service and for a command in its own process."""
+"""Prediction for the service, and for commands that load a model in their own process."""
 
 import threading
 import time
@@ -22,16 +22,16 @@ from anyseek.model.seam import Model, Prediction, PredictOptions, Progress
 from anyseek.search.settings import DEFAULT_MODEL
 
 _BUNDLED, _PUBLISHED = DEFAULT_MODEL, "4M-21_B"
-_IN_A_REQUEST = (BadInput, RequestInvalid, UnsupportedModality)  # what is wrong with what is asked
+_REQUEST_ERRORS = (BadInput, RequestInvalid, UnsupportedModality)  # errors of a single request
 
 
 class Predictor:
-    """Predicts with one model at a time and keeps it for the next request; safe to use from several threads.
+    """Predicts with one model at a time and caches it for the next request; thread-safe.
 
     `device` is where models are loaded.
-    `seconds` is the longest that one prediction may take, None for no limit.
-    `serving` gives the model that already embeds under the name `default_model`: it also predicts, and is not loaded
-    again. Whoever names it without a dtype gets the one that is served.
+    `seconds` is the time limit of a prediction, None for no limit.
+    `serving` returns the loaded model `default_model` that also embeds, so that it is not loaded
+    twice. Its name without a dtype means the one that is served.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Predictor:
     ) -> None:
         self._home, self._device = home, device
         self._default = default_model if network_of(default_model) in predicting_models() else _BUNDLED
-        self._serves, self._serving = default_model, serving
+        self._served_name, self._served_model = default_model, serving
         self._seconds = seconds
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -64,61 +64,60 @@ class Predictor:
     def predict_batch(
         self, requests: Sequence[PredictionRequest], progress: Progress | None = None
     ) -> list[Predictions | Exception]:
-        """What each of several requests gives alone, up to rounding, or the error in it.
+        """The predictions of each request, as `predict` returns them up to rounding, or its error.
 
-        All have the same model, targets and options; the model predicts as many together as it can. Raises as
-        `predict` does what concerns all of them.
+        All have the same model, targets and options; the model predicts as many together as it can. Raises what
+        `predict` raises about model, targets and options.
         """
         first = requests[0]
         with self._lock:
-            model = self._model(first.model or self._default)
-            refused = _refused(model, first.targets)
+            model = self._load(first.model or self._default)
+            refused = _refusals(model, first.targets)
             targets = [name for name in first.targets if name not in {refusal.modality for refusal in refused}]
             if not targets:
                 raise UnsupportedModality("; ".join(refusal.detail for refusal in refused))
-            predictions = _predictions_of(model, requests, targets, self._watched(first.options, progress))
+            predictions = _predict_all(model, requests, targets, self._limit_options(first.options, progress))
         name = predicting_name(model.name)
         return [
-            outcome if isinstance(outcome, Exception) else Predictions(name, _rendered_all(request, outcome), refused)
+            outcome if isinstance(outcome, Exception) else Predictions(name, _render(request, outcome), refused)
             for request, outcome in zip(requests, predictions, strict=True)
         ]
 
     def close(self) -> None:
-        """Stop a running prediction at its next step; no prediction starts after that."""
+        """Stop a running prediction at its next step, and refuse further ones."""
         self._closing.set()
 
-    def _model(self, name: str) -> Model:
-        if names_device(name):  # where a model runs is for whoever runs it to say
-            raise DeviceInName(
-                f"a request cannot choose a device, as {name!r} does; ANYSEEK_DEVICE of the service says it"
-            )
-        wanted = predicting_name(name)
-        if network_of(wanted) not in predicting_models():
-            raise UnknownModel(
-                f"{name!r} is not a model that predicts; those models are {', '.join(predicting_models())}"
-            )
-        if self._serving is not None and wanted in (network_of(self._serves), predicting_name(self._serves)):
+    def _load(self, name: str) -> Model:
+        if names_device(name):  # the operator chooses the device
+            raise DeviceInName(f"a request cannot choose a device, as {name!r} does; set ANYSEEK_DEVICE of the service")
+        name = predicting_name(name)
+        if network_of(name) not in predicting_models():
+            raise UnknownModel(f"{name!r} is not a model that predicts; use one of {', '.join(predicting_models())}")
+        if self._served_model is not None and name in (
+            network_of(self._served_name),
+            predicting_name(self._served_name),
+        ):
             self._loaded = None
-            return self._serving()
-        if self._loaded is None or self._loaded.name != wanted:
-            self._loaded = None  # two models may not fit into memory
-            self._loaded = load_model(wanted, self._home, self._device)
+            return self._served_model()
+        if self._loaded is None or self._loaded.name != name:
+            self._loaded = None  # freed first: two models may not fit into memory
+            self._loaded = load_model(name, self._home, self._device)
         return self._loaded
 
-    def _watched(self, options: PredictOptions, progress: Progress | None) -> PredictOptions:
-        ends = None if self._seconds is None else time.monotonic() + self._seconds
+    def _limit_options(self, options: PredictOptions, progress: Progress | None) -> PredictOptions:
+        deadline = None if self._seconds is None else time.monotonic() + self._seconds
 
-        def watch(what: str, done: int, of: int) -> None:
+        def watch(target: str, done: int, total: int) -> None:
             raise_if_abandoned()
             if self._closing.is_set():
                 raise NotReady("the service is stopping")
-            if ends is not None and time.monotonic() > ends:
+            if deadline is not None and time.monotonic() > deadline:
                 raise TookTooLong(
-                    f"the prediction was stopped while predicting {what}, after {self._seconds:g} s; ask for fewer "
+                    f"the prediction was stopped while predicting {target}, after {self._seconds:g} s; ask for fewer "
                     "steps"
                 )
             if progress is not None:
-                progress(what, done, of)
+                progress(target, done, total)
 
         return replace(options, progress=watch)
 
@@ -133,8 +132,8 @@ def predicting_models() -> tuple[str, ...]:
     return (_BUNDLED, *(row.name for row in PUBLISHED.values() if row.role is Role.NETWORK))
 
 
-def _refused(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
-    """The targets that the model does not predict, with another that does and how to get it."""
+def _refusals(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
+    """The targets that the model does not predict, each with the name of a model that does."""
     from anyseek.model.fourm.codecs import TokenCodec
     from anyseek.model.fourm.published.modalities import FORMS
 
@@ -151,20 +150,20 @@ def _refused(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
     return tuple(refused)
 
 
-def _predictions_of(
+def _predict_all(
     model: Model, requests: Sequence[PredictionRequest], targets: Sequence[str], options: PredictOptions
 ) -> list[dict[str, Prediction] | Exception]:
-    """What is predicted for each request, all together; each alone, and the errors, where that fails for one."""
+    """The predictions of each request, in one batch; if that fails, each request runs alone and yields its error."""
     try:
         return list(predict_samples([each.inputs for each in requests], targets, model=model, options=options))
-    except _IN_A_REQUEST as error:
+    except _REQUEST_ERRORS as error:
         if len(requests) == 1:
             return [error]
-    return [outcome for request in requests for outcome in _predictions_of(model, [request], targets, options)]
+    return [outcome for request in requests for outcome in _predict_all(model, [request], targets, options)]
 
 
-def _rendered_all(request: PredictionRequest, predictions: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
-    """A request's predictions; those that are drawn on a photo are drawn on its own, or on the predicted one."""
+def _render(request: PredictionRequest, predictions: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
+    """A request's predictions with their files; overlays are drawn on its picture, or on the predicted one."""
     picture = cast(
         "ByteArray | None", request.inputs.get("rgb", predictions["rgb"].value if "rgb" in predictions else None)
     )

@@ -1,4 +1,4 @@
-"""Prediction requests: their JSON, and its conversion, or that of a form or Python values, to a `PredictionRequest`."""
+"""Prediction requests: their JSON schema, and decoding of JSON, forms and Python values to a `PredictionRequest`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from pydantic import ConfigDict, Field, FiniteFloat, ValidationError
 
 from anyseek.api.contents import (
     Upload,
-    check_named,
-    class_names,
+    check_map_fields,
+    content_reading,
+    content_value,
     forms_from_json,
-    sent_reading,
-    sent_value,
-    weight_of_field,
+    parse_class_names,
+    split_weight,
 )
 from anyseek.api.errors import describe
-from anyseek.api.forms import divided, numbers_of
+from anyseek.api.forms import parse_numbers, split_fields
 from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.predictions.wire import LARGEST_SEED, Input
 from anyseek.api.schemas import Body
@@ -27,7 +27,7 @@ from anyseek.search.assets import PICTURE
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.settings import Limits
 
-B = TypeVar("B", bound="WantedBody")
+B = TypeVar("B", bound="PredictBaseBody")
 
 LARGEST_WEIGHT = 100.0
 MOST_TARGETS = 32
@@ -48,7 +48,7 @@ Guidance = Annotated[
 
 
 class TargetOptionsBody(Body):
-    """Options of decoding a target; an omitted option has the value that suits the modality."""
+    """Options of decoding a target; omitted ones get the modality's default."""
 
     scheme: Literal["roar", "maskgit"] | None = None
     steps: Steps | None = None
@@ -76,7 +76,7 @@ class PredictOptionsBody(TargetOptionsBody):
     points: Annotated[int, Field(ge=0, le=32, description="predict sam_instance for points x points places")] = 0
 
 
-class WantedBody(Body):
+class PredictBaseBody(Body):
     """A request for predictions."""
 
     targets: list[str] = Field(min_length=1, max_length=MOST_TARGETS, examples=[["depth", "caption"]])
@@ -84,7 +84,7 @@ class WantedBody(Body):
     options: PredictOptionsBody = PredictOptionsBody()
 
 
-class PredictBody(WantedBody):
+class PredictBody(PredictBaseBody):
     """A prediction request: the inputs, and what to predict."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
@@ -112,31 +112,31 @@ class PredictionRequest:
 
 
 def read_request(members: Any, limits: Limits) -> PredictionRequest:
-    """Check and decode a request given as JSON members, whose inputs may already be wire types.
+    """Validate and decode a request given as JSON members, whose inputs may already be wire types.
 
     Raises `BadQuery`, and what `request_from_wire` raises.
     """
-    return request_from_wire(_validated(PredictBody, members), limits)
+    return request_from_wire(_validate(PredictBody, members), limits)
 
 
 def request_from_wire(body: PredictBody, limits: Limits) -> PredictionRequest:
-    """Read and decode a checked request. Raises `BadQuery`, `LimitExceeded`, `InputError`, `DecodeError`."""
-    return _request(body.inputs, body, limits)
+    """Decode a validated request. Raises `BadQuery`, `LimitExceeded`, `InputError`, `DecodeError`."""
+    return _decode_request(body.inputs, body, limits)
 
 
 def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRequest:
     """A request from a form: a field for each input, its modality or `rgb:0.7` with a weight; `targets`, separated by
     commas; `model`, `classes`, and options by name. Raises as `request_from_wire` does.
     """
-    settings, contents = divided(uploads, _FORM_SETTINGS)
+    settings, contents = split_fields(uploads, _FORM_SETTINGS)
     _check_count(len(contents), limits)
     forms = forms_from_json(settings.pop("forms"), limits) if "forms" in settings else {}
-    classes = class_names(settings.pop("classes"), limits) if "classes" in settings else None
-    box = numbers_of(Upload("box", settings.pop("box"))) if "box" in settings else None
-    check_named(classes, forms, contents)
+    classes = parse_class_names(settings.pop("classes"), limits) if "classes" in settings else None
+    box = parse_numbers(Upload("box", settings.pop("box"))) if "box" in settings else None
+    check_map_fields(classes, forms, contents)
     inputs = []
     for upload in contents:
-        field, weight = weight_of_field(upload.field)
+        field, weight = split_weight(upload.field)
         kind, name = known_modality(field), upload.filename or f"the field {field}"
         inputs.append(
             Input(
@@ -154,10 +154,12 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
         raise BadQuery("the form has a box, but no picture; a box is of a picture")
     targets = [name.strip() for name in settings.pop("targets", "").split(",") if name.strip()]
     model = settings.pop("model", None)
-    return _request(inputs, _validated(WantedBody, {"targets": targets, "model": model, "options": settings}), limits)
+    return _decode_request(
+        inputs, _validate(PredictBaseBody, {"targets": targets, "model": model, "options": settings}), limits
+    )
 
 
-def _validated(kind: type[B], members: Any) -> B:
+def _validate(kind: type[B], members: Any) -> B:
     try:
         return kind.model_validate(members)
     except ValidationError as error:
@@ -165,8 +167,8 @@ def _validated(kind: type[B], members: Any) -> B:
         raise BadQuery(describe(add_suggestions(wrong, adapter(kind)))) from error
 
 
-def _request(inputs: Sequence[Input], body: WantedBody, limits: Limits) -> PredictionRequest:
-    """Decode the inputs. Nothing is guessed: what was predicted is often given back, and has the form of items."""
+def _decode_request(inputs: Sequence[Input], body: PredictBaseBody, limits: Limits) -> PredictionRequest:
+    """Decode the inputs. Map conventions are not guessed: inputs are often earlier predictions, stored as items are."""
     _check_count(len(inputs), limits)
     if not inputs:
         raise BadQuery("a prediction needs an input, such as rgb or caption")
@@ -175,11 +177,11 @@ def _request(inputs: Sequence[Input], body: WantedBody, limits: Limits) -> Predi
     for number, given in enumerate(inputs, 1):
         if sum(content is not None for content in (given.text, given.file, given.data)) != 1:
             raise BadQuery(f"input {number} needs exactly one of text and data")
-        kind, called = known_modality(given.modality), f"input {number} ({given.modality})"
+        kind, label = known_modality(given.modality), f"input {number} ({given.modality})"
         if given.form is None and given.box is None:
-            value = sent_value(given, kind, called, limits)
+            value = content_value(given, kind, label, limits)
         else:
-            value = sent_reading(given, kind, called, limits, given.form, given.box).value
+            value = content_reading(given, kind, label, limits, given.form, given.box).value
         if kind.name in values:
             raise BadQuery(f"{kind.name} is given twice; a prediction takes one input of each modality")
         values[kind.name] = value

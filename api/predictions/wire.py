@@ -1,4 +1,4 @@
-"""Inputs and predictions as they travel: for Python callers, and for the service's JSON.
+"""Inputs and predictions, for Python callers and for the service's JSON.
 
 Imports nothing heavy, so that a client starts at once.
 """
@@ -30,17 +30,17 @@ class Input:
     text: str | None = None
     """words, colours as #rrggbb,#rrggbb, or the JSON of boxes and the like"""
     file: Annotated[Path | None, JsonType(None)] = None
-    """read where the prediction is asked for"""
+    """read by the client"""
     data: Annotated[bytes | str | Sequence[str] | None, JsonType(str | list[str] | None)] = None
     """the file's bytes, as base64 in JSON; for captions and palettes the value itself"""
     weight: float | None = None
-    """how closely to follow this input; a negative weight leads away, and without one it is followed as it is"""
+    """how closely to follow this input; a negative weight pushes away, and null means plain conditioning"""
     classes: dict[str, str] | None = None
     """names of the ids of a segmentation map: {"0": "sky"}"""
     name: Annotated[str, JsonType(str, max_length=4096)] | None = None
     """the name that errors give it, such as the file's name"""
     form: str | None = None
-    """the convention of a map, as in a query's part; without one it is that of the files that Anyseek writes"""
+    """the convention of a map, as in a query's part; by default that of files written by Anyseek"""
     box: Annotated[Sequence[float], JsonType(list[float], min_length=4, max_length=4)] | None = None
     """the part of a picture to predict from: left, top, right and bottom as fractions of its sides, 0 to 1"""
 
@@ -82,9 +82,9 @@ class Predicted:
     confidence: float | None = None
     """how likely the value fits the picture it was predicted from, 0 to 1; null where the model cannot tell"""
     sure: bool | None = None
-    """whether the model stands by it; if false, the value is only its best guess"""
+    """whether the model is confident; if false, the value is only its best guess"""
     guesses: tuple[Guess, ...] = ()
-    """what else the picture may show, the likeliest first"""
+    """alternatives, the likeliest first"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Refused:
 class Predictions:
     """What a model predicted, in the requested order, and the targets that it does not predict."""
 
-    # In JSON the predicted ones are called `predictions`.
+    # The JSON member of `predicted` is `predictions`.
     __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER | {
         "alias_generator": lambda name: "predictions" if name == "predicted" else name,
         "validate_by_name": True,

@@ -1,11 +1,11 @@
-"""Queries that come at once are answered in one pass of the model and of the index.
+"""Micro-batching: concurrent queries are answered in one pass of the model and of the index.
 
-Only those are that cost about the same: without files and items of other collections, with few hits (those on the
-pages before count, too), and without what is counted or read beside them. So a query never waits for a far larger one
+Only queries of about the same cost are batched: without files and items of other collections, with few hits (those on
+earlier pages count, too), and without facets, vectors or explanations. So a query never waits for a far larger one
 in its batch.
 
-A call that finds a turn begins at once, so a lone caller never waits for others. Calls that come while all turns are
-taken gather, and whoever is there when a turn comes is answered in one go.
+A call that finds a free slot starts at once, so a lone caller never waits for others. Calls that arrive while all
+slots are taken are collected, and answered together when a slot becomes free.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from anyio import to_thread
 from pydantic import TypeAdapter
 from sqlalchemy import exc
 
-from anyseek.api.contents import decoded, read_query
+from anyseek.api.contents import decode_query, read_query
 from anyseek.api.http.metrics import BATCHED_QUERIES
 from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
@@ -45,94 +45,94 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-_MOST_TOGETHER = 32
-# A card takes far more at once, in one pass after another; while one is computed, the next is read. With a turn for
-# each processor, calls would be spread over passes that wait for each other.
-_MOST_ON_CARD, _TURNS_ON_CARD = 128, 2
-_MOST_HITS = 100
-# Members that make a query little more costly. A query with any other, or one that is yet to come, is answered alone.
-_LIGHT = ("parts", "k", "space", "where", "fusion", "offset", "min_score", "min_probability", "cursor")
-# What would go wrong with each query of the batch alone, too.
-_OF_ALL = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.TimeoutError, OSError)
+_MAX_BATCH = 32
+# A GPU takes far larger batches, one after another; while one is computed, the next is read. With a slot for
+# each CPU, calls would be spread over passes that wait for each other.
+_MAX_BATCH_GPU, _SLOTS_GPU = 128, 2
+_MAX_BATCHED_HITS = 100
+# Members that hardly change a query's cost. A query with any other member, also a future one, is not batched.
+_CHEAP_MEMBERS = ("parts", "k", "space", "where", "fusion", "offset", "min_score", "min_probability", "cursor")
+# Errors that every query of the batch would get alone, too.
+_BATCH_ERRORS = (CollectionNotFound, IndexUnavailable, exc.OperationalError, exc.TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class _Call(Generic[Q, A]):
-    """A question and the future in which its caller waits for the answer; a caller who left has cancelled it."""
+    """A request and the future of its answer, which is cancelled if the caller disconnects."""
 
-    question: Q
+    request: Q
     answer: "asyncio.Future[A]"
 
 
-class Gathering(Generic[K, Q, A]):
-    """Calls that take turns in a pool, those of the same key together. All its methods run on the event loop.
+class MicroBatcher(Generic[K, Q, A]):
+    """Batches concurrent calls of the same key. All methods run on the event loop.
 
-    `answer` runs in a thread. It is given a key with at most `most` calls, and returns an answer for each in their
-    order, or the exception that its caller gets; what it raises, all callers of that batch get. With `turns` there are
-    as many of their own, and those of the pool are left to others.
+    `answer` runs in a thread. It takes a key with at most `max_batch` requests, and returns an answer for each in
+    order, or the exception for its caller; what it raises goes to all callers of the batch. With `slots` the batcher
+    has its own slots instead of the pool's.
     """
 
     def __init__(
         self,
         pool: Pool,
         answer: Callable[[K, Sequence[Q]], Sequence[A | Exception]],
-        most: int,
-        turns: int | None = None,
+        max_batch: int,
+        slots: int | None = None,
     ) -> None:
         self._pool = pool
-        self._turns = pool.turns if turns is None else anyio.CapacityLimiter(turns)
+        self._slots = pool.slots if slots is None else anyio.CapacityLimiter(slots)
         self._answer = answer
-        self._most = most
-        self._threads = anyio.CapacityLimiter(math.inf)  # a batch that has its turn needs no other
-        self._waiting: dict[K, list[_Call[Q, A]]] = {}  # those whose turn has not come
-        self._batches: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
+        self._max_batch = max_batch
+        self._threads = anyio.CapacityLimiter(math.inf)  # a batch that has a slot needs no other limit
+        self._waiting: dict[K, list[_Call[Q, A]]] = {}  # batches without a slot yet
+        self._batches: set[asyncio.Task[None]] = set()  # the event loop holds only weak references to tasks
 
-    async def ask(self, key: K, question: Q) -> A:
-        """The answer to one call; a caller that is cancelled leaves its batch, and the others go on.
+    async def submit(self, key: K, request: Q) -> A:
+        """The answer to one request; a cancelled caller leaves its batch without affecting the others.
 
-        Raises the exception in place of the answer, and `Busy` when too many calls wait already.
+        Raises the request's error, and `Busy` if too many calls are waiting.
         """
-        with self._pool.counted():
-            call = _Call[Q, A](question, asyncio.get_running_loop().create_future())
+        with self._pool.abandonable():
+            call = _Call[Q, A](request, asyncio.get_running_loop().create_future())
             batch = self._waiting.get(key)
-            if batch is None or len(batch) >= self._most:
+            if batch is None or len(batch) >= self._max_batch:
                 batch = self._waiting[key] = []
-                task = asyncio.create_task(self._take_turn(key, batch))
+                task = asyncio.create_task(self._run_batch(key, batch))
                 self._batches.add(task)
                 task.add_done_callback(self._batches.discard)
             batch.append(call)
             return await call.answer
 
-    async def _take_turn(self, key: K, batch: list[_Call[Q, A]]) -> None:
-        """Answer a batch when its turn comes. Whatever happens, no caller is left waiting."""
+    async def _run_batch(self, key: K, batch: list[_Call[Q, A]]) -> None:
+        """Answer a batch when a slot is free. Whatever happens, no caller is left waiting."""
         try:
             try:
-                self._turns.acquire_nowait()  # `async with` would go round the event loop for a free turn, too
+                self._slots.acquire_nowait()  # `async with` would yield to the event loop even if a slot is free
             except anyio.WouldBlock:
-                await self._turns.acquire()
+                await self._slots.acquire()
             try:
                 if self._waiting.get(key) is batch:
                     del self._waiting[key]
                 pending = [call for call in batch if not call.answer.done()]
                 if pending:
-                    await self._answer_all(key, pending)
+                    await self._answer_calls(key, pending)
             finally:
-                self._turns.release()
+                self._slots.release()
         finally:
             for call in batch:
-                call.answer.cancel()  # nothing happens to those that are answered
+                call.answer.cancel()  # no effect on calls that are answered
 
-    async def _answer_all(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
+    async def _answer_calls(self, key: K, batch: Sequence[_Call[Q, A]]) -> None:
         BATCHED_QUERIES.observe(len(batch))
-        questions = [call.question for call in batch]
+        requests = [call.request for call in batch]
         outcomes: Sequence[A | Exception]
         try:
-            outcomes = await to_thread.run_sync(self._answer, key, questions, limiter=self._threads)
-        except Exception as error:  # noqa: BLE001  every caller gets it
+            outcomes = await to_thread.run_sync(self._answer, key, requests, limiter=self._threads)
+        except Exception as error:  # noqa: BLE001  goes to every caller
             outcomes = [error] * len(batch)
         for call, outcome in zip(batch, outcomes, strict=True):
             if call.answer.done():
-                continue  # its caller has left
+                continue  # its caller has disconnected
             if isinstance(outcome, Exception):
                 call.answer.set_exception(outcome)
             else:
@@ -140,8 +140,8 @@ class Gathering(Generic[K, Q, A]):
 
 
 @dataclass(frozen=True)
-class Like:
-    """What queries of one batch have in common: the model then gets samples of a kind, and filters delay no others."""
+class BatchKey:
+    """The key of a batch: its samples have the same modalities, and filtered queries delay no others."""
 
     collection: str
     kinds: frozenset[str]
@@ -149,62 +149,62 @@ class Like:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A query that is yet to be decoded, in the context of its request; `paths`: its caller may see where files lie."""
+class PendingQuery:
+    """A query that is not decoded yet, with the context of its request; `paths`: its caller may see paths of files."""
 
     query: Query
     paths: bool
     context: Context
 
 
-QueryGathering = Gathering[Like, Waiting, bytes]
+QueryBatcher = MicroBatcher[BatchKey, PendingQuery, bytes]
 
 
-def gathering_of(service: Service) -> QueryGathering:
-    """Where the queries to a service meet."""
-    most = min(_MOST_ON_CARD if service.may_use_card else _MOST_TOGETHER, service.limits.queries_per_batch)
-    turns = _TURNS_ON_CARD if service.may_use_card else None
-    return Gathering(service.pool, partial(answer_together, service), most, turns)
+def create_query_batcher(service: Service) -> QueryBatcher:
+    """The micro-batcher of a service's queries."""
+    max_batch = min(_MAX_BATCH_GPU if service.may_use_gpu else _MAX_BATCH, service.limits.queries_per_batch)
+    slots = _SLOTS_GPU if service.may_use_gpu else None
+    return MicroBatcher(service.pool, partial(answer_micro_batch, service), max_batch, slots)
 
 
-def like(collection: str, query: Query) -> Like | None:
-    """Which other queries one is answered with; None for one that is answered alone."""
-    if _reach(query) > _MOST_HITS or any(map(_needs_files, query.parts)):
+def batch_key(collection: str, query: Query) -> BatchKey | None:
+    """The key of the batches that a query may join; None for one that is answered alone."""
+    if _depth_of(query) > _MAX_BATCHED_HITS or any(map(_needs_files, query.parts)):
         return None
-    more = [each for each in fields(query) if each.name not in _LIGHT]
+    more = [each for each in fields(query) if each.name not in _CHEAP_MEMBERS]
     if any(getattr(query, each.name) not in (each.default, []) for each in more):
         return None
-    return Like(collection, frozenset(_kind(part) for part in query.parts), query.where is not None)
+    return BatchKey(collection, frozenset(_content_kind(part) for part in query.parts), query.where is not None)
 
 
-def _reach(query: Query) -> float:
-    """How many of the best hits have to be found; infinitely many for a damaged cursor, which is refused alone."""
+def _depth_of(query: Query) -> float:
+    """How many of the best hits a query ranks; infinite for a damaged cursor, so that it is refused alone."""
     try:
         return query.k + query.offset + (count_seen(query.cursor) if query.cursor else 0)
     except BadCursor:
         return math.inf
 
 
-def waiting(query: Query, paths: bool) -> Waiting:
-    """A checked query, with the context that this is called in."""
-    return Waiting(query, paths, copy_context())
+def pending_query(query: Query, paths: bool) -> PendingQuery:
+    """A validated query with the current context."""
+    return PendingQuery(query, paths, copy_context())
 
 
-def answer_together(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
-    """The JSON of each answer, or what was wrong with that query.
+def answer_micro_batch(service: Service, key: BatchKey, batch: Sequence[PendingQuery]) -> list[bytes | Exception]:
+    """The JSON of each answer, or the error of that query.
 
-    Raises what concerns all of them, such as `CollectionNotFound`.
+    Raises errors of the whole batch, such as `CollectionNotFound`.
     """
-    return service.runtime.retry_all_on_switch(partial(_answers, service, like, batch))
+    return service.runtime.retry_all_on_switch(partial(_answer_pending, service, key, batch))
 
 
-def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
-    engine, pictures = service.engine_for(like.collection), service.runtime.pictures_of(like.collection)
+def _answer_pending(service: Service, key: BatchKey, batch: Sequence[PendingQuery]) -> list[bytes | Exception]:
+    engine, pictures = service.engine_for(key.collection), service.runtime.pictures_of(key.collection)
     outcomes: list[Any] = [
-        call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
+        call.context.run(_attempt, _decode, call.query, engine, service.limits, pictures) for call in batch
     ]
-    asked = [(call.context, query) for call, query in zip(batch, outcomes, strict=True) if isinstance(query, Query)]
-    results = iter(_results_of(engine, like.collection, asked, service.limits))
+    queries = [(call.context, query) for call, query in zip(batch, outcomes, strict=True) if isinstance(query, Query)]
+    results = iter(_query_all(engine, key.collection, queries, service.limits))
     outcomes = [next(results) if isinstance(outcome, Query) else outcome for outcome in outcomes]
     return [
         _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
@@ -212,80 +212,78 @@ def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[byt
     ]
 
 
-def answer_alone(service: Service, collection: str, query: Query, paths: bool) -> bytes:
-    """The JSON of the answer to one query. Raises what is wrong with it."""
+def answer_query(service: Service, collection: str, query: Query, paths: bool) -> bytes:
+    """The JSON of the answer to one query. Raises the query's error."""
 
     def answer() -> Results:
         engine = service.engine_for(collection)
-        return engine.query(
-            collection, _decoded(query, engine, service.limits, service.runtime.pictures_of(collection))
-        )
+        return engine.query(collection, _decode(query, engine, service.limits, service.runtime.pictures_of(collection)))
 
     return results_json(service.runtime.retry_on_switch(answer), paths, service.limits)
 
 
-def answer_several(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
-    """The same for a query of several collections."""
+def answer_multi_collection(service: Service, query: QueryOfSeveral, paths: bool) -> bytes:
+    """The JSON of the answer to a query of several collections. Raises the query's error."""
     pictures = service.runtime.pictures_of(query.collections[0])
 
-    def read(engine: SearchEngine) -> Query:
-        return _decoded(query, engine, service.limits, pictures)
+    def decode(engine: SearchEngine) -> Query:
+        return _decode(query, engine, service.limits, pictures)
 
-    results = service.runtime.retry_on_switch(lambda: query_collections(query.collections, service.engine_for, read))
+    results = service.runtime.retry_on_switch(lambda: query_collections(query.collections, service.engine_for, decode))
     return results_json(results, paths, service.limits)
 
 
 def pool_for(service: Service, query: Query) -> Pool:
-    """The threads of a query that is answered alone."""
-    return service.costly if any(map(_needs_files, query.parts)) else service.pool
+    """The pool for a query that is not micro-batched."""
+    return service.heavy_queries if any(map(_needs_files, query.parts)) else service.pool
 
 
 def _needs_files(part: Part) -> bool:
-    """Whether files are read for a part, or another collection."""
-    return any(given is not None for given in (part.data, part.collection, part.box, part.mask))
+    """Whether a part needs a file or another collection."""
+    return any(content is not None for content in (part.data, part.collection, part.box, part.mask))
 
 
-def _kind(part: Part) -> str:
+def _content_kind(part: Part) -> str:
     if part.item is not None:
         return "item"
     return "vector" if part.vector is not None else part.modality or "caption"
 
 
-def _decoded(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query:
+def _decode(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query:
     with time_stage(Stage.DECODE):
-        return decoded(query, limits, engine.embedder, pictures)
+        return decode_query(query, limits, engine.embedder, pictures)
 
 
-def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
+def _attempt(work: Callable[..., T], *args: Any) -> T | Exception:
     try:
-        return work(*given)
-    except Exception as error:  # noqa: BLE001  it is this query's alone, and its caller gets it
+        return work(*args)
+    except Exception as error:  # noqa: BLE001  returned to the caller of this query only
         return error
 
 
-def _results_of(
-    engine: SearchEngine, collection: str, asked: Sequence[tuple[Context, Query]], limits: Limits
+def _query_all(
+    engine: SearchEngine, collection: str, queries: Sequence[tuple[Context, Query]], limits: Limits
 ) -> Sequence[Results | Exception]:
-    """The outcome of each query. What only one of them can have caused, the others do not hear of."""
-    if not asked:
+    """The results or error of each query; after an error that one query may have caused, each runs alone."""
+    if not queries:
         return []
     try:
-        if len(asked) == 1:
-            context, query = asked[0]
+        if len(queries) == 1:
+            context, query = queries[0]
             return context.run(engine.query_batch, collection, [query], with_notes=True)
-        # Nothing is decoded here, and a client that leaves gives up its own answer alone.
+        # Nothing is decoded here, and a disconnect abandons only that client's answer.
         with spending(Budget(0, 0.0, limits.filter_seconds)):
-            return engine.query_batch(collection, [query for _, query in asked], with_notes=True)
-    except _OF_ALL:
+            return engine.query_batch(collection, [query for _, query in queries], with_notes=True)
+    except _BATCH_ERRORS:
         raise
-    except Exception as error:  # noqa: BLE001  its caller gets it
-        if len(asked) == 1:
+    except Exception as error:  # noqa: BLE001  returned to its caller
+        if len(queries) == 1:
             return [error]
-    return [_attempt(context.run, engine.query, collection, query) for context, query in asked]
+    return [_attempt(context.run, engine.query, collection, query) for context, query in queries]
 
 
 def results_json(results: Results, with_paths: bool, limits: Limits) -> bytes:
-    """The JSON of results; paths are only for those who may see them.
+    """The JSON of results, without paths unless `with_paths`.
 
     Raises `LimitExceeded` if the captions and attributes of the hits are too long for one answer.
     """
@@ -301,7 +299,7 @@ def results_json(results: Results, with_paths: bool, limits: Limits) -> bytes:
 
 
 def check_batch(queries: Sequence[Any], limits: Limits) -> None:
-    """Raises `LimitExceeded` for a batch of too many queries, parts of words, or hits that it may have in all."""
+    """Raises `LimitExceeded` for a batch with too many queries, parts of modality words, or requested hits."""
     if len(queries) > limits.queries_per_batch:
         raise LimitExceeded(f"a batch has at most {limits.queries_per_batch:,} queries; this one has {len(queries):,}")
     sent = [query for query in queries if isinstance(query, dict)]
@@ -316,9 +314,9 @@ def check_batch(queries: Sequence[Any], limits: Limits) -> None:
 
 
 def answer_batch(service: Service, collection: str, members: Sequence[Any]) -> list[Results | Exception]:
-    """Results of each query in JSON, in order; a wrong query has its error in its place and does not affect the others.
+    """The results of each query in JSON, in order; an invalid query yields its error and does not affect the others.
 
-    Raises errors that concern all queries, such as `CollectionNotFound`.
+    Raises errors of the whole batch, such as `CollectionNotFound`.
     """
     engine, pictures = service.engine_for(collection), service.runtime.pictures_of(collection)
     with time_stage(Stage.DECODE):
@@ -330,7 +328,7 @@ def answer_batch(service: Service, collection: str, members: Sequence[Any]) -> l
 
 
 def _check_filters(queries: Sequence[Query], limits: Limits) -> None:
-    """Raises `LimitExceeded` if the distinct filters of a batch, without those to be refused, have many conditions."""
+    """Raises `LimitExceeded` if the distinct filters of a batch, apart from invalid ones, have too many conditions."""
     counts = map(count_conditions, {query.where for query in queries if query.where is not None})
     count = sum(count for count in counts if count <= MOST_CONDITIONS)
     if count > limits.conditions_per_batch:
@@ -340,8 +338,8 @@ def _check_filters(queries: Sequence[Query], limits: Limits) -> None:
         )
 
 
-def brief(outcome: Results | Exception) -> Results | Refusal:
-    """One answer of a batch, whose hits have neither caption nor attributes."""
+def brief_answer(outcome: Results | Exception) -> Results | Refusal:
+    """An answer of a batch: its hits have neither captions nor attributes."""
     if isinstance(outcome, Exception):
         return Refusal(str(outcome))
     hits = [Hit(hit.key, hit.score, hit.rank, group=hit.group, probability=hit.probability) for hit in outcome.hits]
@@ -349,17 +347,17 @@ def brief(outcome: Results | Exception) -> Results | Refusal:
 
 
 def _read_brief(members: Any, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query | Exception:
-    """A query of a batch, or what is wrong with it. Raises what `raise_if_abandoned` raises."""
+    """A decoded query of a batch, or its error. Raises what `raise_if_abandoned` raises."""
     raise_if_abandoned()
     try:
         query = read_query(members, limits, engine.embedder, pictures)
     except (AnyseekError, ModelError) as error:
         return error
     for given, sentence in (
-        (query.vectors, "the hits of a batch are brief and have no vectors"),
-        (query.facets or query.cursor, "the answers of a batch are brief, without facets and further pages"),
-        (query.is_explained, "the hits of a batch are brief and not explained"),
+        (query.vectors, "hits of a batch have no vectors"),
+        (query.facets or query.cursor, "answers of a batch have neither facets nor further pages"),
+        (query.is_explained, "hits of a batch are not explained"),
     ):
         if given:
-            return BadQuery(f"{sentence}; ask this query alone")
+            return BadQuery(f"{sentence}; send this query by itself")
     return query

@@ -18,7 +18,7 @@ from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
-# The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.
+# The queries of one request: enough for an efficient model pass, few enough for an early answer.
 _CHUNK_QUERIES = 256
 _CHUNK_BYTES = 32 * 1024 * 1024
 _SPACES = ("space", "spaces")
@@ -33,7 +33,7 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True)
 class _Line:
-    """A line's query, or the error in it; `id_text` is its id as JSON, `size` the bytes that are sent."""
+    """The query of a line, or its error; `id_text` is its id as JSON, `size` the bytes to send."""
 
     id_text: str
     query: dict[str, Any] | None = None
@@ -44,35 +44,35 @@ class _Line:
 def answer_lines(
     lines: Iterable[bytes], folder: Path, searcher: Searcher, collection: str, defaults: Mapping[str, Any]
 ) -> Iterator[str]:
-    """An output line for each line that is not blank, in order, as soon as its chunk is answered.
+    """Yield an output line for each line that is not blank, in order, as soon as its chunk is answered.
 
     Files are relative to `folder`; `defaults` are the members `k`, `space`, `where` and `fusion` of lines without them.
-    Raises only what concerns every line, such as `CollectionNotFound`.
+    Raises only errors of the whole file, such as `CollectionNotFound`.
     """
     chunk: list[_Line] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             chunk.append(_read_line(line, number, folder, defaults))
         if _is_full(chunk):
-            yield from _answer(chunk, searcher, collection)
+            yield from _answer_chunk(chunk, searcher, collection)
             chunk = []
-    yield from _answer(chunk, searcher, collection)
+    yield from _answer_chunk(chunk, searcher, collection)
 
 
 def _is_full(chunk: list[_Line]) -> bool:
     return len(chunk) >= _CHUNK_QUERIES or sum(line.size for line in chunk) >= _CHUNK_BYTES
 
 
-def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
+def _answer_chunk(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
     queries = [line.query for line in chunk if line.query is not None]
-    outcomes = iter(_outcomes(queries, searcher, collection) if queries else [])
+    outcomes = iter(_query_chunk(queries, searcher, collection) if queries else [])
     for line in chunk:
         outcome = Refusal(line.error or "") if line.query is None else next(outcomes)
-        yield f'{{"id": {line.id_text}, {_members(outcome)}}}'
+        yield f'{{"id": {line.id_text}, {_outcome_json(outcome)}}}'
 
 
-def _outcomes(queries: list[dict[str, Any]], searcher: Searcher, collection: str) -> list[Results | Refusal]:
-    """The answers to queries; where these are too much for one request, to half of them at a time."""
+def _query_chunk(queries: list[dict[str, Any]], searcher: Searcher, collection: str) -> list[Results | Refusal]:
+    """The answers to queries, in two requests where they are too large for one."""
     try:
         return searcher.query_batch(collection, queries)
     except ApiError as error:
@@ -81,17 +81,17 @@ def _outcomes(queries: list[dict[str, Any]], searcher: Searcher, collection: str
         if len(queries) == 1:
             return [Refusal(str(error))]
         halves = queries[: len(queries) // 2], queries[len(queries) // 2 :]
-        return [answer for half in halves for answer in _outcomes(half, searcher, collection)]
+        return [answer for half in halves for answer in _query_chunk(half, searcher, collection)]
 
 
-def _members(outcome: Results | Refusal) -> str:
+def _outcome_json(outcome: Results | Refusal) -> str:
     if isinstance(outcome, Refusal):
         return f'"error": {json.dumps(outcome.error)}'
-    hits = [_brief(hit) for hit in outcome.hits]
+    hits = [_hit_members(hit) for hit in outcome.hits]
     return f'"hits": {json.dumps(hits)}'
 
 
-def _brief(hit: Hit) -> dict[str, Any]:
+def _hit_members(hit: Hit) -> dict[str, Any]:
     brief = {"key": hit.key, "score": hit.score, "rank": hit.rank}
     more = {"group": hit.group, "probability": hit.probability}
     return brief | {name: value for name, value in more.items() if value is not None}
@@ -99,7 +99,7 @@ def _brief(hit: Hit) -> dict[str, Any]:
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
     try:
-        members = json.loads(line, parse_float=_finite, parse_constant=refuse_constant)
+        members = json.loads(line, parse_float=_parse_finite, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         return _Line("null", error=f"line {number} is not JSON: {error}")
     if not isinstance(members, dict) or type(members.get("id")) not in (str, int, float):
@@ -107,7 +107,7 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
     id_text = json.dumps(members.pop("id"))
     try:
         check_unicode(members, f"line {number}")
-        query = query_json(_with_defaults(_located(members, folder), defaults), _LIMITS)
+        query = query_json(_with_defaults(_resolve_files(members, folder), defaults), _LIMITS)
     except (BadInput, RecursionError) as error:
         return _Line(id_text, error=str(error))
     size = len(json.dumps(query))
@@ -116,32 +116,32 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
     written = size - sum(len(file) for file in files if isinstance(file, str))
     for what, found, most in (("without", written, _LIMITS.bytes_per_query), ("with", size, _LINE_BYTES)):
         if found > most:
-            said = f"line {number} has {found:,} bytes {what} its files; at most {most:,} are allowed"
-            return _Line(id_text, error=said)
+            message = f"line {number} has {found:,} bytes {what} its files; at most {most:,} are allowed"
+            return _Line(id_text, error=message)
     return _Line(id_text, query, size=size)
 
 
 def _with_defaults(query: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The query with `defaults` for what it leaves open; one that names a space or spaces leaves neither open."""
-    chosen = _SPACES if any(name in query for name in _SPACES) else ()
-    return {name: value for name, value in defaults.items() if name not in chosen} | query
+    """The query with `defaults` for missing members; `space` and `spaces` replace each other's default."""
+    overridden = _SPACES if any(name in query for name in _SPACES) else ()
+    return {name: value for name, value in defaults.items() if name not in overridden} | query
 
 
-def _located(members: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The given members of a line's query, its files in `folder`. Raises `BadQuery`."""
+def _resolve_files(members: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The members of a line's query that are not null, with files resolved against `folder`. Raises `BadQuery`."""
     if not isinstance(members.get("parts"), list):
-        raise BadQuery("a line needs parts, a list")
+        raise BadQuery("a line needs a list of parts")
     parts = []
     for part in members["parts"]:
         file = part.get("file") if isinstance(part, dict) else None
         if file is not None and (not isinstance(file, str) or "\0" in file):
-            raise BadQuery("the file of a part is a path")
+            raise BadQuery("the file of a part must be a path")
         parts.append(part if file is None else part | {"file": folder / file})
     return {name: value for name, value in members.items() if value is not None} | {"parts": parts}
 
 
-def _finite(text: str) -> float:
-    """Raises `ValueError` for a number that JSON could not hold again."""
+def _parse_finite(text: str) -> float:
+    """The number of a JSON literal. Raises `ValueError` if it is infinite."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"the number {text[:20]} is too large")

@@ -10,7 +10,7 @@ from fastapi import Query as UrlParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from anyseek.api.contents import QUERY, Upload, attached, json_of_field
+from anyseek.api.contents import QUERY, Upload, attach_files, parse_json_field
 from anyseek.api.dependencies import (
     DirectRoute,
     MaySeePaths,
@@ -25,15 +25,15 @@ from anyseek.api.dependencies import (
 from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.http.security import Scope
 from anyseek.api.queries.answering import (
-    QueryGathering,
-    answer_alone,
+    QueryBatcher,
     answer_batch,
-    answer_several,
-    brief,
+    answer_multi_collection,
+    answer_query,
+    batch_key,
+    brief_answer,
     check_batch,
-    like,
+    pending_query,
     pool_for,
-    waiting,
 )
 from anyseek.api.schemas import Body
 from anyseek.api.service import Service, allow_batch
@@ -49,7 +49,7 @@ _PATH = "/v1/collections/{collection}/query"
 
 
 class BatchBody(Body):
-    """Many queries for one model pass. A wrong query gets an error in its place and does not affect the others."""
+    """Many queries for one model pass. An invalid query yields its error and does not affect the others."""
 
     queries: list[Any] = Field(description="queries as for `/query`", examples=[EXAMPLES[:2]])
 
@@ -77,7 +77,7 @@ class BatchAnswer(BaseModel):
 
 
 def _body(schema: str, form: bool = True) -> dict[str, Any]:
-    """The description of a body that a route reads itself: JSON, or a form with the JSON in its field `query`."""
+    """The OpenAPI description of a body that a route parses itself: JSON, or a form with JSON in its field `query`."""
     reference = {"$ref": f"#/components/schemas/{schema}"}
     content: dict[str, Any] = {"application/json": {"schema": reference}}
     if form:
@@ -95,25 +95,25 @@ def _body(schema: str, form: bool = True) -> dict[str, Any]:
 
 
 async def query_of_request(request: Request, kind: TypeAdapter[Q]) -> Q:
-    """The checked query in the body of a request: JSON, or a form with the field `query` and the files of its parts.
+    """The validated query in the body of a request: JSON, or a form with the field `query` and the files of its parts.
 
     Raises `RequestValidationError`, `BadInput`, and `BadQuery` for files that were not sent or that no part names.
     """
     if not is_form(request):
-        return attached(await read_json(request, kind), {})
+        return attach_files(await read_json(request, kind), {})
     service, uploads = get_service(request), await read_form(request)
     return await service.pool.run(query_of_form, uploads, kind, service.limits)
 
 
 def query_of_form(uploads: Sequence[Upload], kind: TypeAdapter[Q], limits: Limits) -> Q:
-    """The checked query of a form. Raises as `query_of_request` does."""
+    """The validated query of a form. Raises as `query_of_request` does."""
     by_field = {upload.field: upload for upload in uploads}
     if len(by_field) < len(uploads):
         raise BadInput("the form has a field twice; give each file a field of its own")
     written = by_field.pop("query", None)
     if written is None or not isinstance(written.content, str):
         raise BadInput('the form needs a field query, such as {"parts": [{"modality": "rgb", "file": "a"}]}')
-    members = json_of_field(written.content, "query", limits)
+    members = parse_json_field(written.content, "query", limits)
     try:
         query = kind.validate_python(members)
     except ValidationError as error:
@@ -122,10 +122,10 @@ def query_of_form(uploads: Sequence[Upload], kind: TypeAdapter[Q], limits: Limit
     unnamed = by_field.keys() - {part.file for part in query.parts}
     if unnamed:
         raise BadQuery(f"the form has the field {min(unnamed)}, which no part of its query names as its file")
-    return attached(query, by_field)
+    return attach_files(query, by_field)
 
 
-_SHORT: dict[str, tuple[str, Callable[[str], Part]]] = {
+_PART_PARAMETERS: dict[str, tuple[str, Callable[[str], Part]]] = {
     "text": ("what it shows, in words; may come several times", lambda text: Part("caption", text=text)),
     "item": ("keys of items: more like these; may come several times", lambda key: Part(item=key)),
     "palette": (
@@ -140,10 +140,10 @@ _SHORT: dict[str, tuple[str, Callable[[str], Part]]] = {
 
 
 def _url_parameters() -> dict[str, Any]:
-    """The parameters of a query in a URL: short ones for parts, and all other members of a `Query`."""
+    """The URL parameters of a query: one for each kind of part, and all other members of `Query`."""
     described = QUERY.json_schema()["properties"]
     parameters: dict[str, Any] = {
-        name: (Annotated[list[str], UrlParameter(description=says)], []) for name, (says, _) in _SHORT.items()
+        name: (Annotated[list[str], UrlParameter(description=says)], []) for name, (says, _) in _PART_PARAMETERS.items()
     }
     hints = get_type_hints(Query, include_extras=True) | {"where": str | None}
     for member in fields(Query):
@@ -154,10 +154,10 @@ def _url_parameters() -> dict[str, Any]:
     return parameters
 
 
-def query_of_url(**given: Any) -> Query:
-    """The query in the parameters of a URL, which FastAPI has checked; its parts are all of weight 1."""
-    parts = [make(value) for name, (_, make) in _SHORT.items() for value in given.pop(name)]
-    return Query(parts, **given)
+def query_of_url(**parameters: Any) -> Query:
+    """The query of URL parameters that FastAPI has validated; its parts have weight 1."""
+    parts = [make(value) for name, (_, make) in _PART_PARAMETERS.items() for value in parameters.pop(name)]
+    return Query(parts, **parameters)
 
 
 query_of_url.__signature__ = Signature(  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ query_of_url.__signature__ = Signature(  # type: ignore[attr-defined]
 )
 
 
-# The two routes that answer one query look up by themselves what others take from dependencies.
+# The two routes that answer one query avoid dependencies, whose resolution costs a tenth of a query.
 async def query(collection: str, request: Request) -> Response:
     """Find the items nearest to the weighted parts together, best first.
 
@@ -202,12 +202,12 @@ async def simple_query(collection: str, request: Request, query: Annotated[Query
 
 @router.post(f"{_PATH}/batch", openapi_extra=_body("BatchBody", form=False), response_model=BatchAnswer)
 async def query_batch(collection: str, request: Request, service: ServiceDependency) -> Response:
-    """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
+    """Answer many queries in one model pass, in order; an invalid query yields an error in place of its answer."""
     body = await read_json(request, adapter(BatchBody), service.limits.batch_json)
     check_batch(body.queries, service.limits)
     service.check_ready()
     allow_batch(service.limits)
-    return _json(await service.costly.run(_batch_json, service, collection, body.queries))
+    return _json(await service.heavy_queries.run(_batch_json, service, collection, body.queries))
 
 
 @router.post("/v1/query", openapi_extra=_body("QueryOfSeveral"), response_model=Results)
@@ -218,25 +218,25 @@ async def query_collections(request: Request, service: ServiceDependency, paths:
     """
     service.check_ready()
     query = await query_of_request(request, adapter(QueryOfSeveral))
-    return _json(await pool_for(service, query).run(answer_several, service, query, paths))
+    return _json(await pool_for(service, query).run(answer_multi_collection, service, query, paths))
 
 
 async def _answer(collection: str, query: Query, request: Request) -> Response:
-    """Together with like queries that wait, too, if it has any."""
-    service, paths, alike = get_service(request), may_see_paths(request), like(collection, query)
-    gathering: QueryGathering = request.app.state.gathering
-    if alike is not None:
-        return _json(await gathering.ask(alike, waiting(query, paths)))
-    return _json(await pool_for(service, query).run(answer_alone, service, collection, query, paths))
+    """The answer to one query, micro-batched with similar queries if possible."""
+    service, paths, key = get_service(request), may_see_paths(request), batch_key(collection, query)
+    batcher: QueryBatcher = request.app.state.query_batcher
+    if key is not None:
+        return _json(await batcher.submit(key, pending_query(query, paths)))
+    return _json(await pool_for(service, query).run(answer_query, service, collection, query, paths))
 
 
 def _json(content: bytes) -> Response:
-    """An answer as it is: the framework would check it against the schema and write it a second time."""
+    """A response of serialised JSON; the framework would validate it and serialise it a second time."""
     return Response(content, media_type="application/json")
 
 
 def _batch_json(service: Service, collection: str, queries: Sequence[Any]) -> bytes:
-    """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
+    """The JSON of a `BatchAnswer`, serialised query by query: as a whole it would take several times its size."""
     outcomes = service.runtime.retry_all_on_switch(lambda: answer_batch(service, collection, queries))
-    entries = (BatchEntry.model_validate(brief(outcome), from_attributes=True) for outcome in outcomes)
+    entries = (BatchEntry.model_validate(brief_answer(outcome), from_attributes=True) for outcome in outcomes)
     return b'{"results":[%b]}' % ",".join(entry.model_dump_json() for entry in entries).encode()

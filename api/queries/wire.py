@@ -1,4 +1,4 @@
-"""Queries and answers as clients send and read them. Imports nothing heavy, so that a client starts at once."""
+"""The JSON of queries and answers for clients. Imports nothing heavy, so that a client starts at once."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """A query, its members or its words, as JSON; its files are read.
+    """The JSON of a query, its members or its words; files are read.
 
     Raises `BadQuery`, `InputError`, `TooManyBytes`.
     """
     if isinstance(query, str):
         query = {"parts": query}
     if not isinstance(query, Query | Mapping):
-        raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
+        raise BadQuery(f"a query must be words, a Query or its members, not {type(query).__name__}")
     members = dict(vars(query) if isinstance(query, Query) else query)
     parts = members.get("parts")
-    several = [parts] if isinstance(parts, str | Part | Mapping) else parts
-    if not isinstance(several, list | tuple):
+    part_list = [parts] if isinstance(parts, str | Part | Mapping) else parts
+    if not isinstance(part_list, list | tuple):
         return members
-    return members | {"parts": [_part_json(part, limits) for part in several]}
+    return members | {"parts": [_part_json(part, limits) for part in part_list]}
 
 
 def _part_json(part: Any, limits: Limits) -> Any:
@@ -42,7 +42,7 @@ def _part_json(part: Any, limits: Limits) -> Any:
 
 
 def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """The members of a query's part or a prediction's input as JSON: `file` read, bytes as base64, no nulls.
+    """The JSON of a query's part or a prediction's input: `file` read, bytes as base64, no nulls.
 
     Bytes of a text or a palette are sent as the text. Raises `BadQuery`, `InputError`, `TooManyBytes`, `BadText`.
     """
@@ -61,14 +61,14 @@ def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     data = said.get("data")
     if not isinstance(data, bytes):
         return said
-    if _is_written(said.get("modality")):
+    if _is_text(said.get("modality")):
         del said["data"]
         return said | {"text": _utf8(data, said.get("name", "the text"))}
     return said | {"data": base64.b64encode(data).decode("ascii")}
 
 
-def _is_written(modality: str | None) -> bool:
-    """Return whether a modality is sent as a text rather than a file; false for one that only the service knows."""
+def _is_text(modality: str | None) -> bool:
+    """Whether a modality is sent as a text rather than a file; false for one that only the service knows."""
     try:
         return resolve(modality or "caption").content in (Content.TEXT, Content.PALETTE)
     except KeyError:
@@ -83,17 +83,17 @@ def _utf8(data: bytes, name: str) -> str:
 
 
 @cache
-def _results() -> "TypeAdapter[Results]":
-    from pydantic import TypeAdapter  # what a client does before its first answer needs none
+def _results_adapter() -> "TypeAdapter[Results]":
+    from pydantic import TypeAdapter  # imported with the first answer
 
     return TypeAdapter(Results)
 
 
 def results_of(members: Mapping[str, Any]) -> Results:
-    """Results from the JSON of one answer; members that this client does not know are left out."""
-    return _results().validate_python(members)
+    """Results from the JSON of one answer; members that this client does not know are ignored."""
+    return _results_adapter().validate_python(members)
 
 
 def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
-    """Results or refusals from the JSON of a batch's answers, in its order."""
+    """Results or refusals from the JSON of a batch's answers, in order."""
     return [Refusal(answer["error"]) if answer.get("error") else results_of(answer) for answer in answers]

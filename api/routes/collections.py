@@ -1,11 +1,11 @@
-"""Collections: make, list, show, delete, tune, and move to another model."""
+"""Collections: create, list, show, delete, tune, and move to another model."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
+from anyseek.api.dependencies import WRITE_SLOT, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
 from anyseek.api.http.security import Scope
 from anyseek.api.routes.jobs import JobAnswer
 from anyseek.api.schemas import (
@@ -16,8 +16,8 @@ from anyseek.api.schemas import (
     FieldAnswer,
     Limit,
     Next,
-    following,
-    passing,
+    next_cursor,
+    parse_filter,
 )
 from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, TuningResult, clear_tuning, tune
 from anyseek.search.catalogue import collections, facet_counts, listing
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=J
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
 Groups = Annotated[int, Query(ge=1, le=10_000, description="how many groups at most")]
-Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
+Folder = Annotated[str, Query(description="the path of a folder; empty for the top level", examples=["2024/05"])]
 
 
 class CollectionBody(Body):
@@ -57,8 +57,8 @@ class SwitchAnswer(BaseModel):
 
 
 class FolderAnswer(Answer):
-    path: str = Field(examples=["2024/05/"], description="with a slash at its end; what its keys begin with")
-    items: int = Field(description="how many items are in it and in all folders below")
+    path: str = Field(examples=["2024/05/"], description="the prefix of its keys, with a slash at its end")
+    items: int = Field(description="how many items are in it and its subfolders")
     cover: str = Field(examples=["2024/05/0001.jpg"], description="the key of the first of them")
 
 
@@ -77,7 +77,7 @@ class RecalledAnswer(Answer):
 
 
 class TrialAnswer(Answer):
-    """One kind of query, asked for the pictures of the chosen items; half of them measured by a mean of the others."""
+    """Recall of one kind of query for the pictures of the sampled items, cross-validated in two halves."""
 
     modality: str = Field(examples=["canny_edge"])
     space: str = Field(examples=["photo_global"])
@@ -85,7 +85,7 @@ class TrialAnswer(Answer):
     before: RecalledAnswer
     after: RecalledAnswer
     kept: bool = Field(
-        validation_alias="helps", description="whether the fitted mean loses nothing, so that it is used"
+        validation_alias="helps", description="whether the fitted mean is used, since it does not lower recall"
     )
 
 
@@ -106,42 +106,43 @@ class TunedAnswer(Answer):
 def list_collections(service: ServiceDependency) -> CollectionsAnswer:
     """List every collection, by name."""
     with service.runtime.database.read() as session:
-        counted = [(found, collections.count(session, found.id)) for found in collections.list_all(session)]
-    return CollectionsAnswer(collections=[CollectionAnswer.of(found, items) for found, items in counted])
+        rows = [(each, collections.count(session, each.id)) for each in collections.list_all(session)]
+    return CollectionsAnswer(collections=[CollectionAnswer.of(each, items) for each, items in rows])
 
 
-@router.post("", status_code=201, dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.post("", status_code=201, dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def create_collection(body: CollectionBody, service: ServiceDependency) -> CollectionAnswer:
-    """Make an empty collection with the spaces of the service's model."""
+    """Create an empty collection with the spaces of the service's model."""
     embedder = service.embedder
     with service.runtime.database.write() as session:
-        made = collections.create(session, body.name, embedder.name, embedder.spaces.values())
-    return CollectionAnswer.of(made, items=0)
+        created = collections.create(session, body.name, embedder.name, embedder.spaces.values())
+    return CollectionAnswer.of(created, items=0)
 
 
 @router.get("/{collection}", dependencies=[requires(Scope.READ)])
 def get_collection(collection: str, service: ServiceDependency) -> CollectionAnswer:
     """Get one collection with its spaces and its number of items."""
     with service.runtime.database.read() as session:
-        found = collections.get(session, collection)
-        return CollectionAnswer.of(found, collections.count(session, found.id))
+        stored = collections.get(session, collection)
+        return CollectionAnswer.of(stored, collections.count(session, stored.id))
 
 
 @router.get("/{collection}/facets", dependencies=[requires(Scope.READ)])
 async def count_facets(
     collection: str, service: ServiceDependency, fields: Fields = 50, values: Values = 20, where: Where = None
 ) -> FacetsAnswer:
-    """Get the attributes of the items, those that most items have first, with how many items have each value.
+    """Get the attributes of the items, the most frequent first, with the number of items for each value.
 
     With `where`, only the items that pass the filter count.
     """
 
     def work() -> FacetsAnswer:
-        wanted = passing(where)
+        row_filter = parse_filter(where)
         service.runtime.derived.facets.check()
         with service.runtime.database.read() as session:
-            counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
-        return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
+            collection_id = collections.get(session, collection).id
+            counts = facet_counts.count(session, collection_id, fields, values, row_filter)
+        return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counts])
 
     return await service.read(where, work)
 
@@ -150,13 +151,13 @@ async def count_facets(
 def list_folders(
     collection: str, service: ServiceDependency, folder: Folder = "", after: str | None = None, limit: Limit = 1000
 ) -> FoldersAnswer:
-    """List the folders directly in a folder, by path: what stands before a slash of the items' keys."""
+    """List the direct subfolders of a folder, by path. Folders are the parts of items' keys before a slash."""
     with service.runtime.database.read() as session:
-        held = collections.get(session, collection)
-        found = listing.folders_inside(session, held.id, listing.folder_named(folder), after, limit)
+        collection_id = collections.get(session, collection).id
+        page = listing.folders_inside(session, collection_id, listing.folder_named(folder), after, limit)
     return FoldersAnswer(
-        folders=[FolderAnswer.read(folder) for folder in found],
-        next=following(found, limit, lambda folder: folder.path),
+        folders=[FolderAnswer.read(folder) for folder in page],
+        next=next_cursor(page, limit, lambda folder: folder.path),
     )
 
 
@@ -164,7 +165,7 @@ def list_folders(
 async def find_duplicates(
     collection: str, service: ServiceDependency, may_see_paths: MaySeePaths, limit: Groups = 1000
 ) -> DuplicatesAnswer:
-    """Get the groups of near-duplicate pictures. It takes up to minutes once, and again when the collection changes."""
+    """Get the groups of near-duplicate pictures. It takes up to minutes at first and after changes."""
     service.check_ready()
 
     def work() -> DuplicatesAnswer:
@@ -174,7 +175,7 @@ async def find_duplicates(
     return await service.predictions.run(work)
 
 
-@router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def delete_collection(collection: str, service: ServiceDependency) -> Response:
     """Delete a collection with its items. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:
@@ -183,36 +184,36 @@ def delete_collection(collection: str, service: ServiceDependency) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{collection}/reembed", status_code=202, dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.post("/{collection}/reembed", status_code=202, dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def reembed_collection(collection: str, body: ReembedBody, service: ServiceDependency) -> JobAnswer:
     """Give every item the vectors of another model, then switch to them; the job shows the progress."""
     service.check_ready()
     return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_reembed(collection, body.model)))
 
 
-@router.post("/{collection}/rollback", status_code=202, dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.post("/{collection}/rollback", status_code=202, dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def roll_back_collection(collection: str, service: ServiceDependency) -> JobAnswer:
-    """Return to the vectors that were kept at the last switch, once newer items have such vectors too."""
+    """Return to the vectors kept at the last switch, after newer items have been embedded with that model."""
     service.check_ready()
     return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_rollback(collection)))
 
 
-@router.post("/{collection}/switch", dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.post("/{collection}/switch", dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def switch_collection(collection: str, service: ServiceDependency) -> SwitchAnswer:
-    """Switch although some items could not be embedded. Queries do not find these until they are put again."""
+    """Switch even though some items could not be embedded. Queries do not find these until they are put again."""
     return SwitchAnswer(left_out=service.runtime.switch(collection))
 
 
-@router.post("/{collection}/forget-old", status_code=204, dependencies=[requires(Scope.ADMIN), IN_TURN])
+@router.post("/{collection}/forget-old", status_code=204, dependencies=[requires(Scope.ADMIN), WRITE_SLOT])
 def forget_old_vectors(collection: str, service: ServiceDependency) -> Response:
-    """Drop the vectors that were kept at the last switch. After that there is no way back to them."""
+    """Delete the vectors kept at the last switch. This cannot be undone."""
     service.runtime.forget_old(collection)
     return Response(status_code=204)
 
 
 @router.post("/{collection}/tune", dependencies=[requires(Scope.WRITE)])
 async def tune_collection(collection: str, body: TuneBody, service: ServiceDependency) -> TunedAnswer:
-    """Fit the means of queries on the collection itself, without labels, and use those that lose nothing.
+    """Fit the query means on the collection itself, without labels, and use those that do not lower recall.
 
     This takes some seconds for each hundred items. `DELETE .../tuning` undoes it.
     """
@@ -225,8 +226,8 @@ async def tune_collection(collection: str, body: TuneBody, service: ServiceDepen
     return await service.predictions.run(work)
 
 
-@router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
+@router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE), WRITE_SLOT])
 def reset_tuning(collection: str, service: ServiceDependency) -> Response:
-    """Return to the model's own means of queries."""
+    """Return to the model's own query means."""
     clear_tuning(service.runtime.database, collection)
     return Response(status_code=204)

@@ -1,6 +1,6 @@
 """Items: put, get, delete, list, and their files.
 
-A key may be any text, so it always stands last in a path, percent-encoded as one segment.
+A key may be any text, so it is always the last segment of a path, percent-encoded.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
-from anyseek.api.contents import Upload, classes_from_json, json_of_field
-from anyseek.api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
-from anyseek.api.forms import divided, truth
+from anyseek.api.contents import Upload, classes_from_json, parse_json_field
+from anyseek.api.dependencies import WRITE_SLOT, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
+from anyseek.api.forms import parse_bool, split_fields
 from anyseek.api.http.security import Scope
-from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, following, passing, patch_of
+from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, next_cursor, parse_filter, patch_of
 from anyseek.api.service import Service
-from anyseek.indexer import put as putting
+from anyseek.indexer import put as item_writes
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
@@ -37,12 +37,12 @@ Folder = Annotated[
 
 IfMatch = Annotated[
     str | None,
-    Header(description="change the item only if this is its `etag`, or one of these is", examples=['"7-2"']),
+    Header(description="change the item only if its `etag` is one of these", examples=['"7-2"']),
 ]
 
 _BLOCK = 256 * 1024
 _SETTINGS = ("attributes", "classes", "predict_attributes", CAPTION)
-_SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
+_INLINE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
 _FORM = {
     "requestBody": {
         "required": True,
@@ -94,16 +94,16 @@ async def list_items(
     """List items by key or by date, a page at a time; only those that pass `where` and are directly in `folder`."""
 
     def work() -> ItemsAnswer:
-        wanted = passing(where)
-        begin = None if after is None else Place.parse(after, sort)
-        if wanted is not None or sort is not Order.KEY:
+        item_filter = parse_filter(where)
+        start = None if after is None else Place.parse(after, sort)
+        if item_filter is not None or sort is not Order.KEY:
             service.runtime.derived.facets.check()
         with service.runtime.database.read() as session:
             parent = collections.get(session, collection)
             page = listing.page(
-                session, parent, sort, begin, limit, wanted, None if folder is None else folder_named(folder)
+                session, parent, sort, start, limit, item_filter, None if folder is None else folder_named(folder)
             )
-        cursor = following(page, limit, lambda placed: placed[1].cursor(sort))
+        cursor = next_cursor(page, limit, lambda placed: placed[1].cursor(sort))
         return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in page], next=cursor)
 
     return await service.read(where, work)
@@ -118,7 +118,7 @@ async def put_item(
     service: ServiceDependency,
     if_match: IfMatch = None,
 ) -> ItemAnswer:
-    """Put an item, replacing any item with this key. When this returns, queries find it."""
+    """Put an item, replacing any item with this key. Queries find it as soon as this returns."""
     service.check_ready()
     uploads = await read_form(request)
     item = await service.writes.run(_put, service, collection, key, uploads, _versions(if_match))
@@ -141,14 +141,14 @@ async def patch_item(
     new caption is embedded with the item's files, which therefore have to be there still.
     """
     body = await read_json(request, PATCH)
-    wanted = patch_of(body, service.limits)
-    if wanted.sets_caption:
+    patch = patch_of(body, service.limits)
+    if patch.sets_caption:
         service.check_ready()
     runtime, versions = service.runtime, _versions(if_match)
 
     def work() -> Item:
         tools_for = partial(runtime.tools_for, collection)
-        return putting.patch_item(runtime.database, tools_for, collection, key, wanted, versions)
+        return item_writes.patch_item(runtime.database, tools_for, collection, key, patch, versions)
 
     return _answer(await service.writes.run(runtime.retry_on_switch, work), response, paths)
 
@@ -161,11 +161,11 @@ def get_item(
     return _answer(_item(service, collection, key), response, paths)
 
 
-@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
+@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE), WRITE_SLOT])
 def delete_item(collection: str, key: str, service: ServiceDependency, if_match: IfMatch = None) -> Response:
     """Delete an item. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:
-        putting.delete_item(session, collection, key, _versions(if_match))
+        item_writes.delete_item(session, collection, key, _versions(if_match))
     return Response(status_code=204)
 
 
@@ -177,7 +177,7 @@ def get_thumbnail(collection: str, key: str, request: Request, service: ServiceD
 
 @router.get("/assets/{name}/{key:key}", dependencies=[requires(Scope.READ)], response_class=FileResponse)
 def get_asset(collection: str, name: str, key: str, request: Request, service: ServiceDependency) -> Response:
-    """Get a file of an item as it was put; `name` is its modality or `thumbnail`."""
+    """Get a stored file of an item; `name` is its modality or `thumbnail`."""
     return _file(service, _item(service, collection, key), name, request)
 
 
@@ -187,20 +187,20 @@ def _answer(item: Item, response: Response, with_path: bool) -> ItemAnswer:
 
 
 def _versions(if_match: str | None) -> Versions | None:
-    """The versions that a caller allows; a weak one, `W/"7-2"`, is none."""
+    """The versions in `If-Match`; a weak one, `W/"7-2"`, never matches."""
     if if_match is None:
         return None
-    given = (each.strip() for each in if_match.split(","))
-    return frozenset(each[1:-1] if len(each) > 1 and each[0] == each[-1] == '"' else each for each in given)
+    tags = (each.strip() for each in if_match.split(","))
+    return frozenset(each[1:-1] if len(each) > 1 and each[0] == each[-1] == '"' else each for each in tags)
 
 
 def _put(service: Service, collection: str, key: str, uploads: list[Upload], versions: Versions | None) -> Item:
-    settings, contents = divided(uploads, _SETTINGS)
+    settings, contents = split_fields(uploads, _SETTINGS)
     if len({upload.field for upload in contents}) < len(contents):
-        raise BadInput("the form has two fields of the same name; send one file for each modality")
+        raise BadInput("the form has two fields of the same name; send one file per modality")
     limits = service.limits
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else {}
-    attributes = json_of_field(settings["attributes"], "attributes", limits) if "attributes" in settings else {}
+    attributes = parse_json_field(settings["attributes"], "attributes", limits) if "attributes" in settings else {}
     if not isinstance(attributes, dict):
         raise BadInput('the field attributes must be a JSON object, such as {"year": 1987}')
     files = []
@@ -210,12 +210,12 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload], ver
         names = classes if modality == "semseg" else {}
         files.append(RawFile(modality, data, upload.filename or upload.field, names))
     caption = parse_text(settings[CAPTION], limits, "the caption") if CAPTION in settings else None
-    predicts = truth("predict_attributes", settings.get("predict_attributes", "false"))
+    predicts = parse_bool("predict_attributes", settings.get("predict_attributes", "false"))
     runtime = service.runtime
 
     def work() -> Item:
         tools = runtime.tools_for(collection)
-        return putting.put_item(tools, collection, key, files, caption, attributes, versions, predicts)
+        return item_writes.put_item(tools, collection, key, files, caption, attributes, versions, predicts)
 
     return runtime.retry_on_switch(work)
 
@@ -226,22 +226,22 @@ def _item(service: Service, collection: str, key: str) -> Item:
 
 
 def _file(service: Service, item: Item, name: str, request: Request) -> Response:
-    """The file, or 304 if the caller has it. Files that a browser might run are sent as downloads."""
+    """The file, or 304 if the caller has it. Files that a browser might execute are sent as downloads."""
     asset = asset_of(item, name)
     headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     handle = open_asset(service.runtime.database, service.runtime.assets, item, asset)
-    shown = asset.media_type in _SAFE_TO_SHOW
-    headers["content-disposition"] = "inline" if shown else "attachment"
+    is_inline = asset.media_type in _INLINE_MEDIA_TYPES
+    headers["content-disposition"] = "inline" if is_inline else "attachment"
     headers["content-length"] = str(asset.size_bytes)
-    media_type = asset.media_type if shown else "application/octet-stream"
-    return StreamingResponse(_blocks(handle, asset.size_bytes), headers=headers, media_type=media_type)
+    media_type = asset.media_type if is_inline else "application/octet-stream"
+    return StreamingResponse(_read_blocks(handle, asset.size_bytes), headers=headers, media_type=media_type)
 
 
-def _blocks(handle: BinaryIO, left: int) -> Iterator[bytes]:
-    """The first `left` bytes of an open file, which is closed at the end, or when the caller leaves."""
+def _read_blocks(handle: BinaryIO, remaining: int) -> Iterator[bytes]:
+    """Yield the first `remaining` bytes of an open file, and close it at the end or when the client disconnects."""
     with handle:
-        while left and (block := handle.read(min(_BLOCK, left))):
-            left -= len(block)
+        while remaining and (block := handle.read(min(_BLOCK, remaining))):
+            remaining -= len(block)
             yield block

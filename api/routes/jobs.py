@@ -1,4 +1,4 @@
-"""Jobs: list, start, watch, cancel and retry them, and list what could not be indexed."""
+"""Jobs: list, start, watch, cancel and retry them, and list inputs that could not be indexed."""
 
 import os
 import time
@@ -15,11 +15,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, requires
+from anyseek.api.dependencies import WRITE_SLOT, JsonRoute, MaySeePaths, ServiceDependency, requires
 from anyseek.api.errors import RootRefused
 from anyseek.api.http.security import Scope
-from anyseek.api.places import without_places
-from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
+from anyseek.api.redaction import redact_paths
+from anyseek.api.schemas import Answer, Body, Limit, Next, Number, next_cursor
 from anyseek.api.service import Service
 from anyseek.indexer.paths import from_uri, is_remote
 from anyseek.indexer.placing import parse_prefix
@@ -32,8 +32,8 @@ from anyseek.workers.job_rate import Seen
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
-# An idle stream sends comments, or proxies would close it.
-_SILENCE_SECONDS = 15.0
+# An idle stream sends comments to keep proxies from closing it.
+_KEEPALIVE_SECONDS = 15.0
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
@@ -62,7 +62,7 @@ class JobBody(Body):
 
 
 class JobAnswer(Answer):
-    """A job, with what it has done of its inputs."""
+    """A job with the numbers of its inputs by state."""
 
     id: int
     kind: str = Field(examples=["index"])
@@ -108,7 +108,7 @@ class JobEvent(Answer):
 
 
 class RetryAnswer(Answer):
-    """A job whose failed inputs are tried again."""
+    """A job whose failed inputs are retried."""
 
     reopened: int = Field(description="inputs that will be tried again")
     job: JobAnswer
@@ -147,19 +147,19 @@ def list_jobs(
     with service.runtime.database.read() as session:
         page = jobs.list_page(session, before, limit)
     answers = [answer for job in page for answer in _answers(service, job, paths)]
-    return JobsAnswer(jobs=answers, next=following(page, limit, lambda job: job.id))
+    return JobsAnswer(jobs=answers, next=next_cursor(page, limit, lambda job: job.id))
 
 
 @router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
 def get_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
-    """Get one job with its progress. Its time left is known once it has been asked for a few times while it runs."""
+    """Get one job with its progress. The time left is known after a few requests while it runs."""
     return _answer(service, job, paths)
 
 
 def _answers(service: Service, job: Job, paths: bool) -> list[JobAnswer]:
-    """The job with its progress, or nothing if its collection has been deleted meanwhile."""
+    """The job with its progress; empty if its collection has just been deleted."""
     if not job.active:
-        return [JobAnswer.of(_shown(service, job, paths))]
+        return [JobAnswer.of(_redact_job(service, job, paths))]
     try:
         return [_answer(service, job.id, paths)]
     except JobNotFound:
@@ -167,24 +167,24 @@ def _answers(service: Service, job: Job, paths: bool) -> list[JobAnswer]:
 
 
 def _answer(service: Service, job_id: int, paths: bool, now: bool = False) -> JobAnswer:
-    """The job as it was seen lately, or `now`, after a change. Raises `JobNotFound`."""
+    """The last observation of a job, or a new one if `now`. Raises `JobNotFound`."""
     seen = service.observers.see(job_id, now)
-    return JobAnswer.of(_shown(service, seen.job, paths), seen.seconds_left)
+    return JobAnswer.of(_redact_job(service, seen.job, paths), seen.seconds_left)
 
 
-def _shown(service: Service, job: Job, paths: bool) -> Job:
-    """The job as its caller may see it, who may see `paths` or not."""
+def _redact_job(service: Service, job: Job, paths: bool) -> Job:
+    """The job, with paths redacted unless the caller may see `paths`."""
     if paths:
         return job
-    return replace(job, root=None, error=job.error and without_places(job.error, _places(service, job)))
+    return replace(job, root=None, error=job.error and redact_paths(job.error, _private_paths(service, job)))
 
 
-def _places(service: Service, job: Job) -> list[str | Path]:
-    """The folders of this machine that the texts of a job may name."""
+def _private_paths(service: Service, job: Job) -> list[str | Path]:
+    """The folders that texts of a job may name."""
     if job.root is None:
-        return list(service.places)
+        return list(service.private_paths)
     root = Path(from_uri(job.root))
-    return [*service.places, job.root, root, root.parent]
+    return [*service.private_paths, job.root, root, root.parent]
 
 
 @router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
@@ -199,7 +199,7 @@ def list_failures(
 def list_skipped(
     job: Number, service: ServiceDependency, paths: MaySeePaths, after: Number = 0, limit: Limit = 500
 ) -> FailuresAnswer:
-    """List inputs that were left out because another key has the same content; the reason names that key."""
+    """List inputs that were skipped because another key has the same content; the reason names that key."""
     return _failures_page(service, job, paths, ledger.skipped, after, limit)
 
 
@@ -212,29 +212,29 @@ def _failures_page(
     limit: int,
 ) -> FailuresAnswer:
     with service.runtime.database.read() as session:
-        hidden = _places(service, jobs.get(session, job))
+        hidden = _private_paths(service, jobs.get(session, job))
         page = read(session, job, after, limit)
-    cursor = following(page, limit, lambda failure: failure.id)
+    cursor = next_cursor(page, limit, lambda failure: failure.id)
     if not paths:
-        page = [_without_places(failure, hidden) for failure in page]
+        page = [_redact_failure(failure, hidden) for failure in page]
     return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in page], next=cursor)
 
 
-def _without_places(failure: Failure, hidden: Iterable[str | Path]) -> Failure:
-    uri, reason = (without_places(text, hidden) for text in (failure.uri, failure.reason))
+def _redact_failure(failure: Failure, hidden: Iterable[str | Path]) -> Failure:
+    uri, reason = (redact_paths(text, hidden) for text in (failure.uri, failure.reason))
     return replace(failure, uri=uri, reason=reason)
 
 
-@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
+@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), WRITE_SLOT])
 def cancel_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
     """Stop a job. What it has indexed stays. Harmless if the job has ended."""
     service.runtime.queue.cancel(job)
     return _answer(service, job, paths, now=True)
 
 
-@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), IN_TURN])
+@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), WRITE_SLOT])
 def retry_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> RetryAnswer:
-    """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
+    """Retry the quarantined inputs of a job, except those refused while its folder was listed."""
     reopened = service.runtime.retry(job)
     return RetryAnswer(reopened=reopened, job=_answer(service, job, paths, now=True))
 
@@ -243,7 +243,7 @@ def retry_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> Re
     "/jobs/{job}/events", dependencies=[requires(Scope.READ)], responses=_STREAM, response_class=StreamingResponse
 )
 async def watch_job(job: Number, service: ServiceDependency, paths: MaySeePaths) -> StreamingResponse:
-    """Watch a job by server-sent events: `progress` whenever something has changed, and `end` as the last."""
+    """Watch a job by server-sent events: `progress` at each change, and `end` last."""
     await run_in_threadpool(get_job, job, service, paths)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(_events(service, job, paths), media_type="text/event-stream", headers=headers)
@@ -254,16 +254,16 @@ async def _events(service: Service, job: int, paths: bool) -> AsyncIterator[str]
     while True:
         try:
             seen = await run_in_threadpool(service.observers.see, job)
-        except JobNotFound:  # its collection has been deleted in the meantime
+        except JobNotFound:  # its collection has just been deleted
             return
-        event = JobEvent.of(replace(seen, job=_shown(service, seen.job, paths)))
+        event = JobEvent.of(replace(seen, job=_redact_job(service, seen.job, paths)))
         if not seen.job.active:
             yield _event_text("end", event.model_dump_json())
             return
         if seen.job != sent:
             sent, sent_at = seen.job, time.monotonic()
             yield _event_text("progress", event.model_dump_json())
-        elif time.monotonic() - sent_at >= _SILENCE_SECONDS:
+        elif time.monotonic() - sent_at >= _KEEPALIVE_SECONDS:
             sent_at = time.monotonic()
             yield ": nothing new\n\n"
         await anyio.sleep(seen.wait)
@@ -274,10 +274,10 @@ def _event_text(name: str, data: str) -> str:
     return f"event: {name}\ndata: {data}\n\n"
 
 
-@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
+@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), WRITE_SLOT])
 def start_index_job(collection: str, body: JobBody, service: ServiceDependency, paths: MaySeePaths) -> JobAnswer:
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
-    source = _inside_roots(service, body.source)
+    source = _check_inside_roots(service, body.source)
     service.check_ready()
     prefix = None if body.key_prefix is None else parse_prefix(body.key_prefix)
     job = service.runtime.submit_index(
@@ -288,31 +288,31 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency, 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])
 def list_source_folders(service: ServiceDependency, path: str | None = None) -> SourceFoldersAnswer:
-    """List the folders from which jobs may be started: the roots, or those in `path`."""
-    return SourceFoldersAnswer(path=path, folders=_folders_below(service, path))
+    """List folders that jobs may index: the roots, or the folders in `path`."""
+    return SourceFoldersAnswer(path=path, folders=_list_folders(service, path))
 
 
-def _folders_below(service: Service, path: str | None) -> list[str]:
-    """The absolute paths of the folders in `path`, sorted, hidden ones left out; without `path` the roots.
+def _list_folders(service: Service, path: str | None) -> list[str]:
+    """The absolute paths of the folders in `path`, sorted, without hidden ones; the roots if `path` is None.
 
-    Raises `RootRefused`, and `BadInput` for what is not a folder that can be read.
+    Raises `RootRefused`, and `BadInput` unless it is a readable folder.
     """
     if path is None:
         return [str(root) for root in service.settings.roots]
-    folder = _inside_roots(service, path)
+    folder = _check_inside_roots(service, path)
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise BadInput(f"{path} is not a folder that can be read: {error.strerror}") from error
+        raise BadInput(f"{path} is not a readable folder: {error.strerror}") from error
 
 
-def _inside_roots(service: Service, name: str) -> str | Path:
-    """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
+def _check_inside_roots(service: Service, name: str) -> str | Path:
+    """The source with symbolic links resolved. Raises `RootRefused`, which does not reveal whether a path exists."""
     if service.settings.in_process:
         return name if is_remote(name) else Path(name).resolve()
     if is_remote(name):
-        return _inside_remote_roots(service, name)
+        return _check_inside_remote_roots(service, name)
     folder = Path(name)
     roots = service.settings.roots
     if "\0" not in name and folder.is_absolute():
@@ -325,10 +325,10 @@ def _inside_roots(service: Service, name: str) -> str | Path:
     )
 
 
-def _inside_remote_roots(service: Service, address: str) -> str:
+def _check_inside_remote_roots(service: Service, address: str) -> str:
     roots = [root.strip().rstrip("/") for root in service.runtime.settings.remote_roots.split(",") if root.strip()]
-    has_steps_up = ".." in address.split("/")
-    if "\0" not in address and not has_steps_up and any(f"{address}/".startswith(f"{root}/") for root in roots):
+    has_parent_steps = ".." in address.split("/")
+    if "\0" not in address and not has_parent_steps and any(f"{address}/".startswith(f"{root}/") for root in roots):
         return address
     raise RootRefused(
         "over HTTP only addresses below the service's remote roots can be indexed; "

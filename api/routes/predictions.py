@@ -1,4 +1,4 @@
-"""Predicting any modalities from any others, and pictures of values that a browser cannot show, such as depth maps."""
+"""Prediction of modalities from others, and previews of values that a browser cannot show, such as depth maps."""
 
 from functools import partial
 from typing import cast
@@ -6,7 +6,7 @@ from typing import cast
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, TypeAdapter
 
-from anyseek.api.contents import sent_data, value_of
+from anyseek.api.contents import decode_data, value_of
 from anyseek.api.dependencies import JsonRoute, ServiceDependency, is_form, read_form, read_json, requires
 from anyseek.api.http.security import Scope
 from anyseek.api.predictions.requests import PredictBody, request_from_form, request_from_wire
@@ -75,7 +75,7 @@ async def predict(request: Request, service: ServiceDependency) -> Predictions:
     return await service.predictions.run(lambda: service.predictor.predict(read(service.limits)))
 
 
-_SHOWN = {Content.DEPTH, Content.REGIONS, Content.BOXES, Content.POSES, Content.PALETTE, Content.FEATURES}
+_PREVIEWED = {Content.DEPTH, Content.REGIONS, Content.BOXES, Content.POSES, Content.PALETTE, Content.FEATURES}
 
 
 class PreviewBody(Body):
@@ -93,17 +93,17 @@ def render_preview(body: PreviewBody, limits: Limits) -> bytes:
     """A PNG with its legend. Raises `BadInput`, and `BadQuery` for what is not base64."""
     kind = known_modality(body.modality)
     name = body.name or f"the {kind.name}"
-    if kind.content not in _SHOWN:
+    if kind.content not in _PREVIEWED:
         raise BadInput(f"{name} has no preview: {kind.name} is {kind.describes}")
     classes = parse_classes(body.classes, name) if body.classes else None
-    value = value_of(kind.name, sent_data(body.data, kind.content, name), limits, name, classes)
+    value = value_of(kind.name, decode_data(body.data, kind.content, name), limits, name, classes)
     if body.shaded and kind.content is Content.DEPTH:
         return png_file(kind.name, depth_relief(cast(FloatArray, value))).data
     picture = None
     if body.picture is not None:
-        called = "the picture of the preview"
-        data = cast(bytes, sent_data(body.picture, Content.PICTURE, called))
-        picture = cast(ByteArray, decode("rgb", data, limits, called))
+        label = "the picture of the preview"
+        data = cast(bytes, decode_data(body.picture, Content.PICTURE, label))
+        picture = cast(ByteArray, decode("rgb", data, limits, label))
     files = prediction_files(Prediction(kind.name, value), picture)
     return next(file.data for file in files if file.name == f"{kind.name}.{PREVIEW}.png")
 

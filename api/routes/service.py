@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope
-from anyseek.api.schemas import FINGERPRINT, Answer, Limit, Next, Number, SpaceAnswer, following
+from anyseek.api.schemas import FINGERPRINT, Answer, Limit, Next, Number, SpaceAnswer, next_cursor
 from anyseek.model.modalities.reading.decode import forms_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import current_actor
@@ -65,8 +65,8 @@ class QuotaAnswer(Answer):
     key: str | None = Field(description="the name of the API key; null while none is needed", examples=["alice"])
     items: int = Field(description="how many items count for the key")
     bytes: int = Field(description="of the files that Anyseek stores of these items")
-    most_items: int | None = Field(description="the most that it may store; null: any number")
-    most_bytes: int | None = Field(description="the same of bytes")
+    most_items: int | None = Field(description="the maximum that it may store; null for no limit")
+    most_bytes: int | None = Field(description="the maximum of bytes; null for no limit")
 
     @classmethod
     def of(cls, key: str | None, used: Usage, quota: Quota) -> "QuotaAnswer":
@@ -75,7 +75,7 @@ class QuotaAnswer(Answer):
 
 @router.get("/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
 def get_quota(service: ServiceDependency) -> QuotaAnswer:
-    """The items and bytes that count for the key of this request, and their limits."""
+    """Get the items and bytes that count for the key of this request, and their limits."""
     key = current_actor().key
     if key is None:
         return QuotaAnswer.of(None, Usage(0, 0), NO_QUOTA)
@@ -114,5 +114,5 @@ def list_entries(
     with service.runtime.database.read() as session:
         page = audit.list_page(session, Wanted(who, action, collection, since, until), before, limit)
     return AuditAnswer(
-        entries=[EntryAnswer.read(entry) for entry in page], next=following(page, limit, lambda entry: entry.id)
+        entries=[EntryAnswer.read(entry) for entry in page], next=next_cursor(page, limit, lambda entry: entry.id)
     )

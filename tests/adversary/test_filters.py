@@ -111,7 +111,7 @@ def test_a_filter_of_a_client_that_has_left_is_interrupted(tmp_path: Path, monke
         with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as leaving:
             leaving.sendall(b"GET /v1/collections/a/items?where=n=1 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
             assert begun.wait(60)
-        _until(lambda: service.filtering.turns.borrowed_tokens == 0)
+        _until(lambda: service.filtered_reads.slots.borrowed_tokens == 0)
 
 
 def test_reads_with_filters_leave_threads_to_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_reads_with_filters_leave_threads_to_all_others(tmp_path: Path, monkeypa
     with _victim(tmp_path) as (http, service), ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(httpx.get, f"{http.base_url}{path}?where=n=1", timeout=60) for path in _paths(THREADS)]
         try:
-            _until(lambda: service.filtering.wanted == THREADS)
+            _until(lambda: service.filtered_reads.pending == THREADS)
             assert http.get("/folders").status_code == 200
             assert http.get("/items").status_code == 200
         finally:

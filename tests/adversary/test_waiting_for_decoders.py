@@ -43,12 +43,12 @@ def test_plain_queries_are_answered_while_others_wait_for_decoders(
     with serving(tmp_path, limits=LIMITS) as (client, service):
         client.create_collection("a")
         client.put_item("a", "x", caption="x")
-        count = service.pool.at_work + 2
+        count = service.pool.threads + 2
         with httpx.Client(base_url=client.url, timeout=60) as http, ThreadPoolExecutor(count) as pool:
             send = partial(httpx.post, f"{client.url}{path}", json=_BODIES[path], timeout=120)
             costly = [pool.submit(send) for _ in range(count)]
             try:
-                for _ in range(service.pool.at_work):
+                for _ in range(service.pool.threads):
                     assert waiting.acquire(timeout=60)
                 assert http.get("/v1/collections/a/query?text=x").json()["hits"][0]["key"] == "x"
                 assert http.post("/v1/collections/a/query", json={"parts": [{"item": "x"}]}).status_code == 200

@@ -107,8 +107,8 @@ def test_a_decoder_that_crashes_is_one_bad_input(url: str) -> None:
 def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, service: Service, passes: list[int]) -> None:
     before = _left(url)
     with send("POST", "query", {**QUERY, "a": ("hang", _webp())}):
-        _until(lambda: service.costly.wanted == 1)
-    _until(lambda: service.costly.wanted == 0)
+        _until(lambda: service.heavy_queries.pending == 1)
+    _until(lambda: service.heavy_queries.pending == 0)
     _until(lambda: _left(url) == before + 1)
     assert passes == []
     found = httpx.post(f"{url}/v1/collections/a/query", files={**QUERY, "a": ("a.webp", _webp())})
@@ -118,8 +118,8 @@ def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, servic
 def test_an_item_whose_client_left_is_not_put(url: str, send: Leave, service: Service, passes: list[int]) -> None:
     stored = sorted(path for path in service.runtime.settings.assets.rglob("*") if path.is_file())
     with send("PUT", "items/y", {"rgb": ("hang", _webp())}):
-        _until(lambda: service.writes.wanted == 1)
-    _until(lambda: service.writes.wanted == 0)
+        _until(lambda: service.writes.pending == 1)
+    _until(lambda: service.writes.pending == 0)
     assert passes == []
     assert httpx.get(f"{url}/v1/collections/a/items/y").status_code == 404
     assert stored == sorted(path for path in service.runtime.settings.assets.rglob("*") if path.is_file())
@@ -130,22 +130,22 @@ def test_one_that_waits_for_a_thread_waits_no_longer(url: str, send: Leave, serv
     gate = threading.Event()
     asking = [
         threading.Thread(target=httpx.get, args=(f"{url}/v1/collections/a/query?text=x",), kwargs={"timeout": 60})
-        for _ in range(service.pool.at_work)
+        for _ in range(service.pool.threads)
     ]
     engine_for, service.engine_for = service.engine_for, lambda name: gate.wait(60) and engine_for(name)
     try:
         for number, thread in enumerate(asking, 1):  # one after another, or they would be answered together
             thread.start()
-            _until(lambda count=number: service.pool.turns.borrowed_tokens == count)
+            _until(lambda count=number: service.pool.slots.borrowed_tokens == count)
         with send("POST", "query", QUERY | {"a": ("a.txt", b"x")}):
-            _until(lambda: service.pool.wanted == len(asking) + 1)
-        _until(lambda: service.pool.wanted == len(asking))
+            _until(lambda: service.pool.pending == len(asking) + 1)
+        _until(lambda: service.pool.pending == len(asking))
         assert not gate.is_set()
     finally:
         gate.set()
         for thread in asking:
             thread.join()
-    assert service.pool.wanted == 0
+    assert service.pool.pending == 0
 
 
 def test_one_that_leaves_in_its_body_is_no_failure(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from anyseek.api.service import Service
 from tests.api.conftest import problem
-from tests.api.queries.asking import query_form
+from tests.api.queries.query_inputs import query_form
 
 pytestmark = pytest.mark.usefixtures("still_alive")
 

@@ -77,7 +77,7 @@ def test_writes_are_refused_soon_and_reads_go_on(service: tuple[str, Service]) -
 @pytest.mark.usefixtures("held")
 def test_writes_that_wait_leave_room_for_reads(service: tuple[str, Service], monkeypatch: pytest.MonkeyPatch) -> None:
     url, served = service
-    monkeypatch.setattr(served.writes, "waiting", 96)
+    monkeypatch.setattr(served.writes, "max_waiting", 96)
     with ThreadPoolExecutor(60) as clients:  # more than the framework has threads
         waiting = [clients.submit(httpx.delete, f"{url}/v1/collections/a/items/x", timeout=60) for _ in range(60)]
         read = 0

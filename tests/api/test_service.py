@@ -73,7 +73,7 @@ def test_items_put_one_by_one_are_gathered_into_a_snapshot(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anyseek.api.service._HOUSEKEEPING_SECONDS", 0.05)
-    monkeypatch.setattr("anyseek.api.service._HOUSEKEEPING_TAIL", 2)
+    monkeypatch.setattr("anyseek.api.service._SNAPSHOT_MIN_ENTRIES", 2)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("words")
@@ -107,8 +107,8 @@ def test_too_many_waiting_requests_are_told_to_come_back(
     shared_service: tuple[str, Service], shapes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, service = shared_service
-    monkeypatch.setattr(service.pool, "at_work", 2)
-    monkeypatch.setattr(service.pool, "waiting", 1)
+    monkeypatch.setattr(service.pool, "threads", 2)
+    monkeypatch.setattr(service.pool, "max_waiting", 1)
     entered, go_on = threading.Semaphore(0), threading.Event()
     answer_truly = SearchEngine.query_batch
 

@@ -167,7 +167,7 @@ def test_more_requests_than_connections_are_told_to_come_back(
         body = {"parts": [{"text": "x"}]}
         asked = [clients.submit(httpx.post, f"{url}/v1/collections/a/query", json=body, timeout=60) for _ in range(6)]
         try:
-            while service.pool.wanted < 6:
+            while service.pool.pending < 6:
                 assert not any(answer.done() for answer in asked)
                 time.sleep(0.05)
             assert _answer(connect()) == (503, "busy")

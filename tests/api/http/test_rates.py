@@ -90,7 +90,7 @@ def test_requests_of_a_key_at_once_are_limited(ask: Ask, service: Service, monke
         query = {"parts": [{"text": "x"}]}
         asked = [clients.submit(ask, "busy", "/v1/collections/a/query", "POST", **query) for _ in range(2)]
         try:
-            while service.pool.wanted < 2:
+            while service.pool.pending < 2:
                 time.sleep(0.02)
             problem(ask("busy"), 429, "too-many-requests")
             assert ask("calm").status_code == 200

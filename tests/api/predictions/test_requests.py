@@ -79,5 +79,5 @@ def test_what_is_no_form_or_box_is_refused(given: dict[str, Any], said: str) -> 
 def test_a_box_without_a_picture_is_refused() -> None:
     with pytest.raises(BadQuery, match="the form has a box, but no picture"):
         _of_form("depth", DEPTH, box=[0, 0, 1, 1])
-    with pytest.raises(BadQuery, match="says something of normal"):
+    with pytest.raises(BadQuery, match="forms names normal, but the form has no file"):
         _of_form("depth", DEPTH, forms={"normal": "left-up-near"})

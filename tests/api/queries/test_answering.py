@@ -16,7 +16,7 @@ from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Regions
 from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.types import Part, Query
-from tests.api.queries.asking import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
+from tests.api.queries.query_inputs import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
 
 
 def _parts(*parts: dict[str, object]) -> tuple[Part, ...]:
@@ -140,7 +140,7 @@ def test_a_file_and_bytes_of_a_caller_in_python_are_sent_as_json(tmp_path: Path)
 
 
 def test_json_alone_has_no_files_and_no_values() -> None:
-    with pytest.raises(BadQuery, match="part 1 names the file '/etc/passwd', which is no field of a form"):
+    with pytest.raises(BadQuery, match="part 1 names the file '/etc/passwd', but the form has no such field"):
         _parts({"modality": "rgb", "file": "/etc/passwd"})
     for wrong in ({"file": {}}, {"data": {}}, {"modality": "caption", "value": "a"}):
         with pytest.raises(BadQuery):

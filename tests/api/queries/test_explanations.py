@@ -58,7 +58,7 @@ def test_what_cannot_be_explained_is_refused(
 def test_batches_and_several_collections_explain_nothing_and_say_so(http: httpx.Client, shapes: str) -> None:
     queries = [{"parts": PARTS, "explain": 1}, {"parts": PARTS}]
     refused, answered = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
-    assert refused["error"] == "the hits of a batch are brief and not explained; ask this query alone"
+    assert refused["error"] == "hits of a batch are not explained; send this query by itself"
     assert answered["hits"]
     several = http.post("/v1/query", json={"collections": [shapes], "parts": PARTS, "explain": 1})
     assert several.status_code == 422

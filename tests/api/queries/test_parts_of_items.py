@@ -12,7 +12,7 @@ from PIL import Image
 from anyseek import Client
 from anyseek.api.queries import wire
 from tests.api.conftest import picture, problem, two_pictures
-from tests.api.queries.asking import query_form
+from tests.api.queries.query_inputs import query_form
 
 LEFT, RIGHT = [0, 0, 0.5, 1], [0.5, 0, 1, 1]
 

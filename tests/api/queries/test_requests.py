@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from anyseek.api.contents import QUERY, Upload, decoded
+from anyseek.api.contents import QUERY, Upload, decode_query
 from anyseek.api.queries.routes import query_of_form
 from anyseek.search.errors import BadInput, BadQuery
 from anyseek.search.types import Query
-from tests.api.queries.asking import EMBEDDER, LIMITS, no_pictures, png
+from tests.api.queries.query_inputs import EMBEDDER, LIMITS, no_pictures, png
 
 WORDS = {"text": "a"}
 
@@ -35,7 +35,7 @@ def test_a_form_is_a_query_with_the_files_of_its_parts() -> None:
         (None, b"x", "the room"),
         (None, None, None),
     ]
-    picture, words = decoded(form(parts[:2], *files[:2]), LIMITS, EMBEDDER, no_pictures).parts
+    picture, words = decode_query(form(parts[:2], *files[:2]), LIMITS, EMBEDDER, no_pictures).parts
     assert (np.shape(picture.value), picture.weight, words.value) == ((6, 4, 3), -0.5, "dog")
 
 
@@ -47,7 +47,11 @@ def test_a_form_is_a_query_with_the_files_of_its_parts() -> None:
         ([Upload("query", b"{}")], BadInput, "needs a field query"),
         ([Upload("query", "{")], BadInput, "the field query is not JSON"),
         ([Upload("query", '{"parts": [{"text": "\\ud800"}]}')], BadInput, "not Unicode"),
-        ([Upload("query", '{"parts": [{"file": "a"}]}')], BadQuery, "part 1 names the file 'a', which is no field"),
+        (
+            [Upload("query", '{"parts": [{"file": "a"}]}')],
+            BadQuery,
+            "file 'a', but the form has no such field",
+        ),
         ([Upload("query", '{"parts": [{"text": "a"}]}'), Upload("a", b"x")], BadQuery, "no part of its query names"),
         ([Upload("query", "{}"), Upload("a", b"x"), Upload("a", b"x")], BadInput, "a field twice"),
         ([Upload("query", '{"parts": [{"file": "a", "text": "a"}]}'), Upload("a", b"x")], BadQuery, "text and file"),

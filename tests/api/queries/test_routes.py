@@ -10,7 +10,7 @@ import pytest
 
 from anyseek import AsyncClient, Client
 from tests.api.conftest import picture, problem
-from tests.api.queries.asking import query_form
+from tests.api.queries.query_inputs import query_form
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_a_query_of_a_batch_may_ask_for(http: httpx.Client, shapes: str) ->
     assert [hit["rank"] for hit in paged["hits"]] == [2, 3]
     assert {hit["key"] for hit in filtered["hits"]} == {"red disc", "red box", "red bar", "blue bar"}
     assert "ends where a value for 'width' was expected" in wrong["error"]
-    assert "ask this query alone" in heavy["error"]
+    assert "send this query by itself" in heavy["error"]
 
 
 @pytest.mark.parametrize(("value", "written"), [(2000, "2000"), (0.5, "0.5"), (True, "true"), ("x", '"x"')])
@@ -269,7 +269,7 @@ def test_facets_count_what_passes_the_filter_as_json_and_address(http: httpx.Cli
     assert by_colour["values"] == [{"value": "blue", "items": 3}, {"value": "green", "items": 3}]
     assert (by_width["items"], by_width["least"], by_width["most"]) == (6, 96.0, 96.0)
     batch = http.post(f"{path}/batch", json={"queries": [body]}).json()["results"]
-    assert "without facets" in batch[0]["error"]
+    assert "neither facets nor" in batch[0]["error"]
 
 
 def test_pages_follow_by_cursor_as_json_form_and_address(http: httpx.Client, shapes: str) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.queries.answering import Like, Waiting, answer_together, like
+from anyseek.api.queries.answering import BatchKey, PendingQuery, answer_micro_batch, batch_key
 from anyseek.api.service import RequestAbandoned, RequestBudget, Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
@@ -43,7 +43,7 @@ def at_once(
     entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query_batch
 
     def hold(engine: SearchEngine, collection: str, queries: Sequence[Query], with_notes: bool = False) -> object:
-        if go_on.is_set():  # not of those that hold the turns
+        if go_on.is_set():  # not of those that hold the slots
             sizes.append(len(queries))
         entered.release()
         assert go_on.wait(_SECONDS)
@@ -53,28 +53,28 @@ def at_once(
         return httpx.post(f"{url}/v1/collections/{collection}/query", json=body, timeout=2 * _SECONDS)
 
     def ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[httpx.Response]:
-        turns = service.pool.at_work
-        with monkeypatch.context() as patched, ThreadPoolExecutor(turns + len(requests)) as clients:
+        slots = service.pool.threads
+        with monkeypatch.context() as patched, ThreadPoolExecutor(slots + len(requests)) as clients:
             patched.setattr(SearchEngine, "query_batch", hold)
-            for _ in range(turns):
+            for _ in range(slots):
                 clients.submit(send, shapes, {"parts": [{"item": "red disc"}]})
                 assert entered.acquire(timeout=_SECONDS)
             under_way = [clients.submit(send, *request) for request in requests]
             try:
                 deadline = time.monotonic() + _SECONDS
-                while service.pool.wanted < turns + len(requests):
+                while service.pool.pending < slots + len(requests):
                     assert time.monotonic() < deadline
                     time.sleep(0.01)
             finally:
                 go_on.set()
-            answers = [one.result() for one in under_way]
+            answers = [request.result() for request in under_way]
         return answers
 
     yield ask
     go_on.set()
 
 
-def told(answer: httpx.Response) -> tuple[int, Any]:
+def outcome_of(answer: httpx.Response) -> tuple[int, Any]:
     """An answer without what is different each time; scores may differ by how they were rounded."""
     members = answer.json()
     members.pop("request_id", None)
@@ -101,16 +101,16 @@ def test_each_gets_the_answer_that_it_gets_alone(
         {"parts": [{"item": "blue box"}, {"item": "red box", "weight": -1}]},
         {"parts": [{"modality": "words", "text": "green disc"}]},
     ]
-    alone = [told(http.post(f"/v1/collections/{shapes}/query", json=body)) for body in bodies]
+    alone = [outcome_of(http.post(f"/v1/collections/{shapes}/query", json=body)) for body in bodies]
     assert {status for status, _ in alone} >= {200, 404, 422}
     together = at_once([(shapes, body) for body in bodies])
-    assert [told(answer) for answer in together] == alone
+    assert [outcome_of(answer) for answer in together] == alone
     assert max(sizes) >= 5
 
 
 def test_what_concerns_a_whole_batch_reaches_that_batch_alone(at_once: Ask, shapes: str) -> None:
-    asked = [{"parts": [{"text": f"a disc {number}"}]} for number in range(3)]
-    answers = at_once([("nowhere", body) for body in asked] + [(shapes, body) for body in asked])
+    bodies = [{"parts": [{"text": f"a disc {number}"}]} for number in range(3)]
+    answers = at_once([("nowhere", body) for body in bodies] + [(shapes, body) for body in bodies])
     assert [answer.status_code for answer in answers] == [404] * 3 + [200] * 3
     assert {answer.json()["type"] for answer in answers[:3]} == {"urn:anyseek:collection-not-found"}
     assert len({answer.json()["request_id"] for answer in answers[:3]}) == 3
@@ -155,19 +155,19 @@ def test_paths_are_only_for_those_of_a_batch_who_may_see_them(
         job = client.index_folder(collection, str(folder))
         assert [seen["job"]["state"] for seen in client.watch(job["id"])][-1] == "done"
     query = Query([Part("caption", text="red")])
-    asked = [Waiting(query, paths, copy_context()) for paths in (True, False)]
-    alike = like(collection, query)
-    assert alike is not None
-    with_path, without = [answer for answer in answer_together(service, alike, asked) if isinstance(answer, bytes)]
+    pending = [PendingQuery(query, paths, copy_context()) for paths in (True, False)]
+    key = batch_key(collection, query)
+    assert key is not None
+    with_path, without = [answer for answer in answer_micro_batch(service, key, pending) if isinstance(answer, bytes)]
     assert str(folder).encode() in with_path
     assert str(folder).encode() not in without
 
 
 def test_a_batch_of_wrong_queries_tells_each_what_is_wrong(shared_service: tuple[str, Service], shapes: str) -> None:
     wrong = Query([Part(text="a", data="b")])
-    asked = [Waiting(wrong, False, copy_context()) for _ in range(2)]
-    told = answer_together(shared_service[1], Like(shapes, frozenset(), False), asked)
-    assert [type(one) for one in told] == [BadQuery, BadQuery]
+    pending = [PendingQuery(wrong, False, copy_context()) for _ in range(2)]
+    outcomes = answer_micro_batch(shared_service[1], BatchKey(shapes, frozenset(), False), pending)
+    assert [type(one) for one in outcomes] == [BadQuery, BadQuery]
 
 
 def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_query_along(
@@ -180,16 +180,16 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
         return embed_truly(self, samples, spaces)
 
     monkeypatch.setattr(HashingEmbedder, "embed", leave)
-    query, asked = Query([Part("caption", text="a red disc")]), []
+    query, pending = Query([Part("caption", text="a red disc")]), []
     for budget in budgets:
         with spending(budget):
-            asked.append(Waiting(query, False, copy_context()))
-    alike = like(shapes, query)
-    assert alike is not None
+            pending.append(PendingQuery(query, False, copy_context()))
+    key = batch_key(shapes, query)
+    assert key is not None
     with spending(budgets[0]):  # a batch runs in the context of the first that came
-        told = answer_together(shared_service[1], alike, asked)
-        assert isinstance(told[1], bytes)
-        assert isinstance(answer_together(shared_service[1], alike, asked[:1])[0], RequestAbandoned)
+        outcomes = answer_micro_batch(shared_service[1], key, pending)
+        assert isinstance(outcomes[1], bytes)
+        assert isinstance(answer_micro_batch(shared_service[1], key, pending[:1])[0], RequestAbandoned)
 
 
 @pytest.mark.parametrize(
@@ -210,35 +210,35 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
 )
 def test_queries_that_cost_more_than_others_are_answered_alone(members: dict[str, Any]) -> None:
     plain: dict[str, Any] = {"parts": [Part("caption", text="a dog")]}
-    assert like("c", Query(**plain)) == like("c", Query(**plain, facets=[], k=100))
-    assert like("c", Query(**(plain | members))) is None
+    assert batch_key("c", Query(**plain)) == batch_key("c", Query(**plain, facets=[], k=100))
+    assert batch_key("c", Query(**(plain | members))) is None
 
 
 def test_a_cursor_makes_a_query_as_heavy_as_the_hits_that_were_seen() -> None:
     """However short it is: the numbers of neighbours compress well."""
 
-    def after(seen: int, k: int = 10) -> Like | None:
-        asked = Query((Part("caption", "a dog"),), seen)
-        cursor = pages_of(asked, 1, 10_000).next_cursor(
-            asked, [HitCandidate(number, 0.5, number) for number in range(seen)]
+    def after(seen: int, k: int = 10) -> BatchKey | None:
+        query = Query((Part("caption", "a dog"),), seen)
+        cursor = pages_of(query, 1, 10_000).next_cursor(
+            query, [HitCandidate(number, 0.5, number) for number in range(seen)]
         )
         assert len(cursor) < 400
-        return like("c", Query([Part("caption", text="a dog")], k, cursor=cursor))
+        return batch_key("c", Query([Part("caption", text="a dog")], k, cursor=cursor))
 
     assert after(90) is not None
     assert after(91) is None
     assert after(1_000) is None
-    assert like("c", Query([Part("caption", text="a dog")], cursor="damaged")) is None
+    assert batch_key("c", Query([Part("caption", text="a dog")], cursor="damaged")) is None
 
 
 def test_queries_of_other_collections_kinds_or_with_filters_are_other_batches() -> None:
     dog = Part(text="a dog")
     several = [
-        like("c", Query([dog])),
-        like("d", Query([dog])),
-        like("c", Query([dog], where="width > 1")),
-        like("c", Query([Part(item="a")])),
-        like("c", Query([Part(vector=[1.0])])),
-        like("c", Query([dog, Part("words", text="a dog")])),
+        batch_key("c", Query([dog])),
+        batch_key("d", Query([dog])),
+        batch_key("c", Query([dog], where="width > 1")),
+        batch_key("c", Query([Part(item="a")])),
+        batch_key("c", Query([Part(vector=[1.0])])),
+        batch_key("c", Query([dog, Part("words", text="a dog")])),
     ]
     assert len(set(several)) == len(several)

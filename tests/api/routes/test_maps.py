@@ -8,7 +8,7 @@ import pytest
 
 from anyseek import ApiError, AsyncClient, Client
 from anyseek.api.http.security import Scope, create_key
-from anyseek.api.routes.maps import NONE, OTHER, coloured
+from anyseek.api.routes.maps import NONE, OTHER, assign_colours
 from tests.api.conftest import StartService
 from tests.search.answers.test_image_similarity import scene
 
@@ -62,12 +62,12 @@ def test_over_http_by_both_clients(start_service: StartService, photos: Path) ->
 
 
 def legend_of(values: list[Any]) -> list[tuple[str, int]]:
-    return [(meaning.label, meaning.items) for meaning in coloured(values)[1]]
+    return [(meaning.label, meaning.items) for meaning in assign_colours(values)[1]]
 
 
 def test_the_most_frequent_values_have_colours_of_their_own() -> None:
     values = [f"value {number}" for number in range(12) for _ in range(12 - number)] + [None]
-    colours, legend = coloured(values)
+    colours, legend = assign_colours(values)
     assert legend_of(values)[:2] == [("value 0", 12), ("value 1", 11)]
     assert legend_of(values)[-2:] == [("3 other values", 6), ("none", 1)]
     assert len(set(colours)) == 11
@@ -78,7 +78,7 @@ def test_the_most_frequent_values_have_colours_of_their_own() -> None:
 def test_many_numbers_and_times_have_a_scale() -> None:
     numbers = [None, *(float(number) for number in range(50))]
     assert legend_of(numbers) == [(f"{low} to {low + 9}", 10) for low in range(0, 50, 10)] + [("none", 1)]
-    colours, legend = coloured(numbers)
+    colours, legend = assign_colours(numbers)
     assert colours[1] == legend[0].colour != colours[-1]
     times = [f"20{year:02}-05-01T12:00:00" for year in range(10, 30)]
     assert legend_of(times)[0] == ("2010-05-01 to 2013-05-01", 4)
@@ -91,4 +91,4 @@ def test_few_numbers_truths_and_texts_are_values() -> None:
     assert legend_of([True, False, True]) == [("true", 2), ("false", 1)]
     assert legend_of(["a\nb", "2024"]) == [("2024", 1), ("a\N{REPLACEMENT CHARACTER}b", 1)]
     assert legend_of(["x" * 90]) == [("x" * 39 + "\N{HORIZONTAL ELLIPSIS}", 1)]
-    assert coloured([]) == ([], [])
+    assert assign_colours([]) == ([], [])

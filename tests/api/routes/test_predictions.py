@@ -196,7 +196,7 @@ def test_predictions_wait_in_a_line_of_their_own(
 ) -> None:
     """While one is predicted, others wait or are told to come back, and everything else is answered at once."""
     url, service = predicting
-    monkeypatch.setattr(service.predictions, "waiting", 1)
+    monkeypatch.setattr(service.predictions, "max_waiting", 1)
     entered, go_on = threading.Event(), threading.Event()
     predict_truly = service.predictor.predict
 
