@@ -16,9 +16,9 @@ from anyseek.api.errors import describe
 from anyseek.api.http.did_you_mean import adapter, add_suggestions
 from anyseek.api.predictions.wire import Input
 from anyseek.model.json_reader import check_unicode, read_json
-from anyseek.model.modalities.reading.decode import decode, known_modality, understand, understand_masked
+from anyseek.model.modalities.reading.decode import decode, interpret, interpret_masked, known_modality
 from anyseek.model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
-from anyseek.model.modalities.reading.encoded import Reading, read_file
+from anyseek.model.modalities.reading.encoded import DecodedFile, read_file
 from anyseek.model.modalities.registry import Content, Modality
 from anyseek.model.seam import Embedder, Value
 from anyseek.search.assets import PICTURE, PictureOf
@@ -64,7 +64,7 @@ def content_value(source: ContentSource, kind: Modality, label: str, limits: Lim
 
 def content_reading(
     source: ContentSource, kind: Modality, label: str, limits: Limits, form: str | None, region: Region | None
-) -> Reading:
+) -> DecodedFile:
     """The decoded value of a part, with how its file was interpreted; the map convention is guessed if `form` is
     None, and the whole picture is used if `region` is None.
     """
@@ -124,16 +124,16 @@ def reading_of(
     classes: dict[int, str] | None,
     form: str | None,
     region: Region | None = None,
-) -> Reading:
+) -> DecodedFile:
     """The value of a file's bytes or of a text, with how a file was interpreted. Raises `BadQuery`, `DecodeError`."""
     if isinstance(content, bytes) and isinstance(region, bytes):
-        return understand_masked(modality, content, limits, name, region, form)
+        return interpret_masked(modality, content, limits, name, region, form)
     if isinstance(content, bytes):
-        return understand(modality, content, limits, name, classes, form, region)
+        return interpret(modality, content, limits, name, classes, form, region)
     if form is not None or region is not None:
         what = "form" if region is None else "mask" if isinstance(region, bytes) else "box"
         raise BadQuery(f"{name} is a text and has no {what}; only a file has one")
-    return Reading(value_of(modality, content, limits, name, classes))
+    return DecodedFile(value_of(modality, content, limits, name, classes))
 
 
 def value_of(modality: str, content: bytes | str, limits: Limits, name: str, classes: dict[int, str] | None) -> Value:
@@ -250,7 +250,7 @@ def _decode_part(part: Part, limits: Limits, number: int, embedder: Embedder, pi
         check_taken(PICTURE, embedder)
         data = picture_of(part.item, part.collection)
         reading = reading_of(PICTURE, data, limits, f"the picture of {part.item!r}", None, None, region)
-        return Part(PICTURE, reading.value, weight=part.weight, understood=reading.understood)
+        return Part(PICTURE, reading.value, weight=part.weight, understood=reading.interpretation)
     if part.vector is not None:
         modality = None if part.modality is None else known_modality(part.modality).name
         with np.errstate(over="ignore"):  # the engine refuses infinite vectors
@@ -264,7 +264,7 @@ def _decode_part(part: Part, limits: Limits, number: int, embedder: Embedder, pi
     kind = known_modality(part.modality or "caption")
     check_taken(kind.name, embedder)
     reading = content_reading(part, kind, f"part {number} ({part.modality or 'caption'})", limits, part.form, region)
-    return Part(kind.name, reading.value, weight=part.weight, understood=reading.understood)
+    return Part(kind.name, reading.value, weight=part.weight, understood=reading.interpretation)
 
 
 def _check_content(part: Part, number: int) -> None:

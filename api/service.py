@@ -23,7 +23,7 @@ from anyseek.api.redaction import PROGRAM_FOLDER
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import Budget, current_budget, raise_if_abandoned
-from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.model.modalities.reading.decoders import DecoderPool
 from anyseek.model.seam import Embedder, Model, Sample
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.failures import error_message
@@ -84,8 +84,8 @@ class RequestBudget(Budget):
             self._abandon_callbacks.remove(callback)
 
     @property
-    def is_over(self) -> bool:
-        return self._abandoned.is_set() or super().is_over
+    def is_filter_time_over(self) -> bool:
+        return self._abandoned.is_set() or super().is_filter_time_over
 
     def check(self) -> None:
         """Raises `RequestAbandoned` once the client has disconnected, and as any budget does."""
@@ -104,7 +104,7 @@ def allow_batch(limits: Limits) -> None:
     """Raise the budget of the current request to the one for a batch of queries."""
     budget = current_request_budget()
     if budget is not None:
-        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch, limits.filter_seconds_per_batch)
+        budget.reset(limits.pixels_per_batch, limits.decoding_seconds_per_batch, limits.filter_seconds_per_batch)
 
 
 class Pool:
@@ -195,7 +195,7 @@ class Service:
         self.maps = Pool(1, _MAX_WAITING_MAPS)
         serving = runtime.settings.serving
         own_processes = serving.decoders and not settings.in_process
-        self.decoders = Decoders(serving.decoders, serving.decoder_mb) if own_processes else None
+        self.decoders = DecoderPool(serving.decoders, serving.decoder_mb) if own_processes else None
         self._closing = threading.Event()
 
     async def read(self, where: str | None, work: Callable[[], T]) -> T:

@@ -22,11 +22,17 @@ from PIL import Image
 from anyseek.indexer.photo_fields import DescriptiveMetadata, caption_of, read_descriptive_metadata, read_exif
 from anyseek.indexer.samples import DECODING_VERSION, PICTURE, RawFile
 from anyseek.model.colours.measures import brightness, colour_shares, colourfulness
-from anyseek.model.image_attributes import TellingEmbedder
+from anyseek.model.image_attributes import AttributeEmbedder
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BrokenPicture
-from anyseek.model.modalities.reading.pictures import decoding, decoding_version, exif_of, open_picture, upright_size
+from anyseek.model.modalities.reading.pictures import (
+    decode_errors,
+    decoding_version,
+    exif_of,
+    open_picture,
+    upright_size,
+)
 from anyseek.model.seam import Embedder
 from anyseek.search.filters.spheres import EARTH_KM
 from anyseek.search.filters.tree import Moment
@@ -85,7 +91,7 @@ def read_metadata(files: Sequence[RawFile], settings: Settings) -> PhotoMetadata
     picture = next((file for file in files if file.modality == PICTURE), None)
     if picture is None:
         return PhotoMetadata()
-    image = open_picture(Encoded(picture.data, picture.name, settings.limits))
+    image = open_picture(EncodedFile(picture.data, picture.name, settings.limits))
     if not settings.photos.metadata:
         return PhotoMetadata(decoding_version=decoding_version(image))
     metadata = _descriptive_metadata(image, picture.name)
@@ -125,7 +131,7 @@ def merge_attributes(given: Attributes, metadata: Attributes) -> dict[str, Any]:
 
 def _exif_attributes(image: Image.Image, name: str) -> dict[str, Any]:
     try:
-        with decoding(name):
+        with decode_errors(name):
             return read_exif(exif_of(image))
     except BrokenPicture as error:
         logger.info("damaged EXIF was skipped: %s", error)
@@ -134,7 +140,7 @@ def _exif_attributes(image: Image.Image, name: str) -> dict[str, Any]:
 
 def _descriptive_metadata(image: Image.Image, name: str) -> DescriptiveMetadata:
     try:
-        with decoding(name):
+        with decode_errors(name):
             resources = image.info.get("photoshop")
             iptc = resources.get(_IPTC_RESOURCE) if isinstance(resources, Mapping) else None
             xmp = image.info.get("xmp") or exif_of(image).get(_XMP_TAG)
@@ -155,7 +161,7 @@ def predict_attributes(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
     """
     with Image.open(io.BytesIO(thumbnail)) as image:
         picture: ByteArray = np.asarray(image.convert("RGB"))
-    labels = embedder.tell(picture) if isinstance(embedder, TellingEmbedder) else {}
+    labels = embedder.image_attributes(picture) if isinstance(embedder, AttributeEmbedder) else {}
     by_model = {key: {"value": label.value, "confidence": round(label.confidence, 3)} for key, label in labels.items()}
     shares = {name: round(share, 3) for name, share in colour_shares(picture).items()}
     dominant = [name for name, share in shares.items() if share >= MIN_COLOUR_SHARE]

@@ -13,7 +13,7 @@ import numpy as np
 
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import PICTURE, read_originals
-from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.edge_detection import random_canny
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
 from anyseek.search.catalogue import audit, collections, items, listing
 from anyseek.search.catalogue.collections import Head
@@ -158,7 +158,7 @@ def _make_queries(read: Sequence[Mapping[str, Value]], embedder: Embedder, first
         if _EDGES not in own:
             picture = values[PICTURE]
             assert isinstance(picture, np.ndarray)
-            own[_EDGES] = varied_canny(picture.astype(np.uint8, copy=False), np.random.default_rng(row))
+            own[_EDGES] = random_canny(picture.astype(np.uint8, copy=False), np.random.default_rng(row))
         for name in own.keys() & embedder.modalities:
             queries[name][row] = Sample({name: own[name]})
     return queries

@@ -1,4 +1,4 @@
-"""The interfaces of embedders that know words for vectors and pictures. Imports no torch."""
+"""The interfaces of embedders that name vectors and predict attributes of pictures. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,36 +9,36 @@ from anyseek.model.seam import Embedder, FloatArray, Value
 
 @runtime_checkable
 class NamingEmbedder(Embedder, Protocol):
-    """An embedder that knows words for what vectors of some of its spaces stand for."""
+    """An embedder with a vocabulary of words for vectors of some of its spaces."""
 
     @property
     def naming_spaces(self) -> frozenset[str]:
-        """The spaces in which it knows them."""
+        """The spaces with a vocabulary."""
         ...
 
     def names(self, vectors: FloatArray, space: str, most: int) -> list[tuple[str, ...]]:
         """The words nearest to each of the vectors (n, d) of one of `naming_spaces`, at most `most`, nearest first.
 
-        A vector may be centred. Words are nearest where no others fit, too, so they need not be true.
+        A vector may be centred. The nearest words need not fit.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a model says of a picture, and how likely that is right, 0 to 1."""
+class ImageAttribute:
+    """A predicted attribute of a picture, with its probability of being right, 0 to 1."""
 
     value: str | bool | tuple[str, ...]
     confidence: float
 
 
 @runtime_checkable
-class TellingEmbedder(Embedder, Protocol):
-    """An embedder that also says of pictures what it is sure of."""
+class AttributeEmbedder(Embedder, Protocol):
+    """An embedder that also predicts attributes of pictures."""
 
-    def tell(self, picture: Value) -> Mapping[str, Told]:
-        """What it is sure of in a picture uint8 (H, W, 3), by name; what it is not sure of is left out.
+    def image_attributes(self, picture: Value) -> Mapping[str, ImageAttribute]:
+        """The attributes of a picture uint8 (H, W, 3) by name, without uncertain ones.
 
-        `shows` has the names of things in it, the one that says most first; its confidence is that of the least sure.
+        `shows` names the things in it, the most specific first; its confidence is the lowest of theirs.
         """
         ...

@@ -10,7 +10,7 @@ from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import SelectedHits, count_facets, damage_note, score_note, select_groups, select_page
 from anyseek.search.answers.paging import HitCandidate
-from anyseek.search.answers.results import Facet, GroupValue, Hit, Results, Understood
+from anyseek.search.answers.results import Facet, GroupValue, Hit, Interpretation, Results
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import checks, facet_counts, facets
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
@@ -348,7 +348,7 @@ class SearchEngine:
         if query.query.facets:
             facet_list, note = count_facets(snapshot.session, snapshot.head.id, query.query, query.where)
         understood = tuple(
-            Understood(read.name, read.form, round(read.sure, 3), read.sentence, place)
+            Interpretation(read.name, read.form, round(read.sure, 3), read.sentence, place)
             for place, part in enumerate(query.query.contents, 1)
             if (read := part.understood) is not None
         )

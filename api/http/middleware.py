@@ -23,8 +23,8 @@ from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Authenticator, Grant, RateLimits
 from anyseek.api.http.senders import address_of
 from anyseek.api.service import RequestAbandoned, RequestBudget
-from anyseek.model.modalities.reading.budget import spending
-from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
+from anyseek.model.modalities.reading.budget import use_budget
+from anyseek.model.modalities.reading.decoders import DecoderPool, use_decoders
 from anyseek.search.actor import ANYBODY, Actor, acting_as
 from anyseek.search.catalogue.session import patience
 from anyseek.search.errors import AnyseekError, LimitExceeded
@@ -214,7 +214,7 @@ class RequestBudgets:
     half-written. Large pictures are decoded in other processes.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, decoders: Decoders | None) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, decoders: DecoderPool | None) -> None:
         self.app = app
         self.limits = limits
         self.decoders = decoders
@@ -225,7 +225,7 @@ class RequestBudgets:
         limits = self.limits
         budget = RequestBudget(limits.pixels_per_request, limits.decoding_seconds, limits.filter_seconds)
         watch = _DisconnectWatch(receive, send, budget)
-        with spending(budget), decoding_apart(self.decoders):
+        with use_budget(budget), use_decoders(self.decoders):
             try:
                 await self.app(scope, watch.receive, watch.send)
             except (RequestAbandoned, ClientDisconnect):

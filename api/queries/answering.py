@@ -26,7 +26,7 @@ from anyseek.api.contents import decode_query, read_query
 from anyseek.api.http.metrics import BATCHED_QUERIES
 from anyseek.api.service import Pool, Service
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import Budget, raise_if_abandoned, spending
+from anyseek.model.modalities.reading.budget import Budget, raise_if_abandoned, use_budget
 from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.assets import PictureOf
@@ -272,7 +272,7 @@ def _query_all(
             context, query = queries[0]
             return context.run(engine.query_batch, collection, [query], with_notes=True)
         # Nothing is decoded here, and a disconnect abandons only that client's answer.
-        with spending(Budget(0, 0.0, limits.filter_seconds)):
+        with use_budget(Budget(0, 0.0, limits.filter_seconds)):
             return engine.query_batch(collection, [query for _, query in queries], with_notes=True)
     except _BATCH_ERRORS:
         raise

@@ -28,7 +28,7 @@ from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.reading.arrays import read_npy
 from anyseek.model.modalities.reading.documents import palette_from_json, parse_json, parse_palette, parse_text, utf8
-from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
+from anyseek.model.modalities.reading.encoded import EncodedFile, FileLimits, read_file
 from anyseek.model.modalities.reading.errors import DecodeError, InputError
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
 from anyseek.model.modalities.values import CONTENTS
@@ -53,7 +53,7 @@ class StoredContent:
     decode: Callable[[bytes], Any]
     fit: Callable[[Any, Shape], Any] | None = None
     change: Callable[[Any, np.random.Generator], Any] | None = None
-    read: Callable[[Encoded], Any] | None = None
+    read: Callable[[EncodedFile], Any] | None = None
 
 
 def stored_content(field: str) -> StoredContent:
@@ -105,11 +105,11 @@ def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, values.shape, strict=True)
     )
-    picked: npt.NDArray[Any] = values[rows[:, None], columns]
-    return picked
+    subsample: npt.NDArray[Any] = values[rows[:, None], columns]
+    return subsample
 
 
-def _read_captions(file: Encoded) -> tuple[Caption, ...]:
+def _read_captions(file: EncodedFile) -> tuple[Caption, ...]:
     """One caption a line, or JSON as shards have it."""
     text = utf8(file)
     if file.name.lower().endswith(".json"):
@@ -119,7 +119,7 @@ def _read_captions(file: Encoded) -> tuple[Caption, ...]:
     return tuple(Caption(line, Origin.HUMAN) for line in captions or [parse_text(text, file.limits, file.name)])
 
 
-def _read_palettes(file: Encoded) -> tuple[ByteArray, ...]:
+def _read_palettes(file: EncodedFile) -> tuple[ByteArray, ...]:
     """One palette as queries have it, or a list of several as shards do."""
     text = utf8(file)
     if re.match(r"\s*\[\s*\[", text):
@@ -133,10 +133,10 @@ def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
 
     def encode(value: Any) -> tuple[str, bytes]:
         data = encodings.to_json(members(value))
-        read(Encoded(data, "it"))
+        read(EncodedFile(data, "it"))
         return "json", data
 
-    return StoredContent((".json",), encode, lambda data: read(Encoded(data, "it")))
+    return StoredContent((".json",), encode, lambda data: read(EncodedFile(data, "it")))
 
 
 # What the names of arrays begin with or end in.
@@ -212,7 +212,7 @@ def read_value(field: str, data: bytes, name: str, classes: Mapping[int, str] | 
     content = field_content(field)
     read = stored_content(field).read or CONTENTS[cast(Content, content)].decode
     try:
-        return read(Encoded(data, name, classes=classes or {}, side=None))
+        return read(EncodedFile(data, name, classes=classes or {}, side=None))
     except DecodeError as error:
         raise SampleInvalid(str(error)) from error
     except _UNREADABLE as error:

@@ -19,7 +19,7 @@ from anyseek.model.compute.threads import SHARING
 from anyseek.model.fourm.inputs import EncodedBatch, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_valid_value
 from anyseek.model.fourm.spaces import Embedding
-from anyseek.model.image_attributes import Told
+from anyseek.model.image_attributes import ImageAttribute
 from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
@@ -44,7 +44,7 @@ from anyseek.model.towers.space import CAPTION, PHOTO
 
 class FourMModel:
     """Thread-safe implementation of `CodeEmbedder` and `Predictor` (`anyseek.model.seam`), `NamingEmbedder` and
-    `TellingEmbedder` (`anyseek.model.image_attributes`), which describe its members.
+    `AttributeEmbedder` (`anyseek.model.image_attributes`), which describe its members.
 
     `modalities` are those that it can embed. `embedding` makes its spaces and options; it is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
@@ -138,8 +138,8 @@ class FourMModel:
         return self._captioner.names(torch.tensor(vectors, device=self.device), most)
 
     @SHARING.a_pass()
-    def tell(self, picture: Value) -> Mapping[str, Told]:
-        """See `TellingEmbedder.tell`; empty without a captioner."""
+    def image_attributes(self, picture: Value) -> Mapping[str, ImageAttribute]:
+        """See `AttributeEmbedder.image_attributes`; empty without a captioner."""
         return {} if self._captioner is None else self._captioner.attributes(picture)
 
     @SHARING.a_pass()

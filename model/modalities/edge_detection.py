@@ -1,4 +1,4 @@
-"""Edges of pictures: Canny's, and soft ones. NumPy and Pillow only."""
+"""Edge detection: Canny edges, soft edges and thinned strokes. NumPy and Pillow only."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,18 @@ def canny(picture: ByteArray, blur: float, quiet: float) -> ByteArray:
     grey = Image.fromarray(picture).convert("L").filter(ImageFilter.GaussianBlur(blur))
     across, down = _sobel(np.asarray(grey, np.float32))
     strength = np.hypot(across, down)
-    thin = _thin(strength, across, down)
+    thin = _suppress_non_maxima(strength, across, down)
     high = max(float(np.quantile(strength, quiet)), _FAINTEST)
-    return (_connected(thin > high, thin > high * _WEAK) * 255).astype(np.uint8)
+    return (_hysteresis(thin > high, thin > high * _WEAK) * 255).astype(np.uint8)
 
 
-def varied_canny(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+def random_canny(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
     """Canny edges with a blur from 0.8 to 2.2 pixels and thresholds at random, from sketchy to detailed."""
     return canny(picture, float(generator.uniform(0.8, 2.2)), float(generator.uniform(0.88, 0.96)))
 
 
 def soft_edges(picture: ByteArray) -> ByteArray:
-    """How strongly uint8 (H, W, 3) changes, over three scales: uint8 (H, W), 0 to 255.
+    """Soft edges of uint8 (H, W, 3): gradient magnitude over three scales: uint8 (H, W), 0 to 255.
 
     The mean of the Gaussian gradients at 1, 2 and 4 pixels, each times its scale, the strongest channel counting. Like
     learned edges (HED) it is thick and graded; unlike them it knows nothing of objects.
@@ -48,15 +48,15 @@ def soft_edges(picture: ByteArray) -> ByteArray:
 
 
 def _sobel(grey: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Change a pixel, to the right and downwards, of float32 (H, W); the border is repeated outwards."""
+    """Sobel gradients per pixel, rightwards and downwards, of float32 (H, W); the border is replicated."""
     padded: FloatArray = np.pad(grey, 1, mode="edge")
     rows: FloatArray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / np.float32(8)
     columns: FloatArray = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / np.float32(8)
     return rows[:, 2:] - rows[:, :-2], columns[2:] - columns[:-2]
 
 
-def _thin(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatArray:
-    """Keep what is a maximum across its edge, in the nearest of four directions."""
+def _suppress_non_maxima(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatArray:
+    """Non-maximum suppression across the edge, in the nearest of four directions."""
     sector = np.round(np.arctan2(down, across) / (np.pi / 4)).astype(np.int64) % 4
     padded = np.pad(strength, 1)
     height, width = strength.shape
@@ -69,8 +69,8 @@ def _thin(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatAr
     return kept
 
 
-def _connected(strong: npt.NDArray[np.bool_], weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Strong pixels, and the weak ones that touch them or each other up to them."""
+def _hysteresis(strong: npt.NDArray[np.bool_], weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Hysteresis: strong pixels, and the weak pixels connected to them."""
     edges = np.pad(strong, 1)
     allowed = np.pad(strong | weak, 1)
     while True:
@@ -94,12 +94,12 @@ def edge_lines(strength: ByteArray) -> ByteArray:
     """
     inked = strength >= _INKED
     # What remains of the ink where a square of `_SOLID` pixels fits into it.
-    solid = _filtered(_filtered(inked, ImageFilter.MinFilter(_SOLID)), ImageFilter.MaxFilter(_SOLID))
-    outlines = solid & ~_filtered(solid, ImageFilter.MinFilter(3))
-    return np.where(outlines | thinned(inked & ~solid), 255, 0).astype(np.uint8)
+    solid = _rank_filter(_rank_filter(inked, ImageFilter.MinFilter(_SOLID)), ImageFilter.MaxFilter(_SOLID))
+    outlines = solid & ~_rank_filter(solid, ImageFilter.MinFilter(3))
+    return np.where(outlines | thin_strokes(inked & ~solid), 255, 0).astype(np.uint8)
 
 
-def thinned(inked: BoolArray) -> BoolArray:
+def thin_strokes(inked: BoolArray) -> BoolArray:
     """Strokes bool (H, W) worn down from both sides to lines one pixel wide (Zhang and Suen, 1984)."""
     current = inked.copy()
     while True:
@@ -126,5 +126,5 @@ def _removable(inked: BoolArray, *, first_half: bool) -> BoolArray:
     return np.asarray(inked & (count >= 2) & (count <= 6) & (changes == 1) & side)
 
 
-def _filtered(inked: BoolArray, kernel: ImageFilter.RankFilter) -> BoolArray:
+def _rank_filter(inked: BoolArray, kernel: ImageFilter.RankFilter) -> BoolArray:
     return np.asarray(Image.fromarray(inked.astype(np.uint8)).filter(kernel)) > 0

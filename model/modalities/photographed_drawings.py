@@ -1,6 +1,6 @@
-"""Photographed drawings, less shadows, the table around the paper, its slant, ruled lines and the colour of the pen.
+"""Clean photographed drawings: remove shadows, the table around the paper, its slant, ruled lines and pen colour.
 
-A drawing that a program made has paper of one shade, and stays as it is to the bit. NumPy and Pillow only.
+A drawing made by a program has paper of one shade and is not changed. NumPy and Pillow only.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Corners = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class CleanedDrawing:
-    """Dark strokes on white, uint8 (H, W), and in words what was taken away."""
+    """Dark strokes on white, uint8 (H, W), and the names of what was removed."""
 
     drawing: ByteArray
     removed: tuple[str, ...]
@@ -45,15 +45,15 @@ def is_photographed(grey: ByteArray) -> bool:
     return bool(alike < _ONE_SHADE * grey.size)
 
 
-def cleaned(picture: ByteArray) -> CleanedDrawing | None:
-    """The drawing on a photograph uint8 (H, W, 3); None if no paper with a drawing can be told from the rest."""
+def clean_drawing(picture: ByteArray) -> CleanedDrawing | None:
+    """The drawing on a photograph uint8 (H, W, 3); None if no paper with a drawing is found."""
     photo = Image.fromarray(picture)
     photo.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
-    corners = _paper(photo)
-    sheet = photo if corners is None else _straightened(photo, corners)
-    ink = _ink(sheet)
-    # Less what runs on across or down a whole window, which strokes seldom do.
-    running = np.maximum(_running(ink), _running(np.ascontiguousarray(ink.T)).T)
+    corners = _find_paper(photo)
+    sheet = photo if corners is None else _rectify(photo, corners)
+    ink = _ink_map(sheet)
+    # Subtract lines that cross a whole window, which strokes seldom do.
+    running = np.maximum(_ruled_lines(ink), _ruled_lines(np.ascontiguousarray(ink.T)).T)
     plain = np.asarray(np.clip(ink - running, 0, 1), np.float32)
     ruled = float(np.mean(ink - plain > _FAINTEST)) > 0.01
     strength = _strokes(plain)
@@ -61,17 +61,19 @@ def cleaned(picture: ByteArray) -> CleanedDrawing | None:
         return None
     more = {"the table and the slant": corners is not None, "ruled lines": ruled}
     removed = ("light and shadow", *(name for name, there in more.items() if there))
-    return CleanedDrawing(255 - _cropped(strength), removed)
+    return CleanedDrawing(255 - _crop(strength), removed)
 
 
-def _paper(photo: Image.Image) -> Corners | None:
-    """The corners of a sheet that is brighter than what it lies on, clockwise from top left; None if there is none."""
+def _find_paper(photo: Image.Image) -> Corners | None:
+    """The corners of a sheet brighter than its background, clockwise from top left; None without one."""
     # Paper is bright in each channel, wood only in red.
     small = Image.fromarray(np.asarray(photo).min(axis=2))
     small.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.BOX)
     bright = np.asarray(small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5)), np.float32)
     level = _threshold(bright)
-    candidates = [_quadrilateral(_largest(bright > level * share)) for share in _LEVELS]  # a shadow needs a lower one
+    candidates = [
+        _quadrilateral(_central_component(bright > level * share)) for share in _LEVELS
+    ]  # a shadow needs a lower one
     fit, corners = max(candidates, key=lambda candidate: candidate[0])
     if fit < _FIT:
         return None
@@ -97,7 +99,7 @@ def _quadrilateral(mask: Mask) -> tuple[float, Corners]:
 
 
 def _threshold(grey: FloatArray) -> float:
-    """Otsu's: the level that parts the pixels into the two groups that differ most."""
+    """Otsu's threshold: the level that maximises the variance between the pixels below and above it."""
     counts = np.bincount(grey.astype(np.uint8).reshape(-1), minlength=256).astype(np.float64)
     below = np.cumsum(counts)
     sums = np.cumsum(counts * np.arange(256))
@@ -106,7 +108,7 @@ def _threshold(grey: FloatArray) -> float:
     return float((below * above * means**2).argmax())
 
 
-def _largest(mask: Mask) -> Mask:
+def _central_component(mask: Mask) -> Mask:
     """The connected part of the mask around its middle."""
     if not mask.any():
         return mask
@@ -117,7 +119,7 @@ def _largest(mask: Mask) -> Mask:
     return cast(Mask, np.asarray(image) == 2)
 
 
-def _straightened(photo: Image.Image, corners: Corners) -> Image.Image:
+def _rectify(photo: Image.Image, corners: Corners) -> Image.Image:
     """The sheet between the corners as a rectangle, without its edges."""
     points = np.array(corners)
     centre = points.mean(axis=0)
@@ -125,20 +127,20 @@ def _straightened(photo: Image.Image, corners: Corners) -> Image.Image:
     sides = np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1)
     width, height = (max(32, int(max(sides[first], sides[first + 2]))) for first in (0, 1))
     target = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-    numbers = _perspective(target, points)
+    numbers = _perspective_coefficients(target, points)
     return photo.transform((width, height), Image.Transform.PERSPECTIVE, numbers, Image.Resampling.BICUBIC)
 
 
-def _perspective(target: npt.NDArray[np.float64], source: npt.NDArray[np.float64]) -> tuple[float, ...]:
-    """The eight numbers by which Pillow finds for each point of the target that of the source."""
+def _perspective_coefficients(target: npt.NDArray[np.float64], source: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """The eight coefficients with which Pillow maps points of the target to points of the source."""
     rows = []
     for (x, y), (u, v) in zip(target, source, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
     return tuple(np.linalg.lstsq(np.array(rows), source.reshape(-1), rcond=None)[0].tolist())
 
 
-def _ink(sheet: Image.Image) -> FloatArray:
-    """How much light each pixel lacks beside the paper around it, in the channel that lacks most: [0, 1] (H, W)."""
+def _ink_map(sheet: Image.Image) -> FloatArray:
+    """Ink per pixel: the light it lacks relative to the paper around it, in the darkest channel: [0, 1] (H, W)."""
     small = sheet.copy()
     small.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.BOX)
     paper = small.filter(ImageFilter.MaxFilter(_WIDEST_STROKE)).filter(ImageFilter.MinFilter(_WIDEST_STROKE))
@@ -148,8 +150,8 @@ def _ink(sheet: Image.Image) -> FloatArray:
     return np.asarray(1 - np.clip(light.min(axis=2), 0, 1), np.float32)
 
 
-def _running(ink: FloatArray) -> FloatArray:
-    """The median of each row of each window that is ruled in many rows alike, 0 in other windows."""
+def _ruled_lines(ink: FloatArray) -> FloatArray:
+    """Horizontal ruled lines: the median of each row of a window where many windows agree, 0 elsewhere."""
     if ink.shape[1] < _RULED_WINDOW:
         return np.zeros_like(ink)
     windows = np.array_split(ink, _RULED_WINDOW, axis=1)
@@ -185,8 +187,8 @@ def _strokes(ink: FloatArray) -> ByteArray:
     return cast(ByteArray, np.rint(strength * 255).astype(np.uint8))
 
 
-def _cropped(strength: ByteArray) -> ByteArray:
-    """The drawing with a margin, square padding left to whoever scales it. Lone specks say nothing of where it is."""
+def _crop(strength: ByteArray) -> ByteArray:
+    """Crop to the drawing with a margin; the caller pads it to a square. Isolated specks are ignored."""
     solid = np.asarray(Image.fromarray(strength).filter(ImageFilter.MedianFilter(3))) > 64
     rows, columns = np.nonzero(solid if solid.any() else strength > 64)
     if not len(rows):

@@ -121,12 +121,12 @@ def read_declarations(path: Path) -> dict[str, Modality]:
     modalities: dict[str, Modality] = {}
     taken = {*DATA_FIELDS, *(name for m in _BUILT_IN.values() for name in (m.name, *m.aliases))}
     for name, members in declared.items():
-        modalities[name] = _declared(path, name, members, taken)
+        modalities[name] = _parse_declaration(path, name, members, taken)
         taken |= {name, *modalities[name].aliases}
     return modalities
 
 
-def _declared(path: Path, name: object, members: Any, taken: Collection[str]) -> Modality:
+def _parse_declaration(path: Path, name: object, members: Any, taken: Collection[str]) -> Modality:
     where = f"{path}: the modality {name!r}"
     if not isinstance(members, dict) or members.get("content") not in list(_SUFFIXES) or members.keys() - _MEMBERS:
         raise ModalityInvalid(f"{where} needs a content of {', '.join(_SUFFIXES)}, and may have describes and aliases")

@@ -18,7 +18,7 @@ from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
 from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.modalities.reading import arrays, documents, map_forms, pictures
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.registry import Content, Modality, resolve
 from anyseek.model.modalities.rendering import files, renderers
 from anyseek.model.modalities.rendering.files import PredictionFile, RenderInput
@@ -39,7 +39,7 @@ class ContentRecord:
 
     description: str
     is_valid: Callable[[object], bool]
-    decode: Callable[[Encoded], Value]
+    decode: Callable[[EncodedFile], Value]
     to_files: Callable[[RenderInput], list[PredictionFile]]
     to_json: Callable[[Any], Any] | None = None
     render: Callable[[Any], ByteArray | None] | None = None

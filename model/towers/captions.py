@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, sigmoid
 
 from anyseek.model.encoders.efficientnet import Features, class_names
-from anyseek.model.image_attributes import Told
+from anyseek.model.image_attributes import ImageAttribute
 from anyseek.model.seam import Certainty, Guess, Prediction, Value
 from anyseek.model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
 
@@ -61,12 +61,12 @@ class Answers:
         *weights, constant = self.weights[question]
         return float(sigmoid(scores @ scores.new_tensor(weights) + constant))
 
-    def confident_answers(self, scores: Tensor) -> dict[str, Told]:
+    def confident_answers(self, scores: Tensor) -> dict[str, ImageAttribute]:
         """The answers that are sure. The absence of people is never reported: small people are easily missed."""
         people, indoors = (self.probability(question, scores) for question in (Question.PEOPLE, Question.INDOORS))
         answers = {
-            PEOPLE: Told(True, people),
-            PLACE: Told(INDOORS if indoors >= 0.5 else OUTDOORS, max(indoors, 1 - indoors)),
+            PEOPLE: ImageAttribute(True, people),
+            PLACE: ImageAttribute(INDOORS if indoors >= 0.5 else OUTDOORS, max(indoors, 1 - indoors)),
         }
         return {name: answer for name, answer in answers.items() if answer.confidence >= self.sure}
 
@@ -201,15 +201,15 @@ class Captioner:
         return replace(predicted, value=first.text, tokens=None, certainty=certainty)
 
     @torch.inference_mode()
-    def attributes(self, picture: Value) -> dict[str, Told]:
-        """The attributes of a picture that are sure; see `anyseek.model.image_attributes.TellingEmbedder.tell`."""
+    def attributes(self, picture: Value) -> dict[str, ImageAttribute]:
+        """The certain attributes of a picture; see `AttributeEmbedder.image_attributes`."""
         features = self._image_features(picture)
         answers = {} if self._answers is None else self._answers.confident_answers(self.word_scores(features))
         if self._calibration is None:
             return answers
         rated = [(self._calibration.probability(each), each) for each in self.candidates(features, "")]
         sure = {_ARTICLE.sub("", each.text): share for share, each in rated if share >= self._calibration.sure}
-        return {"shows": Told(tuple(sure), min(sure.values())), **answers} if sure else answers
+        return {"shows": ImageAttribute(tuple(sure), min(sure.values())), **answers} if sure else answers
 
     @torch.inference_mode()
     def word_scores(self, features: Features) -> Tensor:

@@ -165,7 +165,7 @@ class Facet:
 
 
 @dataclass(frozen=True)
-class Understood:
+class Interpretation:
     """The interpretation of one part's file, where its format leaves something open."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
@@ -202,7 +202,7 @@ class Results:
     """send it as `cursor` for the next page; null at the end, and for queries with an `offset`"""
     explanations: tuple[Explanation, ...] = ()
     """of the hits and items that `explain` and `explain_keys` ask for"""
-    understood: tuple[Understood, ...] = ()
+    understood: tuple[Interpretation, ...] = ()
     """how files were read whose format leaves something open, in the order of their parts"""
 
 

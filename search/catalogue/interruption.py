@@ -23,7 +23,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
     if budget is None or driver is None:
         yield
     elif connection.dialect.name == "sqlite":
-        driver.set_progress_handler(lambda: budget.is_over, _STEPS)
+        driver.set_progress_handler(lambda: budget.is_filter_time_over, _STEPS)
         try:
             yield
         finally:
@@ -31,7 +31,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
     else:
         cancelling = threading.Thread(target=driver.cancel, daemon=True)  # it connects, which would hold up others
         try:
-            with budget.calling(cancelling.start):
+            with budget.on_disconnect(cancelling.start):
                 yield
         finally:
             if cancelling.ident is not None:  # begun: it must not meet the connection's next user

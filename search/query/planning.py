@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anyseek.model.modalities.reading.segmentation_forms import rounded
+from anyseek.model.modalities.reading.segmentation_forms import smooth_outlines
 from anyseek.model.modalities.registry import resolve
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
 from anyseek.search.answers.results import MOST_EXPLAINED
@@ -50,7 +50,7 @@ def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part,
         replace(
             part,
             modality=part.modality and _canonical_modality(part.modality, embedder),
-            value=rounded(part.value) if isinstance(part.value, Regions) else part.value,
+            value=smooth_outlines(part.value) if isinstance(part.value, Regions) else part.value,
         )
         for part in query.contents
     )

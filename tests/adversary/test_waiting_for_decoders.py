@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from anyseek.model.modalities.reading.budget import Budget
-from anyseek.model.modalities.reading.decoders import DecodeRequest, Decoders
-from anyseek.model.modalities.reading.encoded import Encoded, Reading
+from anyseek.model.modalities.reading.decoders import DecodeRequest, DecoderPool
+from anyseek.model.modalities.reading.encoded import DecodedFile, EncodedFile
 from tests.api.conftest import LIMITS, serving
 from tests.indexer.pictures import encoded
 from tests.search.gallery import begin_catalogue
@@ -31,14 +31,14 @@ _BODIES: dict[str, Any] = {
 def test_plain_queries_are_answered_while_others_wait_for_decoders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    waiting, go_on, read = threading.Semaphore(0), threading.Event(), Decoders.read
+    waiting, go_on, read = threading.Semaphore(0), threading.Event(), DecoderPool.read
 
-    def wait(decoders: Decoders, request: DecodeRequest, file: Encoded, budget: Budget) -> Reading:
+    def wait(decoders: DecoderPool, request: DecodeRequest, file: EncodedFile, budget: Budget) -> DecodedFile:
         waiting.release()
         assert go_on.wait(120)
         return read(decoders, request, file, budget)
 
-    monkeypatch.setattr(Decoders, "read", wait)
+    monkeypatch.setattr(DecoderPool, "read", wait)
     begin_catalogue(tmp_path)
     with serving(tmp_path, limits=LIMITS) as (client, service):
         client.create_collection("a")

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from anyseek.api.service import RequestAbandoned, RequestBudget
-from anyseek.model.modalities.reading.budget import spending
+from anyseek.model.modalities.reading.budget import use_budget
 from anyseek.search import engine as engines
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
@@ -98,7 +98,7 @@ def engine(tmp_path: Path) -> Iterator[SearchEngine]:
 
 def test_nothing_more_is_searched_for_a_client_that_has_left(engine: SearchEngine) -> None:
     budget = RequestBudget(0, 0.0)
-    with _searched(engine._database, budget.abandon) as searched, spending(budget), pytest.raises(RequestAbandoned):
+    with _searched(engine._database, budget.abandon) as searched, use_budget(budget), pytest.raises(RequestAbandoned):
         engine.query_batch("things", [_words(f"dog {number}") for number in range(20)])
     assert len(searched) == 1
 

@@ -18,7 +18,7 @@ from anyseek.api.http.middleware import RequestBudgets
 from anyseek.api.service import RequestAbandoned, Service, ServiceSettings
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import Budget, current_budget
-from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.model.modalities.reading.decoders import DecoderPool
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS
@@ -35,7 +35,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     begin_catalogue(home)
     with Runtime.open(Settings(home, LIMITS), "hashing") as runtime:
         service = Service(runtime, ServiceSettings())
-        service.decoders = Decoders(1, 500, _PROGRAM)
+        service.decoders = DecoderPool(1, 500, _PROGRAM)
         yield service
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from anyseek.model.errors import UnsupportedModality, WeightsMissing
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import load_bundled
-from anyseek.model.image_attributes import NamingEmbedder, TellingEmbedder
+from anyseek.model.image_attributes import AttributeEmbedder, NamingEmbedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES
@@ -212,11 +212,11 @@ def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, stored
 
 
 def test_what_is_told_of_a_picture_is_told_again(embedder: Embedder) -> None:
-    if not isinstance(embedder, TellingEmbedder):
+    if not isinstance(embedder, AttributeEmbedder):
         pytest.skip(f"{embedder.name} tells nothing of pictures")
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    told = embedder.tell(picture)
-    assert embedder.tell(picture) == told
+    told = embedder.image_attributes(picture)
+    assert embedder.image_attributes(picture) == told
     assert all(0 < each.confidence <= 1 for each in told.values())
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from anyseek.api.service import RequestAbandoned, RequestBudget
-from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.modalities.reading.budget import Budget, use_budget
 from anyseek.search.catalogue.interruption import filtering
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import LimitExceeded
@@ -24,7 +24,7 @@ def _assert_sound(database: Database) -> None:
 
 
 def test_a_filter_ends_when_the_seconds_are_over(database: Database) -> None:
-    with spending(Budget(0, 0.0, 0.1)):
+    with use_budget(Budget(0, 0.0, 0.1)):
         for name, statement in (("the filter on 'n'", ENDLESS), ("the next one", text("SELECT 1"))):
             refused = pytest.raises(LimitExceeded, match=f"{name} is not evaluated after 0.1 s")
             with refused, database.read() as session, filtering(session, name):
@@ -34,7 +34,7 @@ def test_a_filter_ends_when_the_seconds_are_over(database: Database) -> None:
 
 def test_what_follows_a_filter_may_take_longer(database: Database) -> None:
     now = [0.0]
-    with spending(Budget(0, 0.0, 0.001, clock=lambda: now[0])), database.read() as session:
+    with use_budget(Budget(0, 0.0, 0.001, clock=lambda: now[0])), database.read() as session:
         with filtering(session, "a"):
             pass
         now[0] = 60.0
@@ -45,7 +45,7 @@ def test_a_statement_ends_when_the_client_leaves(database: Database) -> None:
     budget = RequestBudget(0, 0.0)
 
     def work() -> None:
-        with spending(budget), database.read() as session:
+        with use_budget(budget), database.read() as session:
             session.execute(ENDLESS)
 
     with ThreadPoolExecutor(1) as pool:

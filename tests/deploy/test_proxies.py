@@ -105,14 +105,14 @@ def _running(command: list[str], port: int, folder: Path) -> Iterator[None]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
-            _await(port, process, folder)
+            _wait_for_answer(port, process, folder)
             yield
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _await(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_for_answer(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
     patience = time.monotonic() + 60
     while True:
         assert process.poll() is None, (folder / "log").read_text()

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.tuning import NothingToTune, clear_tuning, tune
 from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
-from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.edge_detection import random_canny
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import SpaceRow, TuningRow
@@ -89,7 +89,7 @@ def places(tools: Tools) -> list[int]:
     """The rank of each scene that is asked for by its own edges, 99 if it is not found."""
 
     def place(number: int) -> int:
-        drawing = varied_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
+        drawing = random_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
         hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=SCENES)).hits
         return next((hit.rank for hit in hits if hit.key.startswith(f"{number:02}")), 99)
 

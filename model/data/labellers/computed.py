@@ -30,7 +30,7 @@ from anyseek.model.colours.measures import colourfulness
 from anyseek.model.data.registry import Labeller, LabellerKind
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.edge_detection import soft_edges, varied_canny
+from anyseek.model.modalities.edge_detection import random_canny, soft_edges
 from anyseek.model.modalities.formats.color_palette import MOST_COLOURS, palette_of
 from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 
@@ -41,7 +41,7 @@ _PHOTO = ("a {medium} of {}", "{}", "a picture of a {}", "a {medium} with a {} i
 
 def _canny_edge(sample: DataSample) -> dict[str, Any]:
     """Canny's edges of `rgb`; blur and thresholds are drawn for each sample by its key."""
-    return {"canny_edge": varied_canny(sample.values["rgb"], np.random.default_rng(zlib.crc32(sample.key.encode())))}
+    return {"canny_edge": random_canny(sample.values["rgb"], np.random.default_rng(zlib.crc32(sample.key.encode())))}
 
 
 def _soft_edge(sample: DataSample) -> dict[str, Any]:

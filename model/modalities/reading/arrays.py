@@ -1,7 +1,7 @@
 """Numbers as PNG and NPY files: regions, and vectors of other networks.
 
-Pixels of maps are measurements or ids, so they are never blended, only picked. The header of an array is checked before
-memory is taken.
+Pixels of maps are measurements or ids, so maps are subsampled, never interpolated. The header of an array is checked
+before memory is allocated.
 """
 
 import io
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.modalities.formats.spans import LONGEST, TextStates
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BadMap
 from anyseek.model.modalities.reading.pictures import load_picture
 from anyseek.model.seam import FloatArray, Regions
@@ -32,7 +32,7 @@ ID_MODES = _GREY_MODES | {"P", "1"}  # in a palette picture the ids are the pale
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
-def decode_regions(file: Encoded) -> Regions:
+def decode_regions(file: EncodedFile) -> Regions:
     """A PNG or an NPY array of ids: int32 (H, W), every n-th pixel of large maps. Raises `DecodeError`."""
     if is_npy(file):
         values = read_ids(file)
@@ -41,28 +41,28 @@ def decode_regions(file: Encoded) -> Regions:
         if image.mode not in ID_MODES:
             raise BadMap(f"{file.name} is a picture of kind {image.mode}; a map has one number per pixel (a grey PNG)")
         values = np.asarray(image)
-    return Regions(picked(values, file.side).astype(np.int32), dict(file.classes))
+    return Regions(subsample(values, file.side).astype(np.int32), dict(file.classes))
 
 
-def decode_features(file: Encoded) -> FloatArray:
+def decode_features(file: EncodedFile) -> FloatArray:
     """A feature map: float32 (C, h, w), every number finite. Raises `DecodeError`."""
-    return _finite(file, _FEATURE_AXES)
+    return _read_finite(file, _FEATURE_AXES)
 
 
-def decode_vector(file: Encoded) -> FloatArray:
+def decode_vector(file: EncodedFile) -> FloatArray:
     """A vector: float32 (d,), every number finite. Raises `DecodeError`."""
-    return _finite(file, _VECTOR_AXES)
+    return _read_finite(file, _VECTOR_AXES)
 
 
-def decode_text_states(file: Encoded) -> TextStates:
+def decode_text_states(file: EncodedFile) -> TextStates:
     """The states of a text, at most 77. Raises `DecodeError`."""
-    vectors = _finite(file, _STATE_AXES)
+    vectors = _read_finite(file, _STATE_AXES)
     if len(vectors) > LONGEST:
         raise BadMap(f"{file.name} has {len(vectors)} text states; at most {LONGEST} are allowed")
     return TextStates(vectors)
 
 
-def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
+def read_npy(file: EncodedFile, axes: tuple[str, ...] | None = None) -> NumberArray:
     """The real numbers of an NPY file with one dimension for each of `axes`, of any shape without them.
 
     Objects (pickles) are refused. Raises `BadMap`, `TooManyPixels`, `RequestTooCostly`.
@@ -87,12 +87,12 @@ def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
         raise BadMap(f"{file.name} ends before its {' x '.join(map(str, shape))} values do: {error}") from error
 
 
-def is_npy(file: Encoded) -> bool:
-    """Whether a file is an array of NumPy's."""
+def is_npy(file: EncodedFile) -> bool:
+    """Whether a file is an NPY array."""
     return file.data.startswith(_NPY_MAGIC)
 
 
-def read_ids(file: Encoded) -> NumberArray:
+def read_ids(file: EncodedFile) -> NumberArray:
     """The ids (H, W) of an NPY file, whole numbers from 0. Raises `DecodeError`."""
     ids = np.asarray(read_npy(file, MAP_AXES))
     if ids.dtype.kind not in "iu" or int(ids.min()) < 0 or int(ids.max()) > _LARGEST_ID:
@@ -100,7 +100,7 @@ def read_ids(file: Encoded) -> NumberArray:
     return ids
 
 
-def _finite(file: Encoded, axes: tuple[str, ...]) -> FloatArray:
+def _read_finite(file: EncodedFile, axes: tuple[str, ...]) -> FloatArray:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, thus refused
         values = read_npy(file, axes).astype(np.float32)
     if not np.isfinite(values).all():
@@ -108,7 +108,7 @@ def _finite(file: Encoded, axes: tuple[str, ...]) -> FloatArray:
     return values
 
 
-def picked(values: NumberArray, side: int | None) -> NumberArray:
-    """Every n-th row and column, so that no side is above `side`; all of them where there is no such bound."""
+def subsample(values: NumberArray, side: int | None) -> NumberArray:
+    """Every n-th row and column, so that no side is above `side`; all of them if `side` is None."""
     step = 1 if side is None else -(-max(values.shape) // side)
     return values[::step, ::step].copy()

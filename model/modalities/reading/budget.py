@@ -1,4 +1,4 @@
-"""What a request may cost: pixels, as the headers of files declare them, and seconds of decoding and of filtering."""
+"""The budget of a request: pixels, as file headers declare them, and seconds of decoding and of filtering."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from anyseek.model.modalities.reading.errors import RequestTooCostly
 
 
 class Budget:
-    """Pixels and seconds that are left, used by one thread at a time. `pixels_left` may be set to fewer."""
+    """The remaining pixels and seconds of a request, used by one thread at a time. `pixels_left` may be lowered."""
 
     def __init__(
         self,
@@ -21,19 +21,19 @@ class Budget:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._filter, self._filter_stops = "", math.inf
-        self.allow(pixels, seconds, filter_seconds)
+        self._filter, self._filter_deadline = "", math.inf
+        self.reset(pixels, seconds, filter_seconds)
 
-    def allow(self, pixels: int, seconds: float, filter_seconds: float) -> None:
-        """Have so much from now on."""
+    def reset(self, pixels: int, seconds: float, filter_seconds: float) -> None:
+        """Replace the remaining budget."""
         self.pixels_left = pixels
         self._seconds = self._seconds_left = seconds
         self._filter_seconds = self._filter_seconds_left = filter_seconds
 
     def take_pixels(self, name: str, count: int) -> None:
-        """Count the pixels of a file before they are decoded, or the numbers of an array.
+        """Charge the pixels of a file, or the numbers of an array, before they are decoded.
 
-        Raises `RequestTooCostly` if fewer are left, and then counts none.
+        Raises `RequestTooCostly` if fewer are left, and then charges none.
         """
         if count > self.pixels_left:
             raise RequestTooCostly(
@@ -44,7 +44,7 @@ class Budget:
 
     @contextmanager
     def decoding(self, name: str) -> Iterator[float]:
-        """Time the block, which is given the seconds that are left. Raises `RequestTooCostly` if there are none."""
+        """Charge the time of the block; yields the remaining seconds. Raises `RequestTooCostly` if there are none."""
         if self._seconds_left <= 0:
             raise RequestTooCostly(
                 f"the files of this request before {name} took {self._seconds:g} s to decode, which is the most for a "
@@ -58,36 +58,36 @@ class Budget:
 
     @contextmanager
     def filtering(self, name: str) -> Iterator[float]:
-        """Time the block, which evaluates a filter and is given the seconds that are left for it.
+        """Charge the time of the block, which evaluates a filter; yields the remaining seconds.
 
-        Once these are over, `is_over` is true within the block, and `check` raises.
+        Once these are spent, `is_filter_time_over` is true within the block, and `check` raises.
         """
         started = self._clock()
-        self._filter, self._filter_stops = name, started + self._filter_seconds_left
+        self._filter, self._filter_deadline = name, started + self._filter_seconds_left
         try:
             yield self._filter_seconds_left
         finally:
             self._filter_seconds_left -= self._clock() - started
-            self._filter_stops = math.inf
+            self._filter_deadline = math.inf
 
     @property
-    def is_over(self) -> bool:
-        """Whether `check` raises; a database asks it, in any thread, while a statement runs."""
-        return self._clock() >= self._filter_stops
+    def is_filter_time_over(self) -> bool:
+        """Whether the time for filters is spent; a database polls it, in any thread, while a statement runs."""
+        return self._clock() >= self._filter_deadline
 
     def check(self) -> None:
-        """Called between stages of the work; a subclass raises once nobody waits for the result, too.
+        """Called between stages of the work; a subclass also raises once the client has disconnected.
 
-        Raises `LimitExceeded` for a filter when the seconds of all filters are over.
+        Raises `LimitExceeded` for a filter once the seconds of all filters are spent.
         """
-        if self._clock() >= self._filter_stops:
+        if self._clock() >= self._filter_deadline:
             raise LimitExceeded(
                 f"{self._filter} is not evaluated after {self._filter_seconds:g} s, which is the most for all filters "
                 "and words of a request: ask with fewer conditions and words, or fewer filters at once"
             )
 
-    def calling(self, call: Callable[[], object]) -> AbstractContextManager[None]:
-        """A block in which `call` is called if the client leaves; a budget of no request has none that could."""
+    def on_disconnect(self, call: Callable[[], object]) -> AbstractContextManager[None]:
+        """A block in which `call` runs if the client disconnects; without a request, never."""
         return nullcontext()
 
 
@@ -95,8 +95,8 @@ _CURRENT: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 @contextmanager
-def spending(budget: Budget) -> Iterator[None]:
-    """Take what `decode` costs in the block from the budget; threads that it waits for are in the block, too."""
+def use_budget(budget: Budget) -> Iterator[None]:
+    """Charge decoding in the block, and in the threads it waits for, to the budget."""
     before = _CURRENT.set(budget)
     try:
         yield
@@ -105,7 +105,7 @@ def spending(budget: Budget) -> Iterator[None]:
 
 
 def current_budget() -> Budget | None:
-    """The budget of the block around; None outside of blocks, where nothing is counted."""
+    """The budget set by `use_budget`; None outside of it, where nothing is charged."""
     return _CURRENT.get()
 
 

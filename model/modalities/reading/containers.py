@@ -1,11 +1,11 @@
-"""Which decoder reads a picture file, told by its first bytes and never by its name.
+"""Choose the decoder of a picture file by its first bytes, never by its name.
 
-Formats that Pillow does not read by itself are registered with it when the first file of theirs comes: HEIF by
-pillow-heif, which whoever may not have its GPL parts uninstalls, JPEG XL by pillow-jxl-plugin, of the extra `jxl`.
+Formats that need a Pillow plugin are registered when their first file comes: HEIF by pillow-heif, which may be
+uninstalled where its GPL parts are not allowed, JPEG XL by pillow-jxl-plugin, of the extra `jxl`.
 
-Of a camera RAW the JPEG counts that the camera put into it, found without decoding the sensor's numbers. Each place in
-the file where a JPEG may begin is tried: its markers must lead to a size and to pixels. The largest is taken. Nothing
-but marker lengths within the file is followed, so damaged files cost no more than a pass over their bytes.
+A camera RAW is read as the largest JPEG preview in it, found without decoding sensor data: at each offset where a JPEG
+may begin, its markers must lead to a size and to pixels. Only marker lengths within the file are followed, so damaged
+files cost no more than a pass over their bytes.
 """
 
 import io
@@ -17,7 +17,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BrokenPicture, FormatNotInstalled
 
 if TYPE_CHECKING:  # commands that only look at first bytes start without Pillow
@@ -32,7 +32,7 @@ _PART_NUMBER = 4  # bytes before the codestream in a box of a part of it
 
 
 def is_jxl(start: bytes) -> bool:
-    """Return whether a file that starts like this is JPEG XL."""
+    """Whether the first bytes of a file are those of JPEG XL."""
     return start.startswith((CODESTREAM, CONTAINER))
 
 
@@ -89,15 +89,15 @@ class _Bits:
         return value
 
 
-PLAIN = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG with further views, as phones write, is among them
-KNOWN = (*PLAIN, "HEIF", "AVIF", "JPEG XL", "camera RAW")
+PLAIN_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG with further views, as phones write, is among them
+KNOWN_FORMATS = (*PLAIN_FORMATS, "HEIF", "AVIF", "JPEG XL", "camera RAW")
 
 _HEIF: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF: Final = frozenset({b"avif", b"avis"})
 _MOST_BRANDS = 64  # of a file's type box; real ones name fewer than ten
 
 
-def open_container(file: Encoded) -> "Image.Image":
+def open_container(file: EncodedFile) -> "Image.Image":
     """The header of a picture by the decoder of its format.
 
     Raises `FormatNotInstalled`, `BrokenPicture` for a file that is of a format only by its first bytes, and whatever
@@ -105,7 +105,7 @@ def open_container(file: Encoded) -> "Image.Image":
     """
     from PIL import Image, UnidentifiedImageError
 
-    decoders: tuple[str, ...] = PLAIN
+    decoders: tuple[str, ...] = PLAIN_FORMATS
     if is_avif(file.data):
         decoders = ("AVIF",)
     elif is_heif(file.data):
@@ -119,7 +119,7 @@ def open_container(file: Encoded) -> "Image.Image":
     try:
         return Image.open(io.BytesIO(file.data), formats=decoders)
     except UnidentifiedImageError as error:
-        if decoders == PLAIN:
+        if decoders == PLAIN_FORMATS:
             raise
         raise BrokenPicture(
             f"{file.name} is a damaged picture: it begins as {decoders[0]} and does not go on"
@@ -127,12 +127,12 @@ def open_container(file: Encoded) -> "Image.Image":
 
 
 def is_heif(start: bytes) -> bool:
-    """Whether a file that starts like this is HEIF, of which HEIC is a kind."""
+    """Whether the first bytes of a file are those of HEIF, including HEIC."""
     return bool(_brands(start) & _HEIF) and not is_avif(start)
 
 
 def is_avif(start: bytes) -> bool:
-    """Whether a file that starts like this is AVIF."""
+    """Whether the first bytes of a file are those of AVIF."""
     return bool(_brands(start) & _AVIF)
 
 
@@ -167,11 +167,11 @@ def _register_jxl() -> bool:
 
 
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
-_TIFF_ALIKE = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus and Panasonic
+_TIFF_VARIANTS = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus and Panasonic
 _FUJIFILM, _CANON_3 = b"FUJIFILMCCD-RAW", b"crx "
 
 _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 262, 330, 50_706
-_OF_A_SENSOR = (32_803, 34_892)  # photometric interpretations: a mosaic of colours, or linear numbers
+_SENSOR_PHOTOMETRICS = (32_803, 34_892)  # photometric interpretations: a mosaic of colours, or linear numbers
 _MOST_IFDS, _MOST_ENTRIES, _ENTRY = 32, 1_000, 12
 _NUMBERS = {3: "H", 4: "I", 13: "I"}  # types of entries by which pointers are written: SHORT, LONG, IFD
 
@@ -191,31 +191,31 @@ class Preview:
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a file is a camera RAW: by its first bytes or, where these are those of TIFF, by its tables."""
+    """Whether a file is a camera RAW, by its first bytes or, for TIFF, by the tags of its tables."""
     if is_raw_start(data) or data[:4] not in _TIFF:
         return is_raw_start(data)
-    return any(_DNG_VERSION in ifd or ifd.get(_PHOTOMETRIC, (0,))[0] in _OF_A_SENSOR for ifd in _ifds(data))
+    return any(_DNG_VERSION in ifd or ifd.get(_PHOTOMETRIC, (0,))[0] in _SENSOR_PHOTOMETRICS for ifd in _ifds(data))
 
 
 def is_raw_start(start: bytes) -> bool:
     """Whether the first 12 bytes alone show that a file is a camera RAW."""
     if start[:4] in _TIFF:
         return start[8:10] == b"CR"
-    return start[:4] in _TIFF_ALIKE or start.startswith(_FUJIFILM[:12]) or start[4:12] == b"ftyp" + _CANON_3
+    return start[:4] in _TIFF_VARIANTS or start.startswith(_FUJIFILM[:12]) or start[4:12] == b"ftyp" + _CANON_3
 
 
-def preview_of(data: bytes) -> Preview | None:
+def find_preview(data: bytes) -> Preview | None:
     """The largest JPEG in the file; None if there is none."""
     starts = islice(re.finditer(re.escape(_JPEG), data), _MOST_JPEGS)
     previews = [preview for start in starts if (preview := _jpeg_at(data, start.start())) is not None]
     return max(previews, key=lambda preview: preview.width * preview.height, default=None)
 
 
-def as_tiff(data: bytes) -> bytes | None:
-    """The file's own tables as TIFF, in which cameras write what EXIF says; None if it has none."""
+def tiff_tables(data: bytes) -> bytes | None:
+    """The file as TIFF, whose tables hold the EXIF tags; None if it has none."""
     if data[:4] in _TIFF:
         return data
-    order = _TIFF_ALIKE.get(data[:4])
+    order = _TIFF_VARIANTS.get(data[:4])
     return None if order is None else {"<": b"II*\0", ">": b"MM\0*"}[order] + data[4:]
 
 
@@ -238,18 +238,18 @@ def _jpeg_at(data: bytes, start: int) -> Preview | None:
 
 
 def _ifds(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:
-    """The whole numbers in each table of a TIFF file, by their tags; tables beside and below the first are followed."""
+    """The integers in each table of a TIFF file by tag, following next and sub-tables."""
     order = _TIFF[data[:4]]
-    waiting, seen = [_number(data, 4, order)], set[int]()
-    while waiting and len(seen) < _MOST_IFDS:
-        start = waiting.pop(0)
+    pending, seen = [_read_uint32(data, 4, order)], set[int]()
+    while pending and len(seen) < _MOST_IFDS:
+        start = pending.pop(0)
         if start in seen or not 8 <= start <= len(data) - 2:
             continue
         seen.add(start)
         count = min(struct.unpack_from(f"{order}H", data, start)[0], _MOST_ENTRIES)
         table = dict(_entries(data, start + 2, count, order))
         yield table
-        waiting += [_number(data, start + 2 + count * _ENTRY, order), *table.get(_SUB_IFDS, ())]
+        pending += [_read_uint32(data, start + 2 + count * _ENTRY, order), *table.get(_SUB_IFDS, ())]
 
 
 def _entries(data: bytes, start: int, count: int, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -257,11 +257,11 @@ def _entries(data: bytes, start: int, count: int, order: str) -> Iterator[tuple[
         tag, kind, amount = struct.unpack_from(f"{order}HHI", data, place)
         form = f"{order}{min(amount, _MOST_IFDS)}{_NUMBERS.get(kind, 'B')}"
         length = struct.calcsize(form)
-        at = place + 8 if length <= 4 else _number(data, place + 8, order)
+        at = place + 8 if length <= 4 else _read_uint32(data, place + 8, order)
         if amount and at + length <= len(data):
             yield tag, struct.unpack_from(form, data, at)
 
 
-def _number(data: bytes, place: int, order: str) -> int:
-    """The 32 bits at a place; 0, which leads nowhere, beyond the end."""
+def _read_uint32(data: bytes, place: int, order: str) -> int:
+    """The uint32 at an offset; 0, which is no table, beyond the end."""
     return int(struct.unpack_from(f"{order}I", data, place)[0]) if 0 <= place <= len(data) - 4 else 0

@@ -1,9 +1,9 @@
-"""A process that decodes pictures for a service, one at a time, until the service closes the connection or is gone.
+"""A process that decodes pictures for a service, one at a time, until the connection closes.
 
     python -m anyseek.model.modalities.reading.decoder_process SOCKET MEGABYTES
 
-It may take so much memory beyond what it starts with, has a low priority, and writes no files. If a file takes too
-long, its alarm ends it, even in the midst of a decoder and with nobody left to kill it.
+It may allocate MEGABYTES after its start, has a low priority, and writes no files. An alarm ends it if a file takes too
+long, even inside a decoder and after the service has died.
 """
 
 import math
@@ -16,20 +16,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.modalities.reading.decode import read_here
-from anyseek.model.modalities.reading.decoders import answer_of, file_of, receive, send
+from anyseek.model.modalities.reading.decode import decode_in_process
+from anyseek.model.modalities.reading.decoders import decode_task, encode_answer, receive, send
 from anyseek.model.modalities.reading.errors import DecodeError, RequestTooCostly
 
 READY = {"ready": True}
-_NICER = 10  # so that the service, which answers others meanwhile, gets the processors first
+_NICENESS = 10  # so that requests that the service answers meanwhile get the processors first
 
 
 def main(socket_number: int, megabytes: int) -> None:
-    os.nice(_NICER)
+    os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which then closes the connection
     connection = socket.socket(fileno=socket_number)
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this goes and the service stays
+        Path("/proc/self/oom_score_adj").write_text(
+            "1000"
+        )  # if memory runs out, the kernel kills this process and not the service
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_AS, _address_space() + megabytes * 1024 * 1024)
@@ -43,10 +45,10 @@ def main(socket_number: int, megabytes: int) -> None:
 
 
 def _answer(task: dict[str, Any], data: bytes, megabytes: int) -> tuple[dict[str, Any], bytes | memoryview]:
-    request, file = file_of(task, data)
+    request, file = decode_task(task, data)
     assert file.budget is not None
     try:
-        head, value = answer_of(read_here(request, file))
+        head, value = encode_answer(decode_in_process(request, file))
     except DecodeError as error:
         refusal: Exception = error
         if isinstance(error.__cause__, MemoryError):
@@ -56,7 +58,7 @@ def _answer(task: dict[str, Any], data: bytes, megabytes: int) -> tuple[dict[str
 
 
 def _address_space() -> int:
-    """The bytes of address space that the process has already; 0 where the system does not tell."""
+    """The process's address space in bytes; 0 where the system does not report it."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     return 0

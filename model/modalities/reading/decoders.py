@@ -1,8 +1,8 @@
-"""Decodes pictures that may do harm in a few processes apart, which may crash, and are killed if they take too much.
+"""A pool of isolated processes for risky pictures: they may crash, and are killed beyond their time or memory.
 
-What goes there are the formats whose decoders are large, every picture of many pixels, and JPEG of several scans, as
-progressive ones are. Small PNG, plain JPEG, GIF and BMP, which are nearly all, stay in the thread that asks: the way to
-a process and back costs more than they do.
+They decode formats whose decoders are large, pictures of many pixels, and JPEG of several scans, such as progressive
+ones. Small PNG, baseline JPEG, GIF and BMP, which are nearly all, are decoded in the calling thread: a round trip to a
+process costs more.
 """
 
 import io
@@ -28,10 +28,10 @@ from PIL import Image
 
 from anyseek.model.modalities.reading import errors
 from anyseek.model.modalities.reading.budget import Budget
-from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, Reading, Understood
+from anyseek.model.modalities.reading.encoded import DecodedFile, EncodedFile, FileLimits, Interpretation
 from anyseek.model.modalities.reading.errors import BrokenPicture, DecodeError, RequestTooCostly
 from anyseek.model.modalities.reading.jpeg_scans import read_scans
-from anyseek.model.modalities.reading.pictures import decoding
+from anyseek.model.modalities.reading.pictures import decode_errors
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Regions
 
@@ -53,17 +53,17 @@ def send(connection: socket.socket, head: dict[str, Any], data: bytes | memoryvi
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """The next message; None where the other end is gone. Raises `OSError`."""
-    start = _exactly(connection, _LENGTHS.size)
+    """The next message; None at the end of the connection. Raises `OSError`."""
+    start = _receive_exactly(connection, _LENGTHS.size)
     if start is None:
         return None
     json_length, length = _LENGTHS.unpack(start)
-    head = _exactly(connection, min(json_length, _LARGEST_JSON))
-    data = None if head is None else _exactly(connection, length)
+    head = _receive_exactly(connection, min(json_length, _LARGEST_JSON))
+    data = None if head is None else _receive_exactly(connection, length)
     return None if head is None or data is None else (json.loads(head), data)
 
 
-def _exactly(connection: socket.socket, count: int) -> bytearray | None:
+def _receive_exactly(connection: socket.socket, count: int) -> bytearray | None:
     whole = bytearray(count)
     left = memoryview(whole)
     while left:
@@ -85,8 +85,8 @@ class DecodeRequest:
     box: Sequence[float] | None = None
 
 
-def task_of(request: DecodeRequest, file: Encoded, pixels: int, seconds: float) -> dict[str, Any]:
-    """The JSON of a task, whose bytes are the file; it may decode so many pixels and take so many seconds."""
+def encode_task(request: DecodeRequest, file: EncodedFile, pixels: int, seconds: float) -> dict[str, Any]:
+    """The JSON that goes before a file's bytes, with the pixels and seconds it may take."""
     limits = FileLimits(file.limits.bytes_per_file, file.limits.pixels, file.limits.text_characters)
     return {
         "wanted": (request.content, request.modality, request.box),
@@ -96,32 +96,32 @@ def task_of(request: DecodeRequest, file: Encoded, pixels: int, seconds: float) 
     }
 
 
-def file_of(task: dict[str, Any], data: bytes) -> tuple[DecodeRequest, Encoded]:
-    """A task for a decoder process; the file has the task's budget."""
+def decode_task(task: dict[str, Any], data: bytes) -> tuple[DecodeRequest, EncodedFile]:
+    """The inverse of `encode_task`; the file has the task's budget."""
     content, modality, box = task["wanted"]
     name, limits, classes, side, form = task["file"]
     budget = Budget(task["pixels"], task["seconds"])
-    file = Encoded(data, name, FileLimits(**limits), dict(classes), side, budget, form)
+    file = EncodedFile(data, name, FileLimits(**limits), dict(classes), side, budget, form)
     return DecodeRequest(Content(content), modality, box), file
 
 
-def answer_of(reading: Reading) -> tuple[dict[str, Any], memoryview]:
-    """The encodings in which a picture or a map is sent."""
+def encode_answer(reading: DecodedFile) -> tuple[dict[str, Any], memoryview]:
+    """A decoded picture or map as JSON and bytes."""
     value = reading.value
     ids = value.ids if isinstance(value, Regions) else value
     if not isinstance(ids, np.ndarray):
         raise TypeError(f"{type(value).__name__} is no picture and no map")
     classes = list(value.classes.items()) if isinstance(value, Regions) else None
     array = np.ascontiguousarray(ids)
-    understood = None if reading.understood is None else asdict(reading.understood)
-    head = {"type": array.dtype.str, "shape": array.shape, "classes": classes, "understood": understood}
+    interpretation = None if reading.interpretation is None else asdict(reading.interpretation)
+    head = {"type": array.dtype.str, "shape": array.shape, "classes": classes, "understood": interpretation}
     return head, array.data.cast("B")
 
 
-def reading_of(message: Message) -> Reading:
-    """The picture or map of an answer, and what was understood of it.
+def decode_answer(message: Message) -> DecodedFile:
+    """The inverse of `encode_answer`.
 
-    Raises the `DecodeError` that it tells, `ValueError` for nonsense.
+    Raises the `DecodeError` in the answer, `ValueError` for a malformed one.
     """
     head, data = message
     if "error" in head:
@@ -129,86 +129,88 @@ def reading_of(message: Message) -> Reading:
     if head["type"] not in _TYPES or math.prod(head["shape"]) * np.dtype(head["type"]).itemsize != len(data):
         raise ValueError(f"an answer of type {head['type']!r} and shape {head['shape']} has {len(data)} bytes")
     values = np.frombuffer(data, head["type"]).reshape(head["shape"])
-    understood = None if head["understood"] is None else Understood(**head["understood"])
+    interpretation = None if head["understood"] is None else Interpretation(**head["understood"])
     if head["classes"] is None:
-        return Reading(values, understood)
-    return Reading(Regions(values.astype(np.int32, copy=False), dict(head["classes"])), understood)
+        return DecodedFile(values, interpretation)
+    return DecodedFile(Regions(values.astype(np.int32, copy=False), dict(head["classes"])), interpretation)
 
 
-APART_FROM = 16_000_000  # pixels; those with fewer are decoded in a fraction of a second
+ISOLATED_PIXELS = 16_000_000  # pixels; smaller pictures are decoded in a fraction of a second
 
 _CONTENTS = frozenset({Content.PICTURE, Content.DRAWING, Content.DEPTH, Content.NORMAL, Content.REGIONS})
 _PLAIN = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP"}
 _NPY = b"\x93NUMPY"
 _PROGRAM = ("-m", "anyseek.model.modalities.reading.decoder_process")
-_STARTING_SECONDS = 60.0
-_LOOKED_SECONDS = 0.1  # how often to see whether the client is still there
+_START_TIMEOUT = 60.0
+_POLL_SECONDS = 0.1  # how often to check that the client is still connected
 
 
-def goes_apart(content: Content, data: bytes) -> bool:
-    """Whether a file sent by anybody is better decoded in another process."""
+def needs_isolation(content: Content, data: bytes) -> bool:
+    """Whether an untrusted file should be decoded in another process."""
     if content not in _CONTENTS or data.startswith(_NPY) or not data:
         return False
     for start, kind in _PLAIN.items():
         if data.startswith(start):
-            with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-                return image.width * image.height >= APART_FROM or (kind == "JPEG" and read_scans(data).several)
+            with suppress(BrokenPicture), decode_errors("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+                return image.width * image.height >= ISOLATED_PIXELS or (
+                    kind == "JPEG" and read_scans(data).is_multi_pass
+                )
             return False  # a header that cannot be read is refused at once
     return True
 
 
-class Decoders:
-    """At most `processes` of them, with `megabytes` of memory each, started when first needed; for several threads."""
+class DecoderPool:
+    """A thread-safe pool of at most `processes` decoders with `megabytes` of memory each, started on demand."""
 
     def __init__(self, processes: int, megabytes: int, program: Sequence[str] = _PROGRAM) -> None:
         self._megabytes, self._program = megabytes, program
-        self._free = threading.Semaphore(processes)
+        self._slots = threading.Semaphore(processes)
         self._lock = threading.Lock()
-        self._idle: list[_Process] = []
+        self._idle: list[_DecoderProcess] = []
         self._closed = False
 
-    def read(self, request: DecodeRequest, file: Encoded, budget: Budget) -> Reading:
-        """What is wanted of a file. A process that crashes or is killed is replaced, and the file is refused.
+    def read(self, request: DecodeRequest, file: EncodedFile, budget: Budget) -> DecodedFile:
+        """The decoded file. A process that crashes or is killed is replaced, and the file is refused.
 
         Raises `DecodeError`, and what `Budget.check` raises.
         """
-        while not self._free.acquire(timeout=_LOOKED_SECONDS):
+        while not self._slots.acquire(timeout=_POLL_SECONDS):
             budget.check()
         try:
-            process = self._take()
+            process = self._acquire()
             try:
                 with budget.decoding(file.name) as seconds:
-                    answer = process.ask(request, file, budget, seconds)
+                    answer = process.decode(request, file, budget, seconds)
             except BaseException:
-                process.end()
+                process.shut_down()
                 raise
             with self._lock:
                 closed = self._closed
                 if not closed:
                     self._idle.append(process)
             if closed:
-                process.end()
+                process.shut_down()
         finally:
-            self._free.release()
+            self._slots.release()
         budget.pixels_left = min(budget.pixels_left, answer[0]["left"])
-        return reading_of(answer)
+        return decode_answer(answer)
 
     def close(self) -> None:
-        """End all processes; those at work end with their tasks."""
+        """Kill idle processes; busy ones end with their tasks."""
         with self._lock:
             self._closed, idle = True, self._idle
             self._idle = []
         for process in idle:
-            process.end()
+            process.shut_down()
 
-    def _take(self) -> "_Process":
+    def _acquire(self) -> "_DecoderProcess":
         with self._lock:
-            idle = next((process for process in reversed(self._idle) if process.lives()), None)
-            self._idle = [process for process in self._idle if process is not idle and process.lives()]
-        return idle or _Process(self._program, self._megabytes)
+            idle = next((process for process in reversed(self._idle) if process.is_alive()), None)
+            self._idle = [process for process in self._idle if process is not idle and process.is_alive()]
+        return idle or _DecoderProcess(self._program, self._megabytes)
 
 
-class _Process:
+class _DecoderProcess:
     def __init__(self, program: Sequence[str], megabytes: int) -> None:
         self._connection, other = socket.socketpair()
         with other:
@@ -224,72 +226,72 @@ class _Process:
                 pass_fds=[other.fileno()],
                 env=environment,
             )
-        self._connection.settimeout(_STARTING_SECONDS)
+        self._connection.settimeout(_START_TIMEOUT)
         if receive(self._connection) is None:
-            reason = self._reason()
-            self.end()
+            reason = self._exit_reason()
+            self.shut_down()
             raise RuntimeError(f"a decoder process does not start: it {reason}")
 
-    def ask(self, request: DecodeRequest, file: Encoded, budget: Budget, seconds: float) -> Message:
-        """The answer. Raises `DecodeError` and what `Budget.check` raises, after which the process is of no use."""
-        stops = time.monotonic() + seconds
+    def decode(self, request: DecodeRequest, file: EncodedFile, budget: Budget, seconds: float) -> Message:
+        """The answer. After a `DecodeError`, or what `Budget.check` raises, the process must be shut down."""
+        deadline = time.monotonic() + seconds
         try:
             self._connection.settimeout(seconds)
-            send(self._connection, task_of(request, file, budget.pixels_left, seconds), file.data)
-            self._await(budget, stops)
-            self._connection.settimeout(max(_LOOKED_SECONDS, stops - time.monotonic()))
+            send(self._connection, encode_task(request, file, budget.pixels_left, seconds), file.data)
+            self._wait_for_answer(budget, deadline)
+            self._connection.settimeout(max(_POLL_SECONDS, deadline - time.monotonic()))
             answer = receive(self._connection)
         except TimeoutError as error:
             raise RequestTooCostly(f"{file.name} takes more than {seconds:.1f} s to decode") from error
         except OSError:
             answer = None  # it is gone
         if answer is None:
-            raise BrokenPicture(f"{file.name} is a damaged picture: its decoder {self._reason()}")
+            raise BrokenPicture(f"{file.name} is a damaged picture: its decoder {self._exit_reason()}")
         return answer
 
-    def _await(self, budget: Budget, stops: float) -> None:
+    def _wait_for_answer(self, budget: Budget, deadline: float) -> None:
         """Wait until an answer begins. Raises `TimeoutError`, and what `Budget.check` raises."""
         while True:
-            left = stops - time.monotonic()
+            left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self._connection.settimeout(min(left, _LOOKED_SECONDS))
+            self._connection.settimeout(min(left, _POLL_SECONDS))
             with suppress(TimeoutError):
                 self._connection.recv(1, socket.MSG_PEEK)
                 return
             budget.check()
 
-    def _reason(self) -> str:
-        """How it ended."""
+    def _exit_reason(self) -> str:
+        """How the process ended, for error messages."""
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return "fell silent"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
 
-    def lives(self) -> bool:
-        """Whether nobody has killed it since its last answer."""
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
         return self._process.poll() is None
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         self._connection.close()
         self._process.kill()
         self._process.wait()
 
 
-_OF_SERVICE: ContextVar[Decoders | None] = ContextVar("decoders", default=None)
+_CURRENT: ContextVar[DecoderPool | None] = ContextVar("decoders", default=None)
 
 
 @contextmanager
-def decoding_apart(decoders: Decoders | None) -> Iterator[None]:
-    """Have `decode` give these what `goes_apart`, in the block and in threads that it waits for."""
-    before = _OF_SERVICE.set(decoders)
+def use_decoders(decoders: DecoderPool | None) -> Iterator[None]:
+    """Decode files that need isolation in the pool, in the block and in the threads it waits for."""
+    before = _CURRENT.set(decoders)
     try:
         yield
     finally:
-        _OF_SERVICE.reset(before)
+        _CURRENT.reset(before)
 
 
-def decoders_of_service() -> Decoders | None:
-    """The processes for what is decoded here; None outside of services."""
-    return _OF_SERVICE.get()
+def current_decoders() -> DecoderPool | None:
+    """The pool set by `use_decoders`; None outside of services."""
+    return _CURRENT.get()

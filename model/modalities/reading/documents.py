@@ -22,7 +22,7 @@ from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.encoded import EncodedFile, FileLimits
 from anyseek.model.modalities.reading.errors import (
     BadDocument,
     BadMap,
@@ -82,17 +82,17 @@ _POINTS = TypeAdapter(_Entries[_PointEntry])
 _METADATA = TypeAdapter(dict[str, Annotated[_Number, Field(strict=True)]])
 
 
-def decode_text(file: Encoded) -> str:
+def decode_text(file: EncodedFile) -> str:
     """Words in UTF-8 without spaces at the ends. Raises `DecodeError`."""
     return parse_text(utf8(file), file.limits, file.name)
 
 
-def decode_palette(file: Encoded) -> ByteArray:
+def decode_palette(file: EncodedFile) -> ByteArray:
     """One to seven colours, see `parse_palette`: uint8 (n, 3). Raises `DecodeError`."""
     return parse_palette(utf8(file), file.name)
 
 
-def decode_boxes(file: Encoded) -> tuple[LabelledBox, ...]:
+def decode_boxes(file: EncodedFile) -> tuple[LabelledBox, ...]:
     """`[{"box": [xmin, ymin, xmax, ymax], "label": "dog", "score": 0.9}]`, corners and score in [0, 1], the score 1
     by default. Raises `DecodeError`.
     """
@@ -103,7 +103,7 @@ def decode_boxes(file: Encoded) -> tuple[LabelledBox, ...]:
         raise BadDocument(f"{file.name}: {error}") from error
 
 
-def decode_metadata(file: Encoded) -> Metadata:
+def decode_metadata(file: EncodedFile) -> Metadata:
     """`{"original_width": 640, "brightness": 120.5}`, fields as in `formats.metadata`. Raises `DecodeError`."""
     values = _validate(_METADATA, parse_json(utf8(file), file.name), file.name)
     try:
@@ -112,7 +112,7 @@ def decode_metadata(file: Encoded) -> Metadata:
         raise BadDocument(f"{file.name}: {error}") from error
 
 
-def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
+def decode_poses(file: EncodedFile) -> tuple[HumanPose, ...]:
     """`[{"box": [...], "pose": [8 codes], "rotation": [9], "camera": [3], "shape": [10]}]`, the box in [0, 1]. Raises
     `DecodeError`.
     """
@@ -132,7 +132,7 @@ def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
     )
 
 
-def decode_instances(file: Encoded) -> tuple[QueryPoint, ...]:
+def decode_instances(file: EncodedFile) -> tuple[QueryPoint, ...]:
     """`[{"point": {"x": 60, "y": 40}, "masks": [{"box": [...], "tokens": [16 codes]}]}]`, all in pixels of the 224 x
     224 picture. Raises `DecodeError`.
     """
@@ -207,7 +207,7 @@ def parse_classes(names: Mapping[str, str], name: str) -> dict[int, str]:
     return {int(number): label for number, label in names.items()}
 
 
-def utf8(file: Encoded) -> str:
+def utf8(file: EncodedFile) -> str:
     """A file's text. Raises `BadText`."""
     try:
         return file.data.decode("utf-8")

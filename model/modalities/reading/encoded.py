@@ -1,4 +1,4 @@
-"""What every function that reads a file takes: its bytes, and how much of them may be decoded."""
+"""The input and output of decoders: a file's bytes with its limits, and the decoded value with its interpretation."""
 
 import os
 import stat
@@ -19,12 +19,12 @@ from anyseek.model.modalities.reading.errors import (
 if TYPE_CHECKING:  # settings are read before NumPy is needed
     from anyseek.model.seam import Value
 
-WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
+WORKING_SIDE = 512  # pixels; more than any model sees. Bounds the memory of a batch of decoded pictures
 
 
 @dataclass(frozen=True)
 class FileLimits:
-    """The most that the content of one file may be; above it the file is refused, never cut."""
+    """The limits of one file's content; a file above them is refused, never truncated."""
 
     bytes_per_file: int = 64 * 1024 * 1024
     pixels: int = 100_000_000  # of a picture or a map, or numbers of an array
@@ -32,13 +32,13 @@ class FileLimits:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedFile:
     """A file's bytes before they are decoded, the same for queries, items and training data.
 
     `name` is what errors call the file, `classes` names the ids of a region map. Pictures and maps come with sides of
     at most `side` pixels, or as large as they are where `side` is None: training scales all maps of a sample together.
-    `form` is the convention that its sender named, such as `near-bright`, for whoever reads it by `understanding`.
-    `budget` is that of the request with which the file came.
+    `form` is the convention that the client named, such as `near-bright`; only `interpret` reads it. `budget` is
+    the budget of the request.
     """
 
     data: bytes
@@ -50,9 +50,9 @@ class Encoded:
     form: str | None = None
 
     def take_pixels(self, count: int, described: str, cost: int = 1) -> None:
-        """Check the declared size of what is about to be decoded, and take it from the budget of the request.
+        """Check the declared pixel count of the file and charge it to the budget of the request.
 
-        `described` is that size in words. The file takes `cost` times as long to decode as others of its size. Raises
+        `described` is that count in words. The file takes `cost` times as long to decode as others of its size. Raises
         `TooManyPixels`, `RequestTooCostly`.
         """
         most = self.limits.pixels
@@ -61,17 +61,16 @@ class Encoded:
         if self.budget is not None:
             self.budget.take_pixels(self.name, cost * count)
 
-    def again(self) -> "Encoded":
-        """The same file for whoever reads it another way, once its pixels have been taken from the budget."""
+    def without_budget(self) -> "EncodedFile":
+        """The same file for a second decoder, since its pixels are charged only once."""
         return replace(self, budget=None)
 
 
 @dataclass(frozen=True)
-class Understood:
-    """The interpretation of one file: its `name`, the `form` (convention) it was taken to have, and a sentence with the
-    grounds.
+class Interpretation:
+    """How one file was interpreted: its `name`, the `form` (convention) and a sentence with the reasons.
 
-    `sure` is the share of such guesses that are right, from 0.5 to 1; 1 where nothing had to be guessed.
+    `sure` is the accuracy of such guesses, from 0.5 to 1; 1 where nothing was guessed.
     """
 
     name: str
@@ -81,21 +80,21 @@ class Understood:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A file's value, and what was understood of it; None where a file of that modality leaves nothing open."""
+class DecodedFile:
+    """A file's value and its interpretation, which is None where the modality has one form only."""
 
     value: "Value"
-    understood: Understood | None = None
+    interpretation: Interpretation | None = None
 
 
-def requested_form(file: Encoded, forms: Collection[str]) -> str | None:
-    """The form that the file's sender named, None if they named none. Raises `UnknownForm` for one not in `forms`."""
+def requested_form(file: EncodedFile, forms: Collection[str]) -> str | None:
+    """The form that the client named, None for a guess. Raises `UnknownForm` for one not in `forms`."""
     if file.form is not None and file.form not in forms:
         raise UnknownForm(f"{file.name} has the form {file.form[:40]!r}; the forms are {', '.join(forms)}")
     return file.form
 
 
-# Without O_NONBLOCK opening a named pipe waits for its other end for ever.
+# Without O_NONBLOCK, opening a named pipe blocks until its other end is opened.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 

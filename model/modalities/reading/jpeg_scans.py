@@ -11,11 +11,11 @@ MOST_SCANS = 100
 JPEGS = ("JPEG", "MPO")  # what Pillow calls them
 _USUAL_SCANS = 20  # whose passes take little longer than the rest of decoding
 _MOST_MARKERS = 10_000
-# Coded pixels have only FF 00 and restarts, FF D0 to FF D7. Of several FF the last begins a marker: a pattern of all of
-# them would be tried anew from each.
+# Coded pixels have only FF 00 and restarts, FF D0 to FF D7. Of several FF the last begins a marker: a pattern that
+# matches all of them would backtrack from each.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xC6, 0xCA, 0xCE)
-_ALONE, _SCAN, _END = (0x01, 0xD8), 0xDA, 0xD9  # markers without a length; scans; the end of the picture
+_STANDALONE, _SCAN, _END = (0x01, 0xD8), 0xDA, 0xD9  # markers without a length; scans; the end of the picture
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Scans:
     progressive: bool
 
     @property
-    def several(self) -> bool:
+    def is_multi_pass(self) -> bool:
         """Whether a decoder may have to pass over the pixels more than once."""
         return self.progressive or self.count > 1
 
     @property
     def cost(self) -> int:
-        """How many pictures of usual scans take a decoder about as long."""
+        """The decoding time relative to a picture with the usual number of scans."""
         return max(1, self.count // _USUAL_SCANS)
 
 
@@ -44,7 +44,7 @@ def read_scans(data: bytes) -> Scans:
         if marker is None or marker[1][0] == _END or count > MOST_SCANS:
             return Scans(count, progressive)
         kind, place = marker[1][0], marker.end()
-        if kind in _ALONE:
+        if kind in _STANDALONE:
             continue
         segment = data[place : place + 8]
         if kind in _SEQUENTIAL + _PROGRESSIVE:

@@ -15,15 +15,15 @@ from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.containers import (
-    KNOWN,
-    as_tiff,
+    KNOWN_FORMATS,
+    find_preview,
     is_jxl,
     is_raw,
     jxl_size,
     open_container,
-    preview_of,
+    tiff_tables,
 )
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
     DecodeError,
@@ -34,17 +34,17 @@ from anyseek.model.modalities.reading.errors import (
 from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
-_SAME = 2
+_SAME_COLOUR = 2
 _LONGEST_PROFILE = 4 * 1024 * 1024  # printers' profiles have some 500 KB
-_PROFILES_KEPT = 16
+_CACHED_PROFILES = 16
 _MODES = {"RGB": ("RGB", "RGBA"), "CMYK": ("CMYK",), "GRAY": ("L",)}  # Pillow's, by the profile's colour space
 
-_making = threading.Lock()
+_transform_lock = threading.Lock()
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
     """The picture in sRGB, RGBA where it was RGBA; itself where it is sRGB or its profile cannot be used."""
-    transform = _transform_of(image, image.mode)
+    transform = _srgb_transform(image, image.mode)
     if transform is None:
         return image
     converted = transform.apply(image)
@@ -52,21 +52,21 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return converted
 
 
-def is_converted(image: Image.Image) -> bool:
-    """Return whether `to_srgb` will change a picture of which only the header has been read."""
-    return _transform_of(image, "RGB" if image.mode in ("P", "PA") else image.mode) is not None
+def needs_srgb_conversion(image: Image.Image) -> bool:
+    """Whether `to_srgb` will change a picture of which only the header has been read."""
+    return _srgb_transform(image, "RGB" if image.mode in ("P", "PA") else image.mode) is not None
 
 
-def _transform_of(image: Image.Image, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _srgb_transform(image: Image.Image, mode: str) -> ImageCms.ImageCmsTransform | None:
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not 128 <= len(profile) <= _LONGEST_PROFILE:
         return None
-    with _making:  # once for each profile, not once for each thread
-        return _transform(profile, mode)
+    with _transform_lock:  # once for each profile, not once for each thread
+        return _build_transform(profile, mode)
 
 
-@lru_cache(_PROFILES_KEPT)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+@lru_cache(_CACHED_PROFILES)
+def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From a profile to sRGB; None if that changes nothing, or the profile is damaged or of another kind of picture."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -76,13 +76,13 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, wanted, intent, flags)
-        return transform if _changes(transform, mode) else None
+        return transform if _changes_colours(transform, mode) else None
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None  # as browsers do: the numbers are then taken for sRGB
 
 
-def _changes(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Return whether a transform moves any of some evenly spread colours; one from CMYK always does."""
+def _changes_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform changes any of a grid of colours; one from CMYK always does."""
     if mode == "CMYK":
         return True
     levels = np.linspace(0, 255, 9).round().astype(np.uint8)
@@ -93,17 +93,17 @@ def _changes(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
         before = Image.fromarray(colours).convert(mode)
     after = transform.apply(before)
     apart = np.asarray(after.convert("RGB"), np.int16) - np.asarray(before.convert("RGB"), np.int16)
-    return int(np.abs(apart).max()) > _SAME
+    return int(np.abs(apart).max()) > _SAME_COLOUR
 
 
 THUMBNAIL_SIDE = 256
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 
-RAW = "RAW"  # what the `format` of a picture is called that is the preview of a camera RAW
-_PREMULTIPLIED_WELL = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # Pillow scales these as they are
+RAW = "RAW"  # `format` of the preview of a camera RAW
+_SCALABLE_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # Pillow scales these as they are
 _WITH_ALPHA = ("RGBA", "LA")
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-_MAY_HAVE_A_TRANSPARENT_COLOUR = frozenset({"1", "L", "P", "RGB"})
+_TRANSPARENT_COLOUR_MODES = frozenset({"1", "L", "P", "RGB"})
 _ORIENTATION = 0x0112
 # How a stored picture is turned upright, by its EXIF orientation.
 _TURNS = {
@@ -115,9 +115,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ON_THE_SIDE = (5, 6, 7, 8)
+_TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _LARGEST_TILE = 4096 * 4096  # pixels of a TIFF's tile that may be larger than its picture
-_AT_ONCE = 1 << 20  # numbers of a picture of floats or of 32 bits that are turned into bytes at once
+_CHUNK = 1 << 20  # numbers of a picture of floats or of 32 bits that are turned into bytes at once
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # warnings about odd tags help nobody
 Image.init()  # or Pillow knows some formats only after it has failed at another file
@@ -127,7 +127,7 @@ Image.init()  # or Pillow knows some formats only after it has failed at another
 Image.MAX_IMAGE_PIXELS = None
 
 
-def open_picture(file: Encoded) -> Image.Image:
+def open_picture(file: EncodedFile) -> Image.Image:
     """Read the header of a picture file; its pixels stay undecoded. Of a camera RAW it is its largest preview, with
     what the camera wrote in the EXIF of the whole file.
 
@@ -146,27 +146,29 @@ def open_picture(file: Encoded) -> Image.Image:
     return image
 
 
-def load_picture(file: Encoded) -> Image.Image:
+def load_picture(file: EncodedFile) -> Image.Image:
     """A picture with its pixels, as stored. Raises `DecodeError`."""
     image = open_picture(file)
-    with decoding(file.name):
+    with decode_errors(file.name):
         image.load()
     return image
 
 
-def _open(file: Encoded) -> Image.Image:
-    with decoding(file.name):
+def _open(file: EncodedFile) -> Image.Image:
+    with decode_errors(file.name):
         try:
             image = open_container(file)
             _check_tiles(file, image)
             _check_scans(file, image)
             return image
         except UnidentifiedImageError as error:
-            raise NotAPicture(f"{file.name} is not a picture: its content is none of {', '.join(KNOWN)}") from error
+            raise NotAPicture(
+                f"{file.name} is not a picture: its content is none of {', '.join(KNOWN_FORMATS)}"
+            ) from error
 
 
-def _check_tiles(file: Encoded, image: Image.Image) -> None:
-    """Raises `BrokenPicture` for a TIFF with tiles beyond reason, each of which libtiff takes memory for as a whole."""
+def _check_tiles(file: EncodedFile, image: Image.Image) -> None:
+    """Raises `BrokenPicture` for a TIFF with huge tiles, for each of which libtiff allocates memory as a whole."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
     width, height = (int(image.tag_v2.get(tag, 0)) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
@@ -177,8 +179,8 @@ def _check_tiles(file: Encoded, image: Image.Image) -> None:
         )
 
 
-def _check_scans(file: Encoded, image: Image.Image) -> None:
-    """Raises `BrokenPicture` for a JPEG with scans beyond reason."""
+def _check_scans(file: EncodedFile, image: Image.Image) -> None:
+    """Raises `BrokenPicture` for a JPEG with more than `MOST_SCANS` scans."""
     if image.format in JPEGS and read_scans(file.data).count > MOST_SCANS:
         raise BrokenPicture(
             f"{file.name} is a damaged picture: it has more than {MOST_SCANS} scans, and encoders write about ten; "
@@ -186,7 +188,7 @@ def _check_scans(file: Encoded, image: Image.Image) -> None:
         )
 
 
-def _open_jxl(file: Encoded) -> Image.Image:
+def _open_jxl(file: EncodedFile) -> Image.Image:
     """Its decoder decodes while it opens, so the size is checked before; and it has turned the picture upright."""
     size = jxl_size(file.data)
     if size is None:
@@ -198,9 +200,9 @@ def _open_jxl(file: Encoded) -> Image.Image:
     return image
 
 
-def _open_raw(file: Encoded) -> Image.Image:
+def _open_raw(file: EncodedFile) -> Image.Image:
     """The preview, whose own orientation counts if it has one: makers store it upright or as the sensor lay."""
-    preview = preview_of(file.data)
+    preview = find_preview(file.data)
     if preview is None:
         raise NoPreview(f"{file.name} is a camera RAW without a JPEG preview in it; export it as JPEG or TIFF")
     data = file.data[preview.start :]
@@ -208,11 +210,11 @@ def _open_raw(file: Encoded) -> Image.Image:
     file.take_pixels(preview.width * preview.height, size, read_scans(data).cost)
     image = _open(replace(file, data=data))
     image.format = RAW
-    tables = as_tiff(file.data)
+    tables = tiff_tables(file.data)
     if tables is not None:
         exif = image.getexif()
         own = exif.get(_ORIENTATION)
-        with suppress(BrokenPicture), decoding(file.name):  # a preview is good without them
+        with suppress(BrokenPicture), decode_errors(file.name):  # a preview is good without them
             exif.load(tables)
         if own is not None:
             exif[_ORIENTATION] = own
@@ -233,17 +235,17 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     if image.format == "TIFF":  # Pillow has turned its size already, and will turn its pixels
         return width, height
-    return (height, width) if exif_of(image).get(_ORIENTATION) in _ON_THE_SIDE else (width, height)
+    return (height, width) if exif_of(image).get(_ORIENTATION) in _TRANSPOSED_ORIENTATIONS else (width, height)
 
 
 def decoding_version(image: Image.Image) -> str:
-    """Raised when the same file is decoded to other pixels than before: by its profile, or from its preview."""
-    return "2" if image.format == RAW or is_converted(image) else "1"
+    """The version of the decoder: higher for pictures decoded by their colour profile or from a RAW preview."""
+    return "2" if image.format == RAW or needs_srgb_conversion(image) else "1"
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Turns whatever Pillow raises into `BrokenPicture`: at damaged bytes a decoder may fail in any way."""
+def decode_errors(name: str) -> Iterator[None]:
+    """Turn any exception of Pillow into `BrokenPicture`: on damaged bytes a decoder may raise anything."""
     try:
         yield
     except DecodeError:
@@ -253,47 +255,47 @@ def decoding(name: str) -> Iterator[None]:
         raise BrokenPicture(f"{name} is a damaged picture: {sentence}") from error
 
 
-def decode_picture(file: Encoded) -> ByteArray:
+def decode_picture(file: EncodedFile) -> ByteArray:
     """Upright sRGB on white: uint8 (H, W, 3). Raises `DecodeError`."""
-    image = _upright(file)
-    with decoding(file.name):
-        return np.asarray(_on(to_srgb(image), WHITE))
+    image = _load_upright(file)
+    with decode_errors(file.name):
+        return np.asarray(_flatten_on(to_srgb(image), WHITE))
 
 
-def decode_for_part(file: Encoded, width: float, height: float, side: int) -> tuple[ByteArray, tuple[int, int]]:
-    """All of an upright picture, as `decode_picture` has it, for whoever needs a part with those shares of its sides.
+def decode_for_crop(file: EncodedFile, width: float, height: float, side: int) -> tuple[ByteArray, tuple[int, int]]:
+    """An upright picture, as `decode_picture` returns it, for a crop of `width` x `height` (shares of its sides).
 
-    It is as large as in the file, or smaller where that costs less and leaves the part `side` pixels wide and high.
-    Also its width and height in the file. Raises `DecodeError`.
+    It has the size in the file, or less where that is cheaper and leaves the crop `side` pixels wide and high. Also
+    returns the size in the file. Raises `DecodeError`.
     """
     image = open_picture(file)
-    with decoding(file.name):
+    with decode_errors(file.name):
         stored, (wide, high) = image.size, upright_size(image)
         scale = side / min(width * wide, height * high)
         if scale < 1:
             image.draft(None, (math.ceil(scale * image.width), math.ceil(scale * image.height)))
         image.load()
-        whole = _turned(_scalable(image), image)
+        whole = _turn_upright(_to_scalable_mode(image), image)
         size = stored if whole.size == image.size else stored[::-1]  # a PNG may say behind its pixels how it lies
-        return np.asarray(_on(to_srgb(whole), WHITE)), size
+        return np.asarray(_flatten_on(to_srgb(whole), WHITE)), size
 
 
-def decode_drawing(file: Encoded) -> ByteArray:
-    """Upright grey: uint8 (H, W); transparent paper gets the shade strokes stand out on. Raises `DecodeError`."""
-    image = _upright(file)
-    with decoding(file.name):
+def decode_drawing(file: EncodedFile) -> ByteArray:
+    """Upright grey uint8 (H, W); transparent paper is white, black under light strokes. Raises `DecodeError`."""
+    image = _load_upright(file)
+    with decode_errors(file.name):
         paper = WHITE
         if image.mode in _WITH_ALPHA:  # black under strokes that are light, or these would be lost
             grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
             paper = BLACK if (grey * alpha).sum() > 127.5 * alpha.sum() else WHITE
-        return np.asarray(_on(image, paper).convert("L"))
+        return np.asarray(_flatten_on(image, paper).convert("L"))
 
 
-def decode_normal(file: Encoded) -> ByteArray:
+def decode_normal(file: EncodedFile) -> ByteArray:
     """Surface normals as stored, never rotated: uint8 (H, W, 3). Raises `DecodeError`."""
     image = load_picture(file)
-    with decoding(file.name):
-        return np.asarray(_on(_shrunk(_scalable(image), file.side), WHITE))
+    with decode_errors(file.name):
+        return np.asarray(_flatten_on(_shrink(_to_scalable_mode(image), file.side), WHITE))
 
 
 def thumbnail(picture: ByteArray) -> bytes:
@@ -306,66 +308,68 @@ def thumbnail(picture: ByteArray) -> bytes:
     return encoded.getvalue()
 
 
-def _upright(file: Encoded) -> Image.Image:
+def _load_upright(file: EncodedFile) -> Image.Image:
     image = open_picture(file)
-    with decoding(file.name):
+    with decode_errors(file.name):
         if file.side is not None:
             # JPEG only: decodes at 1/2, 1/4 or 1/8 of the size, whichever is still at least the wanted one.
             image.draft(None, (file.side, file.side))
         image.load()  # of an animation: the first frame
-        return _turned(_shrunk(_scalable(image), file.side), image)
+        return _turn_upright(_shrink(_to_scalable_mode(image), file.side), image)
 
 
-def _turned(pixels: Image.Image, stored: Image.Image) -> Image.Image:
+def _turn_upright(pixels: Image.Image, stored: Image.Image) -> Image.Image:
     """The pixels of a stored picture, of which everything has been read, turned upright."""
     turn = _TURNS.get(stored.getexif().get(_ORIENTATION, 1))
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def _scalable(image: Image.Image) -> Image.Image:
+def _to_scalable_mode(image: Image.Image) -> Image.Image:
     """The picture in a mode that can be scaled without mixing palette numbers or losing transparency."""
-    if image.mode in _MAY_HAVE_A_TRANSPARENT_COLOUR and "transparency" in image.info:
+    if image.mode in _TRANSPARENT_COLOUR_MODES and "transparency" in image.info:
         return image.convert("RGBA")
-    if image.mode in _PREMULTIPLIED_WELL:
+    if image.mode in _SCALABLE_MODES:
         return image
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_as_bytes(np.asarray(image)))
+        return Image.fromarray(_to_uint8(np.asarray(image)))
     if image.mode == "1":
         return image.convert("L")
     return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
 
 
-def _as_bytes(values: npt.NDArray[np.generic]) -> ByteArray:
+def _to_uint8(values: npt.NDArray[np.generic]) -> ByteArray:
     """Grey of more than 8 bits as uint8: integers are taken as 16-bit, floats are stretched over their range.
 
-    A piece at a time: the steps between would take several times the memory of the picture.
+    In chunks: intermediate arrays would take several times the memory of the picture.
     """
     flat = values.reshape(-1)
     shades = np.empty(flat.shape, np.uint8)
-    pieces = [slice(start, start + _AT_ONCE) for start in range(0, flat.size, _AT_ONCE)]
+    pieces = [slice(start, start + _CHUNK) for start in range(0, flat.size, _CHUNK)]
     if np.issubdtype(values.dtype, np.integer):
         for piece in pieces:
             shades[piece] = np.clip(flat[piece], 0, 65535) // 257
         return shades.reshape(values.shape)
-    ranges = [(float(finite.min()), float(finite.max())) for finite in (_finite(flat[piece]) for piece in pieces)]
+    ranges = [
+        (float(finite.min()), float(finite.max())) for finite in (_finite_values(flat[piece]) for piece in pieces)
+    ]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     for piece in pieces:
-        shades[piece] = ((_finite(flat[piece]) - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
+        shades[piece] = ((_finite_values(flat[piece]) - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
     return shades.reshape(values.shape)
 
 
-def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+def _finite_values(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _shrunk(image: Image.Image, side: int | None) -> Image.Image:
-    """The picture with sides of at most `side`, its proportions kept; as it is where there is no such bound."""
+def _shrink(image: Image.Image, side: int | None) -> Image.Image:
+    """Scale the picture down to sides of at most `side`, keeping its proportions; unchanged if `side` is None."""
     if side is not None:
         image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return image
 
 
-def _on(image: Image.Image, paper: tuple[int, int, int]) -> Image.Image:
+def _flatten_on(image: Image.Image, paper: tuple[int, int, int]) -> Image.Image:
     """RGB, with `paper` behind transparent pixels."""
     if image.mode not in _WITH_ALPHA:
         return image.convert("RGB")

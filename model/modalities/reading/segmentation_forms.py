@@ -1,7 +1,7 @@
-"""What the numbers or colours of a segmentation stand for: classes of a known data set, of its sender, or of nobody.
+"""Interpret the ids or colours of a segmentation: classes of a known data set, of the client, or unnamed regions.
 
-Numbers alone hardly tell a data set: nearly all use the low ones. So a map of numbers is compared as it is unless its
-name, its palette or a number that only one table has speaks for a table.
+Ids alone hardly identify a data set: nearly all use the low ones. So ids are compared as they are unless the file's
+name, its palette or an id that only one table has indicates a table.
 """
 
 import re
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from anyseek.model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
-from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
-from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, requested_form
+from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, read_ids, subsample
+from anyseek.model.modalities.reading.encoded import DecodedFile, EncodedFile, Interpretation, requested_form
 from anyseek.model.modalities.reading.errors import BadMap
-from anyseek.model.modalities.reading.pictures import decoding, load_picture
+from anyseek.model.modalities.reading.pictures import decode_errors, load_picture
 from anyseek.model.seam import Regions
 
 IDS, COLOURS = "ids", "colours"
@@ -41,7 +41,7 @@ _SURE_BY_COLOUR, _SURE_BY_NAME, _SURE_BY_NUMBER, _UNSURE = 0.99, 0.95, 0.9, 0.5
 Bytes = npt.NDArray[np.uint8]
 
 
-def understand_regions(file: Encoded) -> Reading:
+def interpret_regions(file: EncodedFile) -> DecodedFile:
     """A segmentation of any form in FORMS: `Regions` with the names of the table, or of `file.classes`.
 
     Ids that stand for no class become 0. Raises `DecodeError`.
@@ -51,51 +51,51 @@ def understand_regions(file: Encoded) -> Reading:
     if requested == IDS and colours is not None and pixels is None:
         raise BadMap(f"{file.name} is a picture in colours; its form is colours, or a table with colours such as voc")
     if colours is not None and (requested == COLOURS or any(number >= COLOUR for number in file.classes)):
-        return _by_legend(file, colours, requested)
+        return _from_colours(file, colours, requested)
     if file.classes and requested not in TABLES and pixels is not None:
-        return _plain(file, pixels, 1.0, "named by its classes")
+        return _from_ids(file, pixels, 1.0, "named by its classes")
     form, sure, why = _guess(file, pixels, colours) if requested is None else (requested, 1.0, "as you said")
     if form in TABLES:
-        return _of_table(file, form, pixels, colours, sure, why)
+        return _from_table(file, form, pixels, colours, sure, why)
     if pixels is None and colours is not None:
-        return _by_legend(file, colours, requested)
+        return _from_colours(file, colours, requested)
     assert pixels is not None
-    return _plain(file, pixels, sure, why)
+    return _from_ids(file, pixels, sure, why)
 
 
-def _read(file: Encoded) -> tuple[NumberArray | None, Bytes | None]:
+def _read(file: EncodedFile) -> tuple[NumberArray | None, Bytes | None]:
     """The ids (H, W) of a file and its colours (H, W, 3); a picture with a palette has both."""
     if is_npy(file):
-        return picked(read_ids(file), file.side), None
+        return subsample(read_ids(file), file.side), None
     image = load_picture(file)
-    ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
+    ids = subsample(np.asarray(image), file.side) if image.mode in ID_MODES else None
     if image.mode in ID_MODES - {"P"}:
         return ids, None
-    with decoding(file.name):
+    with decode_errors(file.name):
         colours = np.asarray(image.convert("RGB"))
-    kept = picked(colours, file.side).astype(np.uint8)
+    kept = subsample(colours, file.side).astype(np.uint8)
     is_grey = ids is None and bool((kept == kept[:, :, :1]).all())
     return (kept[:, :, 0], None) if is_grey else (ids, kept)
 
 
-def _guess(file: Encoded, pixels: NumberArray | None, colours: Bytes | None) -> tuple[str, float, str]:
+def _guess(file: EncodedFile, pixels: NumberArray | None, colours: Bytes | None) -> tuple[str, float, str]:
     if colours is not None:
         for name, table in TABLES.items():
-            if table.colours and _covered(colours, table) >= _COVERED:
+            if table.colours and _covered_share(colours, table) >= _COVERED:
                 return name, _SURE_BY_COLOUR, "its colours are those of that table"
     for name, pattern in _NAMED.items():
-        if pattern.search(file.name.lower()) and (pixels is None or _fits(pixels, TABLES[name])):
+        if pattern.search(file.name.lower()) and (pixels is None or _fits_table(pixels, TABLES[name])):
             return name, _SURE_BY_NAME, "it is called so"
-    if pixels is not None and int(pixels.max()) > max(TABLES["ade20k"].names) and _fits(pixels, TABLES["coco"]):
+    if pixels is not None and int(pixels.max()) > max(TABLES["ade20k"].names) and _fits_table(pixels, TABLES["coco"]):
         return "coco", _SURE_BY_NUMBER, "only that table has all of its numbers"
     return IDS, _UNSURE, "nothing tells its table, so its numbers are compared as they are; name one as its form"
 
 
-def _fits(pixels: NumberArray, table: ClassTable) -> bool:
+def _fits_table(pixels: NumberArray, table: ClassTable) -> bool:
     return set(np.unique(pixels).tolist()) <= table.names.keys() | table.void
 
 
-def _covered(colours: Bytes, table: ClassTable) -> float:
+def _covered_share(colours: Bytes, table: ClassTable) -> float:
     """The share of the pixels that have a colour of the table, or 0 if all of those are black."""
     palette, counts = np.unique(colours.reshape(-1, 3), axis=0, return_counts=True)
     known = np.array([tuple(colour) in table.colours for colour in palette.tolist()])
@@ -103,9 +103,9 @@ def _covered(colours: Bytes, table: ClassTable) -> float:
     return float(counts[known].sum() / counts.sum()) if coloured.any() else 0.0
 
 
-def _of_table(
-    file: Encoded, form: str, pixels: NumberArray | None, colours: Bytes | None, sure: float, why: str
-) -> Reading:
+def _from_table(
+    file: EncodedFile, form: str, pixels: NumberArray | None, colours: Bytes | None, sure: float, why: str
+) -> DecodedFile:
     table = TABLES[form]
     if pixels is None and colours is not None:
         if not table.colours:
@@ -114,25 +114,25 @@ def _of_table(
     assert pixels is not None
     ids = np.where(np.isin(pixels, list(table.void)), 0, pixels.astype(np.int32) + (0 not in table.void))
     classes = {number + (0 not in table.void): name for number, name in table.names.items()}
-    strange = sorted(set(np.unique(ids).tolist()) - classes.keys() - {0})
-    if strange:
-        raise BadMap(f"{file.name} has the number {strange[0]}, which is none of {table.title}")
+    unknown_ids = sorted(set(np.unique(ids).tolist()) - classes.keys() - {0})
+    if unknown_ids:
+        raise BadMap(f"{file.name} has the number {unknown_ids[0]}, which is none of {table.title}")
     used = [classes[number] for number in np.unique(ids).tolist() if number]
     shown = ", ".join(used[:5]) + (", …" if len(used) > 5 else "")
     sentence = f"{file.name} is a segmentation in {table.title} ({shown or 'no class'}): {why}"
-    return Reading(Regions(ids.astype(np.int32), classes), Understood(file.name, form, sure, sentence))
+    return DecodedFile(Regions(ids.astype(np.int32), classes), Interpretation(file.name, form, sure, sentence))
 
 
-def _plain(file: Encoded, pixels: NumberArray, sure: float, why: str) -> Reading:
+def _from_ids(file: EncodedFile, pixels: NumberArray, sure: float, why: str) -> DecodedFile:
     if int(pixels.max()) >= COLOUR:
         raise BadMap(f"{file.name} has the number {int(pixels.max())}; the ids of a segmentation are below {COLOUR}")
     regions = Regions(pixels.astype(np.int32), dict(file.classes))
     count = len(np.unique(pixels))
     sentence = f"{file.name} is a segmentation of {count} ids: {why}"
-    return Reading(regions, Understood(file.name, IDS, sure, sentence))
+    return DecodedFile(regions, Interpretation(file.name, IDS, sure, sentence))
 
 
-def _by_legend(file: Encoded, colours: Bytes, requested: str | None) -> Reading:
+def _from_colours(file: EncodedFile, colours: Bytes, requested: str | None) -> DecodedFile:
     """Each colour is a region: one of the legend's, or without a legend one without a name."""
     named = {number: name for number, name in file.classes.items() if number >= COLOUR}
     legend = {cast(Colour, tuple((number - COLOUR).to_bytes(3, "big"))): number for number in named}
@@ -147,7 +147,7 @@ def _by_legend(file: Encoded, colours: Bytes, requested: str | None) -> Reading:
     why = "named by its classes" if legend else "as you said" if requested else "each is a region without a name"
     sure = 1.0 if legend or requested else _UNSURE
     sentence = f"{file.name} is a segmentation in {len(np.unique(ids))} colours: {why}"
-    return Reading(Regions(ids, named), Understood(file.name, COLOURS, sure, sentence))
+    return DecodedFile(Regions(ids, named), Interpretation(file.name, COLOURS, sure, sentence))
 
 
 def _nearest(colours: Bytes, numbers: Mapping[Colour, int]) -> npt.NDArray[np.int32]:
@@ -166,8 +166,8 @@ _ROUGH = 0.0075  # a map is rough if at most this share of its pixels belongs to
 _MOST_REGIONS = 64  # more are never painted by hand
 
 
-def rounded(regions: Regions) -> Regions:
-    """Return a roughly painted map with round outlines, at most 224 pixels a side; any other map as it is.
+def smooth_outlines(regions: Regions) -> Regions:
+    """Smooth the outlines of a roughly painted map, at most 224 pixels a side; any other map is unchanged.
 
     Every pixel gets the region that is most frequent around it; no region is new, and small ones may vanish. To an
     image encoder the steps of coarse cells are texture, which it sees first.
@@ -179,12 +179,12 @@ def rounded(regions: Regions) -> Regions:
     size = max(1, round(width * SIDE / max(height, width))), max(1, round(height * SIDE / max(height, width)))
     whole = Image.fromarray(np.searchsorted(numbers, regions.ids).astype(np.uint8))
     places = np.asarray(whole.resize(size, Image.Resampling.NEAREST))
-    if np.mean(_most_frequent(places, len(numbers), _FINE) != places) > _ROUGH:
+    if np.mean(_majority_filter(places, len(numbers), _FINE) != places) > _ROUGH:
         return regions
-    return Regions(numbers[_most_frequent(places, len(numbers), _ROUND)], regions.classes)
+    return Regions(numbers[_majority_filter(places, len(numbers), _ROUND)], regions.classes)
 
 
-def _most_frequent(places: npt.NDArray[np.uint8], count: int, radius: float) -> npt.NDArray[np.uint8]:
+def _majority_filter(places: npt.NDArray[np.uint8], count: int, radius: float) -> npt.NDArray[np.uint8]:
     """The number with the largest share around each pixel, by a Gaussian of that radius; of equal ones the smallest."""
     best, most = np.zeros_like(places), np.zeros_like(places)
     for number in range(count):

@@ -17,7 +17,7 @@ from anyseek.model.seam import Certainty, Guess, Model, Prediction, PredictOptio
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
-class Told:
+class ImageAttribute:
     """A model that says one caption, and how sure it is."""
 
     name = "4m-tiny"
@@ -34,7 +34,7 @@ class Told:
 
 def predictions(certainty: Certainty | None, tmp_path: Path) -> Predictions:
     """What a client reads from the JSON of a service whose model is so sure."""
-    model = cast(Model, Told(certainty))
+    model = cast(Model, ImageAttribute(certainty))
     predictor = Predictor(tmp_path, "4m-tiny", serving=lambda: model)
     found = predictor.predict(PredictionRequest({"rgb": PICTURE}, ("caption",), PredictOptions()))
     members: dict[str, Any] = TypeAdapter(Predictions).dump_python(found, mode="json", by_alias=True)

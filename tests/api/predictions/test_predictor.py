@@ -15,7 +15,7 @@ from anyseek.api.predictions.requests import PredictionRequest, read_request
 from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.reading.budget import spending
+from anyseek.model.modalities.reading.budget import use_budget
 from anyseek.search.settings import Limits
 
 
@@ -34,7 +34,7 @@ def test_a_prediction_stops_at_the_next_step_once_nobody_wants_it(random_models:
         if len(seen) == 3:
             (predictor.close if is_closed else budget.abandon)()
 
-    with spending(budget), pytest.raises(NotReady if is_closed else RequestAbandoned):
+    with use_budget(budget), pytest.raises(NotReady if is_closed else RequestAbandoned):
         predictor.predict(_request("clip", steps=100), stop_at_the_third_step)
     assert len(seen) == 3
     if is_closed:

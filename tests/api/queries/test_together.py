@@ -16,7 +16,7 @@ from anyseek.api.queries.answering import BatchKey, PendingQuery, answer_micro_b
 from anyseek.api.service import RequestAbandoned, RequestBudget, Service
 from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.modalities.reading.budget import spending
+from anyseek.model.modalities.reading.budget import use_budget
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.answers.paging import HitCandidate, pages_of
 from anyseek.search.engine import SearchEngine
@@ -182,11 +182,11 @@ def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_que
     monkeypatch.setattr(HashingEmbedder, "embed", leave)
     query, pending = Query([Part("caption", text="a red disc")]), []
     for budget in budgets:
-        with spending(budget):
+        with use_budget(budget):
             pending.append(PendingQuery(query, False, copy_context()))
     key = batch_key(shapes, query)
     assert key is not None
-    with spending(budgets[0]):  # a batch runs in the context of the first that came
+    with use_budget(budgets[0]):  # a batch runs in the context of the first that came
         outcomes = answer_micro_batch(shared_service[1], key, pending)
         assert isinstance(outcomes[1], bytes)
         assert isinstance(answer_micro_batch(shared_service[1], key, pending[:1])[0], RequestAbandoned)

@@ -18,11 +18,11 @@ VECTORS = np.ones((1, 4), np.float32)
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda model: model.tell(np.zeros((8, 8, 3), np.uint8)),
+        lambda model: model.image_attributes(np.zeros((8, 8, 3), np.uint8)),
         lambda model: model.names(VECTORS, SPACE, 3),
         lambda model: model.codes_of(VECTORS, SPACE),
     ],
-    ids=["tell", "names", "codes_of"],
+    ids=["image_attributes", "names", "codes_of"],
 )
 def test_it_is_a_pass(ask: Callable[[FourMModel], Any]) -> None:
     seen = list[bool]()

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from anyseek.model.modalities.drawings import enlarged, ink, ink_as_picture, square
-from anyseek.model.modalities.edge_detection import canny, edge_lines, soft_edges, thinned, varied_canny
+from anyseek.model.modalities.edge_detection import canny, edge_lines, random_canny, soft_edges, thin_strokes
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def step() -> np.ndarray:
 
 def test_varied_edges_are_thin_lines_where_the_shape_ends(disc):
     for seed in range(5):
-        rows, columns = np.nonzero(varied_canny(disc, np.random.default_rng(seed)))
+        rows, columns = np.nonzero(random_canny(disc, np.random.default_rng(seed)))
         distance = np.hypot(rows - 110, columns - 110)
         assert 0.002 < len(rows) / 224**2 < 0.06
         assert np.abs(distance - 50).max() < 8
@@ -104,9 +104,9 @@ def test_a_solid_shape_becomes_its_outline() -> None:
 
 @given(arrays(np.bool_, (12, 12), elements=st.booleans()))
 def test_thinning_only_takes_away_and_can_be_repeated(inked: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    lines = thinned(inked)
+    lines = thin_strokes(inked)
     assert not (lines & ~inked).any()
-    np.testing.assert_array_equal(thinned(lines), lines)
+    np.testing.assert_array_equal(thin_strokes(lines), lines)
 
 
 def _cross(size: int = 40) -> np.ndarray:

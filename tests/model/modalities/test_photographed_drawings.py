@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
-from anyseek.model.modalities.reading.decode import decode, understand
+from anyseek.model.modalities.photographed_drawings import clean_drawing, is_photographed
+from anyseek.model.modalities.reading.decode import decode, interpret
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import DecodeError
 from tests.model.modalities.files import png
@@ -35,9 +35,9 @@ def _placed(drawing: ByteArray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_photograph_becomes_the_drawing(seed: int) -> None:
     photo = photographed(_drawing(), np.random.default_rng(seed))
-    reading = understand("sketch", photo, LIMITS, "photo.jpg")
-    assert reading.understood.form == "photographed"
-    assert reading.understood.sentence.startswith(
+    reading = interpret("sketch", photo, LIMITS, "photo.jpg")
+    assert reading.interpretation.form == "photographed"
+    assert reading.interpretation.sentence.startswith(
         "photo.jpg is a drawing photographed from paper, less light and shadow"
     )
     found = np.asarray(reading.value)
@@ -52,40 +52,40 @@ def test_clean_drawings_stay_to_the_bit(mode: str, negative: bool) -> None:
     drawing = 255 - _drawing() if negative else _drawing()
     stream = io.BytesIO()
     Image.fromarray(drawing).convert(mode).save(stream, "PNG")
-    reading = understand("sketch", stream.getvalue(), LIMITS, "a")
-    assert reading.understood is None
+    reading = interpret("sketch", stream.getvalue(), LIMITS, "a")
+    assert reading.interpretation is None
     np.testing.assert_array_equal(reading.value, decode("sketch", stream.getvalue(), LIMITS, "a"))
 
 
 def test_what_is_said_is_done() -> None:
     photo = photographed(_drawing(), np.random.default_rng(0))
-    kept = understand("sketch", photo, LIMITS, "a", form="clean")
+    kept = interpret("sketch", photo, LIMITS, "a", form="clean")
     np.testing.assert_array_equal(kept.value, decode("sketch", photo, LIMITS, "a"))
-    told = understand("sketch", png(_drawing()), LIMITS, "a", form="photographed")
-    assert (told.understood.form, told.understood.sure) == ("photographed", 1.0)
+    told = interpret("sketch", png(_drawing()), LIMITS, "a", form="photographed")
+    assert (told.interpretation.form, told.interpretation.sure) == ("photographed", 1.0)
 
 
 def test_what_has_no_strokes_on_paper_stays_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.uint8)
-    reading = understand("sketch", png(noise), LIMITS, "noise.png")
-    assert reading.understood.sentence.startswith("noise.png is a drawing without strokes on paper")
+    reading = interpret("sketch", png(noise), LIMITS, "noise.png")
+    assert reading.interpretation.sentence.startswith("noise.png is a drawing without strokes on paper")
     np.testing.assert_array_equal(reading.value, decode("sketch", png(noise), LIMITS, "a"))
     with pytest.raises(DecodeError, match="noise is empty"):
-        understand("sketch", b"", LIMITS, "noise")
+        interpret("sketch", b"", LIMITS, "noise")
 
 
 @pytest.mark.filterwarnings("error")  # a median of no pixels is a warning and NaN
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2), (300, 7), (7, 9)])
 def test_pictures_of_any_size_are_looked_at(shape: tuple[int, int]) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype(np.uint8)
-    cleaned(grey)
+    clean_drawing(grey)
     is_photographed(grey[:, :, 0])
-    understand("sketch", png(grey), LIMITS, "a", form="photographed")
+    interpret("sketch", png(grey), LIMITS, "a", form="photographed")
 
 
 def test_the_lines_of_the_paper_are_no_strokes() -> None:
     sheet = np.repeat(_drawing()[..., None], 3, axis=2).astype(np.int32)
     sheet[::12] = np.minimum(sheet[::12], (185, 205, 240))
-    found = cleaned(sheet.astype(np.uint8))
+    found = clean_drawing(sheet.astype(np.uint8))
     assert found.drawing.shape[0] < 240  # cropped to the drawing, not to the ruled sheet
     assert np.mean(found.drawing < 128) < 0.2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, class_names
 from anyseek.model.encoders.minilm import WIDTH
-from anyseek.model.image_attributes import Told
+from anyseek.model.image_attributes import ImageAttribute
 from anyseek.model.seam import Certainty, Prediction
 from anyseek.model.towers.captions import (
     INDOORS,
@@ -202,4 +202,4 @@ def test_a_captioner_weighs_how_well_words_fit() -> None:
     always = (0.0,) * len(general_words())
     answers = Answers({Question.PEOPLE: (*always, 3.0), Question.INDOORS: (*always, 0.0)}, 0.9)
     told = Captioner(known._towers, known._image_features, known._sentence_vectors, None, answers).attributes(PICTURE)
-    assert told == {PEOPLE: Told(True, pytest.approx(1 / (1 + np.exp(-3))))}
+    assert told == {PEOPLE: ImageAttribute(True, pytest.approx(1 / (1 + np.exp(-3))))}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anyseek.model.modalities.reading.encoded import Understood
+from anyseek.model.modalities.reading.encoded import Interpretation
 from anyseek.search.answers.paging import BadCursor, pages_of
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
@@ -155,7 +155,7 @@ def test_pages_end_at_the_limit_of_hits(home: Home) -> None:
 
 def test_a_cursor_does_not_depend_on_how_a_file_was_called_or_understood(shared_engine: SearchEngine) -> None:
     def asked(name: str) -> Query:
-        read = Understood(name, "far-bright", 0.9, f"{name} is a depth map")
+        read = Interpretation(name, "far-bright", 0.9, f"{name} is a depth map")
         return replace(ANY, parts=(replace(picture(30), understood=read),))
 
     following = shared_engine.query("things", asked("a.png")).next

@@ -7,12 +7,12 @@ import time
 
 from anyseek.model.modalities.reading import decoder_process
 from anyseek.model.modalities.reading.decoders import DecodeRequest
-from anyseek.model.modalities.reading.encoded import Encoded, Reading
+from anyseek.model.modalities.reading.encoded import DecodedFile, EncodedFile
 
-_read = decoder_process.read_here
+_read = decoder_process.decode_in_process
 
 
-def _misbehaving(request: DecodeRequest, file: Encoded) -> Reading:
+def _misbehaving(request: DecodeRequest, file: EncodedFile) -> DecodedFile:
     if file.name == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if file.name == "hang":
@@ -20,5 +20,5 @@ def _misbehaving(request: DecodeRequest, file: Encoded) -> Reading:
     return _read(request, file)
 
 
-decoder_process.read_here = _misbehaving
+decoder_process.decode_in_process = _misbehaving
 decoder_process.main(int(sys.argv[1]), int(sys.argv[2]))

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from anyseek.model.errors import LimitExceeded
-from anyseek.model.modalities.reading.budget import Budget, spending
-from anyseek.model.modalities.reading.decode import decode, understand
+from anyseek.model.modalities.reading.budget import Budget, use_budget
+from anyseek.model.modalities.reading.decode import decode, interpret
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
 from tests.indexer.pictures import encoded
@@ -22,7 +22,7 @@ _KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 @pytest.mark.parametrize("kind", _KINDS)
 def test_pixels_of_every_format_count(kind: str) -> None:
     data = encoded(Image.new("RGB", (64, 50), "red"), kind)
-    with spending(Budget(2 * 64 * 50, seconds=60)):
+    with use_budget(Budget(2 * 64 * 50, seconds=60)):
         decode("rgb", data, LIMITS, "a")
         decode("sketch", data, LIMITS, "b")
         with pytest.raises(RequestTooCostly, match="c takes 3,200 pixels, and the request has 0 left"):
@@ -33,7 +33,7 @@ def test_pixels_of_every_format_count(kind: str) -> None:
 def test_maps_and_arrays_count_as_pictures_do() -> None:
     grey = encoded(Image.new("L", (64, 50), 7), "PNG")
     values = npy(np.ones((64, 50), np.float32))
-    with spending(Budget(4 * 64 * 50, seconds=60)):
+    with use_budget(Budget(4 * 64 * 50, seconds=60)):
         for modality, data in (("depth", grey), ("depth", values), ("semseg", grey), ("normal", grey)):
             decode(modality, data, LIMITS, modality)
         with pytest.raises(LimitExceeded):
@@ -45,14 +45,14 @@ def test_a_file_that_is_read_in_two_ways_counts_once(modality: str, form: str) -
     shades = np.full((50, 64, 3), (128, 128, 255), np.uint8)
     shades[10:40, 30] = (148, 128, 250)
     data = encoded(Image.fromarray(shades), "PNG")
-    with spending(Budget(64 * 50, seconds=60)):
-        understand(modality, data, LIMITS, "a", form=form)
+    with use_budget(Budget(64 * 50, seconds=60)):
+        interpret(modality, data, LIMITS, "a", form=form)
         with pytest.raises(RequestTooCostly, match="the request has 0 left"):
-            understand(modality, data, LIMITS, "b", form=form)
+            interpret(modality, data, LIMITS, "b", form=form)
 
 
 def test_what_is_refused_costs_nothing() -> None:
-    with spending(Budget(100, seconds=60)):
+    with use_budget(Budget(100, seconds=60)):
         for _ in range(3):
             with pytest.raises(RequestTooCostly):
                 decode("rgb", encoded(Image.new("RGB", (64, 50)), "PNG"), LIMITS, "a")
@@ -72,7 +72,7 @@ def test_seconds_are_counted_over_all_files() -> None:
 def test_a_picture_one_pixel_high_is_a_picture_like_others() -> None:
     wide = encoded(Image.new("RGB", (60_000, 1), "red"), "PNG")
     assert decode("rgb", wide, LIMITS, "a").shape == (1, 512, 3)
-    with spending(Budget(59_999, seconds=60)), pytest.raises(RequestTooCostly):
+    with use_budget(Budget(59_999, seconds=60)), pytest.raises(RequestTooCostly):
         decode("rgb", wide, LIMITS, "a")
 
 

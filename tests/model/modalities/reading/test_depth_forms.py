@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.model.modalities.reading.decode import decode_file, understand
-from anyseek.model.modalities.reading.encoded import FileLimits, Understood
+from anyseek.model.modalities.reading.decode import decode_file, interpret
+from anyseek.model.modalities.reading.encoded import FileLimits, Interpretation
 from anyseek.model.modalities.reading.errors import (
     BadMap,
     BrokenPicture,
@@ -37,9 +37,9 @@ def _rooms() -> list[FloatArray]:
 ROOMS = _rooms()  # metres
 
 
-def _read(data: bytes, name: str = "map", form: str | None = None) -> tuple[FloatArray, Understood]:
-    reading = understand("depth", data, LIMITS, name, form=form)
-    return np.asarray(reading.value), reading.understood
+def _read(data: bytes, name: str = "map", form: str | None = None) -> tuple[FloatArray, Interpretation]:
+    reading = interpret("depth", data, LIMITS, name, form=form)
+    return np.asarray(reading.value), reading.interpretation
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
@@ -77,9 +77,9 @@ CONVENTIONS: dict[str, tuple[str, Callable[[FloatArray], bytes]]] = {
 def test_every_convention_is_guessed_and_read(convention: str) -> None:
     form, write = CONVENTIONS[convention]
     for metres in ROOMS:
-        value, understood = _read(write(metres))
-        assert understood.form == form
-        assert 0.5 <= understood.sure <= 1
+        value, interpretation = _read(write(metres))
+        assert interpretation.form == form
+        assert 0.5 <= interpretation.sure <= 1
         order = np.corrcoef(np.argsort(np.argsort(value.ravel())), np.argsort(np.argsort(metres.ravel())))[0, 1]
         assert order > 0.97  # far places are far, whatever the file's numbers are
 
@@ -88,16 +88,16 @@ def test_every_convention_is_guessed_and_read(convention: str) -> None:
 def test_what_the_sender_says_is_done(form: str) -> None:
     metres = ROOMS[0]
     stored = {"far-bright": metres, "near-bright": 9 - metres, "inverse": 1 / metres}[form]
-    value, understood = _read(npy(stored.astype(np.float32)), form=form)
-    assert understood == Understood("map", form, 1.0, understood.sentence)
-    assert understood.sentence.endswith("as you said")
+    value, interpretation = _read(npy(stored.astype(np.float32)), form=form)
+    assert interpretation == Interpretation("map", form, 1.0, interpretation.sentence)
+    assert interpretation.sentence.endswith("as you said")
     np.testing.assert_allclose(render_depth(value).astype(int), render_depth(metres).astype(int), atol=1)
 
 
 def test_the_sentence_names_the_file_and_the_grounds() -> None:
     data = png((ROOMS[0] * 1000).astype(np.uint16))
-    _, understood = _read(data, "room.png")
-    assert understood.sentence == (
+    _, interpretation = _read(data, "room.png")
+    assert interpretation.sentence == (
         "room.png is a depth map in which larger is farther: its 16 bits are not used to the end, as by sensors and "
         "its numbers are smaller at the bottom edge, which is mostly nearest"
     )
@@ -146,14 +146,14 @@ def test_what_is_no_depth_map_is_one_sentence(data: bytes, error: type[DecodeErr
 def test_a_packed_array_may_not_be_larger_than_a_file() -> None:
     data = _npz(depth=np.zeros((500, 500)))
     with pytest.raises(TooManyBytes, match=r"depth\.npy has 2,000,128 bytes"):
-        understand("depth", data, FileLimits(bytes_per_file=1_000_000), "map")
+        interpret("depth", data, FileLimits(bytes_per_file=1_000_000), "map")
 
 
 def test_an_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(UnknownForm, match="map has the form 'upside'; the forms are far-bright, near-bright, inverse"):
         _read(npy(ROOMS[0]), form="upside")
     with pytest.raises(UnknownForm, match="is rgb, which has one form only; leave out 'far-bright'"):
-        understand("rgb", png(np.zeros((4, 4, 3), np.uint8)), LIMITS, "map", form="far-bright")
+        interpret("rgb", png(np.zeros((4, 4, 3), np.uint8)), LIMITS, "map", form="far-bright")
 
 
 def _exr(path: Path, **channels: np.ndarray) -> bytes:
@@ -167,14 +167,14 @@ def _exr(path: Path, **channels: np.ndarray) -> bytes:
 def test_openexr(tmp_path: Path, dtype: type) -> None:
     grey = np.zeros_like(ROOMS[0])
     data = _exr(tmp_path / "a.exr", Z=ROOMS[0].astype(dtype), R=grey.astype(dtype))
-    value, understood = _read(data)
+    value, interpretation = _read(data)
     np.testing.assert_allclose(value, ROOMS[0], rtol=1e-3)
-    assert understood.form == "far-bright"
+    assert interpretation.form == "far-bright"
     for size in (3, 8, 100, len(data) // 2):
         with pytest.raises(DecodeError):
             _read(data[:size])
     with pytest.raises(TooManyPixels, match="160 x 160"):
-        understand("depth", data, FileLimits(pixels=1000), "map")
+        interpret("depth", data, FileLimits(pixels=1000), "map")
     with pytest.raises(BadMap, match="map has the channels alpha; a depth map has Z, V, Y or R"):
         _read(_exr(tmp_path / "b.exr", alpha=grey))
 

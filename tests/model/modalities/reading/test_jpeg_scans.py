@@ -8,8 +8,8 @@ from PIL import Image
 from anyseek.model.data.contents import decode_value
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.modalities.reading.budget import Budget
-from anyseek.model.modalities.reading.decoders import goes_apart
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.decoders import needs_isolation
+from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BrokenPicture
 from anyseek.model.modalities.reading.jpeg_scans import MOST_SCANS, read_scans
 from anyseek.model.modalities.reading.pictures import decode_picture
@@ -57,9 +57,9 @@ def with_scans(count: int) -> bytes:
 )
 def test_scans_are_counted_and_what_has_several_is_decoded_apart(data: bytes, count: int, several: bool) -> None:
     scans = read_scans(data)
-    assert (scans.count, scans.several) == (count, several)
+    assert (scans.count, scans.is_multi_pass) == (count, several)
     if len(data) > 1_000 and data[2:4] == b"\xff\xe0":
-        assert goes_apart(Content.PICTURE, data) == several
+        assert needs_isolation(Content.PICTURE, data) == several
 
 
 def test_a_shard_with_a_picture_of_too_many_scans_is_refused() -> None:
@@ -70,20 +70,22 @@ def test_a_shard_with_a_picture_of_too_many_scans_is_refused() -> None:
 
 def test_the_preview_of_a_raw_is_refused_like_the_picture_itself() -> None:
     with pytest.raises(BrokenPicture, match=r"a\.dng is a damaged picture: it has more than 100 scans"):
-        decode_picture(Encoded(raw([with_scans(3_000)]), "a.dng"))
+        decode_picture(EncodedFile(raw([with_scans(3_000)]), "a.dng"))
 
 
 @pytest.mark.parametrize(("scans", "times"), [(9, 1), (31, 2), (90, 4)])
 def test_many_scans_count_as_more_pixels(scans: int, times: int) -> None:
     budget = Budget(10 * 64 * 48, 60)
-    decode_picture(Encoded(with_scans(scans), "x.jpg", budget=budget))
+    decode_picture(EncodedFile(with_scans(scans), "x.jpg", budget=budget))
     assert budget.pixels_left == (10 - times) * 64 * 48
-    decode_picture(Encoded(raw([with_scans(scans)]), "x.dng", budget=budget))
+    decode_picture(EncodedFile(raw([with_scans(scans)]), "x.dng", budget=budget))
     assert budget.pixels_left == (10 - 2 * times) * 64 * 48
 
 
 def test_a_picture_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
-    assert decode_picture(Encoded(with_scans(20), "twenty.jpg")).shape == (48, 64, 3)
+    assert decode_picture(EncodedFile(with_scans(20), "twenty.jpg")).shape == (48, 64, 3)
     with pytest.raises(BrokenPicture, match=r"many\.jpg is a damaged picture: it has more than 100 scans"):
-        decode_picture(Encoded(with_scans(3_000), "many.jpg"))
-    assert decode_picture(Encoded(_jpeg() + with_scans(3_000), "two.jpg")).shape == (48, 64, 3), "only the first counts"
+        decode_picture(EncodedFile(with_scans(3_000), "many.jpg"))
+    assert decode_picture(EncodedFile(_jpeg() + with_scans(3_000), "two.jpg")).shape == (48, 64, 3), (
+        "only the first counts"
+    )

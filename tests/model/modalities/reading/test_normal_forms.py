@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from anyseek.model.galleries.photos import FOLDER, read_views
-from anyseek.model.modalities.reading.decode import decode_file, understand
-from anyseek.model.modalities.reading.encoded import FileLimits, Understood
+from anyseek.model.modalities.reading.decode import decode_file, interpret
+from anyseek.model.modalities.reading.encoded import FileLimits, Interpretation
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
 from anyseek.model.modalities.reading.map_forms import NORMAL_FORMS
 from tests.model.modalities.files import npy, png
@@ -16,9 +16,9 @@ ROOMS = [
 ]
 
 
-def _read(data: bytes, form: str | None = None) -> tuple[np.ndarray, Understood]:
-    reading = understand("normal", data, LIMITS, "map", form=form)
-    return np.asarray(reading.value), reading.understood
+def _read(data: bytes, form: str | None = None) -> tuple[np.ndarray, Interpretation]:
+    reading = interpret("normal", data, LIMITS, "map", form=form)
+    return np.asarray(reading.value), reading.interpretation
 
 
 def _turned(normals: np.ndarray, form: str) -> np.ndarray:
@@ -39,17 +39,17 @@ def test_every_convention_is_guessed_and_read(form: str) -> None:
             npy(np.moveaxis(vectors, 2, 0)),
         )
         for data in written:
-            value, understood = _read(data)
-            assert understood.form == form
-            assert 0.5 < understood.sure < 1
+            value, interpretation = _read(data)
+            assert interpretation.form == form
+            assert 0.5 < interpretation.sure < 1
             assert np.abs(value.astype(int) - normals).max() <= 3
             assert _read(data, form)[1].sure == 1
 
 
 def test_a_map_in_the_form_of_items_stays_bit_for_bit() -> None:
-    value, understood = _read(png(ROOMS[0]))
+    value, interpretation = _read(png(ROOMS[0]))
     np.testing.assert_array_equal(value, ROOMS[0])
-    assert understood.sentence.startswith(
+    assert interpretation.sentence.startswith(
         "map has normals whose x, y and z point right, up, viewer: what a camera sees"
     )
 
@@ -57,8 +57,8 @@ def test_a_map_in_the_form_of_items_stays_bit_for_bit() -> None:
 def test_what_has_no_normal_is_left_in_the_middle() -> None:
     vectors = _turned(ROOMS[0], "right-down-away")
     vectors[:9], vectors[9:12] = 0, np.nan
-    value, understood = _read(npy(vectors))
-    assert understood.form == "right-down-away"
+    value, interpretation = _read(npy(vectors))
+    assert interpretation.form == "right-down-away"
     assert set(np.unique(value[:12])) == {128}
 
 

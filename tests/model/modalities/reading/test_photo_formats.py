@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from anyseek.model.modalities.reading import containers
 from anyseek.model.modalities.reading.containers import is_raw, jxl_size
 from anyseek.model.modalities.reading.decode import decode
-from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.encoded import EncodedFile, FileLimits
 from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
     DecodeError,
@@ -66,7 +66,7 @@ WRITERS: dict[str, Callable[[], bytes]] = {
 def test_each_format_is_turned_upright_once(kind: str) -> None:
     data = WRITERS[kind]()
     assert is_upright(rgb(data))
-    assert upright_size(open_picture(Encoded(data, kind))) == (80, 120)
+    assert upright_size(open_picture(EncodedFile(data, kind))) == (80, 120)
 
 
 @pytest.mark.parametrize("kind", ["heic", "avif"])
@@ -112,7 +112,7 @@ class TestJpegXl:
     def test_its_size_is_known_before_it_is_decoded(self, size: tuple[int, int]) -> None:
         data = self.written(Image.new("RGB", size))
         assert jxl_size(data) == size
-        assert open_picture(Encoded(data, "a", FileLimits(pixels=size[0] * size[1]))).size == size
+        assert open_picture(EncodedFile(data, "a", FileLimits(pixels=size[0] * size[1]))).size == size
         with pytest.raises(TooManyPixels, match=f"{size[0]} x {size[1]} pixels"):
             rgb(data, FileLimits(pixels=size[0] * size[1] - 1))
 
@@ -144,7 +144,7 @@ class TestRaw:
         data = raw([small, large, small])
         assert is_raw(data)
         assert rgb(data).shape == (60, 90, 3)
-        assert open_picture(Encoded(data, "a")).format == "RAW"
+        assert open_picture(EncodedFile(data, "a")).format == "RAW"
 
     @pytest.mark.parametrize(
         "start", [b"FUJIFILMCCD-RAW 0201", b"\0\0\0\x18ftypcrx \0\0\0\1", b"IIRO\x08\0\0\0", b"IIU\0\x08\0\0\0"]
@@ -233,4 +233,4 @@ class TestColours:
             encoded(muted.convert("P"), "PNG", icc_profile=display_p3()): "2",
             raw([encoded(muted, "JPEG")]): "2",
         }
-        assert {data: decoding_version(open_picture(Encoded(data, "a"))) for data in files} == files
+        assert {data: decoding_version(open_picture(EncodedFile(data, "a"))) for data in files} == files

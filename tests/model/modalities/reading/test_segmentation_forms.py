@@ -9,11 +9,11 @@ from PIL import Image
 from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.class_tables import COLOUR, TABLES
 from anyseek.model.modalities.coco import CLASSES, LABELS, STUFF, THINGS, label_of
-from anyseek.model.modalities.reading.decode import understand
+from anyseek.model.modalities.reading.decode import interpret
 from anyseek.model.modalities.reading.documents import parse_legend
-from anyseek.model.modalities.reading.encoded import FileLimits, Understood
+from anyseek.model.modalities.reading.encoded import FileLimits, Interpretation
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
-from anyseek.model.modalities.reading.segmentation_forms import SIDE, rounded
+from anyseek.model.modalities.reading.segmentation_forms import SIDE, smooth_outlines
 from anyseek.model.seam import Regions
 from tests.model.modalities.files import npy, png
 
@@ -22,9 +22,9 @@ LIMITS = FileLimits()
 
 def _read(
     data: bytes, form: str | None = None, name: str = "map", classes: dict[int, str] | None = None
-) -> tuple[Regions, Understood]:
-    reading = understand("semseg", data, LIMITS, name, classes, form)
-    return reading.value, reading.understood
+) -> tuple[Regions, Interpretation]:
+    reading = interpret("semseg", data, LIMITS, name, classes, form)
+    return reading.value, reading.interpretation
 
 
 def _names(regions: Regions) -> list[list[str | None]]:
@@ -48,10 +48,10 @@ def _ids(*numbers: int) -> np.ndarray:
     ],
 )
 def test_ids_of_each_table(form: str, numbers: tuple[int, ...], names: list[str | None]) -> None:
-    regions, understood = _read(png(_ids(*numbers)), form)
+    regions, interpretation = _read(png(_ids(*numbers)), form)
     assert _names(regions) == [names]
-    assert (understood.form, understood.sure) == (form, 1.0)
-    assert understood.sentence.startswith(f"map is a segmentation in {TABLES[form].title} (")
+    assert (interpretation.form, interpretation.sure) == (form, 1.0)
+    assert interpretation.sentence.startswith(f"map is a segmentation in {TABLES[form].title} (")
     assert _names(_read(npy(_ids(*numbers).astype(np.int64)), form)[0]) == [names]
 
 
@@ -68,17 +68,17 @@ def test_a_table_is_known_by_its_colours(form: str) -> None:
     numbers = [number for number in table.colours.values() if number in table.names]
     colours = {number: colour for colour, number in table.colours.items()}
     picture = np.array([[colours[number] for number in numbers]], np.uint8)
-    regions, understood = _read(png(np.repeat(picture, 3, axis=0)))
-    assert understood.form == form
+    regions, interpretation = _read(png(np.repeat(picture, 3, axis=0)))
+    assert interpretation.form == form
     assert _names(regions)[0] == [table.names[number] for number in numbers]
 
 
 def test_a_palette_tells_voc() -> None:
     palette = [channel for colour in TABLES["voc"].colours for channel in colour]
-    regions, understood = _read(png(_ids(0, 12, 15), palette=palette))
-    assert (_names(regions), understood.form) == ([[None, "dog", "person"]], "voc")
-    plain, understood = _read(png(_ids(0, 1, 2), palette=[9, 9, 9, 200, 0, 0, 0, 90, 0]))
-    assert (plain.ids.tolist(), understood.form) == ([[0, 1, 2]], "ids")
+    regions, interpretation = _read(png(_ids(0, 12, 15), palette=palette))
+    assert (_names(regions), interpretation.form) == ([[None, "dog", "person"]], "voc")
+    plain, interpretation = _read(png(_ids(0, 1, 2), palette=[9, 9, 9, 200, 0, 0, 0, 90, 0]))
+    assert (plain.ids.tolist(), interpretation.form) == ([[0, 1, 2]], "ids")
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,26 @@ def test_numbers_that_one_table_alone_has() -> None:
 
 @given(st.lists(st.integers(0, 132), min_size=1, max_size=30))
 def test_ids_that_nobody_explains_stay_as_they_are(numbers: list[int]) -> None:
-    regions, understood = _read(png(_ids(*numbers)))
+    regions, interpretation = _read(png(_ids(*numbers)))
     assert regions.ids.tolist() == [numbers]
-    assert (dict(regions.classes), understood.form, understood.sure) == ({}, "ids", 0.5)
+    assert (dict(regions.classes), interpretation.form, interpretation.sure) == ({}, "ids", 0.5)
     assert _read(png(np.repeat(_ids(*numbers)[..., None], 3, axis=2)))[0].ids.tolist() == [numbers]  # grey in colour
 
 
 def test_classes_name_ids_and_colours() -> None:
-    regions, understood = _read(png(_ids(1, 2)), classes={1: "sky"})
-    assert (_names(regions), understood.sure) == ([["sky", None]], 1.0)
+    regions, interpretation = _read(png(_ids(1, 2)), classes={1: "sky"})
+    assert (_names(regions), interpretation.sure) == ([["sky", None]], 1.0)
     legend = parse_legend({"#87ceeb": "sky", "#000000": "road", "3": "x"}, "map")
     assert legend == {COLOUR + 0x87CEEB: "sky", COLOUR: "road", 3: "x"}
     blended = np.array([[[135, 206, 235], [130, 200, 240], [10, 0, 0], [255, 0, 0]]], np.uint8)
-    regions, understood = _read(png(blended), classes=legend)
-    assert (_names(regions), understood.form) == ([["sky", "sky", "road", None]], "colours")
+    regions, interpretation = _read(png(blended), classes=legend)
+    assert (_names(regions), interpretation.form) == ([["sky", "sky", "road", None]], "colours")
 
 
 def test_colours_without_a_legend_are_regions_without_names() -> None:
-    regions, understood = _read(png(np.array([[[1, 2, 3], [200, 100, 50]]], np.uint8)))
+    regions, interpretation = _read(png(np.array([[[1, 2, 3], [200, 100, 50]]], np.uint8)))
     assert regions.ids.tolist() == [[COLOUR + 0x010203, COLOUR + 0xC86432]]
-    assert (dict(regions.classes), understood.form) == ({}, "colours")
+    assert (dict(regions.classes), interpretation.form) == ({}, "colours")
 
 
 @pytest.mark.parametrize(
@@ -174,13 +174,13 @@ def _cells(regions: Regions, side: int) -> Regions:
 
 def test_a_detailed_map_stays_as_it_is() -> None:
     exact = _of_room()
-    assert rounded(exact) is exact
+    assert smooth_outlines(exact) is exact
 
 
 @pytest.mark.parametrize("side", [10, 14])
 def test_cells_are_rounded_and_mostly_stay_where_they_are(side: int) -> None:
     cells = _cells(_of_room(), side)
-    found = rounded(cells)
+    found = smooth_outlines(cells)
     assert found.ids.shape == (SIDE, SIDE)
     assert found.classes == cells.classes
     assert set(np.unique(found.ids)) <= set(np.unique(cells.ids))
@@ -192,7 +192,7 @@ def test_cells_are_rounded_and_mostly_stay_where_they_are(side: int) -> None:
 def test_a_corner_is_rounded_and_a_straight_edge_is_not() -> None:
     ids = np.full((8, 16), 7)
     ids[:4, :8] = 3
-    found = rounded(Regions(ids)).ids
+    found = smooth_outlines(Regions(ids)).ids
     assert found.shape == (112, 224)
     assert found[55, 111] == 7  # the corner itself
     assert (found[:40, 111], found[:40, 112]) == (pytest.approx(3), pytest.approx(7))
@@ -201,11 +201,11 @@ def test_a_corner_is_rounded_and_a_straight_edge_is_not() -> None:
 @pytest.mark.parametrize("ids", [np.full((4, 4), 9), np.arange(100).reshape(10, 10), np.array([[1]])])
 def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
     regions = Regions(ids)
-    assert rounded(regions) is regions
+    assert smooth_outlines(regions) is regions
 
 
 def test_ids_may_be_any_integers() -> None:
-    found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
+    found = smooth_outlines(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
     assert set(np.unique(found.ids)) == {-5, 70_000}
 
 

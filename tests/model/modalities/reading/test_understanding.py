@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from anyseek.model.modalities.reading.decode import forms_of, understand, understand_masked
+from anyseek.model.modalities.reading.decode import forms_of, interpret, interpret_masked
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BadRegion, DecodeError, UnknownForm, UnknownModality
 from anyseek.model.modalities.registry import MODALITIES
@@ -24,16 +24,16 @@ def _png(size: tuple[int, int] = (40, 20), exif: Image.Exif | None = None) -> by
 
 
 def _cut(data: bytes, *box: float) -> np.ndarray:
-    return np.asarray(understand("rgb", data, LIMITS, "a.png", box=box).value)
+    return np.asarray(interpret("rgb", data, LIMITS, "a.png", box=box).value)
 
 
 def test_a_box_is_cut_out_in_fractions() -> None:
-    right = understand("rgb", _png(), LIMITS, "a.png", box=(0.5, 0.25, 1, 0.75))
+    right = interpret("rgb", _png(), LIMITS, "a.png", box=(0.5, 0.25, 1, 0.75))
     assert np.asarray(right.value).shape == (10, 20, 3)
     assert np.unique(np.asarray(right.value).reshape(-1, 3), axis=0).tolist() == [[0, 0, 255]]
-    assert right.understood.sentence == "only the box 0.5, 0.25, 1, 0.75 of a.png is used, 20 x 10 pixels"
+    assert right.interpretation.sentence == "only the box 0.5, 0.25, 1, 0.75 of a.png is used, 20 x 10 pixels"
     assert _cut(_png(), 0.999, 0.999, 1, 1).shape == (1, 1, 3)
-    np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), understand("rgb", _png(), LIMITS, "a").value)
+    np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), interpret("rgb", _png(), LIMITS, "a").value)
 
 
 def test_a_small_part_of_a_large_picture_keeps_its_details() -> None:
@@ -96,10 +96,10 @@ def test_a_box_outside_or_empty_is_one_sentence(box: tuple[float, ...], says: st
 
 def test_a_box_is_of_pictures_alone() -> None:
     with pytest.raises(BadRegion, match="a is canny_edge and has a box; a box is of a picture"):
-        understand("sketch", _png(), LIMITS, "a", box=(0, 0, 1, 1))
+        interpret("sketch", _png(), LIMITS, "a", box=(0, 0, 1, 1))
 
 
-_OF_ITEMS = {"depth": "far-bright", "normal": "right-up-viewer", "semseg": "ids", "canny_edge": "clean"}
+_ITEM_FORM = {"depth": "far-bright", "normal": "right-up-viewer", "semseg": "ids", "canny_edge": "clean"}
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -109,7 +109,7 @@ def test_the_forms_that_are_told_are_those_that_are_taken(modality: str) -> None
     assert all(forms.values())
     for form in [*forms, "red"]:
         try:
-            understand(modality, picture, LIMITS, "a.png", form=form)
+            interpret(modality, picture, LIMITS, "a.png", form=form)
             refused = False
         except DecodeError as error:  # the picture may have no such content, but the form is known
             refused = isinstance(error, UnknownForm)
@@ -117,7 +117,7 @@ def test_the_forms_that_are_told_are_those_that_are_taken(modality: str) -> None
 
 
 def test_the_first_form_is_that_of_items() -> None:
-    assert {name: next(iter(forms_of(name))) for name in _OF_ITEMS} == _OF_ITEMS
+    assert {name: next(iter(forms_of(name))) for name in _ITEM_FORM} == _ITEM_FORM
     assert forms_of("sketch") == forms_of("canny_edge")
     assert forms_of("caption") == {}
     with pytest.raises(UnknownModality):
@@ -127,7 +127,7 @@ def test_the_first_form_is_that_of_items() -> None:
 def test_a_form_beside_a_box_is_refused_as_without_one() -> None:
     for box in (None, (0.0, 0.0, 0.5, 0.5)):
         with pytest.raises(UnknownForm, match="a is rgb, which has one form only"):
-            understand("rgb", _png(), LIMITS, "a", form="near-bright", box=box)
+            interpret("rgb", _png(), LIMITS, "a", form="near-bright", box=box)
 
 
 RED, BLUE, GREY = (200, 30, 30), (20, 40, 220), (120, 120, 120)
@@ -141,7 +141,7 @@ def scene() -> np.ndarray:
 
 
 def masked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return understand_masked("image", png(picture), LIMITS, "a.png", png(mask)).value
+    return interpret_masked("image", png(picture), LIMITS, "a.png", png(mask)).value
 
 
 @pytest.mark.parametrize("number", [1, 255])
@@ -176,8 +176,8 @@ def test_a_mask_thinner_than_a_pixel_of_the_picture_covers_what_it_touches() -> 
 )
 def test_the_sentence_says_how_much_counts(pixels: int, share: str) -> None:
     mask = (np.arange(60 * 80) < pixels).astype(np.uint8).reshape(60, 80)
-    understood = understand_masked("image", png(scene()), LIMITS, "a.png", png(mask)).understood
-    assert understood.sentence == f"{share} of a.png is used, where its mask is not 0"
+    interpretation = interpret_masked("image", png(scene()), LIMITS, "a.png", png(mask)).interpretation
+    assert interpretation.sentence == f"{share} of a.png is used, where its mask is not 0"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +195,6 @@ def test_a_wrong_mask_is_one_sentence(mask: np.ndarray, says: str) -> None:
 
 def test_only_pictures_have_masks() -> None:
     with pytest.raises(BadRegion, match="is depth and has a mask"):
-        understand_masked("depth", b"", LIMITS, "a.png", png(np.ones((2, 2), np.uint8)))
+        interpret_masked("depth", b"", LIMITS, "a.png", png(np.ones((2, 2), np.uint8)))
     with pytest.raises(DecodeError, match=r"the mask of a\.png"):
-        understand_masked("rgb", png(scene()), LIMITS, "a.png", b"nonsense")
+        interpret_masked("rgb", png(scene()), LIMITS, "a.png", b"nonsense")
