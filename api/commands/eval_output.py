@@ -6,12 +6,12 @@ from anyseek.search.evaluation.calibration import ScoreRow
 from anyseek.search.evaluation.matrix import Matrix, Row
 from anyseek.search.evaluation.measures import Estimate, Scores
 from anyseek.search.evaluation.outputs import LOWER_IS_BETTER, Outputs
-from anyseek.search.evaluation.queries import Combined
+from anyseek.search.evaluation.queries import CombinedResults
 
 _SHOWN = 10  # of unreadable things
 
 
-def query_lines(found: Combined) -> Iterator[str]:
+def query_lines(found: CombinedResults) -> Iterator[str]:
     """The table of the queries of several parts, each beside its parts alone."""
     wide = _width([row.name for row in found.rows])
     yield f"{'query':{wide}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"

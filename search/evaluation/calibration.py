@@ -1,4 +1,4 @@
-"""Measures how true the probabilities of hits are: each query is repeated with its item left out."""
+"""Measures the calibration of hit probabilities: each query is repeated with its right item excluded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ ALL = "all"
 
 
 class JudgedHit(NamedTuple):
-    """A hit of a query of some kind: `first` is its query's best, and `right` the item that the query is for.
+    """A hit of a query of some kind: `first` marks the best hit of its query, and `right` the query's own item.
 
-    `present` tells whether that item could be found, `nothing_good` whether the answer says that nothing good was.
+    `present` tells whether the own item could be found, `nothing_good` whether the note says that nothing good was.
     """
 
     kind: str
@@ -51,15 +51,15 @@ class ScoreRow:
     wrongly: float
 
 
-def judged_hits(
+def judge_hits(
     collection: RealCollection, kind: str, keys: Sequence[str], queries: Sequence[Query], answers: Sequence[Results]
 ) -> list[JudgedHit]:
-    """The hits of queries whose right items have these keys, from their `answers` and without the right items."""
-    without = [replace(query, where=_without(key, query.where)) for key, query in zip(keys, queries, strict=True)]
-    return [*_judged(kind, keys, answers, True), *_judged(kind, keys, collection.answers(without), False)]
+    """The hits of queries whose right items have these keys: of their `answers`, and with the right items excluded."""
+    excluding = [replace(query, where=_excluding(key, query.where)) for key, query in zip(keys, queries, strict=True)]
+    return [*_judge(kind, keys, answers, True), *_judge(kind, keys, collection.answers(excluding), False)]
 
 
-def _judged(kind: str, keys: Sequence[str], answers: Sequence[Results], present: bool) -> Iterator[JudgedHit]:
+def _judge(kind: str, keys: Sequence[str], answers: Sequence[Results], present: bool) -> Iterator[JudgedHit]:
     for key, answer in zip(keys, answers, strict=True):
         nothing_good = (answer.note or "").startswith(NOTHING_GOOD)
         for place, hit in enumerate(answer.hits):
@@ -68,7 +68,7 @@ def _judged(kind: str, keys: Sequence[str], answers: Sequence[Results], present:
                 yield JudgedHit(kind, hit.score, hit.probability, right, first, present, nothing_good)
 
 
-def _without(key: str, where: Filter | None) -> Filter:
+def _excluding(key: str, where: Filter | None) -> Filter:
     others = Not(Compare("@key", Operator.EQUAL, key))
     return others if where is None else And((where, others))
 
@@ -107,8 +107,8 @@ def _share_of_nothing_good(hits: Sequence[JudgedHit]) -> float:
 def calibration_error(
     probabilities: npt.NDArray[np.float64], right: npt.NDArray[np.float64], bins: int = BINS
 ) -> float:
-    """The expected calibration error of hits (n,), each right (1) or not (0): over bins of as many hits each, the mean
-    distance of their mean probability and the share of them that is right.
+    """The expected calibration error of hits (n,), each right (1) or not (0): the mean distance, over bins of equal
+    size, between the mean probability and the share of right hits.
     """
     order = np.argsort(probabilities, kind="stable")
     filled = [places for places in np.array_split(order, bins) if len(places)]

@@ -65,7 +65,7 @@ def recall_matrix(
     modalities.
     """
     vectors = read_set(embedder, spaces, encoders, aligned, progress)
-    _check(vectors, embedder)
+    _check_comparable(vectors, embedder)
     rows: list[Row] = []
     for kind in query_kinds(aligned, vectors.queries):
         progress(f"{aligned.name}: asking {kind.name}")
@@ -74,7 +74,7 @@ def recall_matrix(
     return Matrix(aligned.name, len(aligned.keys), tuple(rows), vectors.left_out, vectors.unreadable, aligned.notes)
 
 
-def _check(vectors: SetVectors, embedder: Embedder) -> None:
+def _check_comparable(vectors: SetVectors, embedder: Embedder) -> None:
     aligned, modalities = vectors.aligned, sorted(vectors.items)
     takes = ", ".join(sorted(embedder.modalities))
     if not modalities and vectors.left_out:
@@ -97,16 +97,16 @@ def _rows(
 ) -> Iterator[Row]:
     """Yield a row for each space that knows the query and the items; none if no query has a right item."""
     items = vectors.items[gallery]
-    kept, answers = kind.answers(items, vectors.labels, gallery)
-    if not len(kept):
+    selected, answers = kind.answers(items, vectors.labels, gallery)
+    if not len(selected):
         return
-    usual = embedder.default_space(kind.modalities[0])
-    default = usual if usual in spaces else spaces[0]
+    default_space = embedder.default_space(kind.modalities[0])
+    default = default_space if default_space in spaces else spaces[0]
     baseline = _encoders_alone(vectors, kind, gallery)
     for name in spaces:
         space = embedder.spaces[name]
         if all(map(space.knows, (*kind.modalities, gallery))):
-            queries = _centred_queries(embedder, space, vectors, kind)[kept]
+            queries = _centred_queries(embedder, space, vectors, kind)[selected]
             found = score(queries, _centred_items(items.vectors[name], space), answers)
             if found is not None:
                 own = answers.own_is_query
@@ -116,12 +116,12 @@ def _rows(
 def _centred_queries(embedder: Embedder, space: EmbeddingSpace, vectors: SetVectors, kind: QueryKind) -> FloatArray:
     """Centre and fuse queries as the search engine does."""
     if len(kind.parts) > 1 and embedder.fusion is Fusion.JOINT:
-        whole = vectors.joint[kind.name]
-        return centre_queries(space, kind.modalities, whole.vectors[space.name][whole.of(kind.places)])
+        joint = vectors.joint[kind.name]
+        return centre_queries(space, kind.modalities, joint.vectors[space.name][joint.rows_of(kind.places)])
     parts = []
     for name, modality in zip(kind.parts, kind.modalities, strict=True):
         rows = vectors.queries[name]
-        parts.append(centre_queries(space, [modality], rows.vectors[space.name][rows.of(kind.places)]))
+        parts.append(centre_queries(space, [modality], rows.vectors[space.name][rows.rows_of(kind.places)]))
     if len(parts) == 1:
         return parts[0]
     shares = [space.share(modality, kind.modalities) for modality in kind.modalities]
@@ -148,9 +148,9 @@ def _encoders_alone(vectors: SetVectors, kind: QueryKind, gallery: str) -> Score
     queries, items = [], []
     for part, modality in zip(kind.parts, kind.modalities, strict=True):
         encoder = SENTENCE if TEXT in (modality, gallery) else VISUAL
-        part_queries = rows[part].vectors[encoder][rows[part].of(kind.places)]
+        part_queries = rows[part].vectors[encoder][rows[part].rows_of(kind.places)]
         part_items = rows[gallery].vectors[encoder]
         queries.append(centre(part_queries, part_queries.mean(axis=0)))
         items.append(centre(part_items, part_items.mean(axis=0)))
-    kept, answers = kind.answers(rows[gallery], vectors.labels, gallery)
-    return score(np.concatenate(queries, axis=1)[kept], np.concatenate(items, axis=1), answers)
+    selected, answers = kind.answers(rows[gallery], vectors.labels, gallery)
+    return score(np.concatenate(queries, axis=1)[selected], np.concatenate(items, axis=1), answers)

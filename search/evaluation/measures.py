@@ -10,8 +10,8 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.answers.ranks import BoolArray, Cosines, IntArray, first_ranks
 
 _RESAMPLES, _SEED = 1000, 0
-_DRAWN_AT_ONCE = 4_000_000  # query numbers that resampling holds in memory
-_COSINES_AT_ONCE = 8_000_000
+_MAX_DRAWS = 4_000_000  # query numbers that resampling holds in memory
+_MAX_COSINES = 8_000_000
 _DECIMALS = 6  # of a cosine; smaller differences are only rounding
 
 
@@ -64,23 +64,23 @@ def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores 
     """
     ranks, precisions = [np.empty(0, np.int64)], [np.empty(0)]
     items = gallery.astype(np.float64)  # so equal vectors score the same wherever they fall in BLAS's blocks
-    at_once = max(1, _COSINES_AT_ONCE // max(1, len(gallery)))
+    at_once = max(1, _MAX_COSINES // max(1, len(gallery)))
     for start in range(0, len(queries), at_once):
         rows = slice(start, start + at_once)
         cosines = np.round(queries[rows].astype(np.float64) @ items.T, _DECIMALS)
         shared = answers.query_labels[rows].astype(np.float32) @ answers.gallery_labels.T.astype(np.float32) > 0
         ranks.append(first_ranks(cosines, answers.own[rows], shared))
         precisions.append(_average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
-    found = np.concatenate(ranks)
-    found = found[found > 0]
-    if not len(found):
+    right_ranks = np.concatenate(ranks)
+    right_ranks = right_ranks[right_ranks > 0]
+    if not len(right_ranks):
         return None
-    at_1, at_5, at_10 = (estimate((found <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
-    known = np.concatenate(precisions)
-    known = known[~np.isnan(known)]
-    mean_average_precision = estimate(known, np.mean) if len(known) else None
-    median_rank = estimate(found.astype(np.float64), np.median)
-    return Scores(len(found), len(gallery), at_1, at_5, at_10, median_rank, mean_average_precision)
+    at_1, at_5, at_10 = (estimate((right_ranks <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
+    known_precisions = np.concatenate(precisions)
+    known_precisions = known_precisions[~np.isnan(known_precisions)]
+    mean_average_precision = estimate(known_precisions, np.mean) if len(known_precisions) else None
+    median_rank = estimate(right_ranks.astype(np.float64), np.median)
+    return Scores(len(right_ranks), len(gallery), at_1, at_5, at_10, median_rank, mean_average_precision)
 
 
 def _average_precisions(
@@ -109,10 +109,10 @@ def estimate(
     The resamples are drawn with a fixed seed.
     """
     generator = np.random.default_rng(_SEED)
-    at_once = max(1, _DRAWN_AT_ONCE // len(values))
-    drawn = []
+    at_once = max(1, _MAX_DRAWS // len(values))
+    statistics = []
     for start in range(0, _RESAMPLES, at_once):
         size = (min(at_once, _RESAMPLES - start), len(values))
-        drawn.append(statistic(values[generator.integers(len(values), size=size)], axis=1))
-    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
+        statistics.append(statistic(values[generator.integers(len(values), size=size)], axis=1))
+    low, high = np.quantile(np.concatenate(statistics), (0.025, 0.975))
     return Estimate(float(statistic(values)), float(low), float(high))

@@ -1,4 +1,4 @@
-"""Compares what a model predicts of things, from pictures or other modalities, with the known values.
+"""Measures the modalities that a model predicts, from pictures or other modalities, against the known values.
 
 Maps are compared on the prediction's grid. A map that is not square is cropped to its centre, as models see pictures.
 """
@@ -25,20 +25,20 @@ from anyseek.search.evaluation.vectors import Progress, batches
 
 PICTURE, REGIONS = "rgb", "semseg"
 Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value
-Numbers = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Measures = dict[str, float]
 _FULL_INK = 255
-_NEAR = 1.25  # a depth within this ratio counts as right
-_LEAST_DEPTH = 1e-6
+_DELTA_RATIO = 1.25  # a depth within this ratio counts as right
+_MIN_DEPTH = 1e-6
 _RESAMPLES, _SEED = 1000, 0
 
 
 def word_overlap(predicted: str, true: str) -> Measures:
     """Return `word_f1` in [0, 1]: the harmonic mean of the shares of words that both texts have, in any order."""
-    said, wanted = Counter(predicted.lower().split()), Counter(true.lower().split())
-    both = (said & wanted).total()
-    return {"word_f1": 2 * both / max(said.total() + wanted.total(), 1)}
+    predicted_words, true_words = Counter(predicted.lower().split()), Counter(true.lower().split())
+    both = (predicted_words & true_words).total()
+    return {"word_f1": 2 * both / max(predicted_words.total() + true_words.total(), 1)}
 
 
 def palette_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
@@ -60,21 +60,21 @@ def depth_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures
 
     The prediction has no unit, so it is first scaled and shifted to fit best (least squares; Ranftl et al. 2020).
     """
-    wanted = on_grid(true, predicted.shape[:2])
-    known = np.isfinite(wanted) & (wanted > 0) & np.isfinite(predicted)
-    p, t = predicted[known].astype(np.float64), wanted[known].astype(np.float64)
+    target = resample_to(true, predicted.shape[:2])
+    known = np.isfinite(target) & (target > 0) & np.isfinite(predicted)
+    p, t = predicted[known].astype(np.float64), target[known].astype(np.float64)
     if not len(t):
         return {}
     (scale, shift), *_ = np.linalg.lstsq(np.stack([p, np.ones_like(p)], axis=1), t, rcond=None)
-    fitted = np.maximum(scale * p + shift, _LEAST_DEPTH)
-    near = np.maximum(fitted / t, t / fitted) < _NEAR
+    fitted = np.maximum(scale * p + shift, _MIN_DEPTH)
+    near = np.maximum(fitted / t, t / fitted) < _DELTA_RATIO
     return {"abs_rel": float((np.abs(fitted - t) / t).mean()), "delta_1.25": float(near.mean())}
 
 
 def normal_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
     """Return `mean_degrees` and `median_degrees` between normals uint8 (H, W, 3); a component is x / 127.5 - 1."""
-    wanted = _directions(on_grid(true, predicted.shape[:2]))
-    cosines = np.clip((_directions(predicted) * wanted).sum(axis=2), -1, 1)
+    target = _directions(resample_to(true, predicted.shape[:2]))
+    cosines = np.clip((_directions(predicted) * target).sum(axis=2), -1, 1)
     degrees = np.degrees(np.arccos(cosines))
     return {"mean_degrees": float(degrees.mean()), "median_degrees": float(np.median(degrees))}
 
@@ -85,15 +85,16 @@ def edge_overlap(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measure
     Drawings are uint8 (H, W) of any polarity. A pixel belongs to a line if its ink has a quarter of the full strength.
     Lines may be off by one pixel on the grid of the prediction.
     """
-    said, wanted = ink(predicted) >= _FULL_INK / 4, _seen_in_cells(ink(true) >= _FULL_INK / 4, predicted.shape)
-    if not wanted.any():
+    lines, target = ink(predicted) >= _FULL_INK / 4, _downsample_mask(ink(true) >= _FULL_INK / 4, predicted.shape)
+    if not target.any():
         return {}
-    right, found = (said & _grown(wanted)).sum() / max(said.sum(), 1), (wanted & _grown(said)).sum() / wanted.sum()
-    return {"edge_f1": float(2 * right * found / max(right + found, 1e-9))}
+    precision = (lines & _dilate(target)).sum() / max(lines.sum(), 1)
+    recall = (target & _dilate(lines)).sum() / target.sum()
+    return {"edge_f1": float(2 * precision * recall / max(precision + recall, 1e-9))}
 
 
-def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    """Return for each cell of a grid of that shape whether it has any pixel of the centre of a mask (H, W)."""
+def _downsample_mask(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """The centre of a mask (H, W) on a grid of another shape: a cell is set if any of its pixels is."""
     high, wide = shape
     scale = min(mask.shape[0] / high, mask.shape[1] / wide)
     top, left = (mask.shape[0] - scale * high) / 2, (mask.shape[1] - scale * wide) / 2
@@ -102,8 +103,8 @@ def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
     return np.asarray(shown) > 0
 
 
-def _grown(mask: Mask) -> Mask:
-    """Return a mask extended by all neighbours of its pixels."""
+def _dilate(mask: Mask) -> Mask:
+    """The mask dilated by one pixel in all eight directions."""
     rows, columns = mask.shape
     padded = np.pad(mask, 1)
     shifts = [padded[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
@@ -120,7 +121,7 @@ def metadata_error(predicted: Metadata, true: Metadata) -> Measures:
     return {"fields": len(known) / len(fields), "same_bin": sum(first == other for first, other in bins) / len(fields)}
 
 
-def on_grid(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def resample_to(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Crop a map (H, W, ...) to its centre with the proportions of `shape`, and resample it to `shape` (nearest)."""
     rows, columns = array.shape[:2]
     scale = min(rows / shape[0], columns / shape[1])
@@ -131,9 +132,9 @@ def on_grid(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]
     return array[np.ix_(*places)]
 
 
-def _directions(normals: npt.NDArray[Any]) -> Numbers:
+def _directions(normals: npt.NDArray[Any]) -> Float64Array:
     vectors = normals.astype(np.float64) / 127.5 - 1
-    return cast(Numbers, vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9))
+    return cast(Float64Array, vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9))
 
 
 # The measures of one thing, by modality; segmentation is measured over all things (`RegionOverlap`).
@@ -156,11 +157,11 @@ class RegionOverlap:
 
     def add(self, predicted: Regions, true: Regions) -> None:
         """Count one thing. Pixels that have no name in the truth are left out."""
-        wanted = _names(Regions(on_grid(true.ids, predicted.ids.shape), true.classes))
-        known = wanted != ""
-        wanted, said = wanted[known], _names(predicted)[known]
-        names = np.unique(np.concatenate([wanted, said])).tolist()
-        pixels = {name: (wanted == name, said == name) for name in names if name}
+        target = _names(Regions(resample_to(true.ids, predicted.ids.shape), true.classes))
+        known = target != ""
+        target, output = target[known], _names(predicted)[known]
+        names = np.unique(np.concatenate([target, output])).tolist()
+        pixels = {name: (target == name, output == name) for name in names if name}
         self._pixels.append({name: (int((w & s).sum()), int((w | s).sum())) for name, (w, s) in pixels.items()})
 
     def __len__(self) -> int:
@@ -180,21 +181,21 @@ class RegionOverlap:
         return Estimate(float(value), float(low), float(high))
 
 
-def _mean_over_classes(both: Numbers, either: Numbers) -> Numbers:
+def _mean_over_classes(both: Float64Array, either: Float64Array) -> Float64Array:
     """Average the ratio of pixels (n, classes) over the classes that have any: (n,)."""
     ratios = np.where(either > 0, both / np.maximum(either, 1), 0.0)
-    means: Numbers = ratios.sum(axis=1) / np.maximum((either > 0).sum(axis=1), 1)
+    means: Float64Array = ratios.sum(axis=1) / np.maximum((either > 0).sum(axis=1), 1)
     return means
 
 
 def _names(regions: Regions) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
     """Return the name of each pixel's class, empty if it has none."""
     ids, places = np.unique(regions.ids, return_inverse=True)
-    names = np.array([_one_name(regions.classes.get(int(number), "")) for number in ids], np.str_)
+    names = np.array([_canonical_name(regions.classes.get(int(number), "")) for number in ids], np.str_)
     return names[places].reshape(regions.ids.shape)
 
 
-def _one_name(name: str) -> str:
+def _canonical_name(name: str) -> str:
     label = label_of(name)
     return name.strip().lower() if label is None else LABELS[label]
 
@@ -233,16 +234,16 @@ def measure_outputs(
     Raises `NotAligned` if the set has no known values that can be measured.
     """
     targets = sorted(predicted & {*MEASURES, REGIONS} - {*given})
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    measured: dict[tuple[str, str], list[float]] = defaultdict(list)
     regions, unreadable = RegionOverlap(), list[str]()
     for batch in batches(aligned.samples, unreadable):
         progress(f"{aligned.name}: predicting from thing {next(iter(batch), 0) + 1:,} of {len(aligned.keys):,}")
         for sample in batch.values():
             for target in targets:
                 if sample.values.keys() >= {*given, target}:
-                    for measure, value in _measured(sample, given, target, predict, regions).items():
-                        found[target, measure].append(value)
-    rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in found.items()]
+                    for measure, value in _measure(sample, given, target, predict, regions).items():
+                        measured[target, measure].append(value)
+    rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in measured.items()]
     overlap = regions.mean()
     if overlap is not None:
         rows.append(OutputRow(REGIONS, "mean_iou", len(regions), overlap))
@@ -254,8 +255,8 @@ def measure_outputs(
     return Outputs(aligned.name, tuple(given), tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
 
 
-def _measured(sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap) -> Measures:
-    """Measure one prediction; a segmentation whose ids have names is added to `regions` instead."""
+def _measure(sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap) -> Measures:
+    """The measures of one prediction; a segmentation whose ids have names is added to `regions` instead."""
     true = sample.values[target]
     if isinstance(true, Regions) and not true.classes:
         return {}

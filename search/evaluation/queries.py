@@ -1,7 +1,7 @@
-"""The suite `queries`: recall of queries of several parts, compared with the best of their parts alone.
+"""The suite `queries`: recall of queries of several parts, compared with the best single part.
 
-Every query goes through the search engine, fused as it is by default. The items are emoji of the test split, and the
-rooms and photographs that ship with Anyseek; training saw none of them.
+Every query goes through the search engine with its default fusion. The items are emoji of the test split, and the rooms
+and photographs that ship with Anyseek; none were in the training data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from anyseek.model.galleries.photos import FOLDER, read_photos, read_views
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample, Value
-from anyseek.search.evaluation.calibration import JudgedHit, ScoreRow, judged_hits, score_rows
+from anyseek.search.evaluation.calibration import JudgedHit, ScoreRow, judge_hits, score_rows
 from anyseek.search.evaluation.measures import Estimate, estimate
 from anyseek.search.evaluation.real_collection import RealCollection, real_collection
 from anyseek.search.evaluation.vectors import Progress
@@ -30,15 +30,15 @@ from anyseek.search.types import Part, Query
 
 Pictures = Mapping[str, npt.NDArray[np.uint8]]  # by key
 Kind = Mapping[str, Mapping[str, Part]]  # by the part's name, then by the key of the item that it is for
-FIRST = 10
+TOP = 10
 _COLOURS = 5
-_OTHER = "other vendor/"
-_OURS = filter_from_text(f"not @key starts with '{_OTHER}'")
+_OTHER_PREFIX = "other vendor/"
+_GALLERY_ONLY = filter_from_text(f"not @key starts with '{_OTHER_PREFIX}'")
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures, and the kinds of query for them; not every picture has every part. `others` are never to be found."""
+    """Pictures, and the kinds of query for them; not every picture has every part. `others` are excluded from hits."""
 
     name: str
     pictures: Pictures
@@ -47,7 +47,7 @@ class Gallery:
 
     @property
     def samples(self) -> dict[str, Sample]:
-        pictures = {**self.pictures, **{_OTHER + key: picture for key, picture in self.others.items()}}
+        pictures = {**self.pictures, **{_OTHER_PREFIX + key: picture for key, picture in self.others.items()}}
         return {key: Sample({"rgb": picture}) for key, picture in pictures.items()}
 
 
@@ -55,7 +55,7 @@ class Gallery:
 class CombinedRow:
     """R@10 of `queries` queries of several parts, and of each of their parts alone, in a gallery of `gallery` items.
 
-    `gain` is that over the best part, query by query.
+    `gain` is the paired difference to the best part.
     """
 
     name: str
@@ -67,7 +67,7 @@ class CombinedRow:
 
 
 @dataclass(frozen=True)
-class Combined:
+class CombinedResults:
     """All rows that the model takes; `palette` has palettes of five colours alone.
 
     `scores` says what probabilities are worth.
@@ -78,7 +78,7 @@ class Combined:
     scores: tuple[ScoreRow, ...]
 
 
-def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: Progress) -> Combined:
+def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: Progress) -> CombinedResults:
     """Measure all rows on at most `most` items each. Fetches emoji by npm and pip into `home` on the first run.
 
     Rows with a modality that the model does not take are left out. Raises `SourceUnavailable` if emoji cannot be
@@ -93,13 +93,13 @@ def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: 
         with real_collection(embedder, samples) as collection:
             judged: dict[str, list[JudgedHit]] = {}
             for kind in gallery.kinds:
-                if _keys(gallery, kind) and _is_taken(kind, embedder):
+                if _keys(gallery, kind) and _is_supported(kind, embedder):
                     progress(f"{gallery.name}: {' + '.join(kind)}")
                     rows.append(_row(collection, gallery, kind, judged))
             hits += [hit for hits_of_kind in judged.values() for hit in hits_of_kind]
-    several = tuple(row for row in rows if len(row.parts) > 1)
-    palette = next((row for row in rows if row not in several), None)
-    return Combined(several, palette, score_rows(hits))
+    combined = tuple(row for row in rows if len(row.parts) > 1)
+    palette = next((row for row in rows if row not in combined), None)
+    return CombinedResults(combined, palette, score_rows(hits))
 
 
 def unseen_emoji(home: Path, most: int | None) -> Gallery:
@@ -110,21 +110,21 @@ def unseen_emoji(home: Path, most: int | None) -> Gallery:
     """
     downloads = home / "downloads"
     concepts = fetch_concepts(downloads)
-    art = one_each(fetch_openmoji(downloads))
-    lines = one_each(fetch_vendor("fluent-line", concepts, downloads))
-    others = one_each(fetch_vendor("emojione", concepts, downloads))
+    art = one_per_concept(fetch_openmoji(downloads))
+    lines = one_per_concept(fetch_vendor("fluent-line", concepts, downloads))
+    others = one_per_concept(fetch_vendor("emojione", concepts, downloads))
     keys = [key for key in art if split_of(key) is Split.TEST]
     if most is not None:
         keys = [keys[n] for n in np.linspace(0, len(keys) - 1, min(most, len(keys))).astype(int)]
     pictures = {key: draw_svg(art[key].svg) for key in keys}
-    grey = {key: np.asarray(Image.fromarray(draw_svg(lines[key].svg)).convert("L")) for key in keys if key in lines}
+    drawings = {key: np.asarray(Image.fromarray(draw_svg(lines[key].svg)).convert("L")) for key in keys if key in lines}
     caption = {key: concepts[art[key].hexcode].label for key in keys if art[key].hexcode in concepts}
     parts = {
         "caption": {key: Part("caption", text) for key, text in caption.items()},
-        "drawing": {key: Part("canny_edge", drawing) for key, drawing in grey.items()},
+        "drawing": {key: Part("canny_edge", drawing) for key, drawing in drawings.items()},
         "palette": _palettes(pictures, _COLOURS),
         "colour": _palettes(pictures, 1),
-        "item": {key: Part(item=_OTHER + key) for key in keys if key in others},
+        "item": {key: Part(item=_OTHER_PREFIX + key) for key in keys if key in others},
     }
     kinds = (
         ("palette",),
@@ -138,7 +138,7 @@ def unseen_emoji(home: Path, most: int | None) -> Gallery:
     return Gallery("emoji", pictures, [{name: parts[name] for name in kind} for kind in kinds], other_pictures)
 
 
-def one_each(art: Sequence[Art]) -> dict[str, Art]:
+def one_per_concept(art: Sequence[Art]) -> dict[str, Art]:
     """Choose a drawing per base concept: the one with the concept's own hexcode, else the first; sorted by concept."""
     chosen: dict[str, Art] = {}
     for drawing in sorted(art, key=lambda a: (a.hexcode != base_concept(a.hexcode), a.hexcode)):
@@ -177,7 +177,7 @@ def _keys(gallery: Gallery, kind: Kind) -> list[str]:
     return [key for key in gallery.pictures if all(key in parts for parts in kind.values())]
 
 
-def _is_taken(kind: Kind, embedder: Embedder) -> bool:
+def _is_supported(kind: Kind, embedder: Embedder) -> bool:
     """Return whether the model takes all parts."""
     modalities = {part.modality for parts in kind.values() for part in parts.values()}
     return modalities <= {None, *embedder.modalities}
@@ -185,22 +185,22 @@ def _is_taken(kind: Kind, embedder: Embedder) -> bool:
 
 def _row(collection: RealCollection, gallery: Gallery, kind: Kind, judged: dict[str, list[JudgedHit]]) -> CombinedRow:
     """Measure a kind of query and its parts alone; hits of those that are new in this collection go to `judged`."""
-    keys, where = _keys(gallery, kind), _OURS if gallery.others else None
-    whole = " + ".join(kind)
-    recalled: dict[str, npt.NDArray[np.float64]] = {}
-    for name, names in {**{name: [name] for name in kind}, whole: list(kind)}.items():
-        queries = [Query([kind[part][key] for part in names], FIRST, where=where) for key in keys]
+    keys, where = _keys(gallery, kind), _GALLERY_ONLY if gallery.others else None
+    combined = " + ".join(kind)
+    recalls: dict[str, npt.NDArray[np.float64]] = {}
+    for name, names in {**{name: [name] for name in kind}, combined: list(kind)}.items():
+        queries = [Query([kind[part][key] for part in names], TOP, where=where) for key in keys]
         answers = collection.answers(queries)
         right = [any(hit.key == key for hit in answer.hits) for key, answer in zip(keys, answers, strict=True)]
-        recalled[name] = np.array(right, np.float64)
+        recalls[name] = np.array(right, np.float64)
         if name not in judged:
-            judged[name] = judged_hits(collection, name, keys, queries, answers)
-    best = max((recalled[name] for name in kind), key=np.mean)
+            judged[name] = judge_hits(collection, name, keys, queries, answers)
+    best = max((recalls[name] for name in kind), key=np.mean)
     return CombinedRow(
-        f"{gallery.name}: {whole}",
+        f"{gallery.name}: {combined}",
         len(keys),
         len(gallery.pictures),
-        {name: estimate(recalled[name], np.mean) for name in kind},
-        estimate(recalled[whole], np.mean),
-        estimate(recalled[whole] - best, np.mean),
+        {name: estimate(recalls[name], np.mean) for name in kind},
+        estimate(recalls[combined], np.mean),
+        estimate(recalls[combined] - best, np.mean),
     )

@@ -18,7 +18,7 @@ class Rows:
     places: IntArray
     vectors: Mapping[str, FloatArray]
 
-    def of(self, places: IntArray) -> IntArray:
+    def rows_of(self, places: IntArray) -> IntArray:
         """Return the row of each place, -1 if it has none: int64 of the same shape."""
         found = np.searchsorted(self.places, places)
         clipped = np.minimum(found, len(self.places) - 1)
@@ -41,25 +41,25 @@ class QueryKind:
     places: IntArray
     own: IntArray
     labels: BoolArray
-    from_outside: bool
+    is_query_set: bool
 
     def answers(self, gallery: Rows, labels: BoolArray, modality: str) -> tuple[IntArray, Answers]:
         """Return the queries for a gallery of items of one modality, and their right answers.
 
         A query whose own item is not in the gallery is left out. `labels` are those of all things in the set.
         """
-        rows = gallery.of(self.own)
-        kept = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
-        own_is_query = not self.from_outside and modality in self.modalities
-        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], own_is_query)
+        rows = gallery.rows_of(self.own)
+        selected = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
+        own_is_query = not self.is_query_set and modality in self.modalities
+        return selected, Answers(rows[selected], self.labels[selected], labels[gallery.places], own_is_query)
 
 
 def label_table(labels: Labels, names: Sequence[str], count: int) -> BoolArray:
     """Return which of `names` each of `count` things has as a label: bool (count, len(names))."""
     column = {name: number for number, name in enumerate(names)}
     table = np.zeros((count, len(names)), np.bool_)
-    for row, own in enumerate(labels):
-        table[row, [column[name] for name in own if name in column]] = True
+    for row, item_labels in enumerate(labels):
+        table[row, [column[name] for name in item_labels if name in column]] = True
     return table
 
 
@@ -79,7 +79,7 @@ def query_kinds(aligned: AlignedSet, rows: Mapping[str, Rows]) -> list[QueryKind
             if len(places):
                 name = "+".join(modalities)
                 lines.append(QueryKind(name, modalities, modalities, places, places, labels[places], False))
-    lines += [_outside(outside[name], aligned, names, part) for name, part in rows.items() if name in outside]
+    lines += [_query_set_kind(outside[name], aligned, names, part) for name, part in rows.items() if name in outside]
     return lines
 
 
@@ -87,9 +87,9 @@ def label_names(aligned: AlignedSet) -> list[str]:
     return sorted({name for own in aligned.labels for name in own})
 
 
-def _outside(queries: QuerySet, aligned: AlignedSet, names: Sequence[str], rows: Rows) -> QueryKind:
-    place = {key: number for number, key in enumerate(aligned.keys)}
-    own = np.array([NO_ITEM if key is None else place.get(key, NO_ITEM) for key in queries.own], np.int64)
+def _query_set_kind(queries: QuerySet, aligned: AlignedSet, names: Sequence[str], rows: Rows) -> QueryKind:
+    place_of = {key: number for number, key in enumerate(aligned.keys)}
+    own = np.array([NO_ITEM if key is None else place_of.get(key, NO_ITEM) for key in queries.own], np.int64)
     labels = label_table(queries.labels, names, len(queries.samples))
-    kept = rows.places
-    return QueryKind(queries.name, (queries.name,), (queries.modality,), kept, own[kept], labels[kept], True)
+    places = rows.places
+    return QueryKind(queries.name, (queries.name,), (queries.modality,), places, own[places], labels[places], True)

@@ -1,4 +1,4 @@
-"""A collection in a temporary folder that the search engine answers from, for what only whole queries show."""
+"""A collection in a temporary folder, queried through the search engine, for measures of whole queries."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,24 +15,24 @@ from anyseek.search.settings import Settings
 from anyseek.search.types import NewItem, Query, Results
 
 _NAME = "measured"
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
 class RealCollection:
-    """Items that were embedded and written as the service does it."""
+    """A collection whose items were embedded and written as the service does."""
 
     def __init__(self, engine: SearchEngine, settings: Settings) -> None:
-        self._engine, self._most = engine, settings.limits.queries_per_batch
+        self._engine, self._max_queries = engine, settings.limits.queries_per_batch
 
     def answers(self, queries: Sequence[Query]) -> list[Results]:
         """The answer to each query. Raises the error of a query that has one."""
-        found = []
-        for start in range(0, len(queries), self._most):
-            for answer in self._engine.query_batch(_NAME, queries[start : start + self._most]):
+        results = []
+        for start in range(0, len(queries), self._max_queries):
+            for answer in self._engine.query_batch(_NAME, queries[start : start + self._max_queries]):
                 if isinstance(answer, AnyseekError):
                     raise answer
-                found.append(answer)
-        return found
+                results.append(answer)
+        return results
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def real_collection(embedder: Embedder, samples: Mapping[str, Sample]) -> Iterat
 
 def _write(database: Database, embedder: Embedder, samples: Mapping[str, Sample]) -> None:
     with database.write() as session:
-        made = collections.create(session, _NAME, embedder.name, embedder.spaces.values())
+        collection = collections.create(session, _NAME, embedder.name, embedder.spaces.values())
     keys, spaces = list(samples), list(embedder.spaces)
-    for start in range(0, len(keys), _AT_ONCE):
-        some = keys[start : start + _AT_ONCE]
-        vectors = embedder.embed_gallery([samples[key] for key in some], spaces)
+    for start in range(0, len(keys), _BATCH_SIZE):
+        batch = keys[start : start + _BATCH_SIZE]
+        vectors = embedder.embed_gallery([samples[key] for key in batch], spaces)
         new = [
             NewItem(key, f"content of {key}", {space: rows[place] for space, rows in vectors.items()})
-            for place, key in enumerate(some)
+            for place, key in enumerate(batch)
         ]
         with database.write() as session:
-            items.write(session, made, new)
+            items.write(session, collection, new)

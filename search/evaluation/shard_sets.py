@@ -20,7 +20,7 @@ def shard_set(folder: Path, split: Split, most: int | None) -> AlignedSet:
     dataset = open_dataset(folder)
     count = dataset.samples(split)
     if not count:
-        has = ", ".join(f"{held.value} ({dataset.samples(held):,})" for held in Split if dataset.samples(held))
+        has = ", ".join(f"{other.value} ({dataset.samples(other):,})" for other in Split if dataset.samples(other))
         raise NotAligned(
             f"the data set {folder} has no samples in its split {split.value}; it has {has or 'no samples'}"
         )
@@ -51,13 +51,13 @@ def sample_of_entry(entry: Entry) -> Sample:
     for name, data in entry.files.items():
         modality = name.partition(".")[0]
         if modality in MODALITIES and name != ATTRIBUTES:
-            value = _one(modality, decode_value(name, data))
+            value = _query_value(modality, decode_value(name, data))
             if value is not None:
                 values[modality] = value
     return Sample(values)
 
 
-def _one(modality: str, value: Any) -> Value | None:
+def _query_value(modality: str, value: Any) -> Value | None:
     if modality == "caption":
         captions: tuple[Caption, ...] = value
         return min(captions, key=lambda caption: caption.origin is not Origin.HUMAN).text if captions else None

@@ -1,6 +1,6 @@
 """Embeds an aligned set in one pass: each thing is read once, embedded by the model and encoded for the baseline.
 
-The vectors are those that the service would make: each modality of each thing is embedded once and alone.
+The vectors equal the service's: each modality of each thing is embedded once and alone.
 """
 
 from collections import defaultdict
@@ -23,8 +23,8 @@ from anyseek.search.evaluation.query_kinds import Rows, label_names, label_table
 
 VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
 TEXT = "caption"
-_SAMPLES_AT_ONCE = 64
-_SAME = 1e-4  # smaller differences between vectors are only rounding
+_BATCH_SIZE = 64
+_TOLERANCE = 1e-4  # smaller differences between vectors are only rounding
 
 Progress = Callable[[str], None]
 Batch = dict[int, Sample]  # by the place in the sequence
@@ -64,9 +64,9 @@ class SetVectors:
 
 def batches(samples: Samples, unreadable: list[str]) -> Iterator[Batch]:
     """Yield the samples in order, 64 at a time, reading each once; add those that cannot be read to `unreadable`."""
-    for start in range(0, len(samples), _SAMPLES_AT_ONCE):
+    for start in range(0, len(samples), _BATCH_SIZE):
         batch: Batch = {}
-        for place in range(start, min(start + _SAMPLES_AT_ONCE, len(samples))):
+        for place in range(start, min(start + _BATCH_SIZE, len(samples))):
             try:
                 batch[place] = samples[place]
             except (BadInput, SampleInvalid) as error:
@@ -74,7 +74,7 @@ def batches(samples: Samples, unreadable: list[str]) -> Iterator[Batch]:
         yield batch
 
 
-def _only(batch: Batch, modalities: Sequence[str]) -> Batch:
+def _select_modalities(batch: Batch, modalities: Sequence[str]) -> Batch:
     """Return the samples that have all of `modalities`, with only these."""
     return {
         place: Sample({name: sample.values[name] for name in modalities})
@@ -83,7 +83,7 @@ def _only(batch: Batch, modalities: Sequence[str]) -> Batch:
     }
 
 
-class _Gatherer:
+class _VectorCollector:
     """Collects vectors by name, a chunk at a time."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ def read_set(
     unreadable: list[str] = []
     present = {queries.modality for queries in aligned.queries}
     for number, batch in enumerate(batches(aligned.samples, unreadable)):
-        progress(f"{aligned.name}: embedding from thing {number * _SAMPLES_AT_ONCE + 1:,} of {len(aligned.keys):,}")
+        progress(f"{aligned.name}: embedding from thing {number * _BATCH_SIZE + 1:,} of {len(aligned.keys):,}")
         present |= _modalities(batch)
         reader.add_things(batch)
     for queries in aligned.queries:
@@ -120,7 +120,7 @@ def read_set(
             for batch in batches(queries.samples, unreadable):
                 reader.add_queries(queries.name, queries.modality, batch)
     left_out = dict.fromkeys(sorted(present - embedder.modalities), f"the model {embedder.name} does not take it")
-    for modality, reasons in reader.refused.items():
+    for modality, reasons in reader.unsupported.items():
         left_out[modality] = f"{len(reasons):,} of its values do not fit the model, such as: {reasons[0]}"
     return SetVectors(
         aligned,
@@ -139,61 +139,61 @@ def _modalities(batch: Batch) -> set[str]:
 
 @dataclass
 class _Reader:
-    """Gathers the vectors of a set. `refused` reports by modality the values that do not fit the model."""
+    """Gathers the vectors of a set. `unsupported` reports by modality the values that do not fit the model."""
 
     embedder: Embedder
     spaces: Sequence[str]
     encoders: Encoders | None
-    refused: dict[str, list[str]] = field(default_factory=dict)
-    queries: _Gatherer = field(default_factory=_Gatherer)
-    joint: _Gatherer = field(default_factory=_Gatherer)
-    items: _Gatherer = field(default_factory=_Gatherer)
-    encoded: _Gatherer = field(default_factory=_Gatherer)
+    unsupported: dict[str, list[str]] = field(default_factory=dict)
+    queries: _VectorCollector = field(default_factory=_VectorCollector)
+    joint: _VectorCollector = field(default_factory=_VectorCollector)
+    items: _VectorCollector = field(default_factory=_VectorCollector)
+    encoded: _VectorCollector = field(default_factory=_VectorCollector)
     _exact: dict[str, list[str]] = field(default_factory=dict)  # spaces whose items differ from queries, by modality
 
     def add_things(self, batch: Batch) -> None:
         """Add every modality of every sample that the model supports, and the combinations."""
         for modality in sorted(_modalities(batch) & self.embedder.modalities):
             self._add_modality(modality, batch)
-            self._encode(modality, modality, _only(batch, [modality]))
+            self._encode(modality, modality, _select_modalities(batch, [modality]))
         for modalities in COMBINATIONS if self.embedder.fusion is Fusion.JOINT else ():
-            both = _only(batch, modalities)
+            both = _select_modalities(batch, modalities)
             if both and self.embedder.modalities.issuperset(modalities):
-                self.joint.add("+".join(modalities), both, self._embedded(both))
+                self.joint.add("+".join(modalities), both, self._embed(both))
 
     def add_queries(self, name: str, modality: str, batch: Batch) -> None:
         if batch:
-            self.queries.add(name, batch, self._embedded(batch))
+            self.queries.add(name, batch, self._embed(batch))
             self._encode(name, modality, batch)
 
-    def _embedded(self, batch: Batch) -> dict[str, FloatArray]:
+    def _embed(self, batch: Batch) -> dict[str, FloatArray]:
         return self.embedder.embed(list(batch.values()), self.spaces)
 
     def _add_modality(self, modality: str, batch: Batch) -> None:
         """Embed one modality as queries and as items; values that the model refuses are taken out of the batch."""
-        part = _only(batch, [modality])
+        part = _select_modalities(batch, [modality])
         try:
-            vectors = self._embedded(part)
+            vectors = self._embed(part)
         except FormatInvalid:
-            self._take_out_refused(modality, batch)
-            part = _only(batch, [modality])
+            self._remove_unsupported(modality, batch)
+            part = _select_modalities(batch, [modality])
             if not part:
                 return
-            vectors = self._embedded(part)
+            vectors = self._embed(part)
         self.queries.add(modality, part, vectors)
         wanted = self._exact.get(modality, list(self.spaces))
         stored = self.embedder.embed_gallery(list(part.values()), wanted) if wanted else {}
-        self._exact.setdefault(modality, [k for k in wanted if np.abs(stored[k] - vectors[k]).max() > _SAME])
+        self._exact.setdefault(modality, [k for k in wanted if np.abs(stored[k] - vectors[k]).max() > _TOLERANCE])
         self.items.add(modality, part, {**vectors, **stored})
 
-    def _take_out_refused(self, modality: str, batch: Batch) -> None:
-        for place, sample in _only(batch, [modality]).items():
+    def _remove_unsupported(self, modality: str, batch: Batch) -> None:
+        for place, sample in _select_modalities(batch, [modality]).items():
             try:
-                self._embedded({place: sample})
+                self._embed({place: sample})
             except FormatInvalid as error:
                 values = {name: value for name, value in batch[place].values.items() if name != modality}
                 batch[place] = Sample(values)
-                self.refused.setdefault(modality, []).append(str(error))
+                self.unsupported.setdefault(modality, []).append(str(error))
 
     def _encode(self, name: str, modality: str, part: Batch) -> None:
         """Encode captions as `SENTENCE`, and pictures of everything that can be rendered as `VISUAL`.

@@ -1,7 +1,7 @@
-"""Fit the mean of a collection's queries on the collection itself, and measure what that changes.
+"""Fits the query mean of a collection on the collection itself, and measures the change of recall.
 
-The model's own means are of queries for other collections. Where a collection's queries lie around another mean, taking
-that one off finds far more (docs/transfer.md). Vectors are raw, one per row.
+The model's own means come from queries for other collections. If a collection's queries have another mean, centring on
+it finds far more (docs/transfer.md). Vectors are raw, one per row.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from anyseek.search.answers.ranks import IntArray, ranks
 from anyseek.search.query.vectors import centre_queries, model_means
 
 MIN_QUERIES = 20  # queries of a kind: with fewer, a held-out half says nothing
-_PRIOR_COUNT = 8  # queries that the model's own mean counts as
+_PRIOR_COUNT = 8  # queries that the model's own mean weighs
 _TOP = 10
 
 
 @dataclass(frozen=True)
 class Recall:
-    """The shares of queries whose item is among the first ten, and that find it first."""
+    """Recall at 10 and at 1: the shares of queries whose item is among the first ten, or the first."""
 
     at_10: float
     at_1: float
@@ -28,7 +28,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a fitted mean of the queries of one modality changes, each half of them measured by a mean of the other."""
+    """Recall of the queries of one modality before and after fitting a mean, by two-fold cross-validation."""
 
     space: str
     modality: str
@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def helps(self) -> bool:
-        """Whether nothing is lost; where as many are among the first ten, by how many come first."""
+        """Whether recall at 10 rises, or stays and recall at 1 is not lower."""
         return (self.after.at_10, self.after.at_1) >= (self.before.at_10, self.before.at_1)
 
 
@@ -55,7 +55,7 @@ def try_mean(
 
 
 def centre_cross_fitted(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
-    """Raw queries (n, d) as unit rows, each half of them centred on a mean that was fitted to the other."""
+    """Raw queries (n, d) as unit rows, each half centred on a mean that was fitted to the other half."""
     halves, rows = np.arange(len(queries)) % 2 == 0, np.empty_like(queries)
     for held_out in (halves, ~halves):
         mean = fit_mean(space, modality, queries[~held_out])
@@ -64,7 +64,7 @@ def centre_cross_fitted(space: EmbeddingSpace, modality: str, queries: FloatArra
 
 
 def fit_mean(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
-    """The mean of raw queries (n, d), with the model's own mean counted as eight more of them: float32 (d,)."""
+    """The mean of raw queries (n, d), shrunk to the model's own mean, which counts as eight queries: float32 (d,)."""
     own = model_means(space, modality, queries).mean(axis=0)
     mean: FloatArray = ((queries.sum(axis=0) + _PRIOR_COUNT * own) / (len(queries) + _PRIOR_COUNT)).astype(np.float32)
     return mean

@@ -1,7 +1,7 @@
-"""One query of several collections: each is asked on its own, and their hits are merged.
+"""One query over several collections, which are searched one by one; their hits are merged.
 
-Scores of one space are one scale, so hits are merged by score. If the collections were searched in different spaces,
-each hit counts by its rank instead, as in `anyseek.search.query.rankings`.
+Scores of one space are comparable, so hits are merged by score. If the collections were searched in different spaces,
+hits are merged by rank, as in `anyseek.search.query.rankings`.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ EngineOf = Callable[[str], SearchEngine]
 
 
 def query_collections(names: Sequence[str], engine_of: EngineOf, query_for: Callable[[SearchEngine], Query]) -> Results:
-    """The `k` best hits of all collections, each with the name of its own; `query_for` reads the query for an engine.
+    """The `k` best hits of all collections, each with its collection's name; `query_for` reads the query for an engine.
 
-    A part that is an item is of the collection that it names, else of the first of `names`. The groups of a query are
-    those of equal values in all collections. Raises `BadQuery`, `LimitExceeded`, and what `SearchEngine.query` raises.
+    An item part without a collection is of the first of `names`. A group has the items of all collections with a value.
+    Raises `BadQuery`, `LimitExceeded`, and what `SearchEngine.query` raises.
     """
     if not names:
         raise BadQuery("the query names no collections; give at least one")
@@ -36,10 +36,10 @@ def query_collections(names: Sequence[str], engine_of: EngineOf, query_for: Call
         if id(engine) not in query_by_engine:
             query_by_engine[id(engine)] = _with_collections(query_for(engine), names[0])
         query = query_by_engine[id(engine)]
-        # It is not known which of the hits before the page are other collections'.
+        # Which of the hits before the page come from other collections is not known yet.
         answers.append((name, engine.query(name, replace(query, k=query.reach, offset=0)), engine))
     scales = {_score_scale(engine, results) for _, results, engine in answers if results.hits}
-    # What added rankings give is relative to the first items of each collection.
+    # Scores of fused rankings are relative to the first items of each collection.
     comparable = len(scales) <= 1 and all(fusion != "ranks" for fusion, *_ in scales)
     hits = [
         replace(hit, collection=name, score=hit.score if comparable else float(rank_scores(hit.rank)))
@@ -76,13 +76,13 @@ def _with_collections(query: Query, first: str) -> Query:
 
 
 def _score_scale(engine: SearchEngine, results: Results) -> tuple[str | None, ...]:
-    """What the scores of an answer are of: the fingerprints of its spaces, and how its parts were fused."""
+    """The scale of an answer's scores: its fusion and the fingerprints of its spaces."""
     names = [] if results.space is None else results.space.split("+")
     return (results.fusion, *(engine.embedder.spaces[name].fingerprint for name in names))
 
 
 def _merge_notes(notes: Sequence[tuple[str, str | None]]) -> str | None:
-    """What is said of the collections; that nothing good was found only if that is so in all of them."""
+    """The notes of the collections joined; that nothing good was found only if all of them say so."""
     present = [(name, note) for name, note in notes if note]
     if not all(note.startswith(NOTHING_GOOD) for _, note in present) or len(present) < len(notes):
         present = [(name, note) for name, note in present if not note.startswith(NOTHING_GOOD)]

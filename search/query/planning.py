@@ -1,4 +1,4 @@
-"""Checks a query, and plans how its parts become vectors: which space answers, how they are fused, how deep to look."""
+"""Checks a query and plans its rankings: the space that is searched, the fusion of the parts, and the search depth."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -19,28 +19,28 @@ from anyseek.search.query.words import words_of
 from anyseek.search.settings import Limits
 from anyseek.search.spaces.base import MIN_NORM
 
-# The modality that an item counts as when the model chooses the space for a query by example.
+# The modality of an item when the model chooses the space for a query by example.
 ITEM_MODALITY = "rgb"
-# A vector whose length is this near to 1 is a unit vector.
+# The tolerance of the length of a unit vector.
 UNIT_TOLERANCE = 1e-6
-# How many items are looked at first for groups: so many for each hit, but at least a few.
+# The first search depth for groups: this many items per hit, but at least a minimum.
 _ITEMS_PER_GROUPED_HIT, _MIN_GROUPED_ITEMS = 4, 100
-# Up to so many hits, so many of the best of each ranking are added: the same for these pages, so that they are pieces
-# of one order. Beyond them as many are added as a query may have hits.
+# Up to this many hits, rankings are fused at a fixed depth, so that the pages are pieces of one order. Beyond, they are
+# fused at the depth of the most hits of a query.
 _MAX_SHALLOW_HITS, _FUSION_DEPTH = 100, 1_000
 _MAX_WORDS = 100
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Checked parts that become one vector: how, the space that answers, and which items can be found."""
+    """Checked parts that become one query vector, with the fusion, the space and the filter of the search."""
 
     parts: tuple[Part, ...]
     space: SpaceHead
     fusion: Fusion
     where: Filter | None
     depth: int
-    """how many of the nearest items to look at"""
+    """the number of nearest items to retrieve"""
 
 
 def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
@@ -59,7 +59,7 @@ def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part,
 def plan_ranking(
     query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, where: Filter | None, depth: int
 ) -> Plan:
-    """What becomes one vector: all of a query's checked parts, or some of them, as deep as `depth`.
+    """The plan of one ranking, from all or some of a query's checked parts.
 
     Raises `BadQuery`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
     """
@@ -73,7 +73,7 @@ def plan_ranking(
 
 
 def _with_unit_vector(part: Part, space: SpaceHead) -> Part:
-    """The part with its vector, if it has one, as a unit vector. Raises `BadQuery` for one of another space."""
+    """The part with its vector, if any, normalised. Raises `BadQuery` for a vector of another space."""
     if part.vector is None:
         return part
     if part.vector.shape != (space.dimension,):
@@ -86,12 +86,12 @@ def _with_unit_vector(part: Part, space: SpaceHead) -> Part:
     if not math.isfinite(length) or length <= MIN_NORM:
         raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
     if abs(length - 1) < UNIT_TOLERANCE:
-        return part  # to the last bit as its item was stored
+        return part  # bitwise equal to the stored vector
     return replace(part, vector=(part.vector / length).astype(np.float32))
 
 
 def _with_shared_weights(parts: tuple[Part, ...], space: EmbeddingSpace) -> tuple[Part, ...]:
-    """The parts, those above 0 weighted by what they count beside the others that are."""
+    """The parts; positive weights are multiplied by the share of their modality among the positive parts."""
     wanted = [part for part in parts if part.weight > 0]
     modalities = [part.modality for part in wanted]
     weights = {id(part): part.weight * space.share(part.modality, modalities) for part in wanted}
@@ -119,7 +119,7 @@ def check_taken(modality: str, embedder: Embedder) -> None:
 
 
 def _choose_fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
-    """The requested fusion, else the one that suits the model best, where the parts allow it."""
+    """The requested fusion, else the model's default if the parts allow it."""
     obstacle = _joint_obstacle(parts)
     if query.fusion == "joint" and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
@@ -173,9 +173,9 @@ def _choose_space(query: Query, parts: tuple[Part, ...], head: Head, embedder: E
 def default_space_among(
     names: Collection[str], modality: str, embedder: Embedder, others: Collection[str] = ()
 ) -> str | None:
-    """The space that suits queries of `modality` best among those that a collection has; None if it lacks them.
+    """The default space for queries of `modality` among the spaces of a collection; None if it lacks them.
 
-    A space that does not know one of the modalities `others`, which ask as well, is replaced by the one that stands in.
+    A space that does not know all `others`, the modalities of the other parts, is replaced by its fallback space.
     """
     space = embedder.spaces.get(embedder.default_space(modality))
     while space is not None:
@@ -186,7 +186,7 @@ def default_space_among(
 
 
 def home_space(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
-    """The space of a collection that suits queries of `modality` best.
+    """The default space of a collection for queries of `modality`.
 
     Raises `BadQuery` if the model does not take it, `FingerprintMismatch` if other weights made the space.
     """
@@ -301,7 +301,7 @@ def filter_of(query: Query) -> Filter | None:
 
 
 def search_depth(query: Query, rankings: int, limits: Limits) -> int:
-    """The number of nearest items to look at first; if one ranking is in too few groups, more are looked at."""
+    """The number of nearest items to retrieve first; a ranking with too few groups is searched deeper."""
     hits = query.reach * query.group_size
     if rankings > 1:
         return min(_FUSION_DEPTH, limits.hits) if hits <= _MAX_SHALLOW_HITS else limits.hits

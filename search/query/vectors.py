@@ -1,4 +1,4 @@
-"""Turns planned parts into one vector: embeds, centres and fuses them.
+"""Turns planned parts into one query vector: embeds, centres and fuses them.
 
 Values go through the model, in one pass for a batch of queries; vectors of items are read from the log.
 """
@@ -21,7 +21,7 @@ from anyseek.search.query.planning import Plan
 from anyseek.search.spaces.base import MIN_NORM, centre, raw_vectors
 from anyseek.search.telemetry.spans import time_model_pass
 
-# How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
+# The weight of a negative part relative to a positive one of equal weight. Chosen on emoji: see docs/querying.md.
 NEGATIVE_PART_WEIGHT = 0.3
 
 # The number of a query in its batch, and of a ranking in the query.
@@ -39,14 +39,14 @@ NO_TUNED_MEANS: TunedMeans = {}
 
 
 class QueryMeans:
-    """Cache of the means of query vectors, by modality, that were fitted on collections themselves. Thread-safe."""
+    """Cache of the tuned query means, by modality, which were fitted on collections. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cached: dict[int, tuple[int, TunedMeans]] = {}  # version and means, by the id of the space
 
     def of_spaces(self, spaces: Collection[SpaceHead]) -> MeansBySpace:
-        """The means by the id of the space, read again where they have changed."""
+        """The means by the id of the space, reloaded if they have changed."""
         return {space.id: self._get(space) for space in spaces if space.tuning_version}
 
     def forget(self) -> None:
@@ -67,7 +67,7 @@ class QueryMeans:
 def embed_values(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) -> ValueVectors:
     """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
 
-    What is asked in a space that knows few modalities is embedded apart, as such a space needs no pass of the others.
+    Spaces that know only some modalities are embedded separately, because they need no pass of the whole model.
     """
     vectors: dict[RankingKey, dict[int, FloatArray]] = defaultdict(dict)
     groups: dict[frozenset[str] | None, dict[RankingKey, Plan]] = defaultdict(dict)
@@ -82,7 +82,7 @@ def embed_values(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) ->
 def _embed(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) -> ValueVectors:
     """The centred vectors of plans in one model pass.
 
-    Samples of like modalities and length stand together, because models pad those of a batch to the longest.
+    Samples are sorted by modalities and length, because models pad a batch to its longest sample.
     """
     inputs = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
     inputs.sort(key=lambda part: _padding_key(part[2]))
@@ -106,12 +106,12 @@ def _embed(embedder: Embedder, plans: Plans, tuned_means: MeansBySpace) -> Value
 
 
 def _padding_key(sample: Sample) -> tuple[list[str], int]:
-    """The modalities of a sample, and the length of its texts."""
+    """The sort key of a sample: its modalities, and the length of its texts."""
     return sorted(sample.values), sum(len(value) for value in sample.values.values() if isinstance(value, str))
 
 
 def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
-    """The samples of a query that go through the model, by the place of their vector."""
+    """The samples of a query to embed, with the place of their vector."""
     values = [
         (place, part.modality, part.value)
         for place, part in enumerate(plan.parts)
@@ -139,7 +139,7 @@ def raw_item_vectors(session: Session, head: Head, space: SpaceHead, item_keys: 
 
 
 def _same_space(space: SpaceHead, head: Head, other: Head) -> SpaceHead:
-    """The space of another collection whose vectors are of the same kind. Raises `FingerprintMismatch`."""
+    """The space of another collection with comparable vectors. Raises `FingerprintMismatch`."""
     for candidate in other.spaces:
         if candidate.name == space.name and candidate.fingerprint == space.fingerprint:
             return candidate
@@ -168,8 +168,8 @@ def _vectors_of_keys(
 
 
 def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:
-    """The query's unit vector (d,): `values` by part, `stored` raw items, centred here on the gallery's `mean`, as are
-    the parts' raw vectors that are of no modality.
+    """The query's unit vector (d,) from centred `values` by part, and from raw vectors of items (`stored`) and of parts
+    without a modality, which are centred on the gallery's `mean`.
 
     Raises the error that `stored` has in place of a vector, and `BadQuery` if the parts cancel each other out.
     """
@@ -196,7 +196,7 @@ def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
 
     Raises `BadQuery` if the parts cancel each other out or all weights are zero.
     """
-    if len(vectors) == 1 and weights[0] > 0:  # as most queries have it, and nothing has to be weighed
+    if len(vectors) == 1 and weights[0] > 0:  # a shortcut for most queries
         return _normalise(vectors[0].astype(np.float64)).astype(np.float32)
     shares = np.asarray(weights, np.float64)
     largest = np.abs(shares).max()

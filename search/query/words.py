@@ -1,8 +1,8 @@
-"""Texts as the words that full text compares: of an item's key, caption and attributes, and of a query.
+"""Tokenises texts for full-text search: an item's key, caption and attributes, and the words of a query.
 
-Case, accents and an English plural make no difference. Signs of scripts that write no spaces are words each. What was
-predicted of an item has no words, because nobody wrote it. The rules are applied here and not by a database, so that
-all databases find the same.
+Case, accents and English plurals make no difference. In scripts without spaces each character is a word. Predicted
+attributes have no words, because nobody wrote them. The rules are applied here and not by a database, so that all
+databases find the same.
 """
 
 import re
@@ -20,59 +20,59 @@ _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 
 def words_of(text: str) -> list[str]:
     """The words of a text in their order."""
-    return [_singular(word[:LONGEST_WORD]) for word in _WORD.findall(_folded(text))]
+    return [_singular(word[:LONGEST_WORD]) for word in _WORD.findall(_fold(text))]
 
 
 def words_by_field(key: str, caption: str | None, attributes: Attributes) -> dict[str, frozenset[str]]:
     """The words of an item's `key`, its `caption`, and of each attribute that has some, by its path."""
     texts = {"key": key, "caption": caption or ""}
     found = {name: frozenset(words_of(text)) for name, text in texts.items()}
-    for name, value in _written(attributes).items():
-        for path, inner in _by_path(name, value):
-            found[path] = found.get(path, frozenset()) | frozenset(words_of(" ".join(_texts(inner))))
+    for name, value in _without_predictions(attributes).items():
+        for path, inner in _iter_paths(name, value):
+            found[path] = found.get(path, frozenset()) | frozenset(words_of(" ".join(_iter_texts(inner))))
     return {name: words for name, words in found.items() if words}
 
 
 def document(key: str, caption: str | None, attributes: Attributes) -> str:
-    """The words by which an item is found, each once, with spaces between them."""
+    """The searchable words of an item, each once, joined by spaces."""
     found: dict[str, None] = {}
-    for text in (key, caption or "", *_texts(_written(attributes))):
+    for text in (key, caption or "", *_iter_texts(_without_predictions(attributes))):
         found.update(dict.fromkeys(words_of(text)))
         if len(found) >= MOST_WORDS:
             break
     return " ".join(list(found)[:MOST_WORDS])
 
 
-def _written(attributes: Attributes) -> Attributes:
+def _without_predictions(attributes: Attributes) -> Attributes:
     return {name: value for name, value in attributes.items() if name != PREDICTED}
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """The text without case, accents and compatibility forms; folding it again changes nothing."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     plain = unicodedata.normalize("NFKD", plain.casefold())  # ™ and ℌ have only now become capitals
     return "".join(sign for sign in plain if not unicodedata.combining(sign))
 
 
-def _texts(value: object) -> Iterator[str]:
-    """The texts and whole numbers inside attributes; not their names."""
+def _iter_texts(value: object) -> Iterator[str]:
+    """The texts and integers inside attributes, without the attributes' names."""
     if isinstance(value, dict):
         for inner in value.values():
-            yield from _texts(inner)
+            yield from _iter_texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner)
+            yield from _iter_texts(inner)
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         yield str(value) if isinstance(value, str) or abs(value) < 10**LONGEST_WORD else ""
 
 
-def _by_path(path: str, value: object) -> Iterator[tuple[str, object]]:
-    """The values inside an attribute by what a filter calls them: `camera.make`."""
+def _iter_paths(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """The values inside an attribute with their paths as in filters: `camera.make`."""
     if not isinstance(value, dict):
         yield path, value
         return
     for name, inner in value.items():
-        yield from _by_path(f"{path}.{name}", inner)
+        yield from _iter_paths(f"{path}.{name}", inner)
 
 
 def _singular(word: str) -> str:

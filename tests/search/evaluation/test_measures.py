@@ -62,7 +62,7 @@ def test_scores_do_not_depend_on_how_many_queries_are_compared_at_once(monkeypat
     labels = generator.random((60, 3)) < 0.4
     answers = Answers(np.arange(60), labels, labels, True)
     whole = score(rows, rows[::-1].copy(), answers)
-    monkeypatch.setattr(measures, "_COSINES_AT_ONCE", 7 * 60)
+    monkeypatch.setattr(measures, "_MAX_COSINES", 7 * 60)
     assert score(rows, rows[::-1].copy(), answers) == whole
 
 
@@ -73,5 +73,5 @@ def test_intervals_are_the_same_each_time_narrow_with_more_queries_and_hold_the_
     assert many.high - many.low < few.high - few.low
     median = estimate(np.arange(101.0), np.median)
     assert (median.value, median.low < 50 < median.high) == (50, True)
-    monkeypatch.setattr(measures, "_DRAWN_AT_ONCE", 1000)
+    monkeypatch.setattr(measures, "_MAX_DRAWS", 1000)
     assert estimate(np.array([1.0, 0.0] * 10), np.mean) == few

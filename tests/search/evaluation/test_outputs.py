@@ -16,8 +16,8 @@ from anyseek.search.evaluation.outputs import (
     measure_outputs,
     metadata_error,
     normal_error,
-    on_grid,
     palette_error,
+    resample_to,
     to_lab,
     word_overlap,
 )
@@ -92,9 +92,9 @@ def test_metadata_is_right_in_the_same_bin() -> None:
 
 def test_a_map_is_cut_to_its_centre() -> None:
     wide = np.tile(np.arange(6), (2, 1))
-    np.testing.assert_array_equal(on_grid(wide, (2, 2)), [[2, 3], [2, 3]])
-    np.testing.assert_array_equal(on_grid(np.arange(16).reshape(4, 4), (2, 2)), [[5, 7], [13, 15]])
-    np.testing.assert_array_equal(on_grid(np.array([[1, 2]]), (2, 4)), [[1, 1, 2, 2], [1, 1, 2, 2]])
+    np.testing.assert_array_equal(resample_to(wide, (2, 2)), [[2, 3], [2, 3]])
+    np.testing.assert_array_equal(resample_to(np.arange(16).reshape(4, 4), (2, 2)), [[5, 7], [13, 15]])
+    np.testing.assert_array_equal(resample_to(np.array([[1, 2]]), (2, 4)), [[1, 1, 2, 2], [1, 1, 2, 2]])
 
 
 def test_overlap_of_regions_by_name() -> None:

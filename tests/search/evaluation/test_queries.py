@@ -10,7 +10,7 @@ from anyseek.model.data.samples import Split
 from anyseek.model.data.sources.emoji import Art, Concept, base_concept, split_of
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.evaluation import queries
-from anyseek.search.evaluation.queries import measure_queries, one_each
+from anyseek.search.evaluation.queries import measure_queries, one_per_concept
 
 HEXCODES = [f"{0x1F300 + n:X}" for n in range(60)]
 UNSEEN = [code for code in HEXCODES if split_of(code) is Split.TEST]
@@ -71,6 +71,6 @@ def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_one_drawing_stands_for_a_concept() -> None:
     art = [Art("x", "1F469-200D-1F373", ""), Art("x", "1F9D1-200D-1F373", ""), Art("x", "1F468-200D-1F373", "")]
-    chosen = one_each(art)
+    chosen = one_per_concept(art)
     assert [(key, drawing.hexcode) for key, drawing in chosen.items()] == [("1F9D1-200D-1F373", "1F9D1-200D-1F373")]
     assert base_concept(art[0].hexcode) == "1F9D1-200D-1F373"

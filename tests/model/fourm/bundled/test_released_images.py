@@ -11,7 +11,7 @@ from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.predict import predict
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Predictor
-from anyseek.search.evaluation.outputs import depth_error, normal_error, on_grid
+from anyseek.search.evaluation.outputs import depth_error, normal_error, resample_to
 from tests.model.pulled import HOME, or_skip
 
 VIEWS = 12
@@ -36,7 +36,7 @@ def test_depth_and_normals_of_rooms_show_what_is_there(model: Predictor) -> None
         said = np.asarray(found["depth"].value)
         errors.append(depth_error(said, depth)["abs_rel"])
         angles.append(normal_error(np.asarray(found["normal"].value), normal)["mean_degrees"])
-        slopes.append(np.corrcoef(said.ravel(), on_grid(depth, said.shape).ravel())[0, 1])
+        slopes.append(np.corrcoef(said.ravel(), resample_to(depth, said.shape).ravel())[0, 1])
     assert np.mean(errors) < 0.15
     assert np.mean(angles) < 24
     assert min(slopes) > 0, "what is far is large"
