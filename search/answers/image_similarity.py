@@ -13,12 +13,12 @@ from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import FloatArray
 
 _WINDOW_SIDE = 16  # of what is compared
-_THUMBNAIL_SIDE = 4  # the side of a glance
-_IMAGE_SIDE = 64  # the side at which windows are cut
-# The parts of a side that a window may be: all of it first, then what is left when up to a fifth is cut off.
+_THUMBNAIL_SIDE = 4
+_IMAGE_SIDE = 64  # the side from which windows are cut
+# The spans of a side that windows cover: all of it first, then what remains when up to a fifth is cropped.
 _WINDOW_SPANS = ((0.0, 1.0), (0.0, 0.9), (0.05, 0.95), (0.1, 1.0), (0.0, 0.8), (0.1, 0.9), (0.2, 1.0))
 _RADIUS = 2  # of the window of the local mean, in pixels
-_MIN_CONTRAST = 1.0  # a picture that differs less, of 255, shows nothing that could be compared
+_MIN_CONTRAST = 1.0  # the least deviation, of 255, of a picture or window that can be compared
 
 
 def _sampling_weights() -> FloatArray:

@@ -100,7 +100,6 @@ def pages_of(query: Query, collection_id: int, max_hits: int) -> Pages:
         return Pages(query_hash, SeenHits(), max_hits)
     if query.offset:
         raise BadQuery("the query has an offset and a cursor; a cursor says itself where its page begins")
-
     seen = _decode(query.cursor, query_hash)
     if (len(seen) + query.k) * query.group_size > max_hits:
         raise LimitExceeded(f"{len(seen):,} hits were seen and k is {query.k:,}; all pages have at most {max_hits:,}")

@@ -51,15 +51,15 @@ class PartShare:
     """the key of an item that is part of the query"""
     weight: float
     space: str | None
-    """where the part was looked for; null for words"""
+    """the space that was searched for the part; null for words"""
     similarity: float | None
     """the cosine of the part alone and the item, higher is more alike, for a negative part too; null for words"""
     rank: int | None
-    """the item's place among what the part alone finds; null if it is not among the first `depth`"""
+    """the item's rank in a query of the part alone; null if it is not among the first `depth`"""
     score_without: float | None
-    """the item's score if the query had not this part; null if nothing wanted were left"""
+    """the item's score in the query without this part; null if no part with a weight above 0 remains"""
     rank_without: int | None
-    """the item's place then; null also if it were not among the first `depth`"""
+    """the item's rank then; null also if it is not among the first `depth`"""
     contribution: float | None
     """the item's score less `score_without`"""
     words: tuple[SharedWord, ...] = ()
@@ -90,9 +90,9 @@ class Explanation:
     key: str
     score: float
     rank: int | None
-    """its place among all items that pass the filter, groups or not; null if it is not among the first `depth`"""
+    """its rank among all items that pass the filter, regardless of groups; null if not among the first `depth`"""
     depth: int
-    """how many of the best items were looked at"""
+    """the number of best items that were retrieved"""
     parts: tuple[PartShare, ...]
     rankings: tuple[RankingShare, ...] = ()
     """those that were added; empty if the query is one ranking"""
