@@ -1,4 +1,4 @@
-// The page's address: all of what is looked for stands behind the #, so that a link, a reload and Back bring it again.
+// The page's address: the whole query is in the fragment, so that a link, a reload and Back restore it.
 //
 //   c=rooms          the collection                    sort=newest      the order without a query: key, newest, oldest
 //   q=an+orange+dog  the words                         item=KEY         the item that is open
@@ -41,7 +41,7 @@ export async function writeAddress({ collection, words, like, where, filters, so
   return `#${address}`;
 }
 
-// A probability; 0 for what is none.
+// A probability; 0 for an invalid one.
 function readShare(written) {
   const share = Number(written ?? 0);
   return share >= 0 && share <= 1 ? share : 0;
@@ -55,7 +55,7 @@ function writeFilter({ field, values, from, to }) {
   return `${safe(field)}~${safe(from ?? "")}~${safe(to ?? "")}`;
 }
 
-// A filter of somebody's broken link is left out.
+// A filter of a link; null for a broken one.
 function readFilter(written) {
   try {
     const [, field, values] = /^([^=~]+)=(.+)$/.exec(written) ?? [];
@@ -73,7 +73,7 @@ export async function pack(value) {
   return btoa(letters).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
-// What `pack` packed; nothing for a link that was cut off on its way.
+// The inverse of `pack`; empty for a truncated link.
 async function unpack(packed) {
   try {
     const letters = atob(packed.replaceAll("-", "+").replaceAll("_", "/"));

@@ -17,7 +17,7 @@ export const keys = {
 
 // Told whether the service answered, at each request.
 let onReach = () => {};
-export const watchReach = (told) => (onReach = told);
+export const watchReachability = (callback) => (onReach = callback);
 
 async function send(path, options = {}) {
   const headers = { ...options.headers };
@@ -50,13 +50,13 @@ export const collections = async () => (await json("/v1/collections")).collectio
 export const models = async () => (await json("/v1/models")).models;
 
 export const facets = async (collection) => (await json(`${collectionPath(collection)}/facets?fields=100`)).fields;
-export const map = (collection, asked) => json(`${collectionPath(collection)}/map?${new URLSearchParams(asked)}`);
+export const map = (collection, parameters) => json(`${collectionPath(collection)}/map?${new URLSearchParams(parameters)}`);
 export const item = (collection, key) => json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`);
 
 // A page of items: {items, next}, in the order of `sort`, those that pass `where` and are directly in `folder`.
 export function items(collection, { limit, after, sort, where, folder = null }, signal) {
-  const asked = new URLSearchParams({ limit, ...(sort && { sort }), ...(where && { where }), ...(after && { after }), ...(folder !== null && { folder }) });
-  return json(`${collectionPath(collection)}/items?${asked}`, { signal });
+  const parameters = new URLSearchParams({ limit, ...(sort && { sort }), ...(where && { where }), ...(after && { after }), ...(folder !== null && { folder }) });
+  return json(`${collectionPath(collection)}/items?${parameters}`, { signal });
 }
 
 // The folders directly in `folder`, as slashes in the keys make them: [{path, items, cover}].
@@ -126,7 +126,7 @@ export function putPicture(collection, key, file) {
   return json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`, { method: "PUT", body: form });
 }
 
-// Follows a job: `onEvent` is told its progress; resolves to its last state. By fetch, as EventSource sends no key.
+// Follows a job: `onEvent` is called with its progress; resolves to its last state. By fetch, as EventSource sends no key.
 export async function watchJob(job, onEvent, signal) {
   const reader = (await send(`/v1/jobs/${job}/events`, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

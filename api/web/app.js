@@ -1,11 +1,11 @@
-// The page: ties what is looked for (composer.js) to what was found (grid.js), and both to the address (address.js).
+// The page: connects the query (composer.js) with the results (grid.js), and both with the address (address.js).
 
 import { readAddress, writeAddress } from "./address.js";
 import * as api from "./api.js";
 import { Collections } from "./collections.js";
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
-import { takeFiles } from "./dropping.js";
+import { takeFiles } from "./file-drop.js";
 import { Filtering } from "./filtering.js";
 import { renderFolders } from "./folders.js";
 import { Grid } from "./grid.js";
@@ -25,9 +25,9 @@ const AHEAD = 12; // items before the end, from which on a step asks for more
 
 const state = {
   collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null, sure: 0,
-  source: null, request: null, timer: null, address: null, change: null, followed: null, lost: 0,
+  source: null, request: null, timer: null, address: null, change: null, shownView: null, lost: 0,
   starts: 0, turn: 0, // count what was begun: what comes after a later start or turn is dropped
-  heard: 0, // the changes of the composer that are in the address
+  savedChanges: 0, // the changes of the composer that are in the address
 };
 const collections = new Collections();
 const composer = new Composer(changed);
@@ -80,14 +80,14 @@ async function address() {
   return writeAddress({ collection, where, filters, sort, folder, item, sure, ...(await composer.toAddress()) });
 }
 
-// Writes what is looked for into the address and looks for it. Several strokes of one drawing, or moves of one slider,
+// Writes the query into the address and runs it. Several strokes of one drawing, or moves of one slider,
 // are one step of Back.
 async function settle(what) {
   clearTimeout(state.timer);
   if (!state.collection) return document.body.classList.remove("searching");
   const turn = (state.turn += 1);
   document.body.classList.add("searching");
-  state.heard = composer.changes;
+  state.savedChanges = composer.changes;
   const written = await address();
   if (turn !== state.turn) return;
   if (written !== state.address) {
@@ -96,33 +96,33 @@ async function settle(what) {
     state.address = written;
   }
   state.change = what;
-  state.followed = viewOf(await readAddress(written));
+  state.shownView = viewOf(await readAddress(written));
   await search();
 }
 
-// Brings back what an address says: at the start, after Back, or when somebody writes another one. `heard` are the
+// Brings back what an address says: at the start, after Back, or when somebody writes another one. `savedChanges` are the
 // composer's changes that it may undo; what somebody typed or drew after them stays, and is looked for.
-async function follow(heard = composer.changes) {
+async function follow(savedChanges = composer.changes) {
   if (location.hash === state.address) return;
   clearTimeout(state.timer);
   const turn = (state.turn += 1);
   const isStale = () => turn !== state.turn;
   const given = await readAddress(location.hash);
   const name = given.collection ?? collections.first();
-  await collections.look(name);
+  await collections.ensureKnown(name);
   if (isStale()) return;
   const { sort, folder, item, sure } = given;
   Object.assign(state, { address: location.hash, change: null, sort, folder, item, sure });
   filtering.restore(given);
   if (!chooseCollection(name)) return showUnknown(name);
-  if (viewOf(given) !== state.followed) {
-    const lost = await composer.restore(given, () => isStale() || composer.changes !== heard);
+  if (viewOf(given) !== state.shownView) {
+    const lost = await composer.restore(given, () => isStale() || composer.changes !== savedChanges);
     if (isStale()) return;
-    if (composer.changes !== heard) return settle("parts");
-    Object.assign(state, { lost, heard });
+    if (composer.changes !== savedChanges) return settle("parts");
+    Object.assign(state, { lost, savedChanges });
     await search();
   }
-  state.followed = viewOf(given);
+  state.shownView = viewOf(given);
   await showItem();
 }
 
@@ -141,15 +141,15 @@ async function search() {
   showSureness(state.sure);
   try {
     const { collection, folder, sort, sure } = state;
-    const asks = !composer.isEmpty;
+    const isQuery = !composer.isEmpty;
     const where = filtering.text();
-    const source = asks ? new Answers(collection, await composer.toJson(), { where: filtering.text(folder), least: sure }) : new Listing(collection, sort, where, folder);
+    const source = isQuery ? new Answers(collection, await composer.toJson(), { where: filtering.text(folder), least: sure }) : new Listing(collection, sort, where, folder);
     const started = performance.now();
-    const folders = asks || folder === null ? [] : api.foldersOf(collection, folder, request.signal);
+    const folders = isQuery || folder === null ? [] : api.foldersOf(collection, folder, request.signal);
     const [hits, inside] = await Promise.all([source.next(request.signal), folders]);
     if (request.signal.aborted) return;
     state.source = source;
-    show({ hits, inside, source }, { asks, where, folder, collection }, Math.round(performance.now() - started));
+    show({ hits, inside, source }, { isQuery, where, folder, collection }, Math.round(performance.now() - started));
   } catch (problem) {
     if (problem.name !== "AbortError") showProblem(problem);
   } finally {
@@ -157,17 +157,17 @@ async function search() {
   }
 }
 
-function show(found, asked, milliseconds) {
+function show(found, request, milliseconds) {
   const { hits, inside, source } = found;
-  const { asks, collection, folder } = asked;
+  const { isQuery, collection, folder } = request;
   hideMessages();
-  document.body.classList.toggle("asking", asks);
+  document.body.classList.toggle("asking", isQuery);
   renderFolders({ collection, folder, inside, address: state.address });
-  grid.begin(collection, { months: !asks && state.sort !== "key", space: source.space, refine: asks });
+  grid.begin(collection, { months: !isQuery && state.sort !== "key", space: source.space, refine: isQuery });
   grid.append(hits);
-  if (asks) composer.tell(source.understood);
-  if (!hits.length && !inside.length) return showNothing(asked);
-  find("summary").textContent = states.summary(found, asked, milliseconds);
+  if (isQuery) composer.showInterpretations(source.understood);
+  if (!hits.length && !inside.length) return showNothing(request);
+  find("summary").textContent = states.summary(found, request, milliseconds);
   if (state.lost) showError("One of the files of this link was too large for it; drop the file again.");
   state.lost = 0;
   fillUp();
@@ -250,7 +250,7 @@ function leaveItem() {
 
 function showProblem(problem) {
   if (problem.status === 401) return askForKey(api.keys.get() && sentence(problem.message), useKey);
-  if (problem.type !== "unreachable") showError(problem.message); // `watchHealth` tells that one
+  if (problem.type !== "unreachable") showError(problem.message); // `watchHealth` reports that one
 }
 
 function beSure(least) {
@@ -271,10 +271,10 @@ function useKey(key) {
   start();
 }
 
-function showNothing({ asks, where, folder, collection }) {
-  if (asks && state.sure > 0) return states.showNoneSure(() => beSure(0));
-  if (where) return states.showNonePasses(asks, () => filtering.clear());
-  if (folder) return states.showEmptyFolder(asks);
+function showNothing({ isQuery, where, folder, collection }) {
+  if (isQuery && state.sure > 0) return states.showNoneSure(() => beSure(0));
+  if (where) return states.showNonePasses(isQuery, () => filtering.clear());
+  if (folder) return states.showEmptyFolder(isQuery);
   states.showEmptyCollection(collection, addPictures);
 }
 
@@ -288,7 +288,7 @@ function showUnknown(name) {
 
 // ---- collections ----
 
-// Whether there is one of that name.
+// Returns whether the collection exists.
 function chooseCollection(name) {
   state.collection = collections.choose(name) ? name : null;
   composer.use(state.collection, state.model);
@@ -299,8 +299,8 @@ function chooseCollection(name) {
 }
 
 async function addPictures() {
-  const { openAdding } = await import("./adding.js");
-  openAdding({ collection: state.collection, onAdded: showAdded });
+  const { openAddPictures } = await import("./add-pictures.js");
+  openAddPictures({ collection: state.collection, onAdded: showAdded });
 }
 
 async function showAdded(name) {
@@ -325,8 +325,8 @@ async function start() {
     state.ready = true;
     showState("ready", "ready", `The model ${state.model.name} is loaded.`);
     showTools();
-    Object.assign(state, { address: null, followed: null });
-    await follow(state.heard);
+    Object.assign(state, { address: null, shownView: null });
+    await follow(state.savedChanges);
   } catch (problem) {
     showState("failed", problem.status === 401 ? "needs a key" : problem.status ? "not ready" : "no answer");
     showProblem(problem);
@@ -387,12 +387,12 @@ takeFiles(find("dropzone"), addFiles);
 whenNear(find("end"), fillUp);
 window.addEventListener("hashchange", () => follow());
 watchHealth({
-  onGone() {
+  onDisconnect() {
     document.body.classList.add("gone");
     showState("failed", "no answer");
     showError("The service does not answer. What you see is from before; the page goes on by itself once the service is back.");
   },
-  onBack() {
+  onReconnect() {
     document.body.classList.remove("gone");
     hideMessages();
     start();

@@ -7,33 +7,33 @@ import { lookOf } from "./previews.js";
 
 const UNSURE = 0.8; // of guesses, that are right less often
 
-// `onKind` is told when a file is said to be something else or to mean something else, `onChange` when a weight was moved.
-export function renderChips(list, parts, given) {
-  list.replaceChildren(...parts.map((part) => chip(part, given)));
+// `onKind` is called when the modality or convention of a file changes, `onChange` when a weight does.
+export function renderChips(list, parts, options) {
+  list.replaceChildren(...parts.map((part) => chip(part, options)));
 }
 
 function chip(part, { collection, modalities, forms, onKind, onChange, onRemove }) {
   const element = make(
     "li",
     { class: "chip", "data-kind": part.kind },
-    looking(part, preview(part, collection), onKind),
+    previewButton(part, preview(part, collection), onKind),
     make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
     make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
-    part.understood ? understood(part, forms[part.kind], onKind) : null,
+    part.understood ? interpretation(part, forms[part.kind], onKind) : null,
   );
   element.classList.toggle("negative", part.weight < 0);
   return element;
 }
 
 // A map is too small in a chip to see what it shows: a press makes it large.
-function looking(part, look, onBox) {
+function previewButton(part, look, onBox) {
   if (look.tagName !== "IMG" || part.kind === "item") return look;
   const cut = (box) => {
     part.box = box;
     onBox();
   };
-  const show = async () => (await import("./looking.js")).showLarge(look.src, label(part), part.kind === "rgb" && part.file ? cut : null, part.box);
+  const show = async () => (await import("./large-picture.js")).showLarge(look.src, label(part), part.kind === "rgb" && part.file ? cut : null, part.box);
   return make("button", { type: "button", class: "look", "aria-label": `Look at ${label(part)}`, onclick: show }, look);
 }
 
@@ -52,7 +52,7 @@ function thumbnail(part, collection) {
   return image;
 }
 
-// A file's chip lets you say what the file is, where the model takes more than one kind.
+// A file's chip lets people choose its modality if the model takes more than one.
 function kindOf(part, modalities, onKind) {
   const kinds = part.file ? kindsOf(part.file, modalities).filter((name) => name !== "color_palette") : [];
   if (kinds.length < 2) return make("small", {}, part.box ? "part of" : kind(part.kind).name);
@@ -64,11 +64,11 @@ function kindOf(part, modalities, onKind) {
   return make("select", { "aria-label": `What ${label(part)} is`, onchange: choose }, ...options);
 }
 
-// What the service took the file for, and what else its numbers may mean.
-function understood(part, forms, onForm) {
+// How the service interpreted the file, and the other conventions of its numbers.
+function interpretation(part, forms, onForm) {
   const { form, sure, sentence } = part.understood;
-  const said = make("span", { class: sure < UNSURE ? "unsure" : null }, `${sentence}.`);
-  if (!forms) return make("p", { class: "understood" }, said);
+  const text = make("span", { class: sure < UNSURE ? "unsure" : null }, `${sentence}.`);
+  if (!forms) return make("p", { class: "understood" }, text);
   const choose = (event) => {
     part.form = event.target.value || undefined;
     onForm();
@@ -76,7 +76,7 @@ function understood(part, forms, onForm) {
   const option = (value, text) => make("option", { value, selected: value === (part.form ?? form) }, text);
   const options = [option("", "guess it"), ...Object.entries(forms).map(([value, means]) => option(value, means))];
   const select = make("select", { "aria-label": `What the numbers of ${label(part)} mean`, onchange: choose }, ...options);
-  return make("p", { class: "understood" }, select, said);
+  return make("p", { class: "understood" }, select, text);
 }
 
 function describe(part) {

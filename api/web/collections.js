@@ -1,4 +1,4 @@
-// The collections that there are, and the chooser among them.
+// The collections, and their chooser.
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
@@ -8,32 +8,32 @@ const LAST = "anyseek-collection"; // the collection that was looked at last
 
 export class Collections {
   constructor() {
-    this.held = [];
+    this.list = [];
   }
 
   get names() {
-    return this.held.map((collection) => collection.name);
+    return this.list.map((collection) => collection.name);
   }
 
   async refresh() {
-    this.held = await api.collections();
+    this.list = await api.collections();
   }
 
-  // The one to begin with: that of last time, else the first that has something in it.
+  // The initial collection: the last one used, else the first that is not empty.
   first() {
-    const full = this.held.filter((collection) => collection.items > 0).map((collection) => collection.name);
+    const full = this.list.filter((collection) => collection.items > 0).map((collection) => collection.name);
     const last = localStorage.getItem(LAST);
     return full.includes(last) ? last : (full[0] ?? this.names[0] ?? "photos");
   }
 
-  // Makes sure that it is known whether there is one of that name: the service is asked before it is said there is none.
-  async look(name) {
+  // Refreshes the list if it does not have the name, so that a new collection is found.
+  async ensureKnown(name) {
     if (!this.names.includes(name)) await this.refresh();
   }
 
-  // Chooses one; whether there is one of that name.
+  // Selects a collection; returns whether it exists.
   choose(name) {
-    const found = this.held.find((collection) => collection.name === name);
+    const found = this.list.find((collection) => collection.name === name);
     this.show(found?.name);
     find("count").textContent = found ? counted(found.items, "item") : "";
     find("open-map").hidden = !found?.items;

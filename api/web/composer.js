@@ -92,15 +92,15 @@ export class Composer {
   }
 
   toJson() {
-    this.asked = this.query.all();
+    this.queriedParts = this.query.all();
     return this.query.toJson(this.forms);
   }
 
-  // What the service took the files for that were asked last.
-  tell(understood) {
+  // How the service interpreted the files of the last query.
+  showInterpretations(understood) {
     let isNew = false;
-    this.asked.forEach((part, place) => {
-      const found = part.file || part.box ? understood.find((one) => one.part === place + 1) : undefined;
+    this.queriedParts.forEach((part, place) => {
+      const found = part.file || part.box ? understood.find((reading) => reading.part === place + 1) : undefined;
       isNew ||= found?.sentence !== part.understood?.sentence;
       part.understood = found;
     });
@@ -143,8 +143,8 @@ export class Composer {
   show() {
     const { query, collection, modalities = [], forms } = this;
     const parts = query.parts.length && query.words.text.trim() ? [query.words, ...query.parts] : query.parts;
-    const told = { onKind: () => this.changed("parts"), onChange: () => this.weighed(), onRemove: (part) => this.remove(part) };
-    renderChips(find("chips"), parts, { collection, modalities, forms, ...told });
+    const handlers = { onKind: () => this.changed("parts"), onChange: () => this.weighed(), onRemove: (part) => this.remove(part) };
+    renderChips(find("chips"), parts, { collection, modalities, forms, ...handlers });
     find("clear-all").hidden = this.isEmpty;
     const likes = query.parts.some((part) => part.kind === "item" && part.weight > 0);
     find("words").placeholder = likes ? "Like this, but … say what" : "Say, draw, drop or pick a colour…";

@@ -52,13 +52,13 @@ function isUseful({ field, items, distinct, values, least, first }) {
   return Boolean(first) || least !== null || (values.length && (distinct <= MOST_VALUES || distinct < items / 3));
 }
 
-function group(facet, held, onChange) {
-  const content = facet.first ? dates(facet, held, onChange) : facet.values.length ? values(facet, held, onChange) : numbers(facet, held, onChange);
+function group(facet, current, onChange) {
+  const content = facet.first ? dates(facet, current, onChange) : facet.values.length ? values(facet, current, onChange) : numbers(facet, current, onChange);
   return make("fieldset", { class: "facet" }, make("legend", {}, fieldName(facet.field)), ...content);
 }
 
-function values({ field, values: counts }, held, onChange) {
-  const chosen = new Set(held?.values);
+function values({ field, values: counts }, current, onChange) {
+  const chosen = new Set(current?.values);
   return counts.slice(0, MOST_VALUES).map(({ value, items }) => {
     const flip = (event) => {
       if (!chosen.delete(value)) chosen.add(value);
@@ -70,13 +70,13 @@ function values({ field, values: counts }, held, onChange) {
   });
 }
 
-const dates = ({ field, first, last }, held, onChange) => range(field, held, onChange, { type: "date", min: first.slice(0, 10), max: last.slice(0, 10) });
-const numbers = ({ field, least, most }, held, onChange) => range(field, held, onChange, { type: "number", step: "any", min: least, max: most }, [least, most]);
+const dates = ({ field, first, last }, current, onChange) => range(field, current, onChange, { type: "date", min: first.slice(0, 10), max: last.slice(0, 10) });
+const numbers = ({ field, least, most }, current, onChange) => range(field, current, onChange, { type: "number", step: "any", min: least, max: most }, [least, most]);
 
-function range(field, held, onChange, attributes, hints = []) {
-  const end = (which, hint) => make("input", { ...attributes, value: held?.[which], placeholder: hint, "aria-label": `${fieldName(field)} ${which}`, onchange: told });
+function range(field, current, onChange, attributes, hints = []) {
+  const end = (which, hint) => make("input", { ...attributes, value: current?.[which], placeholder: hint, "aria-label": `${fieldName(field)} ${which}`, onchange: changed });
   const ends = [end("from", hints[0]), end("to", hints[1])];
-  function told() {
+  function changed() {
     const [from, to] = ends.map((input) => input.value);
     onChange(field, from || to ? { field, from, to } : null);
   }

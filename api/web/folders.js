@@ -1,4 +1,4 @@
-// The folders of a collection, as the slashes in its keys make them: where one is, and a tile for each folder inside.
+// The folders of a collection, from the slashes in its keys: the current path, and a tile for each subfolder.
 
 import { find, make } from "./dom.js";
 import { picture } from "./grid.js";

@@ -1,4 +1,4 @@
-// What a file probably is, so that nobody has to say it: by its name, its format, and what its pixels look like.
+// Guesses the modality of a file by its name, its format and its pixels.
 
 import { sortOf } from "./kinds.js";
 
@@ -10,7 +10,7 @@ const NAMES = [
   ["canny_edge", /sketch|drawing|edges?([^a-z]|$)/i],
 ];
 
-// The likeliest kind; one of `kinds` where the file's name says so.
+// The likeliest modality; a name that matches one of `kinds` decides.
 export function guess(file, kinds) {
   const named = NAMES.find(([, name]) => name.test(file.name))?.[0];
   if (kinds.includes(named)) return named;

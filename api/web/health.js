@@ -1,18 +1,18 @@
-// Whether the service still answers, found out every few seconds while somebody looks at the page.
+// Polls the service every few seconds while the page is visible.
 
 import * as api from "./api.js";
 
 const SECONDS = 4;
 
-// `onGone()` and `onBack()` are told once at each change.
-export function watchHealth({ onGone, onBack }) {
-  let there = true;
-  api.watchReach((answered) => {
-    if (answered === there) return;
-    there = answered;
-    (there ? onBack : onGone)();
+// `onDisconnect()` and `onReconnect()` are called once per change.
+export function watchHealth({ onDisconnect, onReconnect }) {
+  let isReachable = true;
+  api.watchReachability((hasAnswered) => {
+    if (hasAnswered === isReachable) return;
+    isReachable = hasAnswered;
+    (isReachable ? onReconnect : onDisconnect)();
   });
-  const ask = () => document.visibilityState === "visible" && api.readiness().catch(() => {}); // `watchReach` is told
-  setInterval(ask, SECONDS * 1000);
-  document.addEventListener("visibilitychange", ask);
+  const poll = () => document.visibilityState === "visible" && api.readiness().catch(() => {}); // reported by `watchReachability`
+  setInterval(poll, SECONDS * 1000);
+  document.addEventListener("visibilitychange", poll);
 }

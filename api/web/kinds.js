@@ -1,4 +1,4 @@
-// The modalities a query can have: what people call them, and which files hold them.
+// The modalities of queries: their names on the page, and the files that contain them.
 //
 // `files` are sorts of files (image, npy, json, text); `drawn` marks what only the service can turn into a picture to
 // look at; `short` is for where there is little room. A modality that is not here, of a model that has more, goes by its own name and may be in any file.
@@ -29,11 +29,11 @@ const FILES = [["npy", /\.(npy|npz|exr)$/i], ["json", /\.json$/i], ["text", /\.t
 export const kind = (modality) =>
   KINDS[modality] ?? { name: modality.replaceAll("_", " "), files: ["image", "npy", "json"] };
 
-// What sort of file it is, by its name: image unless that says otherwise.
+// The sort of a file by the ending of its name, image by default.
 export const sortOf = (file) => FILES.find(([, ending]) => ending.test(file.name))?.[0] ?? "image";
 
 // The modalities among `modalities` that such a file may hold, in the order of the table.
-export const kindsOf = (file, modalities) => inOrder(modalities).filter((one) => kind(one).files.includes(sortOf(file)));
+export const kindsOf = (file, modalities) => inOrder(modalities).filter((name) => kind(name).files.includes(sortOf(file)));
 
 export function inOrder(modalities) {
   const order = Object.keys(KINDS);

@@ -1,4 +1,4 @@
-// One item in full: its picture, which can be zoomed, what is known of it, and what can be done with it.
+// The dialog of one item: its zoomable picture, attributes and actions.
 
 import * as api from "./api.js";
 import { make } from "./dom.js";
@@ -14,12 +14,12 @@ const SHOWN_ELSEWHERE = ["classes", "color_palette", "taken", "place", "predicte
 const FEW_ROWS = 8;
 
 export class Lightbox {
-  // `onStep(by)` goes to a neighbour, `onClose()` is told that it was closed by hand, `onMore(hit)` asks for items like it,
-  // `onLess(hit)` pushes such away, `onUse(part)` asks for what one of its views finds.
-  constructor(dialog, told) {
-    Object.assign(this, { dialog, told, hit: null, left: 0 });
+  // `onStep(by)` goes to a neighbour, `onClose()` is called when a person closed it, `onMore(hit)` asks for items like it,
+  // `onLess(hit)` pushes similar items away, `onUse(part)` asks for what one of its views finds.
+  constructor(dialog, handlers) {
+    Object.assign(this, { dialog, handlers, hit: null, left: 0 });
     dialog.addEventListener("keydown", (event) => this.pressed(event));
-    dialog.addEventListener("close", () => (this.left > 0 ? this.left-- : told.onClose()));
+    dialog.addEventListener("close", () => (this.left > 0 ? this.left-- : handlers.onClose()));
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
@@ -49,7 +49,7 @@ export class Lightbox {
 
   viewer() {
     const button = (id, label, text, onclick) => make("button", { type: "button", id, class: "over", "aria-label": label, title: label, onclick }, text);
-    const step = (id, by, label, text, there) => Object.assign(button(id, label, text, () => this.told.onStep(by)), { disabled: !there });
+    const step = (id, by, label, text, there) => Object.assign(button(id, label, text, () => this.handlers.onStep(by)), { disabled: !there });
     return make(
       "div",
       { class: "viewer" },
@@ -61,7 +61,7 @@ export class Lightbox {
     );
   }
 
-  // Date and place where they are known: what a photo's owner looks for first.
+  // Date and place, if known: what a photo's owner looks for first.
   facts() {
     const { taken } = this.hit.attributes;
     const place = readablePlace(this.hit.attributes.place);
@@ -82,7 +82,7 @@ export class Lightbox {
   }
 
   choose(view) {
-    const { hit, model, told } = this;
+    const { hit, model, handlers } = this;
     for (const tile of this.tiles) tile.setAttribute("aria-pressed", tile.dataset.view === view);
     this.view = view;
     this.part.replaceWith((this.part = this.partButton()));
@@ -91,7 +91,7 @@ export class Lightbox {
     this.act.textContent = view === PICTURE ? "More like this" : `Search with its ${kind(view).name}`;
     this.act.disabled = !taken;
     this.note.textContent = taken ? "" : `${model.name ?? "The model"} takes no ${kind(view).name} as a query.`;
-    this.act.onclick = async () => (view === PICTURE ? told.onMore(hit) : told.onUse(await this.parts.get(view)));
+    this.act.onclick = async () => (view === PICTURE ? handlers.onMore(hit) : handlers.onUse(await this.parts.get(view)));
   }
 
   async showView() {
@@ -127,17 +127,17 @@ export class Lightbox {
   }
 
   actions() {
-    const { hit, told } = this;
+    const { hit, handlers } = this;
     this.part = this.partButton();
-    const less = make("button", { type: "button", id: "less-like", onclick: () => told.onLess(hit) }, "Less like this");
+    const less = make("button", { type: "button", id: "less-like", onclick: () => handlers.onLess(hit) }, "Less like this");
     const file = hit.assets.includes("rgb") ? [this.link("Open original", {}), this.link("Download", { download: hit.key.split("/").at(-1) })] : [];
     return make("div", { class: "row" }, this.act, less, this.part, ...file);
   }
 
   // A box is drawn on the picture, and what it holds is looked for.
   partButton() {
-    const { hit, told, stage } = this;
-    const use = (box) => told.onUse({ kind: "item", key: hit.key, caption: hit.caption ?? undefined, box });
+    const { hit, handlers, stage } = this;
+    const use = (box) => handlers.onUse({ kind: "item", key: hit.key, caption: hit.caption ?? undefined, box });
     const button = make("button", { type: "button", id: "choose-part", hidden: this.view !== PICTURE || !hit.assets.includes("rgb") }, "Search a part");
     const choose = async () => {
       const { chooseRegion } = await import("./region.js");
@@ -161,7 +161,7 @@ export class Lightbox {
     return make("a", { class: "button original", href, target: "_blank", rel: "noopener", ...attributes, onclick: open }, text);
   }
 
-  // Why it was found, or was not; where nothing is looked for there is nothing to explain.
+  // The explanation of the hit; a listing has none.
   why() {
     const { source, hit } = this;
     if (!source?.why) return null;
@@ -183,26 +183,26 @@ export class Lightbox {
     return make("div", {}, list(rows), make("details", {}, make("summary", {}, `${attributes.length} attributes`), list(attributes)));
   }
 
-  // What was predicted from the picture, apart from what somebody wrote, with how sure it is where that is known.
+  // Attributes predicted from the picture, apart from those written by people, with their confidence if known.
   predicted() {
-    const { colour_shares: shares, ...told } = this.hit.attributes.predicted ?? {};
-    if (!Object.keys(told).length) return null;
-    const rows = Object.entries(told).map(([name, each]) => [fieldName(name), predictedText(name, each, shares), `predicted.${name}`]);
+    const { colour_shares: shares, ...values } = this.hit.attributes.predicted ?? {};
+    if (!Object.keys(values).length) return null;
+    const rows = Object.entries(values).map(([name, each]) => [fieldName(name), predictedText(name, each, shares), `predicted.${name}`]);
     return make("section", { class: "predicted" }, make("h3", {}, "Predicted from the picture"), list(rows));
   }
 
   pressed(event) {
-    const act = { ArrowLeft: () => this.before && this.told.onStep(-1), ArrowRight: () => this.after && this.told.onStep(1), "+": () => this.zoom.by(1.5), "-": () => this.zoom.by(1 / 1.5), 0: () => this.zoom.reset() }[event.key];
+    const act = { ArrowLeft: () => this.before && this.handlers.onStep(-1), ArrowRight: () => this.after && this.handlers.onStep(1), "+": () => this.zoom.by(1.5), "-": () => this.zoom.by(1 / 1.5), 0: () => this.zoom.reset() }[event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
   }
 }
 
-function predictedText(name, told, shares) {
-  const words = (value) => [value].flat().map((each) => (each === true ? "yes" : each === false ? "no" : each)).join(", ");
-  if (name === "colours") return words(told.map((colour) => (shares?.[colour] === undefined ? colour : `${colour} ${percent(shares[colour])}`)));
-  return told?.confidence === undefined ? words(told) : `${words(told.value)} (${percent(told.confidence)} sure)`;
+function predictedText(name, value, shares) {
+  const words = (values) => [values].flat().map((each) => (each === true ? "yes" : each === false ? "no" : each)).join(", ");
+  if (name === "colours") return words(value.map((colour) => (shares?.[colour] === undefined ? colour : `${colour} ${percent(shares[colour])}`)));
+  return value?.confidence === undefined ? words(value) : `${words(value.value)} (${percent(value.confidence)} sure)`;
 }
 
 function numbers(part) {

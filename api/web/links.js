@@ -1,7 +1,7 @@
-// Parts of a query as they stand in a link, and back.
+// Parts of a query to links and back.
 //
-// Strokes, colours, words and keys stand there whole; a file stands there if it is small, and a larger picture as a
-// smaller one. In the tab that was given the file, Back finds the file itself.
+// A link contains strokes, colours, words and keys completely, small files, and large pictures scaled down. In the same
+// tab, Back finds the original file.
 
 import { base64, item as getItem } from "./api.js";
 import { partOfItem } from "./parts.js";
@@ -9,7 +9,7 @@ import { partOfItem } from "./parts.js";
 const MOST_BYTES = 48_000; // of a file in a link
 const SIDE = 320; // pixels of a picture in a link: more than models see
 
-const given = new Map(); // what stands in a link -> the file that it stands for
+const filesByLink = new Map(); // the data of a link -> its file
 
 export async function toLink(part) {
   const { kind, weight, label, form, box } = part;
@@ -27,7 +27,7 @@ async function inLink(file) {
   const small = file.size <= MOST_BYTES ? file : await smaller(file);
   if (!small) return null;
   const data = `${small.type};${await base64(small)}`;
-  given.set(data, file);
+  filesByLink.set(data, file);
   return data;
 }
 
@@ -54,7 +54,7 @@ export async function fromLink(collection, link) {
   if (link.c) return { ...common, colours: link.c, ...(link.r && { role: "palette" }) };
   if (link.t) return { ...common, text: link.t };
   if (!link.d) return null;
-  const file = given.get(link.d) ?? fileFrom(link);
+  const file = filesByLink.get(link.d) ?? fileFrom(link);
   const shown = file.type.startsWith("image/");
   return { ...common, file, url: shown ? URL.createObjectURL(file) : null, linked: Promise.resolve(link.d) };
 }

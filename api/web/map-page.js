@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { find } from "./dom.js";
 import { showMap } from "./map.js";
 
-const { c: collection, ...asked } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+const { c: collection, ...parameters } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 const address = (key) => `/#${new URLSearchParams({ c: collection, ...(key && { item: key }) })}`;
 const pictures = new Map();
 
@@ -17,9 +17,9 @@ function pictureOf({ key }) {
 }
 
 async function show() {
-  const found = await api.map(collection, asked);
-  const [shown, held] = [found.places.length, found.items].map((count) => count.toLocaleString("en"));
-  const many = shown === held ? `${shown} items` : `${shown} of ${held} items`;
+  const found = await api.map(collection, parameters);
+  const [shown, total] = [found.places.length, found.items].map((count) => count.toLocaleString("en"));
+  const many = shown === total ? `${shown} items` : `${shown} of ${total} items`;
   find("about").textContent = `${many}, alike ones near each other. Drag to move, turn the wheel to zoom; keys: arrows, + and -.`;
   const elements = { canvas: find("map"), legend: find("legend"), card: find("card") };
   showMap(elements, found, pictureOf, ({ key }) => window.open(address(key), "_blank", "noopener"));

@@ -46,9 +46,9 @@ export class Chart {
   }
 
   draw() {
-    if (this.asked) return;
-    this.asked = requestAnimationFrame(() => {
-      this.asked = null;
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = null;
       this.paint(this.canvas.getContext("2d"));
     });
   }

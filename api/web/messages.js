@@ -1,4 +1,4 @@
-// What the page says of the service: whether it is there, what went wrong, that it needs a key.
+// Messages about the service: its state, errors, and the request for an API key.
 
 import { find } from "./dom.js";
 
@@ -17,7 +17,7 @@ export function hideMessages() {
   find("error").hidden = find("empty").hidden = true;
 }
 
-// Asks for an API key, with what was wrong with the last one; `onKey` is told the one that was given.
+// Asks for an API key and shows why the last one was refused; calls `onKey` with the new key.
 export function askForKey(wrong, onKey) {
   const dialog = find("key-dialog");
   find("key-wrong").textContent = wrong ?? "";

@@ -1,4 +1,4 @@
-// The panels below the search box, of which one is open at most: a button with the id `open-NAME` opens the panel NAME.
+// The panels below the search box, at most one of which is open: a button with the id `open-NAME` opens the panel NAME.
 
 import { find } from "./dom.js";
 

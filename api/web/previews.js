@@ -7,7 +7,7 @@ import { swatch } from "./palette.js";
 
 const drawn = new WeakMap(); // part -> { kind, url: a promise }
 
-// An element for the part: a picture, stripes of colour, or braces where there is nothing to look at.
+// An element for the part: a picture, stripes of colour, or braces for values without a picture.
 export function lookOf(part) {
   if (part.colours) return make("span", { class: "stripes" }, ...part.colours.map((colour) => swatch(colour, colour)));
   if (part.kind === "caption") return make("span", { class: "glyph quote", "aria-hidden": "true" }, "“");

@@ -1,6 +1,6 @@
-// Where the grid's hits come from, a page at a time: the answer to a query, or all of a collection.
+// The sources of the grid's hits, a page at a time: the answer to a query, or all items of a collection.
 //
-// A source has `next(signal)`, which resolves to further hits, and `done`, which says that there are none.
+// A source has `next(signal)`, which resolves to further hits, and `done`, which is true at the end.
 
 import * as api from "./api.js";
 import { asHit } from "./links.js";
@@ -15,7 +15,7 @@ export class Answers {
     Object.assign(this, { collection, parts, where, least, shown: 0, k: PAGE, done: false, ...found });
   }
 
-  // An answer has no second page, so a longer one is asked for and its beginning left out.
+  // Answers have no pages here, so this requests a longer one and skips the hits already shown.
   async next(signal) {
     const { k, where, least } = this;
     const { hits, space, note, understood } = await api.query(this.collection, this.parts, { k, where, least }, signal);

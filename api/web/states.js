@@ -1,10 +1,10 @@
-// What the page says where it has nothing to show, and how it calls what it shows.
+// Empty states of the page, and the summary of its results.
 
 import { find, make } from "./dom.js";
 import { hideMessages } from "./messages.js";
 import { counted, manner } from "./words.js";
 
-// Nothing to show, and what can be done about it.
+// Shows an empty state with possible actions.
 function showEmpty(title, ...content) {
   hideMessages();
   find("summary").textContent = "";
@@ -28,28 +28,28 @@ export function showEmptyCollection(collection, onAdd) {
 
 export function showUnknown(name, names, onAdd) {
   if (!names.length) return showEmpty("There is nothing to search yet", ...invitation("photos", onAdd));
-  const links = names.map((held) => make("a", { class: "button", href: `#c=${encodeURIComponent(held)}` }, held));
-  showEmpty(`There is no collection called ${name}`, make("p", {}, "These are there:"), make("p", { class: "row" }, ...links));
+  const links = names.map((name) => make("a", { class: "button", href: `#c=${encodeURIComponent(name)}` }, name));
+  showEmpty(`There is no collection called ${name}`, make("p", {}, "Choose one of these:"), make("p", { class: "row" }, ...links));
 }
 
-// `asks`: whether a query found nothing, or a listing.
-export function showNonePasses(asks, onClear) {
-  showEmpty(asks ? "Nothing that passes these filters" : "No item passes these filters", button("Remove the filters", onClear));
+// `isQuery`: whether a query or a listing is empty.
+export function showNonePasses(isQuery, onClear) {
+  showEmpty(isQuery ? "Nothing that passes these filters" : "No item passes these filters", button("Remove the filters", onClear));
 }
 
 // The slider left nothing.
 export function showNoneSure(onShowAll) {
-  showEmpty("Nothing good was found", make("p", {}, "No item is as likely as the slider asks."), button("Show what comes nearest", onShowAll));
+  showEmpty("Nothing good was found", make("p", {}, "No item reaches the probability of the slider."), button("Show what comes nearest", onShowAll));
 }
 
-export function showEmptyFolder(asks) {
-  showEmpty(asks ? "Nothing was found in this folder" : "There is nothing in this folder");
+export function showEmptyFolder(isQuery) {
+  showEmpty(isQuery ? "Nothing was found in this folder" : "There is nothing in this folder");
 }
 
-// What stands above the grid. `found`: the hits so far, the folders beside them, and their source.
-export function summary({ hits, inside, source }, { asks, where, folder, collection }, milliseconds) {
-  if (asks && source.note?.startsWith("nothing good was found")) return "Nothing good was found. These come nearest.";
-  if (asks) return `${source.done ? counted(hits.length, "result") : "Best first"}, ${manner(source.space)}, in ${milliseconds} ms`;
+// The summary line above the grid.
+export function summary({ hits, inside, source }, { isQuery, where, folder, collection }, milliseconds) {
+  if (isQuery && source.note?.startsWith("nothing good was found")) return "Nothing good was found. These come nearest.";
+  if (isQuery) return `${source.done ? counted(hits.length, "result") : "Best first"}, ${manner(source.space)}, in ${milliseconds} ms`;
   const folders = inside.length ? [counted(inside.length, "folder")] : [];
   const items = source.done ? counted(hits.length, "item") : where ? "filtered" : "items";
   if (folder) return [...folders, ...(hits.length ? [items] : [])].join(", ");

@@ -9,7 +9,7 @@ import { fieldName, manner } from "./words.js";
 
 const TARGETS = ["caption", "color_palette", "depth", "normal", "semseg"];
 
-// A folded panel that asks when it is opened. `source` are the answers whose query it is, `hit` the item in full.
+// A folded panel that requests the explanation when it is opened. `source` are the answers whose query it is, `hit` the item in full.
 export function why(source, hit) {
   const content = make("div", { class: "why-content", role: "status" });
   const summary = make("summary", {}, hit.score === undefined ? "Why was this not found?" : "Why this?");
@@ -88,10 +88,10 @@ async function compare(button, place, source, part, hit) {
   button.disabled = true;
   place.replaceChildren("Predicting …");
   try {
-    const asked = part.item ? { ...(await pictureOf(source.collection, part.item)), box: part.box } : asUnderstood(source, part);
-    const targets = TARGETS.filter((target) => target !== (asked.modality ?? "caption"));
+    const input = part.item ? { ...(await pictureOf(source.collection, part.item)), box: part.box } : asUnderstood(source, part);
+    const targets = TARGETS.filter((target) => target !== (input.modality ?? "caption"));
     // One after the other: the service predicts one at a time.
-    const ofQuery = await api.predict(asked, targets);
+    const ofQuery = await api.predict(input, targets);
     const ofHit = await api.predict(await pictureOf(source.collection, hit.key), targets);
     place.replaceChildren(table(targets, ofQuery, ofHit));
   } catch (problem) {

@@ -1,4 +1,4 @@
-// Makes what stands on a stage larger: by buttons and keys, by the wheel, by two fingers; then it can be dragged.
+// Zooms the content of a stage by buttons, keys, wheel and pinch; a zoomed one can be dragged.
 
 const MOST = 8;
 

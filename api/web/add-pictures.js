@@ -9,7 +9,7 @@ const PICTURES = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif|jxl|dng)$/i;
 
 // Opens the dialog. `collection` is the one to add to, or null where its name is still to be said; `onAdded(name)` is
 // told whenever pictures have been added.
-export function openAdding({ collection, onAdded }) {
+export function openAddPictures({ collection, onAdded }) {
   const adding = new Adding(find("adding"), collection, onAdded);
   adding.show();
 }
@@ -90,7 +90,7 @@ class Adding {
       count.done += 1;
     } catch (problem) {
       count.failed += 1;
-      this.tell(file.name, problem.message);
+      this.showFailure(file.name, problem.message);
     }
     this.say(`${count.done + count.failed} of ${count.all}`, (count.done + count.failed) / count.all);
   }
@@ -158,7 +158,7 @@ class Adding {
     const aside = job.quarantined ? `, ${job.quarantined} set aside:` : ".";
     const added = `${counted(job.indexed, "picture")} added${job.unchanged ? `, ${job.unchanged} there already` : ""}${aside}`;
     this.say(job.error ?? (job.state === "cancelled" ? "Stopped." : added), 1);
-    if (job.quarantined) for (const failure of await api.failures(job.id)) this.tell(failure.input, failure.reason);
+    if (job.quarantined) for (const failure of await api.failures(job.id)) this.showFailure(failure.input, failure.reason);
     this.onAdded(name);
   }
 
@@ -169,7 +169,7 @@ class Adding {
     this.progress.replaceChildren(make("span", {}, text), bar);
   }
 
-  tell(input, reason) {
+  showFailure(input, reason) {
     this.failures.append(make("li", {}, make("strong", {}, input), ` ${reason}`));
   }
 }

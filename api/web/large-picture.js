@@ -1,9 +1,9 @@
-// A picture of a part of the query, large. Of a photo, a part can be chosen instead of all of it.
+// The picture of a part of the query, enlarged. A region of a photo can be selected.
 
 import { find, make } from "./dom.js";
 import { chooseRegion } from "./region.js";
 
-// `onBox` is told the part that was chosen, or undefined for all of the picture; without it there is none to choose.
+// `onBox` is called with the selected box, or undefined for the whole picture; without it nothing can be selected.
 export function showLarge(url, title, onBox, box) {
   const dialog = find("looking");
   const stage = make("div", { class: "large" }, make("img", { src: url, alt: title }));

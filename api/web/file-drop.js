@@ -1,7 +1,7 @@
-// Files that are dropped on the page or pasted into it.
+// Files dropped on the page or pasted into it.
 
 export function takeFiles(dropzone, onFiles) {
-  let depth = 0; // entering a child is told before leaving its parent
+  let depth = 0; // a child is entered before its parent is left
   const enter = (change) => {
     depth = Math.max(0, depth + change);
     dropzone.hidden = depth === 0;
