@@ -283,9 +283,7 @@ def _check_members(part: Part, number: int) -> None:
         raise BadQuery(f"part {number} has a box and a mask; give one or the other")
     for name, region in (("box", part.box), ("mask", part.mask)):
         if region is not None and not is_file and part.item is None:
-            raise BadQuery(
-                f"part {number} has a {name}, but neither data nor an item; a {name} selects a region of a picture"
-            )
+            raise BadQuery(f"part {number} has a {name}, but neither data nor an item; a {name} is a part of a picture")
     if part.form is not None and (not is_file or part.modality == WORDS):
         raise BadQuery(f"part {number} has a form, but no data; a form is the convention of a file's numbers")
     is_map = is_file and part.modality not in (None, WORDS) and _is_segmentation(part.modality or "")

@@ -183,10 +183,8 @@ MAX_ERRORS_SHOWN, _MAX_LOCATION_LENGTH = 100, 200  # the input is not echoed in 
 
 def error_locations(errors: Sequence[Any]) -> list[dict[str, str]]:
     """The location and message of the first pydantic errors, without the values that were sent."""
-    return [
-        {"where": ".".join(map(str, error["loc"]))[:_MAX_LOCATION_LENGTH], "detail": str(error["msg"])}
-        for error in errors[:MAX_ERRORS_SHOWN]
-    ]
+    located = ((".".join(map(str, error["loc"])), str(error["msg"])) for error in errors[:MAX_ERRORS_SHOWN])
+    return [{"where": where[:_MAX_LOCATION_LENGTH], "detail": detail} for where, detail in located]
 
 
 def describe(errors: Sequence[Any]) -> str:

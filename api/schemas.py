@@ -163,9 +163,7 @@ class CopyAnswer(PictureAnswer):
 
 
 class GroupAnswer(Answer):
-    best: PictureAnswer = Field(
-        description="the picture with the most pixels, then the largest file, then the earliest"
-    )
+    best: PictureAnswer = Field(description="the one with the most pixels, then the largest file, then the earliest")
     copies: list[CopyAnswer] = Field(description="the others, most alike first")
 
 
@@ -176,9 +174,7 @@ class DuplicatesAnswer(Answer):
     total: int = Field(description="how many groups there are")
     copies: int = Field(description="how many pictures are in a group without its best")
     pictures: int = Field(description="how many were compared")
-    left_out: int = Field(
-        description="how many of them were compared by file only, since the vector or thumbnail is lost"
-    )
+    left_out: int = Field(description="how many were compared by file only: the vector or thumbnail is lost")
     space: str = Field(description="the space whose vectors were compared")
 
     @classmethod

@@ -1,8 +1,7 @@
 """Liveness and readiness of a service: `/healthz`, `/readyz`, and the checks behind it.
 
-The checks have their own threads and database connections, so they answer while all others are busy. Each
-runs at most once at a time, and unless one failed, results are cached for `CACHE_SECONDS`, so frequent probes are
-cheap.
+The checks have their own threads and database connections, so they answer while all others are busy. Each runs at most
+once at a time, and unless one failed, results are cached for `CACHE_SECONDS`, so frequent probes are cheap.
 """
 
 import asyncio

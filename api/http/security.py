@@ -246,8 +246,7 @@ class RateLimits:
 
     def check_address(self, address: str) -> None:
         """Raises `TooManyRequests` for an address that has sent too many wrong keys."""
-        seconds = self._wrong_keys.wait(rate_limit_key(address))
-        _raise_if_limited(seconds, "too many wrong API keys came from this address")
+        _check_wait(self._wrong_keys.wait(rate_limit_key(address)), "too many wrong API keys came from this address")
 
     def record_wrong_key(self, address: str) -> None:
         self._wrong_keys.take(rate_limit_key(address))
@@ -256,8 +255,8 @@ class RateLimits:
     def count_request(self, key: str, address: str) -> Iterator[None]:
         """Count a request of a key and an address for the duration of the block. Raises `TooManyRequests`."""
         sender = rate_limit_key(address)
-        _raise_if_limited(self._requests_by_address.wait(sender), "too many requests came from this address")
-        _raise_if_limited(self._requests.wait(key), "too many requests came with this API key")
+        _check_wait(self._requests_by_address.wait(sender), "too many requests came from this address")
+        _check_wait(self._requests.wait(key), "too many requests came with this API key")
         if self._max_concurrent and self._concurrent.get(key, 0) >= self._max_concurrent:
             raise TooManyRequests(f"this API key has {self._max_concurrent} open requests, which is the maximum", 1)
         self._requests.take(key)
@@ -271,7 +270,7 @@ class RateLimits:
                 del self._concurrent[key]
 
 
-def _raise_if_limited(seconds: float, sentence: str) -> None:
+def _check_wait(seconds: float, sentence: str) -> None:
     if seconds > 0:
         whole = int(seconds) + 1
         raise TooManyRequests(f"{sentence}; try again in {whole} s", whole)

@@ -93,10 +93,8 @@ class Predictor:
         name = predicting_name(name)
         if network_of(name) not in predicting_models():
             raise UnknownModel(f"{name!r} is not a model that predicts; use one of {', '.join(predicting_models())}")
-        if self._served_model is not None and name in (
-            network_of(self._served_name),
-            predicting_name(self._served_name),
-        ):
+        served = self._served_name
+        if self._served_model is not None and name in (network_of(served), predicting_name(served)):
             self._loaded = None
             return self._served_model()
         if self._loaded is None or self._loaded.name != name:

@@ -154,9 +154,8 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
         raise BadQuery("the form has a box, but no picture; a box is of a picture")
     targets = [name.strip() for name in settings.pop("targets", "").split(",") if name.strip()]
     model = settings.pop("model", None)
-    return _decode_request(
-        inputs, _validate(PredictBaseBody, {"targets": targets, "model": model, "options": settings}), limits
-    )
+    body = _validate(PredictBaseBody, {"targets": targets, "model": model, "options": settings})
+    return _decode_request(inputs, body, limits)
 
 
 def _validate(kind: type[B], members: Any) -> B:

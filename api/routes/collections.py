@@ -137,11 +137,10 @@ async def count_facets(
     """
 
     def work() -> FacetsAnswer:
-        row_filter = parse_filter(where)
+        passing = parse_filter(where)
         service.runtime.derived.facets.check()
         with service.runtime.database.read() as session:
-            collection_id = collections.get(session, collection).id
-            counts = facet_counts.count(session, collection_id, fields, values, row_filter)
+            counts = facet_counts.count(session, collections.get(session, collection).id, fields, values, passing)
         return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counts])
 
     return await service.read(where, work)

@@ -19,9 +19,7 @@ from anyseek.search.types import GroupValue
 router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["collections"], route_class=JsonRoute)
 
 Items = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="how many items at most; a sample if there are more")]
-SpaceName = Annotated[
-    str | None, Query(description="the space whose vectors are laid out; by default the model's choice")
-]
+SpaceName = Annotated[str | None, Query(description="the space whose vectors are laid out; the model's by default")]
 Attribute = Annotated[str | None, Query(description="an attribute by whose values items are coloured")]
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="the random seed; equal seeds give equal maps")]
 
@@ -124,8 +122,7 @@ def _colour_by_scale(values: Sequence[GroupValue], numbers: Sequence[float]) -> 
     for number, value, step in zip(numbers, values, steps, strict=True):
         parts[step].append((number, value))
     legend = [
-        MeaningAnswer(colour=_SCALE[step], label=_range_label(part), items=len(part))
-        for step, part in sorted(parts.items())
+        MeaningAnswer(colour=_SCALE[step], label=_span(part), items=len(part)) for step, part in sorted(parts.items())
     ]
     return [_SCALE[step] for step in steps], legend
 
@@ -148,7 +145,7 @@ def _seconds(value: GroupValue) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _range_label(part: Sequence[tuple[float, GroupValue]]) -> str:
+def _span(part: Sequence[tuple[float, GroupValue]]) -> str:
     """The label of a quintile: its lowest and highest value, of times the dates."""
     ends = [_label(end[:10] if isinstance(end, str) else end) for _, end in (min(part), max(part))]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
