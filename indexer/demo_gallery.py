@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from anyseek.indexer.sources.folder import MANIFEST
-from anyseek.model.files import remove_leftovers, whole_folder
+from anyseek.model.files import atomic_folder, remove_leftovers
 from anyseek.model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
-from anyseek.model.galleries.photos import CREDITS, Photo, file_of, photo_credits, read_views
+from anyseek.model.galleries.photos import CREDITS, Photo, photo_credits, photo_file_name, read_views
 from anyseek.model.galleries.photos import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
@@ -69,14 +69,18 @@ def write_photos(folder: Path, photos: Sequence[Photo]) -> None:
 
     def fill(unfinished: Path) -> None:
         for photo in photos:
-            path = unfinished / file_of(photo.id)
+            path = unfinished / photo_file_name(photo.id)
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(photo.webp)
         (unfinished / CREDITS).write_text(photo_credits(photos), encoding="utf-8")
 
     facts = ("title", "source", "licence", "origin")
     rows = (
-        {"file": file_of(photo.id), "key": photo.id, "attributes": {name: getattr(photo, name) for name in facts}}
+        {
+            "file": photo_file_name(photo.id),
+            "key": photo.id,
+            "attributes": {name: getattr(photo, name) for name in facts},
+        }
         for photo in photos
     )
     _write_folder(folder, rows, fill)
@@ -89,7 +93,7 @@ def _write_folder(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], Non
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
-    with whole_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         fill(unfinished)
         (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
 

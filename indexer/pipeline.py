@@ -53,9 +53,9 @@ class EmbedderPool:
         threads = threads_to_use(settings.threads)
         device = settings.device
         if device == AUTO:
-            from anyseek.model.compute.placement import settled_device  # imports torch
+            from anyseek.model.compute.placement import resolve_device  # imports torch
 
-            device = settled_device(device)
+            device = resolve_device(device)
         self.count = settings.work.embedders or (threads if device == CPU else 1)
         threads_each = max(1, threads // self.count)
         self._pool = ThreadPoolExecutor(self.count, "embed", initializer=SHARING.take, initargs=(threads_each,))

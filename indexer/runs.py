@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.paths import one_line
-from anyseek.model.files import FileLock, alive
+from anyseek.model.files import FileLock, is_locked
 from anyseek.model.seam import Embedder
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import jobs, leases
@@ -123,7 +123,7 @@ class Owner:
 
         def is_alive(name: str) -> bool:
             is_local = name.partition(".")[0] == self._host
-            if is_local and not alive(self._path(name)):
+            if is_local and not is_locked(self._path(name)):
                 self._path(name).unlink(missing_ok=True)  # a stale lock file
                 return False
             return leases.is_heard_of(session, name)

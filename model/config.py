@@ -111,7 +111,7 @@ def _size(value: Any, sizes: dict[int, float]) -> float:
 
 
 def sentence(error: ValidationError, name: str | None = None) -> str:
-    """The first thing that is wrong, in one sentence that begins with `name`, by default the path of the value."""
+    """The first validation error as a sentence that begins with `name`, by default the path of the value."""
     fault = error.errors(include_url=False)[0]
     path = name or "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).removeprefix(
         "."

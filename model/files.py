@@ -21,36 +21,36 @@ _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Put `data`, text as UTF-8, at `path`; what was there is replaced. Folders above it are made."""
+    """Write `data`, text as UTF-8, to `path` atomically, replacing any file there. Creates parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder to write to; when the block ends without an error, it becomes `path`.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; if the block succeeds, the file is renamed to `path`.
 
     What was at `path` is replaced. After an error the temporary file is removed and `path` is as it was.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
-        put_in_place(temporary, path)
+        move_into_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder beside `path` to fill; when the block ends without an error, it becomes `path`.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder in the same parent; if the block succeeds, it is renamed to `path`.
 
     What was at `path` is replaced. After an error the new folder is removed and `path` is as it was. Folders above are
     made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = temporary_beside(path), temporary_beside(path)
+    temporary, old = temporary_path(path), temporary_path(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -79,12 +79,12 @@ def _replace_folder(new: Path, path: Path, old: Path) -> None:
         raise
 
 
-def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that nobody else uses."""
+def temporary_path(path: Path) -> Path:
+    """A unique path in the same folder."""
     return path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
+def move_into_place(temporary: Path, path: Path) -> None:
     """Flush a finished file to the disk and rename it to `path` on the same file system; what was there is replaced."""
     flush_file(temporary)
     temporary.replace(path)
@@ -92,7 +92,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def flush_file(path: Path) -> None:
-    """Return once the file, or a folder's list of names, is on the disk."""
+    """Flush a file, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ def flush_file(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in `folder`; nobody may be writing there."""
+    """Remove temporary files of killed writers in `folder`, which must have no writer."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -131,7 +131,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Wait until the lock is this object's."""
+        """Block until the lock is acquired."""
         self._take(self._operation)
 
     def try_acquire(self) -> bool:
@@ -143,7 +143,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give the lock up; harmless where it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -177,8 +177,8 @@ class FileLock:
         self.release()
 
 
-def alive(path: Path) -> bool:
-    """Whether somebody holds the exclusive lock on `path`, that is, whether its owner still lives."""
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the exclusive lock on `path`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

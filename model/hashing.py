@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture, square
+from anyseek.model.modalities.drawings import ByteArray, ink, ink_to_picture, square
 from anyseek.model.seam import FloatArray, Sample, Value
 from anyseek.model.single_space import SingleSpaceEmbedder
 
@@ -77,7 +77,7 @@ def _describe_picture(picture: Value) -> FloatArray:
 def _describe_drawing(drawing: Value) -> FloatArray:
     """Edge directions and ink of uint8 (H, W), any polarity."""
     assert isinstance(drawing, np.ndarray)
-    small = square(ink_as_picture(ink(drawing.astype(np.uint8))), _SIDE, 255)
+    small = square(ink_to_picture(ink(drawing.astype(np.uint8))), _SIDE, 255)
     return _describe_shape(255 - small[:, :, 0])
 
 

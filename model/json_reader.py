@@ -1,4 +1,4 @@
-"""Reads JSON that others wrote. It is measured before a single value is made of it, so that it cannot cost much.
+"""Read untrusted JSON. Its size, depth and number of values are checked before it is parsed.
 
 A value costs up to a hundred times as much memory as its two bytes (`{}`), and Python's own parser stops with a
 RecursionError where a text is nested too deeply.
@@ -35,7 +35,7 @@ class JsonTooLarge(LimitExceeded):
 
 @dataclass(frozen=True)
 class JsonLimits:
-    """The most that JSON may be: its `size` in bytes, and the `values` in its lists and objects, all together.
+    """The limits of a JSON document: `size` in bytes, and `values`, the total of its lists and objects.
 
     Files as base64, in members called data, picture or mask, count for neither, as far as there are `uploads`.
     """

@@ -50,15 +50,17 @@ def predict_samples(
     home: Path | None = None,
     options: PredictOptions = _DEFAULT,
 ) -> list[dict[str, Prediction]]:
-    """`predict` of each of `samples`, which 4M networks decode together: what each gives alone, up to rounding.
+    """`predict` for a batch of samples; results equal those of single samples up to rounding.
 
     Every sample draws with the same seed, as it would alone. Raises as `predict` does if any sample is wrong.
     """
     predictor = load_model(model, home or default_home()) if isinstance(model, str) else model
-    wanted = [_known(name) for name in targets]
-    weights = {_known(name): weight for name, weight in options.weights.items()}
-    resolved = replace(options, weights=weights, targets={_known(name): own for name, own in options.targets.items()})
-    given = [_checked(inputs, wanted, resolved) for inputs in samples]
+    wanted = [_canonical_name(name) for name in targets]
+    weights = {_canonical_name(name): weight for name, weight in options.weights.items()}
+    resolved = replace(
+        options, weights=weights, targets={_canonical_name(name): own for name, own in options.targets.items()}
+    )
+    given = [_check_inputs(inputs, wanted, resolved) for inputs in samples]
     for name in wanted:
         if name not in predictor.targets:
             known = ", ".join(predictor.targets) or "none"
@@ -69,16 +71,16 @@ def predict_samples(
     return predictor.predict(given, wanted, resolved)
 
 
-def _known(name: str) -> str:
+def _canonical_name(name: str) -> str:
     try:
         return resolve(name).name
     except KeyError as error:
         raise UnsupportedModality(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error
 
 
-def _checked(inputs: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> dict[str, Value]:
+def _check_inputs(inputs: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> dict[str, Value]:
     """The inputs by canonical name, if a model may predict `targets` from them. Raises as `predict` does."""
-    values = {_known(name): value for name, value in inputs.items()}
+    values = {_canonical_name(name): value for name, value in inputs.items()}
     if len(values) < len(inputs):
         raise PredictionInvalid(f"the same input is given under two names: {', '.join(inputs)}")
     if not values or not targets:

@@ -40,7 +40,7 @@ class SingleSpaceEmbedder(ABC):
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed`."""
-        return self._embedded(samples, spaces, self.vectors)
+        return self._embed_with(samples, spaces, self.vectors)
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed_gallery`: the vectors of `embed`."""
@@ -52,7 +52,7 @@ class SingleSpaceEmbedder(ABC):
         """See `Predictor.predict`."""
         return [{} for _ in samples]
 
-    def _embedded(
+    def _embed_with(
         self, samples: Sequence[Sample], spaces: Sequence[str], vectors: Callable[[Sequence[Sample]], FloatArray]
     ) -> dict[str, FloatArray]:
         for space in spaces:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from anyseek.model.files import FileLock, file_digest, whole_file, write_file
+from anyseek.model.files import FileLock, atomic_file, file_digest, write_file
 from anyseek.search.catalogue import collections, items, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, LimitExceeded, StoreCorrupt
@@ -56,7 +56,7 @@ class AssetStore:
         path = self.root / location
         path.parent.mkdir(parents=True, exist_ok=True)
         sha256 = hashlib.sha256()
-        with self._lock(shared=True), whole_file(path) as temporary:
+        with self._lock(shared=True), atomic_file(path) as temporary:
             with temporary.open("xb") as file:
                 for block in blocks:
                     sha256.update(block)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.bridges.space import Bridge, Way, features_of, unit
+from anyseek.model.bridges.space import Bridge, ModalityMap, features_of, unit
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
@@ -35,9 +35,11 @@ def random_bridge(dimension: int) -> Bridge:
     def numbers(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return generator.normal(size=shape).astype(np.float32) * np.float32(0.1)
 
-    ways = {}
+    maps = {}
     for modality in sorted(INPUTS):
         features = _SEEN.get(modality)
         width = dimension if features is None else features.shape[1]
-        ways[modality] = Way(numbers(2, dimension), numbers(width), numbers(width, 5), numbers(5, dimension), 0.5)
-    return Bridge(unit(numbers(dimension)) * np.float32(0.5), 0.8, ways)
+        maps[modality] = ModalityMap(
+            numbers(2, dimension), numbers(width), numbers(width, 5), numbers(5, dimension), 0.5
+        )
+    return Bridge(unit(numbers(dimension)) * np.float32(0.5), 0.8, maps)

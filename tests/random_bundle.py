@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anyseek.model.checkpoints.files import save_checkpoint
-from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.checkpoints.quantized import quantize
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.bundle import (
@@ -70,16 +70,16 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, den
         save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / decoder_file(name), torch.int8)
     if dense:
         save_decoder(random_decoder(), folder / DECODER)
-    save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
+    save_file(quantize(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
     own = {
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
     }
     save_file(
-        quantized(_drawn(Shortcuts(own, _LENGTHS, dict.fromkeys(_LENGTHS, 8)).state_dict(), 2)), folder / SHORTCUTS
+        quantize(_drawn(Shortcuts(own, _LENGTHS, dict.fromkeys(_LENGTHS, 8)).state_dict(), 2)), folder / SHORTCUTS
     )
     means = {f"{space}/{name}": torch.zeros(2, n) for space, n in _LENGTHS.items() for name in INPUTS}
     means |= {f"{space}/{PRIOR}": torch.zeros(n) for space, n in _LENGTHS.items()}
-    save_file(quantized(_drawn(means, 3)), folder / CONSTANTS)
+    save_file(quantize(_drawn(means, 3)), folder / CONSTANTS)
     write_manifest(folder)
 
 
@@ -175,4 +175,4 @@ def save_decoder(decoder: DenseDecoder, path: Path) -> None:
     """Write a decoder as int8, its convolutions as matrices with a row for each output: one scale each is enough."""
     tensors = decoder.state_dict()
     flat = {name: tensor.flatten(1) if tensor.ndim > 2 else tensor for name, tensor in tensors.items()}
-    save_file(quantized(flat), path)
+    save_file(quantize(flat), path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.checkpoints.quantized import quantize
 from anyseek.model.towers.space import CLASSES_FILE, FILE, METADATA_KEY, Shape, Towers, Weights
 from anyseek.model.training.release import write_towers
 from tests.random_bundle import write_random_bundle
@@ -44,6 +44,6 @@ def write_random_towers(folder: Path) -> Path:
         "known": towers.known,
         "mapped": towers.mapped,
     }
-    save_file(quantized(towers.state_dict()), folder / FILE, {METADATA_KEY: json.dumps(told)})
-    save_file(quantized({"classes": torch.randn(1000, 384, generator=generator)}), folder / CLASSES_FILE)
+    save_file(quantize(towers.state_dict()), folder / FILE, {METADATA_KEY: json.dumps(told)})
+    save_file(quantize({"classes": torch.randn(1000, 384, generator=generator)}), folder / CLASSES_FILE)
     return folder

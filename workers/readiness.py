@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from anyseek.model.files import FileLock, alive
+from anyseek.model.files import FileLock, is_locked
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 
@@ -50,7 +50,7 @@ class Readiness:
 
     def processes(self) -> int:
         """The number of ready processes of this worker."""
-        return sum(map(alive, self._of_processes()))
+        return sum(map(is_locked, self._of_processes()))
 
     def announce(self) -> None:
         """From now on `is_ready` says so."""
@@ -63,7 +63,7 @@ class Readiness:
 
 def is_ready(settings: Settings, name: str) -> bool:
     """Whether the worker `name` of this data directory is alive and has been ready."""
-    return alive(_path(settings, name)) and _ready_file(settings, name).exists()
+    return is_locked(_path(settings, name)) and _ready_file(settings, name).exists()
 
 
 def _path(settings: Settings, name: str) -> Path:

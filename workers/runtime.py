@@ -12,7 +12,7 @@ from anyseek.indexer.placing import place_source
 from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
-from anyseek.model.compute.devices import names_device, split_device
+from anyseek.model.compute.devices import has_device_option, split_device
 from anyseek.model.compute.threads import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.registry.loading import load_embedder
@@ -162,7 +162,7 @@ class Runtime:
 
         Raises `DeviceInName` for a model that says its device, which any worker may not have.
         """
-        if names_device(model):
+        if has_device_option(model):
             raise DeviceInName(f"{model!r} says a device, which collections do not keep; set ANYSEEK_DEVICE instead")
         spaces = self.tools_of(model).embedder.spaces.values()
         owner = Owner(self.database, self.settings)

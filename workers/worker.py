@@ -120,9 +120,9 @@ def _check_device(settings: Settings, options: Options) -> None:
 
 
 def _find_card(device: str) -> None:
-    from anyseek.model.compute.placement import chosen_device
+    from anyseek.model.compute.placement import torch_device
 
-    chosen_device(device)
+    torch_device(device)
 
 
 def _replace_celery_warnings() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from anyseek.model.files import FileLock, alive, whole_file
+from anyseek.model.files import FileLock, atomic_file, is_locked
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def recorded(settings: Settings, url: str) -> Iterator[str | None]:
         if not lock.try_acquire():
             yield "Another service already uses this data directory; commands will ask that one."
             return
-        with whole_file(settings.server_record) as record:
+        with atomic_file(settings.server_record) as record:
             record.write_text(json.dumps({"url": url}), encoding="utf-8")
     except OSError as error:
         effect = "this service only reads, and no command finds it"
@@ -99,7 +99,7 @@ def recorded(settings: Settings, url: str) -> Iterator[str | None]:
 
 def recorded_url(settings: Settings) -> str | None:
     """The address of the living service of this data directory, if there is one."""
-    if not alive(settings.locks / _LOCK):
+    if not is_locked(settings.locks / _LOCK):
         return None
     try:
         members = json.loads(settings.server_record.read_text(encoding="utf-8"))

@@ -58,7 +58,7 @@ def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: 
     """
     from PIL import Image
 
-    from anyseek.model.files import whole_file
+    from anyseek.model.files import atomic_file
     from anyseek.model.modalities.rendering.panels import Print, contact_sheet
 
     kind = Image.registered_extensions().get(file.suffix.lower())
@@ -68,7 +68,7 @@ def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: 
         raise click.UsageError("nothing was found, so there is no contact sheet to write")
     sheet = contact_sheet([Print(rank, key, _thumbnail(client, collection, key)) for rank, collection, key in ranked])
     try:
-        with whole_file(file.absolute()) as temporary:
+        with atomic_file(file.absolute()) as temporary:
             sheet.save(temporary, kind)
     except OSError as error:
         missing = not file.absolute().parent.is_dir()

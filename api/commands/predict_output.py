@@ -12,7 +12,7 @@ from typing import Any
 
 from anyseek.api.predictions.wire import Predicted, Predictions
 from anyseek.indexer.paths import one_line
-from anyseek.model.files import whole_folder
+from anyseek.model.files import atomic_folder
 from anyseek.search.errors import BadInput
 
 _MOST_GUESSES = 3
@@ -101,7 +101,7 @@ def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], 
     if predicted.confidence is not None:
         members |= {"confidence": predicted.confidence, "sure": predicted.sure}
     folder = out / predicted.modality
-    with whole_folder(folder) as new:
+    with atomic_folder(folder) as new:
         for file in predicted.files:
             (new / file.name).write_bytes(file.data)
         (new / RECORD).write_text(f"{json.dumps(members, indent=1)}\n", "utf-8")

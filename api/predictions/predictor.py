@@ -10,7 +10,7 @@ from typing import cast
 from anyseek.api.errors import NotReady, TookTooLong
 from anyseek.api.predictions.requests import PredictionRequest
 from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
-from anyseek.model.compute.devices import CPU, names_device
+from anyseek.model.compute.devices import CPU, has_device_option
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
 from anyseek.model.modalities.drawings import ByteArray
@@ -88,7 +88,7 @@ class Predictor:
         self._closing.set()
 
     def _load(self, name: str) -> Model:
-        if names_device(name):  # the operator chooses the device
+        if has_device_option(name):  # the operator chooses the device
             raise DeviceInName(f"a request cannot choose a device, as {name!r} does; set ANYSEEK_DEVICE of the service")
         name = predicting_name(name)
         if network_of(name) not in predicting_models():

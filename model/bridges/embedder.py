@@ -27,11 +27,11 @@ class BridgeEmbedder(SingleSpaceEmbedder):
 
     def __init__(self, name: str, fingerprint: str, base: Embedder, bridge: Bridge) -> None:
         super().__init__(name, fingerprint, SPACE, bridge.prior)
-        self.modalities = frozenset(bridge.ways)
+        self.modalities = frozenset(bridge.maps)
         self._base, self._bridge = base, bridge
 
     def vectors(self, samples: Sequence[Sample]) -> FloatArray:
-        """The modalities of a sample weigh the same. Rows are centred already, by modality."""
+        """The modalities of a sample have equal weight. Rows are already centred by modality."""
         self._check(samples)
         return self._directions(samples)
 
@@ -40,7 +40,7 @@ class BridgeEmbedder(SingleSpaceEmbedder):
 
         An item without a photo lies where photos like it would be.
         """
-        return self._embedded(samples, spaces, self._stored)
+        return self._embed_with(samples, spaces, self._stored)
 
     def _check(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
@@ -55,8 +55,8 @@ class BridgeEmbedder(SingleSpaceEmbedder):
         for modality in sorted({name for sample in samples for name in sample.values}):
             rows = [row for row, sample in enumerate(samples) if modality in sample.values]
             values = [samples[row].values[modality] for row in rows]
-            total[rows] += self._bridge.ways[modality].directions(
-                looks_of(self._base, modality, values), features_of(modality, values)
+            total[rows] += self._bridge.maps[modality].directions(
+                rendered_vectors(self._base, modality, values), features_of(modality, values)
             )
         found = unit(total)
         found[~found.any(axis=1)] = unit(self._bridge.prior)
@@ -66,32 +66,32 @@ class BridgeEmbedder(SingleSpaceEmbedder):
         self._check(samples)
         total = np.zeros((len(samples), self.space.dimension), np.float32)
         photos = [row for row, sample in enumerate(samples) if PHOTO in sample.values]
-        told = [row for row in photos if CAPTION in samples[row].values]
+        captioned = [row for row in photos if CAPTION in samples[row].values]
         others = [row for row, sample in enumerate(samples) if PHOTO not in sample.values]
         if photos:
-            looks = looks_of(self._base, PHOTO, [samples[row].values[PHOTO] for row in photos])
-            assert looks is not None, "a photo has a look"
+            looks = rendered_vectors(self._base, PHOTO, [samples[row].values[PHOTO] for row in photos])
+            assert looks is not None, "a photo can be rendered"
             total[photos] = looks
-        if told:
-            captions = [Sample({CAPTION: samples[row].values[CAPTION]}) for row in told]
-            total[told] += np.float32(self._bridge.spread) * self._directions(captions)
+        if captioned:
+            captions = [Sample({CAPTION: samples[row].values[CAPTION]}) for row in captioned]
+            total[captioned] += np.float32(self._bridge.spread) * self._directions(captions)
         if others:
             total[others] = self._bridge.items(self._directions([samples[row] for row in others]))
         return unit(total)
 
 
-def looks_of(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
-    """The vectors by `base` of n values of a modality, rendered as pictures: unit (n, d), None if it has no look.
+def rendered_vectors(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
+    """Unit vectors (n, d) by `base` of n values rendered as pictures; None for modalities that cannot be rendered.
 
     Raises `FormatInvalid` for a value that shows nothing.
     """
     content = MODALITIES[modality].content
     if content is not Content.TEXT and CONTENTS[content].render is None:
         return None
-    return base.embed([_seen_by_base(modality, value) for value in values], [SPACE])[SPACE]
+    return base.embed([_to_base_sample(modality, value) for value in values], [SPACE])[SPACE]
 
 
-def _seen_by_base(modality: str, value: Value) -> Sample:
+def _to_base_sample(modality: str, value: Value) -> Sample:
     content = MODALITIES[modality].content
     if content is Content.TEXT:
         return Sample({CAPTION: value})

@@ -23,7 +23,7 @@ _NAME = re.compile(r"bridge:([A-Za-z0-9_][\w.-]*)", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Record:
+class BridgeRecord:
     """The content of `bridge.json`: the name and fingerprint of the model that the bridge belongs to, and its own.
 
     `weights` are those of the fitted maps by modality. `fitted_on` names each source with its licence.
@@ -82,11 +82,11 @@ def bridges(home: Path) -> tuple[str, ...]:
     return tuple(f"{PREFIX}{path.parent.name}" for path in found)
 
 
-def read_record(name: str, home: Path) -> Record:
+def read_record(name: str, home: Path) -> BridgeRecord:
     """The record of `bridge:NAME`. Raises `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`."""
     path = folder_of(name, home) / RECORD_FILE
     try:
-        return Record.from_json(path.read_text(encoding="utf-8"), path)
+        return BridgeRecord.from_json(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise WeightsMissing(f"{name} is not there; make it with `anyseek models adapt`") from error
     except UnicodeDecodeError as error:

@@ -33,11 +33,11 @@ _PARTS = ("means", "origin", "inward", "outward")
 
 
 @dataclass(frozen=True)
-class Way:
-    """The map from values of one modality to the space.
+class ModalityMap:
+    """The fitted map from values of one modality to the space.
 
     `means` (k, d) are those of known sources, none if nothing is taken off. The map goes from (q,) less its `origin`
-    through `inward` (q, r) and `outward` (r, d); `weight` is its share beside what was rendered, 0 for no map.
+    through `inward` (q, r) and `outward` (r, d); `weight` is its weight relative to the rendering, 0 for no map.
     """
 
     means: FloatArray
@@ -47,7 +47,7 @@ class Way:
     weight: float
 
     @classmethod
-    def centred(cls, means: FloatArray) -> "Way":
+    def centred(cls, means: FloatArray) -> "ModalityMap":
         """Renderings less the nearest of some means (k, d), or as they are where there are none."""
         dimension = means.shape[1]
         rank_0 = np.zeros((dimension, 0), np.float32)
@@ -73,7 +73,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Bridge:
-    """The ways of all modalities.
+    """The maps of all modalities.
 
     `prior` (d,) is the mean of photos. `spread` is their mean distance from it: that far from the prior are items that
     have no photo.
@@ -81,7 +81,7 @@ class Bridge:
 
     prior: FloatArray
     spread: float
-    ways: Mapping[str, Way]
+    maps: Mapping[str, ModalityMap]
 
     def items(self, directions: FloatArray) -> FloatArray:
         """Directions (n, d) as vectors that may lie among those of photos: unit rows (n, d)."""
@@ -98,7 +98,7 @@ def unit(rows: FloatArray) -> FloatArray:
 def bridge_bytes(bridge: Bridge) -> bytes:
     """The fitted numbers as a safetensors file."""
     tensors = {_PRIOR: bridge.prior, _SPREAD: np.array([bridge.spread], np.float32)}
-    for modality, way in bridge.ways.items():
+    for modality, way in bridge.maps.items():
         tensors |= {f"{modality}/{part}": np.ascontiguousarray(getattr(way, part)) for part in _PARTS}
     return save(tensors)
 
@@ -118,11 +118,11 @@ def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bri
         raise WeightsMissing(f"there is no weights file {path}; make the bridge anew with `anyseek models adapt`")
     try:
         tensors = load_file(path)
-        ways = {
-            modality: Way(**{part: tensors[f"{modality}/{part}"] for part in _PARTS}, weight=weight)
+        maps = {
+            modality: ModalityMap(**{part: tensors[f"{modality}/{part}"] for part in _PARTS}, weight=weight)
             for modality, weight in weights.items()
         }
-        bridge = Bridge(tensors[_PRIOR], float(tensors[_SPREAD][0]), ways)
+        bridge = Bridge(tensors[_PRIOR], float(tensors[_SPREAD][0]), maps)
     except (SafetensorError, KeyError, IndexError) as error:
         raise WeightsCorrupt(f"{path} holds no bridge: {error}") from error
     if bridge.prior.shape != (dimension,):

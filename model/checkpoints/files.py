@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from anyseek.model.checkpoints.quantized import ROWS, quantized, restored_tensor, sharing_rows, whole_names
+from anyseek.model.checkpoints.quantized import ROWS, quantize, restore_tensor, share_rows, tensor_names
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.files import file_digest, whole_file
+from anyseek.model.files import atomic_file, file_digest
 from anyseek.model.network.config import ConfigInvalid, FourMConfig, parse_metadata
 from anyseek.model.network.modality_embeddings import computed_positions
 from anyseek.model.network.transformer import FourM
@@ -75,12 +75,12 @@ def load_image_decoder(path: Path) -> ImageDecoder:
 
 def check_fourm(path: Path) -> None:
     """Check the file's header without reading tensors. Raises as `load_fourm` does."""
-    _sources(_empty_fourm(path), path)
+    _stored_names(_empty_fourm(path), path)
 
 
 def check_tokenizer(path: Path) -> None:
     """Check the file's header without reading tensors. Raises as `load_tokenizer` does."""
-    _sources(_empty_tokenizer(path), path)
+    _stored_names(_empty_tokenizer(path), path)
 
 
 def _empty_fourm(path: Path) -> FourM:
@@ -99,13 +99,13 @@ def save_checkpoint(
     network: FourM | Tokenizer | ImageDecoder,
     path: Path,
     dtype: torch.dtype | None = None,
-    told_apart: Mapping[str, Tensor] = MappingProxyType({}),
+    distinct_rows: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
     With `torch.int8`, everything including tables is quantised by `anyseek.model.checkpoints.quantized`. Position
-    tables are left out and computed when the file is read. A shared tensor is written once. A table in `told_apart` is
-    stored as the rows named there and one row for all others (`anyseek.model.checkpoints.quantized`). The file appears
+    tables are computed when the file is read. A shared tensor is written once. A table in `distinct_rows` is
+    stored as those rows and one row for all others (`anyseek.model.checkpoints.quantized`). The file appears
     whole or not at all, and the same network always gives the same bytes. Raises `WeightsCorrupt` for numbers that int8
     cannot hold.
     """
@@ -115,14 +115,14 @@ def save_checkpoint(
         for name, tensor in network.state_dict().items()
         if min(tied.get(name, [name])) == name
     }
-    tensors = sharing_rows(distinct, told_apart)
+    tensors = share_rows(distinct, distinct_rows)
     if dtype is torch.int8:
         computed = computed_positions(network)
-        tensors = quantized({name: tensor for name, tensor in tensors.items() if name not in computed})
+        tensors = quantize({name: tensor for name, tensor in tensors.items() if name not in computed})
     elif dtype is not None:
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         tensors |= {name: tensor.to(dtype) for name, tensor in tensors.items() if name in parameters}
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file(tensors, temporary, network.config.to_metadata())
         _sort_metadata(temporary)
 
@@ -184,12 +184,12 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.flo
     if the other is there, and so may position tables that are computed. Raises `CheckpointMismatch` naming each missing
     and unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
     """
-    source = _sources(network, path)
+    source = _stored_names(network, path)
     with safe_open(path, framework="pt") as file:
         stored = frozenset(file.keys())
         tensors = {}
         for name, kept in source.items():
-            tensor = restored_tensor(kept, file.get_tensor, stored)
+            tensor = restore_tensor(kept, file.get_tensor, stored)
             if tensor.dtype is torch.int8:
                 raise WeightsCorrupt(f"the tensor {kept} is int8 and has no scale")
             tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -203,14 +203,14 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.flo
     network.load_state_dict(tensors, strict=True, assign=True)
 
 
-def _sources(network: nn.Module, path: Path) -> dict[str, str]:
-    """For each tensor that a network needs of a file the name under which it is there. Raises as `load_strictly`."""
+def _stored_names(network: nn.Module, path: Path) -> dict[str, str]:
+    """The stored name of each tensor that a network reads from a file. Raises as `load_strictly`."""
     read_metadata(path)
     twins, computed = tied_names(network), computed_positions(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
         shapes = {}
-        for name in whole_names(stored):
+        for name in tensor_names(stored):
             rows, *others = file.get_slice(name).get_shape() or [None]
             if name + ROWS in stored:
                 (rows,) = file.get_slice(name + ROWS).get_shape()
@@ -235,8 +235,8 @@ def _sources(network: nn.Module, path: Path) -> dict[str, str]:
     return source
 
 
-class _WithoutInitialisation(TorchFunctionMode):
-    """Leaves out what layers do to new parameters; for shapes alone torch would import its compiler (two seconds)."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Skips the initialisation of parameters, for which torch would import its compiler (two seconds)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -250,12 +250,12 @@ class _WithoutInitialisation(TorchFunctionMode):
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """Networks built inside this context have shapes but no numbers."""
-    with torch.device("meta"), _WithoutInitialisation():
+    with torch.device("meta"), _SkipInitialisation():
         yield
 
 
 def tied_names(network: nn.Module) -> dict[str, list[str]]:
-    """All names of each parameter that has several, by each of them."""
+    """For each name of a parameter with several names, all of them."""
     names: dict[int, list[str]] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)

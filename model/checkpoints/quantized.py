@@ -3,7 +3,7 @@
 A row of a tensor lies along its last dimension. A number x of a row with scale s is stored as round(x / s) and restored
 within s / 2. The scale of the tensor `name` is the tensor `name:scale`.
 
-Some tables have many rows that need not be told apart; one stored row stands for all of them. For example, a network
+Some tables have many rows that need not be distinct; one stored row stands for all of them. For example, a network
 has a row for every id of its vocabulary in the tables of each text modality, though a palette uses only a few hundred
 ids. Such a table is stored as `name` (k + 1, n), its k used rows and the mean of all others, and `name:rows` int16
 (rows,), which maps each row of the table to its stored row.
@@ -24,7 +24,7 @@ ROWS = ":rows"
 _MOST_STORED = torch.iinfo(torch.int16).max
 
 
-def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def quantize(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Quantise tensors for storage.
 
     Floats of 2 or more dimensions and 4,096 or more elements become int8 `name` and float16 `name:scale` of shape
@@ -36,7 +36,7 @@ def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not tensor.is_floating_point():
             stored[name] = tensor.contiguous()
         elif tensor.ndim >= 2 and tensor.numel() >= LEAST_ELEMENTS:
-            stored[name], stored[name + SCALE] = _rounded(name, tensor.float())
+            stored[name], stored[name + SCALE] = _quantize_rows(name, tensor.float())
         else:
             stored[name] = tensor.half().contiguous()
             if not stored[name].isfinite().all():
@@ -44,22 +44,22 @@ def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def dequantize(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Restore the tensors given to `quantized`, floats as float32. Also accepts tensors that were never quantised.
 
     Raises `WeightsCorrupt` if a tensor and its storage tensors do not match.
     """
-    restored = {name: restored_tensor(name, tensors.__getitem__, tensors) for name in whole_names(tensors)}
+    restored = {name: restore_tensor(name, tensors.__getitem__, tensors) for name in tensor_names(tensors)}
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in restored.items()}
 
 
-def whole_names(names: Collection[str]) -> list[str]:
-    """The names of tensors, without those that only describe how another is stored."""
+def tensor_names(names: Collection[str]) -> list[str]:
+    """The names of tensors, without the scales and row maps of others."""
     about = {name + ending for name in names for ending in (SCALE, ROWS)}
     return [name for name in names if name not in about]
 
 
-def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[str]) -> Tensor:
+def restore_tensor(name: str, read: Callable[[str], Tensor], names: Collection[str]) -> Tensor:
     """Restore one of the stored tensors `names`: int8 to float32, tables to all rows. Raises `WeightsCorrupt`."""
     tensor = read(name)
     if name + SCALE in names:
@@ -81,7 +81,7 @@ def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[
     return tensor
 
 
-def _rounded(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
+def _quantize_rows(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
     """int8 and the scales: the smallest of float16 with which the largest number of a row is at most 127."""
     wanted = tensor.abs().amax(dim=-1).double() / _LARGEST
     scale = wanted.half()
@@ -97,14 +97,14 @@ def _too_large(name: str) -> WeightsCorrupt:
     return WeightsCorrupt(f"the tensor {name} has numbers that are not finite or too large to be stored in few bits")
 
 
-def sharing_rows(tensors: Mapping[str, Tensor], told_apart: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Reduce each table in `told_apart` to the rows named there, int64 (k,), and one row for the rest.
+def share_rows(tensors: Mapping[str, Tensor], distinct_rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Reduce each table in `distinct_rows` to those rows, int64 (k,), and one shared row for the rest.
 
-    Names without a tensor, tables whose rows are all told apart and tables with more than 32,766 such rows stay as
+    Names without a tensor, tables whose rows are all distinct and tables with more than 32,766 such rows stay as
     they are.
     """
     stored = dict(tensors)
-    for name, rows in told_apart.items():
+    for name, rows in distinct_rows.items():
         table = tensors.get(name)
         if table is not None and len(rows) < min(len(table), _MOST_STORED):
             others = torch.ones(len(table), dtype=torch.bool)

@@ -8,7 +8,7 @@ because light, dark and pale colours have it, too.
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.colours.space import Numbers, to_lab
+from anyseek.model.colours.space import Float64Array, to_lab
 from anyseek.model.modalities.drawings import ByteArray
 
 _SAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -57,7 +57,7 @@ def colour_shares(picture: ByteArray) -> dict[str, float]:
     return {name: float(share) for name, share in zip(BASIC_COLOURS, shares, strict=True)}
 
 
-def _nearest(colours: Numbers) -> npt.NDArray[np.int64]:
+def _nearest(colours: Float64Array) -> npt.NDArray[np.int64]:
     """The place in `_POINTS` of the sample nearest to each of the colours (n, 3)."""
     squared = (colours**2).sum(axis=1)[:, None] + (_POINTS**2).sum(axis=1) - 2 * colours @ _POINTS.T
     nearest: npt.NDArray[np.int64] = squared.argmin(axis=1)

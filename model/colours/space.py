@@ -19,14 +19,14 @@ from PIL import Image
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Sample, Value
 
-Numbers = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 # CIE 1931 XYZ of linear sRGB, and the white point D65 (IEC 61966-2-1)
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(axis=1)
 
 
-def to_lab(colours: npt.NDArray[Any]) -> Numbers:
+def to_lab(colours: npt.NDArray[Any]) -> Float64Array:
     """Convert sRGB uint8 (n, 3) to CIE L*a*b* under D65 (n, 3)."""
     share = colours.astype(np.float64) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
@@ -50,11 +50,11 @@ _LEAST_FOREGROUND = 0.02
 _BACKGROUND = 0.03  # how much a pixel of the background counts: white still finds icons on white, but last
 
 
-def _bins() -> Numbers:
+def _bins() -> Float64Array:
     """The points (n, 3) of the grid that sRGB comes nearest to."""
     levels = np.arange(0, 256, 15)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    points: Numbers = np.unique(np.round(to_lab(cube) / _STEP), axis=0) * _STEP
+    points: Float64Array = np.unique(np.round(to_lab(cube) / _STEP), axis=0) * _STEP
     return points
 
 
@@ -73,7 +73,7 @@ class ColourSpace:
 
         A sample with neither has the last axis, which no palette comes near to.
         """
-        rows = [_row(sample.values, gallery) for sample in samples]
+        rows = [_vector(sample.values, gallery) for sample in samples]
         return np.stack(rows) if rows else np.zeros((0, DIMENSION), np.float32)
 
 
@@ -85,35 +85,35 @@ def colour_space(instead: str) -> ColourSpace:
     return ColourSpace(EmbeddingSpace(COLOURS, DIMENSION, fingerprint, prior, modalities=known, instead=instead))
 
 
-def _row(values: Mapping[str, Value], gallery: bool) -> FloatArray:
+def _vector(values: Mapping[str, Value], gallery: bool) -> FloatArray:
     known = [name for name in (PICTURE, PALETTE) if name in values]
     total = np.zeros(DIMENSION)
     for name in known[:1] if gallery else known:
         value = np.asarray(values[name], np.uint8)
-        shares = of_picture(value) if name == PICTURE else of_palette(value)
+        shares = picture_histogram(value) if name == PICTURE else palette_histogram(value)
         total[:-1] += np.sqrt(shares)  # of length 1, since shares add up to 1
     if not known:
         total[-1] = 1.0
     return (total / np.linalg.norm(total)).astype(np.float32)
 
 
-def of_palette(palette: ByteArray) -> Numbers:
+def palette_histogram(palette: ByteArray) -> Float64Array:
     """The share of each bin in colours uint8 (n, 3), which count the same: (d - 1,)."""
-    return _spread(palette, np.ones(len(palette)))
+    return _soft_histogram(palette, np.ones(len(palette)))
 
 
-def of_picture(picture: ByteArray) -> Numbers:
+def picture_histogram(picture: ByteArray) -> Float64Array:
     """The share of each bin in a picture uint8 (H, W, 3), whose background hardly counts: (d - 1,)."""
     small = np.asarray(Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.BOX))
     rounded = small.reshape(-1, 3).astype(np.int64) * _LEVELS // 256
     codes, places = np.unique(rounded @ np.array([_LEVELS**2, _LEVELS, 1]), return_inverse=True)
-    counted = np.bincount(places.ravel(), weights=_weights(small).ravel(), minlength=len(codes))
+    weights = np.bincount(places.ravel(), weights=_weights(small).ravel(), minlength=len(codes))
     levels = np.stack([codes // _LEVELS**2, codes // _LEVELS % _LEVELS, codes % _LEVELS], axis=1)
     width = 256 // _LEVELS
-    return _spread(levels * width + width // 2, counted)
+    return _soft_histogram(levels * width + width // 2, weights)
 
 
-def _weights(picture: ByteArray) -> Numbers:
+def _weights(picture: ByteArray) -> Float64Array:
     """The weight of each pixel (H, W, 3): (H, W). A border of one colour makes that colour the background."""
     border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
     colour = np.median(border, axis=0)
@@ -124,7 +124,7 @@ def _weights(picture: ByteArray) -> Numbers:
     return np.where(foreground, 1.0, _BACKGROUND)
 
 
-def _spread(colours: npt.NDArray[Any], counted: npt.NDArray[Any]) -> Numbers:
+def _soft_histogram(colours: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Float64Array:
     """The share of each bin (d - 1,) in colours (n, 3) that count so much (n,); each belongs to all bins near it."""
     points = to_lab(colours)
     # |a - b|² as |a|² + |b|² - 2ab: a product of matrices takes a fraction of the time of all differences. What |a|²
@@ -133,5 +133,5 @@ def _spread(colours: npt.NDArray[Any], counted: npt.NDArray[Any]) -> Numbers:
     near -= (_BINS**2).sum(axis=1) / (2 * _BANDWIDTH**2)
     near -= near.max(axis=1, keepdims=True)
     np.exp(near, out=near)
-    shares: Numbers = (counted / counted.sum() / near.sum(axis=1)) @ near
+    shares: Float64Array = (weights / weights.sum() / near.sum(axis=1)) @ near
     return shares

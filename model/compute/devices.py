@@ -24,7 +24,7 @@ def is_device(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def names_device(model: str) -> bool:
+def has_device_option(model: str) -> bool:
     """Whether a model's name has the option `device`, with whatever value."""
     return _OPTION.search(model) is not None
 

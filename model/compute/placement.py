@@ -9,7 +9,7 @@ from anyseek.model.errors import BadDevice
 _BATCH, _BATCH_ON_CARD = 16, 64  # samples that a network sees together
 
 
-def chosen_device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """The device of a name that `model.devices` offers; `auto` is the first card, or the CPU where there is none.
 
     Convolutions in float32 then compute in float32 on a card too, so that vectors are those of a CPU. Raises
@@ -30,13 +30,13 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(CARD, number)
 
 
-def settled_device(name: str) -> str:
+def resolve_device(name: str) -> str:
     """The device that `auto` stands for on this machine, `cuda:0` or `cpu`; other names as they are."""
-    return str(chosen_device(name)) if name == AUTO else name
+    return str(torch_device(name)) if name == AUTO else name
 
 
 def device_of_process(name: str, number: int) -> str:
-    """The device of process `number` (from 0) of those that share a setting: each its card, in turn if there are fewer.
+    """The device of process `number` (from 0): cards are assigned in turn.
 
     Names that say which device stay. Raises `BadDevice`.
     """
@@ -44,13 +44,13 @@ def device_of_process(name: str, number: int) -> str:
     return f"{CARD}:{number % cards}" if cards else name
 
 
-def batch_on(device: torch.device) -> int:
+def batch_size_on(device: torch.device) -> int:
     """The number of samples that a network on `device` takes in one batch."""
     return _BATCH if device.type == CPU else _BATCH_ON_CARD
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on `device`, copied to a card from pinned memory, so that the program goes on meanwhile."""
+    """The tensor on `device`, copied to a card asynchronously from pinned memory."""
     if device.type != CARD or tensor.device == device:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

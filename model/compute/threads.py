@@ -1,4 +1,4 @@
-"""The threads that passes of a model share, so that they neither wait for each other nor for a busy neighbour.
+"""Share torch's threads among concurrent forward passes, so that passes do not wait for each other.
 
 A pass of several threads waits at each of its hundreds of operations for the last of them. Where others use the machine
 too, one of them is always late, and the rest spin until it comes. Passes of one thread each, side by side, wait for
@@ -61,7 +61,7 @@ class Sharing:
         self._lock = threading.Lock()
 
     def take(self, threads: int) -> None:
-        """Have passes that do not say otherwise take this many threads of the calling thread's."""
+        """Fix the number of threads of passes in the calling thread."""
         self._own.threads = threads
 
     @property
@@ -70,10 +70,10 @@ class Sharing:
         return getattr(self._own, "is_in_pass", False)
 
     @contextmanager
-    def a_pass(self) -> Iterator[None]:
-        """A pass of a model in torch, with its share of the threads.
+    def model_pass(self) -> Iterator[None]:
+        """A forward pass in torch, with its share of the threads.
 
-        A pass that is part of another of the same thread changes nothing: together they are one.
+        A nested pass in the same thread changes nothing.
         """
         if self.is_in_pass:
             yield
@@ -93,7 +93,7 @@ class Sharing:
 
 
 def _set_threads(threads: int) -> None:
-    """Have torch take so many threads when it is called by this thread. Takes less than a microsecond."""
+    """Set the number of torch's threads for calls from this thread. Takes less than a microsecond."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != threads:  # asking also undoes what torch does at a first call
         torch.set_num_threads(threads)
@@ -103,7 +103,7 @@ SHARING = Sharing()  # torch's threads are the process's, so there is one
 
 
 def prepare_process(threads: int) -> None:
-    """Have a process whose own program this is compute well: called before its model is loaded.
+    """Configure threads and memory of a process that runs models, before its model is loaded.
 
     Passes share as many threads as `threads_to_use` says of `threads`, and freed memory is kept for the next pass.
     """

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from anyseek.model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
 from anyseek.model.data.samples import Split
-from anyseek.model.files import file_digest, whole_file, write_file
+from anyseek.model.files import atomic_file, file_digest, write_file
 
 ATTRIBUTES = "attributes.json"
 MANIFEST = "dataset.json"
@@ -70,7 +70,7 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         with ExitStack() as opened:
-            file = opened.enter_context(opened.enter_context(whole_file(self._path)).open("wb"))
+            file = opened.enter_context(opened.enter_context(atomic_file(self._path)).open("wb"))
             archive = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
             self._archive = opened.enter_context(archive)
             self._open = opened.pop_all()

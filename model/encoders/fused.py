@@ -37,16 +37,16 @@ _log = logging.getLogger(__name__)
 
 def load_fastest(path: Path) -> EfficientNetLite0:
     """The encoder with the converted weights at `path`, for the CPU, fused where that gives the same features."""
-    return fused_if_same(load_efficientnet(path))
+    return fuse_if_equal(load_efficientnet(path))
 
 
-def fused_if_same(network: EfficientNetLite0) -> EfficientNetLite0:
+def fuse_if_equal(network: EfficientNetLite0) -> EfficientNetLite0:
     """The network fused; itself, with a warning, where that fails on this processor or gives other features."""
     if not can_fuse():
         return network
     try:
-        faster = fused(network)
-        cosine = least_cosine(faster(_PATTERN), network(_PATTERN))
+        faster = fuse(network)
+        cosine = min_cosine(faster(_PATTERN), network(_PATTERN))
     except RuntimeError as error:
         _log.warning("Torch's fused operations cannot be used: %s", " ".join(str(error).split()))
         return network
@@ -56,10 +56,10 @@ def fused_if_same(network: EfficientNetLite0) -> EfficientNetLite0:
     return faster
 
 
-def least_cosine(some: Features, others: Features) -> float:
+def min_cosine(features: Features, others: Features) -> float:
     """The least cosine between two encoders' outputs for the same pictures, of any of their tensors; NaN if one is."""
     names = [part.name for part in fields(Features)]
-    pairs = ((getattr(some, name).flatten(1), getattr(others, name).flatten(1)) for name in names)
+    pairs = ((getattr(features, name).flatten(1), getattr(others, name).flatten(1)) for name in names)
     return float(torch.cat([F.cosine_similarity(a.double(), b.double()) for a, b in pairs]).min())
 
 
@@ -112,7 +112,7 @@ def can_fuse() -> bool:
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)  # type: ignore[no-untyped-call]
 
 
-def fused(network: EfficientNetLite0) -> EfficientNetLite0:
+def fuse(network: EfficientNetLite0) -> EfficientNetLite0:
     """`network`, on the CPU and in float32, with all convolutions fused; it stays as it was itself.
 
     Raises `RuntimeError` where this processor cannot.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anyseek.model.encoders.efficientnet import IMAGE_SIZE
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.modalities.drawings import ByteArray, crop_to_ink, ink, ink_to_picture, square
 from anyseek.model.modalities.registry import Content, resolve
 from anyseek.model.modalities.values import CONTENTS
 from anyseek.model.seam import Value
@@ -21,19 +21,19 @@ from anyseek.model.seam import Value
 VERSION = "1"
 
 
-def looked_at(modality: str, value: Value) -> ByteArray:
+def render_for_encoder(modality: str, value: Value) -> ByteArray:
     """Render a value for the image encoder: uint8 (224, 224, 3).
 
-    Raises `UnsupportedModality` for values without a look, such as words.
+    Raises `UnsupportedModality` for values that cannot be rendered, such as text.
     """
-    return seen_pixels(resolve(modality).content, value, modality)
+    return content_pixels(resolve(modality).content, value, modality)
 
 
-def seen_pixels(content: Content, value: Value, name: str = "") -> ByteArray:
+def content_pixels(content: Content, value: Value, name: str = "") -> ByteArray:
     """Render a value of the given content for the image encoder: uint8 (224, 224, 3).
 
-    Drawings become black ink on white paper, enlarged if they are small. The content's record decides how everything
-    else looks. Raises `UnsupportedModality` for values without a look; its message calls the value `name`.
+    Drawings become black ink on white paper, enlarged if they are small. The content's record renders everything
+    else. Raises `UnsupportedModality` for values that cannot be rendered; its message calls the value `name`.
     """
     if content is Content.DRAWING:
         return drawing_pixels(cast(ByteArray, value))
@@ -51,7 +51,7 @@ def picture_pixels(picture: ByteArray) -> ByteArray:
 
 def drawing_pixels(drawing: ByteArray) -> ByteArray:
     """A drawing uint8 (H, W) of any polarity -> black ink on white paper, uint8 (224, 224, 3)."""
-    return square(ink_as_picture(enlarged(ink(drawing))), IMAGE_SIZE, 255)
+    return square(ink_to_picture(crop_to_ink(ink(drawing))), IMAGE_SIZE, 255)
 
 
 def encoder_input(pixels: Sequence[ByteArray]) -> Tensor:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.compute.placement import batch_on
+from anyseek.model.compute.placement import batch_size_on
 from anyseek.model.compute.threads import SHARING
 from anyseek.model.fourm.inputs import EncodedBatch, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_valid_value
@@ -106,7 +106,7 @@ class FourMModel:
         spaces = self.embedding.spaces
         return frozenset(name for name, space in spaces.items() if isinstance(space.tokenizer, VQVAE))
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
         self._check_samples(samples)
         target, network = self.embedding.spaces[space], self.parts.network
@@ -118,7 +118,7 @@ class FourMModel:
             probabilities[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
         return probabilities
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
         tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
         with torch.inference_mode():
@@ -130,19 +130,19 @@ class FourMModel:
         towers = self.embedding.towers_space
         return frozenset() if towers is None or self._captioner is None else frozenset({towers.space.name})
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def names(self, vectors: FloatArray, space: str, most: int) -> list[tuple[str, ...]]:
         """See `NamingEmbedder.names`. Raises `KeyError` for a space without names."""
         if self._captioner is None or space not in self.naming_spaces:
             raise KeyError(space)
         return self._captioner.names(torch.tensor(vectors, device=self.device), most)
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def image_attributes(self, picture: Value) -> Mapping[str, ImageAttribute]:
         """See `AttributeEmbedder.image_attributes`; empty without a captioner."""
         return {} if self._captioner is None else self._captioner.attributes(picture)
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def predict(
         self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
     ) -> list[dict[str, Prediction]]:
@@ -192,7 +192,7 @@ class FourMModel:
             for caption, values in zip(predictions, samples, strict=True)
         ]
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def _embed(self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool = False) -> dict[str, FloatArray]:
         embedding = self.embedding
         dimensions = {space: embedding.embedding_spaces[space].dimension for space in spaces}
@@ -214,7 +214,7 @@ class FourMModel:
 
     def _iter_batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, EncodedBatch]]:
         """Yield sample indices int64 (b,) with these samples as a batch on the network's device."""
-        size, order = batch_on(self.device), _order_by_length(samples)
+        size, order = batch_size_on(self.device), _order_by_length(samples)
         window = max(self.embedding.window, size)
         for start in range(0, len(samples), window):
             indices = order[start : start + window]

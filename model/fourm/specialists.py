@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import batch_on
+from anyseek.model.compute.placement import batch_size_on
 from anyseek.model.encoders.efficientnet import Features, ImageEncoder
 from anyseek.model.encoders.minilm import MiniLM
-from anyseek.model.encoders.preprocess import encoder_input, looked_at
+from anyseek.model.encoders.preprocess import encoder_input, render_for_encoder
 from anyseek.model.fourm.bundled.dense_decoder import mirror
 from anyseek.model.fourm.bundled.layout import LONGEST_CAPTION
 from anyseek.model.seam import Sample, Value
@@ -79,7 +79,7 @@ class Specialists:
     @torch.inference_mode()
     def image_features(self, picture: Value) -> Features:
         """The image encoder's output for one picture."""
-        return self.image_encoder(encoder_input([looked_at("rgb", picture)]))
+        return self.image_encoder(encoder_input([render_for_encoder("rgb", picture)]))
 
     @torch.inference_mode()
     def sentence_vectors(self, texts: Sequence[str]) -> Tensor:
@@ -91,16 +91,16 @@ class Specialists:
     def mirrored_levels(self, modality: str, value: Value) -> tuple[Tensor, ...]:
         """The maps of `anyseek.model.encoders.efficientnet.LEVELS` (B = 2) of a value's look and the mirrored look."""
         assert self._levels is not None, "a bundle with a decoder of images passes `levels`"
-        look = looked_at(modality, value)
+        look = render_for_encoder(modality, value)
         return self._levels(encoder_input([look, mirror(modality, look)]))
 
     def _encode_images(self, names: Sequence[str], samples: Sequence[Sample]) -> Outputs:
         indices = [(name, index) for name in names for index in _indices_with(name, samples)]
         outputs: Outputs = {name: {} for name in names}
-        batch_size = _CPU_BATCH if self._device.type == CPU else batch_on(self._device)
+        batch_size = _CPU_BATCH if self._device.type == CPU else batch_size_on(self._device)
         for start in range(0, len(indices), batch_size):
             chunk = indices[start : start + batch_size]
-            looks = [looked_at(name, samples[index].values[name]) for name, index in chunk]
+            looks = [render_for_encoder(name, samples[index].values[name]) for name, index in chunk]
             features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
             tower_input = None if self._to_tower_input is None else self._to_tower_input(features)

@@ -58,10 +58,10 @@ def read_photos(archive: Path = ARCHIVE, sha256: str = ARCHIVE_SHA256) -> list[P
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         read = {name: file.read() for name, file in files.items() if file}
-    return [Photo(**about, webp=read[file_of(about["id"])]) for about in json.loads(read[LIST])]
+    return [Photo(**about, webp=read[photo_file_name(about["id"])]) for about in json.loads(read[LIST])]
 
 
-def file_of(photo: str) -> str:
+def photo_file_name(photo: str) -> str:
     """Return the name of the photo's file, in the archive and in the demo's folder."""
     return f"{photo}.webp"
 

@@ -33,13 +33,13 @@ def ink(drawing: ByteArray) -> ByteArray:
     return cast(ByteArray, np.rint(strength * (255.0 / peak)).astype(np.uint8))
 
 
-def ink_as_picture(strength: ByteArray) -> ByteArray:
+def ink_to_picture(strength: ByteArray) -> ByteArray:
     """Black ink on white paper: uint8 (H, W, 3)."""
     return np.repeat(255 - strength[:, :, None], 3, axis=2)
 
 
-def enlarged(strength: ByteArray) -> ByteArray:
-    """A drawing that fills less than half of its sheet, cut out with a margin; any other one as it is."""
+def crop_to_ink(strength: ByteArray) -> ByteArray:
+    """Crop a drawing that fills less than half of its sheet, with a margin; others are unchanged."""
     rows, columns = np.nonzero(strength > _INKED)
     if not len(rows):
         return strength

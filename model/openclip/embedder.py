@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 from torch import Tensor, library
 
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import batch_on, chosen_device
+from anyseek.model.compute.placement import batch_size_on, torch_device
 from anyseek.model.compute.threads import SHARING
 from anyseek.model.errors import CheckpointMismatch, PackageMissing, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
-from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.modalities.drawings import ByteArray, crop_to_ink, ink, ink_to_picture, square
 from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of, is_installed
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.model.single_space import SingleSpaceEmbedder
@@ -49,14 +49,14 @@ class Preprocessing:
         self.height: int = size if isinstance(size, int) else size[0]
         self.width: int = size if isinstance(size, int) else size[1]
         self._transform, self._crops = image_transform_v2(values, is_train=False), values.resize_mode != "squash"
-        self._described = (
+        self._description = (
             f"Preprocessing(height={self.height}, width={self.width}, mean={_channels(values.mean)}, "
             f"deviation={_channels(values.std)}, interpolation={interpolation!r}, "
             f"resize_mode={values.resize_mode!r}, fill={values.fill_color!r})"
         )
 
     def __str__(self) -> str:
-        return self._described
+        return self._description
 
     def picture(self, picture: ByteArray) -> Tensor:
         """uint8 (H, W, 3) of any size -> float32 (3, height, width); of slivers the middle."""
@@ -68,7 +68,7 @@ class Preprocessing:
 
     def drawing(self, drawing: ByteArray) -> Tensor:
         """A drawing uint8 (H, W) of any polarity, as black ink on white paper that nothing is cropped from."""
-        return self.picture(square(ink_as_picture(enlarged(ink(drawing))), max(self.height, self.width), 255))
+        return self.picture(square(ink_to_picture(crop_to_ink(ink(drawing))), max(self.height, self.width), 255))
 
 
 def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
@@ -131,11 +131,13 @@ class OpenCLIPEmbedder(SingleSpaceEmbedder):
     ) -> None:
         super().__init__(name, fingerprint, SPACE, np.zeros(dimension, np.float32))
         self._network, self._tokenizer, self._preprocessing = network.eval(), tokenizer, preprocessing
-        self._tokenizing = threading.Lock()  # fast tokenizers of transformers fail with "Already borrowed" otherwise
+        self._tokenizer_lock = (
+            threading.Lock()
+        )  # fast tokenizers of transformers fail with "Already borrowed" otherwise
         self._device = next(self._network.parameters()).device
-        self._batch = batch_on(self._device)
+        self._batch = batch_size_on(self._device)
 
-    @SHARING.a_pass()
+    @SHARING.model_pass()
     def vectors(self, samples: Sequence[Sample]) -> FloatArray:
         """Of a sample with several modalities the normalised sum of their unit vectors."""
         with torch.inference_mode():
@@ -159,7 +161,7 @@ class OpenCLIPEmbedder(SingleSpaceEmbedder):
         return F.normalize(total, dim=1)
 
     def _texts(self, texts: list[Any]) -> Tensor:
-        with self._tokenizing:
+        with self._tokenizer_lock:
             tokens = self._tokenizer(texts)
         return cast(Tensor, self._network.encode_text(tokens.to(self._device)))
 
@@ -174,7 +176,7 @@ def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIP
     It is on `device`, one that `anyseek.model.compute.devices` offers. Raises `BadDevice`, `UnknownModel`,
     `PackageMissing`, `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
     """
-    folder, where = folder_of(name, home), chosen_device(device)
+    folder, where = folder_of(name, home), torch_device(device)
     open_clip = import_open_clip()
     _check_files(name, folder)
     source = f"local-dir:{folder}"

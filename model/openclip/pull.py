@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from anyseek.model.downloads.hub import fetch, remote_file
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import UnknownModel, WeightsCorrupt
-from anyseek.model.files import FileLock, whole_folder
+from anyseek.model.files import FileLock, atomic_folder
 from anyseek.model.fourm.published.store import Record, check_space, describe
 from anyseek.model.openclip.embedder import import_open_clip
 from anyseek.model.openclip.files import (
@@ -49,7 +49,7 @@ def pull_openclip(name: str, home: Path, endpoint: str | None = None) -> list[Pa
                 raise UnknownModel(
                     f"open_clip has no {name!r}; `open_clip.list_pretrained()` lists the available models"
                 )
-            with whole_folder(folder) as made:
+            with atomic_folder(folder) as made:
                 _fill_folder(made, architecture, tag, published, downloads)
                 _write_record(name, f"open_clip {open_clip.__version__}", made)
         shutil.rmtree(downloads, ignore_errors=True)
@@ -78,7 +78,7 @@ def pull_pinned(alias: Alias, home: Path, endpoint: str | None) -> None:
         network = open_clip.create_model(architecture, str(downloads / alias.file), require_pretrained=True)
     except (RuntimeError, SafetensorError) as error:
         raise WeightsCorrupt(f"{alias.file} of {alias.repository} is no {architecture}: {error}") from error
-    with whole_folder(folder_of(alias.model, home)) as made:
+    with atomic_folder(folder_of(alias.model, home)) as made:
         (downloads / alias.file).replace(made / WEIGHTS_FILE)
         _write_config(made, open_clip.get_model_config(architecture), network)
         _write_record(alias.model, f"{alias.repository}@{alias.revision}", made)

@@ -58,8 +58,8 @@ def _bundled(name: str, encoders: State) -> ModelRow:
 
 def _encoders(home: Path) -> ModelRow:
     folder = home / "models" / "encoders"
-    there = [(folder / file).is_file() for file in (*ENCODER_FILES, "manifest.json")]
-    state = State.INSTALLED if all(there) else State.INCOMPLETE if any(there) else State.MISSING
+    present = [(folder / file).is_file() for file in (*ENCODER_FILES, "manifest.json")]
+    state = State.INSTALLED if all(present) else State.INCOMPLETE if any(present) else State.MISSING
     return ModelRow("encoders", "encoders", state, _APACHE, size=_size(folder))
 
 
@@ -80,10 +80,10 @@ def _bridge(name: str, home: Path) -> ModelRow:
     """A bridge, which is complete only with the model that it belongs to; its licence is that model's."""
     try:
         record = read_record(name, home)
-        there = (openclip_folder(record.base, home) / CONFIG_FILE).is_file()
+        present = (openclip_folder(record.base, home) / CONFIG_FILE).is_file()
     except ModelError:
         return ModelRow(name, "bridge", State.INCOMPLETE, "its own")
-    state = State.INSTALLED if there else State.INCOMPLETE
+    state = State.INSTALLED if present else State.INCOMPLETE
     licence, size = _licence_of(record.base), _size(bridge_folder(name, home))
     return ModelRow(name, "bridge", state, licence, record.fingerprint, size)
 

@@ -9,7 +9,7 @@ from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import read_record
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer
 from anyseek.model.compute.devices import CPU, LEAST_COSINE, split_device
-from anyseek.model.compute.placement import settled_device
+from anyseek.model.compute.placement import resolve_device
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import BadDevice, CheckpointMismatch, ModelError, UnknownModel, WeightsCorrupt
 from anyseek.model.fourm.model import FourMModel
@@ -46,7 +46,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     (`LEAST_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
     name, own = split_device(name)
-    name, device = full_name(name), settled_device(own or device)
+    name, device = full_name(name), resolve_device(own or device)
     if is_published(name):  # its owner may precede options too
         name = name.removeprefix(f"{OWNER}/")
     try:
@@ -72,7 +72,7 @@ def _verify_on_cpu(name: str, home: Path, say: Say) -> list[str]:
     if name == "encoders":
         say(f"encoders  right  {check_encoders(home)}")
         return []
-    return _changed(name, home) or verify_embedder(load_embedder(name, home), say)
+    return _changed_files(name, home) or verify_embedder(load_embedder(name, home), say)
 
 
 def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str]:
@@ -131,7 +131,7 @@ def _check_finite(name: str, network: nn.Module) -> None:
             raise CheckpointMismatch(f"the tensor {key} of {name} holds numbers that are not finite")
 
 
-def _changed(name: str, home: Path) -> list[str]:
+def _changed_files(name: str, home: Path) -> list[str]:
     """The files changed since they were pulled, of a published network with options, of an open_clip model, or of the
     one that a bridge belongs to.
     """

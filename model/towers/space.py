@@ -32,7 +32,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.checkpoints.quantized import dequantize
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
@@ -301,7 +301,7 @@ def load_towers(
     try:
         with safe_open(path, "pt") as file:
             metadata: dict[str, Any] = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = dequantize({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         weights = {name: Weights(**values) for name, values in metadata["weights"].items()}
         towers = Towers(Shape(**metadata["shape"]), weights, metadata["known"], metadata["mapped"], sentence_map)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -317,7 +317,7 @@ def load_towers(
 
 def _load_classes(path: Path) -> Tensor:
     try:
-        classes = dequantized(load_file(path))["classes"]
+        classes = dequantize(load_file(path))["classes"]
     except (OSError, SafetensorError, KeyError) as error:
         raise WeightsCorrupt(f"{path} holds no sentence vectors of classes: {error}") from error
     if classes.shape != (CLASSES, WIDTH):

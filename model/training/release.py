@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, load_vqvae, save_checkpoint
-from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.checkpoints.quantized import quantize
 from anyseek.model.data.contents import decode_value
 from anyseek.model.data.samples import Split
 from anyseek.model.files import file_digest, write_file
@@ -152,7 +152,7 @@ def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFol
         if modality.key in contrast.targets and modality.tokenizer is not None:
             save_checkpoint(load_vqvae(modality.tokenizer), to / f"{modality.key}.safetensors", torch.int8)
     shortcuts = load_shortcuts(run.shortcuts).renamed({row.key: modality for modality, row in INPUTS.items()})
-    save_file(quantized(shortcuts.state_dict()), to / SHORTCUTS)
+    save_file(quantize(shortcuts.state_dict()), to / SHORTCUTS)
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
     return write_decoders(config, network.config, to)

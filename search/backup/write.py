@@ -9,7 +9,7 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive, put_in_place
+from anyseek.model.files import TEMPORARY_PREFIX, FileLock, is_locked, move_into_place
 from anyseek.search.assets import AssetStore
 from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, column_kinds, split_rows
 from anyseek.search.catalogue.session import Database
@@ -41,7 +41,7 @@ def backup(database: Database, store: AssetStore, path: Path, with_assets: bool 
     """
     path = path.absolute()
     for leftover in path.parent.glob(f"{_TEMPORARY_PREFIX}*"):
-        if not alive(leftover):
+        if not is_locked(leftover):
             leftover.unlink(missing_ok=True)
     temporary = path.with_name(f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     try:
@@ -49,7 +49,7 @@ def backup(database: Database, store: AssetStore, path: Path, with_assets: bool 
             rows, assets = _write(database, store, Writer(file), with_assets)
             size = file.tell()
             file.flush()
-            put_in_place(temporary, path)
+            move_into_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return BackupSummary(rows, assets, size)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from anyseek.model.spelling import alike
+from anyseek.model.spelling import close_names
 from anyseek.search.catalogue import facets
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.catalogue.values import among
@@ -88,7 +88,7 @@ def _note_of_text(session: Session, collection_id: int, condition: Condition) ->
         inner = session.scalars(inside.order_by(FacetRow.path).limit(_SHOWN)).all()
         return f"the attribute {field!r} is no text; did you mean {_either(inner)}?" if inner else None
     absent = f"no item has {texts[0]!r} as {field}"
-    near = alike(texts[0], [text for text in known if text is not None])
+    near = close_names(texts[0], [text for text in known if text is not None])
     return f"{absent}; did you mean {_either(near)}?" if near else absent
 
 
@@ -111,7 +111,7 @@ def _sentence(field: str, paths: Sequence[str]) -> str:
     wanted = field.lower()
     # Spelt alike, in any case, as a whole or in their last step.
     same_step = [path for path in paths if wanted in (path.lower(), path.lower().rpartition(".")[2])]
-    if near := list(dict.fromkeys([*same_step, *alike(field, paths)]))[:3]:
+    if near := list(dict.fromkeys([*same_step, *close_names(field, paths)]))[:3]:
         return f"{absent}; did you mean {_either(near)}?"
     if paths:
         more = ", …" if len(paths) > _SHOWN else ""

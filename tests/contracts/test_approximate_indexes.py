@@ -34,9 +34,9 @@ GALLERY, QUERIES = clustered(COUNT, 1), clustered(40, 2)
 def renewed(index: FaissIndex, meanwhile: Callable[[], None] = lambda: None) -> FaissIndex:
     """The index after everything that would make it better was built; `meanwhile` something else happens to it."""
     build = index.renewal(thorough=True)
-    put_in_place = build()
+    move_into_place = build()
     meanwhile()
-    put_in_place()
+    move_into_place()
     return index
 
 

@@ -51,7 +51,7 @@ def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
     before, seen = torch.get_num_threads(), list[int]()
 
     def predict(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
-        with SHARING.a_pass():
+        with SHARING.model_pass():
             seen.append(torch.get_num_threads())
         return {}
 

@@ -11,12 +11,12 @@ import pytest
 from anyseek.model.files import (
     TEMPORARY_PREFIX,
     FileLock,
-    alive,
+    atomic_file,
+    atomic_folder,
     file_digest,
+    is_locked,
     remove_leftovers,
-    temporary_beside,
-    whole_file,
-    whole_folder,
+    temporary_path,
     write_file,
 )
 
@@ -48,7 +48,7 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     write_file(tmp_path / "a", b"old")
 
     def fail() -> None:
-        with whole_file(tmp_path / "a") as temporary:
+        with atomic_file(tmp_path / "a") as temporary:
             temporary.write_bytes(b"half")
             raise InterruptedError
 
@@ -65,23 +65,23 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("anyseek.model.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_file(tmp_path / "a", b"data")
-    with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "b") as folder:
+    with pytest.raises(OSError, match="No space"), atomic_folder(tmp_path / "b") as folder:
         (folder / "file").write_bytes(b"data")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
     for content in ("old", "new"):
-        with whole_folder(tmp_path / "above" / "folder") as folder:
+        with atomic_folder(tmp_path / "above" / "folder") as folder:
             (folder / "within").mkdir()
             (folder / "within" / content).write_text(content)
     assert [path.name for path in (tmp_path / "above").rglob("*")] == ["folder", "within", "new"]
 
 
 def test_a_failure_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with whole_folder(tmp_path / "folder") as folder:
+    with atomic_folder(tmp_path / "folder") as folder:
         (folder / "old").write_text("old")
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "folder") as folder:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder") as folder:
         raise RuntimeError
     rename = Path.rename
 
@@ -91,14 +91,14 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pyte
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", fails)
-    with pytest.raises(OSError, match="Input/output"), whole_folder(tmp_path / "folder") as folder:
+    with pytest.raises(OSError, match="Input/output"), atomic_folder(tmp_path / "folder") as folder:
         (folder / "new").write_text("new")
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["folder", "folder/old"]
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    temporary_beside(tmp_path / "a").write_bytes(b"half")
-    temporary_beside(tmp_path / "b").mkdir()
+    temporary_path(tmp_path / "a").write_bytes(b"half")
+    temporary_path(tmp_path / "b").mkdir()
     (tmp_path / "a").write_bytes(b"whole")
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -116,10 +116,10 @@ def test_two_holders_exclude_each_other_even_in_one_process(tmp_path: Path) -> N
     first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
     with first:
         assert not second.try_acquire()
-        assert alive(tmp_path / "lock")
+        assert is_locked(tmp_path / "lock")
     assert second.try_acquire()
     second.release()
-    assert not alive(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
 
 
 def test_shared_holders_exclude_only_exclusive_ones(tmp_path: Path) -> None:
@@ -134,15 +134,15 @@ def test_taking_a_lock_twice_with_one_object_is_a_mistake(tmp_path: Path) -> Non
 
 
 def test_nobody_lives_behind_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert not alive(tmp_path / "none")
+    assert not is_locked(tmp_path / "none")
 
 
 def test_a_killed_holder_is_known_to_be_dead_at_once(tmp_path: Path) -> None:
     child = holder(tmp_path / "lock")
-    assert alive(tmp_path / "lock")
+    assert is_locked(tmp_path / "lock")
     child.kill()
     child.communicate()
-    assert not alive(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     assert FileLock(tmp_path / "lock").try_acquire()
 
 

@@ -93,17 +93,17 @@ def test_groups_end_at_the_least_score(each_engine: SearchEngine) -> None:
 
 
 def test_as_few_items_are_looked_at_as_it_takes(each_engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at: list[int] = []
+    render_for_encoder: list[int] = []
 
     def counting(found: Any, *more: Any) -> Any:
-        looked_at.append(len(found.scores))
+        render_for_encoder.append(len(found.scores))
         return select_groups(found, *more)
 
     monkeypatch.setattr("anyseek.search.engine.select_groups", counting)
     each_engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
-    assert looked_at == [100]
+    assert render_for_encoder == [100]
     each_engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))
-    assert looked_at == [100, 100, COUNT]
+    assert render_for_encoder == [100, 100, COUNT]
 
 
 def test_an_attribute_that_nothing_has_is_told(each_engine: SearchEngine) -> None:

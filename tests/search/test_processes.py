@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.files import alive
+from anyseek.model.files import is_locked
 from anyseek.search.catalogue import collections, log
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
@@ -151,7 +151,7 @@ def test_kills_between_writing_and_snapshots_leave_everything_in_agreement(home:
         assert home.whats() == []
     assert steady.poll() is None
     kill(steady)
-    assert not alive(home.settings.locks / f"snapshots-{home.collection.id}")
+    assert not is_locked(home.settings.locks / f"snapshots-{home.collection.id}")
     assert_whole(home)
     engine = home.engine()
     assert engine.write_snapshots("things")

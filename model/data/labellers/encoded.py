@@ -18,7 +18,7 @@ from anyseek.model.data.registry import Labeller, LabellerKind, Place
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.encoders.efficientnet import Features, class_sentences, conse, load_efficientnet
 from anyseek.model.encoders.minilm import TextStates, load_minilm
-from anyseek.model.encoders.preprocess import VERSION, encoder_input, looked_at, seen_pixels
+from anyseek.model.encoders.preprocess import VERSION, content_pixels, encoder_input, render_for_encoder
 from anyseek.model.encoders.pull import check_encoders, encoders_digest, encoders_folder
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.bundle import PROJECTION, WEIGHTS
@@ -131,7 +131,7 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
 
     def pixels(value: Any) -> ByteArray:
         """uint8 (224, 224, 3); of several palettes the one with most colours."""
-        return seen_pixels(content, value[-1] if content is Content.PALETTE else value)
+        return content_pixels(content, value[-1] if content is Content.PALETTE else value)
 
     def label(sample: DataSample) -> dict[str, Any]:
         value = sample.values[field]
@@ -162,7 +162,7 @@ def visual_global(encoders: Encoders) -> Labeller:
     """`visual_global` unit float16 (1280,): the pooled vector of `rgb`."""
 
     def label(sample: DataSample) -> dict[str, Any]:
-        pooled = encoders.features(looked_at("rgb", sample.values["rgb"])).pooled[0]
+        pooled = encoders.features(render_for_encoder("rgb", sample.values["rgb"])).pooled[0]
         return {"visual_global": F.normalize(pooled, dim=0).numpy()}
 
     return Labeller("visual_global", label, {"rgb"})
@@ -205,7 +205,7 @@ def semantic_global(encoders: Encoders) -> Labeller:
             mean = (vectors[human] if any(human) else vectors).mean(dim=0)
             return {"semantic_global": F.normalize(mean, dim=0).numpy()}
         if "rgb" in sample.values:
-            return {"semantic_global": encoders.conse(looked_at("rgb", sample.values["rgb"]))}
+            return {"semantic_global": encoders.conse(render_for_encoder("rgb", sample.values["rgb"]))}
         return {}
 
     return Labeller("semantic_global", label)

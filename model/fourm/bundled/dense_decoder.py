@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.checkpoints.quantized import dequantize
 from anyseek.model.encoders.efficientnet import LEVELS
 from anyseek.model.errors import WeightsCorrupt
 from anyseek.model.fourm.images import flip_normals
@@ -139,7 +139,7 @@ def mirror(modality: str, look: ByteArray) -> ByteArray:
 def load_decoder(path: Path) -> DenseDecoder:
     """Load a decoder in evaluation mode. Raises `WeightsCorrupt` for a broken file or other shapes."""
     try:
-        tensors = dequantized(load_file(path))
+        tensors = dequantize(load_file(path))
         decoder = DenseDecoder(len(tensors["regions.bias"]))
         shapes = decoder.state_dict()
         decoder.load_state_dict({name: tensor.view_as(shapes[name]) for name, tensor in tensors.items()})

@@ -9,7 +9,7 @@ import torch
 
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import chosen_device
+from anyseek.model.compute.placement import torch_device
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
 from anyseek.model.encoders.fused import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
@@ -40,7 +40,7 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     `WeightsMissing` (also for encoders not pulled yet, naming the command), `WeightsCorrupt`, `ConfigInvalid` and
     `CheckpointMismatch`.
     """
-    where = chosen_device(device)
+    where = torch_device(device)
     bundle = load_bundle(name, folder)
     encoders = check_encoders(home)
     # Loaded with the first picture: queries by words need none.

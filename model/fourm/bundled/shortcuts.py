@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.checkpoints.quantized import dequantize
 from anyseek.model.encoders.efficientnet import CHANNELS
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 
@@ -41,7 +41,7 @@ class Projection(nn.Module):
 def load_projection(path: Path) -> Projection:
     """Load the projection at `path` as float32, even where its tensors are stored as int8."""
     projection = Projection()
-    projection.load_state_dict(dequantized(load_file(path)))
+    projection.load_state_dict(dequantize(load_file(path)))
     return projection.requires_grad_(False)
 
 
@@ -150,7 +150,7 @@ def load_shortcuts(path: Path) -> Shortcuts:
     if not path.is_file():
         raise WeightsMissing(f"there is no weights file {path}")
     try:
-        tensors = dequantized(load_file(path))
+        tensors = dequantize(load_file(path))
     except SafetensorError as error:
         raise WeightsCorrupt(f"{path} is not a complete safetensors file: {error}") from error
     shortcuts = _from_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})

@@ -10,7 +10,7 @@ import torch
 
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, read_config
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.placement import chosen_device
+from anyseek.model.compute.placement import torch_device
 from anyseek.model.errors import UnknownModel, WeightsMissing
 from anyseek.model.fourm.codecs import FeatureTokenCodec, VectorTokenCodec
 from anyseek.model.fourm.inputs import FourMParts
@@ -54,7 +54,7 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
     """
     network_name, options = parse_name(name)
-    tokenizers = InstalledTokenizers(home, chosen_device(device))
+    tokenizers = InstalledTokenizers(home, torch_device(device))
     dtype = getattr(torch, options.dtype)
     # The network for super-resolution goes from tokens at 224 pixels to tokens at 448.
     load_upscaler = Lazy(lambda: _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None))

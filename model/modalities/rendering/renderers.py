@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture
+from anyseek.model.modalities.drawings import ByteArray, ink, ink_to_picture
 from anyseek.model.modalities.formats.boxes import LabelledBox
 from anyseek.model.modalities.formats.color_palette import stripes
 from anyseek.model.seam import FloatArray, Regions
@@ -103,7 +103,7 @@ def render_colours(picture: ByteArray) -> ByteArray:
 
 def render_drawing(drawing: ByteArray) -> ByteArray:
     """Black ink on white paper: uint8 (H, W) of any polarity -> uint8 (H, W, 3)."""
-    return ink_as_picture(ink(drawing.astype(np.uint8)))
+    return ink_to_picture(ink(drawing.astype(np.uint8)))
 
 
 def render_depth(depth: FloatArray) -> ByteArray:

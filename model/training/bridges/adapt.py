@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.bridges.files import NUMBERS_FILE, RECORD_FILE, Record, folder_of
-from anyseek.model.bridges.space import Bridge, Way, bridge_bytes, fingerprint_of, unit
+from anyseek.model.bridges.files import NUMBERS_FILE, RECORD_FILE, BridgeRecord, folder_of
+from anyseek.model.bridges.space import Bridge, ModalityMap, bridge_bytes, fingerprint_of, unit
 from anyseek.model.data.errors import SourceUnavailable
 from anyseek.model.errors import BadInput
-from anyseek.model.files import whole_folder
+from anyseek.model.files import atomic_folder
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import CONTENTS
@@ -87,15 +87,15 @@ class Fit:
 
 def plain_bridge(dimension: int) -> Bridge:
     """The calibration that needs no data: each modality that can be drawn or is text, in the space as it is."""
-    ways = {name: Way.centred(np.zeros((0, dimension), np.float32)) for name in INPUTS if _has_look(name)}
-    return Bridge(np.zeros(dimension, np.float32), 1.0, ways)
+    maps = {name: ModalityMap.centred(np.zeros((0, dimension), np.float32)) for name in INPUTS if _has_look(name)}
+    return Bridge(np.zeros(dimension, np.float32), 1.0, maps)
 
 
 def fit_bridge(material: Material) -> Fit:
     """Fit every modality that the material has; others that have a look are rendered. Needs photos."""
     prior: FloatArray = np.mean([rows.mean(axis=0) for rows in material.photos.values()], axis=0, dtype=np.float32)
     away = [np.linalg.norm(rows - rows.mean(axis=0), axis=1).mean() for rows in material.photos.values()]
-    ways = {**plain_bridge(len(prior)).ways, PHOTO: Way.centred(prior[None])}
+    maps = {**plain_bridge(len(prior)).maps, PHOTO: ModalityMap.centred(prior[None])}
     trials: list[Trial] = []
     for modality, queries in material.queries.items():
         examples = _examples(queries, material)
@@ -103,8 +103,8 @@ def fit_bridge(material: Material) -> Fit:
         trials += found
         way = fit_way(examples, setting, len(prior))
         if _has_look(modality) or way.weight:  # else there are too few pairs to say anything
-            ways[modality] = way
-    return Fit(Bridge(prior, float(np.mean(away)), ways), tuple(trials))
+            maps[modality] = way
+    return Fit(Bridge(prior, float(np.mean(away)), maps), tuple(trials))
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,11 @@ def _examples(queries: Mapping[QueryKind, Queries], material: Material) -> list[
     return found
 
 
-def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> Way:
+def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> ModalityMap:
     """Fit a modality with a given setting to all examples, every kind weighing the same."""
     looks = [example.queries.looks for example in examples if example.queries.looks is not None]
     means = [rows.mean(axis=0) for rows in looks] if setting.centred else []
-    way = Way.centred(np.array(means, np.float32).reshape(-1, dimension))
+    way = ModalityMap.centred(np.array(means, np.float32).reshape(-1, dimension))
     pairs = [_pairs(example, way) for example in examples if len(example.paired) >= _FEWEST]
     if not setting.weight or not pairs:
         return way
@@ -148,10 +148,10 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> W
     from_features = examples[0].queries.features is not None
     origin = np.mean([rows.mean(axis=0) for rows in seen], axis=0) if from_features else np.zeros(dimension)
     inward, outward = _low_rank([np.asarray(rows - origin, np.float32) for rows in seen], wanted)
-    return Way(way.means, origin.astype(np.float32), inward, outward, setting.weight)
+    return ModalityMap(way.means, origin.astype(np.float32), inward, outward, setting.weight)
 
 
-def _pairs(example: Examples, way: Way) -> tuple[FloatArray, FloatArray]:
+def _pairs(example: Examples, way: ModalityMap) -> tuple[FloatArray, FloatArray]:
     """The inputs of a map for values that have a photo (n, q), and their photos (n, d)."""
     paired = example.of(example.paired).queries
     seen = paired.features if paired.features is not None else way.directions(paired.looks, None)
@@ -226,13 +226,13 @@ def _recalls(rounds: Sequence[Round], settings: Sequence[Setting]) -> dict[Setti
     for known, held_out in rounds:
         dimension = held_out.photos.shape[1]
         mapped = fit_way(known, Setting(centred=True, weight=1.0), dimension)
-        ways = {setting: fit_way(known, replace(setting, weight=0.0), dimension) for setting in settings}
-        for setting, way in ways.items():
+        maps = {setting: fit_way(known, replace(setting, weight=0.0), dimension) for setting in settings}
+        for setting, way in maps.items():
             found[setting].append(_recall(replace(mapped, weight=setting.weight) if setting.weight else way, held_out))
     return {setting: np.array(values, np.float32) for setting, values in found.items()}
 
 
-def _recall(way: Way, held_out: Examples) -> float:
+def _recall(way: ModalityMap, held_out: Examples) -> float:
     """The share of values whose photo is among the first 10 of its source's photos."""
     queries = held_out.of(held_out.paired).queries
     scores = way.directions(queries.looks, queries.features) @ held_out.photos.T
@@ -265,7 +265,7 @@ class Wanted:
     replaces: bool = False
 
 
-def adapt(wanted: Wanted, home: Path, say: Say) -> tuple[Record, Fit]:
+def adapt(wanted: Wanted, home: Path, say: Say) -> tuple[BridgeRecord, Fit]:
     """Make a bridge; it appears whole or not at all.
 
     Raises `UnknownModel`, `BadInput` if there is one of that name already, what loading the base raises, and
@@ -288,13 +288,15 @@ def adapt(wanted: Wanted, home: Path, say: Say) -> tuple[Record, Fit]:
     return write_bridge(wanted.name, home, base, fit.bridge, licences), fit
 
 
-def write_bridge(name: str, home: Path, base: OpenCLIPEmbedder, bridge: Bridge, fitted_on: dict[str, str]) -> Record:
+def write_bridge(
+    name: str, home: Path, base: OpenCLIPEmbedder, bridge: Bridge, fitted_on: dict[str, str]
+) -> BridgeRecord:
     """Write a bridge to `base` below `home`, fitted on sources with these licences."""
     numbers = bridge_bytes(bridge)
-    weights = {modality: way.weight for modality, way in bridge.ways.items()}
+    weights = {modality: way.weight for modality, way in bridge.maps.items()}
     fingerprint = fingerprint_of(base.fingerprint, numbers, weights)
-    record = Record(base.name, base.fingerprint, fingerprint, weights, fitted_on)
-    with whole_folder(folder_of(name, home)) as made:
+    record = BridgeRecord(base.name, base.fingerprint, fingerprint, weights, fitted_on)
+    with atomic_folder(folder_of(name, home)) as made:
         (made / NUMBERS_FILE).write_bytes(numbers)
         (made / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
     return record

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
+from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, rendered_vectors
 from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.making import Workshop, labelled_sample, make_plan, open_sources
@@ -138,7 +138,7 @@ class _Gathered:
         for (modality, kind), pairs in values.items():
             shown = [value for value, _ in pairs]
             photo = np.array([owner for _, owner in pairs], np.int64)
-            queries = Queries(looks_of(self._base, modality, shown), features_of(modality, shown), photo)
+            queries = Queries(rendered_vectors(self._base, modality, shown), features_of(modality, shown), photo)
             self._queries[modality][kind].append(queries)
 
     def _add_photos(self, chunk: Sequence[_Sourced]) -> list[int]:
@@ -146,7 +146,7 @@ class _Gathered:
         rows = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
         owners = [NO_PHOTO] * len(chunk)
         if rows:
-            looks = looks_of(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in rows])
+            looks = rendered_vectors(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in rows])
             assert looks is not None, "a photo has a look"
             for row, vector in zip(rows, looks, strict=True):
                 source = chunk[row].source

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import read_metadata, weights_digest
-from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.checkpoints.quantized import dequantize
 from anyseek.model.errors import WeightsMissing
-from anyseek.model.files import whole_file
+from anyseek.model.files import atomic_file
 from anyseek.model.fourm.bundled.bundle import MANIFEST, NETWORK, SHORTCUTS, VOCABULARY, WEIGHTS
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
@@ -142,7 +142,7 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
     Raises `TrainingConfigInvalid` where nothing fits, `WeightsMissing`, `WeightsCorrupt`.
     """
     read_metadata(files.network)
-    tensors = dequantized(load_file(files.network))
+    tensors = dequantize(load_file(files.network))
     stored = _with_twins(tensors, network.config)
     rows = _same_tokens(files.vocabulary, text)
     tables = {table.format(key) for key in text_keys(network.config) for table in TEXT_TABLES}
@@ -333,5 +333,5 @@ def target_fields(config: TrainingConfig, contrast: ContrastConfig) -> dict[str,
 def save_shortcuts(shortcuts: Shortcuts, path: Path, metadata: Mapping[str, str]) -> None:
     """Write what `load_shortcuts` reads; the file appears whole or not at all."""
     tensors = {name: tensor.contiguous() for name, tensor in shortcuts.state_dict().items()}
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file(tensors, temporary, dict(metadata))

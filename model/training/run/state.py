@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
-from anyseek.model.files import whole_file
+from anyseek.model.files import atomic_file
 from anyseek.model.fourm.bundled.shortcuts import Shortcut
 from anyseek.model.network.layers import LayerNorm
 from anyseek.model.training.run.config import AdamWConfig
@@ -116,7 +116,7 @@ class TrainingState:
         path = folder / f"step-{self.counters.step:09d}.safetensors"
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
         counters = {name: repr(value) for name, value in vars(self.counters).items()}
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(tensors, temporary, {**made_with, **counters})
         for old in checkpoints(folder)[:-keep]:
             old.unlink()

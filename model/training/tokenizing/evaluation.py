@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from anyseek.model.files import whole_file
+from anyseek.model.files import atomic_file
 from anyseek.model.tokenizers.build import Tokenizer
 from anyseek.model.tokenizers.image_vqvae import images_to_uint8
 from anyseek.model.tokenizers.inputs import InputKind
@@ -101,7 +101,7 @@ def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -
     framed = [np.pad(side.repeat(times, 1).repeat(times, 2), frame, constant_values=255) for side in sides]
     canvas = np.concatenate([np.concatenate(side) for side in framed], axis=1)
     path.parent.mkdir(exist_ok=True)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         Image.fromarray(canvas).save(temporary, "PNG")
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from anyseek.model.files import remove_leftovers, temporary_beside, whole_folder
+from anyseek.model.files import atomic_folder, remove_leftovers, temporary_path
 from anyseek.model.seam import FloatArray
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.spaces.base import Neighbours
@@ -118,7 +118,7 @@ class Requirements:
 def save(folder: Path, frozen: FrozenIndex, seq: int, centre_version: int, fingerprint: str) -> Path:
     """Write a snapshot of an index into `folder` and return its path; an existing one is replaced."""
     path = folder / f"{seq}-{centre_version}"
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         frozen.write(temporary / "index")
         header = Header(seq, centre_version, fingerprint, frozen.kind, frozen.count, file_checksum(temporary / "index"))
         (temporary / "header.json").write_bytes(_encode(header))
@@ -200,7 +200,7 @@ def prune(folder: Path, keep: int = KEEP_SNAPSHOTS) -> None:
 
 def remove(path: Path) -> None:
     """Remove a snapshot. It is renamed first, so that a kill midway leaves no partial snapshot under its name."""
-    renamed = path.rename(temporary_beside(path))
+    renamed = path.rename(temporary_path(path))
     shutil.rmtree(renamed)
 
 

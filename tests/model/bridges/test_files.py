@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.bridges.files import RECORD_FILE, Record, bridges, default_name, folder_of, read_record
+from anyseek.model.bridges.files import RECORD_FILE, BridgeRecord, bridges, default_name, folder_of, read_record
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from anyseek.model.fourm.published.store import State
 from anyseek.model.registry.installed import list_models
 from anyseek.model.registry.loading import known_models
 
-RECORD = Record("openclip:local-dir:/nowhere", "a" * 64, "b" * 64, {"depth": 0.5}, {"rooms": "CC0"})
+RECORD = BridgeRecord("openclip:local-dir:/nowhere", "a" * 64, "b" * 64, {"depth": 0.5}, {"rooms": "CC0"})
 
 
 def _write(home: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anyseek.model.checkpoints.quantized import ROWS, SCALE, dequantized, quantized, sharing_rows
+from anyseek.model.checkpoints.quantized import ROWS, SCALE, dequantize, quantize, share_rows
 from anyseek.model.errors import WeightsCorrupt
 
 _ROWS = st.integers(1, 6)
@@ -22,9 +22,9 @@ def _large(rows: np.ndarray) -> torch.Tensor:
 @given(arrays(np.float32, st.tuples(_ROWS, st.integers(1, 8)), elements=_NUMBERS))
 def test_no_number_moves_by_more_than_half_the_scale_of_its_row(rows: np.ndarray) -> None:
     tensor = _large(rows)
-    stored = quantized({"weight": tensor})
+    stored = quantize({"weight": tensor})
     scale = stored["weight" + SCALE].double()
-    back = dequantized(stored)["weight"]
+    back = dequantize(stored)["weight"]
     assert stored["weight"].dtype == torch.int8
     assert stored["weight" + SCALE].dtype == torch.float16
     assert ((back.double() - tensor.double()).abs() <= scale[:, None] / 2 * (1 + 1e-6)).all()
@@ -32,8 +32,8 @@ def test_no_number_moves_by_more_than_half_the_scale_of_its_row(rows: np.ndarray
 
 def test_what_was_rounded_once_stays_as_it_is() -> None:
     tensor = torch.randn(3, 40, 64, generator=torch.Generator().manual_seed(0))
-    once = dequantized(quantized({"weight": tensor}))
-    twice = dequantized(quantized(once))
+    once = dequantize(quantize({"weight": tensor}))
+    twice = dequantize(quantize(once))
     assert once["weight"].shape == tensor.shape
     torch.testing.assert_close(once["weight"], twice["weight"], rtol=2e-3, atol=0)
 
@@ -46,7 +46,7 @@ def test_only_large_matrices_of_floats_are_quantized() -> None:
         "scalar": torch.tensor(0.5),
         "large": torch.zeros(64, 64, dtype=torch.bfloat16),
     }
-    stored = quantized(tensors)
+    stored = quantize(tensors)
     assert {name: tensor.dtype for name, tensor in stored.items()} == {
         "small": torch.float16,
         "bias": torch.float16,
@@ -55,7 +55,7 @@ def test_only_large_matrices_of_floats_are_quantized() -> None:
         "large": torch.int8,
         "large" + SCALE: torch.float16,
     }
-    restored = dequantized(stored)
+    restored = dequantize(stored)
     assert restored.keys() == tensors.keys()
     for name, tensor in restored.items():
         assert tensor.dtype == (torch.int64 if name == "ids" else torch.float32)
@@ -64,9 +64,7 @@ def test_only_large_matrices_of_floats_are_quantized() -> None:
 
 def test_tensors_that_were_never_quantized_are_taken_as_they_are() -> None:
     tensors = {"weight": torch.ones(64, 64, dtype=torch.bfloat16), "odd:scale": torch.ones(3)}
-    assert {name: tensor.dtype for name, tensor in dequantized(tensors).items()} == dict.fromkeys(
-        tensors, torch.float32
-    )
+    assert {name: tensor.dtype for name, tensor in dequantize(tensors).items()} == dict.fromkeys(tensors, torch.float32)
 
 
 @pytest.mark.parametrize("wrong", [torch.inf, torch.nan, 1e9])
@@ -75,7 +73,7 @@ def test_numbers_that_do_not_fit_are_refused(wrong: float, shape: tuple[int, ...
     tensor = torch.ones(shape)
     tensor[-1] = wrong
     with pytest.raises(WeightsCorrupt, match="the tensor head has numbers that are not finite or too large"):
-        quantized({"head": tensor})
+        quantize({"head": tensor})
 
 
 @pytest.mark.parametrize(
@@ -87,16 +85,16 @@ def test_numbers_that_do_not_fit_are_refused(wrong: float, shape: tuple[int, ...
 )
 def test_a_scale_that_does_not_belong_to_its_tensor_is_refused(rounded: torch.Tensor, scale: torch.Tensor) -> None:
     with pytest.raises(WeightsCorrupt, match=r"the tensor weight is .* a scale has a number for each row of int8"):
-        dequantized({"weight": rounded, "weight:scale": scale})
+        dequantize({"weight": rounded, "weight:scale": scale})
 
 
 @given(st.sets(st.integers(0, 29), max_size=28))
 def test_rows_that_are_told_apart_stay_and_the_others_become_their_mean(kept: set[int]) -> None:
     table = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
     rows = torch.tensor(sorted(kept), dtype=torch.int64)
-    stored = sharing_rows({"table": table, "bias": torch.ones(3)}, {"table": rows})
+    stored = share_rows({"table": table, "bias": torch.ones(3)}, {"table": rows})
     assert stored["table"].shape == (len(kept) + 1, 4)
-    back = dequantized(stored)
+    back = dequantize(stored)
     assert back.keys() == {"table", "bias"}
     others = [row for row in range(30) if row not in kept]
     assert torch.equal(back["table"][rows], table[rows])
@@ -105,8 +103,8 @@ def test_rows_that_are_told_apart_stay_and_the_others_become_their_mean(kept: se
 
 def test_tables_without_a_row_to_spare_stay_as_they_are() -> None:
     tensors = {"table": torch.ones(5, 2), "long": torch.zeros(40_000, 1)}
-    told_apart = {"table": torch.arange(5), "long": torch.arange(39_000), "nowhere": torch.arange(2)}
-    assert sharing_rows(tensors, told_apart) == tensors
+    distinct_rows = {"table": torch.arange(5), "long": torch.arange(39_000), "nowhere": torch.arange(2)}
+    assert share_rows(tensors, distinct_rows) == tensors
 
 
 @pytest.mark.parametrize(
@@ -121,4 +119,4 @@ def test_tables_without_a_row_to_spare_stay_as_they_are() -> None:
 )
 def test_numbers_of_rows_that_there_are_not_are_refused(rows: torch.Tensor) -> None:
     with pytest.raises(WeightsCorrupt, match="the tensor table has 3 rows; table:rows must be int16 numbers of these"):
-        dequantized({"table": torch.ones(3, 4), "table" + ROWS: rows})
+        dequantize({"table": torch.ones(3, 4), "table" + ROWS: rows})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anyseek.model.compute.devices import is_device, split_device
-from anyseek.model.compute.placement import chosen_device, device_of_process
+from anyseek.model.compute.placement import device_of_process, torch_device
 from anyseek.model.errors import BadDevice
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Sample
@@ -49,7 +49,7 @@ def test_what_is_no_device_is_refused_with_what_would_be(device: str) -> None:
     with pytest.raises(BadDevice, match="must be cpu, cuda, cuda:N for card N counted from 0, or auto"):
         split_device(f"4m-tiny:device={device}")
     with pytest.raises(BadDevice, match="must be cpu, cuda"):
-        chosen_device(device)
+        torch_device(device)
 
 
 def test_a_device_is_said_once() -> None:
@@ -59,22 +59,22 @@ def test_a_device_is_said_once() -> None:
 
 def test_without_a_card_a_card_is_refused_and_auto_is_the_cpu(cards: Callable[[int], None]) -> None:
     cards(0)
-    assert chosen_device("cpu") == chosen_device("auto") == torch.device("cpu")
+    assert torch_device("cpu") == torch_device("auto") == torch.device("cpu")
     for name in ("cuda", "cuda:1"):
         with pytest.raises(BadDevice, match=rf"^{name} cannot be used: .* set ANYSEEK_DEVICE to cpu, or to auto"):
-            chosen_device(name)
+            torch_device(name)
 
 
 def test_a_card_is_chosen_by_its_number(cards: Callable[[int], None]) -> None:
     cards(2)
     torch.backends.cudnn.allow_tf32 = True
-    assert chosen_device("cpu") == torch.device("cpu")
+    assert torch_device("cpu") == torch.device("cpu")
     assert torch.backends.cudnn.allow_tf32
-    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda:0")
-    assert chosen_device("cuda:1") == torch.device("cuda:1")
+    assert torch_device("auto") == torch_device("cuda") == torch.device("cuda:0")
+    assert torch_device("cuda:1") == torch.device("cuda:1")
     assert not torch.backends.cudnn.allow_tf32  # vectors in float32 are those of a CPU
     with pytest.raises(BadDevice, match=r"cuda:2 cannot be used: the last of the 2 cards here is cuda:1"):
-        chosen_device("cuda:2")
+        torch_device("cuda:2")
 
 
 def test_processes_take_a_card_each(cards: Callable[[int], None]) -> None:
@@ -86,7 +86,7 @@ def test_processes_take_a_card_each(cards: Callable[[int], None]) -> None:
     cards(0)
     assert device_of_process("auto", 1) == "auto"
     with pytest.raises(BadDevice):
-        chosen_device(device_of_process("cuda", 1))
+        torch_device(device_of_process("cuda", 1))
 
 
 def test_a_model_is_loaded_by_its_name_without_the_device(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def _threads_as_before() -> Iterator[None]:
 
 
 def _threads_of_a_pass(sharing: Sharing) -> int:
-    with sharing.a_pass():
+    with sharing.model_pass():
         return torch.get_num_threads()
 
 
@@ -41,10 +41,10 @@ def test_what_the_user_set_comes_before_the_processors() -> None:
 def test_passes_at_once_divide_the_threads_and_one_alone_has_all() -> None:
     sharing = Sharing()
     sharing.threads = 4
-    with sharing.a_pass(), ThreadPoolExecutor(1) as beside:
+    with sharing.model_pass(), ThreadPoolExecutor(1) as beside:
         assert torch.get_num_threads() == 4
         assert beside.submit(_threads_of_a_pass, sharing).result() == 2
-    with sharing.a_pass():
+    with sharing.model_pass():
         assert torch.get_num_threads() == 4
 
 
@@ -52,8 +52,8 @@ def test_a_pass_within_a_pass_changes_nothing() -> None:
     """As where a prediction asks for vectors: it would take half of the threads from itself, for good."""
     sharing = Sharing()
     sharing.threads = 4
-    with sharing.a_pass(), ThreadPoolExecutor(1) as beside:
-        with sharing.a_pass():
+    with sharing.model_pass(), ThreadPoolExecutor(1) as beside:
+        with sharing.model_pass():
             assert torch.get_num_threads() == 4
             assert beside.submit(_threads_of_a_pass, sharing).result() == 2
         assert torch.get_num_threads() == 4
@@ -67,10 +67,10 @@ def test_a_thread_that_took_its_own_number_keeps_it() -> None:
 
     def embed() -> None:
         sharing.take(1)
-        with sharing.a_pass():
+        with sharing.model_pass():
             seen.append(torch.get_num_threads())
 
-    with sharing.a_pass():
+    with sharing.model_pass():
         thread = threading.Thread(target=embed)
         thread.start()
         thread.join()
@@ -79,14 +79,14 @@ def test_a_thread_that_took_its_own_number_keeps_it() -> None:
 
 def test_torch_is_left_alone_until_threads_are_set() -> None:
     torch.set_num_threads(3)
-    with Sharing().a_pass():
+    with Sharing().model_pass():
         assert torch.get_num_threads() == 3
 
 
 def test_a_pass_that_fails_gives_its_share_back() -> None:
     sharing = Sharing()
     sharing.threads = 2
-    with pytest.raises(ValueError, match="failed"), sharing.a_pass():
+    with pytest.raises(ValueError, match="failed"), sharing.model_pass():
         raise ValueError("the pass failed")
-    with sharing.a_pass():
+    with sharing.model_pass():
         assert torch.get_num_threads() == 2

@@ -9,7 +9,7 @@ import torch
 from anyseek.model.compute.devices import LEAST_COSINE
 from anyseek.model.encoders import fused as fusing
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv, load_efficientnet
-from anyseek.model.encoders.fused import FusedConv, can_fuse, fused, fused_if_same, least_cosine, load_fastest
+from anyseek.model.encoders.fused import FusedConv, can_fuse, fuse, fuse_if_equal, load_fastest, min_cosine
 from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.galleries.photos import read_photos
@@ -51,7 +51,7 @@ def test_a_fused_network_sees_what_it_saw(batch: int) -> None:
     network = EfficientNetLite0().eval()
     pixels = torch.rand(batch, 3, 224, 224) * 2 - 1
     expected, levels = network(pixels), network.levels(pixels)
-    faster = fused(network)
+    faster = fuse(network)
     assert isinstance(faster.stem, FusedConv)
     assert isinstance(network.stem, SameConv)
     found = faster(pixels)
@@ -90,11 +90,11 @@ def test_a_processor_where_fusing_goes_wrong_has_one_warning_and_the_layers_of_t
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(fusing, "fused", broken)
+    monkeypatch.setattr(fusing, "fuse", broken)
     torch.manual_seed(0)
     network = EfficientNetLite0().eval()
     with caplog.at_level(logging.WARNING):
-        assert fused_if_same(network) is network
+        assert fuse_if_equal(network) is network
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert says in caplog.text
 
@@ -105,4 +105,4 @@ def test_real_pictures_have_the_features_of_the_published_encoder() -> None:
     with or_skip():
         path = check_encoders(HOME) / "efficientnet-lite0.safetensors"
     photos = encoder_input([picture_pixels(photo.picture()) for photo in read_photos()[::8]])
-    assert least_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > LEAST_COSINE
+    assert min_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > LEAST_COSINE

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
-from anyseek.model.modalities.drawings import enlarged, ink, ink_as_picture, square
+from anyseek.model.modalities.drawings import crop_to_ink, ink, ink_to_picture, square
 from anyseek.model.modalities.edge_detection import canny, edge_lines, random_canny, soft_edges, thin_strokes
 
 
@@ -138,10 +138,10 @@ def test_ink_of_ink_is_that_ink(drawing: np.ndarray) -> None:
 def test_a_small_drawing_is_cut_out_and_a_large_one_left_alone() -> None:
     small = np.zeros((100, 100), np.uint8)
     small[10:30, 10:25] = 255
-    cut = enlarged(small)
+    cut = crop_to_ink(small)
     assert max(cut.shape) < 30
     assert cut.sum() == small.sum()
-    np.testing.assert_array_equal(enlarged(ink(_cross())), ink(_cross()))
+    np.testing.assert_array_equal(crop_to_ink(ink(_cross())), ink(_cross()))
 
 
 def test_a_picture_is_padded_not_cropped() -> None:
@@ -153,5 +153,5 @@ def test_a_picture_is_padded_not_cropped() -> None:
 
 
 def test_ink_is_drawn_black_on_white() -> None:
-    picture = ink_as_picture(np.array([[0, 255]], np.uint8))
+    picture = ink_to_picture(np.array([[0, 255]], np.uint8))
     np.testing.assert_array_equal(picture[0, :, 0], [255, 0])

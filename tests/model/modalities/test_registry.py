@@ -19,7 +19,7 @@ from anyseek.model.data.contents import changed, fitted, stored_content
 from anyseek.model.data.labellers.encoded import FeatureOptions
 from anyseek.model.data.samples import DataSample
 from anyseek.model.modalities.registry import MODALITIES, resolve
-from anyseek.model.encoders.preprocess import looked_at
+from anyseek.model.encoders.preprocess import render_for_encoder
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, input_kind, pixels_of
@@ -35,7 +35,7 @@ assert fitted(DataSample("a", {"thermal": picture}), 20).values["thermal"].shape
 assert FeatureOptions(of="thermal").of == "thermal"
 assert ".jpg" in stored_content("thermal").suffixes and stored_content("range").suffixes == (".png", ".npy")
 assert changed("thermal", picture, np.random.default_rng(0)).shape == (224, 224, 3)
-assert looked_at("thermal", picture).shape == (224, 224, 3)
+assert render_for_encoder("thermal", picture).shape == (224, 224, 3)
 assert INPUTS["thermal"].key == "thermal_map" and INPUTS["thermal"].is_seen
 kinds = [input_kind(name, TokenizerConfig(n_channels=n)) for name, n in (("thermal", 3), ("range", 1))]
 assert kinds == [InputKind.PICTURE] * 2  # a tokenizer of a declared modality can be trained

@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
-from anyseek.model.bridges.files import RECORD_FILE, Record
+from anyseek.model.bridges.files import RECORD_FILE, BridgeRecord
 from anyseek.model.bridges.files import folder_of as bridge_folder
 from anyseek.model.encoders.pull import SOURCES, encoders_folder
 from anyseek.model.fourm.bundled.bundle import MANIFEST, WEIGHTS, load_bundle
@@ -80,7 +80,7 @@ def test_what_is_there_is_not_asked_for_again(tmp_path: Path) -> None:
     assert photos.commands[0] == "anyseek models adapt photos"
     record = bridge_folder("bridge:photos", tmp_path) / RECORD_FILE
     record.parent.mkdir(parents=True)
-    record.write_text(Record(PHOTOS.model, "a" * 64, "b" * 64, {}, {}).to_json())
+    record.write_text(BridgeRecord(PHOTOS.model, "a" * 64, "b" * 64, {}, {}).to_json())
     _, photos, _ = recommendations(tmp_path)
     assert photos.installed
     assert len(photos.commands) == 1

@@ -11,7 +11,7 @@ from anyseek.model.data.labellers.encoded import FeatureOptions, feature_map, sh
 from anyseek.model.data.samples import DataSample
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
 from anyseek.model.encoders.minilm import load_minilm
-from anyseek.model.encoders.preprocess import encoder_input, looked_at
+from anyseek.model.encoders.preprocess import encoder_input, render_for_encoder
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import load_bundle
 from anyseek.model.fourm.bundled.layout import INPUTS
@@ -82,7 +82,7 @@ def test_maps_are_projected_and_what_is_absent_is_masked(
     assert not depth.mask[1].any()
     assert not depth.values[0].any()
     assert not found.own_vectors["depth"][0].any()
-    pixels = encoder_input([looked_at("depth", values["depth"])])
+    pixels = encoder_input([render_for_encoder("depth", values["depth"])])
     expected = load_projection(random_bundle / "projection.safetensors")(image_encoder(pixels).grid)
     torch.testing.assert_close(depth.values[1:], expected, atol=1e-3, rtol=1e-4)
     assert (~caption.mask).sum(dim=1).tolist() == [3, 4]  # with [CLS] and [SEP]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.checkpoints.quantized import quantize
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
 
@@ -70,7 +70,7 @@ def test_everything_but_the_mean_gets_gradients() -> None:
 def test_a_file_says_everything_about_its_shortcuts(tmp_path: Path, rounded: bool) -> None:
     shortcuts = _drawn()
     tensors = shortcuts.state_dict()
-    save_file(quantized(tensors) if rounded else tensors, tmp_path / "s.safetensors")
+    save_file(quantize(tensors) if rounded else tensors, tmp_path / "s.safetensors")
     loaded = load_shortcuts(tmp_path / "s.safetensors")
     assert (loaded.inputs, loaded.spaces) == (WIDTHS, LENGTHS)
     own = {"picture": _rows(40), "words": _rows(100)}

@@ -91,7 +91,7 @@ def test_unreadable_samples_are_left_out_and_captions_by_templates_do_not_count(
     record, fit = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
     assert any(line.startswith("left out 2 of own: ") for line in said)
     assert "own" in record.fitted_on
-    assert not len(fit.bridge.ways["caption"].means)
+    assert not len(fit.bridge.maps["caption"].means)
 
 
 @pytest.mark.parametrize("kind", ["recipe", "shards", "folder"])
@@ -142,7 +142,7 @@ def _gains(fit: Fit) -> dict[str, float]:
 
 def test_a_map_that_holds_on_other_sources_is_used() -> None:
     fit = _fit({"a": TURN, "b": TURN, "c": TURN})
-    assert fit.bridge.ways["depth"].weight > 0
+    assert fit.bridge.maps["depth"].weight > 0
     assert not any(trial.halves for trial in fit.trials)
     assert _gains(fit).keys() == {"a/depth", "b/depth", "c/depth"}
     assert min(_gains(fit).values()) > 0.3
@@ -157,13 +157,13 @@ def test_a_map_that_harms_one_left_out_source_is_not_used() -> None:
 def test_with_one_source_a_map_has_little_weight() -> None:
     fit = _fit({"a": TURN})
     assert all(trial.halves for trial in fit.trials)
-    assert fit.bridge.ways["depth"].weight <= 0.5
+    assert fit.bridge.maps["depth"].weight <= 0.5
 
 
 def test_means_by_source_take_off_what_all_renderings_share() -> None:
     straight = np.eye(D, dtype=np.float32)
     fit = _fit({"a": straight, "b": straight})
-    way = fit.bridge.ways["depth"]
+    way = fit.bridge.maps["depth"]
     assert way.means.shape == (2, D)
     _, queries = _source(7, straight)
     assert queries.looks is not None
@@ -176,7 +176,7 @@ def test_what_has_no_photos_serves_for_means_alone() -> None:
     strokes = Queries(unit(_rows(5) + SHIFT), None, np.full(PHOTOS, NO_PHOTO))
     kinds = {QueryKind("a", "canny_edge"): queries, QueryKind("strokes", "line_drawing"): strokes}
     fit = fit_bridge(Material({"a": photos}, {"canny_edge": kinds}, {}))
-    assert fit.bridge.ways["canny_edge"].means.shape == (2, D)
+    assert fit.bridge.maps["canny_edge"].means.shape == (2, D)
     assert {trial.source for trial in fit.trials} == {"a/canny_edge"}
 
 
@@ -187,7 +187,7 @@ def test_features_without_a_look_become_a_map() -> None:
         for source, rows in photos.items()
     }
     fit = fit_bridge(Material(photos, {"metadata": told}, {}))
-    way = fit.bridge.ways["metadata"]
+    way = fit.bridge.maps["metadata"]
     found = way.directions(None, photos["a"][:, :8] + np.float32(0.01))
     assert (found * unit(photos["a"] * (np.arange(D) < 8))).sum(axis=1).mean() > 0.9
 
@@ -195,5 +195,5 @@ def test_features_without_a_look_become_a_map() -> None:
 def test_nothing_is_fitted_without_pairs() -> None:
     fit = fit_bridge(Material({"a": unit(_rows(1, 5) + 1)}, {}, {}))
     assert fit.trials == ()
-    assert fit.bridge.ways.keys() == plain_bridge(D).ways.keys()
+    assert fit.bridge.maps.keys() == plain_bridge(D).maps.keys()
     assert np.linalg.norm(fit.bridge.prior) == pytest.approx(np.linalg.norm(unit(_rows(1, 5) + 1).mean(axis=0)))

@@ -51,10 +51,10 @@ def test_after_changes_it_is_what_asking_for_all_gives(things: Things) -> None:
 
 
 def test_only_what_has_changed_is_looked_at(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
-    filters, looked_at, ask = FilterCache(), [], facets.ids_where
+    filters, render_for_encoder, ask = FilterCache(), [], facets.ids_where
 
     def ask_and_note(*arguments: object) -> IdArray:
-        looked_at.append(None if len(arguments) < 4 else len(arguments[3]))
+        render_for_encoder.append(None if len(arguments) < 4 else len(arguments[3]))
         return ask(*arguments)
 
     monkeypatch.setattr(facets, "ids_where", ask_and_note)
@@ -62,7 +62,7 @@ def test_only_what_has_changed_is_looked_at(things: Things, monkeypatch: pytest.
     resolved(things, filters)
     change(things)
     resolved(things, filters)
-    assert looked_at == [None, 5]
+    assert render_for_encoder == [None, 5]
 
 
 def test_nothing_is_asked_while_nothing_changes(things: Things) -> None:
