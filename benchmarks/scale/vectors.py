@@ -26,9 +26,9 @@ KIND = "ivf"
 _BUILT = "built.json"
 # What building an index is made of, and the function that does it.
 STAGES: Mapping[str, tuple[Any, str]] = {
-    "log read": (LocalSpace, "_fill"),
+    "log read": (LocalSpace, "_fill_from_log"),
     "lists trained": (Ivf, "trained"),
-    "vectors added": (faiss_index, "_take"),
+    "vectors added": (faiss_index, "_add_rows"),
     "snapshot written": (snapshots, "save"),
     "log compacted": (log, "compact"),
 }

@@ -36,7 +36,7 @@ def hued_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngi
         yield engine
 
 
-def standing(results: Results, key: str) -> tuple[float, int]:
+def score_and_rank(results: Results, key: str) -> tuple[float, int]:
     (hit,) = [hit for hit in results.hits if hit.key == key]
     return hit.score, hit.rank
 
@@ -51,11 +51,11 @@ def check_against_queries(engine: SearchEngine, collection: str, query: Query) -
         for part, share in zip(query.parts, explained.parts, strict=True):
             others = tuple(other for other in query.parts if other is not part)
             without = engine.query(collection, replace(query, parts=others, k=5, space=space))
-            score, rank = standing(without, hit.key)
+            score, rank = score_and_rank(without, hit.key)
             assert (share.score_without, share.rank_without) == (pytest.approx(score, abs=1e-6), rank)
             assert share.contribution == pytest.approx(hit.score - score, abs=1e-6)
             alone = Query((replace(part, weight=1.0),), k=5, space=share.space)
-            score, rank = standing(engine.query(collection, alone), hit.key)
+            score, rank = score_and_rank(engine.query(collection, alone), hit.key)
             assert (share.similarity, share.rank) == (pytest.approx(score, abs=1e-6), rank)
             assert share.weight == part.weight
     return found.explanations
@@ -122,7 +122,7 @@ def test_shares_of_added_rankings_are_the_score(hued_engine: SearchEngine) -> No
         assert [part.weight for part in explained.parts] == [1, 1, -1, 0.5]
     words = hued_engine.query("hued", replace(query, parts=query.contents))
     for explained in found.explanations:
-        score, rank = standing(words, explained.key)
+        score, rank = score_and_rank(words, explained.key)
         assert (explained.parts[-1].score_without, explained.parts[-1].rank_without) == (pytest.approx(score), rank)
     tree = next(one for one in found.explanations if one.key == "tree in 15")
     assert (tree.parts[-1].rank, tree.rankings[-1].rank, tree.rankings[-1].share) == (None, None, 0)
@@ -186,7 +186,7 @@ def test_a_part_asked_in_several_spaces_is_left_out_of_all(engine: SearchEngine)
     for explained in found.explanations:
         for part in explained.parts:
             others = tuple(other for other in query.parts if other.value != part.text)
-            score, rank = standing(engine.query("things", replace(query, parts=others, k=5)), explained.key)
+            score, rank = score_and_rank(engine.query("things", replace(query, parts=others, k=5)), explained.key)
             assert (part.score_without, part.rank_without) == (pytest.approx(score), rank)
         assert explained.score == pytest.approx(sum(one.share for one in explained.rankings))
 

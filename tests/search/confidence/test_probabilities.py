@@ -44,42 +44,42 @@ def _sample_of(raw: np.ndarray, prior: np.ndarray | None = None) -> ScoreSample:
     return score_sample(np.arange(len(raw)), raw, nothing, nothing if prior is None else prior, (), len(raw))
 
 
-def _found(sample: ScoreSample, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(sample: ScoreSample, query: np.ndarray, k: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the best items and their scores."""
     scores = sample.vectors @ query
     order = np.argsort(-scores)[:k]
     return order, scores[order].astype(np.float64)
 
 
-def _stood(sample: ScoreSample, query: np.ndarray, k: int = 20) -> ZScores:
-    return z_scores(sample, query, *_found(sample, query, k))
+def _z_scores_of(sample: ScoreSample, query: np.ndarray, k: int = 20) -> ZScores:
+    return z_scores(sample, query, *_nearest(sample, query, k))
 
 
-def _likely(sample: ScoreSample, query: np.ndarray, sort: CurveKind = CurveKind.OTHERS) -> list[float]:
-    scored = _stood(sample, query)
-    return hit_probabilities(scored, scored.ids.tolist(), curve_of(sort))
+def _probabilities(sample: ScoreSample, query: np.ndarray, kind: CurveKind = CurveKind.OTHERS) -> list[float]:
+    scored = _z_scores_of(sample, query)
+    return hit_probabilities(scored, scored.ids.tolist(), curve_of(kind))
 
 
-@pytest.mark.parametrize("sort", list(CurveKind))
-def test_they_are_between_0_and_1_and_never_rise(sort: CurveKind) -> None:
+@pytest.mark.parametrize("kind", list(CurveKind))
+def test_they_are_between_0_and_1_and_never_rise(kind: CurveKind) -> None:
     sample = _sample()
     for seed in range(20):
         query = np.random.default_rng(100 + seed).normal(size=DIMENSION).astype(np.float32)
-        found = _likely(sample, query / np.linalg.norm(query), sort)
+        found = _probabilities(sample, query / np.linalg.norm(query), kind)
         assert len(found) == 20
         assert all(0 <= one <= 1 for one in found)
         assert found == sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("sort", list(CurveKind))
-def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: CurveKind) -> None:
+@pytest.mark.parametrize("kind", list(CurveKind))
+def test_what_stands_out_is_likely_and_what_does_not_is_not(kind: CurveKind) -> None:
     """A query that is an item, in more dimensions than noise fills, and one that is nothing of the kind."""
     random = np.random.default_rng(1)
     raw = random.normal(size=(200, 256)).astype(np.float32)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     sample = _sample_of(raw)
     stranger = random.normal(size=256).astype(np.float32)
-    own, other = (_likely(sample, query, sort) for query in (raw[7], stranger / np.linalg.norm(stranger)))
+    own, other = (_probabilities(sample, query, kind) for query in (raw[7], stranger / np.linalg.norm(stranger)))
     assert own[0] > 0.9
     assert own[1] < 0.2
     assert other[0] < 0.3
@@ -91,7 +91,7 @@ def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
     raw[1 : MARGIN_RANK - 1] = raw[0] + 0.1 * random.normal(size=(MARGIN_RANK - 2, 256))
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     sample = _sample_of(raw)
-    found = _likely(sample, raw[0], CurveKind.PICTURES)
+    found = _probabilities(sample, raw[0], CurveKind.PICTURES)
     assert min(found[: MARGIN_RANK - 1]) > 0.5
     assert found[MARGIN_RANK] < 0.2
 
@@ -99,8 +99,8 @@ def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
 def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     """A kind of query whose cosines are all ten times smaller says the same."""
     sample = _sample()
-    ids, scores = _found(sample, QUERY)
-    first, second = _stood(sample, QUERY), z_scores(sample, QUERY / 10, ids, scores / 10)
+    ids, scores = _nearest(sample, QUERY)
+    first, second = _z_scores_of(sample, QUERY), z_scores(sample, QUERY / 10, ids, scores / 10)
     order = ids.tolist()
     curve = curve_of(CurveKind.OTHERS)
     assert hit_probabilities(first, order, curve) == pytest.approx(hit_probabilities(second, order, curve), rel=0.05)
@@ -109,7 +109,7 @@ def test_they_do_not_depend_on_the_scale_of_scores() -> None:
 @pytest.mark.parametrize("apart", [0, 3, 8], ids=["all are in the sample", "some are", "none is"])
 def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
     sample, query = _sample(), _sample(1, seed=1).vectors[0]
-    ids, scores = _found(sample, query, 8)
+    ids, scores = _nearest(sample, query, 8)
     ids[:apart] += len(sample.ids)
     scores[:apart] += 0.01
     scored = z_scores(sample, query, ids, scores)
@@ -136,14 +136,14 @@ def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
 def test_where_nothing_can_be_said_nothing_is_and_nothing_fails() -> None:
     for count, is_known in ((0, False), (4, False), (5, True)):
         sample = _sample(count)
-        assert (z_scores(sample, QUERY, *_found(sample, QUERY)) is not None) == is_known
-    assert hit_probabilities(_stood(_sample(), QUERY, 0), [], curve_of(CurveKind.OTHERS)) == []
+        assert (z_scores(sample, QUERY, *_nearest(sample, QUERY)) is not None) == is_known
+    assert hit_probabilities(_z_scores_of(_sample(), QUERY, 0), [], curve_of(CurveKind.OTHERS)) == []
     same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
-    assert all(np.isfinite(_likely(_sample_of(same), same[0])))
+    assert all(np.isfinite(_probabilities(_sample_of(same), same[0])))
 
 
 def test_an_item_that_two_rankings_find_stands_out_more() -> None:
-    scored = _stood(_sample(), QUERY)
+    scored = _z_scores_of(_sample(), QUERY)
     words = z_scores_of_words(scored.ids[3:4], np.array([1]), 200)
     both = combine_scores([scored, words], (1.0, 1.0))
     assert both.ids[both.z.argmax()] == scored.ids[3]
@@ -172,7 +172,7 @@ def test_sorts_of_queries() -> None:
 
 
 def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
-    scored = _stood(_sample(), QUERY)
+    scored = _z_scores_of(_sample(), QUERY)
     both = combine_scores([scored, scored], (1.0, 1.0))
     order = scored.ids.tolist()
     alone = hit_probabilities(scored, order, curve_of(CurveKind.OTHERS))
