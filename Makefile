@@ -9,6 +9,7 @@
 # make test-services  the suites that want real servers, on them
 # make fuzz      10,000 requests that nobody should send, in at most 10 minutes (REQUESTS=1000: fewer; SEED=7: others)
 # make soak      an hour that stands for a day, with kills and re-embeddings; by hand (MINUTES=15: a share of everything)
+# make mutants  changes of single lines that some test must detect, one by one
 # make adversary every attack of docs/security.md again, on loopback
 # make release   sdist and wheel in dist/, installed and tried in an empty environment (DEMO=0: without the demo; PIPX=1: installed by pipx)
 # make lock      renew requirements.lock (UPGRADE=1: the newest versions); make lock-check: find every file of it again
@@ -24,7 +25,7 @@ SEED ?= 0
 ITEMS ?= 100000
 MINUTES ?= 60
 
-.PHONY: install demo test test-all test-openclip smoke services services-stop test-services fuzz soak adversary release lock lock-check docs load lint format clean
+.PHONY: install demo test test-all test-openclip smoke services services-stop test-services fuzz soak adversary mutants release lock lock-check docs load lint format clean
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -73,6 +74,9 @@ test-services: services
 	status=0; env $$(cat .services/environment) ANYSEEK_FAULT_INPUTS=$${ANYSEEK_FAULT_INPUTS:-300} \
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/contracts tests/search/backup tests/workers tests/faults tests/api/test_hostile_values.py tests/api/test_locked_database.py || status=$$?; \
 	$(BIN)/python -m tests.services stop .services; exit $$status
+
+mutants: .venv/installed-test
+	$(BIN)/python -m tests.mutants
 
 fuzz: install .venv/installed-dev
 	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)

@@ -10,6 +10,7 @@ from anyseek.model.towers.space import (
     CAPTION,
     LEARNED,
     PHOTO,
+    SHARES,
     WHOLE,
     WORDS,
     Shape,
@@ -41,6 +42,10 @@ def caption(along: float) -> torch.Tensor:
     vector = torch.zeros(1, WIDTH)
     vector[0, 0], vector[0, 1] = along, (1 - along**2) ** 0.5
     return vector
+
+
+def test_a_caption_counts_beside_a_map_as_it_was_chosen_to() -> None:
+    assert {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")} == SHARES
 
 
 @torch.no_grad()

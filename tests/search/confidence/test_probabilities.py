@@ -158,6 +158,20 @@ def test_neighbours_in_the_wrong_order_share_their_mean() -> None:
     assert isotonic_fit(np.array([])).tolist() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "logit"),
+    [
+        (CurveKind.PICTURES, -3.328),
+        (CurveKind.WORDS, -2.21278879),
+        (CurveKind.OTHERS, -2.01027456),
+        (CurveKind.SEVERAL, -1.44658),
+    ],
+)
+def test_the_curves_that_ship_are_those_that_were_fitted(kind: CurveKind, logit: float) -> None:
+    features = np.array([[4.0, 1.0, -0.01, math.log(1000)]])
+    assert curve_of(kind).logits(features) == pytest.approx([logit])
+
+
 def test_sorts_of_queries() -> None:
     assert curve_kind_of({"rgb"}) is CurveKind.PICTURES
     assert curve_kind_of({"caption"}) is CurveKind.WORDS

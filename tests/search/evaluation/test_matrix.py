@@ -243,6 +243,19 @@ def test_pictures_are_compared_with_pictures_and_words_with_conse_vectors() -> N
         assert row.encoders.at_1.value == 1.0, (query, gallery)
 
 
+class LeaningEncoders(PixelEncoders):
+    """Their words lean towards one direction, as all sentences do: a fair baseline takes that off."""
+
+    def sentences(self, texts) -> FloatArray:
+        leaning = super().sentences(texts) + 5 * _angles(np.zeros(1))
+        return (leaning / np.linalg.norm(leaning, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_queries_of_the_encoders_are_centred() -> None:
+    matrix = _measure(numbers(30, "rgb", "caption"), encoders=LeaningEncoders())
+    assert _row(matrix, "caption", "rgb").encoders.at_1.value == 1.0
+
+
 def test_what_the_encoders_cannot_see_has_no_baseline_and_several_parts_add_up() -> None:
     embedder = NumbersEmbedder(("rgb", "depth", "semseg", "metadata"))
     plain = numbers(25, "rgb", "depth", "semseg")

@@ -49,6 +49,12 @@ def test_many_right_answers_are_averaged_by_hand() -> None:
     assert itself.queries == 2
 
 
+def test_equal_scores_count_against_the_query_in_average_precision() -> None:
+    gallery, labels = np.ones((4, 1), np.float32), [[1], [0], [1], [0]]
+    found = score(np.ones((1, 1), np.float32), gallery, _answers([-1], [[1]], labels))
+    assert found.mean_average_precision.value == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
 def test_queries_without_a_right_item_are_not_counted() -> None:
     gallery = np.eye(4, dtype=np.float32)
     labels = [[1, 0]] * 4

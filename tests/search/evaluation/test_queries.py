@@ -1,6 +1,9 @@
 """The suite of queries of several parts: what it counts, on made-up emoji and on what ships."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,8 +12,10 @@ from anyseek.model.data.errors import SourceUnavailable
 from anyseek.model.data.samples import Split
 from anyseek.model.data.sources.emoji import Art, Concept, base_concept, split_of
 from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import Sample
 from anyseek.search.evaluation import queries
 from anyseek.search.evaluation.queries import measure_queries, one_per_concept
+from anyseek.search.types import Hit, Query, Results
 
 HEXCODES = [f"{0x1F300 + n:X}" for n in range(60)]
 UNSEEN = [code for code in HEXCODES if split_of(code) is Split.TEST]
@@ -61,6 +66,27 @@ def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, 
     lines = list(query_lines(found))
     assert len(lines) == 1 + len(found.rows) + 1 + 2 + len(found.scores)
     assert lines[1].startswith("emoji: caption + palette")
+
+
+def test_only_emoji_that_training_never_saw_are_measured(small_sources: None, tmp_path: Path) -> None:
+    assert set(queries.unseen_emoji(tmp_path, None).pictures) == set(UNSEEN)
+
+
+def test_a_gain_is_taken_query_by_query(small_sources: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every second query finds its item, whatever its parts, nothing is gained and the interval is empty."""
+
+    @contextmanager
+    def every_second(embedder: HashingEmbedder, samples: Mapping[str, Sample]) -> Iterator[SimpleNamespace]:
+        def answers(asked: Sequence[Query]) -> list[Results]:
+            right = [(Hit(key, 1.0, 1),) if place % 2 else () for place, key in enumerate(samples)]
+            return [Results(hits, None) for hits in right[: len(asked)]]
+
+        yield SimpleNamespace(answers=answers)
+
+    monkeypatch.setattr(queries, "real_collection", every_second)
+    for row in measure_queries(HashingEmbedder(), tmp_path, 40, lambda line: None).rows:
+        assert 0 < row.together.value < 1
+        assert (row.gain.low, row.gain.high) == (0, 0)
 
 
 def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

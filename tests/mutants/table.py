@@ -1,0 +1,88 @@
+"""Mutants: lines that measurements and filters depend on, each with a change that its tests must detect."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of `file`: `original`, which it has exactly once, becomes `mutated`, and then `tests` must fail."""
+
+    name: str
+    file: str
+    original: str
+    mutated: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "a filter does not hold for pending vectors",
+        "search/spaces/local/faiss.py",
+        "            rows = rows[isin_sorted(ids, allowed)]\n",
+        "            pass\n",
+        "tests/contracts/test_approximate_indexes.py",
+    ),
+    Mutant(
+        "ties favour the query in ranks",
+        "search/answers/ranks.py",
+        "cosines >= best[:, None]",
+        "cosines > best[:, None]",
+        "tests/search/evaluation/test_measures.py",
+    ),
+    Mutant(
+        "ties favour the query in average precision",
+        "search/evaluation/measures.py",
+        "np.lexsort((shared, -cosines), axis=1)",
+        "np.lexsort((~shared, -cosines), axis=1)",
+        "tests/search/evaluation/test_measures.py",
+    ),
+    Mutant(
+        "the encoders' queries are not centred",
+        "search/evaluation/matrix.py",
+        "centre(part_queries, part_queries.mean(axis=0))",
+        "part_queries",
+        "tests/search/evaluation/test_matrix.py",
+    ),
+    Mutant(
+        "the gain of combined parts is not paired with the best part",
+        "search/evaluation/queries.py",
+        "estimate(recalls[combined] - best, np.mean)",
+        "estimate(recalls[combined] - np.sort(best), np.mean)",
+        "tests/search/evaluation/test_queries.py",
+    ),
+    Mutant(
+        "emoji of the training split are measured",
+        "search/evaluation/queries.py",
+        "split_of(key) is Split.TEST",
+        "split_of(key) is not Split.TEST",
+        "tests/search/evaluation/test_queries.py",
+    ),
+    Mutant(
+        "the right item stays where its absence is judged",
+        "search/evaluation/calibration.py",
+        'others = Not(Compare("@key", Operator.EQUAL, key))',
+        'others = Not(Compare("@key", Operator.EQUAL, ""))',
+        "tests/search/evaluation/test_calibration.py",
+    ),
+    Mutant(
+        "a mean of queries is tested on the queries it was fitted to",
+        "search/query/means.py",
+        "fit_mean(space, modality, queries[~held_out])",
+        "fit_mean(space, modality, queries[held_out])",
+        "tests/search/query/test_means.py",
+    ),
+    Mutant(
+        "a shipped constant of probabilities is shifted by 1",
+        "search/confidence/probabilities.py",
+        "Curve(-4.240,",
+        "Curve(-3.240,",
+        "tests/search/confidence/test_probabilities.py",
+    ),
+    Mutant(
+        "words beside a map have no weight",
+        "model/towers/space.py",
+        "{CAPTION: 0.15}",
+        "{CAPTION: 0.0}",
+        "tests/model/towers/test_space.py",
+    ),
+)
