@@ -5,7 +5,7 @@ import pytest
 
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Sample
-from anyseek.search.evaluation.calibration import average_precision, calibration_error, judged_hits
+from anyseek.search.evaluation.calibration import average_precision, calibration_error, judge_hits
 from anyseek.search.evaluation.real_collection import real_collection
 from anyseek.search.types import Part, Query
 
@@ -30,7 +30,7 @@ def test_a_query_is_judged_with_its_item_and_without() -> None:
     with real_collection(
         HashingEmbedder(), {key: Sample({"rgb": each}) for key, each in pictures.items()}
     ) as collection:
-        hits = judged_hits(collection, "picture", list(pictures), asked, collection.answers(asked))
+        hits = judge_hits(collection, "picture", list(pictures), asked, collection.answers(asked))
     assert sum(hit.right and hit.first for hit in hits if hit.present) == len(pictures)
     assert len([hit for hit in hits if not hit.present]) == 3 * len(pictures)
     assert not any(hit.right for hit in hits if not hit.present)
