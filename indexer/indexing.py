@@ -99,7 +99,7 @@ def open_job(
 
     Without `adopt`, an interrupted job is left to other owners. `predicts` turns predicted attributes of items on or
     off; None leaves the source's setting unchanged.
-    Raises `SourceHeld` if it changes while a job runs on the source.
+    Raises `SourceBusy` if it changes while a job runs on the source.
     """
     with owner.database.write() as session:
         source_id = sources.ensure(session, collection, source.uri)
@@ -139,7 +139,7 @@ class IndexRun(JobRun):
     def end(self, job: Job) -> bool:
         """Prune if the job asks for it, and close the job; false while inputs are open. Raises `SourceGone`."""
         with self._database.read() as session:
-            if ledger.has_open(session, jobs.reread(session, job).id):
+            if ledger.has_open(session, jobs.reload(session, job).id):
                 return False
         self._source.check()
         if job.prune:
@@ -221,14 +221,14 @@ class IndexRun(JobRun):
                 self._source.check()
                 if gone:
                     with self._database.write() as writing:
-                        jobs.reread(writing, job)
+                        jobs.reload(writing, job)
                         stored = items.content_hashes(writing, collection, gone)
                         # One of them may have been put through the API meanwhile.
                         mine = [key for key, (_, source_id) in stored.items() if source_id == job.source_id]
                         jobs.add_pruned(writing, job.id, items.delete(writing, collection, mine))
 
     def _removed_keys(self, session: Session, job: Job, collection: Collection, keys: Sequence[str]) -> list[str]:
-        absent = set(keys) - ledger.present(session, job.id, keys)
+        absent = set(keys) - ledger.keys_of_inputs(session, job.id, keys)
         candidates = items.by_keys(session, collection, sorted(absent))
         pictures = {key: item.assets.get(PICTURE) for key, item in candidates.items()}
         inputs = {

@@ -24,7 +24,7 @@ from anyseek.model.compute.threads import SHARING, threads_to_use
 from anyseek.model.seam import Embedder, FloatArray, Sample
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job, JobState
-from anyseek.search.catalogue.ledger import Lease, Settled, Span
+from anyseek.search.catalogue.ledger import InputResult, Lease, Span
 from anyseek.search.errors import AnyseekError, LeaseLost
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry.metrics import INPUTS_SETTLED
@@ -109,7 +109,7 @@ class Strategy(Protocol[P, H]):
     def look_up(self, session: Session, leases: Sequence[Lease]) -> H:
         """Read what the catalogue has about these inputs, in the transaction that leases them."""
 
-    def make_preparer(self, stored: H) -> Callable[[Lease], P | Settled]:
+    def make_preparer(self, stored: H) -> Callable[[Lease], P | InputResult]:
         """Make a function that prepares an input, or settles it if it is refused or unchanged. Runs in threads.
 
         Called outside of transactions, because it may load a model.
@@ -121,7 +121,7 @@ class Strategy(Protocol[P, H]):
         Raises one of `MODEL_ERRORS` if the model fails for any of them.
         """
 
-    def write(self, session: Session, embedded: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
+    def write(self, session: Session, embedded: Sequence[tuple[P, Vectors]], settled: Sequence[InputResult]) -> int:
         """Write the results and settle all inputs; return how many were given back, to be leased again.
 
         Raises `LeaseLost`; the transaction must then be rolled back.
@@ -133,7 +133,7 @@ class _Range(Generic[P]):
     """Leased inputs and the futures of their preparation."""
 
     leases: Sequence[Lease]
-    outcomes: Sequence["Future[P | Settled]"]
+    outcomes: Sequence["Future[P | InputResult]"]
 
 
 class Pipeline(Generic[P, H]):
@@ -170,7 +170,7 @@ class Pipeline(Generic[P, H]):
             embedders.close()
             if self._open_leases:  # a stopping worker gives its leases back; the attempts do not count
                 with self._database.write() as session:
-                    ledger.give_back(session, self._open_leases)
+                    ledger.return_leases(session, self._open_leases)
                 self._open_leases = []
 
     def _begin(
@@ -179,11 +179,11 @@ class Pipeline(Generic[P, H]):
         """Lease a range, or one suspect, and submit it for preparation; None if there is none."""
         self._owner.check()
         with self._database.write() as session:
-            reread = jobs.reread(session, job)
+            reread = jobs.reload(session, job)
             check_not_cancelled(reread)
             if reread.state != JobState.RUNNING:
                 return None
-            ledger.void(session, job.id, self._owner.liveness_check(session))
+            ledger.revoke_lost_leases(session, job.id, self._owner.liveness_check(session))
             owner, lease_time = self._owner.name, self._lease_time
             if is_suspect:
                 suspect = ledger.lease_suspect(session, job.id, owner, lease_time, span)
@@ -201,11 +201,11 @@ class Pipeline(Generic[P, H]):
     def _finish(self, job: Job, current: _Range[P], embed: Embed) -> None:
         """Embed and write a range; if its leases were lost, another worker does it."""
         outcomes = [future.result() for future in current.outcomes]
-        embedded, failed = self._embed([outcome for outcome in outcomes if not isinstance(outcome, Settled)], embed)
-        settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
+        embedded, failed = self._embed([outcome for outcome in outcomes if not isinstance(outcome, InputResult)], embed)
+        settled = [outcome for outcome in outcomes if isinstance(outcome, InputResult)]
         try:
             with self._database.write() as session:  # one transaction per range
-                jobs.reread(session, job)
+                jobs.reload(session, job)
                 given_back = self._strategy.write(session, embedded, [*settled, *failed])
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)
@@ -215,7 +215,7 @@ class Pipeline(Generic[P, H]):
         done = {lease.id for lease in current.leases}
         self._open_leases = [lease for lease in self._open_leases if lease.id not in done]
 
-    def _embed(self, prepared: Sequence[P], embed: Embed) -> tuple[list[tuple[P, Vectors]], list[Settled]]:
+    def _embed(self, prepared: Sequence[P], embed: Embed) -> tuple[list[tuple[P, Vectors]], list[InputResult]]:
         """Inputs with their vectors, and the failed inputs; if the batch fails, each input is embedded alone."""
         if not prepared:
             return [], []
@@ -223,15 +223,15 @@ class Pipeline(Generic[P, H]):
             return list(zip(prepared, self._strategy.embed(prepared, embed), strict=True)), []
         except MODEL_ERRORS as error:
             if len(prepared) == 1:
-                return [], [Settled(prepared[0].lease, None, f"the model failed for it: {error}", MODEL_FAILED)]
+                return [], [InputResult(prepared[0].lease, None, f"the model failed for it: {error}", MODEL_FAILED)]
         results = [self._embed([one_input], embed) for one_input in prepared]
         return [pair for pairs, _ in results for pair in pairs], [each for _, failed in results for each in failed]
 
 
-def _quarantine_errors(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | Settled]:
+def _quarantine_errors(prepare: Callable[[Lease], P | InputResult]) -> Callable[[Lease], P | InputResult]:
     """Wrap `prepare` so that an unexpected error quarantines the input; errors of the job are raised."""
 
-    def prepare_or_quarantine(lease: Lease) -> P | Settled:
+    def prepare_or_quarantine(lease: Lease) -> P | InputResult:
         try:
             return prepare(lease)
         except (AnyseekError, SQLAlchemyError, *TRANSIENT):
@@ -239,6 +239,6 @@ def _quarantine_errors(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lea
         except Exception as error:
             logger.exception("unexpected error while preparing %s", lease.uri)
             reason = f"{lease.uri} cannot be prepared: {type(error).__name__}: {one_line(str(error))[:500]}"
-            return Settled(lease, None, reason, PREPARING_FAILED)
+            return InputResult(lease, None, reason, PREPARING_FAILED)
 
     return prepare_or_quarantine

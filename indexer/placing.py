@@ -25,7 +25,7 @@ from anyseek.model.files import file_digest
 from anyseek.search.catalogue import collections, duplicates, items, sources
 from anyseek.search.catalogue.duplicates import Picture
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.sources import HeldSource, SourceHeld
+from anyseek.search.catalogue.sources import SourceBusy, SourceInfo
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.settings import Settings
@@ -47,17 +47,17 @@ class Placement:
 def place_source(database: Database, collection: Collection, source: Source, key_prefix: str | None) -> Placement:
     """Add `source` to the collection, if it is new; without a `key_prefix` one is chosen (see the module docstring).
 
-    Raises `SourceHeld` if the collection has the source with another prefix, or a moved source is being indexed, and
+    Raises `SourceBusy` if the collection has the source with another prefix, or a moved source is being indexed, and
     `SourceGone`.
     """
     with database.read() as session:
-        others = sources.list_of(session, collection)
+        others = sources.list_sources(session, collection)
         has_items = bool(others) or collections.count(session, collection.id) > 0
     known = next((other for other in others if other.root == source.uri), None)
     if known is not None:
         if key_prefix not in (None, known.key_prefix):
             prefix = repr(known.key_prefix) if known.key_prefix else "no prefix"
-            raise SourceHeld(
+            raise SourceBusy(
                 f"the keys of {known.root} have {prefix} in this collection; forget the source to use another prefix"
             )
         return Placement(known.key_prefix)
@@ -74,7 +74,7 @@ def place_source(database: Database, collection: Collection, source: Source, key
 
 
 def _choose_placement(
-    database: Database, collection: Collection, source: FolderSource, others: Sequence[HeldSource]
+    database: Database, collection: Collection, source: FolderSource, others: Sequence[SourceInfo]
 ) -> Placement:
     with database.read() as session:
         for other in others:
@@ -85,10 +85,10 @@ def _choose_placement(
     return Placement(prefix, clash=clash)
 
 
-def _has_moved(session: Session, collection: Collection, other: HeldSource, root: Path) -> bool:
+def _has_moved(session: Session, collection: Collection, other: SourceInfo, root: Path) -> bool:
     """Whether a source was a folder that is gone, and at least half of its files are in `root`."""
     folder = from_uri(other.root)
-    was_folder = any(path.startswith(f"{folder}/") for path in sources.locations(session, other.id, 1))
+    was_folder = any(path.startswith(f"{folder}/") for path in sources.sample_locations(session, other.id, 1))
     if not was_folder or os.path.lexists(folder):
         return False
     count, matches = 0, list[bool]()
@@ -116,14 +116,14 @@ def _is_same_file(picture: Picture, path: Path) -> bool:
     return picture.is_free_for(path) and _size(path) == picture.size_bytes and _digest(path) == picture.sha256
 
 
-def _free_prefix(database: Database, collection: Collection, root: Path, others: Sequence[HeldSource]) -> str:
+def _free_prefix(database: Database, collection: Collection, root: Path, others: Sequence[SourceInfo]) -> str:
     """The folder's name as an unused prefix, extended by parent folders as long as it is in use."""
     used = {other.key_prefix for other in others}
     steps = [to_key(step) for step in root.parts[1:]] or ["root"]
     with database.read() as session:
         for first in range(len(steps) - 1, -1, -1):
             prefix = "/".join(steps[first:]) + "/"
-            if prefix not in used and not duplicates.any_begins_with(session, collection, prefix):
+            if prefix not in used and not duplicates.has_key_with_prefix(session, collection, prefix):
                 return prefix
     return "/".join(steps) + "/"
 
@@ -145,10 +145,10 @@ def _size(path: Path) -> int | None:
 _MAX_PROBES = 100  # files of a source that are checked after a move
 
 
-def move_source(database: Database, settings: Settings, collection: str, root: str, to: str) -> HeldSource:
+def move_source(database: Database, settings: Settings, collection: str, root: str, to: str) -> SourceInfo:
     """Change the location of the source `root` of a collection to `to`, and return it; nothing is indexed again.
 
-    Raises `CollectionNotFound`, `SourceNotFound`, `SourceHeld`, `SourceGone` if `to` does not exist, and `BadSource` if
+    Raises `CollectionNotFound`, `SourceNotFound`, `SourceBusy`, `SourceGone` if `to` does not exist, and `BadSource` if
     none of its first files is there.
     """
     source = open_source(settings, to)
@@ -158,7 +158,7 @@ def move_source(database: Database, settings: Settings, collection: str, root: s
     with database.read() as session:
         held = collections.get(session, collection)
         found = sources.find(session, held, root)
-        known = sources.locations(session, found.id, _MAX_PROBES)
+        known = sources.sample_locations(session, found.id, _MAX_PROBES)
     relative = [posixpath.relpath(location, folders[0]) for location in known]
     if known and not any(Path(folders[1], path).is_file() for path in relative):
         raise BadSource(f"{source.uri} has no file {relative[0]}, which {root} has; name the folder that contains it")

@@ -82,7 +82,7 @@ def put_item(
     """
     with tools.database.read() as session:
         collection_id = collections.get(session, collection_name).id
-        api_keys.check_room(session, collection_id, key, sum(len(file.data) for file in files))
+        api_keys.check_quota(session, collection_id, key, sum(len(file.data) for file in files))
     collection = ensure_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     if len({file.modality for file in files}) < len(files):

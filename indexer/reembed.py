@@ -16,10 +16,10 @@ from anyseek.model.seam import Embedder, Sample
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
 from anyseek.search.catalogue.jobs import Job
-from anyseek.search.catalogue.ledger import UNCHANGED, Lease, Settled, Span
-from anyseek.search.catalogue.reembedding import Made
+from anyseek.search.catalogue.ledger import UNCHANGED, InputResult, Lease, Span
+from anyseek.search.catalogue.reembedding import NewVectors
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from anyseek.search.catalogue.space_switch import IncompleteItem, NothingBuilt, Target
 from anyseek.search.errors import AnyseekError, BadInput, FingerprintMismatch
 from anyseek.search.settings import Settings
 from anyseek.search.types import Item
@@ -64,13 +64,13 @@ class ReembedRun(JobRun):
         with self._database.read() as session:
             if ledger.has_open(session, job.id):
                 return False
-            untried = reembedding.untried(session, job.id, target, self._listed_seq)
-        if (not self._listed_seq or len(untried) > reembedding.LAST) and self._list_lacking(job, target):
+            untried = reembedding.untried_items(session, job.id, target, self._listed_seq)
+        if (not self._listed_seq or len(untried) > reembedding.MAX_REMAINING) and self._list_lacking(job, target):
             return True
         self._tools.prepare(job.collection)
         strategy = ReembedStrategy(self._tools, job, target)
 
-        def embed_last(session: Session, lacking_items: Sequence[Lacking]) -> Sequence[Made]:
+        def embed_last(session: Session, lacking_items: Sequence[IncompleteItem]) -> Sequence[NewVectors]:
             return strategy.embed_now(items.by_ids(session, [lacking.item_id for lacking in lacking_items]).values())
 
         with self._database.write() as session:
@@ -144,18 +144,18 @@ class ReembedStrategy:
         collection = collections.get(session, self._collection)
         return items.by_keys(session, collection, [lease.key for lease in leases])
 
-    def make_preparer(self, stored: Mapping[str, Item]) -> Callable[[Lease], PreparedItem | Settled]:
+    def make_preparer(self, stored: Mapping[str, Item]) -> Callable[[Lease], PreparedItem | InputResult]:
         """See `Strategy.make_preparer`. Raises `FingerprintMismatch` if the model is not the target's."""
         embedder = self._embedder()
 
-        def prepare(lease: Lease) -> PreparedItem | Settled:
+        def prepare(lease: Lease) -> PreparedItem | InputResult:
             item = stored.get(lease.key)
             if item is None:  # it was deleted meanwhile
-                return Settled(lease, UNCHANGED)
+                return InputResult(lease, UNCHANGED)
             try:
                 sample = self._sample(item, embedder)
             except AnyseekError as error:
-                return Settled(lease, None, str(error), error.code)
+                return InputResult(lease, None, str(error), error.code)
             return PreparedItem(lease, sample, item.id, item.revision)
 
         return prepare
@@ -163,12 +163,14 @@ class ReembedStrategy:
     def embed(self, prepared: Sequence[PreparedItem], embed: Embed) -> Sequence[Vectors]:
         return embed(self._embedder(), [item.sample for item in prepared], list(self._target.spaces))
 
-    def write(self, session: Session, made: Sequence[tuple[PreparedItem, Vectors]], settled: Sequence[Settled]) -> int:
+    def write(
+        self, session: Session, made: Sequence[tuple[PreparedItem, Vectors]], settled: Sequence[InputResult]
+    ) -> int:
         """See `reembedding.write`."""
-        entries = [(item.lease, Made(item.item_id, item.revision, vectors)) for item, vectors in made]
+        entries = [(item.lease, NewVectors(item.item_id, item.revision, vectors)) for item, vectors in made]
         return reembedding.write(session, self._target, entries, settled)
 
-    def embed_now(self, last_items: Iterable[Item]) -> list[Made]:
+    def embed_now(self, last_items: Iterable[Item]) -> list[NewVectors]:
         """Embed a few items at once, without leases; items that fail are logged and skipped."""
         embedder, spaces = self._embedder(), list(self._target.spaces)
         embedded = []
@@ -178,7 +180,7 @@ class ReembedStrategy:
             except (AnyseekError, *MODEL_ERRORS) as error:
                 logger.warning("the item %r cannot be embedded with %s: %s", item.key, self._target.model, error)
             else:
-                embedded.append(Made(item.id, item.revision, vectors))
+                embedded.append(NewVectors(item.id, item.revision, vectors))
         return embedded
 
     def _embedder(self) -> Embedder:

@@ -111,7 +111,7 @@ class Owner:
         self._renewal.join()
         try:
             with self.database.write() as session:
-                leases.leave(session, self.name)
+                leases.unregister(session, self.name)
         except SQLAlchemyError as failure:  # its lease then expires
             logger.warning("the end of owner %s could not be recorded: %s", self.name, error_message(failure))
         finally:
@@ -126,7 +126,7 @@ class Owner:
             if is_local and not is_locked(self._path(name)):
                 self._path(name).unlink(missing_ok=True)  # a stale lock file
                 return False
-            return leases.is_heard_of(session, name)
+            return leases.is_registered(session, name)
 
         return is_alive
 
@@ -193,7 +193,7 @@ class JobRun(ABC):
         """
         if job.owner != self._owner.name:
             with self._database.write() as session:
-                jobs.reread(session, job)
+                jobs.reload(session, job)
                 if not jobs.adopt(session, job.id, self._owner.name, self._owner.liveness_check(session)):
                     return False
         self._list_inputs(job)
@@ -223,13 +223,13 @@ class JobRun(ABC):
 
     def _reread(self, job: Job) -> Job:
         with self._database.read() as session:
-            return jobs.reread(session, job)
+            return jobs.reload(session, job)
 
 
 def fail_job(database: Database, job_id: int, error: Exception) -> None:
     """Mark a job as failed because of `error`, unless it has ended."""
     with database.write() as session:
-        jobs.give_up(session, job_id, JobState.FAILED, one_line(error_message(error)))
+        jobs.end_unfinished(session, job_id, JobState.FAILED, one_line(error_message(error)))
 
 
 def check_not_cancelled(job: Job) -> None:

@@ -37,7 +37,7 @@ from anyseek.model.seam import Sample
 from anyseek.search.assets import reference
 from anyseek.search.catalogue import collections, duplicates, item_rows, items, ledger
 from anyseek.search.catalogue.jobs import Job
-from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
+from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, InputResult, Lease
 from anyseek.search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
 from anyseek.search.types import Asset, Collection, NewItem, OnDuplicate
 
@@ -59,7 +59,7 @@ class PreparedInput(Prepared):
 
 
 @dataclass(frozen=True)
-class Unchanged(Settled):
+class Unchanged(InputResult):
     """An input with unchanged content; its item gets the new `stamp`, so that the next run need not read it."""
 
     stamp: str | None = None
@@ -110,16 +110,16 @@ class IndexingStrategy:
     def look_up(self, session: Session, leases: Sequence[Lease]) -> StoredHashes:
         return items.content_hashes(session, self._collection, [lease.key for lease in leases])
 
-    def make_preparer(self, stored: StoredHashes) -> Callable[[Lease], PreparedInput | Settled]:
+    def make_preparer(self, stored: StoredHashes) -> Callable[[Lease], PreparedInput | InputResult]:
         return partial(self.prepare, stored=stored)
 
-    def prepare(self, lease: Lease, stored: StoredHashes) -> PreparedInput | Settled:
+    def prepare(self, lease: Lease, stored: StoredHashes) -> PreparedInput | InputResult:
         """Decide what to do with an input, and prepare it. Raises `SourceGone` if the whole source is gone."""
         try:
             return self._prepare(lease, stored)
         except BadInput as error:
             self._source.check()
-            return Settled(lease, None, str(error), error.code)
+            return InputResult(lease, None, str(error), error.code)
 
     def embed(self, prepared: Sequence[PreparedInput], embed: Embed) -> Sequence[Vectors]:
         """See `Strategy.embed`. Each distinct content is embedded only once."""
@@ -134,12 +134,14 @@ class IndexingStrategy:
             known |= zip(missing, made, strict=True)
         return [known[file.sample_hash] for file in prepared]
 
-    def write(self, session: Session, made: Sequence[tuple[PreparedInput, Vectors]], settled: Sequence[Settled]) -> int:
+    def write(
+        self, session: Session, made: Sequence[tuple[PreparedInput, Vectors]], settled: Sequence[InputResult]
+    ) -> int:
         """Write items and settle their inputs. Items whose files have moved here are replaced."""
         new_items = {file.lease: replace(file.item, vectors=vectors) for file, vectors in made}
         self._delete_moved(session, list(new_items.values()))
         stored = items.content_hashes(session, self._collection, [new.key for new in new_items.values()])
-        refused: list[Settled] = []
+        refused: list[InputResult] = []
         for lease, new in new_items.items():
             try:
                 if stored.get(new.key, ("", new.source_id))[1] != new.source_id:
@@ -149,18 +151,20 @@ class IndexingStrategy:
                     )
                 items.check_item(self._collection, new)
             except (BadInput, KeyHeldElsewhere) as error:
-                refused.append(Settled(lease, None, str(error), error.code))
+                refused.append(InputResult(lease, None, str(error), error.code))
         refused_leases = {settled.lease for settled in refused}
         accepted = {lease: new for lease, new in new_items.items() if lease not in refused_leases}
         duplicate_inputs = self._settle_duplicates(session, accepted)
         written = [lease for lease in accepted if lease not in {duplicate.lease for duplicate in duplicate_inputs}]
-        ledger.settle(session, [*settled, *refused, *duplicate_inputs, *(Settled(lease, INDEXED) for lease in written)])
+        ledger.settle(
+            session, [*settled, *refused, *duplicate_inputs, *(InputResult(lease, INDEXED) for lease in written)]
+        )
         items.write(session, self._collection, [new_items[lease] for lease in written])
         stamps = {same.lease.key: same.stamp for same in settled if isinstance(same, Unchanged)}
         item_rows.write_stamps(session, self._collection, stamps)
         return 0
 
-    def _prepare(self, lease: Lease, stored: StoredHashes) -> PreparedInput | Settled:
+    def _prepare(self, lease: Lease, stored: StoredHashes) -> PreparedInput | InputResult:
         description = self._source.describe(lease.uri)
         if self._key_prefix + (description.key or "") != lease.key:
             raise BadDescription(f"{lease.uri} changed its key during the job; index its source again")
@@ -215,7 +219,7 @@ class IndexingStrategy:
         if CAPTION in description.modalities:
             return None
         with self._stores.database.read() as session:
-            thumb = duplicates.asset_of(session, self._collection, content, THUMBNAIL)
+            thumb = duplicates.find_asset(session, self._collection, content, THUMBNAIL)
             if thumb is None:
                 return None
             vectors = duplicates.vectors_by_sample(session, self._collection, [content]).get(content)
@@ -253,7 +257,7 @@ class IndexingStrategy:
         if gone:
             items.delete(session, self._collection, sorted(gone))
 
-    def _settle_duplicates(self, session: Session, new_items: Mapping[Lease, NewItem]) -> list[Settled]:
+    def _settle_duplicates(self, session: Session, new_items: Mapping[Lease, NewItem]) -> list[InputResult]:
         """The settlements of those of `new_items` that are duplicates and so are skipped or refused.
 
         Locks the collection, so that concurrent inputs with the same content are ordered.
@@ -261,10 +265,12 @@ class IndexingStrategy:
         if self._on_duplicate is OnDuplicate.LINK or not new_items:
             return []
         collections.lock(session, self._collection)
-        twins = duplicates.twins(session, self._collection, list(new_items.values()))
+        twins = duplicates.keys_by_new_duplicate(session, self._collection, list(new_items.values()))
         outcome = DUPLICATE if self._on_duplicate is OnDuplicate.SKIP else None
         return [
-            Settled(lease, outcome, f"{lease.uri} has the same content as {twins[lease.key]!r}", DuplicateContent.code)
+            InputResult(
+                lease, outcome, f"{lease.uri} has the same content as {twins[lease.key]!r}", DuplicateContent.code
+            )
             for lease in new_items
             if lease.key in twins
         ]

@@ -75,7 +75,7 @@ def _try_means(tools: Tools, head: Head, most: int) -> TuningResult:
     embedder = tools.embedder
     check_fingerprints(head, embedder)
     with tools.database.read() as session:
-        ids = listing.drawn_ids(session, head.id, most)
+        ids = listing.sample_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
     spaces = {modality: default_space_among(means, modality, embedder) for modality in embedder.modalities}

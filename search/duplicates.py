@@ -35,9 +35,9 @@ from anyseek.search.spaces.base import LiveSpace, Neighbours, top_k
 from anyseek.search.types import Asset, IdArray, Item
 
 # Chosen on photos of other sources than those that measured them (docs/querying.md).
-LEAST_COSINE = 0.4
-LEAST_LIKENESS = 0.87
-LEAST_AT_A_GLANCE = 0.65  # copies have 0.8, so this only saves time
+MIN_COSINE = 0.4
+MIN_IMAGE_SIMILARITY = 0.87
+MIN_PREVIEW_SIMILARITY = 0.65  # copies have 0.8, so this only saves time
 
 _THUMBNAIL = "thumbnail"
 _AT_ONCE = 128  # pictures whose neighbours are looked for together
@@ -99,7 +99,7 @@ def find_duplicates(database: Database, assets: AssetStore, head: Head, space: s
     """The near-duplicates of a collection; `live`, its space called `space`, is brought up to `head`."""
     live.refresh(head)
     with database.read() as session:
-        contents = duplicates.pictures(session, head.id)
+        contents = duplicates.picture_hashes(session, head.id)
     holders: dict[str, list[int]] = defaultdict(list)
     for item_id in sorted(contents):
         holders[contents[item_id]].append(item_id)
@@ -127,7 +127,7 @@ def _without_texts_of(item: Item) -> Item:
 def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mapping[int, int]) -> tuple[_Links, int]:
     """The links between contents, each known by its first item, and how many of them cannot be compared."""
     links: dict[int, dict[int, _Link]] = defaultdict(dict)
-    pictures = _Pictures(database, assets)
+    pictures = _Thumbnails(database, assets)
     ids = sorted(set(first.values()))
     search = _search_among(live, ids)
     compared = 0
@@ -141,7 +141,7 @@ def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mappi
             found = dict(_new_links(_pairs(held, near, first), links, pictures))
             for (one, other), link in found.items():
                 links[one][other] = links[other][one] = link
-            deeper = _is_worth_more(held, near, {item_id for pair in found for item_id in pair}, k)
+            deeper = _extension_mask(held, near, {item_id for pair in found for item_id in pair}, k)
             held, vectors, k = held[deeper], vectors[deeper], k * _DEEPER
     return links, len(ids) - compared + len(pictures.lacking)
 
@@ -175,7 +175,7 @@ def _vectors(live: LiveSpace, ids: Sequence[int]) -> tuple[IdArray, FloatArray]:
 
 def _pairs(held: IdArray, near: Neighbours, first: Mapping[int, int]) -> dict[tuple[int, int], float]:
     """The cosines of pairs of contents that are near enough."""
-    rows, places = np.nonzero(near.scores >= LEAST_COSINE)
+    rows, places = np.nonzero(near.scores >= MIN_COSINE)
     cosines = np.minimum(near.scores[rows, places], 1.0).tolist()
     found: dict[tuple[int, int], float] = {}
     for one, item_id, cosine in zip(held[rows].tolist(), near.ids[rows, places].tolist(), cosines, strict=True):
@@ -186,27 +186,27 @@ def _pairs(held: IdArray, near: Neighbours, first: Mapping[int, int]) -> dict[tu
 
 
 def _new_links(
-    pairs: Mapping[tuple[int, int], float], links: _Links, pictures: "_Pictures"
+    pairs: Mapping[tuple[int, int], float], links: _Links, pictures: "_Thumbnails"
 ) -> Iterator[tuple[tuple[int, int], _Link]]:
     """The links among pairs that are not linked yet."""
     new = [pair for pair in sorted(pairs) if pair[1] not in links.get(pair[0], {})]
     pictures.fetch({item_id for pair in new for item_id in pair})
     for pair in pictures.alike_at_a_glance(new):
         alike = pictures.likeness(*pair)
-        if alike >= LEAST_LIKENESS:
+        if alike >= MIN_IMAGE_SIMILARITY:
             yield pair, _Link(pairs[pair], alike)
 
 
-def _is_worth_more(held: IdArray, near: Neighbours, linked: AnySet[int], k: int) -> npt.NDArray[np.bool_]:
+def _extension_mask(held: IdArray, near: Neighbours, linked: AnySet[int], k: int) -> npt.NDArray[np.bool_]:
     """Of which of `held` more neighbours should be looked at: these brought links, and the last was near enough."""
     if near.ids.shape[1] < k:
         return np.zeros(len(held), np.bool_)
     brought = np.array([item_id in linked for item_id in held.tolist()], np.bool_)
-    worth: npt.NDArray[np.bool_] = brought & (near.scores[:, -1] >= LEAST_COSINE)
+    worth: npt.NDArray[np.bool_] = brought & (near.scores[:, -1] >= MIN_COSINE)
     return worth
 
 
-class _Pictures:
+class _Thumbnails:
     """Thumbnails at a glance, all of them kept, and their views, the last ones kept.
 
     `lacking` are the ids of pictures whose thumbnail cannot be read.
@@ -238,7 +238,7 @@ class _Pictures:
         if not pairs:
             return []
         ones, others = (np.stack([self._glances[pair[side]] for pair in pairs]) for side in (0, 1))
-        return [pairs[row] for row in np.flatnonzero((ones * others).sum(axis=1) >= LEAST_AT_A_GLANCE).tolist()]
+        return [pairs[row] for row in np.flatnonzero((ones * others).sum(axis=1) >= MIN_PREVIEW_SIMILARITY).tolist()]
 
     def likeness(self, one: int, other: int) -> float:
         """How alike two fetched pictures are; -1 where one cannot be read."""
@@ -269,12 +269,12 @@ def _groups(
     """The best picture that is in no group yet takes all that are linked with it, until none is left."""
     taken: set[int] = set()
     groups = []
-    for item in sorted(held.values(), key=_worth):
+    for item in sorted(held.values(), key=_quality_key):
         if item.id in taken:
             continue
         copies = [
             Copy(held[item_id], link.cosine, link.likeness, link is _SAME_FILE)
-            for item_id, link in _linked(first[item.id], alike, links)
+            for item_id, link in _linked_items(first[item.id], alike, links)
             if item_id in held and item_id not in taken and item_id != item.id
         ]
         if copies:
@@ -283,14 +283,14 @@ def _groups(
     return sorted(groups, key=lambda group: (-len(group.copies), group.best.key))
 
 
-def _linked(content: int, alike: Mapping[int, Sequence[int]], links: _Links) -> Iterator[tuple[int, _Link]]:
+def _linked_items(content: int, alike: Mapping[int, Sequence[int]], links: _Links) -> Iterator[tuple[int, _Link]]:
     """The items with this content or one linked to it, with their links to it."""
     yield from ((item_id, _SAME_FILE) for item_id in alike[content])
     for other, link in links.get(content, {}).items():
         yield from ((item_id, link) for item_id in alike[other])
 
 
-def _worth(item: Item) -> tuple[float, int, str, int]:
+def _quality_key(item: Item) -> tuple[float, int, str, int]:
     """What orders pictures, the best first: pixels, size of the file, when it was taken, when it was put."""
     number = partial(_number, item)
     picture, taken = item.assets.get("rgb"), item.attributes.get("taken")

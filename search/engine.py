@@ -20,7 +20,7 @@ from anyseek.search.confidence.probabilities import ScoreSamples
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
-from anyseek.search.kept import Kept
+from anyseek.search.kept import ResultCache
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
 from anyseek.search.query.planning import ITEM_MODALITY, Plan, home_space
 from anyseek.search.query.query import Query
@@ -83,7 +83,7 @@ class SearchEngine:
         self._items = ItemCache(settings.limits.item_cache_bytes)
         self._explainer = Explainer(embedder, self._live_space, self._score_samples)
         self._maps = MapMaker(database, embedder, self._live_space)
-        self._duplicates: Kept[tuple[int, ...], Duplicates] = Kept(_CACHED_DUPLICATES)
+        self._duplicates: ResultCache[tuple[int, ...], Duplicates] = ResultCache(_CACHED_DUPLICATES)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
@@ -369,7 +369,7 @@ class SearchEngine:
             filters.append(Exists(query.query.group_by))
         if not filters or len(results.hits) >= query.query.k:
             return None
-        return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(filters)))
+        return facet_counts.explain_absence(snapshot.session, snapshot.head.id, And(tuple(filters)))
 
 
 def _undamaged(chosen: Sequence[HitCandidate], items: Mapping[int, Item]) -> list[HitCandidate]:

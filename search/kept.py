@@ -9,7 +9,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
+class ResultCache(Generic[K, V]):
     """The latest results by key, at most `most` of them.
 
     One is worked out at a time; whoever asks for the same meanwhile waits for it. Thread-safe.

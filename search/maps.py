@@ -12,7 +12,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
-from anyseek.search.kept import Kept
+from anyseek.search.kept import ResultCache
 from anyseek.search.query.planning import ITEM_MODALITY, home_space, named_space
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
@@ -36,7 +36,7 @@ class MapRequest:
 
 
 @dataclass(frozen=True)
-class Place:
+class MapPoint:
     """An item on a map, `x` and `y` from -1 to 1, and its first value of the attribute that was asked for."""
 
     key: str
@@ -52,7 +52,7 @@ class CollectionMap:
     `left_out` counts items that were chosen for the map but have no sound vector in the space, or a damaged row.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[MapPoint, ...]
     space: str
     items: int
     left_out: int
@@ -75,8 +75,8 @@ class MapMaker:
     database: Database
     embedder: Embedder
     live_space: OpenSpace
-    _maps: Kept[tuple[int | str | None, ...], CollectionMap] = field(default_factory=lambda: Kept(_KEPT))
-    _layouts: Kept[tuple[int, ...], _Layout] = field(default_factory=lambda: Kept(_KEPT))
+    _maps: ResultCache[tuple[int | str | None, ...], CollectionMap] = field(default_factory=lambda: ResultCache(_KEPT))
+    _layouts: ResultCache[tuple[int, ...], _Layout] = field(default_factory=lambda: ResultCache(_KEPT))
 
     def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
         """The map of a collection; that of an empty one has no places.
@@ -102,7 +102,7 @@ class MapMaker:
         values = {} if wanted.colour_by is None else self._values(head, wanted.colour_by, layout.ids)
         keys, damaged = self._keys(layout.ids)
         places = tuple(
-            Place(keys[item_id], round(x, 4), round(y, 4), values.get(item_id))
+            MapPoint(keys[item_id], round(x, 4), round(y, 4), values.get(item_id))
             for item_id, (x, y) in zip(layout.ids.tolist(), layout.positions.tolist(), strict=True)
             if item_id in keys
         )
@@ -112,7 +112,7 @@ class MapMaker:
         if path.startswith("@"):
             raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
         with self.database.read() as session:
-            absent = facet_counts.note_absent(session, head.id, checked(Exists(path)))
+            absent = facet_counts.explain_absence(session, head.id, checked(Exists(path)))
         if absent:
             raise BadInput(f"a map cannot be coloured so: {absent}")
 
@@ -131,7 +131,7 @@ class MapMaker:
             held.append(there)
             vectors.append(read)
         found = np.concatenate(held)
-        positions = lay_out(np.concatenate(vectors))
+        positions = project(np.concatenate(vectors))
         return _Layout(found, positions, len(ids), len(chosen) - len(found))
 
     def _keys(self, ids: IdArray) -> tuple[Mapping[int, str], int]:
@@ -160,7 +160,7 @@ class MapMaker:
         return values
 
 
-def lay_out(vectors: FloatArray) -> FloatArray:
+def project(vectors: FloatArray) -> FloatArray:
     """Positions (n, 2), float32 from -1 to 1, of vectors (n, d) along their first two principal components.
 
     The larger extent fills the range. The member of a component that is largest in magnitude is positive, so equal

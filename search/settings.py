@@ -320,15 +320,15 @@ def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
             yield name, str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def masked(address: str) -> str:
+def mask_secrets(address: str) -> str:
     """An address without its password."""
     hidden = re.sub(r"(//[^/:@]*:).*@", r"\1***@", address)
     return re.sub(r"((?:password|token|secret)=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
-def shown(name: str, value: str) -> str:
+def displayed_value(name: str, value: str) -> str:
     """The value of a setting's variable as it may be shown."""
-    return "***" if name.endswith("_API_KEY") and value else masked(value)
+    return "***" if name.endswith("_API_KEY") and value else mask_secrets(value)
 
 
 def _sqlite_address(path: Path) -> str:
@@ -351,4 +351,4 @@ def _read_networks(name: str, text: str) -> Networks:
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:
     if not address.startswith(offered):
         kinds = ", ".join(f"{kind}…" for kind in offered)
-        raise BadSetting(f"{PREFIX}_{name} is {masked(address)!r}; it must be one of {kinds}")
+        raise BadSetting(f"{PREFIX}_{name} is {mask_secrets(address)!r}; it must be one of {kinds}")

@@ -26,7 +26,7 @@ class CatalogueJobs:
         """Have an active job end soon, wherever it runs; what is done stays done. Raises `JobNotFound`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
-            if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):
+            if jobs.end_unfinished(session, job_id, JobState.CANCELLED, "cancelled"):
                 audit.record(session, "job.cancel", jobs.get(session, job_id).collection, job_id)
             return jobs.get(session, job_id)
 
@@ -39,6 +39,6 @@ def record_wait(database: Database, job_id: int, error: Exception) -> None:
     logger.warning("job %d is waiting and will be tried again: %s", job_id, error_message(error))
     try:
         with database.write() as session:
-            jobs.note(session, job_id, f"waits: {one_line(error_message(error))}"[:500])
+            jobs.set_note(session, job_id, f"waits: {one_line(error_message(error))}"[:500])
     except SQLAlchemyError as failure:
         logger.warning("job %d: what it waits for is not recorded: %s", job_id, error_message(failure))

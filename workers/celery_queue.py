@@ -120,8 +120,8 @@ class CeleryQueue(TaskQueue):
                 return [_end_of(job)]
             if EMBED in queued:
                 return []
-            ledger.void(session, job.id, is_alive)
-            spans = ledger.unclaimed(session, job.id, self._settings.work.inputs_per_task)
+            ledger.revoke_lost_leases(session, job.id, is_alive)
+            spans = ledger.unclaimed_spans(session, job.id, self._settings.work.inputs_per_task)
         return [(EMBED_TASK, (job.id, span.first, span.last)) for span in spans]
 
 

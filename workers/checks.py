@@ -17,7 +17,7 @@ from anyseek.model.seam import Sample
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import NEWEST, unknown_versions
 from anyseek.search.errors import IndexUnavailable
-from anyseek.search.settings import PREFIX, Settings, masked, variables
+from anyseek.search.settings import PREFIX, Settings, mask_secrets, variables
 from anyseek.search.spaces.base import check_backend
 
 # Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
@@ -75,7 +75,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Finding:
-    address = masked(settings.database_url)
+    address = mask_secrets(settings.database_url)
     if settings.database_url.startswith("sqlite") and not Path(make_url(settings.database_url).database or "").exists():
         return Finding("database", f"{address} will be made at its first use")
     try:
@@ -105,7 +105,7 @@ def _broker(settings: Settings) -> Finding:
     from kombu import Connection
     from kombu.exceptions import OperationalError
 
-    address = masked(settings.broker_url)
+    address = mask_secrets(settings.broker_url)
     try:
         with Connection(settings.broker_url, connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)

@@ -71,7 +71,7 @@ class InProcessQueue(TaskQueue):
     def resume(self) -> list[int]:
         owner = Owner(self._database, self._settings)
         with self._database.read() as session:
-            waiting = jobs.waiting(session, owner.liveness_check(session))
+            waiting = jobs.list_unowned(session, owner.liveness_check(session))
         for job_id in waiting:
             self.submit(job_id)
         return waiting

@@ -182,9 +182,9 @@ class Runtime:
         return job.id
 
     def switch(self, collection: str) -> int:
-        """Switch to what was built, and return how many items are left out; see `reembedding.leave_out`."""
+        """Switch to what was built, and return how many items are left out; see `reembedding.switch_without_failed`."""
         with self.database.write() as session:
-            return reembedding.leave_out(session, collections.get(session, collection))
+            return reembedding.switch_without_failed(session, collections.get(session, collection))
 
     def forget_old(self, collection: str) -> None:
         """Drop kept vectors, also from indexes. Raises `NothingKept`, `ReembedUnderWay`."""

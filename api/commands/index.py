@@ -217,7 +217,7 @@ def failure_line(failure: Failure) -> str:
 
 def all_failures(database: Database, job_id: int, skipped: bool = False) -> Iterator[Failure]:
     """The quarantined inputs of a job, or those that were left out as duplicates; read in pages."""
-    read = ledger.skipped if skipped else ledger.failures
+    read = ledger.list_skipped if skipped else ledger.list_failures
     after = 0
     while True:
         with database.read() as session:

@@ -183,7 +183,7 @@ def list_sources(collection: str | None, as_json: bool) -> None:
     with closing(open_database(read_settings())) as database, database.read() as session:
         some = collections.list_all(session) if collection is None else [collections.get(session, collection)]
         for held in some:
-            for source in sources.list_of(session, held):
+            for source in sources.list_sources(session, held):
                 if as_json:
                     say(json.dumps({"collection": held.name, **asdict(source)}))
                     continue

@@ -125,12 +125,12 @@ def audit(
 
     Changes by commands are listed, too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
     """
-    from anyseek.search.catalogue.audit import Wanted, list_page
+    from anyseek.search.catalogue.audit import EntryFilter, list_page
 
     # A moment without a zone is meant in this machine's time.
     begin, end = (None if moment is None else moment.astimezone(UTC) for moment in (since, until))
     with _catalogue() as database, database.read() as session:
-        entries = list_page(session, Wanted(who, action, collection, begin, end), None, limit)
+        entries = list_page(session, EntryFilter(who, action, collection, begin, end), None, limit)
     for entry in entries:
         if as_json:
             say(json.dumps({**asdict(entry), "at": entry.at.isoformat()}))

@@ -15,7 +15,7 @@ import click
 
 from anyseek.api.commands.output import say
 from anyseek.search.errors import AnyseekError, BadInput
-from anyseek.search.settings import Serving, read_settings, shown, variables
+from anyseek.search.settings import Serving, displayed_value, read_settings, variables
 from anyseek.search.telemetry import spans as telemetry
 
 _BACKLOG = 256
@@ -182,7 +182,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(as_json: bool) -> None:
     """Print every setting as the variable that sets it, with passwords masked. A * marks the variables that are set."""
-    values = {name: shown(name, value) for name, value in variables(read_settings())}
+    values = {name: displayed_value(name, value) for name, value in variables(read_settings())}
     if as_json:
         say(*json.dumps(values, indent=2).split("\n"))
         return

@@ -26,7 +26,7 @@ from starlette.types import Scope
 from anyseek.api.http.readiness import Check, Readiness, State, free_disk_bytes
 from anyseek.api.http.security import DATABASE_SECONDS
 from anyseek.search.catalogue.failures import error_message
-from anyseek.search.catalogue.figures import figures
+from anyseek.search.catalogue.figures import read_figures
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError
 from anyseek.search.telemetry import spans
@@ -134,7 +134,7 @@ class InstallationMetrics(Collector):
         if started < self._next_refresh_at:
             return
         with self._database.read() as session:
-            counts = figures(session)
+            counts = read_figures(session)
         lag = self._runtime.lag(self._database)
         self._families = [
             _gauges("anyseek_jobs", "Jobs that have not ended", "state", counts.jobs),

@@ -127,7 +127,7 @@ class Authenticator:
         cached = self._cached
         if cached is not None and cached[0] == self.database.glance():
             key = self._match_key(request, cached[1])
-            if key is None or not api_keys.use_is_due(key):
+            if key is None or not api_keys.is_use_update_due(key):
                 return _grant_of(key)
         return await run_in_threadpool(self.look_up, request)
 
@@ -135,10 +135,10 @@ class Authenticator:
         """The blocking form of `authenticate`."""
         _refuse_other_sites(request.headers)
         key = self._match_key(request, self._keys())
-        if key is not None and api_keys.use_is_due(key):
+        if key is not None and api_keys.is_use_update_due(key):
             try:
                 with patience(_USE_TIMEOUT_SECONDS), self.database.write() as session:
-                    api_keys.note_use(session, key.id)
+                    api_keys.record_use(session, key.id)
             except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
                 fields = {"key": key.name, "reason": error_message(error)}
                 logger.warning("the use of a key is not noted", extra={"fields": fields})

@@ -153,7 +153,7 @@ def list_folders(
     """List the direct subfolders of a folder, by path. Folders are the parts of items' keys before a slash."""
     with service.runtime.database.read() as session:
         collection_id = collections.get(session, collection).id
-        page = listing.folders_inside(session, collection_id, listing.folder_named(folder), after, limit)
+        page = listing.list_folders(session, collection_id, listing.folder_path(folder), after, limit)
     return FoldersAnswer(
         folders=[FolderAnswer.read(folder) for folder in page],
         next=next_cursor(page, limit, lambda folder: folder.path),

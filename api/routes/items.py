@@ -24,7 +24,7 @@ from anyseek.model.modalities.reading.documents import parse_text
 from anyseek.search.assets import asset_of, open_asset
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.items import Versions
-from anyseek.search.catalogue.listing import Order, Place, folder_named
+from anyseek.search.catalogue.listing import Order, Position, folder_path
 from anyseek.search.errors import BadInput
 from anyseek.search.types import Item
 
@@ -95,13 +95,13 @@ async def list_items(
 
     def work() -> ItemsAnswer:
         item_filter = parse_filter(where)
-        start = None if after is None else Place.parse(after, sort)
+        start = None if after is None else Position.parse(after, sort)
         if item_filter is not None or sort is not Order.KEY:
             service.runtime.derived.facets.check()
         with service.runtime.database.read() as session:
             parent = collections.get(session, collection)
             page = listing.page(
-                session, parent, sort, start, limit, item_filter, None if folder is None else folder_named(folder)
+                session, parent, sort, start, limit, item_filter, None if folder is None else folder_path(folder)
             )
         cursor = next_cursor(page, limit, lambda placed: placed[1].cursor(sort))
         return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in page], next=cursor)

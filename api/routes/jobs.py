@@ -192,7 +192,7 @@ def list_failures(
     job: Number, service: ServiceDependency, paths: MaySeePaths, after: Number = 0, limit: Limit = 500
 ) -> FailuresAnswer:
     """List inputs that could not be indexed, each with its reason."""
-    return _failures_page(service, job, paths, ledger.failures, after, limit)
+    return _failures_page(service, job, paths, ledger.list_failures, after, limit)
 
 
 @router.get("/jobs/{job}/skipped", dependencies=[requires(Scope.READ)])
@@ -200,7 +200,7 @@ def list_skipped(
     job: Number, service: ServiceDependency, paths: MaySeePaths, after: Number = 0, limit: Limit = 500
 ) -> FailuresAnswer:
     """List inputs that were skipped because another key has the same content; the reason names that key."""
-    return _failures_page(service, job, paths, ledger.skipped, after, limit)
+    return _failures_page(service, job, paths, ledger.list_skipped, after, limit)
 
 
 def _failures_page(

@@ -14,7 +14,7 @@ from anyseek.model.seam import Embedder
 from anyseek.search.actor import current_actor
 from anyseek.search.catalogue import api_keys, audit
 from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota, Usage
-from anyseek.search.catalogue.audit import Wanted
+from anyseek.search.catalogue.audit import EntryFilter
 
 router = APIRouter(prefix="/v1")
 
@@ -112,7 +112,7 @@ def list_entries(
 ) -> AuditAnswer:
     """List changes, newest first, a page at a time."""
     with service.runtime.database.read() as session:
-        page = audit.list_page(session, Wanted(who, action, collection, since, until), before, limit)
+        page = audit.list_page(session, EntryFilter(who, action, collection, since, until), before, limit)
     return AuditAnswer(
         entries=[EntryAnswer.read(entry) for entry in page], next=next_cursor(page, limit, lambda entry: entry.id)
     )

@@ -89,7 +89,7 @@ def count_facets(
     counted = facet_counts.count(session, collection_id, len(query.facets), _MAX_VALUES, where, query.facets)
     by_path = {counts.field: counts for counts in counted}
     missing = (path for path in query.facets if path not in by_path)
-    notes = (facet_counts.note_absent(session, collection_id, Exists(path)) for path in missing)
+    notes = (facet_counts.explain_absence(session, collection_id, Exists(path)) for path in missing)
     in_order = tuple(_facet(by_path.get(path, FieldCounts(path, 0, 0))) for path in query.facets)
     return in_order, next(filter(None, notes), None)
 

@@ -31,7 +31,7 @@ from anyseek.search.catalogue import audit
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
-from anyseek.search.catalogue.upgrade import check_known, configuration, take_turn
+from anyseek.search.catalogue.upgrade import check_versions, configuration, lock_tables
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
 from anyseek.search.settings import Settings
 
@@ -72,8 +72,8 @@ def restore(settings: Settings, path: Path) -> RestoreSummary:
     database = Database(settings.database_url)
     try:
         with database.engine.begin() as connection:
-            take_turn(connection)
-            check_known(connection)
+            lock_tables(connection)
+            check_versions(connection)
             _create_tables(connection, header, path)
             rows, assets = _load(connection, header, path, AssetStore(settings.assets))
             command.upgrade(configuration(connection), "head")

@@ -57,7 +57,7 @@ def usage(session: Session, key: str) -> Usage:
     return Usage(items, int(size))
 
 
-def check_room(session: Session, collection_id: int, item_key: str, size: int) -> None:
+def check_quota(session: Session, collection_id: int, item_key: str, size: int) -> None:
     """Refuse the caller's item before anything is stored of its files, which have `size` bytes.
 
     Raises `QuotaExceeded`.
@@ -71,7 +71,7 @@ def check_room(session: Session, collection_id: int, item_key: str, size: int) -
     others = used if replaced is None else Usage(used.items - 1, used.bytes - replaced)
     wanted = Usage(others.items + 1, others.bytes + size)
     if wanted.items > used.items or wanted.bytes > used.bytes:  # a key that has too much may still put less
-        _refuse_beyond(quota, wanted, key)
+        _raise_if_exceeded(quota, wanted, key)
 
 
 def charge(session: Session, written: "Sequence[Item]", takes_over: bool = True) -> None:
@@ -91,7 +91,7 @@ def charge(session: Session, written: "Sequence[Item]", takes_over: bool = True)
     session.execute(update(ItemRow), changed)
     if key is not None and quota_of(session, key) != NO_QUOTA:
         locked = session.execute(_QUOTA.where(ApiKeyRow.name == key).with_for_update()).one()
-        _refuse_beyond(Quota(*locked), usage(session, key), key)
+        _raise_if_exceeded(Quota(*locked), usage(session, key), key)
 
 
 def stored_bytes(item: "Item") -> int:
@@ -102,7 +102,7 @@ def stored_bytes(item: "Item") -> int:
 _QUOTA = select(ApiKeyRow.most_items, ApiKeyRow.most_bytes)
 
 
-def _refuse_beyond(quota: Quota, wanted: Usage, key: str) -> None:
+def _raise_if_exceeded(quota: Quota, wanted: Usage, key: str) -> None:
     if quota.items is not None and wanted.items > quota.items:
         what = f"{quota.items:,} items, and this would make {wanted.items:,}"
     elif quota.bytes is not None and wanted.bytes > quota.bytes:
@@ -113,7 +113,7 @@ def _refuse_beyond(quota: Quota, wanted: Usage, key: str) -> None:
 
 
 # A time for every request would make every query a write.
-USE_NOTED_EVERY = timedelta(hours=1)
+USE_UPDATE_INTERVAL = timedelta(hours=1)
 
 
 class ApiKeyExists(Conflict):
@@ -150,32 +150,32 @@ def is_active(row: ApiKeyRow) -> bool:
     return row.revoked_at is None and (row.expires_at is None or utc(row.expires_at) > now())
 
 
-def use_is_due(row: ApiKeyRow) -> bool:
+def is_use_update_due(row: ApiKeyRow) -> bool:
     """True if the last noted use of a key is at least an hour ago."""
-    return row.last_used_at is None or utc(row.last_used_at) <= now() - USE_NOTED_EVERY
+    return row.last_used_at is None or utc(row.last_used_at) <= now() - USE_UPDATE_INTERVAL
 
 
-def note_use(session: Session, key_id: int) -> None:
+def record_use(session: Session, key_id: int) -> None:
     """Note that a key was used now, unless another process has just done so."""
-    due = or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at <= now() - USE_NOTED_EVERY)
+    due = or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at <= now() - USE_UPDATE_INTERVAL)
     session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id, due).values(last_used_at=now()))
 
 
 def set_quota(session: Session, name: str, quota: Quota) -> None:
     """Give a key another quota, which holds from its next write on. Raises `ApiKeyNotFound`."""
-    row = _row_of(session, name)
+    row = _get_row(session, name)
     row.most_items, row.most_bytes = quota.items, quota.bytes
     audit.record(session, "key.quota", target=f"{name} {quota}")
 
 
 def revoke(session: Session, name: str) -> None:
     """Revoke a key; revoking it twice is harmless. Raises `ApiKeyNotFound`."""
-    row = _row_of(session, name)
+    row = _get_row(session, name)
     row.revoked_at = row.revoked_at or now()
     audit.record(session, "key.revoke", target=name)
 
 
-def _row_of(session: Session, name: str) -> ApiKeyRow:
+def _get_row(session: Session, name: str) -> ApiKeyRow:
     row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name))
     if row is None:
         raise ApiKeyNotFound(f"there is no API key called {name!r}; `anyseek keys list` shows them")

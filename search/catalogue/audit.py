@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EntryFilter:
     """A filter of entries; None admits all. `action` may be the part before the dot, such as `item`."""
 
     who: str | None = None
@@ -61,7 +61,7 @@ def record(session: Session, action: str, collection: str | None = None, target:
     session.execute(insert(AuditRow).values(**values))
 
 
-def list_page(session: Session, wanted: Wanted, before_id: int | None, limit: int) -> list[Entry]:
+def list_page(session: Session, wanted: EntryFilter, before_id: int | None, limit: int) -> list[Entry]:
     """The `limit` newest entries, newest first; `before_id` is the last id of the page before."""
     before = () if before_id is None else (AuditRow.id < before_id,)
     query = select(AuditRow).where(*before, *_conditions(wanted)).order_by(AuditRow.id.desc()).limit(limit)
@@ -87,7 +87,7 @@ def prune(database: Database, days: int, rows: int) -> int:
     return removed
 
 
-def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
+def _conditions(wanted: EntryFilter) -> Sequence[ColumnElement[bool]]:
     found = []
     if wanted.who is not None:
         found.append(AuditRow.who == wanted.who)

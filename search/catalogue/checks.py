@@ -88,14 +88,14 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
 
 def stale_keys(session: Session, head: Head, table: DerivedTable) -> Iterator[str]:
     """Keys of sound items whose facets or words are stale."""
-    for page in item_rows.pages(session, item_rows.of_collection(head.id)):
+    for page in item_rows.iter_pages(session, item_rows.in_collection(head.id)):
         sound = [item for item in page if not item.damaged]  # the key of a damaged one may not be a text
         yield from (item.key for item in table.stale(session, head.id, sound))
 
 
 def damaged_items(session: Session, head: Head) -> Iterator[Item]:
     """The items that do not match their checksums."""
-    for page in item_rows.pages(session, item_rows.of_collection(head.id)):
+    for page in item_rows.iter_pages(session, item_rows.in_collection(head.id)):
         yield from (item for item in page if item.damaged)
 
 
@@ -141,7 +141,7 @@ def repair(session: Session, head: Head, lost_keys: Sequence[str]) -> None:
         table.rebuild(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)
-    item_rows.forget_content(session, head.id, lost_keys)
+    item_rows.clear_content_hash(session, head.id, lost_keys)
 
 
 def _foreign_keys() -> list[ForeignKey]:

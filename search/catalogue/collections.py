@@ -108,7 +108,7 @@ _HEADS = (
     .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
     .order_by(SpaceRow.id)
 )
-_CHECKED = (
+_CHECKSUM_COLUMNS = (
     SpaceRow.collection_id,
     SpaceRow.name,
     SpaceRow.fingerprint,
@@ -117,7 +117,7 @@ _CHECKED = (
     SpaceRow.centre,
     SpaceRow.centre_version,
 )
-_SPACE = select(*_CHECKED, SpaceRow.checksum)
+_SPACE = select(*_CHECKSUM_COLUMNS, SpaceRow.checksum)
 # Built once: every query reads a head, and building these statements takes several times as long as running them.
 _HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("wanted"))
 _HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("wanted"))
@@ -304,7 +304,7 @@ def _is_sound(row: Row[*tuple[Any, ...]]) -> bool:
 
 def _checksum(values: Mapping[str, Any]) -> int:
     """The checksum of a space's columns, by name."""
-    return checksums.of_space(*(values[column.key] for column in _CHECKED))
+    return checksums.of_space(*(values[column.key] for column in _CHECKSUM_COLUMNS))
 
 
 def _collection(session: Session, row: CollectionRow) -> Collection:

@@ -76,7 +76,7 @@ class DerivedTable(ABC):
     def rebuild(self, session: Session, collection_id: int) -> None:
         """Rebuild the rows of all items of a collection; a damaged item gets none."""
         session.execute(delete_rows(self._row).where(self._row.collection_id == collection_id))
-        for page in item_rows.pages(session, item_rows.of_collection(collection_id)):
+        for page in item_rows.iter_pages(session, item_rows.in_collection(collection_id)):
             self.insert(session, collection_id, [item for item in page if not item.damaged])
 
     def stale(self, session: Session, collection_id: int, items: Sequence[Item]) -> list[Item]:

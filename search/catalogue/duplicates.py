@@ -47,7 +47,7 @@ def vectors_by_sample(
     return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
 
 
-def pictures(session: Session, collection_id: int) -> dict[int, str]:
+def picture_hashes(session: Session, collection_id: int) -> dict[int, str]:
     """The sha256 of the picture of every item of a collection that has one, by the item's id."""
     of_pictures = (ItemRow.collection_id == collection_id, AssetRow.name == "rgb")
     rows = session.execute(
@@ -56,14 +56,14 @@ def pictures(session: Session, collection_id: int) -> dict[int, str]:
     return {row.item_id: row.sha256 for row in rows}
 
 
-def asset_of(session: Session, collection: Collection, sample_hash: str, name: str) -> Asset | None:
+def find_asset(session: Session, collection: Collection, sample_hash: str, name: str) -> Asset | None:
     """A stored file called `name` of an item that has this content; None if there is none."""
     wanted = {"of_collection": collection.id, "content": sample_hash, "called": name}
     row = session.connection().execute(_ASSET_OF_CONTENT, wanted).first()
     return None if row is None else Asset(*row)
 
 
-def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
+def keys_by_new_duplicate(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
     """The keys whose new content another key already has, each with that other key.
 
     A key that already has its content is not among them. Exact while the collection's lock is held.
@@ -117,14 +117,14 @@ def pictures_of_keys(session: Session, collection: Collection, keys: Sequence[st
 
 def pictures_of_contents(session: Session, collection: Collection, hashes: Sequence[str]) -> dict[str, list[Picture]]:
     """The items that have these contents (`Item.sample_hash`), by content."""
-    pictures: dict[str, list[Picture]] = {}
+    picture_hashes: dict[str, list[Picture]] = {}
     of_collection = _PICTURE_OF_ITEM.where(ItemRow.collection_id == collection.id).order_by(ItemRow.id)
     for row in rows_in(session, of_collection, ItemRow.sample_hash, sorted(set(hashes))):
-        pictures.setdefault(row.sample_hash, []).append(_picture(row))
-    return pictures
+        picture_hashes.setdefault(row.sample_hash, []).append(_picture(row))
+    return picture_hashes
 
 
-def any_begins_with(session: Session, collection: Collection, prefix: str) -> bool:
+def has_key_with_prefix(session: Session, collection: Collection, prefix: str) -> bool:
     """True if an item's key begins with `prefix`."""
     between = (ItemRow.key >= prefix, ItemRow.key < prefix + _LAST_CHARACTER)
     query = select(ItemRow.id).where(ItemRow.collection_id == collection.id, *between).limit(1)

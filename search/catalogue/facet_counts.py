@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from anyseek.model.spelling import close_names
 from anyseek.search.catalogue import facets
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import among
+from anyseek.search.catalogue.values import id_in
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
 from anyseek.search.types import FacetValue, FieldCounts
 
-_LOOKED_AT = 1_000  # the newest items, whose attributes are offered
-_SHOWN = 8
+_SAMPLED_ITEMS = 1_000  # the newest items, whose attributes are offered
+_LISTED_FIELDS = 8
 _LAST_CHARACTER = "\U0010ffff"
 _ITEMS = func.count(FacetRow.item_id.distinct()).label("items")
 _COLUMNS = (FacetRow.text, FacetRow.number, FacetRow.moment, FacetRow.truth)
@@ -36,7 +36,7 @@ def count(
     if paths is not None:
         chosen.append(FacetRow.path.in_(paths))
     if where is not None:
-        chosen.append(among(session, FacetRow.item_id, facets.ids_where(session, collection_id, where).tolist()))
+        chosen.append(id_in(session, FacetRow.item_id, facets.matching_ids(session, collection_id, where).tolist()))
     number, text, moment = FacetRow.number, FacetRow.text, FacetRow.moment
     columns = (func.count(text.distinct()), func.count(FacetRow.truth), func.min(number), func.max(number))
     statement = select(FacetRow.path, _ITEMS, *columns, func.min(moment), func.max(moment)).where(*chosen)
@@ -57,20 +57,20 @@ def _field(session: Session, chosen: Sequence[ColumnElement[bool]], of_path: Seq
     return FieldCounts(path, items, distinct, tuple(frequent), numbers, None if first is None else (first, last))
 
 
-def note_absent(session: Session, collection_id: int, where: Filter) -> str | None:
+def explain_absence(session: Session, collection_id: int, where: Filter) -> str | None:
     """A sentence about the first field or text of a filter that no item has; None if there is no such."""
     every = [condition for condition in conditions(where) if condition.field not in (KEY, CAPTION)]
     for name in dict.fromkeys(condition.field for condition in every):
-        if not _is_held(session, collection_id, name):
+        if not _has_field(session, collection_id, name):
             newest = select(ItemRow.id).where(ItemRow.collection_id == collection_id).order_by(ItemRow.id.desc())
-            some = select(newest.limit(_LOOKED_AT).subquery().c.id)
+            some = select(newest.limit(_SAMPLED_ITEMS).subquery().c.id)
             paths = select(FacetRow.path).where(FacetRow.item_id.in_(some)).distinct().order_by(FacetRow.path)
-            return _sentence(name, session.scalars(paths).all())
-    notes = (_note_of_text(session, collection_id, condition) for condition in every)
+            return _explain_absent_field(name, session.scalars(paths).all())
+    notes = (_explain_absent_text(session, collection_id, condition) for condition in every)
     return next((found for found in notes if found), None)
 
 
-def _note_of_text(session: Session, collection_id: int, condition: Condition) -> str | None:
+def _explain_absent_text(session: Session, collection_id: int, condition: Condition) -> str | None:
     """A sentence about texts that a field is to be equal to, none of which it is in any item."""
     if not isinstance(condition, AnyOf) and not (
         isinstance(condition, Compare) and condition.operator is Operator.EQUAL
@@ -81,22 +81,22 @@ def _note_of_text(session: Session, collection_id: int, condition: Condition) ->
     held = select(FacetRow.text).where(FacetRow.collection_id == collection_id, FacetRow.path == field)
     if not texts or session.scalar(held.where(FacetRow.text.in_(texts)).limit(1)) is not None:
         return None
-    known = session.scalars(held.where(FacetRow.text.is_not(None)).distinct().limit(_LOOKED_AT)).all()
+    known = session.scalars(held.where(FacetRow.text.is_not(None)).distinct().limit(_SAMPLED_ITEMS)).all()
     if not known:
         below = (FacetRow.path.between(f"{field}.", f"{field}.{_LAST_CHARACTER}"), FacetRow.text.is_not(None))
         inside = select(FacetRow.path).where(FacetRow.collection_id == collection_id, *below).distinct()
-        inner = session.scalars(inside.order_by(FacetRow.path).limit(_SHOWN)).all()
-        return f"the attribute {field!r} is no text; did you mean {_either(inner)}?" if inner else None
+        inner = session.scalars(inside.order_by(FacetRow.path).limit(_LISTED_FIELDS)).all()
+        return f"the attribute {field!r} is no text; did you mean {_join_with_or(inner)}?" if inner else None
     absent = f"no item has {texts[0]!r} as {field}"
     near = close_names(texts[0], [text for text in known if text is not None])
-    return f"{absent}; did you mean {_either(near)}?" if near else absent
+    return f"{absent}; did you mean {_join_with_or(near)}?" if near else absent
 
 
-def _either(names: Sequence[str]) -> str:
+def _join_with_or(names: Sequence[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _is_held(session: Session, collection_id: int, field: str) -> bool:
+def _has_field(session: Session, collection_id: int, field: str) -> bool:
     """True if an item has the attribute, or one inside it. Each column has an index of the rows that have it."""
     for below in (FacetRow.path == field, FacetRow.path.between(f"{field}.", f"{field}.{_LAST_CHARACTER}")):
         for column in _COLUMNS:
@@ -106,14 +106,14 @@ def _is_held(session: Session, collection_id: int, field: str) -> bool:
     return False
 
 
-def _sentence(field: str, paths: Sequence[str]) -> str:
+def _explain_absent_field(field: str, paths: Sequence[str]) -> str:
     absent = f"no item has the attribute {field!r}"
     wanted = field.lower()
     # Spelt alike, in any case, as a whole or in their last step.
     same_step = [path for path in paths if wanted in (path.lower(), path.lower().rpartition(".")[2])]
     if near := list(dict.fromkeys([*same_step, *close_names(field, paths)]))[:3]:
-        return f"{absent}; did you mean {_either(near)}?"
+        return f"{absent}; did you mean {_join_with_or(near)}?"
     if paths:
-        more = ", …" if len(paths) > _SHOWN else ""
-        return f"{absent}; there are {', '.join(paths[:_SHOWN])}{more}"
+        more = ", …" if len(paths) > _LISTED_FIELDS else ""
+        return f"{absent}; there are {', '.join(paths[:_LISTED_FIELDS])}{more}"
     return f"{absent}, nor any other"

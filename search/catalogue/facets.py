@@ -12,15 +12,15 @@ from sqlalchemy.orm import Session, aliased
 
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.search.catalogue import item_rows
-from anyseek.search.catalogue.interruption import filtering
+from anyseek.search.catalogue.interruption import filter_deadline
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import among, chunks
+from anyseek.search.catalogue.values import chunks, id_in
 from anyseek.search.filters import spheres, tree
-from anyseek.search.filters.places import holds, places_at
+from anyseek.search.filters.places import area_mask, places_at
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import GroupValue, IdArray
 
-_FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
+_MAX_LISTED_IDS = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: operator.eq,
@@ -36,7 +36,7 @@ def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int
     columns = (FacetRow.item_id, FacetRow.truth, FacetRow.text, FacetRow.number)
     of_path = select(*columns).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
     found: dict[int, list[GroupValue]] = {}
-    wanted = of_path.where(among(session, FacetRow.item_id, ids)) if len(ids) <= _FEW else of_path
+    wanted = of_path.where(id_in(session, FacetRow.item_id, ids)) if len(ids) <= _MAX_LISTED_IDS else of_path
     for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
         found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
     return found
@@ -52,20 +52,20 @@ class _Tables:
     @classmethod
     def of(cls, session: Session, ids: Sequence[int]) -> "_Tables":
         """OFFSET 0 makes databases read these rows first; SQLite would visit all rows that satisfy the condition."""
-        facets = select(FacetRow).where(among(session, FacetRow.item_id, ids)).offset(0).subquery()
-        items = select(ItemRow).where(among(session, ItemRow.id, ids)).offset(0).subquery()
+        facets = select(FacetRow).where(id_in(session, FacetRow.item_id, ids)).offset(0).subquery()
+        items = select(ItemRow).where(id_in(session, ItemRow.id, ids)).offset(0).subquery()
         return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
 
 
-def ids_where(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
+def matching_ids(session: Session, collection_id: int, where: Filter, candidates: IdArray | None = None) -> IdArray:
     """The ids of the collection's items that pass a `checked` filter, ascending; `candidates` restricts them.
 
     Raises what `raise_if_abandoned` raises: `LimitExceeded` when the filters of the request have taken too long.
     """
-    with filtering(session, tree.name_of(where)):
+    with filter_deadline(session, tree.name_of(where)):
         if candidates is None:
             return _Evaluation(session, collection_id, _Tables()).ids(where)
-        if len(candidates) > _FEW:
+        if len(candidates) > _MAX_LISTED_IDS:
             return np.intersect1d(_Evaluation(session, collection_id, _Tables()).ids(where), candidates)
         return _Evaluation(session, collection_id, _Tables.of(session, candidates.tolist())).ids(where)
 
@@ -78,7 +78,7 @@ class _Evaluation:
 
     @cached_property
     def _every(self) -> IdArray:
-        return self._read(_items(self._tables, self._collection_id))
+        return self._read(_item_statement(self._tables, self._collection_id))
 
     def ids(self, where: Filter) -> IdArray:
         match where:
@@ -98,7 +98,10 @@ class _Evaluation:
 
         The attributes of these items tell the places. An item whose attributes are unreadable passes, to be reported.
         """
-        near = reduce(np.intersect1d, (self._read(side) for side in _sides(self._tables, self._collection_id, where)))
+        near = reduce(
+            np.intersect1d,
+            (self._read(side) for side in _coordinate_statements(self._tables, self._collection_id, where)),
+        )
         found: list[int] = []
         for some in chunks(near.tolist()):
             raise_if_abandoned()
@@ -109,7 +112,7 @@ class _Evaluation:
                 else:
                     places += [(item_id, at.lat, at.lon) for at in places_at(attributes, where.field)]
             ids, lats, lons = np.array(places, np.float64).reshape(-1, 3).T
-            found += ids[holds(where, lats, lons)].astype(np.int64).tolist()
+            found += ids[area_mask(where, lats, lons)].astype(np.int64).tolist()
         return np.unique(np.array(found, np.int64))
 
     def _read(self, statement: Select[int]) -> IdArray:
@@ -123,46 +126,49 @@ def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -
     if condition.field in (tree.KEY, tree.CAPTION):
         column = tables.items.key if condition.field == tree.KEY else tables.items.caption
         is_there = isinstance(condition, tree.Exists)
-        passes = column.is_not(None) if is_there else _holds(condition, lambda value: (column, value))
-        return _items(tables, collection_id).where(passes)
+        passes = column.is_not(None) if is_there else _comparison(condition, lambda value: (column, value))
+        return _item_statement(tables, collection_id).where(passes)
     if isinstance(condition, tree.Exists):
         below = and_(facets.path >= f"{condition.field}.", facets.path < f"{condition.field}/")
         within = or_(facets.path == condition.field, below)
         return select(facets.item_id).where(facets.collection_id == collection_id, within)
-    return _facets(tables, collection_id, condition.field, _holds(condition, partial(_column, facets)))
+    return _facet_statement(tables, collection_id, condition.field, _comparison(condition, partial(_column, facets)))
 
 
-def _sides(tables: _Tables, collection_id: int, where: tree.InBox | tree.InRadius) -> list[Select[int]]:
+def _coordinate_statements(tables: _Tables, collection_id: int, where: tree.InBox | tree.InRadius) -> list[Select[int]]:
     """Statements for the items with a latitude, and for those with a longitude, in a box or in that around a circle."""
     box = where if isinstance(where, tree.InBox) else spheres.bounds(where.lat, where.lon, where.km)
     number, field = tables.facets.number, where.field
-    north, east = _between(number, box.south, box.north), _across(number, box.west, box.east)
-    return [_facets(tables, collection_id, f"{field}.lat", north), _facets(tables, collection_id, f"{field}.lon", east)]
+    north, east = _between(number, box.south, box.north), _between_longitudes(number, box.west, box.east)
+    return [
+        _facet_statement(tables, collection_id, f"{field}.lat", north),
+        _facet_statement(tables, collection_id, f"{field}.lon", east),
+    ]
 
 
-def _items(tables: _Tables, collection_id: int) -> Select[int]:
+def _item_statement(tables: _Tables, collection_id: int) -> Select[int]:
     return select(tables.items.id).where(tables.items.collection_id == collection_id)
 
 
-def _facets(tables: _Tables, collection_id: int, path: str, holds: ColumnElement[bool]) -> Select[int]:
+def _facet_statement(tables: _Tables, collection_id: int, path: str, area_mask: ColumnElement[bool]) -> Select[int]:
     facets = tables.facets
-    return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, holds)
+    return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, area_mask)
 
 
-def _holds(condition: tree.Condition, column_of: Callable[[tree.Scalar], tuple[Any, Any]]) -> ColumnElement[bool]:
+def _comparison(condition: tree.Condition, column_of: Callable[[tree.Scalar], tuple[Any, Any]]) -> ColumnElement[bool]:
     """The SQL condition for a value; `column_of` is the column for a value, and the value in it."""
-    holds: ColumnElement[bool]
+    area_mask: ColumnElement[bool]
     match condition:
         case tree.Compare(_, order, value):
-            holds = _ORDER[order](*column_of(value))
+            area_mask = _ORDER[order](*column_of(value))
         case tree.AnyOf(_, values):
-            holds = or_(*(column == bare for column, bare in map(column_of, values)))
+            area_mask = or_(*(column == bare for column, bare in map(column_of, values)))
         case tree.StartsWith(_, prefix):  # as a range, which an index answers and which gives no character a meaning
             column, _ = column_of(prefix)
-            holds = and_(column >= prefix, column < prefix + _LAST_CHARACTER)
+            area_mask = and_(column >= prefix, column < prefix + _LAST_CHARACTER)
         case _:
             raise TypeError(f"{condition} is no comparison with values")
-    return holds
+    return area_mask
 
 
 def _column(facets: Any, value: tree.Scalar) -> tuple[Any, bool | float | str]:
@@ -181,7 +187,7 @@ def _between(column: Any, low: float, high: float) -> ColumnElement[bool]:
     return and_(column >= low, column <= high)
 
 
-def _across(column: Any, west: float, east: float) -> ColumnElement[bool]:
+def _between_longitudes(column: Any, west: float, east: float) -> ColumnElement[bool]:
     if west <= east:
         return _between(column, west, east)
     return or_(column >= west, column <= east)

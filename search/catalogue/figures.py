@@ -31,7 +31,7 @@ class Figures:
     owners: int
 
 
-def figures(session: Session) -> Figures:
+def read_figures(session: Session) -> Figures:
     """Reads the open and the quarantined rows of the ledger, by its index, and a few others."""
     inputs = _inputs(session)
     now = clock(session)

@@ -47,7 +47,7 @@ def explain_interruption(context: ExceptionContext) -> None:
 
 
 @contextmanager
-def filtering(session: Session, name: str) -> Iterator[None]:
+def filter_deadline(session: Session, name: str) -> Iterator[None]:
     """A block that evaluates a filter within the seconds of the request's budget; errors call the filter `name`.
 
     SQLite itself asks the budget. PostgreSQL is told how long a statement may take.

@@ -42,7 +42,7 @@ _MOVE_ASSET = (
     .values(location=bindparam("to"))
 )
 
-Change = Callable[[Item], Item]
+ItemUpdate = Callable[[Item], Item]
 
 
 def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
@@ -76,17 +76,17 @@ def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None
         session.execute(insert(AssetRow), assets)
 
 
-def forget_content(session: Session, collection_id: int, keys: Sequence[str]) -> None:
+def clear_content_hash(session: Session, collection_id: int, keys: Sequence[str]) -> None:
     """Mark items for being made again by the next run over their sources, even if their files have not changed."""
     for some in chunks(keys):
         where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
         session.execute(update(ItemRow).where(*where).values(stamp=None))
         held = read(session, *where)
-        _change(session, collection_id, held, lambda item: replace(item, content_hash=""))
+        _update_rows(session, collection_id, held, lambda item: replace(item, content_hash=""))
         _log_changes(session, collection_id, held)
 
 
-def of_collection(collection_id: int) -> ColumnElement[bool]:
+def in_collection(collection_id: int) -> ColumnElement[bool]:
     """The condition for the items of a collection, where they are ordered by id.
 
     The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
@@ -94,7 +94,7 @@ def of_collection(collection_id: int) -> ColumnElement[bool]:
     return ItemRow.collection_id + 0 == collection_id
 
 
-def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
+def iter_pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
     """The items for which `where` holds, in pages by id; changing those of a page while iterating is fine."""
     after = 0
     while True:
@@ -106,21 +106,21 @@ def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]
         after = ids[-1]
 
 
-def change(session: Session, collection_id: int, change_one: Change, *where: ColumnElement[bool]) -> None:
+def update_items(session: Session, collection_id: int, change_one: ItemUpdate, *where: ColumnElement[bool]) -> None:
     """Give the items for which `where` holds another source, or other places of their files."""
-    for held in pages(session, *where):
-        _change(session, collection_id, held, change_one)
+    for held in iter_pages(session, *where):
+        _update_rows(session, collection_id, held, change_one)
         _log_changes(session, collection_id, held)
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
     """Give the items that were written before there were checksums the ones of what they hold now."""
-    without = (of_collection(collection_id), ItemRow.checksum.is_(None))
-    for held in pages(session, *without):
-        _change(session, collection_id, held, lambda item: item)
+    without = (in_collection(collection_id), ItemRow.checksum.is_(None))
+    for held in iter_pages(session, *without):
+        _update_rows(session, collection_id, held, lambda item: item)
 
 
-def _change(session: Session, collection_id: int, held: Iterable[Item], change_one: Change) -> None:
+def _update_rows(session: Session, collection_id: int, held: Iterable[Item], change_one: ItemUpdate) -> None:
     """A damaged item keeps the checksum that it does not match, so it stays damaged whatever is changed."""
     rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
     moved = []

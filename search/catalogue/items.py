@@ -147,7 +147,7 @@ def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
 
 def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
     """The next `limit` ids of the collection's items above `item_id`, ascending."""
-    above = (item_rows.of_collection(collection_id), ItemRow.id > item_id)
+    above = (item_rows.in_collection(collection_id), ItemRow.id > item_id)
     return list(session.scalars(select(ItemRow.id).where(*above).order_by(ItemRow.id).limit(limit)))
 
 

@@ -136,7 +136,7 @@ def release(session: Session, job_id: int, owner: str) -> None:
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.owner == owner).values(owner=None))
 
 
-def note(session: Session, job_id: int, what: str) -> None:
+def set_note(session: Session, job_id: int, what: str) -> None:
     """Record what delays an active job; the note is cleared when the job succeeds."""
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(ACTIVE)).values(error=what))
 
@@ -147,7 +147,7 @@ def claim_submission(session: Session, job_id: int, not_since: timedelta) -> boo
     This way only one process at a time hands them out. Raises `JobNotFound`.
     """
     if session.scalar(select(JobRow.id).where(JobRow.id == job_id).with_for_update()) is None:
-        raise _missing(job_id)
+        raise _not_found(job_id)
     moment, row = clock(session), session.get(SubmissionRow, job_id, populate_existing=True)
     if row is not None and utc(row.submitted_at) > moment - not_since:
         return False
@@ -163,7 +163,7 @@ def reopen(session: Session, job_id: int) -> int:
     """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None:
-        raise _missing(job_id)
+        raise _not_found(job_id)
     if row.kind != INDEX:
         raise JobNotRetriable(f"job {job_id} re-embeds a collection; run anyseek collections reembed again instead")
     if row.state not in (JobState.RUNNING, JobState.DONE):
@@ -194,7 +194,7 @@ def complete(session: Session, job_id: int) -> bool:
     return True
 
 
-def give_up(session: Session, job_id: int, state: JobState, error: str | None) -> bool:
+def end_unfinished(session: Session, job_id: int, state: JobState, error: str | None) -> bool:
     """Mark an active job as failed or cancelled; false if it has already ended."""
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state not in ACTIVE:
@@ -209,11 +209,11 @@ def get(session: Session, job_id: int) -> Job:
     """Raises `JobNotFound`."""
     found = _read(session, 1, JobRow.id == job_id)
     if not found:
-        raise _missing(job_id)
+        raise _not_found(job_id)
     return found[0]
 
 
-def reread(session: Session, job: Job) -> Job:
+def reload(session: Session, job: Job) -> Job:
     """The job as it is now. Raises `JobDeleted` if it is gone, also where another job has its number by now."""
     found = _read(session, 1, JobRow.id == job.id)
     if not found or found[0].created_at != job.created_at:
@@ -233,7 +233,7 @@ def get_with_counts(session: Session, job_id: int) -> Job:
     return replace(job, counts=ledger.counts(session, job_id)) if job.active else job
 
 
-def waiting(session: Session, is_alive: IsAlive) -> list[int]:
+def list_unowned(session: Session, is_alive: IsAlive) -> list[int]:
     """Active jobs without a living owner, oldest first."""
     rows = session.execute(select(JobRow.id, JobRow.owner).where(JobRow.state.in_(ACTIVE)).order_by(JobRow.id))
     return [row.id for row in rows if row.owner is None or not is_alive(row.owner)]
@@ -252,7 +252,7 @@ def list_page(session: Session, before_id: int | None, limit: int, collection: s
     return _read(session, limit, *before, *of_collection)
 
 
-def _missing(job_id: int) -> JobNotFound:
+def _not_found(job_id: int) -> JobNotFound:
     return JobNotFound(f"there is no job {job_id}; jobs are deleted with their collections")
 
 

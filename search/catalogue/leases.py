@@ -27,7 +27,7 @@ from anyseek.search.catalogue.tables import CursorRow, OwnerRow
 from anyseek.search.catalogue.values import from_bytes, now, to_bytes, utc
 from anyseek.search.errors import LeaseLost
 
-FORGOTTEN_AFTER = timedelta(days=1)
+REMOVE_AFTER = timedelta(days=1)
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -47,15 +47,15 @@ def renew(session: Session, name: str, valid_for: timedelta) -> None:
         session.execute(insert(OwnerRow).values(name=name, expires_at=expires))
 
 
-def is_heard_of(session: Session, name: str) -> bool:
+def is_registered(session: Session, name: str) -> bool:
     """True if the owner `name` has renewed its registration in time."""
     expires = session.scalar(select(OwnerRow.expires_at).where(OwnerRow.name == name))
     return expires is not None and utc(expires) > clock(session)
 
 
-def leave(session: Session, name: str) -> None:
+def unregister(session: Session, name: str) -> None:
     """Remove an owner that ends, and owners that have long been silent."""
-    silent = OwnerRow.expires_at < clock(session) - FORGOTTEN_AFTER
+    silent = OwnerRow.expires_at < clock(session) - REMOVE_AFTER
     session.execute(delete_rows(OwnerRow).where((OwnerRow.name == name) | silent))
 
 
@@ -116,14 +116,14 @@ def cursors_of(session: Session, space_id: int) -> list[Cursor]:
     return [Cursor(row.centre_version, from_bytes(row.centre), row.seq, row.ready) for row in rows]
 
 
-def begin_cursor(session: Session, space_id: int, centre_version: int) -> None:
+def create_cursor(session: Session, space_id: int, centre_version: int) -> None:
     """Create a cursor for the space's current centre and its version, with nothing applied yet."""
     if all(held.centre_version != centre_version for held in cursors_of(session, space_id)):
         row = {"space_id": space_id, "centre_version": centre_version, "seq": 0, "ready": False, "fence": 0}
         session.execute(insert(CursorRow).values(**row, centre=to_bytes(centre_of(session, space_id))))
 
 
-def take_cursor(session: Session, space_id: int, centre_version: int) -> CursorLease | None:
+def lease_cursor(session: Session, space_id: int, centre_version: int) -> CursorLease | None:
     """Lease the right to apply the log to an index that was begun; None while another process has it."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
     now = clock(session)
@@ -140,15 +140,15 @@ def advance_cursor(session: Session, lease: CursorLease, before: int, seq: int, 
 
     Raises `LeaseLost`.
     """
-    renewal = update(CursorRow).where(*_held(lease)).values(expires_at=clock(session) + LEASE)
+    renewal = update(CursorRow).where(*_is_current(lease)).values(expires_at=clock(session) + LEASE)
     if not count_changed(session, renewal):
         raise LeaseLost("another process drives the index now")
     values: dict[str, int | bool] = {"seq": seq} | ({"ready": True} if ready else {})
-    where = (*_held(lease), CursorRow.seq == before)
+    where = (*_is_current(lease), CursorRow.seq == before)
     session.execute(update(CursorRow).where(*where).values(values))
 
 
-def set_cursor_back(session: Session, lease: CursorLease, seq: int) -> None:
+def rewind_cursor(session: Session, lease: CursorLease, seq: int) -> None:
     """Set the cursor back, so that the current lease holder applies everything after `seq` again."""
     where = (CursorRow.space_id == lease.space_id, CursorRow.centre_version == lease.centre_version)
     session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq))
@@ -156,7 +156,7 @@ def set_cursor_back(session: Session, lease: CursorLease, seq: int) -> None:
 
 def release_cursor(session: Session, lease: CursorLease) -> None:
     """Release the lease, so that another process can take it at once."""
-    session.execute(update(CursorRow).where(*_held(lease)).values(expires_at=None))
+    session.execute(update(CursorRow).where(*_is_current(lease)).values(expires_at=None))
 
 
 def delete_cursor(session: Session, space_id: int, centre_version: int) -> None:
@@ -165,7 +165,7 @@ def delete_cursor(session: Session, space_id: int, centre_version: int) -> None:
     session.execute(delete_rows(CursorRow).where(*where))
 
 
-def _held(lease: CursorLease) -> tuple[ColumnElement[bool], ...]:
+def _is_current(lease: CursorLease) -> tuple[ColumnElement[bool], ...]:
     return (
         CursorRow.space_id == lease.space_id,
         CursorRow.centre_version == lease.centre_version,

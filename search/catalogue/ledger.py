@@ -6,7 +6,7 @@ pending ──lease──> leased ──> done | quarantined
 
 Leasing counts as an attempt before any work is done, so an input that kills its worker can be identified. Fresh
 inputs are leased as a range; each input of a range that died is leased alone; one that then kills
-`DEATHS_ALONE` workers is quarantined.
+`MAX_SOLO_DEATHS` workers is quarantined.
 
 A scan of the folder lists inputs. The scan of an adopted job keeps only the *carried* inputs, which were in work when a
 worker died. They keep their count of attempts, and are removed if the new scan does not find them.
@@ -29,11 +29,11 @@ from anyseek.search.errors import LeaseLost
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"
 INDEXED, UNCHANGED, DUPLICATE = "indexed", "unchanged", "duplicate"
 
-DEATHS_ALONE = 3
-MOST_ATTEMPTS = 1 + DEATHS_ALONE  # one in a range, the others alone
+MAX_SOLO_DEATHS = 3
+MAX_ATTEMPTS = 1 + MAX_SOLO_DEATHS  # one in a range, the others alone
 DEADLY = "killed-its-worker"
-DEADLY_REASON = f"the worker died {DEATHS_ALONE} times while it had nothing but this input"
-_WORN = {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}
+DEADLY_REASON = f"the worker died {MAX_SOLO_DEATHS} times while it had nothing but this input"
+_DEADLY_VALUES = {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}
 DUPLICATE_KEY = "duplicate-key"
 
 
@@ -68,7 +68,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Settled:
+class InputResult:
     """The result of a leased input: an `outcome` if it is done, else the reason for its quarantine.
 
     A duplicate that is left out is done, and its reason names the key with the same content.
@@ -162,7 +162,7 @@ def lease_suspect(
     return next(iter(_lease(session, least, owner, valid_for)), None)
 
 
-def unclaimed(session: Session, job_id: int, size: int) -> list[Span]:
+def unclaimed_spans(session: Session, job_id: int, size: int) -> list[Span]:
     """The spans of `size` ids, always cut at the same ids, that have pending inputs and no leased ones."""
     number, leased = LedgerRow.id // size, func.sum(case((LedgerRow.state == LEASED, 1), else_=0))
     open_inputs = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
@@ -170,7 +170,7 @@ def unclaimed(session: Session, job_id: int, size: int) -> list[Span]:
     return [Span(number * size, (number + 1) * size - 1) for number in found]
 
 
-def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
+def revoke_lost_leases(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
     """Revoke leases that have expired or whose owner is gone (`anyseek.indexer.runs`); return how many.
 
     Inputs that have killed their worker often enough are quarantined.
@@ -180,11 +180,13 @@ def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
     gone = [owner for owner in owners if owner is None or not is_alive(owner)]
     lost = (*of_job, or_(LedgerRow.owner.in_(gone), LedgerRow.lease_expires < clock(session)))
     revoked = update(LedgerRow).where(*lost)
-    worn = count_changed(session, revoked.where(LedgerRow.attempts >= MOST_ATTEMPTS).values(**_WORN, owner=None))
+    worn = count_changed(
+        session, revoked.where(LedgerRow.attempts >= MAX_ATTEMPTS).values(**_DEADLY_VALUES, owner=None)
+    )
     return worn + count_changed(session, revoked.values(state=PENDING, owner=None))
 
 
-def settle(session: Session, settled: Sequence[Settled]) -> None:
+def settle(session: Session, settled: Sequence[InputResult]) -> None:
     """Mark leased inputs as settled, in the transaction that writes their items.
 
     Raises `LeaseLost` if any lease is no longer the newest of its input; the transaction must then be rolled back.
@@ -214,7 +216,7 @@ def check(session: Session, leases: Sequence[Lease]) -> None:
             raise LeaseLost("another worker took over these inputs; the work done here is dropped")
 
 
-def give_back(session: Session, leases: Sequence[Lease]) -> None:
+def return_leases(session: Session, leases: Sequence[Lease]) -> None:
     """Return the unfinished inputs of a worker that stops; the attempt does not count."""
     for held in leases:
         session.execute(
@@ -245,8 +247,8 @@ def counts(session: Session, job_id: int) -> Counts:
     numbers = {(state, outcome): count for state, outcome, count in rows}
     waiting = sum(count for (state, _), count in numbers.items() if state in (PENDING, LEASED))
     quarantined = numbers.get((QUARANTINED, None), 0)
-    indexed, unchanged, skipped = (numbers.get((DONE, outcome), 0) for outcome in (INDEXED, UNCHANGED, DUPLICATE))
-    return Counts(indexed, unchanged, quarantined, waiting, skipped)
+    indexed, unchanged, list_skipped = (numbers.get((DONE, outcome), 0) for outcome in (INDEXED, UNCHANGED, DUPLICATE))
+    return Counts(indexed, unchanged, quarantined, waiting, list_skipped)
 
 
 def has_open(session: Session, job_id: int) -> bool:
@@ -254,12 +256,12 @@ def has_open(session: Session, job_id: int) -> bool:
     return _has(session, job_id, LedgerRow.state.in_((PENDING, LEASED)))
 
 
-def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
+def list_failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
     """The next `limit` quarantined inputs; `after_id` is the last id of the page before."""
     return _failures(session, job_id, LedgerRow.state == QUARANTINED, after_id, limit)
 
 
-def skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
+def list_skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
     """The next inputs that were left out as duplicates; the reason names the other key."""
     return _failures(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
 
@@ -283,7 +285,7 @@ def _has(session: Session, job_id: int, *where: ColumnElement[bool]) -> bool:
     return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *where).limit(1)) is not None
 
 
-def present(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
+def keys_of_inputs(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
     """The `keys` that belong to an input of the job."""
     of_job = select(LedgerRow.key).where(LedgerRow.job_id == job_id)
     return {row.key for row in rows_in(session, of_job, LedgerRow.key, list(keys))}
@@ -350,6 +352,6 @@ def _row(job_id: int, new: NewInput, taken: dict[str, str]) -> dict[str, object]
 def _revive(session: Session, job_id: int, uris: Sequence[str]) -> None:
     """A suspect stays a suspect; one that killed too many workers stays quarantined."""
     of_uris = (LedgerRow.job_id == job_id, LedgerRow.uri.in_(uris))
-    worn = LedgerRow.attempts >= MOST_ATTEMPTS
+    worn = LedgerRow.attempts >= MAX_ATTEMPTS
     session.execute(update(LedgerRow).where(*of_uris, ~worn).values(state=PENDING))
-    session.execute(update(LedgerRow).where(*of_uris, worn).values(_WORN))
+    session.execute(update(LedgerRow).where(*of_uris, worn).values(_DEADLY_VALUES))

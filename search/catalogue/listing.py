@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import among
+from anyseek.search.catalogue.values import id_in
 from anyseek.search.errors import BadInput, StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import Collection, Item
@@ -23,22 +23,22 @@ _AFTER_SLASH = chr(ord(SLASH) + 1)
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, the number of the items in it and in all folders _below, and the first of their keys."""
+    """A folder, the number of the items in it and in all folders below, and the first of their keys."""
 
     path: str
     items: int
     cover: str
 
 
-def folder_named(text: str) -> str:
+def folder_path(text: str) -> str:
     """Return the folder that a text names, with or without the slash at its end."""
     return text if not text or text.endswith(SLASH) else text + SLASH
 
 
-def folders_inside(session: Session, collection_id: int, folder: str, after: str | None, limit: int) -> list[Folder]:
+def list_folders(session: Session, collection_id: int, folder: str, after: str | None, limit: int) -> list[Folder]:
     """The next `limit` folders that are directly in `folder`, by path; `after` is the last path of the page before."""
-    path = func.substr(ItemRow.key, 1, len(folder) + _place_of_slash(session, folder)).label("path")
-    deeper = select(path, ItemRow.key).where(*_below(collection_id, folder), _place_of_slash(session, folder) > 0)
+    path = func.substr(ItemRow.key, 1, len(folder) + _slash_position(session, folder)).label("path")
+    deeper = select(path, ItemRow.key).where(*_below(collection_id, folder), _slash_position(session, folder) > 0)
     if after is not None:  # what follows all keys of that folder
         deeper = deeper.where(ItemRow.key >= after[:-1] + _AFTER_SLASH)
     rows = deeper.subquery()
@@ -47,15 +47,15 @@ def folders_inside(session: Session, collection_id: int, folder: str, after: str
 
 
 def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the items in a folder and in all folders _below."""
+    """Conditions for the items in a folder and in all folders below."""
     of_collection = ItemRow.collection_id == collection_id
     if not folder:
         return (of_collection,)
     return of_collection, ItemRow.key > folder, ItemRow.key < folder[:-1] + _AFTER_SLASH
 
 
-def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
-    """The place of a key's next slash _below `folder`, counted from 1 behind the folder's path; 0 without one."""
+def _slash_position(session: Session, folder: str) -> ColumnElement[Any]:
+    """The place of a key's next slash below `folder`, counted from 1 behind the folder's path; 0 without one."""
     find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
     return find(func.substr(ItemRow.key, len(folder) + 1), SLASH)
 
@@ -72,14 +72,14 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """The position of an item in a listing: its key, and the seconds since 1970 at which it was taken."""
 
     key: str
     moment: float | None = None
 
     @classmethod
-    def parse(cls, cursor: str, order: Order) -> "Place":
+    def parse(cls, cursor: str, order: Order) -> "Position":
         """The place that `cursor` names. Raises `BadInput` for a text that is no cursor of this order."""
         if order is Order.KEY:
             return cls(cursor)
@@ -104,21 +104,21 @@ def page(
     session: Session,
     collection: Collection,
     order: Order,
-    after: Place | None,
+    after: Position | None,
     limit: int,
     where: Filter | None = None,
     folder: str | None = None,
-) -> list[tuple[Item, Place]]:
+) -> list[tuple[Item, Position]]:
     """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`.
 
     Raises `StoreCorrupt` if one of them is damaged.
     """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
-        wanted = (*_below(collection.id, folder), _place_of_slash(session, folder) == 0)
+        wanted = (*_below(collection.id, folder), _slash_position(session, folder) == 0)
     if where is not None:  # the sum keeps SQLite from sorting all that pass for each page
-        passing = facets.ids_where(session, collection.id, where).tolist()
-        wanted = (*wanted, among(session, ItemRow.id + 0, passing))
+        passing = facets.matching_ids(session, collection.id, where).tolist()
+        wanted = (*wanted, id_in(session, ItemRow.id + 0, passing))
     if order is Order.KEY:
         rows = _by_key(session, wanted, after, limit)
     else:
@@ -131,16 +131,16 @@ def page(
             raise StoreCorrupt(
                 f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild"
             )
-    return [(held[item_id], Place(key, moment)) for item_id, key, moment in rows]
+    return [(held[item_id], Position(key, moment)) for item_id, key, moment in rows]
 
 
-def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:
+def sample_ids(session: Session, collection_id: int, most: int) -> list[int]:
     """The ids of at most `most` of the collection's items, drawn by a seed, ascending."""
     ids = sorted(session.scalars(select(ItemRow.id).where(ItemRow.collection_id == collection_id)))
     return sorted(random.Random(0).sample(ids, min(most, len(ids))))
 
 
-def spread_ids(session: Session, collection_id: int, count: int, most: int) -> list[int]:
+def spaced_ids(session: Session, collection_id: int, count: int, most: int) -> list[int]:
     """The ids of about `most` of the collection's `count` items, ascending: all of them, or every so many.
 
     Ids are shared by all collections, so the collection's own items are numbered.
@@ -151,14 +151,14 @@ def spread_ids(session: Session, collection_id: int, count: int, most: int) -> l
     return sorted(session.scalars(select(own.c.id).where(own.c.number % every == 0).order_by(own.c.id).limit(2 * most)))
 
 
-def _by_key(session: Session, wanted: _Conditions, after: Place | None, limit: int) -> list[_Row]:
+def _by_key(session: Session, wanted: _Conditions, after: Position | None, limit: int) -> list[_Row]:
     above = () if after is None else (ItemRow.key > after.key,)
     rows = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*wanted, *above)
     return _rows(session, rows.order_by(ItemRow.key).limit(limit))
 
 
 def _by_date(
-    session: Session, collection_id: int, wanted: _Conditions, order: Order, after: Place | None, limit: int
+    session: Session, collection_id: int, wanted: _Conditions, order: Order, after: Position | None, limit: int
 ) -> list[_Row]:
     undated = after is not None and after.moment is None
     rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))
@@ -173,7 +173,7 @@ def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
 
 
 def _dated(
-    collection_id: int, wanted: _Conditions, order: Order, after: Place | None, limit: int
+    collection_id: int, wanted: _Conditions, order: Order, after: Position | None, limit: int
 ) -> "Select[int, str, Any]":
     """Items with a date; of several dates the earliest counts."""
     of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))

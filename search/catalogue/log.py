@@ -211,10 +211,10 @@ def compact(session: Session, collection_id: int, below_seq: int, whole: bool = 
     of_collection = CollectionRow.id == collection_id
     since = session.scalar(select(CollectionRow.compacted_seq).where(of_collection).with_for_update()) or 0
     if whole or since == 0:
-        removed = _drop(session, collection_id, LogRow.seq <= below_seq, LogRow.seq.not_in(_needed(collection_id)))
+        removed = _drop(session, collection_id, LogRow.seq <= below_seq, LogRow.seq.not_in(_live_seqs(collection_id)))
     else:
         changed = chunks(sorted(items_after(session, collection_id, since)))
-        removed = sum(_drop_of(session, collection_id, below_seq, some) for some in changed)
+        removed = sum(_drop_superseded(session, collection_id, below_seq, some) for some in changed)
     session.execute(
         update(CollectionRow)
         .where(of_collection, CollectionRow.compacted_seq < below_seq)
@@ -223,11 +223,13 @@ def compact(session: Session, collection_id: int, below_seq: int, whole: bool = 
     return removed
 
 
-def _drop_of(session: Session, collection_id: int, below_seq: int, ids: Sequence[int]) -> int:
+def _drop_superseded(session: Session, collection_id: int, below_seq: int, ids: Sequence[int]) -> int:
     """Drop the entries of some items, in steps; otherwise SQLite would scan the whole log up to `below_seq`."""
     of_items = LogRow.item_id.in_(ids)
     held = session.scalars(select(LogRow.seq).where(LogRow.collection_id == collection_id, of_items))
-    needless = {seq for seq in held if seq <= below_seq} - set(session.scalars(_needed(collection_id).where(of_items)))
+    needless = {seq for seq in held if seq <= below_seq} - set(
+        session.scalars(_live_seqs(collection_id).where(of_items))
+    )
     return sum(_drop(session, collection_id, LogRow.seq.in_(some)) for some in chunks(sorted(needless)))
 
 
@@ -235,7 +237,7 @@ def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> 
     return count_changed(session, delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where))
 
 
-def _needed(collection_id: int) -> Select[int]:
+def _live_seqs(collection_id: int) -> Select[int]:
     """Numbers of the newest vectors of existing items in existing spaces."""
     return (
         select(func.max(LogRow.seq))

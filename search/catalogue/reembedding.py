@@ -14,16 +14,16 @@ from sqlalchemy.orm import Session
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.catalogue import audit, collections, item_rows, jobs, ledger, log, space_switch
 from anyseek.search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
-from anyseek.search.catalogue.ledger import Lease, Settled
+from anyseek.search.catalogue.ledger import InputResult, Lease
 from anyseek.search.catalogue.log import NewEntry
-from anyseek.search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from anyseek.search.catalogue.space_switch import IncompleteItem, NothingBuilt, Target
 from anyseek.search.catalogue.tables import ItemRow, JobRow, LedgerRow
 from anyseek.search.catalogue.values import chunks, rows_in
 from anyseek.search.errors import Conflict
 from anyseek.search.types import Collection
 
 PAGE = 500
-LAST = 32  # the most items embedded while writers wait
+MAX_REMAINING = 32  # the most items embedded while writers wait
 
 
 class AlreadyEmbedded(Conflict):
@@ -35,7 +35,7 @@ class ReembedUnderWay(Conflict):
 
 
 @dataclass(frozen=True)
-class Made:
+class NewVectors:
     """An item's vectors in the target's spaces, made from its `revision`."""
 
     item_id: int
@@ -44,7 +44,7 @@ class Made:
 
 
 # Makes the vectors of a few items; those that cannot be made are left out.
-MakeLast = Callable[[Session, Sequence[Lacking]], Sequence[Made]]
+EmbedRemaining = Callable[[Session, Sequence[IncompleteItem]], Sequence[NewVectors]]
 
 
 def open_job(
@@ -79,14 +79,14 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
     collections.lock(session, collection)
     if job := _active(session, collection, ROLLBACK, None, owner, is_alive):
         return job
-    space_switch.bring_back(session, collection)
+    space_switch.start_return(session, collection)
     audit.record(session, "collection.rollback", collection.name)
     return _new_job(session, collection, ROLLBACK, owner)
 
 
-def list_page(session: Session, job_id: int, target: Target, after_id: int, since: int = 0) -> list[Lacking]:
+def list_page(session: Session, job_id: int, target: Target, after_id: int, since: int = 0) -> list[IncompleteItem]:
     """List the next items that lack vectors in the job's ledger; empty at the end. `since` as for `untried`."""
-    found = space_switch.lacking(session, target, after_id, PAGE, since)
+    found = space_switch.incomplete_items(session, target, after_id, PAGE, since)
     inputs = [ledger.NewInput(_uri(item), item.key) for item in found]
     for some in chunks(inputs):  # rows of earlier revisions of these items
         stale = (LedgerRow.key.in_([new.key for new in some]), LedgerRow.uri.not_in([new.uri for new in some]))
@@ -95,7 +95,9 @@ def list_page(session: Session, job_id: int, target: Target, after_id: int, sinc
     return found
 
 
-def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], settled: Sequence[Settled]) -> int:
+def write(
+    session: Session, target: Target, made: Sequence[tuple[Lease, NewVectors]], settled: Sequence[InputResult]
+) -> int:
     """Log new vectors and settle their inputs; return how many items have changed since they were read.
 
     The inputs of changed items are given back, to be done again; deleted items need nothing. Either everything is
@@ -107,20 +109,20 @@ def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], 
     now = {row.id: row.revision for row in rows}
     fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
     changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
-    gone = [Settled(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
+    gone = [InputResult(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
     _log(session, target, [new for _, new in fresh])
-    ledger.settle(session, [*settled, *gone, *(Settled(lease, ledger.INDEXED) for lease, _ in fresh)])
-    ledger.give_back(session, changed)
+    ledger.settle(session, [*settled, *gone, *(InputResult(lease, ledger.INDEXED) for lease, _ in fresh)])
+    ledger.return_leases(session, changed)
     return len(changed)
 
 
-def untried(session: Session, job_id: int, target: Target, since: int = 0) -> list[Lacking]:
+def untried_items(session: Session, job_id: int, target: Target, since: int = 0) -> list[IncompleteItem]:
     """Some of the items that lack vectors and that the job has not tried; empty if there are none.
 
     With `since` only of the items that entries of the log above it concern.
     """
     after = 0
-    while found := space_switch.lacking(session, target, after, PAGE, since):
+    while found := space_switch.incomplete_items(session, target, after, PAGE, since):
         refused = ledger.quarantined_uris(session, job_id, [_uri(item) for item in found])
         if left := [item for item in found if _uri(item) not in refused]:
             return left
@@ -128,7 +130,7 @@ def untried(session: Session, job_id: int, target: Target, since: int = 0) -> li
     return []
 
 
-def finish(session: Session, job_id: int, target: Target, listed_seq: int, make: MakeLast) -> bool:
+def finish(session: Session, job_id: int, target: Target, listed_seq: int, make: EmbedRemaining) -> bool:
     """End a job whose inputs are settled: switch, or fail the job if some inputs are quarantined.
 
     Return False, and do nothing, if inputs are open or too many untried items lack vectors. The last few items, which
@@ -139,18 +141,18 @@ def finish(session: Session, job_id: int, target: Target, listed_seq: int, make:
     space_switch.check_target(session, target)
     if job.state != JobState.RUNNING or ledger.has_open(session, job_id):
         return False
-    left = untried(session, job_id, target, listed_seq)
-    if len(left) > LAST:
+    left = untried_items(session, job_id, target, listed_seq)
+    if len(left) > MAX_REMAINING:
         return False
     if left:
         _log(session, target, made := make(session, left))
-        if len(made) < len(left) or untried(session, job_id, target, listed_seq):
+        if len(made) < len(left) or untried_items(session, job_id, target, listed_seq):
             return False
     refused = ledger.counts(session, job_id).quarantined
     if not refused:
         space_switch.switch(session, target)
         return jobs.complete(session, job_id)
-    return jobs.give_up(
+    return jobs.end_unfinished(
         session,
         job_id,
         JobState.FAILED,
@@ -160,7 +162,7 @@ def finish(session: Session, job_id: int, target: Target, listed_seq: int, make:
     )
 
 
-def leave_out(session: Session, collection: Collection) -> int:
+def switch_without_failed(session: Session, collection: Collection) -> int:
     """Switch to the built spaces although some items, all tried by the last job, lack vectors; return how many.
 
     These items stay in the catalogue, but queries do not find them until their source is indexed again. Raises
@@ -174,18 +176,18 @@ def leave_out(session: Session, collection: Collection) -> int:
         )
     job = jobs.get_locked(session, job_id)
     space_switch.check_target(session, target)
-    if job.active or untried(session, job_id, target):
+    if job.active or untried_items(session, job_id, target):
         raise NothingBuilt(
             f"not every item of the collection {collection.name!r} has been tried with {target.model}; wait for job "
             f"{job_id}, or run the same anyseek collections reembed again"
         )
     out: list[str] = []
     after = 0
-    while found := space_switch.lacking(session, target, after, PAGE):
+    while found := space_switch.incomplete_items(session, target, after, PAGE):
         out += [item.key for item in found]
         after = found[-1].item_id
     space_switch.switch(session, target)
-    item_rows.forget_content(session, collection.id, out)
+    item_rows.clear_content_hash(session, collection.id, out)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
     audit.record(session, "collection.switch", collection.name, target.model)
     return len(out)
@@ -208,7 +210,7 @@ def check_idle(session: Session, collection: Collection) -> None:
     """Raises `ReembedUnderWay` if a job of this kind is active, running or interrupted."""
     job_id = _last_job(session, collection.id)
     if job_id is not None and jobs.get(session, job_id).active:
-        raise _under_way(session, collection, job_id)
+        raise _under_way_error(session, collection, job_id)
 
 
 def _active(
@@ -220,13 +222,13 @@ def _active(
         return None
     target = space_switch.target(session, collection.id)
     if job.kind != kind or target is None or model not in (None, target.model):
-        raise _under_way(session, collection, job_id)
+        raise _under_way_error(session, collection, job_id)
     if owner:
         jobs.adopt(session, job_id, owner, is_alive)
     return jobs.get(session, job_id)
 
 
-def _under_way(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
+def _under_way_error(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
     target = space_switch.target(session, collection.id)
     what = "" if target is None else f" to {target.model}"
     return ReembedUnderWay(
@@ -250,7 +252,7 @@ def _new_job(session: Session, collection: Collection, kind: str, owner: str | N
     return jobs.get(session, row.id)
 
 
-def _log(session: Session, target: Target, made: Sequence[Made]) -> None:
+def _log(session: Session, target: Target, made: Sequence[NewVectors]) -> None:
     """Append to the log; the caller holds the collection's lock."""
     entries = [
         NewEntry(log.UPSERT, new.item_id, new.revision, space.id, space.fingerprint, new.vectors[name])
@@ -260,6 +262,6 @@ def _log(session: Session, target: Target, made: Sequence[Made]) -> None:
     log.append(session, target.collection_id, collections.head_by_id(session, target.collection_id).last_seq, entries)
 
 
-def _uri(item: Lacking) -> str:
+def _uri(item: IncompleteItem) -> str:
     """A uri that differs for each content of an item, so that a changed item is tried again."""
     return f"item {item.item_id}, revision {item.revision}"

@@ -23,14 +23,14 @@ class SourceNotFound(NotFound):
     code = "source-not-found"
 
 
-class SourceHeld(Conflict):
+class SourceBusy(Conflict):
     """A source cannot be changed as asked: a job is at work on it, or the collection has the other one already."""
 
     code = "source-held"
 
 
 @dataclass(frozen=True)
-class HeldSource:
+class SourceInfo:
     """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`.
 
     With `predicts` its items get predicted attributes (`anyseek.indexer.attributes`).
@@ -56,7 +56,7 @@ def ensure(session: Session, collection: Collection, root: Path | str, key_prefi
     return source_id
 
 
-def list_of(session: Session, collection: Collection) -> list[HeldSource]:
+def list_sources(session: Session, collection: Collection) -> list[SourceInfo]:
     """The sources of a collection, in the order in which they came. Counts their items."""
     rows = session.execute(
         select(SourceRow.id, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts, func.count(ItemRow.id))
@@ -65,13 +65,13 @@ def list_of(session: Session, collection: Collection) -> list[HeldSource]:
         .group_by(SourceRow.id, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts)
         .order_by(SourceRow.id)
     )
-    return [HeldSource(row.id, row.root, row.key_prefix or "", row[-1], row.predicts) for row in rows]
+    return [SourceInfo(row.id, row.root, row.key_prefix or "", row[-1], row.predicts) for row in rows]
 
 
 def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
     """Set if items of a source get predicted attributes from its next job on.
 
-    Raises `SourceHeld` if that changes while a job is at work on it, which has settled some of its inputs already.
+    Raises `SourceBusy` if that changes while a job is at work on it, which has settled some of its inputs already.
     """
     row = session.get_one(SourceRow, source_id, populate_existing=True)
     if row.predicts != predicts:
@@ -80,9 +80,9 @@ def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
         session.flush()
 
 
-def find(session: Session, collection: Collection, root: str) -> HeldSource:
+def find(session: Session, collection: Collection, root: str) -> SourceInfo:
     """The source at `root`. Raises `SourceNotFound`, which names those there are."""
-    held = list_of(session, collection)
+    held = list_sources(session, collection)
     for source in held:
         if source.root == root:
             return source
@@ -96,7 +96,7 @@ def folder_of(session: Session, source_id: int | None) -> Path | None:
     return Path(root) if root and root.startswith("/") and Path(root).is_dir() else None
 
 
-def locations(session: Session, source_id: int, limit: int) -> list[str]:
+def sample_locations(session: Session, source_id: int, limit: int) -> list[str]:
     """Paths of some files of a source that stay where they are, at most `limit`."""
     of_source = (ItemRow.source_id == source_id, ~AssetRow.stored)
     return list(session.scalars(select(AssetRow.location).join(ItemRow).where(*of_source).limit(limit)))
@@ -105,26 +105,26 @@ def locations(session: Session, source_id: int, limit: int) -> list[str]:
 def move(session: Session, collection: Collection, source_id: int, root: str, folders: tuple[str, str]) -> None:
     """Give a source another `root`: files of its items below the first of `folders` are now below the second.
 
-    Keys, vectors and ids of the items stay. Raises `SourceHeld` if the collection has a source at `root`, or a job is
+    Keys, vectors and ids of the items stay. Raises `SourceBusy` if the collection has a source at `root`, or a job is
     at work on this one.
     """
     collections.lock(session, collection)
     _check_idle(session, source_id)
     there = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == root)
     if session.scalar(there) is not None:
-        raise SourceHeld(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
+        raise SourceBusy(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
     session.execute(update(SourceRow).where(SourceRow.id == source_id).values(root=root))
     audit.record(session, "source.move", collection.name, root)
     before, after = (f"{folder.rstrip('/')}/" for folder in folders)
-    item_rows.change(
-        session, collection.id, partial(_moved, before=before, after=after), ItemRow.source_id == source_id
+    item_rows.update_items(
+        session, collection.id, partial(_relocate, before=before, after=after), ItemRow.source_id == source_id
     )
 
 
 def forget(database: Database, collection: Collection, source_id: int, with_items: bool) -> None:
     """Remove a source; its items stay and belong to no source, or are deleted in pages first.
 
-    If it is interrupted while it deletes, the source stays with the rest of its items. Raises `SourceHeld` if a job is
+    If it is interrupted while it deletes, the source stays with the rest of its items. Raises `SourceBusy` if a job is
     at work on it.
     """
     with database.read() as session:
@@ -138,7 +138,7 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
     with database.write() as session:
         collections.lock(session, collection)
         _check_idle(session, source_id)
-        item_rows.change(
+        item_rows.update_items(
             session, collection.id, lambda item: replace(item, source_id=None), ItemRow.source_id == source_id
         )
         session.execute(update(JobRow).where(JobRow.source_id == source_id).values(source_id=None))
@@ -147,7 +147,7 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
         session.execute(delete_rows(SourceRow).where(SourceRow.id == source_id))
 
 
-def _moved(item: Item, before: str, after: str) -> Item:
+def _relocate(item: Item, before: str, after: str) -> Item:
     """The item with the files that lie below the folder `before` below `after`."""
     assets = {
         name: replace(asset, location=after + asset.location.removeprefix(before))
@@ -162,6 +162,6 @@ def _check_idle(session: Session, source_id: int) -> None:
     at_work = select(JobRow.id).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE))
     job_id = session.scalar(at_work)
     if job_id is not None:
-        raise SourceHeld(
+        raise SourceBusy(
             f"job {job_id} is at work on this source; wait for it, or stop it: anyseek jobs cancel {job_id}"
         )

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.seam import EmbeddingSpace
 from anyseek.search.catalogue import audit, collections, log
 from anyseek.search.catalogue.collections import SpaceHead, SpaceState
-from anyseek.search.catalogue.item_rows import of_collection
+from anyseek.search.catalogue.item_rows import in_collection
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.errors import Conflict, FingerprintMismatch
 from anyseek.search.types import Collection
@@ -52,7 +52,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Lacking:
+class IncompleteItem:
     """An item without vectors of its present revision in the target's spaces."""
 
     item_id: int
@@ -96,7 +96,7 @@ def build(session: Session, collection: Collection, model: str, spaces: Iterable
     collections.add_spaces(session, collection.id, model, wanted.values(), SpaceState.BUILDING)
 
 
-def bring_back(session: Session, collection: Collection) -> None:
+def start_return(session: Session, collection: Collection) -> None:
     """Let kept spaces return: they get the vectors they lack, to serve again. Raises `NothingKept`."""
     collections.lock(session, collection)
     if _has(session, collection.id, SpaceState.RETURNING):
@@ -127,8 +127,8 @@ def switch(session: Session, reached: Target) -> None:
     check_target(session, reached)
     _move(session, reached.collection_id, SpaceState.SERVING, SpaceState.KEPT)
     _move(session, reached.collection_id, reached.state, SpaceState.SERVING)
-    of_collection = CollectionRow.id == reached.collection_id
-    session.execute(update(CollectionRow).where(of_collection).values(model=reached.model))
+    in_collection = CollectionRow.id == reached.collection_id
+    session.execute(update(CollectionRow).where(in_collection).values(model=reached.model))
 
 
 def check_target(session: Session, expected: Target) -> None:
@@ -140,18 +140,18 @@ def check_target(session: Session, expected: Target) -> None:
         raise FingerprintMismatch("these vectors were made for a re-embedding that has ended; they are dropped")
 
 
-def lacking(session: Session, of: Target, after_id: int, limit: int, since: int = 0) -> list[Lacking]:
+def incomplete_items(session: Session, of: Target, after_id: int, limit: int, since: int = 0) -> list[IncompleteItem]:
     """The next `limit` items, by id, that lack the vector of their present revision in a space of the target.
 
     With `since` only of the items that entries of the log above it concern.
     """
     complete = and_(*(_has_vector(space) for space in of.spaces.values()))
-    where = [of_collection(of.collection_id), ItemRow.id > after_id, ~complete]
+    where = [in_collection(of.collection_id), ItemRow.id > after_id, ~complete]
     if since and since >= collections.head_by_id(session, of.collection_id).compacted_seq:  # else some may be gone
         changed = select(LogRow.item_id).where(LogRow.collection_id == of.collection_id, LogRow.seq > since)
         where.append(ItemRow.id.in_(changed))
     query = select(ItemRow.id, ItemRow.key, ItemRow.revision).where(*where).order_by(ItemRow.id).limit(limit)
-    return [Lacking(*row) for row in session.execute(query)]
+    return [IncompleteItem(*row) for row in session.execute(query)]
 
 
 def _has_vector(space: SpaceHead) -> ColumnElement[bool]:

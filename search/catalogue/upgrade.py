@@ -45,9 +45,9 @@ def upgrade(database: Database) -> None:
         return
     from alembic import command
 
-    with _alone(database), database.engine.begin() as connection:
-        take_turn(connection)
-        check_known(connection)
+    with _file_lock(database), database.engine.begin() as connection:
+        lock_tables(connection)
+        check_versions(connection)
         command.upgrade(configuration(connection), "head")
 
 
@@ -55,7 +55,7 @@ def _is_newest(database: Database) -> bool:
     """True if the tables are known to be of this program's version."""
     name = make_url(database.url).database
     if database.url.startswith("sqlite") and not (name and Path(name).exists()):
-        return False  # asking would make the file, without the lock that `_alone` takes
+        return False  # asking would make the file, without the lock that `_file_lock` takes
     try:
         with database.once() as connection:
             return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST)
@@ -63,7 +63,7 @@ def _is_newest(database: Database) -> bool:
         return False
 
 
-def take_turn(connection: Connection) -> None:
+def lock_tables(connection: Connection) -> None:
     """Begin a transaction that excludes others from altering tables."""
     if connection.dialect.name == "sqlite":
         connection.execute(text("BEGIN IMMEDIATE"))
@@ -80,7 +80,7 @@ def unknown_versions(connection: Connection) -> set[str]:
     return set(MigrationContext.configure(connection).get_current_heads()) - known
 
 
-def check_known(connection: Connection) -> None:
+def check_versions(connection: Connection) -> None:
     """Raises `CatalogueUnknown`."""
     for version in sorted(unknown_versions(connection)):
         raise CatalogueUnknown(
@@ -103,7 +103,7 @@ def configuration(connection: Connection) -> "Config":
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
+def _file_lock(database: Database) -> Iterator[None]:
     """Hold a lock: SQLite's first connection creates the file and sets its journal mode, one process at a time."""
     name = make_url(database.url).database
     if not database.url.startswith("sqlite") or not name or name == ":memory:":

@@ -56,7 +56,7 @@ def rows_in(
         yield from session.execute(statement.where(column.in_(some)))
 
 
-def among(
+def id_in(
     session: Session, column: ColumnElement[int] | InstrumentedAttribute[int], ids: Sequence[int]
 ) -> ColumnElement[bool]:
     """The condition that `column` is one of any number of `ids`, all of which are one parameter."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.search.catalogue import collections, facets
-from anyseek.search.catalogue.interruption import filtering
+from anyseek.search.catalogue.interruption import filter_deadline
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.words import words_of
 from anyseek.search.types import IdArray
@@ -52,11 +52,11 @@ class WordSearch:
         return self._ranked[key]
 
     def _rank(self, words: frozenset[str], where: Filter | None, most: int) -> IdArray:
-        with filtering(self._session, f"the search for {' '.join(sorted(words))[:_NAMED]!r}"):
+        with filter_deadline(self._session, f"the search for {' '.join(sorted(words))[:_NAMED]!r}"):
             of_words = [self._ids(word) for word in sorted(words)]
             every = np.unique(np.concatenate([np.empty(0, np.int64), *of_words]))
         if where is not None:
-            every = facets.ids_where(self._session, self._collection_id, where, every)
+            every = facets.matching_ids(self._session, self._collection_id, where, every)
         if not len(every):
             return np.empty((0, 2), np.int64)
         count, scores = collections.count(self._session, self._collection_id), np.zeros(len(every))

@@ -158,7 +158,7 @@ class ScoreSamples:
         if cached is not None and cached.is_fresh(head, mean):
             return cached.sample
         with self._database.read() as session:
-            ids = listing.spread_ids(session, head.id, count, SAMPLE_SIZE)
+            ids = listing.spaced_ids(session, head.id, count, SAMPLE_SIZE)
             vectors = raw_vectors(session, head, held, ids)
         ids = sorted(vectors)
         raw = np.stack([vectors[item_id] for item_id in ids]) if ids else np.zeros((0, len(mean)), np.float32)

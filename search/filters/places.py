@@ -36,7 +36,7 @@ def places_at(attributes: Attributes, field: str) -> list[Place]:
     return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MOST_PLACES) if place.path == field]
 
 
-def holds(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
+def area_mask(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
     """Whether the condition holds for each of the places at its field, as (n,)."""
     if isinstance(where, InRadius):
         return spheres.kilometres(where.lat, where.lon, lats, lons) <= where.km

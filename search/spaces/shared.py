@@ -174,8 +174,8 @@ class SharedSpace:
         """Apply new log entries, unless another process has the lease; then return False."""
         with self._database.write() as session:
             collections.head_by_id(session, self._collection_id)
-            leases.begin_cursor(session, self._space.id, version)
-            lease = leases.take_cursor(session, self._space.id, version)
+            leases.create_cursor(session, self._space.id, version)
+            lease = leases.lease_cursor(session, self._space.id, version)
         if lease is None:
             return False
         try:
@@ -241,7 +241,7 @@ class SharedSpace:
                 leases.advance_cursor(session, lease, cursor.seq, seq, ready)
         except LeaseLost:
             with self._database.write() as session:
-                leases.set_cursor_back(session, lease, cursor.seq)
+                leases.rewind_cursor(session, lease, cursor.seq)
             raise
 
     def _cursor_of(self, session: Session, lease: CursorLease) -> Cursor:

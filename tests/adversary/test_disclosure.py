@@ -74,7 +74,7 @@ def target(tmp_path: Path) -> Iterator[Target]:
 def _fail(runtime: Runtime, job: int, folder: Path) -> None:
     with runtime.database.write() as session:
         jobs.reopen(session, job)
-        jobs.give_up(session, job, JobState.FAILED, f"the folder {folder} is gone, and {folder}/a.png")
+        jobs.end_unfinished(session, job, JobState.FAILED, f"the folder {folder} is gone, and {folder}/a.png")
 
 
 def _operations(target: Target) -> Iterator[tuple[str, str]]:

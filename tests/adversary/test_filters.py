@@ -84,13 +84,13 @@ def test_a_batch_of_too_many_conditions_is_refused_whole(tmp_path: Path) -> None
 
 def test_a_filter_of_a_batch_is_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[Filter] = []
-    evaluate = facets.ids_where
+    evaluate = facets.matching_ids
 
     def counted(session: Session, collection_id: int, where: Filter, *rest: IdArray) -> IdArray:
         evaluated.append(where)
         return evaluate(session, collection_id, where, *rest)
 
-    monkeypatch.setattr(facets, "ids_where", counted)
+    monkeypatch.setattr(facets, "matching_ids", counted)
     with _victim(tmp_path) as (http, _):
         same = ["n > 0 and n < 2", "not not (n > 0 and n < 2)", {"not": {"not": _BOTH}}]
         answer = http.post("/query/batch", json={"queries": [_query(where) for where in same * 3]})
@@ -106,7 +106,7 @@ def test_a_filter_of_a_client_that_has_left_is_interrupted(tmp_path: Path, monke
         session.execute(_ENDLESS)
         raise AssertionError("this never ends by itself")
 
-    monkeypatch.setattr(facets, "ids_where", evaluate)
+    monkeypatch.setattr(facets, "matching_ids", evaluate)
     with _victim(tmp_path) as (http, service):
         with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as leaving:
             leaving.sendall(b"GET /v1/collections/a/items?where=n=1 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
@@ -121,7 +121,7 @@ def test_reads_with_filters_leave_threads_to_all_others(tmp_path: Path, monkeypa
         assert go_on.wait(60)
         return nothing
 
-    monkeypatch.setattr(facets, "ids_where", evaluate)
+    monkeypatch.setattr(facets, "matching_ids", evaluate)
     with _victim(tmp_path) as (http, service), ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(httpx.get, f"{http.base_url}{path}?where=n=1", timeout=60) for path in _paths(THREADS)]
         try:

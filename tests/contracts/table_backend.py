@@ -17,7 +17,7 @@ from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters import tree
 from anyseek.search.filters.facets import Facet, facets_of
-from anyseek.search.filters.places import Place, holds, places_of
+from anyseek.search.filters.places import Place, area_mask, places_of
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Neighbours, no_neighbours, top_k
@@ -137,7 +137,7 @@ def passes(row: Row, where: Filter) -> bool:
             return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in row.facets)
         case tree.InBox(field) | tree.InRadius(field):
             own = [(place.lat, place.lon) for place in row.places if place.path == field]
-            return bool(holds(where, *np.array(own, np.float64).reshape(-1, 2).T).any())
+            return bool(area_mask(where, *np.array(own, np.float64).reshape(-1, 2).T).any())
         case tree.Compare(field, operator, value):
             return any(compared(facet, operator, value) for facet in row.facets if facet.path == field)
         case tree.AnyOf(field, values):

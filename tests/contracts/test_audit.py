@@ -8,17 +8,19 @@ from sqlalchemy import update
 
 from anyseek.search.actor import Actor, acting_as
 from anyseek.search.catalogue import audit, collections
-from anyseek.search.catalogue.audit import Entry, Wanted
+from anyseek.search.catalogue.audit import Entry, EntryFilter
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, make_collection
 
-EVERYTHING = Wanted()
+EVERYTHING = EntryFilter()
 
 
-def listed(database: Database, wanted: Wanted = EVERYTHING, before: int | None = None, limit: int = 100) -> list[Entry]:
+def listed(
+    database: Database, wanted: EntryFilter = EVERYTHING, before: int | None = None, limit: int = 100
+) -> list[Entry]:
     with database.read() as session:
         return audit.list_page(session, wanted, before, limit)
 

@@ -55,9 +55,9 @@ def put(database: Database, collection: Collection, attributes: dict[str, Attrib
 def found(database: Database, collection: Collection, where: Filter | str) -> set[str]:
     tree = filter_from_text(where) if isinstance(where, str) else where
     with database.read() as session:
-        ids = facets.ids_where(session, collection.id, checked(tree))
+        ids = facets.matching_ids(session, collection.id, checked(tree))
         every = np.array(items.ids_after(session, collection.id, 0, 1_000), np.int64)
-        half = facets.ids_where(session, collection.id, checked(tree), every[::2])
+        half = facets.matching_ids(session, collection.id, checked(tree), every[::2])
         assert half.tolist() == [item_id for item_id in ids.tolist() if item_id in set(every[::2].tolist())]
         return {item.key for item in items.by_ids(session, ids.tolist()).values()}
 
@@ -112,10 +112,10 @@ def test_many_ids_cost_no_more_statements_than_a_whole_collection(database: Data
     put(database, collection, PICTURES)
     where, asked = checked(filter_from_text("label exists and @key != b")), list[str]()
     with database.read() as session:
-        right = facets.ids_where(session, collection.id, where)
+        right = facets.matching_ids(session, collection.id, where)
         event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
         among = np.concatenate([right[:1], np.arange(1_000_000, 1_006_000)])
-        assert facets.ids_where(session, collection.id, where, among).tolist() == right[:1].tolist()
+        assert facets.matching_ids(session, collection.id, where, among).tolist() == right[:1].tolist()
     assert len(right) > 1
     assert len(asked) <= 3
 
@@ -127,7 +127,7 @@ def test_all_ids_are_read_once_however_many_nots_a_filter_has(database: Database
     with database.read() as session:
         asked.clear()
         nots = And(tuple(Not(And((Exists("label"), Not(Exists(f"no{n}"))))) for n in range(5)))
-        assert len(facets.ids_where(session, collection.id, nots)) == 1
+        assert len(facets.matching_ids(session, collection.id, nots)) == 1
     assert len(asked) == 10 + 1
 
 
@@ -139,7 +139,7 @@ def test_an_item_whose_attributes_are_unreadable_is_found_by_its_place(
     with database.write() as session:
         session.execute(text(f"UPDATE items SET attributes = '{broken}' WHERE key = 'a'"))
     with database.read() as session:
-        ids = facets.ids_where(session, collection.id, filter_from_text("place within 100 km of 47, 8"))
+        ids = facets.matching_ids(session, collection.id, filter_from_text("place within 100 km of 47, 8"))
         assert [item.damaged for item in items.by_ids(session, ids.tolist()).values()] == [True]
 
 

@@ -54,7 +54,7 @@ def test_a_patch_changes_attributes_alone(things: Things) -> None:
     assert entries(things, newest) == [(newest + 1, "payload", held.id, None)]
     with things.database.read() as session:
         found = [
-            facets.ids_where(session, things.collection.id, checked(filter_from_text(where))).tolist()
+            facets.matching_ids(session, things.collection.id, checked(filter_from_text(where))).tolist()
             for where in ("rating = 5", "words exists")
         ]
         assert found == [[held.id], []]

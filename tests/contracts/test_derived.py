@@ -79,7 +79,7 @@ def answers(things: Things) -> Found:
     """The keys that pass each filter, and that have a word."""
     with things.database.read() as session:
         ids = {
-            where: facets.ids_where(session, things.collection.id, filter_from_text(where)).tolist()
+            where: facets.matching_ids(session, things.collection.id, filter_from_text(where)).tolist()
             for where in QUESTIONS
         }
         ids["needle"] = words.WordSearch(session, things.collection.id).ranked("needle", None, 10)[:, 0].tolist()
@@ -95,7 +95,7 @@ def differing(things: Things, table: DerivedTable) -> list[str]:
 
 def mends(things: Things) -> list[tuple[str, str | None, str | None]]:
     with things.database.read() as session:
-        found = audit.list_page(session, audit.Wanted(action="collection.mend"), None, 10)
+        found = audit.list_page(session, audit.EntryFilter(action="collection.mend"), None, 10)
     return [(entry.who, entry.collection, entry.target) for entry in found]
 
 
@@ -331,7 +331,7 @@ def test_rows_of_lost_items_are_kept_and_a_number_that_is_made_a_text_is_mended(
     mend(things, FACETS)
     with things.database.read() as session:
         assert FACETS.orphans(session) == [2]  # an answer that finds it says that it is left out
-        assert facets.ids_where(session, things.collection.id, filter_from_text("size = 3")).tolist() == [1]
+        assert facets.matching_ids(session, things.collection.id, filter_from_text("size = 3")).tolist() == [1]
 
 
 @SQLITE_ONLY

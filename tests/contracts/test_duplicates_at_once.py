@@ -80,7 +80,7 @@ def contents(keys: Iterable[str]) -> list[int]:
 
 def skipped(tools: Tools, job: Job) -> dict[str, Failure]:
     with tools.database.read() as session:
-        return {one.uri: one for one in ledger.skipped(session, job.id)}
+        return {one.uri: one for one in ledger.list_skipped(session, job.id)}
 
 
 def test_a_collection_that_another_process_makes_meanwhile_is_opened(tools: Tools) -> None:

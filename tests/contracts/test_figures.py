@@ -30,7 +30,7 @@ def test_inputs_leases_and_reasons_are_counted(database: Database, collection: C
         leases.renew(session, "silent", timedelta(minutes=-1))
         assert len(ledger.lease_range(session, job, "me", 2, timedelta(minutes=1))) == 2
     with database.read() as session:
-        found = figures.figures(session)
+        found = figures.read_figures(session)
     assert found.jobs == {"scanning": 0, "running": 1}
     assert found.inputs == {"pending": 3, "leased": 2}
     assert found.quarantined == {"not-a-picture": 2, OTHER: 1}

@@ -111,7 +111,7 @@ class TestItems:
             sources.forget(elsewhere.database, things.collection, source_id, with_items=False)
         else:
             with elsewhere.database.write() as session:
-                item_rows.forget_content(session, things.collection.id, ["a"])
+                item_rows.clear_content_hash(session, things.collection.id, ["a"])
         (now,) = get(cache, things, [a.id]).values()
         told = {"move": now.path, "forget": now.source_id, "make again": now.content_hash}[way]
         assert told == {"move": "/new/a.png", "forget": None, "make again": ""}[way]

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from anyseek.api.service import RequestAbandoned, RequestBudget
 from anyseek.model.modalities.reading.budget import Budget, use_budget
-from anyseek.search.catalogue.interruption import filtering
+from anyseek.search.catalogue.interruption import filter_deadline
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import LimitExceeded
 
@@ -27,7 +27,7 @@ def test_a_filter_ends_when_the_seconds_are_over(database: Database) -> None:
     with use_budget(Budget(0, 0.0, 0.1)):
         for name, statement in (("the filter on 'n'", ENDLESS), ("the next one", text("SELECT 1"))):
             refused = pytest.raises(LimitExceeded, match=f"{name} is not evaluated after 0.1 s")
-            with refused, database.read() as session, filtering(session, name):
+            with refused, database.read() as session, filter_deadline(session, name):
                 session.execute(statement)
         _assert_sound(database)
 
@@ -35,7 +35,7 @@ def test_a_filter_ends_when_the_seconds_are_over(database: Database) -> None:
 def test_what_follows_a_filter_may_take_longer(database: Database) -> None:
     now = [0.0]
     with use_budget(Budget(0, 0.0, 0.001, clock=lambda: now[0])), database.read() as session:
-        with filtering(session, "a"):
+        with filter_deadline(session, "a"):
             pass
         now[0] = 60.0
         assert session.scalar(LONG) == 300_000

@@ -212,7 +212,7 @@ def test_filters_mean_what_they_mean_in_the_catalogue(things: Things, backend: B
     ]  # fmt: skip
     filters = [checked(filter_from_text(where)) for where in written]
     with things.database.read() as session:
-        allowed = [facets.ids_where(session, things.collection.id, where).tolist() for where in filters]
+        allowed = [facets.matching_ids(session, things.collection.id, where).tolist() for where in filters]
         resolved = live.resolve(session, head, filters)
     query = direction("the query", "looks")[np.newaxis]
     with live.open_view(resolved) as view:

@@ -70,7 +70,7 @@ class Both:
     def assert_equal(self, filters: Sequence[Filter]) -> None:
         for where in filters:
             with self._database.read() as session:
-                ids = facets.ids_where(session, self._collection.id, checked(where))
+                ids = facets.matching_ids(session, self._collection.id, checked(where))
             expected, found = self._memory.search(QUERY, 10, ids), self._qdrant.search(QUERY, 10, where)
             np.testing.assert_array_equal(found.ids, expected.ids, str(where))
             np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)

@@ -138,7 +138,7 @@ def test_a_lowered_quota_refuses_what_is_written_next(things: Things) -> None:
     with pytest.raises(QuotaExceeded):
         write(things, ["a"], size=1)
     with things.database.read() as session, acting_as(ALICE):
-        api_keys.check_room(session, things.collection.id, "a", STORED)  # the same again is no more than before
+        api_keys.check_quota(session, things.collection.id, "a", STORED)  # the same again is no more than before
     with pytest.raises(api_keys.ApiKeyNotFound), things.database.write() as session:
         api_keys.set_quota(session, "nobody", Quota())
 
@@ -147,12 +147,12 @@ def test_an_item_is_refused_before_its_files_are_stored(things: Things) -> None:
     may_store(things, Quota(items=2, bytes=20))
     write(things, ["a", "b"])
     with things.database.read() as session, acting_as(ALICE):
-        api_keys.check_room(session, things.collection.id, "a", 15)
+        api_keys.check_quota(session, things.collection.id, "a", 15)
         for key, size in (("a", 16), ("c", 1)):
             with pytest.raises(QuotaExceeded):
-                api_keys.check_room(session, things.collection.id, key, size)
+                api_keys.check_quota(session, things.collection.id, key, size)
         with acting_as(BOB):
-            api_keys.check_room(session, things.collection.id, "c", 1_000)
+            api_keys.check_quota(session, things.collection.id, "c", 1_000)
 
 
 def test_who_has_no_key_costs_no_statement(things: Things) -> None:

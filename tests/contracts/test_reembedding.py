@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, jobs, ledger, log, reembedding, space_switch
 from anyseek.search.catalogue.jobs import Job, JobState
-from anyseek.search.catalogue.ledger import Lease, Settled
-from anyseek.search.catalogue.reembedding import Made
-from anyseek.search.catalogue.space_switch import Lacking, Target
+from anyseek.search.catalogue.ledger import InputResult, Lease
+from anyseek.search.catalogue.reembedding import NewVectors
+from anyseek.search.catalogue.space_switch import IncompleteItem, Target
 from anyseek.search.catalogue.tables import LogRow, SpaceRow
 from anyseek.search.errors import FingerprintMismatch, LeaseLost
 from anyseek.search.types import Collection
@@ -42,20 +42,22 @@ def lease(things: Things, job: Job) -> list[Lease]:
         return ledger.lease_range(session, job.id, "me", 100, LONG)
 
 
-def made(things: Things, leases: Sequence[Lease]) -> list[tuple[Lease, Made]]:
+def made(things: Things, leases: Sequence[Lease]) -> list[tuple[Lease, NewVectors]]:
     with things.database.read() as session:
         held = {item.key: item for item in lacking(session, things)}
     vectors = {space: direction("new", space) for space in SPACES}
-    return [(lease, Made(held[lease.key].item_id, held[lease.key].revision, vectors)) for lease in leases]
+    return [(lease, NewVectors(held[lease.key].item_id, held[lease.key].revision, vectors)) for lease in leases]
 
 
-def lacking(session: Session, things: Things) -> list[Lacking]:
+def lacking(session: Session, things: Things) -> list[IncompleteItem]:
     target = space_switch.target(session, things.collection.id)
     assert target
-    return space_switch.lacking(session, target, 0, 100)
+    return space_switch.incomplete_items(session, target, 0, 100)
 
 
-def write(things: Things, target: Target, of: Sequence[tuple[Lease, Made]], refused: Sequence[Settled] = ()) -> int:
+def write(
+    things: Things, target: Target, of: Sequence[tuple[Lease, NewVectors]], refused: Sequence[InputResult] = ()
+) -> int:
     with things.database.write() as session:
         return reembedding.write(session, target, of, refused)
 
@@ -129,13 +131,13 @@ def test_a_lost_lease_or_a_cancelled_job_writes_nothing(things: Things) -> None:
     job, target = begin(things)
     todo = made(things, lease(things, job))
     with things.database.write() as session:
-        ledger.void(session, job.id, lambda _: False)
+        ledger.revoke_lost_leases(session, job.id, lambda _: False)
     with pytest.raises(LeaseLost):
         write(things, target, todo)
     with things.database.write() as session:
         suspect = ledger.lease_suspect(session, job.id, "me", LONG)
         assert suspect
-        jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
+        jobs.end_unfinished(session, job.id, JobState.CANCELLED, "cancelled")
     with pytest.raises(FingerprintMismatch, match="re-embedding that has ended;"):
         write(things, target, [(suspect, todo[0][1])])
     own = [space.id for space in things.collection.spaces.values()]
@@ -158,7 +160,7 @@ def test_a_compacted_log_keeps_the_newest_vector_of_every_space(things: Things) 
 def test_quarantined_items_stop_the_switch_until_they_are_left_out(things: Things) -> None:
     job, target = begin(things)
     leases = lease(things, job)
-    bad = Settled(leases[0], None, "its file is gone", "asset-not-found")
+    bad = InputResult(leases[0], None, "its file is gone", "asset-not-found")
     write(things, target, made(things, leases[1:]), [bad])
     assert finish(things, job, target)
     with things.database.read() as session:
@@ -168,7 +170,7 @@ def test_quarantined_items_stop_the_switch_until_they_are_left_out(things: Thing
     assert "1 items could not be embedded" in str(failed.error)
     assert now(things).beside == {"building": "other"}
     with things.database.write() as session:
-        assert reembedding.leave_out(session, collections.get(session, things.collection.name)) == 1
+        assert reembedding.switch_without_failed(session, collections.get(session, things.collection.name)) == 1
     assert now(things).model == "other"
     with things.database.read() as session:
         assert reembedding.left_out(session, things.collection.id) == {"item 0": "its file is gone"}

@@ -38,7 +38,7 @@ def compare(database: Database, settings: Settings, gallery: Gallery, name: str)
         written = _vectors_written(session, collection)
         job = session.scalars(select(JobRow).where(JobRow.collection_id == collection.id).order_by(-JobRow.id)).first()
         assert job is not None
-        failures = {one.uri: one.code for one in ledger.failures(session, job.id, limit=1_000_000)}
+        failures = {one.uri: one.code for one in ledger.list_failures(session, job.id, limit=1_000_000)}
         states = dict(session.execute(select(LedgerRow.uri, LedgerRow.state).where(LedgerRow.job_id == job.id)).all())
         wrong = [*_of_job(job, gallery), *_of_ledger(states, failures, gallery)]
     kept = {item.key for item in listed if written[item.id]}

@@ -125,7 +125,7 @@ def found(tools: Tools, where: str) -> set[str]:
     """The keys of items that pass a written filter."""
     with tools.database.read() as session:
         collection = collections.get(session, NAME)
-        ids = facets.ids_where(session, collection.id, checked(filter_from_text(where)))
+        ids = facets.matching_ids(session, collection.id, checked(filter_from_text(where)))
         return {item.key for item in items.by_ids(session, ids.tolist()).values()}
 
 
@@ -136,7 +136,7 @@ def given(item: Item) -> dict[str, Any]:
 
 def failures(tools: Tools, job: Job) -> dict[str, Failure]:
     with tools.database.read() as session:
-        return {failure.uri: failure for failure in ledger.failures(session, job.id)}
+        return {failure.uri: failure for failure in ledger.list_failures(session, job.id)}
 
 
 def numbers(job: Job) -> tuple[int, int, int, int]:

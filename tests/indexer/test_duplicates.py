@@ -42,7 +42,7 @@ def test_skipped_ones_are_recorded_with_the_key_they_equal(tools: Tools, tmp_pat
     job = index(tools, write(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped, job.counts.settled) == ((3, 0, 0, 0), 1, 4)
     with tools.database.read() as session:
-        (left_out,) = ledger.skipped(session, job.id)
+        (left_out,) = ledger.list_skipped(session, job.id)
     assert (left_out.uri, left_out.reason) == ("b.png", "b.png has the same content as 'a.png'")
     job = index(tools, write(tmp_path / "q", {"e.png": 2}), on_duplicate=OnDuplicate.SKIP)
     assert (numbers(job), job.counts.skipped) == ((0, 0, 0, 0), 1)

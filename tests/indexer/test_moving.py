@@ -15,7 +15,7 @@ from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import jobs, sources
 from anyseek.search.catalogue.jobs import Job, JobState
-from anyseek.search.catalogue.sources import SourceHeld, SourceNotFound
+from anyseek.search.catalogue.sources import SourceBusy, SourceNotFound
 from anyseek.search.errors import BadInput, JobNotRetriable
 from anyseek.search.types import OnDuplicate
 from tests.indexer import harness
@@ -36,7 +36,7 @@ def index(tools: Tools, photos: Path, **options: Any) -> Job:
 
 def roots(tools: Tools) -> dict[str, int]:
     with tools.database.read() as session:
-        return {source.root: source.items for source in sources.list_of(session, ensure_collection(tools, NAME))}
+        return {source.root: source.items for source in sources.list_sources(session, ensure_collection(tools, NAME))}
 
 
 def locations(tools: Tools) -> set[str]:
@@ -159,7 +159,7 @@ def test_a_prefix_is_chosen_once(tools: Tools, tmp_path: Path) -> None:
     assert failures(tools, job)["a.png"].code == "bad-description", "its key is too long with the prefix"
     assert set(held(tools)) == {"2024/b.png", "2024/sub/c.png"}
     assert placed(tools, photos, "2024/") == Placement("2024/")
-    with pytest.raises(SourceHeld, match="have '2024/'"):
+    with pytest.raises(SourceBusy, match="have '2024/'"):
         placed(tools, photos, "")
 
 
@@ -191,7 +191,7 @@ def test_no_source_moves_by_hand_to_a_place_without_its_files_or_of_another(tool
         (first, empty, BadSource, "has no file"),
         (first, tmp_path / "nowhere", SourceGone, "gone"),
         (empty, first, SourceNotFound, "it has"),
-        (first, second, SourceHeld, "already"),
+        (first, second, SourceBusy, "already"),
     ):
         with pytest.raises(error, match=says):
             move_source(tools.database, tools.settings, NAME, str(source), str(target))
@@ -226,10 +226,10 @@ def test_a_source_is_forgotten_with_its_items_and_not_while_a_job_is_at_work(too
     with tools.database.write() as session:
         source_id = sources.ensure(session, collection, str(photos))
         job = jobs.open_index_job(session, collection, source_id, "me", False, lambda _: True)
-    with pytest.raises(SourceHeld, match=f"job {job.id} is at work"):
+    with pytest.raises(SourceBusy, match=f"job {job.id} is at work"):
         forget(tools, photos, with_items=True)
     with tools.database.write() as session:
-        jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
+        jobs.end_unfinished(session, job.id, JobState.CANCELLED, "cancelled")
     forget(tools, photos, with_items=True)
     assert set(held(tools)) == {"x.png"}
     assert (photos / "a.png").is_file()

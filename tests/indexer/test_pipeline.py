@@ -248,7 +248,7 @@ def test_a_job_can_be_cancelled_from_elsewhere(tools: Tools, photos: Path) -> No
     class Canceller(Counting):
         def started(self, inputs: int) -> None:
             with tools.database.write() as session:
-                jobs.give_up(session, jobs.list_page(session, None, 1)[0].id, JobState.CANCELLED, "cancelled")
+                jobs.end_unfinished(session, jobs.list_page(session, None, 1)[0].id, JobState.CANCELLED, "cancelled")
 
     with pytest.raises(JobCancelled):
         index(tools, photos, progress=Canceller())

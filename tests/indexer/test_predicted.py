@@ -28,7 +28,7 @@ from anyseek.model.modalities.reading.pictures import thumbnail
 from anyseek.model.registry.loading import load_model
 from anyseek.model.seam import Embedder
 from anyseek.search.catalogue import collections, facet_counts, jobs, sources
-from anyseek.search.catalogue.sources import SourceHeld
+from anyseek.search.catalogue.sources import SourceBusy
 from anyseek.search.catalogue.tables import ItemRow, WordsRow
 from tests.indexer.harness import NAME, check_agreement, failures, found, held, index, installation, numbers
 from tests.indexer.pictures import encoded, write
@@ -126,11 +126,11 @@ def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Pa
     with Owner(tools.database, tools.settings) as owner:
         job = open_job(ensure_collection(tools, NAME), source, owner, prune=False)
         collection = ensure_collection(tools, NAME)
-        with pytest.raises(SourceHeld, match=f"job {job.id} is at work"):
+        with pytest.raises(SourceBusy, match=f"job {job.id} is at work"):
             open_job(collection, source, owner, prune=False, predicts=True)
         assert open_job(collection, source, owner, prune=False, predicts=False).id == job.id
     with tools.database.read() as session:
-        assert [each.predicts for each in sources.list_of(session, collection)] == [False]
+        assert [each.predicts for each in sources.list_sources(session, collection)] == [False]
 
 
 def test_filters_and_facets_know_them_and_words_are_of_people_alone(tools: Tools, folder: Path) -> None:

@@ -115,12 +115,12 @@ def test_new_vectors_serve_after_the_switch_and_the_old_ones_until_then(installe
         installed.move()
 
 
-@pytest.mark.parametrize("last", [0, reembedding.LAST])
+@pytest.mark.parametrize("last", [0, reembedding.MAX_REMAINING])
 def test_what_comes_changes_and_goes_meanwhile_is_carried_along(
     installed: Installation, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new item is made in another round, or, with few of them, when writers wait for the switch."""
-    monkeypatch.setattr(reembedding, "LAST", last)
+    monkeypatch.setattr(reembedding, "MAX_REMAINING", last)
 
     def meanwhile() -> None:
         installed.other.at_work = lambda: None
@@ -168,7 +168,7 @@ def test_old_vectors_stay_until_they_are_forgotten(installed: Installation) -> N
     with tools.database.read() as session:
         assert not list(log.latest_vectors(session, installed.collection().id, old_space))
     check_agreement(tools)
-    for forgetting in (space_switch.forget, space_switch.bring_back):
+    for forgetting in (space_switch.forget, space_switch.start_return):
         with pytest.raises(NothingKept), tools.database.write() as session:
             forgetting(session, installed.collection())
 
@@ -178,7 +178,7 @@ def test_a_cancelled_one_leaves_nothing_and_can_be_begun_again(installed: Instal
 
     def cancel() -> None:
         with tools.database.write() as session:
-            jobs.give_up(session, jobs.list_page(session, None, 1)[0].id, JobState.CANCELLED, "cancelled")
+            jobs.end_unfinished(session, jobs.list_page(session, None, 1)[0].id, JobState.CANCELLED, "cancelled")
 
     installed.other.at_work = cancel
     with pytest.raises(JobCancelled):
@@ -195,7 +195,7 @@ def test_a_cancelled_way_back_keeps_the_old_vectors(installed: Installation) -> 
     with pytest.raises(ReembedUnderWay, match=f"anyseek jobs cancel {job.id}"):
         installed.begin(None)
     with installed.tools.database.write() as session:
-        jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
+        jobs.end_unfinished(session, job.id, JobState.CANCELLED, "cancelled")
     assert installed.collection().beside == {"kept": OLD}
 
 
@@ -207,7 +207,7 @@ def test_in_between_everything_agrees_and_another_model_is_refused(installed: In
         with pytest.raises(ReembedUnderWay, match=NEW):
             reembedding.open_job(session, installed.collection(), "third", [], None, lambda _: False)
         with pytest.raises(NothingBuilt):
-            reembedding.leave_out(session, installed.collection())
+            reembedding.switch_without_failed(session, installed.collection())
 
 
 def test_what_cannot_be_made_keeps_the_old_model_until_it_is_left_out(installed: Installation) -> None:
@@ -218,12 +218,12 @@ def test_what_cannot_be_made_keeps_the_old_model_until_it_is_left_out(installed:
     assert job.state == JobState.FAILED
     assert f"anyseek collections switch {NAME}" in str(job.error)
     with tools.database.read() as session:
-        refused = {one.key: one.code for one in ledger.failures(session, job.id)}
+        refused = {one.key: one.code for one in ledger.list_failures(session, job.id)}
     assert refused == {"2.png": "asset-not-found", "4.png": "original-changed"}
     assert installed.collection().model == OLD
     check_agreement(tools)
     with tools.database.write() as session:
-        assert reembedding.leave_out(session, installed.collection()) == 2
+        assert reembedding.switch_without_failed(session, installed.collection()) == 2
     assert installed.collection().model == NEW
     assert verify(tools.database, tools.settings) == []
     assert len(items_left_out(tools.database)) == 2
@@ -246,7 +246,7 @@ def test_an_item_at_which_the_model_fails_is_found_by_running_it_alone(
     job = installed.move()
     assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.FAILED, 6, 1)
     with installed.tools.database.read() as session:
-        (failure,) = ledger.failures(session, job.id)
+        (failure,) = ledger.list_failures(session, job.id)
     assert (failure.key, failure.code) == ("4.png", MODEL_FAILED)
     assert failure.reason == "the model failed for it: not that one"
 

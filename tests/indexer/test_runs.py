@@ -63,7 +63,7 @@ def test_one_that_was_killed_is_dead_at_once(database: Database, settings: Setti
     assert exit_code(begun(die_owning, settings.home)) == -signal.SIGKILL
     name = (settings.home / "owner").read_text()
     with database.read() as session:
-        assert leases.is_heard_of(session, name), "it was not silent for long enough yet"
+        assert leases.is_registered(session, name), "it was not silent for long enough yet"
     assert not lives(database, settings, name)
 
 

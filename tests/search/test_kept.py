@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from anyseek.search.kept import Kept
+from anyseek.search.kept import ResultCache
 
 
 def test_all_who_ask_at_the_same_time_get_one_result() -> None:
-    kept, made, go_on = Kept[str, object](2), list[object](), threading.Event()
+    kept, made, go_on = ResultCache[str, object](2), list[object](), threading.Event()
 
     def make() -> object:
         go_on.wait(60)
@@ -24,7 +24,7 @@ def test_all_who_ask_at_the_same_time_get_one_result() -> None:
 
 
 def test_those_go_that_nobody_asked_for_lately() -> None:
-    kept, made = Kept[str, str](2), list[str]()
+    kept, made = ResultCache[str, str](2), list[str]()
 
     def get(key: str) -> None:
         def make() -> str:
@@ -39,7 +39,7 @@ def test_those_go_that_nobody_asked_for_lately() -> None:
 
 
 def test_what_is_forgotten_meanwhile_is_given_to_who_asked_and_made_anew() -> None:
-    kept = Kept[str, int](2)
+    kept = ResultCache[str, int](2)
 
     def make() -> int:
         kept.forget()
@@ -50,7 +50,7 @@ def test_what_is_forgotten_meanwhile_is_given_to_who_asked_and_made_anew() -> No
 
 
 def test_what_failed_is_not_kept() -> None:
-    kept = Kept[str, int](2)
+    kept = ResultCache[str, int](2)
     with pytest.raises(ZeroDivisionError):
         kept.get("a", lambda: 1 // 0)
     assert kept.get("a", lambda: 1) == 1

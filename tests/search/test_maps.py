@@ -48,7 +48,7 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(len(vectors))
         return real(vectors)
 
-    monkeypatch.setattr(anyseek.search.maps, "lay_out", counted)
+    monkeypatch.setattr(anyseek.search.maps, "project", counted)
     return made
 
 

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.json_reader import read_json
-from anyseek.search.settings import BadSetting, Limits, Photos, Settings, Work, masked, read_settings, shown, variables
+from anyseek.search.settings import (
+    BadSetting,
+    Limits,
+    Photos,
+    Settings,
+    Work,
+    displayed_value,
+    mask_secrets,
+    read_settings,
+    variables,
+)
 
 
 def test_without_any_variable_all_is_embedded() -> None:
@@ -67,11 +77,14 @@ def test_what_cannot_be_is_refused_by_name(name: str, value: str, says: str) -> 
 
 
 def test_passwords_are_masked() -> None:
-    assert masked("redis://:a:b/c@host:1/0") == "redis://:***@host:1/0"
-    assert masked("postgresql+psycopg://me@host/x?password=a&b=1") == "postgresql+psycopg://me@host/x?password=***&b=1"
-    assert masked("sqlite:////data/catalogue.sqlite") == "sqlite:////data/catalogue.sqlite"
-    assert shown("ANYSEEK_QDRANT_API_KEY", "secret") == "***"
-    assert shown("ANYSEEK_QDRANT_API_KEY", "") == ""
+    assert mask_secrets("redis://:a:b/c@host:1/0") == "redis://:***@host:1/0"
+    assert (
+        mask_secrets("postgresql+psycopg://me@host/x?password=a&b=1")
+        == "postgresql+psycopg://me@host/x?password=***&b=1"
+    )
+    assert mask_secrets("sqlite:////data/catalogue.sqlite") == "sqlite:////data/catalogue.sqlite"
+    assert displayed_value("ANYSEEK_QDRANT_API_KEY", "secret") == "***"
+    assert displayed_value("ANYSEEK_QDRANT_API_KEY", "") == ""
     settings = Settings(Path("/data"), database_url="postgresql+psycopg://me:hunter2@db/x")
     assert "hunter2" not in repr(settings)
 

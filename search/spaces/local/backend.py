@@ -150,9 +150,9 @@ class FilterCache:
 def _refresh_ids(session: Session, head: Head, where: Filter, cached: _CachedFilter | None) -> IdArray:
     """The ids in the state `head`; if few items have changed since `cached`, only those are examined."""
     if cached is None or cached.seq < head.compacted_seq or head.last_seq - cached.seq > MAX_CHANGED:
-        return facets.ids_where(session, head.id, where)
+        return facets.matching_ids(session, head.id, where)
     changed = np.array(sorted(log.items_after(session, head.id, cached.seq)), np.int64)
-    unchanged, matching = _difference(cached.ids, changed), facets.ids_where(session, head.id, where, changed)
+    unchanged, matching = _difference(cached.ids, changed), facets.matching_ids(session, head.id, where, changed)
     return np.insert(unchanged, np.searchsorted(unchanged, matching), matching)
 
 

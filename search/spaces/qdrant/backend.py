@@ -18,7 +18,7 @@ from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import IndexUnavailable, StoreCorrupt
 from anyseek.search.filters.tree import Filter
-from anyseek.search.settings import Settings, masked
+from anyseek.search.settings import Settings, mask_secrets
 from anyseek.search.spaces.base import Neighbours, nearest
 from anyseek.search.spaces.qdrant.filters import INDEXED, as_condition, payload_of
 from anyseek.search.spaces.shared import PAGE, SharedSpace
@@ -235,7 +235,7 @@ class QdrantBackend:
         """Raises `IndexUnreachable`."""
         with translate_errors(), closing(_connect(settings)) as client:
             client.get_collections()
-        return f"Qdrant at {masked(settings.qdrant_address)} answers"
+        return f"Qdrant at {mask_secrets(settings.qdrant_address)} answers"
 
     def open(self, head: Head, space: SpaceHead) -> SharedSpace:
         client, collection_id = self._get_client(), head.id

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.search.answers.image_similarity import image_similarity, image_vectors
-from anyseek.search.duplicates import LEAST_LIKENESS
+from anyseek.search.duplicates import MIN_IMAGE_SIMILARITY
 
 
 def scene(seed: int, side: int = 160) -> Image.Image:
@@ -49,8 +49,8 @@ CHANGED = {
 def test_a_changed_copy_is_alike_in_both_directions(change: str) -> None:
     for seed in range(5):
         image = scene(seed)
-        assert alike(image, CHANGED[change](image)) >= LEAST_LIKENESS
-        assert alike(CHANGED[change](image), image) >= LEAST_LIKENESS
+        assert alike(image, CHANGED[change](image)) >= MIN_IMAGE_SIMILARITY
+        assert alike(CHANGED[change](image), image) >= MIN_IMAGE_SIMILARITY
 
 
 def test_a_picture_is_alike_to_itself_and_not_to_others() -> None:
@@ -61,14 +61,14 @@ def test_a_picture_is_alike_to_itself_and_not_to_others() -> None:
             if one == other:
                 assert image_similarity(first, second) == pytest.approx(1.0, abs=1e-5)
             else:
-                assert image_similarity(first, second) < LEAST_LIKENESS
+                assert image_similarity(first, second) < MIN_IMAGE_SIMILARITY
 
 
 def test_the_same_shapes_in_other_colours_are_another_picture() -> None:
     red, blue = (Image.new("RGB", (96, 96), "white") for _ in range(2))
     ImageDraw.Draw(red).ellipse((20, 20, 70, 70), "red")
     ImageDraw.Draw(blue).ellipse((20, 20, 70, 70), "blue")
-    assert alike(red, blue) < LEAST_LIKENESS
+    assert alike(red, blue) < MIN_IMAGE_SIMILARITY
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (64, 64)])

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from anyseek.search.catalogue import jobs, ledger, sources
 from anyseek.search.catalogue.jobs import JobState
-from anyseek.search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, NewInput, Settled, Span
+from anyseek.search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, InputResult, Lease, NewInput, Span
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LedgerRow
 from anyseek.search.errors import JobNotFound, JobNotRetriable, LeaseLost
@@ -56,11 +56,11 @@ class Book:
         return self
 
     def lease(self, owner: str, limit: int = 10, valid_for: timedelta = HOUR, *span: Span) -> list[Lease]:
-        self.write(ledger.void, self.job, self.is_alive)
+        self.write(ledger.revoke_lost_leases, self.job, self.is_alive)
         return self.write(ledger.lease_range, self.job, owner, limit, valid_for, *span)
 
     def suspect(self, owner: str, *span: Span) -> Lease | None:
-        self.write(ledger.void, self.job, self.is_alive)
+        self.write(ledger.revoke_lost_leases, self.job, self.is_alive)
         return self.write(ledger.lease_suspect, self.job, owner, HOUR, *span)
 
     def alone(self, owner: str) -> Lease:
@@ -68,7 +68,7 @@ class Book:
         assert lease is not None
         return lease
 
-    def settle(self, *settled: Settled) -> None:
+    def settle(self, *settled: InputResult) -> None:
         self.write(ledger.settle, settled)
 
     def counts(self) -> Counts:
@@ -81,7 +81,7 @@ class Book:
         return self.write(jobs.reopen, job or self.job)
 
     def codes(self) -> dict[str, str]:
-        return {failure.uri: failure.code for failure in self.read(ledger.failures, self.job)}
+        return {failure.uri: failure.code for failure in self.read(ledger.list_failures, self.job)}
 
 
 @pytest.fixture
@@ -98,8 +98,10 @@ def test_inputs_are_leased_once_and_settled(book: Book) -> None:
     assert [lease.uri for lease in second] == ["3", "4", "5"]
     assert book.lease("b") == []
     assert not book.complete()
-    book.settle(*(Settled(lease, INDEXED) for lease in first))
-    book.settle(Settled(second[0], UNCHANGED), Settled(second[1], INDEXED), Settled(second[2], None, "why", "bad"))
+    book.settle(*(InputResult(lease, INDEXED) for lease in first))
+    book.settle(
+        InputResult(second[0], UNCHANGED), InputResult(second[1], INDEXED), InputResult(second[2], None, "why", "bad")
+    )
     assert book.counts() == Counts(3, 1, 1, 0)
     assert book.codes() == {"5": "bad"}
     assert book.complete()
@@ -114,11 +116,11 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(book: Book) -> None:
     taken = book.alone("b")
     assert taken.fence > slept[0].fence
     with pytest.raises(LeaseLost):
-        book.settle(*(Settled(lease, INDEXED) for lease in slept))
+        book.settle(*(InputResult(lease, INDEXED) for lease in slept))
     assert book.counts() == Counts(open=2)
-    book.settle(Settled(taken, INDEXED))
+    book.settle(InputResult(taken, INDEXED))
     with pytest.raises(LeaseLost):
-        book.settle(Settled(taken, INDEXED))
+        book.settle(InputResult(taken, INDEXED))
     assert book.counts() == Counts(indexed=1, open=1)
 
 
@@ -147,10 +149,10 @@ def test_suspects_take_turns_and_are_quarantined_after_three_deaths_alone(book: 
 def test_what_is_given_back_is_fresh_again(book: Book) -> None:
     book.started("1")
     leases = book.lease("a")
-    book.write(ledger.give_back, leases)
+    book.write(ledger.return_leases, leases)
     again = book.lease("b")
     assert [(lease.uri, lease.attempts) for lease in again] == [("1", 1)]
-    book.write(ledger.give_back, leases)  # an old lease gives nothing back
+    book.write(ledger.return_leases, leases)  # an old lease gives nothing back
     assert book.lease("a") == []
 
 
@@ -164,14 +166,14 @@ def test_a_key_belongs_to_the_first_input(book: Book) -> None:
 def test_an_adopted_job_is_scanned_anew_and_keeps_its_suspects(book: Book) -> None:
     book.started("1", "2", "3", "4")
     leases = book.lease("a", 3)
-    book.settle(Settled(leases[0], INDEXED))
+    book.settle(InputResult(leases[0], INDEXED))
     assert book.open("b") == book.job
     assert not book.start("b"), "its owner lives, so it was not adopted"
     book.living.remove("a")
     assert book.open("b") == book.job
     assert book.counts() == Counts()
     with pytest.raises(LeaseLost):
-        book.settle(Settled(leases[1], INDEXED))
+        book.settle(InputResult(leases[1], INDEXED))
     book.add("1", "3", "4")  # 2 is gone meanwhile
     assert book.start("b")
     assert [lease.uri for lease in book.lease("b")] == ["1", "4"]
@@ -198,23 +200,23 @@ def test_an_adopted_job_keeps_what_is_deadly(book: Book) -> None:
 def test_a_new_job_forgets_the_finished_inputs_of_the_last(book: Book) -> None:
     book.started("1", "2")
     leases = book.lease("a")
-    book.settle(Settled(leases[0], INDEXED), Settled(leases[1], None, "why", "bad"))
+    book.settle(InputResult(leases[0], INDEXED), InputResult(leases[1], None, "why", "bad"))
     book.complete()
     ended = book.job
     book.job = book.open("a")
     assert book.job != ended
     with book.database.read() as session:
         assert jobs.get_with_counts(session, ended).counts == Counts(1, 0, 1)
-        assert [failure.uri for failure in ledger.failures(session, ended)] == ["2"]
+        assert [failure.uri for failure in ledger.list_failures(session, ended)] == ["2"]
         assert [job.id for job in jobs.list_page(session, None, 10, "things")] == [book.job, ended]
         assert jobs.list_page(session, ended, 10) == []
 
 
 def test_jobs_that_wait_for_an_owner(book: Book) -> None:
     with book.database.read() as session:
-        assert jobs.waiting(session, book.is_alive) == []
+        assert jobs.list_unowned(session, book.is_alive) == []
         book.living.clear()
-        assert jobs.waiting(session, book.is_alive) == [book.job]
+        assert jobs.list_unowned(session, book.is_alive) == [book.job]
         with pytest.raises(JobNotFound, match="no job 99"):
             jobs.get(session, 99)
 
@@ -222,8 +224,8 @@ def test_jobs_that_wait_for_an_owner(book: Book) -> None:
 def test_a_job_is_given_up_once(book: Book) -> None:
     book.add("1")
     with book.database.write() as session:
-        assert jobs.give_up(session, book.job, JobState.FAILED, "why")
-        assert not jobs.give_up(session, book.job, JobState.CANCELLED, None)
+        assert jobs.end_unfinished(session, book.job, JobState.FAILED, "why")
+        assert not jobs.end_unfinished(session, book.job, JobState.CANCELLED, None)
         assert jobs.get(session, book.job).error == "why"
     assert not book.start()
 
@@ -248,7 +250,7 @@ def test_spans_are_leased_by_themselves(book: Book) -> None:
 
 def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
     def unclaimed() -> list[Span]:
-        return book.read(ledger.unclaimed, book.job, 4)
+        return book.read(ledger.unclaimed_spans, book.job, 4)
 
     ids = ids_of(book.started(*map(str, range(1, 13))))
     before = unclaimed()
@@ -256,9 +258,9 @@ def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
     assert all(span.first % 4 == 0 and span.last == span.first + 3 for span in before)
     leased = book.lease("a", 1)
     assert unclaimed() == before[1:]
-    book.settle(Settled(leased[0], INDEXED))
+    book.settle(InputResult(leased[0], INDEXED))
     assert unclaimed() == before
-    book.settle(*(Settled(lease, INDEXED) for lease in book.lease("a", 20)))
+    book.settle(*(InputResult(lease, INDEXED) for lease in book.lease("a", 20)))
     assert unclaimed() == []
 
 
@@ -266,12 +268,12 @@ def test_quarantined_inputs_are_reopened_and_killers_stay_suspected(book: Book) 
     book.add("1", "2", "3")
     book.write(ledger.add, book.job, [NewInput("bad", "bad", "why", "bad-description")])
     book.start()
-    book.settle(Settled(book.lease("a", 1)[0], None, "why", "broken-picture"))
+    book.settle(InputResult(book.lease("a", 1)[0], None, "why", "broken-picture"))
     book.living.remove("b")
     book.lease("b", 1)
     for _ in range(3):
         book.suspect("b")
-    book.settle(Settled(book.lease("a", 1)[0], INDEXED))
+    book.settle(InputResult(book.lease("a", 1)[0], INDEXED))
     assert book.suspect("a") is None
     assert book.codes() == {"bad": "bad-description", "1": "broken-picture", "2": DEADLY}
     assert book.complete()

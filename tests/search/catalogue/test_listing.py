@@ -1,7 +1,7 @@
 """Pages of items that pass a filter have each of them once."""
 
 from anyseek.search.catalogue import listing
-from anyseek.search.catalogue.listing import Order, Place, spread_ids
+from anyseek.search.catalogue.listing import Order, Position, spaced_ids
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Collection
@@ -20,7 +20,7 @@ def test_all_pages_together_have_each_item_once(
         ("words = none", []),
     ):
         seen: list[str] = []
-        after: Place | None = None
+        after: Position | None = None
         with database.read() as session:
             while page := listing.page(session, collection, Order.KEY, after, 70, filter_from_text(text)):
                 seen += [item.key for item, _ in page]
@@ -36,6 +36,6 @@ def test_a_collection_that_was_filled_beside_another_has_a_whole_sample(
         put(database, first, embedder, [f"a {number}"])
         put(database, second, embedder, [f"b {number}"])
     with database.read() as session:
-        samples = [spread_ids(session, made.id, 20, 10) for made in (first, second)]
+        samples = [spaced_ids(session, made.id, 20, 10) for made in (first, second)]
     assert [len(ids) for ids in samples] == [10, 10]
     assert not set(samples[0]) & set(samples[1])

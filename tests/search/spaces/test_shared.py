@@ -66,7 +66,7 @@ def test_one_applier_at_a_time(things: Things, client: QdrantClient, monkeypatch
     space = refreshed(things, client)
     things.put(["y"])
     with things.database.write() as session:
-        assert leases.take_cursor(session, space._space.id, 0) is not None
+        assert leases.lease_cursor(session, space._space.id, 0) is not None
     space.refresh(things.head)
     assert len(contents(things.database, space)) == 1
     expire_leases(things)
@@ -80,8 +80,8 @@ def test_nothing_is_served_while_another_process_fills_it_first(
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.1)
     space = opened(things, client)
     with things.database.write() as session:
-        leases.begin_cursor(session, space._space.id, 0)
-        leases.take_cursor(session, space._space.id, 0)
+        leases.create_cursor(session, space._space.id, 0)
+        leases.lease_cursor(session, space._space.id, 0)
     with pytest.raises(IndexBehind, match="being filled"):
         space.refresh(things.head)
 

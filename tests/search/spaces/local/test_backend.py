@@ -32,7 +32,7 @@ def resolved(things: Things, filters: FilterCache, where: Filter = WHERE) -> IdA
 
 def anew(things: Things) -> IdArray:
     with things.database.read() as session:
-        return facets.ids_where(session, things.collection.id, WHERE)
+        return facets.matching_ids(session, things.collection.id, WHERE)
 
 
 def change(things: Things) -> None:
@@ -51,18 +51,18 @@ def test_after_changes_it_is_what_asking_for_all_gives(things: Things) -> None:
 
 
 def test_only_what_has_changed_is_looked_at(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
-    filters, render_for_encoder, ask = FilterCache(), [], facets.ids_where
+    filters, looked_at, ask = FilterCache(), [], facets.matching_ids
 
     def ask_and_note(*arguments: object) -> IdArray:
-        render_for_encoder.append(None if len(arguments) < 4 else len(arguments[3]))
+        looked_at.append(None if len(arguments) < 4 else len(arguments[3]))
         return ask(*arguments)
 
-    monkeypatch.setattr(facets, "ids_where", ask_and_note)
+    monkeypatch.setattr(facets, "matching_ids", ask_and_note)
     resolved(things, filters)
     resolved(things, filters)
     change(things)
     resolved(things, filters)
-    assert render_for_encoder == [None, 5]
+    assert looked_at == [None, 5]
 
 
 def test_nothing_is_asked_while_nothing_changes(things: Things) -> None:
@@ -102,7 +102,7 @@ def test_a_reader_that_began_earlier_does_not_set_it_back(things: Things) -> Non
 def test_what_is_forgotten_is_resolved_anew_even_while_it_is_being_resolved(
     things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filters, times, ask = FilterCache(), [], facets.ids_where
+    filters, times, ask = FilterCache(), [], facets.matching_ids
 
     def ask_and_forget(*arguments: object) -> IdArray:
         times.append(1)
@@ -110,7 +110,7 @@ def test_what_is_forgotten_is_resolved_anew_even_while_it_is_being_resolved(
             filters.clear()
         return ask(*arguments)
 
-    monkeypatch.setattr(facets, "ids_where", ask_and_forget)
+    monkeypatch.setattr(facets, "matching_ids", ask_and_forget)
     for _ in range(3):
         resolved(things, filters)
     assert len(times) == 2
