@@ -93,17 +93,17 @@ def test_groups_end_at_the_least_score(each_engine: SearchEngine) -> None:
 
 
 def test_as_few_items_are_looked_at_as_it_takes(each_engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    render_for_encoder: list[int] = []
+    scored: list[int] = []
 
     def counting(found: Any, *more: Any) -> Any:
-        render_for_encoder.append(len(found.scores))
+        scored.append(len(found.scores))
         return select_groups(found, *more)
 
     monkeypatch.setattr("anyseek.search.engine.select_groups", counting)
     each_engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
-    assert render_for_encoder == [100]
+    assert scored == [100]
     each_engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))
-    assert render_for_encoder == [100, 100, COUNT]
+    assert scored == [100, 100, COUNT]
 
 
 def test_an_attribute_that_nothing_has_is_told(each_engine: SearchEngine) -> None:
