@@ -155,7 +155,7 @@ def _bomb() -> bytes:
 @cache
 def _asked() -> bytes:
     """The hash of `_SIMPLE`, asked in the first collection of a database."""
-    return pages_of(Query((Part("caption", "a dog"),), 2), 1, 10_000).asked
+    return pages_of(Query((Part("caption", "a dog"),), 2), 1, 10_000).query_hash
 
 
 def _query(random: Random, held: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_copies_are_linked_and_the_largest_is_best(put: Put, find: Find) -> None
     (group,) = found.groups
     assert (group.best.key, {copy.item.key for copy in group.copies}) == ("large", {"small", "cropped"})
     assert all(
-        anyseek.search.duplicates.LEAST_LIKENESS <= copy.likeness <= 1
+        anyseek.search.duplicates.MIN_IMAGE_SIMILARITY <= copy.likeness <= 1
         and 0.4 <= copy.cosine <= 1
         and not copy.same_file
         for copy in group.copies
@@ -133,14 +133,14 @@ def test_equal_files_are_linked_whatever_else_is_lost(put: Put, find: Find) -> N
 def test_links_do_not_chain(put: Put, find: Find) -> None:
     """Each crop is like the one before and not like the sixth before; a chain of links would hold all of them."""
     crops = [scene(1, 320).crop((5 * n, 5 * n, 160 - 5 * n, 160 - 5 * n)) for n in range(11)]
-    assert all(alike(*pair) >= anyseek.search.duplicates.LEAST_LIKENESS for pair in itertools.pairwise(crops))
+    assert all(alike(*pair) >= anyseek.search.duplicates.MIN_IMAGE_SIMILARITY for pair in itertools.pairwise(crops))
     for number, crop in enumerate(crops):
         put(f"{number:02}", crop, direction(1))
     found = find()
     assert len(found.groups) >= 2
     assert len(found.groups) >= 3
     for group in found.groups:
-        assert all(copy.likeness >= anyseek.search.duplicates.LEAST_LIKENESS for copy in group.copies)
+        assert all(copy.likeness >= anyseek.search.duplicates.MIN_IMAGE_SIMILARITY for copy in group.copies)
     keys = [key for group in groups_of(found) for key in group]
     assert len(keys) == len(set(keys))
 

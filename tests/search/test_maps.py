@@ -42,7 +42,7 @@ def engine(database: Database, settings: Settings, collection: Collection) -> It
 def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many vectors each layout that is made has."""
     made: list[int] = []
-    real = anyseek.search.maps.lay_out
+    real = anyseek.search.maps.project
 
     def counted(vectors: FloatArray) -> FloatArray:
         made.append(len(vectors))

@@ -108,7 +108,7 @@ def test_words_are_a_query_and_a_part(client: Client, shapes: str) -> None:
         assert isinstance(answer, Results)
         assert [(hit.key, hit.rank) for hit in answer.hits] == brief
     for wrong in (7, None, ["a red disc"]):
-        with pytest.raises(BadQuery, match="a query is words"):
+        with pytest.raises(BadQuery, match="a query must be words"):
             client.query_batch(shapes, [wrong])
     with pytest.raises(BadQuery, match="a part is words"):
         client.query(shapes, [7])
