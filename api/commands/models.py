@@ -120,13 +120,13 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
     """
     from anyseek.model.bridges.files import PREFIX, default_name
     from anyseek.model.openclip.files import full_name
-    from anyseek.model.training.bridges.adapt import Wanted, trial_lines
+    from anyseek.model.training.bridges.adapt import BridgeRequest, trial_lines
     from anyseek.model.training.bridges.adapt import adapt as make_bridge
 
     if plain and paths:
         raise BadInput("--plain fits nothing, so it cannot be combined with --data")
     called = default_name(name) if bridge is None else PREFIX + bridge.removeprefix(PREFIX)
-    wanted = Wanted(called, full_name(name), paths, limit, plain, replace)
+    wanted = BridgeRequest(called, full_name(name), paths, limit, plain, replace)
     record, fit = make_bridge(wanted, read_settings().home, _say)
     for line in trial_lines(fit):
         say(line)

@@ -24,7 +24,7 @@ from anyseek.model.training.pretraining.train import recompute_blocks
 from anyseek.model.training.run.config import BatchConfig, Precision, RunConfig
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer
-from anyseek.model.training.run.processes import Processes, joined_processes, local_number
+from anyseek.model.training.run.processes import Processes, join_processes, local_rank
 from anyseek.model.training.run.state import TrainingState
 from benchmarks.training.machine import UNCOUNTED
 
@@ -66,8 +66,8 @@ class _Settings:
 
 def measure(way: Way, folder: Path) -> dict[str, Any] | None:
     """What the first of the processes tells; None in the others. All use the same folder."""
-    device = torch.device("cpu") if way.device == "cpu" else torch.device("cuda", local_number() or 0)
-    with joined_processes(device) as processes:
+    device = torch.device("cpu") if way.device == "cpu" else torch.device("cuda", local_rank() or 0)
+    with join_processes(device) as processes:
         trainer = _trainer(way, device, processes, folder)
         batches = repeat(_batch(way.batch // processes.count))
         trainer.step(batches)  # warms up
@@ -75,7 +75,7 @@ def measure(way: Way, folder: Path) -> dict[str, Any] | None:
         seconds = [_timed(lambda: trainer.step(batches), device) for _ in range(way.repetitions)]
         average = partial(processes.average, [p.grad for p in trainer.state.parameters.values() if p.grad is not None])
         averaging = [_timed(average, device) for _ in range(way.repetitions)]
-        saving = _timed(lambda: trainer.state.save(folder, {}, 1) if processes.is_first else None, device)
+        saving = _timed(lambda: trainer.state.save(folder, {}, 1) if processes.is_main else None, device)
         processes.any(False)
         resuming = _timed(lambda: _resume(way, device, processes, folder, trainer.state), device)
         median = statistics.median(seconds)
@@ -93,7 +93,7 @@ def measure(way: Way, folder: Path) -> dict[str, Any] | None:
             "resume_seconds": resuming,
         }
         processes.any(False)
-        return row if processes.is_first else None
+        return row if processes.is_main else None
 
 
 def largest_batch(way: Way) -> int:
@@ -163,7 +163,7 @@ def _operations(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) ->
     config = trainer.network.config
     with torch.device(trainer.objective.device):
         network = FourM(config)
-    prepared = trainer.objective.prepared(next(batches))
+    prepared = trainer.objective.prepare(next(batches))
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
         trainer.objective.losses(network, prepared)
     return float(counter.get_total_flops()) / 1e9

@@ -98,7 +98,7 @@ def read_failures(folder: Path) -> list[Failure]:
 
 @contextmanager
 def _state(out: Path, plan: Plan) -> Iterator[Path]:
-    """The folder of what is remembered, held by this process alone. Raises `BuildConflict`."""
+    """The folder of the build's state, locked by this process. Raises `BuildConflict`."""
     state = out / _STATE
     if not state.exists() and any(out.iterdir()):
         raise BuildConflict(f"{out} is not empty, and holds no unfinished data set; choose another folder")
@@ -123,7 +123,7 @@ def _state(out: Path, plan: Plan) -> Iterator[Path]:
 def _make_shards(
     plan: Plan, workshop: Workshop, out: Path, state: Path, workers: int, progress: Progress
 ) -> list[ShardRecord]:
-    """Make what is not recorded yet; the records of all shards in their order."""
+    """Make the shards without a record; returns the records of all shards in order."""
     paths = {shard.name: state / f"{shard.name}.json" for shard in plan.shards}
     records = {name: _RECORD.validate_json(path.read_bytes()) for name, path in paths.items() if path.is_file()}
     classes: Classes = {}
@@ -150,7 +150,7 @@ def _make_shards(
 
 
 def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Callable[[Made], None]) -> ShardRecord:
-    """Write the shard from the next results; one without any sample is no file."""
+    """Write a shard from the next results; a shard without samples has no file."""
     modalities, sources = Counter[str](), Counter[str]()
     classes: Classes = {}
     failures: list[Failure] = []
@@ -176,7 +176,7 @@ def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Ca
 def _finish(
     recipe: Recipe, plan: Plan, sources: Sequence[Source], records: Sequence[ShardRecord], out: Path
 ) -> DataSet:
-    """Write failures and manifest, and forget what was remembered."""
+    """Write failures and manifest, and delete the build's state."""
     failures = [failure for record in records for failure in record.failures]
     write_file(out / FAILURES, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
     classes: Classes = {}

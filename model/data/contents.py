@@ -96,12 +96,12 @@ def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
     return change(value, generator)
 
 
-def _resized(picture: ByteArray, shape: Shape, resample: Image.Resampling = Image.Resampling.BOX) -> ByteArray:
+def _resize(picture: ByteArray, shape: Shape, resample: Image.Resampling = Image.Resampling.BOX) -> ByteArray:
     return np.asarray(Image.fromarray(picture).resize(shape[::-1], resample))
 
 
 def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
-    """The value in the middle of each new pixel: measurements and ids are never blended."""
+    """Nearest-neighbour resampling, since measurements and ids must not be blended."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, values.shape, strict=True)
     )
@@ -153,20 +153,20 @@ STORED: Mapping[Content, StoredContent] = {
         PICTURE_SUFFIXES,
         encodings.encode_picture,
         encodings.decode_picture,
-        fit=partial(_resized, resample=Image.Resampling.LANCZOS),
+        fit=partial(_resize, resample=Image.Resampling.LANCZOS),
         change=perturbations.change_rgb,
     ),
     Content.DRAWING: StoredContent(
         PICTURE_SUFFIXES,
         encodings.encode_drawing,
         encodings.decode_drawing,
-        fit=_resized,
+        fit=_resize,
         change=perturbations.change_ink,
     ),
     Content.DEPTH: StoredContent(
         _MAPS, encodings.encode_depth, encodings.decode_depth, fit=_pick, change=perturbations.change_depth
     ),
-    Content.NORMAL: StoredContent((".png",), encodings.encode_normal, encodings.decode_picture, fit=_resized),
+    Content.NORMAL: StoredContent((".png",), encodings.encode_normal, encodings.decode_picture, fit=_resize),
     Content.REGIONS: StoredContent(
         _MAPS,
         encodings.encode_regions,

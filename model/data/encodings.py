@@ -37,19 +37,19 @@ def encode_picture(picture: ByteArray) -> tuple[str, bytes]:
     """A PNG of uint8 (H, W, 3), or a JPEG of quality 95 where that is smaller."""
     _check(picture, np.uint8, 3)
     image = Image.fromarray(picture)
-    png, jpeg = _saved(image, "PNG"), _saved(image, "JPEG", quality=95, subsampling=0)
+    png, jpeg = _save_image(image, "PNG"), _save_image(image, "JPEG", quality=95, subsampling=0)
     return ("png", png) if len(png) <= len(jpeg) else ("jpg", jpeg)
 
 
 def decode_picture(data: bytes) -> ByteArray:
     """A PNG or JPEG: uint8 (H, W, 3)."""
-    return np.asarray(_opened(data).convert("RGB"))
+    return np.asarray(_open_image(data).convert("RGB"))
 
 
 def encode_normal(normal: ByteArray) -> tuple[str, bytes]:
     """A PNG of uint8 (H, W, 3)."""
     _check(normal, np.uint8, 3)
-    return "png", _saved(Image.fromarray(normal), "PNG")
+    return "png", _save_image(Image.fromarray(normal), "PNG")
 
 
 def encode_drawing(drawing: ByteArray) -> tuple[str, bytes]:
@@ -57,12 +57,12 @@ def encode_drawing(drawing: ByteArray) -> tuple[str, bytes]:
     _check(drawing, np.uint8, 2)
     image = Image.fromarray(drawing)
     two_valued = bool(np.isin(drawing, (0, 255)).all())
-    return "png", _saved(image.convert("1") if two_valued else image, "PNG")
+    return "png", _save_image(image.convert("1") if two_valued else image, "PNG")
 
 
 def decode_drawing(data: bytes) -> ByteArray:
     """A PNG: uint8 (H, W)."""
-    return np.asarray(_opened(data).convert("L"))
+    return np.asarray(_open_image(data).convert("L"))
 
 
 def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
@@ -76,19 +76,19 @@ def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
     steps = np.clip(np.rint(np.where(measured, depth, scale) / np.float64(scale)), 1, _STEPS)
     text = PngImagePlugin.PngInfo()
     text.add_text("scale", repr(scale))
-    return "png", _saved(Image.fromarray((steps * measured).astype(np.uint16)), "PNG", pnginfo=text)
+    return "png", _save_image(Image.fromarray((steps * measured).astype(np.uint16)), "PNG", pnginfo=text)
 
 
 def decode_depth(data: bytes) -> FloatArray:
     """float32 (H, W), NaN where not measured."""
-    image = _opened(data)
+    image = _open_image(data)
     steps = np.asarray(image).astype(np.float64)
     scale = float(image.info["scale"])
     return np.where(steps > 0, steps * scale, np.nan).astype(np.float32)
 
 
 def encode_regions(regions: Regions) -> tuple[str, bytes]:
-    """8 bits if they do, else 16; the names of the ids that are there are in the PNG's text."""
+    """An 8-bit PNG if the ids fit, else 16 bits; the names of the ids present are in the PNG's text."""
     ids = regions.ids
     if ids.ndim != 2 or ids.dtype.kind not in "iu" or not ids.size or ids.min() < 0 or ids.max() > _STEPS:
         raise ValueError(f"ids are whole numbers (H, W) from 0 to {_STEPS}, not {ids.dtype} {ids.shape}")
@@ -96,12 +96,12 @@ def encode_regions(regions: Regions) -> tuple[str, bytes]:
     text = PngImagePlugin.PngInfo()
     text.add_itxt("classes", to_json(names).decode())
     kept = ids.astype(np.uint8 if ids.max() <= 255 else np.uint16)
-    return "png", _saved(Image.fromarray(kept), "PNG", pnginfo=text)
+    return "png", _save_image(Image.fromarray(kept), "PNG", pnginfo=text)
 
 
 def decode_regions(data: bytes) -> Regions:
-    """Ids int32 (H, W) with the names of those that are there."""
-    image = _opened(data)
+    """Ids int32 (H, W) with the names of the ids present."""
+    image = _open_image(data)
     ids = np.asarray(image).astype(np.int32)
     return Regions(ids, {int(number): name for number, name in json.loads(image.info["classes"]).items()})
 
@@ -148,7 +148,7 @@ def decode_array(data: bytes) -> npt.NDArray[Any]:
     return array
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open_image(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=_FORMATS)
     if image.format in JPEGS and read_scans(data).count > MOST_SCANS:
         raise ValueError(f"it is a JPEG of more than {MOST_SCANS} scans")
@@ -161,7 +161,7 @@ def _check(array: npt.NDArray[Any], dtype: type[np.generic], dimensions: int) ->
         raise ValueError(f"it must be {np.dtype(dtype)} {shape}, not {array.dtype} {array.shape}")
 
 
-def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+def _save_image(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()

@@ -127,7 +127,7 @@ class Workshop:
     sources: tuple[Source, ...]
 
     def labellers(self) -> list[Labeller]:
-        """The recipe's labellers in its order, made anew."""
+        """New labellers of the recipe, in its order."""
         return [labeller_kind(labeller.kind).open(labeller.options, self.place) for labeller in self.recipe.labellers]
 
 
@@ -135,7 +135,7 @@ _workshop: Workshop | None = None
 
 
 def start_worker(workshop: Workshop) -> None:
-    """Prepare this process: no Ctrl-C of its own, an end when its parent ends, and the workshop at hand."""
+    """Initialise a worker process: it ignores Ctrl-C, ends with its parent, and keeps the workshop."""
     global _workshop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -143,14 +143,14 @@ def start_worker(workshop: Workshop) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would wait for work for ever."""
+    """End this process when its parent dies: a killed parent cannot, and its workers would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def make_here(job: Job) -> Made:
+def make_in_worker(job: Job) -> Made:
     """Make a sample in a process that `start_worker` prepared."""
     assert _workshop is not None
     return make(_workshop, _labellers(), job)
@@ -158,7 +158,7 @@ def make_here(job: Job) -> Made:
 
 @cache
 def _labellers() -> list[Labeller]:
-    """This process's labellers; with one thread, since there is a process for each core."""
+    """This process's labellers, with one thread, since there is one process per core."""
     assert _workshop is not None
     made = _workshop.labellers()
     if "torch" in sys.modules:
@@ -167,13 +167,13 @@ def _labellers() -> list[Labeller]:
 
 
 def make(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> Made:
-    """Make one sample's entry, or say why there is none. Bugs fail the sample too, not only `SampleInvalid`."""
+    """Make one sample's entry, or its `Failure`, for any exception and not only `SampleInvalid`."""
     source, step = workshop.sources[job.source], "source"
     try:
         sample = fitted(source.sample(job.key), workshop.recipe.image_size)
         for labeller in labellers:
             step = labeller.name
-            sample = _labelled(sample, labeller)
+            sample = _apply_labeller(sample, labeller)
         step = "storing"
         return entry_of(shard_key(source.name, job.key), sample)
     except Exception as error:  # noqa: BLE001 (whatever one sample raises, the others are made)
@@ -186,11 +186,11 @@ def labelled_sample(workshop: Workshop, labellers: Sequence[Labeller], job: Job)
     """One sample with all its labels, as `make` stores it. Raises `SampleInvalid`."""
     sample = fitted(workshop.sources[job.source].sample(job.key), workshop.recipe.image_size)
     for labeller in labellers:
-        sample = _labelled(sample, labeller)
+        sample = _apply_labeller(sample, labeller)
     return sample
 
 
-def _labelled(sample: DataSample, labeller: Labeller) -> DataSample:
+def _apply_labeller(sample: DataSample, labeller: Labeller) -> DataSample:
     if not labeller.needs <= sample.values.keys():
         return sample
     return replace(sample, values={**sample.values, **labeller.label(sample)})
@@ -210,12 +210,12 @@ def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Gene
     try:
         while done < len(jobs):
             try:
-                for made in pool.map(make_here, jobs[done : done + workers * _AHEAD], chunksize=_BATCH):
+                for made in pool.map(make_in_worker, jobs[done : done + workers * _AHEAD], chunksize=_BATCH):
                     done += 1
                     yield made
             except BrokenProcessPool:
                 pool.shutdown(cancel_futures=True)
-                for made in _make_alone(workshop, jobs[done : done + _BATCH]):
+                for made in _make_isolated(workshop, jobs[done : done + _BATCH]):
                     done += 1
                     yield made
                 pool = _open_pool(workshop, workers)
@@ -223,14 +223,14 @@ def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Gene
         pool.shutdown(cancel_futures=True)
 
 
-def _make_alone(workshop: Workshop, jobs: Sequence[Job]) -> Iterator[Made]:
-    """Make jobs one by one, in a process that runs nothing else, to see which of them kills it."""
+def _make_isolated(workshop: Workshop, jobs: Sequence[Job]) -> Iterator[Made]:
+    """Make jobs one by one in a process of their own, to find the one that kills it."""
     left = list(jobs)
     while left:
         with _open_pool(workshop, 1) as pool:
             try:
                 while left:
-                    yield pool.submit(make_here, left[0]).result()
+                    yield pool.submit(make_in_worker, left[0]).result()
                     del left[0]
             except BrokenProcessPool:
                 job = left.pop(0)

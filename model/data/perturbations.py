@@ -89,7 +89,7 @@ def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
 
 
 def filled(strength: ByteArray) -> ByteArray:
-    """Ink uint8 (H, W) with everything inked that no path leads to from outside; what is open stays as it is."""
+    """Ink uint8 (H, W) with all enclosed areas filled; open outlines are unchanged."""
     walls = Image.fromarray(np.pad((strength >= _HALF).astype(np.uint8) * 255, 1)).copy()  # writable
     ImageDraw.floodfill(walls, (0, 0), 1)
     inside = np.asarray(walls)[1:-1, 1:-1] != 1

@@ -42,14 +42,14 @@ AsQueried = Callable[[ModalityInput], ModalityInput]  # what a sample has of an 
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """`constants`: `<space>/gallery_prior` and `<space>/<modality>`, means of raw vectors, float32 (d,) and (k, d)."""
 
     constants: dict[str, Tensor]
     default_spaces: Mapping[str, str]
 
     @classmethod
-    def of_bundle(cls, folder: Path) -> "Measured":
+    def of_bundle(cls, folder: Path) -> "Measurements":
         """The measurements of the bundled weights in a folder. Raises as `check_bundle`."""
         check_bundle(folder.name, folder)
         spaces = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["default_spaces"]
@@ -76,8 +76,8 @@ def measure(
     source: BatchSource,
     samples: int,
     say: Callable[[str], None],
-    known: Measured | None = None,
-) -> Measured:
+    known: Measurements | None = None,
+) -> Measurements:
     """What the weights in the folder `bundle` do with up to `samples` samples of each data set of `source`.
 
     Inputs that none of them has keep what is `known` of the network that the run began with. Raises
@@ -112,11 +112,11 @@ def measure(
             else:
                 queries[modality] = galleries if key == PICTURE else rows_of(key)
     if known is None:
-        return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+        return Measurements(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
     unseen = {name for name, rows in queries.items() if not any(measured.numbers for measured in rows)}
     queries = {name: rows for name, rows in queries.items() if name not in unseen & known.default_spaces.keys()}
     spaces = {**known.default_spaces, **default_spaces(galleries, queries, bank, say)}
-    return Measured({**known.constants, **constants(galleries, queries)}, spaces)
+    return Measurements({**known.constants, **constants(galleries, queries)}, spaces)
 
 
 @torch.inference_mode()
@@ -133,10 +133,10 @@ def _rows(
         if own:
             found += batch.rows.tolist()
             shown = batch.inputs[key] if as_queried is None else as_queried(batch.inputs[key])
-            prepared = objective.prepared(replace(batch, inputs={key: shown}))
-            for target, vectors in objective.predicted(network, prepared, targets).items():
+            prepared = objective.prepare(replace(batch, inputs={key: shown}))
+            for target, vectors in objective.predict_vectors(network, prepared, targets).items():
                 raw[target].append(F.normalize(vectors, dim=1))
-                exact[target].append(F.normalize(objective.moved(batch.vectors[target]), dim=1))
+                exact[target].append(F.normalize(objective.to_device(batch.vectors[target]), dim=1))
     parts = ({key: torch.cat(rows or [torch.zeros(0, 0)]) for key, rows in side.items()} for side in (raw, exact))
     return Rows(found, *parts)
 
@@ -169,7 +169,7 @@ def default_spaces(
     means = constants(galleries, queries)
     chosen = {}
     for modality, folders in queries.items():
-        wanted = bank.others if folders is galleries else lambda row: np.array([row])
+        wanted = bank.same_concept_rows if folders is galleries else lambda row: np.array([row])
         scores = {}
         for space in GALLERY:
             shown = list(galleries) * (len(folders) // len(galleries))

@@ -61,7 +61,7 @@ from anyseek.model.training.pretraining.batches import BatchSource
 from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.plan import make_plan
 from anyseek.model.training.pretraining.start import TEXT_TABLES, start_files, text_keys
-from anyseek.model.training.query_means import GALLERY, Measured, measure
+from anyseek.model.training.query_means import GALLERY, Measurements, measure
 from anyseek.model.training.run.config import DataConfig
 from anyseek.model.training.run.data_sets import entries_of, open_split
 from anyseek.model.training.run.errors import TrainingConfigInvalid
@@ -106,11 +106,11 @@ def release(run: Path, to: Path, bundle: Path, samples: int, without: Collection
     config = read_config(folder.config)
     left_out = {DENSE[name] for name in without}
     config = config.model_copy(update={"modalities": tuple(m for m in config.modalities if m.key not in left_out)})
-    contrast = _checked(config)
+    contrast = _check_config(config)
     to.mkdir(parents=True, exist_ok=True)
     classes = _write_weights(config, contrast, folder, bundle, to)
     began = None if config.start is None else start_files(config.start.source, default_home())
-    known = Measured.of_bundle(began.network.parent) if began is not None and began.by_modality else None
+    known = Measurements.of_bundle(began.network.parent) if began is not None and began.by_modality else None
     measured = measure(config, contrast, to, _validation_source(config, to), samples, print, known)
     save_file(measured.constants, to / CONSTANTS)
     files = sorted(path.name for path in to.iterdir() if path.name != MANIFEST)
@@ -132,7 +132,7 @@ def release(run: Path, to: Path, bundle: Path, samples: int, without: Collection
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
 
 
-def _checked(config: TrainingConfig) -> ContrastConfig:
+def _check_config(config: TrainingConfig) -> ContrastConfig:
     if config.contrast is None or set(config.contrast.targets) != set(GALLERY):
         raise TrainingConfigInvalid(f"a bundle needs a run with contrast of {' and '.join(GALLERY)}")
     known = [*(row.key for row in INPUTS.values()), *(DENSE[name] for name in dense_targets(config))]
@@ -145,8 +145,8 @@ def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFol
     """Write everything but constants and manifest; returns the names of labels."""
     whole = load_fourm(run.model)
     network = without_targets(whole, set(whole.config.domains_out) - {modality.key for modality in config.modalities})
-    network, vocabulary = trimmed(network, run.vocabulary.read_text(encoding="utf-8"))
-    save_checkpoint(network, to / NETWORK, torch.int8, rows_of_use(network, vocabulary))
+    network, vocabulary = trim_vocabulary(network, run.vocabulary.read_text(encoding="utf-8"))
+    save_checkpoint(network, to / NETWORK, torch.int8, used_rows(network, vocabulary))
     (to / VOCABULARY).write_text(vocabulary, encoding="utf-8")
     for modality in config.modalities:
         if modality.key in contrast.targets and modality.tokenizer is not None:
@@ -294,8 +294,8 @@ def may_hold(key: str, piece: str) -> bool:
     return word is None or key in _WORDED
 
 
-def rows_of_use(network: FourM, vocabulary: str) -> dict[str, Tensor]:
-    """The ids int64 (k,) that texts of a modality may hold, by name of each table with one row per token."""
+def used_rows(network: FourM, vocabulary: str) -> dict[str, Tensor]:
+    """The ids int64 (k,) that texts of a modality may contain, by name of each table with one row per token."""
     numbers: dict[str, int] = json.loads(vocabulary)["model"]["vocab"]
     found: dict[str, Tensor] = {}
     for key in text_keys(network.config):
@@ -304,8 +304,8 @@ def rows_of_use(network: FourM, vocabulary: str) -> dict[str, Tensor]:
     return found
 
 
-def trimmed(network: FourM, vocabulary: str) -> tuple[FourM, str]:
-    """The same network with the part of its vocabulary (JSON of `tokenizers`) that its texts use, renumbered."""
+def trim_vocabulary(network: FourM, vocabulary: str) -> tuple[FourM, str]:
+    """Reduce the network and its vocabulary (JSON of `tokenizers`) to the tokens that its texts use, renumbered."""
     written = json.loads(vocabulary)
     numbers: dict[str, int] = written["model"]["vocab"]
     config = network.config

@@ -139,7 +139,7 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
         for view in range(1, options.views):
             generator = np.random.default_rng(zlib.crc32(f"{sample.key} {field} {view}".encode()))
             views.append(see(pixels(changed(field, value, generator))))
-        maps, pooled = (np.concatenate(arrays) for arrays in zip(*map(_kept, views), strict=True))
+        maps, pooled = (np.concatenate(arrays) for arrays in zip(*map(_stored_features, views), strict=True))
         many = options.views > 1
         return {f"{field}_features": maps if many else maps[0], f"{field}_pooled": pooled if many else pooled[0]}
 
@@ -147,7 +147,7 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
 
 
 @torch.inference_mode()
-def _kept(features: Features) -> tuple[HalfArray, HalfArray]:
+def _stored_features(features: Features) -> tuple[HalfArray, HalfArray]:
     """Projected maps (n, 7, 7, 256) and pooled vectors (n, 1280)."""
     maps = _projection()(features.grid.float()).permute(0, 2, 3, 1)
     return maps.half().numpy(), features.pooled.half().numpy()

@@ -107,7 +107,7 @@ def _published_codec(options: TokenOptions, place: Place) -> tuple[_TokenCodec, 
     return form.codec, config.row(form.key)
 
 
-def _checked(options: TokenOptions, place: Place) -> str:
+def _check_options(options: TokenOptions, place: Place) -> str:
     """Which network says it, and which tokenizer does it."""
     if options.tokenizer is not None:
         _file_encoder(options, options.tokenizer)
@@ -118,4 +118,4 @@ def _checked(options: TokenOptions, place: Place) -> str:
     return f"{row.key} of {network.fingerprint[:16]}, tokenizer {tokenizer.fingerprint[:16]}"
 
 
-TOKENS = LabellerKind(tokens, TokenOptions, _checked)
+TOKENS = LabellerKind(tokens, TokenOptions, _check_options)

@@ -55,11 +55,11 @@ class ClipartSource:
         words = " ".join(word for word in path.stem.replace("-", "_").split("_")[:3] if word.isalpha())
         named = {"label": subject, "tags": [words] if words else [], "concept": series_of(key)}
         sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
-        return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
+        return DataSample(key, {"rgb": trim_margins(picture)}, {"medium": "clip art", **named, **sizes})
 
 
-def trimmed(picture: ByteArray) -> ByteArray:
-    """uint8 (H, W, 3) without the empty paper around it, but for a margin: much clip art sits on a whole page."""
+def trim_margins(picture: ByteArray) -> ByteArray:
+    """Crop uint8 (H, W, 3) to its content and a margin, since much clip art sits on a whole page."""
     rows, columns = np.nonzero(picture.min(axis=2) < _PAPER)
     if not len(rows):
         raise SampleInvalid("it is blank")

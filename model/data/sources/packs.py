@@ -75,27 +75,27 @@ class PackOptions(Config):
 
 @dataclass(frozen=True)
 class PackEntry:
-    """One sample of a pack: its files by ending, what its `.json` says, and its licence class, if packs have any."""
+    """One sample of a pack: its files by ending, the metadata of its `.json`, and its licence class, if any."""
 
     files: Mapping[str, Member]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     licence_class: str
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of every sample: source, licence and its class, the id there, the original's size in pixels."""
         return {
-            "source": self.about["source"],
-            "licence": self.about["license"],
+            "source": self.metadata["source"],
+            "licence": self.metadata["license"],
             **({"licence_class": self.licence_class} if self.licence_class else {}),
-            "id": self.about["id"],
-            "original_width": self.about["width"],
-            "original_height": self.about["height"],
+            "id": self.metadata["id"],
+            "original_width": self.metadata["width"],
+            "original_height": self.metadata["height"],
         }
 
     def value(self, field: str, ending: str) -> Any:
         """The value in the file with this ending. Raises `SampleInvalid` if there is none."""
-        name = self.about.get("id", "a sample")
+        name = self.metadata.get("id", "a sample")
         if ending not in self.files:
             raise SampleInvalid(f"{name} has no .{ending}")
         return read_value(field, self.files[ending].read(), f"the {field} of {name}")
@@ -113,7 +113,7 @@ class PackSource:
             if options.classes == "all" and not any(options.path.glob(pattern.name)):
                 continue
             for key, entry in _entries(pattern, licence_class).items():
-                if not options.of or entry.about["source"] in options.of:
+                if not options.of or entry.metadata["source"] in options.of:
                     self.entries[f"{licence_class}/{key}"] = entry
         if not self.entries:
             raise SourceUnavailable(
@@ -123,7 +123,7 @@ class PackSource:
 
     def keys(self, split: Split) -> Sequence[str]:
         """The keys of a split, sorted."""
-        return [key for key, entry in self.entries.items() if entry.about["split"] == split]
+        return [key for key, entry in self.entries.items() if entry.metadata["split"] == split]
 
 
 def _entries(pattern: Path, licence_class: str, stated: Sequence[str] = _STATED) -> dict[str, PackEntry]:
@@ -150,11 +150,11 @@ class CaptionsSource(PackSource):
     def sample(self, key: str) -> DataSample:
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
         entry = self.entries[key]
-        texts: Any = entry.about.get("captions")
+        texts: Any = entry.metadata.get("captions")
         if not isinstance(texts, list) or not texts or any(not isinstance(it, str) or not it.strip() for it in texts):
-            raise SampleInvalid(f"{entry.about['id']} has no list of captions in its .json")
+            raise SampleInvalid(f"{entry.metadata['id']} has no list of captions in its .json")
         captions = tuple(Caption(text.strip(), Origin.HUMAN) for text in texts)
-        attributes = {"medium": "photo", "aspect": entry.about.get("aspect", "native"), **entry.attributes}
+        attributes = {"medium": "photo", "aspect": entry.metadata.get("aspect", "native"), **entry.attributes}
         return DataSample(key, {"rgb": entry.value("rgb", "webp"), "caption": captions}, attributes)
 
 
@@ -174,7 +174,7 @@ class SketchesSource(PackSource):
         """The keys of a split, sorted."""
         keys: list[str] = []
         for key in super().keys(split):
-            sketches = self.entries[key].about.get("sketches")
+            sketches = self.entries[key].metadata.get("sketches")
             keys += [key] if sketches is None else [f"{key}/{it['file'].removesuffix('.png')}" for it in sketches]
         return keys
 
@@ -182,21 +182,21 @@ class SketchesSource(PackSource):
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
         if key in self.entries:
             entry = self.entries[key]
-            strokes = entry.about.get("drawing")
+            strokes = entry.metadata.get("drawing")
             if not strokes or any(len(stroke) != 2 or len(stroke[0]) != len(stroke[1]) for stroke in strokes):
-                raise SampleInvalid(f"{entry.about['id']} has no strokes with an x and a y for each point")
-            values = {"line_drawing": drawn(strokes, self._side)}
+                raise SampleInvalid(f"{entry.metadata['id']} has no strokes with an x and a y for each point")
+            values = {"line_drawing": render_strokes(strokes, self._side)}
         else:
             photo_key, _, number = key.rpartition("/")
             entry = self.entries[photo_key]
             paper = entry.value("line_drawing", f"{number}.png")
             values = {"rgb": entry.value("rgb", "webp"), "line_drawing": 255 - paper}
         medium = "photo" if "rgb" in values else "sketch"
-        named = {"medium": medium, "label": entry.about["label"], "concept": entry.about["id"]}
+        named = {"medium": medium, "label": entry.metadata["label"], "concept": entry.metadata["id"]}
         return DataSample(key, values, {**named, **entry.attributes})
 
 
-def drawn(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> ByteArray:
+def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> ByteArray:
     """Strokes in the middle of a sheet: uint8 (side, side), ink is 255.
 
     A stroke is a pair of x and y, each from 0 to 255 a point, downwards; one scale serves all drawings.
@@ -237,11 +237,11 @@ class MeasuredSource(PackSource):
             values["depth"] = (entry.value("depth", "depth.png") / _MILLIMETRES).astype(np.float32)
         if "semseg.png" in entry.files:
             ids = entry.value("semseg", "semseg.png").ids.astype(np.int32)
-            names = self._classes.get(entry.about["source"], {})
+            names = self._classes.get(entry.metadata["source"], {})
             shown = [int(id_) for id_ in np.unique(ids) if id_ != _VOID]
             if unknown := [id_ for id_ in shown if id_ not in names]:
                 raise SampleInvalid(
-                    f"{entry.about['id']} has regions of id {unknown[0]}, which classes.json does not name"
+                    f"{entry.metadata['id']} has regions of id {unknown[0]}, which classes.json does not name"
                 )
             values["semseg"] = Regions(ids, {id_: names[id_] for id_ in shown})
         return DataSample(key, values, {"medium": "photo", **entry.attributes})
@@ -267,21 +267,21 @@ class PhotosSource(PackSource):
         self.entries = {
             key: entry
             for key, entry in entries.items()
-            if not options.labelled or entry.about.get("label") not in (None, "", *_NO_CLASS)
+            if not options.labelled or entry.metadata.get("label") not in (None, "", *_NO_CLASS)
         }
 
     def shown_class(self, key: str) -> str | None:
         """The class of a photo, one name for those that have several; None where nobody says."""
-        label = self.entries[key].about.get("label")
+        label = self.entries[key].metadata.get("label")
         return None if not label or label in _NO_CLASS else _SAME.get(label, label)
 
     def source_of(self, key: str) -> str:
         """The collection that a photo belongs to, such as `caltech101`."""
-        return str(self.entries[key].about["source"])
+        return str(self.entries[key].metadata["source"])
 
     def caption(self, key: str) -> str | None:
         """A person's words for things of the photo's label."""
-        return self.entries[key].about.get("caption") or None
+        return self.entries[key].metadata.get("caption") or None
 
     def picture(self, key: str) -> ByteArray:
         """uint8 (H, W, 3). Raises `SampleInvalid`."""
@@ -290,7 +290,7 @@ class PhotosSource(PackSource):
 
     def sample(self, key: str) -> DataSample:
         """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
-        about = self.entries[key].about
+        about = self.entries[key].metadata
         values: dict[str, Any] = {"rgb": self.picture(key)}
         if caption := self.caption(key):
             values["caption"] = (Caption(caption, Origin.HUMAN),)

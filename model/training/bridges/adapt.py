@@ -120,7 +120,7 @@ class Examples:
         """The rows of values that have a photo."""
         return np.flatnonzero(self.queries.photo != NO_PHOTO)
 
-    def of(self, rows: npt.NDArray[np.int64]) -> "Examples":
+    def select(self, rows: npt.NDArray[np.int64]) -> "Examples":
         """Some of the values, for the same photos."""
         looks, features = (None if part is None else part[rows] for part in (self.queries.looks, self.queries.features))
         return replace(self, queries=Queries(looks, features, self.queries.photo[rows]))
@@ -153,7 +153,7 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> M
 
 def _pairs(example: Examples, way: ModalityMap) -> tuple[FloatArray, FloatArray]:
     """The inputs of a map for values that have a photo (n, q), and their photos (n, d)."""
-    paired = example.of(example.paired).queries
+    paired = example.select(example.paired).queries
     seen = paired.features if paired.features is not None else way.directions(paired.looks, None)
     return seen, example.photos[paired.photo]
 
@@ -215,7 +215,7 @@ def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
     for example in held_out:
         order = np.random.default_rng(_SEED).permutation(len(example.photos))
         first = order[example.queries.photo] < len(example.photos) // 2
-        known, rest = example.of(np.flatnonzero(first)), example.of(np.flatnonzero(~first))
+        known, rest = example.select(np.flatnonzero(first)), example.select(np.flatnonzero(~first))
         if min(len(known.paired), len(rest.paired)) >= _FEWEST:
             yield [known], rest
 
@@ -234,7 +234,7 @@ def _recalls(rounds: Sequence[Round], settings: Sequence[Setting]) -> dict[Setti
 
 def _recall(way: ModalityMap, held_out: Examples) -> float:
     """The share of values whose photo is among the first 10 of its source's photos."""
-    queries = held_out.of(held_out.paired).queries
+    queries = held_out.select(held_out.paired).queries
     scores = way.directions(queries.looks, queries.features) @ held_out.photos.T
     own = scores[np.arange(len(scores)), queries.photo]
     return float(((scores > own[:, None]).sum(axis=1) < _AMONG).mean())
@@ -249,7 +249,7 @@ DEFAULT_LIMIT = 1_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BridgeRequest:
     """What to make: `name` is that of the bridge, `base` that of the open_clip model.
 
     `data` are paths of the user's own data (`anyseek.model.training.bridges.material.own_workshop`), of which, and of
@@ -265,7 +265,7 @@ class Wanted:
     replaces: bool = False
 
 
-def adapt(wanted: Wanted, home: Path, say: Say) -> tuple[BridgeRecord, Fit]:
+def adapt(wanted: BridgeRequest, home: Path, say: Say) -> tuple[BridgeRecord, Fit]:
     """Make a bridge; it appears whole or not at all.
 
     Raises `UnknownModel`, `BadInput` if there is one of that name already, what loading the base raises, and

@@ -77,7 +77,7 @@ def read_material(base: Embedder, workshops: Sequence[Workshop], limit: int, say
 
     `say` gets a line for each recipe and for each sample that cannot be made. Raises `SourceUnavailable` and so on.
     """
-    gathered = _Gathered(base)
+    gathered = _MaterialBuilder(base)
     for workshop in workshops:
         samples, count = _samples(workshop, limit, say), 0
         while chunk := list(islice(samples, _AT_ONCE)):
@@ -88,7 +88,7 @@ def read_material(base: Embedder, workshops: Sequence[Workshop], limit: int, say
 
 
 @dataclass(frozen=True)
-class _Sourced:
+class _SourcedSample:
     """A sample, whose it is, and under which licence."""
 
     source: str
@@ -96,7 +96,7 @@ class _Sourced:
     sample: DataSample
 
 
-def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_Sourced]:
+def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_SourcedSample]:
     """The first training samples of every source, in the plan's random order."""
     labellers = workshop.labellers()
     taken: defaultdict[int, int] = defaultdict(int)
@@ -112,10 +112,10 @@ def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_Sourced]:
             say(f"left out {job.key} of {source.name}: {error}")
             continue
         said = sample.attributes
-        yield _Sourced(str(said.get("source", source.name)), str(said.get("licence", source.licence)), sample)
+        yield _SourcedSample(str(said.get("source", source.name)), str(said.get("licence", source.licence)), sample)
 
 
-class _Gathered:
+class _MaterialBuilder:
     """The material as it grows."""
 
     def __init__(self, base: Embedder) -> None:
@@ -124,7 +124,7 @@ class _Gathered:
         self._queries: defaultdict[str, defaultdict[QueryKind, list[Queries]]] = defaultdict(lambda: defaultdict(list))
         self._licences: dict[str, str] = {}
 
-    def add(self, chunk: Sequence[_Sourced]) -> None:
+    def add(self, chunk: Sequence[_SourcedSample]) -> None:
         """Encode some samples."""
         owners = self._add_photos(chunk)
         values: defaultdict[tuple[str, QueryKind], list[tuple[Value, int]]] = defaultdict(list)
@@ -141,7 +141,7 @@ class _Gathered:
             queries = Queries(rendered_vectors(self._base, modality, shown), features_of(modality, shown), photo)
             self._queries[modality][kind].append(queries)
 
-    def _add_photos(self, chunk: Sequence[_Sourced]) -> list[int]:
+    def _add_photos(self, chunk: Sequence[_SourcedSample]) -> list[int]:
         """Encode the photos of a chunk; returns the row of each sample's."""
         rows = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
         owners = [NO_PHOTO] * len(chunk)
@@ -234,11 +234,13 @@ def own_workshop(path: Path, home: Path) -> Workshop:
         return open_workshop(read_recipe(path), home)
     packs = [name for name in _PACKS if any((path / name).glob(f"{name}-*.tar"))]
     if packs:
-        return open_workshop(_recipe(_named(path), [{"kind": pack, "path": str(path / pack)} for pack in packs]), home)
+        return open_workshop(
+            _recipe(_recipe_name(path), [{"kind": pack, "path": str(path / pack)} for pack in packs]), home
+        )
     if (path / MANIFEST).is_file():
         shards = {"kind": "shards", "path": str(path / "train-*.tar"), "split": "train", "licence": _OWN}
-        return open_workshop(_recipe(_named(path), [shards]), home)
-    return open_workshop(_folder_recipe(_named(path), path, _OWN), home)
+        return open_workshop(_recipe(_recipe_name(path), [shards]), home)
+    return open_workshop(_folder_recipe(_recipe_name(path), path, _OWN), home)
 
 
 def open_workshop(recipe: Recipe, home: Path) -> Workshop:
@@ -256,7 +258,7 @@ def _folder_recipe(name: str, folder: Path, licence: str) -> Recipe:
     return _recipe(name, [{"kind": "folder", "path": str(folder), "licence": licence}])
 
 
-def _named(path: Path) -> str:
+def _recipe_name(path: Path) -> str:
     """A folder's name as recipes allow it."""
     return re.sub("[^a-z0-9_-]", "-", path.absolute().name.lower()) or "own"
 

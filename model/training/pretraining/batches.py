@@ -31,7 +31,7 @@ from anyseek.model.training.pretraining.masking import (
     read_own,
 )
 from anyseek.model.training.pretraining.plan import Plan, PlannedModality
-from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place, ShardReader, taken_by_weight
+from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place, ShardReader, is_drawn_by_weight
 
 Array = npt.NDArray[Any]
 
@@ -132,7 +132,7 @@ def padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int) 
     return torch.from_numpy(values), torch.from_numpy(mask)
 
 
-def collate_own(rows: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
+def collate_own_vectors(rows: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
     """Own vectors (d,) of samples by modality as (B, d), zero for samples without."""
     zeros = {key: np.zeros(len(vector), np.float32) for row in rows for key, vector in row.items()}
     return {key: torch.from_numpy(np.stack([row.get(key, zero) for row in rows])) for key, zero in zeros.items()}
@@ -158,8 +158,8 @@ class BatchSource:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What one sample gives and predicts of each modality, and the own vectors of those that it gives, by key."""
+class _MaskedSample:
+    """The inputs and targets of one sample by modality, and the own vectors of its inputs by key."""
 
     pieces: list[Piece]
     own: dict[str, FloatArray]
@@ -184,13 +184,13 @@ class BatchMaker:
 
     def masked_batch(self, numbers: Sequence[int]) -> Batch:
         """The samples of these numbers in the endless order, masked by the mixture."""
-        places = [self._drawn(number) for number in numbers]
+        places = [self._draw_place(number) for number in numbers]
         rows = []
         for number, place in zip(numbers, places, strict=True):
             generator, fields = self._generator(number), self._fields(place)
             draw = self._masker.draw(self._available(fields), generator)
             chance = Chance(generator, generator.random(), generator.random(), generator.random())
-            rows.append(self._shown(place, fields, draw, chance))
+            rows.append(self._mask_sample(place, fields, draw, chance))
         return self._batch(numbers, places, rows)
 
     def whole_batch(
@@ -210,7 +210,7 @@ class BatchMaker:
             place = self._order.place(number)
             fields = self._fields(place)
             if self._available(fields)[shown | wanted].all():
-                rows.append(self._shown(place, fields, draw, Chance(self._generator(number), 0.0, 0.0)))
+                rows.append(self._mask_sample(place, fields, draw, Chance(self._generator(number), 0.0, 0.0)))
                 found.append(number)
                 places.append(place)
         return self._batch(found, places, rows), found
@@ -222,15 +222,15 @@ class BatchMaker:
     def _generator(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self._source.seed, _SAMPLE_DRAWS, number])
 
-    def _drawn(self, number: int) -> Place:
-        """The place of a sample of training: that of its number, unless its source is drawn more seldom than others.
+    def _draw_place(self, number: int) -> Place:
+        """The place of a training sample: that of its number, unless its source's weight rejects it.
 
         Such a sample is passed over with the probability that its source's weight falls short of the folder's largest,
         for one from anywhere in the folder.
         """
         place, generator = self._order.place(number), np.random.default_rng([self._source.seed, _SOURCE_DRAWS, number])
-        while not taken_by_weight(self._reader, self._source.folders[place.folder], place, generator):
-            place = self._order.anywhere(place.folder, generator)
+        while not is_drawn_by_weight(self._reader, self._source.folders[place.folder], place, generator):
+            place = self._order.random_place(place.folder, generator)
         return place
 
     def _fields(self, place: Place) -> frozenset[str]:
@@ -241,17 +241,17 @@ class BatchMaker:
         """Which modalities a sample with these fields has: (m,)."""
         return np.array([not fields.isdisjoint(modality.settings.fields) for modality in self._modalities])
 
-    def _batch(self, numbers: Sequence[int], places: Sequence[Place], rows: "Sequence[_Shown]") -> Batch:
+    def _batch(self, numbers: Sequence[int], places: Sequence[Place], rows: "Sequence[_MaskedSample]") -> Batch:
         batch = collate(self._modalities, [row.pieces for row in rows])
         if not self._source.plan.contrast:
             return batch
         bank = [int(self._starts[place.folder][place.shard]) + place.sample for place in places]
         first = numbers[0] if numbers else 0
-        return replace(batch, own=collate_own([row.own for row in rows]), rows=torch.tensor(bank), number=first)
+        return replace(batch, own=collate_own_vectors([row.own for row in rows]), rows=torch.tensor(bank), number=first)
 
-    def _shown(self, place: Place, fields: frozenset[str], draw: Draw | None, chance: Chance) -> "_Shown":
-        """What a sample gives and predicts; nothing where there is no draw. Only the files that it takes are read."""
-        shown = _Shown([None] * len(self._modalities), {})
+    def _mask_sample(self, place: Place, fields: frozenset[str], draw: Draw | None, chance: Chance) -> "_MaskedSample":
+        """The masked inputs and targets of a sample, empty without a draw; reads only the files that it needs."""
+        shown = _MaskedSample([None] * len(self._modalities), {})
         if draw is None:
             return shown
         chosen = {

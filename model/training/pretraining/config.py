@@ -53,7 +53,7 @@ class FieldKind(StrEnum):
 
     @property
     def is_sequence(self) -> bool:
-        """Whether it is masked by spans; all else lies on a grid."""
+        """Whether it is masked by spans; other kinds lie on a grid."""
         return self in (FieldKind.TEXT, FieldKind.STATES)
 
 
@@ -311,11 +311,11 @@ class TrainingConfig(TrainingSettings):
 
     @property
     def frozen_steps(self) -> int:
-        """For how many steps only what `start` lacks is trained."""
+        """The number of first steps that train only the parameters not copied from `start`."""
         return 0 if self.start is None else math.ceil(self.start.frozen_tokens / self.tokens_per_step)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, from 0; once everything is trained, it rises to what it was once more."""
+        """The learning rate of a step, from 0, with a second warm-up once all parameters are trained."""
         optimiser, seen = self.optimiser, (step + 1) * self.tokens_per_step
         rate = optimiser.rate(self.batch.size, seen, optimiser.warm_up_tokens, self.total_tokens)
         since = seen - self.frozen_steps * self.tokens_per_step

@@ -29,7 +29,7 @@ class Evaluation:
     objective: Objective
 
     def columns(self) -> list[str]:
-        """The names of what `measure` gives."""
+        """The column names of `measure`."""
         return ["loss", *self.objective.columns, *(name for query in self._queries() for name in _columns(*query))]
 
     @torch.no_grad()
@@ -47,17 +47,17 @@ class Evaluation:
         return measured
 
     def _queries(self) -> list[tuple[tuple[str, ...], str]]:
-        """What is asked, and the target that it is to find."""
+        """Pairs of a query's modalities and the target that they should retrieve."""
         return [(query, recall.target) for recall in self.config.recall for query in recall.queries]
 
     def _losses(self, network: FourM, makers: Sequence[BatchMaker]) -> dict[str, float | None]:
-        """Masked as in training, but every time in the same way."""
+        """Losses on samples masked as in training, with the same masks each time."""
         columns = self.objective.columns
         sums, elements = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0)
         for maker, numbers in (part for folder in range(len(makers)) for part in self._parts(makers, folder)):
             batch = maker.masked_batch(numbers)
             if batch.inputs:
-                losses = self.objective.losses(network, self.objective.prepared(batch))
+                losses = self.objective.losses(network, self.objective.prepare(batch))
                 for key, loss in losses.values.items():
                     sums[key] += float(loss) * losses.elements[key]
                     elements[key] += losses.elements[key]
@@ -75,9 +75,9 @@ class Evaluation:
             for maker, numbers in self._parts(makers, folder):
                 batch, usable = maker.whole_batch(numbers, query, [target])
                 if usable:
-                    vectors = self.objective.predicted(network, self.objective.prepared(batch), (target,))
+                    vectors = self.objective.predict_vectors(network, self.objective.prepare(batch), (target,))
                     predicted.append(vectors[target])
-                    stored.append(self.objective.moved(batch.vectors[target]))
+                    stored.append(self.objective.to_device(batch.vectors[target]))
             if predicted:
                 shares.append(recalls(torch.cat(predicted), torch.cat(stored)))
         means = np.mean(shares, axis=0).tolist() if shares else [None] * len(_RANKS)

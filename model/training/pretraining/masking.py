@@ -244,7 +244,7 @@ class Masker:
 
 
 def share_out(total: int, concentrations: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:
-    """Split `total` tokens by Dirichlet `concentrations` (m,); those of 0 get nothing: (m,)."""
+    """Split `total` tokens by Dirichlet `concentrations` (m,), where 0 gets no tokens: (m,)."""
     shares = np.zeros(len(concentrations), np.int64)
     taking = np.flatnonzero(concentrations)
     if not taking.size:

@@ -32,7 +32,7 @@ _BLOCKED = -1e4
 
 
 class Answers(NamedTuple):
-    """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well."""
+    """The positives of contrast, bank rows int64 (B,), and additional `negatives` (N,)."""
 
     rows: Tensor
     negatives: Tensor
@@ -78,22 +78,22 @@ class Contrast(nn.Module):
         return found
 
     def draw_answers(self, batch: Batch, bank: Bank) -> Answers:
-        """Choose what the samples of a part should find: a function of the seed and the number of its first sample.
+        """Draw the positives of a part's samples, determined by the seed and the number of its first sample.
 
         A sample that shows its vector itself is asked for another vendor's drawing of its concept; so are others, now
         and then.
         """
         generator = np.random.default_rng([self._seed, _DRAWS, batch.number])
-        rows, shows = batch.rows.cpu().numpy().copy(), self._shows_itself(batch, bank).numpy()
+        rows, shows = batch.rows.cpu().numpy().copy(), self._is_trivial(batch, bank).numpy()
         draws = generator.random(len(rows))
         for place, row in enumerate(rows):
             if shows[place] or draws[place] < self.config.other_share:
-                others = bank.others(row)
+                others = bank.same_concept_rows(row)
                 rows[place] = others[generator.integers(len(others))] if len(others) else row
         negatives = generator.choice(len(bank), min(self.config.negatives, len(bank)), replace=False)
         return Answers(torch.from_numpy(rows), torch.from_numpy(negatives))
 
-    def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
+    def _is_trivial(self, batch: Batch, bank: Bank) -> Tensor:
         """Mask of samples with an own vector that is one of their exact vectors: bool (B,)."""
         shows = torch.zeros(batch.samples, dtype=torch.bool)
         for key in self.config.targets:
@@ -127,14 +127,14 @@ class Contrast(nn.Module):
         codes = self._tokenizers[key].encode(exact[:samples])[takes_part]
         gallery = F.normalize(exact - mean, dim=1)
         scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
-        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, samples)
+        blocked = _blocked_mask(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, samples)
         right = torch.arange(samples, device=logits.device)
         contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])
         chosen = logits.float()[takes_part]
         return TargetLoss(F.cross_entropy(chosen.flatten(0, 1), codes.flatten()), contrast, int(takes_part.sum()))
 
 
-def _blocked(groups: Tensor, exact: Tensor, samples: int) -> Tensor:
+def _blocked_mask(groups: Tensor, exact: Tensor, samples: int) -> Tensor:
     """Mask of the rows (B + N) that may not count as wrong answers of the first `samples`: bool (B, B + N).
 
     Those of the same group (B + N,), those whose exact vectors (B + N, d) are the same, and those without one.
@@ -168,12 +168,14 @@ class Objective:
     def losses(self, network: FourM, batch: Batch) -> Parts:
         """The losses of a prepared batch."""
         with self.autocast():
-            context = network.encode(batch.inputs) if batch.inputs else _nothing(network, batch.samples, self.device)
+            context = (
+                network.encode(batch.inputs) if batch.inputs else _empty_context(network, batch.samples, self.device)
+            )
             tokens = self._token_losses(network, context, batch)
         values = {f"loss/{key}": loss for key, loss in tokens.per_modality.items()}
         elements = {f"loss/{key}": number for key, number in tokens.elements.items()}
         if self.contrast is not None and self.bank is not None:
-            logits = self.whole_logits(network, context, self.contrast.config.targets)
+            logits = self.full_logits(network, context, self.contrast.config.targets)
             for key, loss in self.contrast.losses(logits, batch, self.bank).items():
                 values |= {f"loss/{key}": loss.codes, f"contrast/{key}": loss.contrast}
                 elements |= {f"loss/{key}": loss.samples * logits[key][0].numel(), f"contrast/{key}": loss.samples}
@@ -188,16 +190,16 @@ class Objective:
         decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
         return network.losses(decoded, tokens, batch.targets)
 
-    def predicted(self, network: FourM, batch: Batch, targets: tuple[str, ...]) -> dict[str, Tensor]:
+    def predict_vectors(self, network: FourM, batch: Batch, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Vectors (B, d) of targets of kind vector as they are used: decoded softly, with contrast plus shortcuts."""
         with self.autocast():
             context = network.encode(batch.inputs)
-        logits = self.whole_logits(network, context, targets)
+        logits = self.full_logits(network, context, targets)
         if self.contrast is not None:
             return self.contrast.vectors(logits, batch.own)
         return {key: self.tokenizers[key].decode_probabilities(scores.softmax(dim=2)) for key, scores in logits.items()}
 
-    def whole_logits(self, network: FourM, context: Context, targets: tuple[str, ...]) -> dict[str, Tensor]:
+    def full_logits(self, network: FourM, context: Context, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Logits float32 (B, h, K) of all codes of some targets, predicted in one step."""
         with self.autocast():
             found = network.decode_global(context, targets)
@@ -228,26 +230,26 @@ class Objective:
         return total
 
     @torch.no_grad()
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """The batch on the device, floats as float32, vectors made into ids."""
-        ids = {key: self.tokenizers[key].encode(self.moved(rows)) for key, rows in batch.vectors.items()}
+        ids = {key: self.tokenizers[key].encode(self.to_device(rows)) for key, rows in batch.vectors.items()}
 
         def moved(key: str, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            return ids[key] if key in ids else self.moved(values), self.moved(mask)
+            return ids[key] if key in ids else self.to_device(values), self.to_device(mask)
 
         inputs = {key: ModalityInput(*moved(key, part.values, part.mask)) for key, part in batch.inputs.items()}
         targets = {key: ModalityTarget(*moved(key, part.ids, part.mask)) for key, part in batch.targets.items()}
-        own = {key: self.moved(rows) for key, rows in batch.own.items()}
+        own = {key: self.to_device(rows) for key, rows in batch.own.items()}
         return replace(batch, inputs=inputs, targets=targets, own=own)
 
-    def moved(self, tensor: Tensor) -> Tensor:
+    def to_device(self, tensor: Tensor) -> Tensor:
         """A tensor on the device, floats as float32."""
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
         return tensor.to(self.device, dtype)
 
 
-def _nothing(network: FourM, samples: int, device: torch.device) -> Context:
-    """What the decoder attends to where no sample shows anything: one unused token a sample."""
+def _empty_context(network: FourM, samples: int, device: torch.device) -> Context:
+    """The context of samples without inputs: one unused token each."""
     unused = torch.ones(samples, 1, dtype=torch.bool, device=device)
     empty = torch.zeros(samples, 1, network.config.dim, device=device)
     tokens = EncoderTokens(empty, empty, unused, torch.full((samples, 1), -1, device=device))

@@ -76,8 +76,8 @@ def open_vocabulary(
     """The text tokenizer of a run, kept in its folder: a copy of the config's, or made of the training captions."""
     if config.text is None:
         return None
-    with processes.first_alone():
-        if processes.is_first:
+    with processes.main_process_first():
+        if processes.is_main:
             if config.text.vocabulary is not None:
                 TextTokenizer.from_file(config.text.vocabulary)  # refuses what is none
                 shutil.copyfile(config.text.vocabulary, folder.vocabulary)

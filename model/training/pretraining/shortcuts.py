@@ -42,8 +42,8 @@ class Bank:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def others(self, row: int) -> IntArray:
-        """The samples that show the same concept as `row` in another vendor's drawing."""
+    def same_concept_rows(self, row: int) -> IntArray:
+        """Rows of samples with the same concept as `row`, drawn by another vendor."""
         members = self.members.get(int(self.groups[row]), np.zeros(0, np.int64))
         others: IntArray = members[self.vendors[members] != self.vendors[row]]
         return others
@@ -108,7 +108,7 @@ _AT_ONCE = 1024  # samples whose products are summed at a time
 
 
 class Scatter:
-    """Weighted sums over pairs of an own vector x (p,) and a wanted vector y (q,), in float64."""
+    """Weighted sums over pairs of an own vector x (p,) and a target vector y (q,), in float64."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         self.width, self.weight = width_in, 0.0
@@ -167,7 +167,7 @@ class Fitter:
         exact = [self._bank.vectors[target][row].float() for target in self._config.targets]
         if not all(vector.any() for vector in exact):
             return
-        own, others = torch.cat(exact), self._bank.others(row)
+        own, others = torch.cat(exact), self._bank.same_concept_rows(row)
         meant = self._mean(others) if len(others) else own
         names = {name.partition(".")[0]: name for name in entry.files}
         for key, arrays in self._config.own.items():
@@ -203,12 +203,12 @@ class Fitter:
         for key, (mean, scatter, weights) in ridges.items():
             for target, own_weights in zip(targets, torch.split(weights, list(spaces.values()), dim=1), strict=True):
                 shortcut = shortcuts.shortcut(key, target)
-                shortcut.fill(mean, *reduced(scatter, own_weights, shortcut.down.shape[1]))
+                shortcut.fill(mean, *reduce_rank(scatter, own_weights, shortcut.down.shape[1]))
             say(f"fitted the shortcuts of {key}")
         return shortcuts
 
 
-def reduced(scatter: Tensor, weights: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def reduce_rank(scatter: Tensor, weights: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Regression weights (p, q) as a product (p, rank) x (rank, q), by the directions in which outputs vary most."""
     _, axes = torch.linalg.eigh(weights.T @ scatter @ weights)
     kept = axes[:, -rank:]

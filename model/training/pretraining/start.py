@@ -34,7 +34,7 @@ from anyseek.model.training.pretraining.objective import Contrast
 from anyseek.model.training.pretraining.shortcuts import Bank, fit_shortcuts, read_bank
 from anyseek.model.training.run.data_sets import FolderShards
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-from anyseek.model.training.run.folder import RunFolder, described
+from anyseek.model.training.run.folder import RunFolder, flatten_settings
 from anyseek.model.training.run.state import Frozen
 
 Rows = tuple[Tensor, Tensor]  # int64 (n,) each: rows of a table of ours, and the rows of theirs for the same tokens
@@ -86,29 +86,29 @@ def start_files(source: str, home: Path) -> StartFiles:
     """
     path, name = Path(source), source.removeprefix(f"{OWNER}/")
     if path.is_file():
-        return StartFiles(path, _if_there(path.with_name(VOCABULARY)))
+        return StartFiles(path, _if_exists(path.with_name(VOCABULARY)))
     folder = path if path.is_dir() else WEIGHTS / source
     if path.is_dir() or (folder / MANIFEST).is_file():
         bundled = (folder / MANIFEST).is_file()
         network = folder / NETWORK if bundled else RunFolder(folder).model
         if not network.is_file():
             raise WeightsMissing(f"there is no {network.name} in {folder}; a finished run or bundled weights have one")
-        return StartFiles(network, _if_there(folder / VOCABULARY), _if_there(folder / SHORTCUTS), bundled)
+        return StartFiles(network, _if_exists(folder / VOCABULARY), _if_exists(folder / SHORTCUTS), bundled)
     if name in PUBLISHED and PUBLISHED[name].role is not Role.TOKENIZER:
         installed(name, home)
-        return StartFiles(folder_of(name, home) / MODEL_FILE, _if_there(vocabulary_file(home)))
+        return StartFiles(folder_of(name, home) / MODEL_FILE, _if_exists(vocabulary_file(home)))
     raise TrainingConfigInvalid(
         f"start: {source!r} is not a file, not a folder of a run or of bundled weights, and not a model that "
         "`anyseek models list` names as a network"
     )
 
 
-def _if_there(path: Path) -> Path | None:
+def _if_exists(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
-class Taken:
+class CopyReport:
     """The outcome of copying: a network's parameters and a file's tensors, by name, with the numbers in each.
 
     `copied` are complete; `partly` had some rows copied, and the rest is new; `left_over` are tensors of the file.
@@ -136,14 +136,14 @@ class Taken:
 
 
 @torch.no_grad()
-def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) -> Taken:
+def copy_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) -> CopyReport:
     """Copy what fits of a network's file into a network; `text` is the vocabulary of its texts.
 
     Raises `TrainingConfigInvalid` where nothing fits, `WeightsMissing`, `WeightsCorrupt`.
     """
     read_metadata(files.network)
     tensors = dequantize(load_file(files.network))
-    stored = _with_twins(tensors, network.config)
+    stored = _with_tied_names(tensors, network.config)
     rows = _same_tokens(files.vocabulary, text)
     tables = {table.format(key) for key in text_keys(network.config) for table in TEXT_TABLES}
     found = dict[int, bool]()  # by parameter whether it was copied whole
@@ -151,7 +151,7 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
     for name, parameter in network.named_parameters(remove_duplicate=False):
         if found.get(id(parameter)) or name not in stored:
             continue
-        whole = _take(parameter, stored[name], rows if name in tables else None)
+        whole = _copy_tensor(parameter, stored[name], rows if name in tables else None)
         if whole is not None:
             found[id(parameter)] = whole
             used.add(id(stored[name]))
@@ -167,11 +167,11 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
             f"{network.config.dim}; give `network` the sizes of the network to begin with"
         )
     left_over = {name: tensor.numel() for name, tensor in unused.items() if name not in computed}
-    return Taken(copied, partly, new, left_over)
+    return CopyReport(copied, partly, new, left_over)
 
 
-def _take(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | None:
-    """Copy a tensor, or those of its rows; whether that filled the parameter, None where it does not fit."""
+def _copy_tensor(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | None:
+    """Copy a tensor, or the given rows of it; whether that filled the parameter, None if the shapes differ."""
     if rows is None:
         if stored.shape != parameter.shape:
             return None
@@ -185,7 +185,7 @@ def _take(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | 
     return int(there.sum()) == len(parameter)
 
 
-def _with_twins(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str, Tensor]:
+def _with_tied_names(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str, Tensor]:
     """Tensors of a file, and those that it has under the name of their twin only."""
     stored = dict(tensors)
     for key in dict.fromkeys((*config.domains_in, *config.domains_out)):
@@ -218,7 +218,7 @@ _LOGIT_DEVIATION = 0.1
 
 
 @dataclass(frozen=True)
-class Beginning:
+class WarmStart:
     """What a run takes over from another network: the names of the parameters it filled, and its shortcuts.
 
     If the run takes over nothing, they are empty and None.
@@ -245,7 +245,7 @@ def begin(
     text: TextTokenizer | None,
     tokenizers: Mapping[str, VQVAE],
     say: Callable[[str], None],
-) -> Beginning:
+) -> WarmStart:
     """Fill a network for the first step with whatever fits of the network that `config.start` names.
 
     Raises `TrainingConfigInvalid`, `WeightsMissing`, `WeightsCorrupt`.
@@ -254,16 +254,16 @@ def begin(
     for key in config.contrast.targets if config.contrast is not None else ():
         start_logits_at_codes(network, key, tokenizers[key])
     if config.start is None:
-        return Beginning()
+        return WarmStart()
     files = start_files(config.start.source, default_home())
-    taken = take_tensors(network, files, text)
+    taken = copy_tensors(network, files, text)
     say(taken.table(config.start.source))
     if config.contrast is None:
-        return Beginning(frozenset(taken.copied))
+        return WarmStart(frozenset(taken.copied))
     shortcuts = files.load_shortcuts()
     spaces = {key: tokenizers[key].config.n_channels for key in config.contrast.targets}
     fits = shortcuts is not None and shortcuts.spaces == spaces
-    return Beginning(frozenset(taken.copied), shortcuts if fits else None)
+    return WarmStart(frozenset(taken.copied), shortcuts if fits else None)
 
 
 def start_digests(config: TrainingConfig) -> dict[str, str] | str:
@@ -306,7 +306,7 @@ def prepare_contrast(
     Shortcuts that are `known` already are taken as they are; only those of other inputs are fitted.
     """
     bank = read_bank(data, target_fields(config, contrast), say)
-    made_with = described(
+    made_with = flatten_settings(
         {
             "contrast": {"own": contrast.own, "ranks": contrast.ranks, "other_share": contrast.other_share},
             "targets": contrast.targets,

@@ -27,15 +27,15 @@ from anyseek.model.training.pretraining.start import (
     target_fields,
 )
 from anyseek.model.training.run.data_sets import FolderShards, open_split
-from anyseek.model.training.run.folder import RunFolder, described
-from anyseek.model.training.run.loop import Trainer, carry_out
+from anyseek.model.training.run.folder import RunFolder, flatten_settings
+from anyseek.model.training.run.loop import Trainer, run_training
 from anyseek.model.training.run.processes import (
-    ALONE,
+    SINGLE_PROCESS,
     Processes,
     check_divisible,
     choose_device,
-    joined_processes,
-    local_number,
+    join_processes,
+    local_rank,
 )
 from anyseek.model.training.run.state import TrainingState
 
@@ -48,16 +48,16 @@ def train_model(config_path: Path, out: Path, *, resume: bool, device: str | Non
     means a GPU if there is one. Started by torchrun or `launching`, it is one of several processes that train together;
     only the first reports anything. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
-    config, folder, chosen = read_config(config_path), RunFolder(out), choose_device(device, local_number())
-    with joined_processes(chosen) as processes, ExitStack() as stack:
-        if processes.is_first:
-            stack.enter_context(folder.locked())
-        with processes.first_alone():
+    config, folder, chosen = read_config(config_path), RunFolder(out), choose_device(device, local_rank())
+    with join_processes(chosen) as processes, ExitStack() as stack:
+        if processes.is_main:
+            stack.enter_context(folder.lock())
+        with processes.main_process_first():
             begun = folder.checkpoint(resume)
-        say = say if processes.is_first else lambda line: None
+        say = say if processes.is_main else lambda line: None
         trainer = prepare(config, folder, chosen, say, processes)
-        ended = carry_out(trainer, begun, config_path)
-        if ended and processes.is_first:
+        ended = run_training(trainer, begun, config_path)
+        if ended and processes.is_main:
             _save_finished(trainer)
         return ended
 
@@ -77,9 +77,9 @@ def prepare(
     folder: RunFolder,
     device: torch.device,
     say: Callable[[str], None],
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Trainer[FourM, Objective]:
-    """A run before its first step; the first process writes what the others read."""
+    """Prepare a run for its first step; the main process writes files that the others read."""
     check_divisible(config.batch.accumulation, processes.count)
     data = open_split(config.data, Split.TRAIN)
     files = {m.key: m.tokenizer for m in config.modalities if m.kind is FieldKind.VECTOR and m.tokenizer is not None}
@@ -99,7 +99,7 @@ def prepare(
     trained = nn.ModuleDict({"network": network})
     contrast = bank = None
     if config.contrast is not None:
-        with processes.first_alone():
+        with processes.main_process_first():
             contrast, bank = prepare_contrast(config, config.contrast, data, tokenizers, began.shortcuts, folder, say)
         trained["contrast"] = contrast.to(device)
     state = TrainingState.fresh(trained, config.optimiser, config.average_decay)
@@ -108,7 +108,7 @@ def prepare(
     objective = Objective(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
     source = BatchSource(plan, config.mixture, data, config.data.window, config.batch.part, config.seed)
     evaluation = None
-    if config.evaluation is not None and processes.is_first:
+    if config.evaluation is not None and processes.is_main:
         unseen = open_split(config.data, Split.VAL)
         own = None if config.contrast is None else read_bank(unseen, target_fields(config, config.contrast), say)
         measured = replace(source, folders=unseen)
@@ -129,7 +129,7 @@ def recompute_blocks(network: FourM) -> None:
 
 
 def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> dict[str, str]:
-    """All that the result depends on: settings by their path, files by their bytes."""
+    """Everything that determines the result: settings by path, files by digest."""
     settings = config.model_dump()
     for name in ("run", "evaluation", "text", "data"):
         del settings[name]
@@ -144,4 +144,4 @@ def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShar
     settings["vocabulary"] = weights_digest(folder.vocabulary) if config.text is not None else ""
     settings["start"] = start_digests(config)
     settings["shortcuts"] = weights_digest(folder.fitted) if config.contrast is not None else ""
-    return described(settings)
+    return flatten_settings(settings)

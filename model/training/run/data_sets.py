@@ -63,8 +63,8 @@ class FolderOrder:
         which = int(np.searchsorted(ends, chosen, side="right"))
         return int(own[which]), chosen - int(ends[which] - self._counts[own[which]])
 
-    def anywhere(self, generator: np.random.Generator) -> tuple[int, int]:
-        """A shard and a sample in it, every sample as likely."""
+    def random_place(self, generator: np.random.Generator) -> tuple[int, int]:
+        """A uniformly random sample: its shard and its index there."""
         ends = self._counts.cumsum()
         chosen = int(generator.integers(self._total))
         shard = int(np.searchsorted(ends, chosen, side="right"))
@@ -99,9 +99,9 @@ class MixedOrder:
         position = block * int(self._shares[folder]) + int(earlier[rest])
         return Place(folder, *self._folders[folder].place(position))
 
-    def anywhere(self, folder: int, generator: np.random.Generator) -> Place:
-        """The place of any sample of a folder, each as likely."""
-        return Place(folder, *self._folders[folder].anywhere(generator))
+    def random_place(self, folder: int, generator: np.random.Generator) -> Place:
+        """The place of a uniformly random sample of a folder."""
+        return Place(folder, *self._folders[folder].random_place(generator))
 
     def _turns_of(self, block: int) -> tuple[IntArray, IntArray]:
         """Whose turn each sample of a block is, and how many the same folder had earlier in the block."""
@@ -225,11 +225,11 @@ def open_split(config: DataConfig, split: Split) -> tuple[FolderShards, ...]:
     opened: list[FolderShards] = []
     for folder in folders:
         first = sum(folder.samples for folder in opened)
-        opened.append(replace(_opened(folder, open_dataset(folder.path), split), first=first))
+        opened.append(replace(_open_folder(folder, open_dataset(folder.path), split), first=first))
     return tuple(opened)
 
 
-def _opened(folder: Folder, dataset: DataSet, split: Split) -> FolderShards:
+def _open_folder(folder: Folder, dataset: DataSet, split: Split) -> FolderShards:
     shards = dataset.splits.get(split, ())
     weights = {source.name: source.weight for source in dataset.sources if source.samples.get(split)}
     if not dataset.samples(split) or not any(weights.values()):
@@ -243,8 +243,8 @@ def _opened(folder: Folder, dataset: DataSet, split: Split) -> FolderShards:
     )
 
 
-def taken_by_weight(reader: ShardReader, folder: FolderShards, place: Place, generator: np.random.Generator) -> bool:
-    """Whether the sample at a place of `folder` is taken when it is its turn: a draw by its source's weight."""
+def is_drawn_by_weight(reader: ShardReader, folder: FolderShards, place: Place, generator: np.random.Generator) -> bool:
+    """Whether the sample at a place of `folder` is used in its turn: a random draw by its source's weight."""
     weights = folder.source_weights
     if len(set(weights.values())) == 1:
         return True
@@ -279,7 +279,7 @@ class Progress:
         self._done, self._last = 0, time.monotonic()
 
     def add(self, samples: int) -> None:
-        """So many more are done."""
+        """Count `samples` more as done."""
         self._done += samples
         now = time.monotonic()
         if self._done == self._total or now - self._last >= _EVERY:

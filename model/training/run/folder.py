@@ -51,15 +51,15 @@ def _cells(row: Mapping[str, Number]) -> dict[str, int | str | None]:
 
 
 def read_records(path: Path) -> list[dict[str, Number]]:
-    """The rows of a CSV file, none if there is no such file; a last row that was cut off is left out."""
+    """The rows of a CSV file, none if it does not exist; a truncated last row is skipped."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return [{name: _parsed(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(whole))]
+    return [{name: _parse_cell(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(whole))]
 
 
-def _parsed(cell: str) -> Number:
+def _parse_cell(cell: str) -> Number:
     if not cell:
         return None
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
@@ -85,8 +85,8 @@ class RunFolder:
         self.fitted, self.shortcuts = root / "fitted.safetensors", root / "shortcuts.safetensors"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder, and keep other processes from training in it. Raises `RunConflict`."""
+    def lock(self) -> Iterator[None]:
+        """Make the folder and lock it against other processes. Raises `RunConflict`."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".lock")
         if not lock.try_acquire():
@@ -121,9 +121,9 @@ def check_same_run(checkpoint: Path, now: Mapping[str, str]) -> None:
             )
 
 
-def described(value: object, path: str = "") -> dict[str, str]:
+def flatten_settings(value: object, path: str = "") -> dict[str, str]:
     """Nested settings as one flat mapping of paths to JSON, such as `optimiser.base_rate` to `0.0001`."""
     if isinstance(value, Mapping):
-        parts = [described(part, f"{path}.{key}" if path else str(key)) for key, part in value.items()]
+        parts = [flatten_settings(part, f"{path}.{key}" if path else str(key)) for key, part in value.items()]
         return {key: text for part in parts for key, text in part.items()}
     return {path: json.dumps(value, default=str)}

@@ -111,7 +111,7 @@ def leave(status: int) -> None:
 
 
 class Stop:
-    """Whether the run was asked to end."""
+    """The flag that a stop of the run was requested."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -119,7 +119,7 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Also where whoever started this process, to wait for it, has gone."""
+        """Whether a signal requested it, or the parent process that waits for this one has ended."""
         return self._requested or (STARTED_BY in os.environ and os.getppid() != self._starter)
 
     def ask(self, number: int, frame: FrameType | None) -> None:
@@ -131,8 +131,8 @@ class Stop:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Stop]:
-    """Inside, SIGINT and SIGTERM only ask to stop. In the main thread only."""
+def handle_stop_signals() -> Iterator[Stop]:
+    """A context in which SIGINT and SIGTERM only set the stop flag. For the main thread only."""
     stop = Stop()
     with _handled_by(stop.ask):
         yield stop

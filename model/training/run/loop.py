@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from anyseek.model.training.run.config import TrainingSettings
 from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
 from anyseek.model.training.run.folder import Number, Records, RunFolder, check_same_run
-from anyseek.model.training.run.launching import Stop, stopped_by_signals
-from anyseek.model.training.run.processes import ALONE, Processes
+from anyseek.model.training.run.launching import Stop, handle_stop_signals
+from anyseek.model.training.run.processes import SINGLE_PROCESS, Processes
 from anyseek.model.training.run.state import TrainingState
 
 
@@ -55,7 +55,7 @@ class LossMaker(Protocol):
     @property
     def columns(self) -> list[str]: ...
 
-    def prepared(self, batch: Any) -> Any: ...
+    def prepare(self, batch: Any) -> Any: ...
 
     def losses(self, network: Any, batch: Any) -> Parts: ...
 
@@ -79,7 +79,7 @@ _COLUMNS = ("tokens", "samples", "seconds", "rate", "loss", "gradient_norm", "to
 
 
 class Tally:
-    """Sums over steps; losses stay on the device until `row` is asked for. `seconds` are those since it was made."""
+    """Sums over steps; losses stay on the device until `row` is called. `seconds` counts from its creation."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -120,7 +120,7 @@ class Tally:
         sums = [float(self._sums.get(name, 0.0)) for name in columns]
         counts = [self._counts[name] for name in columns]
         counted = [float(self._loss), self.tokens, self._samples, self._empty]
-        loss, tokens, samples, empty, *losses = processes.summed([*counted, *sums, *counts])
+        loss, tokens, samples, empty, *losses = processes.sum_over_processes([*counted, *sums, *counts])
         whole = zip(columns, losses[: len(columns)], losses[len(columns) :], strict=True)
         return {
             "loss": loss / self.steps,
@@ -149,11 +149,11 @@ class Trainer(Generic[_Network, _Objective]):
     folder: RunFolder
     made_with: Mapping[str, str]
     say: Callable[[str], None]
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
     _tally: Tally = field(default_factory=Tally)
 
     def run(self, stop: Stop) -> bool:
-        """Train from where the state is to the end; True if it got there, False if it was asked to stop.
+        """Train from the current state to the end; True if finished, False if stopped.
 
         Raises `TrainingDiverged`, `TrainingDataInvalid`; the last checkpoint stays as it is.
         """
@@ -162,7 +162,7 @@ class Trainer(Generic[_Network, _Objective]):
         self._tally = Tally()
         self.network.train()
         with ExitStack() as opened:
-            if self.processes.is_first:
+            if self.processes.is_main:
                 self._open_records(opened, first)
             batches = opened.enter_context(closing(self._batches(first, last)))
             while counters.step < last and not self.processes.any(stop.requested):
@@ -197,7 +197,7 @@ class Trainer(Generic[_Network, _Objective]):
         for _ in range(parts // self.processes.count):
             batch = next(batches)
             self._tally.add_batch(batch)
-            losses = self.objective.losses(self.network, self.objective.prepared(batch))
+            losses = self.objective.losses(self.network, self.objective.prepare(batch))
             loss = self.objective.total(losses) / parts
             # All processes' parts make the loss together, and the mean of their gradients is taken.
             (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
@@ -210,7 +210,7 @@ class Trainer(Generic[_Network, _Objective]):
         state, clip = self.state, self.config.optimiser.clip
         for group in state.optimiser.param_groups:
             group["lr"] = self.config.rate_at(state.counters.step) * group["rate_share"]
-        with state.frozen.left_out(state.parameters, state.counters.step):
+        with state.frozen.without_gradients(state.parameters, state.counters.step):
             norm = nn.utils.clip_grad_norm_(state.parameters.values(), math.inf if clip is None else clip)
             state.optimiser.step()
         state.averages.update(state.parameters, state.counters.step)
@@ -251,7 +251,7 @@ class Trainer(Generic[_Network, _Objective]):
         counters.seconds += tally.seconds
         row |= self._place() | {"seconds": round(counters.seconds, 3), "rate": self.config.rate_at(counters.step - 1)}
         row["samples"] = counters.step * self.config.batch.size
-        if self.processes.is_first:
+        if self.processes.is_main:
             self._training.add(row)
         self.say(
             f"step {counters.step:,} of {self.config.steps:,}  loss {row['loss']:.4f}  "
@@ -260,7 +260,7 @@ class Trainer(Generic[_Network, _Objective]):
         self._tally = Tally()
 
     def _evaluate(self) -> None:
-        """Measure the averaged weights on validation samples, in the first process; the others wait at what is next."""
+        """Measure the averaged weights on validation samples, in the main process; the others wait at the next step."""
         if self.evaluation is not None:
             with self.state.averages.applied(self.state.parameters):
                 measured = self.evaluation.measure(self.network)
@@ -274,7 +274,7 @@ class Trainer(Generic[_Network, _Objective]):
         return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
 
     def _save(self) -> None:
-        if self.processes.is_first:
+        if self.processes.is_main:
             self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep)
         self._tally = Tally()
 
@@ -317,13 +317,13 @@ def _start_worker(number: int) -> None:
     torch.set_num_threads(1)
 
 
-def carry_out(trainer: Trainer[Any, Any], checkpoint: Path | None, config_path: Path) -> bool:
+def run_training(trainer: Trainer[Any, Any], checkpoint: Path | None, config_path: Path) -> bool:
     """Go on from a checkpoint, or begin; True if it got to the end. Raises `RunConflict` for one of another run."""
     if checkpoint is not None:
         check_same_run(checkpoint, trainer.made_with)
         trainer.state.load(checkpoint)
         trainer.say(f"going on from {checkpoint}")
-    if trainer.processes.is_first:
+    if trainer.processes.is_main:
         trainer.folder.config.write_bytes(config_path.read_bytes())
-    with stopped_by_signals() as stop:
+    with handle_stop_signals() as stop:
         return trainer.run(stop)

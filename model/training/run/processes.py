@@ -32,12 +32,12 @@ class Processes:
     count: int = 1
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the one that evaluates, says and writes."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, which evaluates, reports and writes."""
         return self.number == 0
 
-    def summed(self, values: Sequence[float]) -> list[float]:
-        """The sums over all processes of a list of as many numbers from each."""
+    def sum_over_processes(self, values: Sequence[float]) -> list[float]:
+        """Element-wise sums of lists of the same length over all processes."""
         if self.count == 1:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64)
@@ -46,8 +46,8 @@ class Processes:
         return found
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in one of them."""
-        return self.summed([float(flag)])[0] > 0
+        """Whether `flag` is set in any process."""
+        return self.sum_over_processes([float(flag)])[0] > 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of the same shapes in all processes by their mean, in place."""
@@ -59,26 +59,26 @@ class Processes:
         torch._foreach_div_(list(tensors), self.count)
 
     @contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """The first process does what is inside before the others do it, as they find what it wrote."""
-        if not self.is_first:
+    def main_process_first(self) -> Iterator[None]:
+        """A context that the main process runs before the others, which find the files that it wrote."""
+        if not self.is_main:
             self.any(False)
         yield
-        if self.is_first:
+        if self.is_main:
             self.any(False)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> Iterator[Processes]:
+def join_processes(device: torch.device, patience: timedelta = PATIENCE) -> Iterator[Processes]:
     """Join the processes that the environment describes; a lone process if it describes none.
 
     Raises `ProcessLost` if another process ends or does not answer within `patience`.
     """
     if "RANK" not in os.environ:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     backend = "gloo"
     if device.type == "cuda":
@@ -106,8 +106,8 @@ def _reporting_lost_processes(patience: timedelta) -> Iterator[None]:
         ) from error
 
 
-def local_number() -> int | None:
-    """The number of this process on its machine; None where it is alone."""
+def local_rank() -> int | None:
+    """The rank of this process on its machine; None for a single process."""
     return int(os.environ.get("LOCAL_RANK", 0)) if "RANK" in os.environ else None
 
 

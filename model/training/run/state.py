@@ -30,7 +30,7 @@ class Frozen:
     until: int = 0
 
     @contextmanager
-    def left_out(self, parameters: Mapping[str, nn.Parameter], step: int) -> Iterator[None]:
+    def without_gradients(self, parameters: Mapping[str, nn.Parameter], step: int) -> Iterator[None]:
         """A context in which frozen parameters have no gradient, so the norm and the optimiser ignore them.
 
         Their moments and update counts do not change either: the optimiser starts on them at the switch.
@@ -75,7 +75,7 @@ class Averages:
 
     @contextmanager
     def applied(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
-        """The parameters hold the averages inside, and what they were afterwards."""
+        """A context in which the parameters hold the averages; their values are restored afterwards."""
         tensors = [p.data for p in parameters.values()]
         before = [tensor.clone() for tensor in tensors]
         torch._foreach_copy_(tensors, [self.values[name] for name in parameters])
@@ -87,7 +87,7 @@ class Averages:
 
 @dataclass
 class TrainingState:
-    """All that changes while a network is trained; `buffers` are what changes without gradients, such as codebooks."""
+    """The mutable state of training; `buffers` are tensors that change without gradients, such as codebooks."""
 
     parameters: dict[str, nn.Parameter]
     optimiser: torch.optim.AdamW

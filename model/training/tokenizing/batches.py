@@ -13,7 +13,7 @@ from anyseek.model.data.contents import decode_value
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, instance_mask, instance_numbers, tokenizer_input
-from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place, ShardReader, taken_by_weight
+from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place, ShardReader, is_drawn_by_weight
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from anyseek.model.training.tokenizing.config import ModalityConfig
 
@@ -90,11 +90,11 @@ class InputMaker:
         draws = self._generator(_SAMPLE_DRAWS, number)
         for _ in range(_MOST_TRIES):
             folder = self._source.folders[place.folder]
-            if taken_by_weight(self._reader, folder, place, generator):
+            if is_drawn_by_weight(self._reader, folder, place, generator):
                 found = self._read(folder, place, size, draws)
                 if found is not None:
                     return found
-            place = self._order.anywhere(place.folder, generator)
+            place = self._order.random_place(place.folder, generator)
         fields = " or ".join(self._source.modality.fields)
         raise TrainingDataInvalid(f"of {_MOST_TRIES} samples drawn next to {folder.paths[0]} none has {fields}")
 

@@ -95,7 +95,9 @@ Pictures = npt.NDArray[np.uint8]
 
 def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -> None:
     """Write a PNG of inputs (left) and reconstructions (right), (B, ...) each; it appears whole or not at all."""
-    sides = [np.broadcast_to(side, (*side.shape[:3], 3)) for side in _shown(kind, wanted.cpu(), rebuilt.float().cpu())]
+    sides = [
+        np.broadcast_to(side, (*side.shape[:3], 3)) for side in _mask_sample(kind, wanted.cpu(), rebuilt.float().cpu())
+    ]
     times = max(1, _LEAST // sides[0].shape[2])
     frame = ((0, 0), (_GAP // 2, _GAP // 2), (_GAP // 2, _GAP // 2), (0, 0))
     framed = [np.pad(side.repeat(times, 1).repeat(times, 2), frame, constant_values=255) for side in sides]
@@ -105,7 +107,7 @@ def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -
         Image.fromarray(canvas).save(temporary, "PNG")
 
 
-def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
+def _mask_sample(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
     """Both sides uint8 (B, H, W, 1 or 3), in the same colours."""
     if kind is InputKind.LABELS:
         both = (wanted, rebuilt.argmax(dim=1))
@@ -153,7 +155,7 @@ class TokenizerEvaluation:
         losses: dict[str, float] = {}
         drawn: list[tuple[Tensor, Tensor]] = []
         samples = 0
-        for batch in map(self.objective.prepared, self._batches()):
+        for batch in map(self.objective.prepare, self._batches()):
             passed = self.objective.passed(network, batch)
             for name, loss in self.objective.parts(passed).items():
                 losses[name] = losses.get(name, 0.0) + float(loss) * batch.samples

@@ -163,7 +163,7 @@ class TokenizerObjective:
         averaged = () if learned else ("loss/commitment", "codes/replaced")
         return ["loss/reconstruction", *averaged, "codes/used", "codes/perplexity"]
 
-    def prepared(self, batch: InputBatch) -> InputBatch:
+    def prepare(self, batch: InputBatch) -> InputBatch:
         """The batch on the device."""
         return replace(batch, values=batch.values.to(self.device))
 

@@ -17,8 +17,8 @@ from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.vqvae import VQVAE, parse_mlp
 from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
-from anyseek.model.training.run.folder import RunFolder, described
-from anyseek.model.training.run.loop import Trainer, carry_out
+from anyseek.model.training.run.folder import RunFolder, flatten_settings
+from anyseek.model.training.run.loop import Trainer, run_training
 from anyseek.model.training.run.processes import choose_device
 from anyseek.model.training.run.state import TrainingState
 from anyseek.model.training.tokenizing.batches import InputSource, read_input
@@ -121,10 +121,10 @@ def train_tokenizer(
     means a GPU if there is one. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
     config, folder = read_config(config_path), RunFolder(out)
-    with folder.locked():
+    with folder.lock():
         checkpoint = folder.checkpoint(resume)
         trainer = prepare(config, folder, choose_device(device), say)
-        ended = carry_out(trainer, checkpoint, config_path)
+        ended = run_training(trainer, checkpoint, config_path)
         if ended:
             with trainer.state.averages.applied(trainer.state.parameters):
                 save_checkpoint(trainer.network, folder.tokenizer)
@@ -177,7 +177,7 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
         "window": config.data.window,
     }
     settings["start"] = weights_digest(config.start) if config.start is not None else ""
-    return described(settings)
+    return flatten_settings(settings)
 
 
 # Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.

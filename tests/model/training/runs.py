@@ -46,7 +46,7 @@ def train(
 def prepared(config: Path, out: Path, say: Callable[[str], None] = silent) -> Trainer[Any, Any]:
     """A run of a network before its first step."""
     folder = RunFolder(out)
-    with folder.locked():
+    with folder.lock():
         return prepare(read_config(config), folder, torch.device("cpu"), say)
 
 

@@ -24,8 +24,8 @@ from anyseek.model.training.pretraining.plan import make_vocabulary
 from anyseek.model.training.release import (
     dense_targets,
     may_hold,
-    rows_of_use,
-    trimmed,
+    trim_vocabulary,
+    used_rows,
     without_targets,
     write_decoders,
 )
@@ -60,7 +60,7 @@ def _network(keys: tuple[str, ...], ids: int) -> FourM:
 def test_texts_have_the_same_embeddings_and_fewer_ids(tmp_path: Path) -> None:
     whole = make_vocabulary(TEXTS.values(), words=50)
     network = _network(tuple(TEXTS), whole.get_vocab_size())
-    smaller, vocabulary = trimmed(network, whole.to_str())
+    smaller, vocabulary = trim_vocabulary(network, whole.to_str())
     (tmp_path / "vocabulary.json").write_text(vocabulary)
     text = TextTokenizer.from_file(tmp_path / "vocabulary.json")
     assert text.vocabulary_size == whole.get_vocab_size() - 2979  # axes 2 and 3, and v1= from 21 on
@@ -76,7 +76,7 @@ def test_texts_have_the_same_embeddings_and_fewer_ids(tmp_path: Path) -> None:
 def test_rows_of_use_are_those_of_all_that_a_text_can_hold(tmp_path: Path) -> None:
     whole = make_vocabulary(TEXTS.values(), words=50)
     pieces = whole.get_vocab()
-    rows = rows_of_use(_network(tuple(TEXTS), whole.get_vocab_size()), whole.to_str())
+    rows = used_rows(_network(tuple(TEXTS), whole.get_vocab_size()), whole.to_str())
     assert len(rows) == 9
     specials = {number for piece, number in pieces.items() if piece.startswith("[")}
     for key, written in TEXTS.items():
@@ -97,7 +97,7 @@ def test_rows_of_use_are_those_of_all_that_a_text_can_hold(tmp_path: Path) -> No
 def test_a_network_stored_with_rows_of_use_knows_them_as_before(tmp_path: Path) -> None:
     whole = make_vocabulary(TEXTS.values(), words=50)
     network = _network(tuple(TEXTS), whole.get_vocab_size())
-    rows = rows_of_use(network, whole.to_str())
+    rows = used_rows(network, whole.to_str())
     for dtype in (None, torch.int8):
         save_checkpoint(network, tmp_path / "plain.safetensors", dtype)
         save_checkpoint(network, tmp_path / "shared.safetensors", dtype, rows)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.samples import Shares, Split
-from anyseek.model.data.sources.clipart import ClipartOptions, ClipartSource, series_of, trimmed
+from anyseek.model.data.sources.clipart import ClipartOptions, ClipartSource, series_of, trim_margins
 
 
 def png(size: int) -> bytes:
@@ -68,10 +68,10 @@ def test_a_folder_without_clip_art_is_refused(tmp_path):
 def test_empty_paper_is_cut_off_but_for_a_margin():
     page = np.full((300, 200, 3), 255, np.uint8)
     page[50:90, 100:160] = 0
-    found = trimmed(page)
+    found = trim_margins(page)
     assert found.shape == (40 + 2 * 3, 60 + 2 * 3, 3)
     assert (found[3:-3, 3:-3] == 0).all()
     whole = np.zeros((5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(trimmed(whole), whole)
+    np.testing.assert_array_equal(trim_margins(whole), whole)
     with pytest.raises(SampleInvalid, match="blank"):
-        trimmed(page[:40])
+        trim_margins(page[:40])

@@ -15,7 +15,7 @@ from anyseek.model.data.sources.packs import (
     PhotosOptions,
     PhotosSource,
     SketchesSource,
-    drawn,
+    render_strokes,
 )
 from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
@@ -112,14 +112,14 @@ def test_a_drawing_is_ink_on_a_sheet_and_each_sketch_of_a_photo_is_a_sample_with
 
 
 def test_strokes_lie_where_they_were_drawn_and_in_the_middle():
-    sheet = drawn(SQUARE, 64)
+    sheet = render_strokes(SQUARE, 64)
     assert sheet[32, 32] == 0
     assert min(sheet[32, 2], sheet[2, 32], sheet[32, 61], sheet[61, 32]) > 100
-    rows = np.flatnonzero(drawn([[[0, 255], [10, 10]]], 64).any(axis=1))
-    flat = drawn([[[0, 255], [0, 0]]], 64)
+    rows = np.flatnonzero(render_strokes([[[0, 255], [10, 10]]], 64).any(axis=1))
+    flat = render_strokes([[[0, 255], [0, 0]]], 64)
     assert rows.min() > 25  # a stroke at y 10 of a drawing that ends there
     assert np.flatnonzero(flat.any(axis=1)).mean() == pytest.approx(31.5, abs=1)
-    dotted = drawn([[[0, 255], [0, 255]], [[0], [255]]], 64)
+    dotted = render_strokes([[[0, 255], [0, 255]], [[0], [255]]], 64)
     assert dotted[61, 2] > 100  # a stroke of one point
     assert dotted[2, 61] == 0
 

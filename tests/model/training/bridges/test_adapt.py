@@ -19,7 +19,7 @@ from anyseek.model.registry.loading import load_embedder
 from anyseek.model.registry.verification import verify_model
 from anyseek.model.seam import FloatArray
 from anyseek.model.training.bridges import material
-from anyseek.model.training.bridges.adapt import Fit, Wanted, adapt, fit_bridge, plain_bridge, trial_lines
+from anyseek.model.training.bridges.adapt import BridgeRequest, Fit, adapt, fit_bridge, plain_bridge, trial_lines
 from anyseek.model.training.bridges.material import NO_PHOTO, Material, Queries, QueryKind
 from tests.model.data.conftest import Silent
 from tests.model.openclip.making import make_folder
@@ -52,7 +52,7 @@ def _own_folder(folder: Path, count: int = 4) -> Path:
 
 def test_it_takes_every_modality_and_tells_what_it_was_fitted_on(base: str, tmp_path: Path) -> None:
     said: list[str] = []
-    wanted = Wanted("bridge:mine", base, (_own_folder(tmp_path / "own"),), limit=70)
+    wanted = BridgeRequest("bridge:mine", base, (_own_folder(tmp_path / "own"),), limit=70)
     record, fit = adapt(wanted, tmp_path, said.append)
     assert record == read_record("bridge:mine", tmp_path)
     assert record.weights.keys() == INPUTS.keys()
@@ -67,17 +67,17 @@ def test_it_takes_every_modality_and_tells_what_it_was_fitted_on(base: str, tmp_
 
 
 def test_a_plain_one_needs_no_data(base: str, tmp_path: Path) -> None:
-    record, fit = adapt(Wanted("bridge:plain", base, plain=True), tmp_path, pytest.fail)
+    record, fit = adapt(BridgeRequest("bridge:plain", base, plain=True), tmp_path, pytest.fail)
     assert record.fitted_on == {}
     assert record.weights.keys() == INPUTS.keys() - {"metadata"}
     assert trial_lines(fit) == ()
 
 
 def test_one_that_is_there_is_replaced_only_on_request(base: str, tmp_path: Path) -> None:
-    first, _ = adapt(Wanted("bridge:mine", base, plain=True), tmp_path, print)
+    first, _ = adapt(BridgeRequest("bridge:mine", base, plain=True), tmp_path, print)
     with pytest.raises(BadInput, match="pass --replace"):
-        adapt(Wanted("bridge:mine", base, limit=40), tmp_path, print)
-    second, _ = adapt(Wanted("bridge:mine", base, limit=40, replaces=True), tmp_path, print)
+        adapt(BridgeRequest("bridge:mine", base, limit=40), tmp_path, print)
+    second, _ = adapt(BridgeRequest("bridge:mine", base, limit=40, replaces=True), tmp_path, print)
     assert first.fingerprint != second.fingerprint == read_record("bridge:mine", tmp_path).fingerprint
 
 
@@ -88,7 +88,7 @@ def test_unreadable_samples_are_left_out_and_captions_by_templates_do_not_count(
         path.with_suffix(".json").write_text(json.dumps([{"text": path.read_text(), "origin": "template"}]))
         path.unlink()
     said: list[str] = []
-    record, fit = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
+    record, fit = adapt(BridgeRequest("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
     assert any(line.startswith("left out 2 of own: ") for line in said)
     assert "own" in record.fitted_on
     assert not len(fit.bridge.maps["caption"].means)

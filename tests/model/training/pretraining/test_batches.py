@@ -106,9 +106,9 @@ def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, 
     folders = open_split(data_config(tmp_path / "weighted"), Split.TRAIN)
     assert folders[0].source_weights == {"shapes0": 1.0, "shapes1": 0.25}
     maker = BatchMaker(replace(source, folders=folders))
-    places = [maker._drawn(number) for number in range(1500)]
+    places = [maker._draw_place(number) for number in range(1500)]
     again = BatchMaker(replace(source, folders=folders))
-    assert places[::-1] == [again._drawn(number) for number in reversed(range(1500))]
+    assert places[::-1] == [again._draw_place(number) for number in reversed(range(1500))]
     keys = [maker._reader.key(folders[0].paths[place.shard], place.sample) for place in places]
     assert np.mean([key.startswith("shapes0/") for key in keys]) == pytest.approx(0.8, abs=0.04)
 

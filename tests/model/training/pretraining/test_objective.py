@@ -45,7 +45,7 @@ def test_vectors_become_the_codes_of_their_tokenizer(tmp_path: Path) -> None:
     vectors = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(3, 4, dtype=torch.bool)
     batch = Batch({"g": ModalityInput(vectors, mask)}, {"g": ModalityTarget(vectors, mask)}, {"g": vectors}, 3, 0, 24)
-    prepared = objective.prepared(batch)
+    prepared = objective.prepare(batch)
     torch.testing.assert_close(prepared.inputs["g"].values, tokenizer.encode(vectors))
     torch.testing.assert_close(prepared.targets["g"].ids, tokenizer.encode(vectors))
 
@@ -63,7 +63,7 @@ def test_maps_of_half_precision_train_in_either_precision(precision: Precision) 
     ids = torch.tensor([[0, 1, 2, 3], [4, 3, 2, 1]])
     batch = Batch({"m": ModalityInput(maps, used)}, {"a": ModalityTarget(ids, used)}, {}, 2, 0, 16)
     objective = Objective(LossKind.MOD, precision, {"a": 1.0}, {}, CPU)
-    losses = objective.losses(network, objective.prepared(batch))
+    losses = objective.losses(network, objective.prepare(batch))
     assert losses.values["loss/a"].dtype == torch.float32
     objective.total(losses).backward()
     assert network.mask_token.grad is not None
@@ -100,12 +100,12 @@ def share(contrast: Contrast, monkeypatch: pytest.MonkeyPatch) -> Callable[[floa
 
 def _batch(trainer: Trainer, number: int = 0) -> Batch:
     source = replace(trainer.source, size=16)
-    return trainer.objective.prepared(BatchMaker(source).training_batch(number))
+    return trainer.objective.prepare(BatchMaker(source).training_batch(number))
 
 
 def _logits(trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
     with torch.no_grad():
-        return trainer.objective.whole_logits(trainer.network, trainer.network.encode(batch.inputs), (TARGET,))
+        return trainer.objective.full_logits(trainer.network, trainer.network.encode(batch.inputs), (TARGET,))
 
 
 def test_a_batch_says_whose_samples_it_is_made_of(trainer: Trainer, bank: Bank) -> None:
@@ -140,7 +140,9 @@ def test_a_picture_as_it_is_is_asked_for_another_vendors(
         return contrast.draw_answers(replace(batch, own=own), bank).rows.tolist()
 
     def are_of_others(found: list[int]) -> bool:
-        return all(answer in bank.others(row) for row, answer in zip(batch.rows.tolist(), found, strict=True))
+        return all(
+            answer in bank.same_concept_rows(row) for row, answer in zip(batch.rows.tolist(), found, strict=True)
+        )
 
     assert are_of_others(rows({"rgb": exact}))
     share(0.0)

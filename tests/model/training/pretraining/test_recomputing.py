@@ -23,7 +23,7 @@ def _kept_for_gradients(trainer: Trainer[FourM, Objective]) -> int:
         stores[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = trainer.objective.prepared(BatchMaker(trainer.source).training_batch(0))
+    batch = trainer.objective.prepare(BatchMaker(trainer.source).training_batch(0))
     parameters = {p.untyped_storage().data_ptr() for p in trainer.state.parameters.values()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = trainer.objective.total(trainer.objective.losses(trainer.network, batch))

@@ -106,11 +106,11 @@ def test_sums_over_parts_give_the_regression_of_all_rows() -> None:
 
 def test_others_are_of_the_same_concept_and_another_vendor(one_bank: Bank) -> None:
     for row in range(len(one_bank)):
-        others = one_bank.others(row)
+        others = one_bank.same_concept_rows(row)
         assert len(others)
         assert set(one_bank.groups[others]) == {one_bank.groups[row]}
         assert all((other - row) % 2 for other in others.tolist())  # vendors take turns
-    assert not len(replace(one_bank, members={}).others(0))
+    assert not len(replace(one_bank, members={}).same_concept_rows(0))
 
 
 def test_fitted_shortcuts_say_what_a_linear_map_can(one_folder: tuple[FolderShards, ...], one_bank: Bank) -> None:
@@ -129,7 +129,7 @@ def test_fitted_shortcuts_say_what_a_linear_map_can(one_folder: tuple[FolderShar
 def test_what_is_asked_for_is_what_is_fitted(one_folder: tuple[FolderShards, ...], one_bank: Bank) -> None:
     """A picture as it is is asked for other vendors' alone, so its map turns to the mean of its concept."""
     vectors = one_bank.vectors["shape_global"].float()
-    meant = torch.stack([vectors[one_bank.others(n)].mean(dim=0) for n in range(60)])
+    meant = torch.stack([vectors[one_bank.same_concept_rows(n)].mean(dim=0) for n in range(60)])
     strangers = replace(one_bank, members={})
     errors = []
     for one in (one_bank, strangers):

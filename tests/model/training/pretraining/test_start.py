@@ -17,7 +17,7 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import read_config
 from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
-from anyseek.model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
+from anyseek.model.training.pretraining.start import StartFiles, copy_tensors, start_files, start_logits_at_codes
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.state import checkpoints
 from tests.model.training.runs import Written, assert_same_tensors, prepared, train, write_config
@@ -158,7 +158,7 @@ def test_4m_21_begins_with_4m_7(tmp_path: Path) -> None:
     write_record(Record("4M-7_B_CC12M", "here", {MODEL_FILE: describe(folder / MODEL_FILE)}), folder)
     newer = FourM(FourMConfig(("rgb@224", *of_21), of_21[1:], norm_bias=False, act_layer="SiLU", **shape))
     newer.initialise(2)
-    taken = take_tensors(newer, start_files("EPFL-VILAB/4M-7_B_CC12M", tmp_path), None)
+    taken = copy_tensors(newer, start_files("EPFL-VILAB/4M-7_B_CC12M", tmp_path), None)
     theirs = dict(older.named_parameters(remove_duplicate=False))
     for name, tensor in newer.named_parameters():
         assert (name in theirs) == (name in taken.copied)
@@ -176,7 +176,7 @@ def test_shared_tensors_are_found_under_either_name(finished: Path, tmp_path: Pa
     assert "encoder_embeddings.caption.mod_emb" not in stored
     config = network.config
     inputs = FourM(FourMConfig(**{**vars(config), "domains_out": ("tok_rgb", "shape_global")}))
-    taken = take_tensors(inputs, StartFiles(finished / "model.safetensors"), None)
+    taken = copy_tensors(inputs, StartFiles(finished / "model.safetensors"), None)
     assert not taken.new
     assert not taken.partly
     torch.testing.assert_close(
@@ -191,7 +191,7 @@ def test_int8_weights_can_be_a_start(finished: Path, tmp_path: Path) -> None:
     network = load_fourm(finished / "model.safetensors")
     save_checkpoint(network, tmp_path / "start.safetensors", torch.int8)
     other = FourM(network.config)
-    assert not take_tensors(other, StartFiles(tmp_path / "start.safetensors"), None).new
+    assert not copy_tensors(other, StartFiles(tmp_path / "start.safetensors"), None).new
     with torch.no_grad():
         for found, expected in zip(other.parameters(), network.parameters(), strict=True):
             assert (found - expected).norm() <= 0.01 * expected.norm()

@@ -162,7 +162,7 @@ def test_a_second_start_is_refused_and_settings_of_the_run_may_change(
 
 
 def test_two_processes_do_not_train_in_one_folder(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "run").locked(), pytest.raises(RunConflict, match="another process is training"):
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(RunConflict, match="another process is training"):
         train(written(config), tmp_path / "run")
 
 

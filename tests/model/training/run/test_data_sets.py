@@ -52,7 +52,7 @@ def test_folders_take_turns_by_weight() -> None:
 
 def test_any_sample_of_a_folder_can_be_drawn() -> None:
     order, generator = MixedOrder([[3, 0, 2]], [1.0], 2, 0), np.random.default_rng(0)
-    seen = Counter((place.shard, place.sample) for place in (order.anywhere(0, generator) for _ in range(1000)))
+    seen = Counter((place.shard, place.sample) for place in (order.random_place(0, generator) for _ in range(1000)))
     assert set(seen) == {(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)}
     assert min(seen.values()) > 150
 

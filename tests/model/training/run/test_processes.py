@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import read_records
 from anyseek.model.training.run.launching import run_processes
-from anyseek.model.training.run.processes import ALONE, check_divisible
+from anyseek.model.training.run.processes import SINGLE_PROCESS, check_divisible
 from anyseek.model.training.run.state import checkpoints
 from tests.model.training.runs import last_checkpoint, numbers, stop_at, train, write_config
 from tests.model.training.shapes import settings, with_contrast
@@ -32,10 +32,10 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 
 
 def test_alone_nothing_is_sent() -> None:
-    assert ALONE.summed([1.5, 2]) == [1.5, 2]
-    assert ALONE.any(True)
-    with ALONE.first_alone():
-        assert ALONE.is_first
+    assert SINGLE_PROCESS.sum_over_processes([1.5, 2]) == [1.5, 2]
+    assert SINGLE_PROCESS.any(True)
+    with SINGLE_PROCESS.main_process_first():
+        assert SINGLE_PROCESS.is_main
 
 
 def _python(program: str, *arguments: str) -> list[str]:
@@ -46,9 +46,9 @@ _TALK = """
 import sys
 import torch
 from datetime import timedelta
-from anyseek.model.training.run.processes import joined_processes
-with joined_processes(torch.device("cpu"), timedelta(seconds=15)) as processes:
-    found = processes.summed([1.0, processes.number]), processes.any(processes.number == 1)
+from anyseek.model.training.run.processes import join_processes
+with join_processes(torch.device("cpu"), timedelta(seconds=15)) as processes:
+    found = processes.sum_over_processes([1.0, processes.number]), processes.any(processes.number == 1)
     mean = torch.tensor([processes.number, 7.0])
     processes.average([mean])
     with open(f"{sys.argv[1]}/{processes.number}", "w") as file:
