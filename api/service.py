@@ -256,7 +256,7 @@ class Service:
             _attempt("no snapshot", partial(self._write_snapshot, name))
 
     def _write_snapshot(self, name: str) -> None:
-        self.runtime.tools_for(name).engine.write_snapshots(name, _SNAPSHOT_MIN_ENTRIES)
+        self.runtime.context_of_collection(name).engine.write_snapshots(name, _SNAPSHOT_MIN_ENTRIES)
 
     def _load(self) -> None:
         started = time.perf_counter()
@@ -292,7 +292,7 @@ class Service:
     def engine_for(self, collection: str) -> SearchEngine:
         """The engine of a collection's model. Raises `CollectionNotFound`, and as `check_ready` does."""
         self.check_ready()
-        return self.runtime.tools_for(collection).engine
+        return self.runtime.context_of_collection(collection).engine
 
     def forget(self, collection: str) -> None:
         """Release the index of a deleted collection."""

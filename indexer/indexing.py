@@ -12,7 +12,7 @@ from anyseek.indexer.attributes import reading_version
 from anyseek.indexer.errors import BadDescription, ModelMismatch
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.pipeline import Pipeline
-from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
+from anyseek.indexer.runs import IndexerContext, JobRun, Owner, Progress, Stores
 from anyseek.indexer.samples import PICTURE
 from anyseek.indexer.source_inputs import IndexingStrategy, stamp_of
 from anyseek.indexer.sources.base import Source, SourceInput, pages
@@ -32,33 +32,33 @@ from anyseek.search.upkeep.snapshots import write_snapshots
 _SHOWN_CHARACTERS = 200  # of a name that is too long to store
 
 
-def ensure_collection(tools: Tools, name: str) -> Collection:
+def ensure_collection(context: IndexerContext, name: str) -> Collection:
     """The collection `name`, created with the loaded model if it does not exist.
 
     Raises as `get_compatible_collection` does, and `BadInput` for an invalid name.
     """
     try:
-        return get_compatible_collection(tools, name)
+        return get_compatible_collection(context, name)
     except CollectionNotFound:
         pass
-    embedder = tools.embedder
+    embedder = context.embedder
     try:
-        with tools.database.write() as session:
+        with context.database.write() as session:
             return collections.create(session, name, embedder.name, embedder.spaces.values())
     except CollectionExists:  # another process has created it meanwhile
-        return get_compatible_collection(tools, name)
+        return get_compatible_collection(context, name)
 
 
-def get_compatible_collection(tools: Tools, name: str) -> Collection:
+def get_compatible_collection(context: IndexerContext, name: str) -> Collection:
     """The collection `name`, checked to be compatible with the loaded model.
 
     Raises `CollectionNotFound`, `ModelMismatch` if it was made with another model, `FingerprintMismatch` if with other
     weights of it.
     """
-    with tools.database.read() as session:
+    with context.database.read() as session:
         collection = collections.get(session, name)
-    check_model(collection, tools.embedder.name)
-    if not is_compatible(collection, tools.embedder):
+    check_model(collection, context.embedder.name)
+    if not is_compatible(collection, context.embedder):
         raise FingerprintMismatch(
             f"the collection {name!r} was made with other weights of {collection.model} than the loaded ones; "
             "index into a new collection, or delete this one first"
@@ -113,14 +113,16 @@ def open_job(
 class IndexRun(JobRun):
     """The run of an index job; keys get the prefix of the job's source.
 
-    `tools` loads the collection's model. It is called lazily, when the first input has to be embedded.
+    `load_context` loads the collection's model. It is called lazily, when the first input has to be embedded.
     """
 
-    def __init__(self, tools: Callable[[], Tools], source: Source, owner: Owner, progress: Progress) -> None:
+    def __init__(
+        self, load_context: Callable[[], IndexerContext], source: Source, owner: Owner, progress: Progress
+    ) -> None:
         super().__init__(owner, progress)
-        self._tools = tools
+        self._load_context = load_context
         self._source = source
-        self._context: Tools | None = None  # once they were found to fit the collection
+        self._context: IndexerContext | None = None  # once they were found to fit the collection
         self._loading = threading.Lock()
 
     def work(self, job: Job, span: Span | None = None) -> None:
@@ -158,13 +160,13 @@ class IndexRun(JobRun):
                     write_snapshots(self._database, self._owner.settings, job.collection, backend.open)
         return has_progressed
 
-    def _load(self, job: Job) -> Tools:
-        """The tools with the model, checked once. Raises as `get_compatible_collection` and as loading does."""
+    def _load(self, job: Job) -> IndexerContext:
+        """The context with the model, checked once. Raises as `get_compatible_collection` and as loading does."""
         with self._loading:
             if self._context is None:
-                tools = self._tools()
-                get_compatible_collection(tools, job.collection)
-                self._context = tools
+                context = self._load_context()
+                get_compatible_collection(context, job.collection)
+                self._context = context
             return self._context
 
     def _list_inputs(self, job: Job) -> None:

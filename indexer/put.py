@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from anyseek.indexer.attributes import merge_attributes, predict_attributes, read_metadata, reading_version
 from anyseek.indexer.indexing import ensure_collection
 from anyseek.indexer.paths import media_type
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.samples import (
     CAPTION,
     PICTURE,
@@ -62,7 +62,7 @@ UNKNOWN_HASH = ""
 
 
 def put_item(
-    tools: Tools,
+    context: IndexerContext,
     collection_name: str,
     key: str,
     files: Sequence[RawFile],
@@ -80,22 +80,22 @@ def put_item(
     `KeyHeldElsewhere` if the key came from a folder, `ItemChanged` if the item is none of `versions`, `ModelMismatch`,
     `FingerprintMismatch`, `QuotaExceeded` if the actor's API key may not store it.
     """
-    with tools.database.read() as session:
+    with context.database.read() as session:
         collection_id = collections.get(session, collection_name).id
         api_keys.check_quota(session, collection_id, key, sum(len(file.data) for file in files))
-    collection = ensure_collection(tools, collection_name)
+    collection = ensure_collection(context, collection_name)
     check_attributes(attributes or {}, repr(key))
     if len({file.modality for file in files}) < len(files):
         raise BadInput(f"the item {key!r} has a modality twice; send each once")
-    new = _build_item(tools, collection, key, files, caption, attributes or {}, predicts)
-    with tools.database.write() as session:
+    new = _build_item(context, collection, key, files, caption, attributes or {}, predicts)
+    with context.database.write() as session:
         items.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
 
 def _build_item(
-    tools: Tools,
+    context: IndexerContext,
     collection: Collection,
     key: str,
     files: Sequence[RawFile],
@@ -104,27 +104,29 @@ def _build_item(
     predicts: bool,
 ) -> NewItem:
     """Embed `files` and store them as assets; `caption` and `attributes` are the user's."""
-    metadata = read_metadata(files, tools.settings)
+    metadata = read_metadata(files, context.settings)
     text = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
-    values = decode_all(files, text, tools.settings.limits)
-    sample = sample_for(values, tools.embedder.modalities)
+    values = decode_all(files, text, context.settings.limits)
+    sample = sample_for(values, context.embedder.modalities)
     if not sample.values:
-        names = ", ".join(sorted(tools.embedder.modalities))
-        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {names}")
+        names = ", ".join(sorted(context.embedder.modalities))
+        raise BadInput(
+            f"the item {key!r} has no modality that the model {context.embedder.name} takes; it takes {names}"
+        )
     thumb = thumbnail_of(values)
     is_predictable = predicts and PICTURE in values
-    predictions = predict_attributes(thumb, tools.embedder) if is_predictable and thumb is not None else {}
-    version = reading_version(tools.settings.photos, predicts, collection.model)
+    predictions = predict_attributes(thumb, context.embedder) if is_predictable and thumb is not None else {}
+    version = reading_version(context.settings.photos, predicts, collection.model)
     return NewItem(
         key=key,
         content_hash=content_hash(files, caption, attributes, version),
-        vectors=embed_sample(tools, sample, list(collection.spaces)),
+        vectors=embed_sample(context, sample, list(collection.spaces)),
         caption=_caption(values),
         attributes=merge_attributes(attributes, metadata.attributes) | predictions,
         assets=(
-            *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
-            *store_class_names(files, tools.assets),
-            *_store_thumbnail(tools, thumb),
+            *(context.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
+            *store_class_names(files, context.assets),
+            *_store_thumbnail(context, thumb),
         ),
         sample_hash=sample_hash(files, text, metadata.decoding_version),
     )
@@ -142,47 +144,47 @@ def delete_item(session: Session, collection_name: str, key: str, versions: Vers
     audit.record(session, "item.delete", collection_name, key)
 
 
-def rebuild_items(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, NewItem]:
+def rebuild_items(load_context: Callable[[], IndexerContext], items: Sequence[Item]) -> Mapping[str, NewItem]:
     """Rebuild items from their originals, by key; items with missing, changed or undecodable originals are skipped.
 
-    `tools` is called, and so the model loaded, only if there are items.
+    `load_context` is called, and so the model loaded, only if there are items.
     """
     if not items:
         return {}
-    context = tools()
+    context = load_context()
     rebuilt = ((item.key, _rebuild_item(context, item)) for item in items)
     return {key: new for key, new in rebuilt if new is not None}
 
 
-def _rebuild_item(tools: Tools, item: Item) -> NewItem | None:
+def _rebuild_item(context: IndexerContext, item: Item) -> NewItem | None:
     """The rebuilt item; None if an original is unusable, or the model takes none of its modalities."""
     try:
-        values = read_originals(item, tools.assets, tools.settings.limits)
+        values = read_originals(item, context.assets, context.settings.limits)
     except AnyseekError:
         return None  # the caller reports the item as skipped
-    sample = sample_for(values, tools.embedder.modalities)
+    sample = sample_for(values, context.embedder.modalities)
     if not sample.values:
         return None
     return NewItem(
         key=item.key,
         content_hash=UNKNOWN_HASH,
-        vectors=embed_sample(tools, sample, list(tools.embedder.spaces)),
+        vectors=embed_sample(context, sample, list(context.embedder.spaces)),
         caption=_caption(values),
         attributes=item.attributes,
         assets=(
             *(asset for asset in item.assets.values() if asset.name != THUMBNAIL),
-            *_store_thumbnail(tools, thumbnail_of(values)),
+            *_store_thumbnail(context, thumbnail_of(values)),
         ),
         source_id=item.source_id,
         sample_hash=item.sample_hash,
     )
 
 
-def embed_sample(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
+def embed_sample(context: IndexerContext, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
     """The raw vectors of a sample by space, as they are stored."""
     raise_if_abandoned()
     with time_model_pass(1):
-        vectors = tools.embedder.embed_gallery([sample], spaces)
+        vectors = context.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
 
 
@@ -191,8 +193,8 @@ def _caption(values: Mapping[str, Value]) -> str | None:
     return caption if isinstance(caption, str) else None
 
 
-def _store_thumbnail(tools: Tools, thumb: bytes | None) -> list[Asset]:
-    return [] if thumb is None else [tools.assets.put(THUMBNAIL, thumb, THUMBNAIL_MEDIA_TYPE)]
+def _store_thumbnail(context: IndexerContext, thumb: bytes | None) -> list[Asset]:
+    return [] if thumb is None else [context.assets.put(THUMBNAIL, thumb, THUMBNAIL_MEDIA_TYPE)]
 
 
 # Attempts at replacing a caption while others change the item.
@@ -212,7 +214,7 @@ class Patch:
 
 def patch_item(
     database: Database,
-    tools: Callable[[], Tools],
+    load_context: Callable[[], IndexerContext],
     collection_name: str,
     key: str,
     patch: Patch,
@@ -220,7 +222,7 @@ def patch_item(
 ) -> Item:
     """Change the item `key`. Vectors are kept, unless the caption changes: then the item is embedded again.
 
-    The change is atomic. `tools` is called, and so the model loaded, only for a new caption. An item of a source can
+    The change is atomic. `load_context` is called only for a new caption. An item of a source can
     be changed, too; index runs keep the change until its files or its description change.
 
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `BadAttributes`,
@@ -234,7 +236,7 @@ def patch_item(
             return _patch_attributes(database, collection_name, key, patch, versions)
         items.check_version(held, key, versions)
         try:
-            return _replace_caption(tools(), collection_name, held, patch)
+            return _replace_caption(load_context(), collection_name, held, patch)
         except ItemChanged:
             continue
     raise ItemChanged(f"the item {key!r} keeps being changed by others; try again")
@@ -259,26 +261,26 @@ def _patched_attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
     return attributes
 
 
-def _replace_caption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> Item:
+def _replace_caption(context: IndexerContext, collection_name: str, held: Item, patch: Patch) -> Item:
     """Replace the item's caption and embed it again. Raises `ItemChanged` if it has changed since it was read."""
-    collection = ensure_collection(tools, collection_name)
-    values = read_originals(held, tools.assets, tools.settings.limits)
+    collection = ensure_collection(context, collection_name)
+    values = read_originals(held, context.assets, context.settings.limits)
     values.pop(CAPTION, None)
     if patch.caption is not None:
         values[CAPTION] = patch.caption
-    sample = sample_for(values, tools.embedder.modalities)
+    sample = sample_for(values, context.embedder.modalities)
     if not sample.values:
         raise BadInput(f"without its caption the item {held.key!r} has nothing that the model takes; delete it instead")
     new = NewItem(
         key=held.key,
         content_hash=held.content_hash,
-        vectors=embed_sample(tools, sample, list(collection.spaces)),
+        vectors=embed_sample(context, sample, list(collection.spaces)),
         caption=patch.caption,
         attributes=_patched_attributes(held.key, held.attributes, patch),
         assets=tuple(asset for asset in held.assets.values() if asset.name != CAPTION),
         source_id=held.source_id,
     )
-    with tools.database.write() as session:
+    with context.database.write() as session:
         items.check_unchanged(session, collection, held.key, frozenset({held.version}))
         audit.record(session, "item.patch", collection_name, held.key)
         return items.write(session, collection, [new], takes_over=False)[0]

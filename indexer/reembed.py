@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from anyseek.indexer.pipeline import MODEL_ERRORS, Embed, Pipeline, Prepared, Vectors, embed_samples
-from anyseek.indexer.runs import JobRun, Owner, Progress, Tools
+from anyseek.indexer.runs import IndexerContext, JobRun, Owner, Progress
 from anyseek.indexer.samples import read_originals, sample_for
 from anyseek.model.seam import Embedder, Sample
 from anyseek.search.assets import AssetStore
@@ -32,30 +32,30 @@ class NothingToEmbed(BadInput):
 
 
 @dataclass(frozen=True)
-class ReembedTools:
+class ReembedContext:
     """The dependencies of a re-embedding.
 
-    `load` returns the tools for a model's name, loaded lazily; `prepare` writes snapshots of the spaces that are being
-    built in a collection, so that queries are fast right after the switch.
+    `load` returns the context of a model by name, loaded lazily; `prepare` writes snapshots of the spaces that are
+    being built in a collection, so that queries are fast right after the switch.
     """
 
     settings: Settings
     database: Database
     assets: AssetStore
-    load: Callable[[str], Tools]
+    load: Callable[[str], IndexerContext]
     prepare: Callable[[str], None]
 
 
 class ReembedRun(JobRun):
     """The run of a re-embedding or rollback job. The model is loaded lazily."""
 
-    def __init__(self, tools: ReembedTools, owner: Owner, progress: Progress) -> None:
+    def __init__(self, context: ReembedContext, owner: Owner, progress: Progress) -> None:
         super().__init__(owner, progress)
-        self._tools = tools
+        self._context = context
         self._listed_seq = 0  # log position up to which items without vectors are listed
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        strategy = ReembedStrategy(self._tools, job, self._target(job))
+        strategy = ReembedStrategy(self._context, job, self._target(job))
         Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
@@ -67,8 +67,8 @@ class ReembedRun(JobRun):
             untried = reembedding.untried_items(session, job.id, target, self._listed_seq)
         if (not self._listed_seq or len(untried) > reembedding.MAX_REMAINING) and self._list_lacking(job, target):
             return True
-        self._tools.prepare(job.collection)
-        strategy = ReembedStrategy(self._tools, job, target)
+        self._context.prepare(job.collection)
+        strategy = ReembedStrategy(self._context, job, target)
 
         def embed_last(session: Session, lacking_items: Sequence[IncompleteItem]) -> Sequence[NewVectors]:
             return strategy.embed_now(items.by_ids(session, [lacking.item_id for lacking in lacking_items]).values())
@@ -131,14 +131,14 @@ class PreparedItem(Prepared):
 class ReembedStrategy:
     """`Strategy` for items of the catalogue: reads their originals again and logs their new vectors."""
 
-    def __init__(self, tools: ReembedTools, job: Job, target: Target) -> None:
-        self._tools = tools
+    def __init__(self, context: ReembedContext, job: Job, target: Target) -> None:
+        self._context = context
         self._collection = job.collection
         self._target = target
 
     @property
     def threads(self) -> int:
-        return self._tools.settings.work.decoding_threads
+        return self._context.settings.work.decoding_threads
 
     def look_up(self, session: Session, leases: Sequence[Lease]) -> Mapping[str, Item]:
         collection = collections.get(session, self._collection)
@@ -184,7 +184,7 @@ class ReembedStrategy:
         return embedded
 
     def _embedder(self) -> Embedder:
-        embedder = self._tools.load(self._target.model).embedder
+        embedder = self._context.load(self._target.model).embedder
         if self._target.fingerprints != {name: space.fingerprint for name, space in embedder.spaces.items()}:
             raise FingerprintMismatch(
                 f"the weights of {self._target.model} have changed since the job began; cancel the job and start again"
@@ -193,7 +193,9 @@ class ReembedStrategy:
 
     def _sample(self, item: Item, embedder: Embedder) -> Sample:
         """The sample of an item for the model. Raises `AnyseekError` if it cannot be embedded."""
-        sample = sample_for(read_originals(item, self._tools.assets, self._tools.settings.limits), embedder.modalities)
+        sample = sample_for(
+            read_originals(item, self._context.assets, self._context.settings.limits), embedder.modalities
+        )
         if not sample.values:
             names = ", ".join(sorted(embedder.modalities))
             raise NothingToEmbed(f"the item {item.key!r} has no modality that {embedder.name} takes; it takes {names}")

@@ -47,7 +47,7 @@ class Stores:
 
 
 @dataclass(frozen=True)
-class Tools(Stores):
+class IndexerContext(Stores):
     """The dependencies for making an item: stores, model and engine."""
 
     embedder: Embedder
@@ -67,7 +67,7 @@ class Progress(Protocol):
         """More inputs are done or quarantined."""
 
 
-class SilentProgress:
+class NoProgress:
     """A `Progress` that ignores all calls; the catalogue has the job's counts."""
 
     def scanned(self, inputs: int) -> None: ...

@@ -18,7 +18,7 @@ from anyseek.indexer.attributes import merge_attributes, predict_attributes, rea
 from anyseek.indexer.errors import BadDescription, DuplicateContent
 from anyseek.indexer.paths import media_type
 from anyseek.indexer.pipeline import Embed, Prepared, Vectors
-from anyseek.indexer.runs import Stores, Tools
+from anyseek.indexer.runs import IndexerContext, Stores
 from anyseek.indexer.samples import (
     CAPTION,
     DECODING_VERSION,
@@ -88,7 +88,7 @@ class IndexingStrategy:
     """
 
     def __init__(
-        self, stores: Stores, load: Callable[[], Tools], collection: Collection, source: Source, job: Job
+        self, stores: Stores, load: Callable[[], IndexerContext], collection: Collection, source: Source, job: Job
     ) -> None:
         self._stores = stores
         self._load = load

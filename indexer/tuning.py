@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.samples import PICTURE, read_originals
 from anyseek.model.modalities.edge_detection import random_canny
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
@@ -49,7 +49,7 @@ class TuningResult:
         return tuple(trial for trial in self.trials if trial.helps)
 
 
-def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool = False) -> TuningResult:
+def tune(context: IndexerContext, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool = False) -> TuningResult:
     """Fit query means on at most `most` items, sampled with a fixed seed, and use those that do not lose recall.
 
     Former tunings are replaced. Raises `CollectionNotFound`, `FingerprintMismatch`, `NothingToTune`, and `BadInput` for
@@ -57,24 +57,24 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
     """
     if not MIN_QUERIES <= most <= MOST_ITEMS:
         raise BadInput(f"tuning takes {MIN_QUERIES} to {MOST_ITEMS:,} items, not {most}")
-    with tools.database.read() as session:
+    with context.database.read() as session:
         head = collections.head(session, collection)
-    tuned = _try_means(tools, head, most)
+    tuned = _try_means(context, head, most)
     if not tuned.trials:
         raise NothingToTune(
             f"the collection {collection!r} cannot be tuned: of {tuned.items} items fewer than {MIN_QUERIES} have a "
             "picture that can be read and that queries could be made from"
         )
     if not dry_run:
-        _write_means(tools, head, tuned)
+        _write_means(context, head, tuned)
     return tuned
 
 
-def _try_means(tools: Tools, head: Head, most: int) -> TuningResult:
+def _try_means(context: IndexerContext, head: Head, most: int) -> TuningResult:
     """Fit and evaluate means on at most `most` items; nothing is written. Raises `FingerprintMismatch`."""
-    embedder = tools.embedder
+    embedder = context.embedder
     check_fingerprints(head, embedder)
-    with tools.database.read() as session:
+    with context.database.read() as session:
         ids = listing.sample_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
@@ -85,7 +85,7 @@ def _try_means(tools: Tools, head: Head, most: int) -> TuningResult:
     answers: dict[str, list[int]] = defaultdict(list)  # the gallery row of each query's right answer
     count = unreadable = 0
     for start in range(0, len(chosen), _BATCH):
-        batch = [_read_values(tools, item) for item in chosen[start : start + _BATCH]]
+        batch = [_read_values(context, item) for item in chosen[start : start + _BATCH]]
         unreadable += batch.count(None)
         read = [values for values in batch if values is not None and PICTURE in values]
         if not read:
@@ -118,12 +118,12 @@ def clear_tuning(database: Database, collection: str) -> None:
         audit.record(session, "collection.reset-tuning", collection)
 
 
-def _write_means(tools: Tools, before: Head, tuned: TuningResult) -> None:
+def _write_means(context: IndexerContext, before: Head, tuned: TuningResult) -> None:
     """Raises `FingerprintMismatch` if the collection has been switched to another model meanwhile."""
-    with tools.database.write() as session:
+    with context.database.write() as session:
         collections.lock(session, collections.get(session, before.name))
         head = collections.head_by_id(session, before.id)
-        check_fingerprints(head, tools.embedder)
+        check_fingerprints(head, context.embedder)
         for space in head.spaces:
             means = [
                 Tuning(
@@ -142,10 +142,10 @@ def _write_means(tools: Tools, before: Head, tuned: TuningResult) -> None:
         audit.record(session, "collection.tune", head.name)
 
 
-def _read_values(tools: Tools, item: Item) -> Mapping[str, Value] | None:
+def _read_values(context: IndexerContext, item: Item) -> Mapping[str, Value] | None:
     """The decoded values of an item; None if its originals cannot be read."""
     try:
-        return read_originals(item, tools.assets, tools.settings.limits)
+        return read_originals(item, context.assets, context.settings.limits)
     except AnyseekError:
         return None
 

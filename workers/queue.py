@@ -13,8 +13,8 @@ from dataclasses import replace
 from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.indexing import IndexRun
 from anyseek.indexer.paths import from_uri
-from anyseek.indexer.reembed import ReembedRun, ReembedTools
-from anyseek.indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
+from anyseek.indexer.reembed import ReembedContext, ReembedRun
+from anyseek.indexer.runs import TRANSIENT, IndexerContext, NoProgress, Owner, fail_job
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.actor import acting_as, current_actor
 from anyseek.search.catalogue import jobs
@@ -55,11 +55,11 @@ class TaskQueue(CatalogueJobs, ABC):
 class InProcessQueue(TaskQueue):
     """Runs jobs in one thread: they run one after the other."""
 
-    def __init__(self, tools: Callable[[], Tools], reembed_tools: ReembedTools) -> None:
-        super().__init__(reembed_tools.database)
-        self._tools = tools
-        self._reembed_tools = reembed_tools
-        self._settings = reembed_tools.settings
+    def __init__(self, load_context: Callable[[], IndexerContext], reembed_context: ReembedContext) -> None:
+        super().__init__(reembed_context.database)
+        self._load_context = load_context
+        self._reembed_tools = reembed_context
+        self._settings = reembed_context.settings
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._closing = threading.Event()
 
@@ -112,8 +112,8 @@ class InProcessQueue(TaskQueue):
         with self._database.read() as session:
             job = jobs.get(session, job_id)
         if job.kind in jobs.REEMBEDDING:
-            ReembedRun(self._reembed_tools, owner, SilentProgress()).run(job)
+            ReembedRun(self._reembed_tools, owner, NoProgress()).run(job)
         else:
             assert job.root is not None
             source = open_source(self._settings, from_uri(job.root))
-            IndexRun(self._tools, source, owner, SilentProgress()).run(job)
+            IndexRun(self._load_context, source, owner, NoProgress()).run(job)

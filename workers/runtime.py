@@ -9,8 +9,8 @@ from typing import TypeVar
 from anyseek.indexer.errors import ModelMismatch
 from anyseek.indexer.indexing import check_model, get_compatible_collection, open_job
 from anyseek.indexer.placing import place_source
-from anyseek.indexer.reembed import ReembedTools
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.reembed import ReembedContext
+from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.devices import has_device_option, split_device
 from anyseek.model.compute.threads import prepare_process
@@ -44,12 +44,14 @@ class Runtime:
         self.derived = ConsistencyMonitor(database, self._backend.clear_filter_cache)
         self.model = model
         self.assets = AssetStore(settings.assets)
-        self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)
+        self.reembed_context = ReembedContext(
+            self.settings, database, self.assets, self.context_of_model, self._prepare
+        )
         self.queue = self._make_queue()
         self._loading = threading.Lock()
         self._loads_any = loads_any
-        self._tools: Tools | None = None
-        self._others: dict[str, Tools] = {}
+        self._context: IndexerContext | None = None
+        self._others: dict[str, IndexerContext] = {}
 
     @classmethod
     def open(
@@ -86,46 +88,46 @@ class Runtime:
     @property
     def embedder(self) -> Embedder:
         """The model. Raises `BadDevice`, `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`."""
-        return self.tools().embedder
+        return self.context().embedder
 
     @property
     def engine(self) -> SearchEngine:
         """Queries with the model. Raises as `embedder` does."""
-        return self.tools().engine
+        return self.context().engine
 
-    def tools(self) -> Tools:
+    def context(self) -> IndexerContext:
         """What the indexer works with. Raises as `embedder` does."""
         with self._loading:
-            if self._tools is None:
-                self._tools = self._load(self.model)
-            return self._tools
+            if self._context is None:
+                self._context = self._load(self.model)
+            return self._context
 
     def use_model(self, model: str) -> None:
         """Release the model, and load `model` when a model is next used."""
         with self._loading:
-            self.model, self._tools = model, None
+            self.model, self._context = model, None
 
-    def tools_of(self, model: str) -> Tools:
-        """What the indexer works with, but with another model than `tools`. Raises as `embedder` does."""
+    def context_of_model(self, model: str) -> IndexerContext:
+        """What the indexer works with, but with another model than `context`. Raises as `embedder` does."""
         if model == self.model:
-            return self.tools()
+            return self.context()
         with self._loading:
             if model not in self._others:
                 self._others[model] = self._load(model)
             return self._others[model]
 
-    def tools_for(self, collection: str) -> Tools:
-        """Tools with the collection's model if a re-embedding has loaded it here, else those of `tools`.
+    def context_of_collection(self, collection: str) -> IndexerContext:
+        """The context with the collection's model if a re-embedding has loaded it here, else `context`.
 
         This way a service continues to answer after a collection's switch. Raises `CollectionNotFound`.
         """
         if not self._others and not self._loads_any:
-            return self.tools()
+            return self.context()
         with self.database.read() as session:
             model = collections.head(session, collection).model
         if self._loads_any:
-            return self.tools_of(model)
-        return self.tools() if model == self.model else self._others.get(model, self.tools())
+            return self.context_of_model(model)
+        return self.context() if model == self.model else self._others.get(model, self.context())
 
     @property
     def _may_switch(self) -> bool:
@@ -133,7 +135,7 @@ class Runtime:
         return bool(self._others)
 
     def retry_on_switch(self, work: Callable[[], T]) -> T:
-        """What `work` returns; it is done again if it had the tools of before when its collection was switched.
+        """What `work` returns; it is repeated if its collection was switched to another model meanwhile.
 
         Raises what `work` raises.
         """
@@ -153,9 +155,9 @@ class Runtime:
 
     def forget(self, collection: str) -> None:
         """Release the indexes of a deleted collection."""
-        for tools in (self._tools, *self._others.values()):
-            if tools is not None:
-                tools.engine.forget(collection)
+        for context in (self._context, *self._others.values()):
+            if context is not None:
+                context.engine.forget(collection)
 
     def submit_reembed(self, collection: str, model: str) -> int:
         """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`.
@@ -164,7 +166,7 @@ class Runtime:
         """
         if has_device_option(model):
             raise DeviceInName(f"{model!r} says a device, which collections do not keep; set ANYSEEK_DEVICE instead")
-        spaces = self.tools_of(model).embedder.spaces.values()
+        spaces = self.context_of_model(model).embedder.spaces.values()
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
             held = collections.get(session, collection)
@@ -211,7 +213,7 @@ class Runtime:
         with self.database.read() as session:
             collections.get(session, collection)
         source = open_source(self.settings, name)
-        into, owner = get_compatible_collection(self.tools(), collection), Owner(self.database, self.settings)
+        into, owner = get_compatible_collection(self.context(), collection), Owner(self.database, self.settings)
         place_source(self.database, into, source, key_prefix)
         job = open_job(into, source, owner, prune, False, on_duplicate, predicts)
         self.queue.submit(job.id)
@@ -246,16 +248,16 @@ class Runtime:
             head = collections.head(session, collection)
         prepare_switch(self.database, self.settings, head, self._backend.open)
 
-    def _load(self, model: str) -> Tools:
+    def _load(self, model: str) -> IndexerContext:
         prepare_process(self.settings.threads)
         embedder = load_embedder(model, self.settings.home, self.settings.device)
         engine = SearchEngine(self.database, self.settings, embedder, self._backend, self.derived)
-        return Tools(self.settings, self.database, self.assets, embedder, engine)
+        return IndexerContext(self.settings, self.database, self.assets, embedder, engine)
 
     def _make_queue(self) -> TaskQueue:
         """The queue of Celery, which is imported only if there is a broker, else the one of this process."""
         if not self.settings.broker_url:
-            return InProcessQueue(self.tools, self.reembed_tools)
+            return InProcessQueue(self.context, self.reembed_context)
         from anyseek.workers.celery_queue import CeleryQueue
 
         return CeleryQueue(self.database, self.settings)

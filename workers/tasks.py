@@ -16,7 +16,7 @@ from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.indexing import IndexRun
 from anyseek.indexer.paths import from_uri
 from anyseek.indexer.reembed import ReembedRun
-from anyseek.indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_job
+from anyseek.indexer.runs import TRANSIENT, IndexerContext, JobRun, NoProgress, Owner, fail_job
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Sample
@@ -113,11 +113,11 @@ class Tasks:
 
     def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
-            return ReembedRun(replace(self._runtime.reembed_tools, load=self._with_model), owner, SilentProgress())
+            return ReembedRun(replace(self._runtime.reembed_context, load=self._with_model), owner, NoProgress())
         if self._source is None or self._source[0] != job.id:  # kept between tasks: opening it reads its whole manifest
             assert job.root is not None
             self._source = job.id, open_source(self._settings, from_uri(job.root))
-        return IndexRun(lambda: self._with_model_of(job), self._source[1], owner, SilentProgress())
+        return IndexRun(lambda: self._with_model_of(job), self._source[1], owner, NoProgress())
 
     def _job(self, job_id: int) -> Job:
         with self._runtime.database.read() as session:
@@ -128,14 +128,14 @@ class Tasks:
         ends = time.monotonic() + seconds
         return Owner(self._runtime.database, self._settings, lambda: self._should_stop() or time.monotonic() > ends)
 
-    def _with_model(self, model: str) -> Tools:
-        """The tools with that model; only one model is kept at a time."""
+    def _with_model(self, model: str) -> IndexerContext:
+        """The context with that model; only one model is kept at a time."""
         if model != self._runtime.model:
             logger.info("this task needs the model %s", model)
             self._runtime.use_model(model)
-        return self._runtime.tools()
+        return self._runtime.context()
 
-    def _with_model_of(self, job: Job) -> Tools:
+    def _with_model_of(self, job: Job) -> IndexerContext:
         with self._runtime.database.read() as session:
             model = collections.get(session, job.collection).model
         return self._with_model(model)

@@ -19,7 +19,7 @@ from anyseek.indexer.errors import JobStopped, ModelMismatch
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.paths import is_remote, one_line
 from anyseek.indexer.placing import parse_prefix, place_source
-from anyseek.indexer.runs import Owner, SilentProgress
+from anyseek.indexer.runs import NoProgress, Owner
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import collections, ledger
@@ -123,7 +123,7 @@ def index_folder(
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
-    into = _find(runtime, collection) or ensure_collection(runtime.tools(), collection)
+    into = _find(runtime, collection) or ensure_collection(runtime.context(), collection)
     placed = place_source(runtime.database, into, source, key_prefix)
     if placed.moved_from is not None:
         say(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
@@ -173,7 +173,7 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
         with watched(as_json) as shown, stopped_by_ctrl_c(owner):
             look = CatalogueJobs(runtime.database).status
             looking = None if as_json else Looking(shown, Observer(lambda: look(job.id)))
-            ended = IndexRun(runtime.tools, source, owner, looking or SilentProgress()).run(job)
+            ended = IndexRun(runtime.context, source, owner, looking or NoProgress()).run(job)
             if looking is not None:
                 looking.ended()
             return ended

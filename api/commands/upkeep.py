@@ -79,7 +79,7 @@ def rebuild(collection: str | None) -> int:
         with Runtime.open_for(settings, name, None) as runtime:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
-            again = partial(rebuild_items, runtime.tools)
+            again = partial(rebuild_items, runtime.context)
             keys = rebuild_collection(runtime.database, settings, name, again)
         say(f"the index of {name} was made anew")
         for key in keys:

@@ -168,8 +168,8 @@ async def find_duplicates(
     service.check_ready()
 
     def work() -> DuplicatesAnswer:
-        tools = service.runtime.tools_for(collection)
-        return DuplicatesAnswer.of(tools.engine.duplicates(collection, tools.assets), limit, may_see_paths)
+        context = service.runtime.context_of_collection(collection)
+        return DuplicatesAnswer.of(context.engine.duplicates(collection, context.assets), limit, may_see_paths)
 
     return await service.predictions.run(work)
 
@@ -219,8 +219,8 @@ async def tune_collection(collection: str, body: TuneBody, service: ServiceDepen
     service.check_ready()
 
     def work() -> TunedAnswer:
-        tools = service.runtime.tools_for(collection)
-        return TunedAnswer.of(tune(tools, collection, body.items, body.dry_run), body.dry_run)
+        context = service.runtime.context_of_collection(collection)
+        return TunedAnswer.of(tune(context, collection, body.items, body.dry_run), body.dry_run)
 
     return await service.predictions.run(work)
 

@@ -147,8 +147,8 @@ async def patch_item(
     runtime, versions = service.runtime, _versions(if_match)
 
     def work() -> Item:
-        tools_for = partial(runtime.tools_for, collection)
-        return item_writes.patch_item(runtime.database, tools_for, collection, key, patch, versions)
+        context_of_collection = partial(runtime.context_of_collection, collection)
+        return item_writes.patch_item(runtime.database, context_of_collection, collection, key, patch, versions)
 
     return _answer(await service.writes.run(runtime.retry_on_switch, work), response, paths)
 
@@ -214,8 +214,8 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload], ver
     runtime = service.runtime
 
     def work() -> Item:
-        tools = runtime.tools_for(collection)
-        return item_writes.put_item(tools, collection, key, files, caption, attributes, versions, predicts)
+        context = runtime.context_of_collection(collection)
+        return item_writes.put_item(context, collection, key, files, caption, attributes, versions, predicts)
 
     return runtime.retry_on_switch(work)
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
-from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.runs import IndexerContext, NoProgress, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample
@@ -124,28 +124,28 @@ def indexer(files: Sequence[Path], embedder: Embedder, settings: Settings) -> Ru
 
     def run() -> Pace:
         with tempfile.TemporaryDirectory() as home:
-            tools = installation(Settings(Path(home), work=settings.work, photos=settings.photos), embedder)
+            context = installation(Settings(Path(home), work=settings.work, photos=settings.photos), embedder)
             watch = Watch()
-            job = index(tools, files[0].parent)
+            job = index(context, files[0].parent)
             pace = watch.pace(len(files))
-            tools.database.close()
+            context.database.close()
         assert job.counts.indexed == len(files), job
         return pace
 
     return run
 
 
-def installation(settings: Settings, embedder: Embedder) -> Tools:
+def installation(settings: Settings, embedder: Embedder) -> IndexerContext:
     settings.home.mkdir(exist_ok=True)
     database = Database(settings.database_url)
     upgrade(database)
     engine = SearchEngine(database, settings, embedder)
-    return Tools(settings, database, AssetStore(settings.assets), embedder, engine)
+    return IndexerContext(settings, database, AssetStore(settings.assets), embedder, engine)
 
 
-def index(tools: Tools, folder: Path, progress: SilentProgress | None = None) -> Job:
+def index(context: IndexerContext, folder: Path, progress: NoProgress | None = None) -> Job:
     """From an empty collection to the snapshot of a full one."""
-    collection, source = ensure_collection(tools, "c"), open_source(tools.settings, folder)
-    with Owner(tools.database, tools.settings) as owner:
+    collection, source = ensure_collection(context, "c"), open_source(context.settings, folder)
+    with Owner(context.database, context.settings) as owner:
         job = open_job(collection, source, owner, prune=False)
-        return IndexRun(lambda: tools, source, owner, progress or SilentProgress()).run(job)
+        return IndexRun(lambda: context, source, owner, progress or NoProgress()).run(job)

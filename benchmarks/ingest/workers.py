@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from anyseek.indexer.indexing import ensure_collection, open_job
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Embedder
 from anyseek.search.catalogue.jobs import JobState
@@ -33,9 +33,9 @@ def team(scratch: Path, files: Sequence[Path], embedder: Embedder, work: Work) -
         settings = Settings(
             scratch / "home", database_url=postgres.url, broker_url=redis.url, model=embedder.name, work=work
         )
-        tools = installation(settings, embedder)
-        stack.callback(tools.database.close)
-        yield lambda number: partial(_run, tools, files, number)
+        context = installation(settings, embedder)
+        stack.callback(context.database.close)
+        yield lambda number: partial(_run, context, files, number)
 
 
 def _started(stack: ExitStack, server: Server) -> Server:
@@ -47,22 +47,22 @@ def _started(stack: ExitStack, server: Server) -> Server:
     return server
 
 
-def _run(tools: Tools, files: Sequence[Path], number: int) -> Pace:
+def _run(context: IndexerContext, files: Sequence[Path], number: int) -> Pace:
     """By the time from handing the job over to its end; the workers are ready before."""
-    shutil.rmtree(tools.settings.assets, ignore_errors=True)  # or thumbnails would be there from the last time
+    shutil.rmtree(context.settings.assets, ignore_errors=True)  # or thumbnails would be there from the last time
     with ExitStack() as stack:
         for name in range(number):
-            stack.enter_context(working(tools.settings, f"worker-{name}"))
+            stack.enter_context(working(context.settings, f"worker-{name}"))
         started = time.perf_counter()
-        _index(tools, files)
+        _index(context, files)
         return Pace(len(files) / (time.perf_counter() - started))
 
 
-def _index(tools: Tools, files: Sequence[Path]) -> None:
+def _index(context: IndexerContext, files: Sequence[Path]) -> None:
     from anyseek.workers.celery_queue import CeleryQueue
 
-    source, into = open_source(tools.settings, files[0].parent), ensure_collection(tools, f"c{time.time_ns()}")
-    owner, queue = Owner(tools.database, tools.settings), CeleryQueue(tools.database, tools.settings)
+    source, into = open_source(context.settings, files[0].parent), ensure_collection(context, f"c{time.time_ns()}")
+    owner, queue = Owner(context.database, context.settings), CeleryQueue(context.database, context.settings)
     job = open_job(into, source, owner, prune=False, adopt=False)
     queue.submit(job.id)
     while (job := queue.status(job.id)).active:

@@ -12,7 +12,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
-from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.runs import IndexerContext, NoProgress, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.assets import AssetStore
@@ -61,11 +61,11 @@ def _index(photos: Path, settings: Settings) -> None:
     upgrade(database)
     embedder = HashingEmbedder()
     engine = SearchEngine(database, settings, embedder)
-    tools = Tools(settings, database, AssetStore(settings.assets), embedder, engine)
-    collection, source = ensure_collection(tools, "c"), open_source(settings, photos)
+    context = IndexerContext(settings, database, AssetStore(settings.assets), embedder, engine)
+    collection, source = ensure_collection(context, "c"), open_source(settings, photos)
     with Owner(database, settings) as owner:
         job = open_job(collection, source, owner, prune=False)
-        IndexRun(lambda: tools, source, owner, SilentProgress()).run(job)
+        IndexRun(lambda: context, source, owner, NoProgress()).run(job)
     database.close()
 
 

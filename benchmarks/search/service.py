@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.model.seam import Embedder
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
@@ -32,9 +32,9 @@ class GivenRuntime(Runtime):
         super().__init__(settings, database, embedder.name)
         self._given = embedder
 
-    def _load(self, model: str) -> Tools:
+    def _load(self, model: str) -> IndexerContext:
         engine = SearchEngine(self.database, self.settings, self._given, self._backend)
-        return Tools(self.settings, self.database, self.assets, self._given, engine)
+        return IndexerContext(self.settings, self.database, self.assets, self._given, engine)
 
 
 def serve(home: Path, kind: str, gallery: Gallery, queries: int, port: int) -> None:

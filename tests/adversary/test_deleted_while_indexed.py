@@ -9,7 +9,7 @@ from sqlalchemy import Table, func, select
 
 from anyseek.api import cli
 from anyseek.indexer.indexing import IndexRun
-from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.runs import IndexerContext, NoProgress, Owner
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
@@ -21,7 +21,7 @@ from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.errors import JobNotFound
 from anyseek.search.settings import Settings
 from anyseek.workers.queue import InProcessQueue
-from tests.indexer.harness import NAME, check_agreement, held, installation, job_for, reembed_tools
+from tests.indexer.harness import NAME, check_agreement, held, installation, job_for, reembed_context
 from tests.indexer.pictures import folder_of
 
 Do = Callable[[], None]
@@ -39,9 +39,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home") as tools:
-        yield tools
+def context(tmp_path: Path) -> Iterator[IndexerContext]:
+    with installation(tmp_path / "home") as context:
+        yield context
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def _rows(database: Database) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _run(tools: Tools, *job_ids: int) -> None:
+def _run(context: IndexerContext, *job_ids: int) -> None:
     """Have a queue run jobs, one after the other, to their ends."""
-    queue = InProcessQueue(lambda: tools, reembed_tools(tools))
+    queue = InProcessQueue(lambda: context, reembed_context(context))
     for job_id in job_ids:
         queue.submit(job_id)
     queue._pool.shutdown(wait=True)
@@ -86,52 +86,52 @@ def _run(tools: Tools, *job_ids: int) -> None:
 
 @pytest.mark.parametrize("moment", _MOMENTS)
 def test_nothing_is_left_of_it(
-    tools: Tools, photos: Path, at: Callable[[str, Do], None], moment: str, caplog: pytest.LogCaptureFixture
+    context: IndexerContext, photos: Path, at: Callable[[str, Do], None], moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    job_id = job_for(tools, photos).id
-    at(moment, lambda: _delete(tools.database, NAME))
-    _run(tools, job_id)
-    assert _rows(tools.database) == {}
+    job_id = job_for(context, photos).id
+    at(moment, lambda: _delete(context.database, NAME))
+    _run(context, job_id)
+    assert _rows(context.database) == {}
     assert f"job {job_id}: the collection {NAME!r} was deleted while job {job_id} worked on it" in caplog.messages
     assert not [record for record in caplog.records if record.exc_info or record.levelname in ("WARNING", "ERROR")]
-    with pytest.raises(JobNotFound, match="deleted with their collections"), tools.database.read() as session:
+    with pytest.raises(JobNotFound, match="deleted with their collections"), context.database.read() as session:
         jobs.get(session, job_id)
 
 
-def _scanned_job(tools: Tools, photos: Path) -> int:
+def _scanned_job(context: IndexerContext, photos: Path) -> int:
     """A job that has listed its inputs and that any worker may go on with."""
-    job, source = job_for(tools, photos), open_source(tools.settings, photos)
-    with Owner(tools.database, tools.settings) as owner:
-        IndexRun(lambda: tools, source, owner, SilentProgress()).scan(job)
-        with tools.database.write() as session:
+    job, source = job_for(context, photos), open_source(context.settings, photos)
+    with Owner(context.database, context.settings) as owner:
+        IndexRun(lambda: context, source, owner, NoProgress()).scan(job)
+        with context.database.write() as session:
             jobs.release(session, job.id, owner.name)
     return job.id
 
 
 @pytest.mark.parametrize("moment", _MOMENTS)
 def test_the_job_of_a_new_collection_of_its_name_and_number_is_another(
-    tools: Tools, photos: Path, tmp_path: Path, at: Callable[[str, Do], None], moment: str
+    context: IndexerContext, photos: Path, tmp_path: Path, at: Callable[[str, Do], None], moment: str
 ) -> None:
     others, second = folder_of(tmp_path / "others", range(100, 103)), list[int]()
-    first = job_for(tools, photos).id
+    first = job_for(context, photos).id
 
     def replace_it() -> None:
-        _delete(tools.database, NAME)
-        second.append(_scanned_job(tools, others))
+        _delete(context.database, NAME)
+        second.append(_scanned_job(context, others))
 
     at(moment, replace_it)
-    _run(tools, first)
+    _run(context, first)
     assert second == [first], "its number was given again"
-    with tools.database.read() as session:
+    with context.database.read() as session:
         job = jobs.get_with_counts(session, first)
     assert (job.state, job.error, job.counts.open) == (JobState.RUNNING, None, 3)
-    _run(tools, first)
-    with tools.database.read() as session:
+    _run(context, first)
+    with context.database.read() as session:
         job = jobs.get(session, first)
     assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, 3, 0)
-    assert len(held(tools)) == 3
-    check_agreement(tools)
+    assert len(held(context)) == 3
+    check_agreement(context)
 
 
 @pytest.mark.parametrize("moment", _MOMENTS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.tables import LedgerRow
@@ -52,13 +52,13 @@ def folder(tmp_path: Path) -> Path:
     return pictures
 
 
-def _listed(tools: Tools) -> int:
-    with tools.database.read() as session:
+def _listed(context: IndexerContext) -> int:
+    with context.database.read() as session:
         return session.scalar(select(func.count()).select_from(LedgerRow)) or 0
 
 
-def _newest_job(tools: Tools) -> Job:
-    with tools.database.read() as session:
+def _newest_job(context: IndexerContext) -> Job:
+    with context.database.read() as session:
         return jobs.list_page(session, None, 1)[0]
 
 
@@ -66,42 +66,42 @@ def test_a_small_file_of_more_rows_than_any_table_may_have_is_refused_unread(tmp
     rows = Limits().rows_per_table + 1
     _parquet(folder / "a.parquet", np.zeros(rows, np.int8), 1)
     assert (folder / "a.parquet").stat().st_size < 100_000
-    with installation(tmp_path / "home") as tools:
+    with installation(tmp_path / "home") as context:
         with pytest.raises(LimitExceeded, match="split it, or raise ANYSEEK_LIMITS_ROWS_PER_TABLE"):
-            index(tools, folder / "a.parquet")
-        assert _listed(tools) == 0
+            index(context, folder / "a.parquet")
+        assert _listed(context) == 0
 
 
 @pytest.mark.parametrize("name", _WRITERS)
 def test_a_text_of_too_many_rows_fails_its_job(tmp_path: Path, folder: Path, name: str) -> None:
     _WRITERS[name](folder / name, 2_001)
-    with installation(tmp_path / "home", limits=Limits(rows_per_table=2_000)) as tools:
+    with installation(tmp_path / "home", limits=Limits(rows_per_table=2_000)) as context:
         with pytest.raises(LimitExceeded):
-            index(tools, folder / name)
-        job = _newest_job(tools)
+            index(context, folder / name)
+        job = _newest_job(context)
         assert (job.state, job.error) == (
             JobState.FAILED,
             f"{name} has more than the 2,000 rows that a table may have; split it, or raise "
             "ANYSEEK_LIMITS_ROWS_PER_TABLE",
         )
-        assert _listed(tools) <= 2_000
+        assert _listed(context) <= 2_000
 
 
 def test_rows_that_are_all_the_same_fail_their_job_before_they_fill_the_ledger(tmp_path: Path, folder: Path) -> None:
     _parquet(folder / "a.parquet", np.zeros(10 * _PAGE, np.int8), 1)
-    with installation(tmp_path / "home", limits=Limits(refused_inputs=_PAGE)) as tools:
+    with installation(tmp_path / "home", limits=Limits(refused_inputs=_PAGE)) as context:
         with pytest.raises(LimitExceeded):
-            index(tools, folder / "a.parquet")
-        job = _newest_job(tools)
+            index(context, folder / "a.parquet")
+        job = _newest_job(context)
         assert job.state is JobState.FAILED
         assert job.error == (
             f"999 of the first 1,000 inputs of {folder / 'a.parquet'} are refused; the job's failures say why. "
             "At most 500 may be; repair the source, or raise ANYSEEK_LIMITS_REFUSED_INPUTS"
         )
-        assert _listed(tools) == 2 * _PAGE
+        assert _listed(context) == 2 * _PAGE
 
 
 def test_a_few_rows_that_are_refused_fail_nothing(tmp_path: Path, folder: Path) -> None:
     _parquet(folder / "a.parquet", [0, 1, 2, 3, 3, 3], 4)
-    with installation(tmp_path / "home", limits=Limits(rows_per_table=6, refused_inputs=1)) as tools:
-        assert numbers(index(tools, folder / "a.parquet"))[:3] == (4, 0, 2)
+    with installation(tmp_path / "home", limits=Limits(rows_per_table=6, refused_inputs=1)) as context:
+        assert numbers(index(context, folder / "a.parquet"))[:3] == (4, 0, 2)

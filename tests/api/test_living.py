@@ -65,14 +65,16 @@ CALLS: dict[str, Callable[[Client], Any]] = {
 def test_a_switch_in_the_midst_of_a_request_is_not_noticed(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The soak met it: the tools were those of the old model, and the collection was switched before they were used."""
+    """The soak met it: the context was that of the old model, and the collection was switched before they were used."""
     url, service = start_service(OLD)
     with Client(url, patience=30) as client:
         fill(client)
         ended(client, client.reembed("c", NEW))
-        old, tools_for = service.runtime.tools(), service.runtime.tools_for
+        old, context_of_collection = service.runtime.context(), service.runtime.context_of_collection
         chosen = iter([old])  # what the next request gets first
-        monkeypatch.setattr(service.runtime, "tools_for", lambda name: next(chosen, None) or tools_for(name))
+        monkeypatch.setattr(
+            service.runtime, "context_of_collection", lambda name: next(chosen, None) or context_of_collection(name)
+        )
         for name, call in CALLS.items():
             chosen = iter([old])
             assert call(client), name

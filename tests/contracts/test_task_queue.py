@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.session import Database
@@ -20,7 +20,7 @@ from anyseek.search.settings import Settings
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 from tests.contracts.catalogue import empty
-from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_tools
+from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_context
 from tests.indexer.pictures import folder_of, png
 from tests.workers.processes import PATIENCE_SECONDS, POSTGRES, settings_of, working
 
@@ -45,22 +45,22 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def tools(served: Settings | None, tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home", settings=served) as tools:
+def context(served: Settings | None, tmp_path: Path) -> Iterator[IndexerContext]:
+    with installation(tmp_path / "home", settings=served) as context:
         if served:
-            empty(tools.database)
-        yield tools
+            empty(context.database)
+        yield context
 
 
 @pytest.fixture
-def make_queue(tools: Tools) -> Iterator[MakeQueue]:
+def make_queue(context: IndexerContext) -> Iterator[MakeQueue]:
     made: list[TaskQueue] = []
 
     def make() -> TaskQueue:
-        if tools.settings.broker_url:
-            made.append(CeleryQueue(tools.database, tools.settings))
+        if context.settings.broker_url:
+            made.append(CeleryQueue(context.database, context.settings))
         else:
-            made.append(InProcessQueue(lambda: tools, reembed_tools(tools)))
+            made.append(InProcessQueue(lambda: context, reembed_context(context)))
         return made[-1]
 
     yield make
@@ -83,34 +83,34 @@ def wait(queue: TaskQueue, job_id: int) -> Job:
     return job
 
 
-def test_a_job_runs_to_its_end(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
+def test_a_job_runs_to_its_end(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    job_id = job_for(tools, photos).id
+    job_id = job_for(context, photos).id
     assert queue.status(job_id).state == JobState.SCANNING
     queue.submit(job_id)
     job = wait(queue, job_id)
     assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, 100, 1)
-    check_agreement(tools)
+    check_agreement(context)
 
 
-def test_submitting_twice_runs_once(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos).id
+def test_submitting_twice_runs_once(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
+    job_id = job_for(context, photos).id
     first, second = make_queue(), make_queue()
     for queue in (first, second, first):
         queue.submit(job_id)
     assert wait(first, job_id).counts.indexed == 100
     second.close()
-    assert all(item.revision == 1 for item in held(tools).values())
-    check_agreement(tools)
+    assert all(item.revision == 1 for item in held(context).values())
+    check_agreement(context)
 
 
-def test_a_cancelled_job_ends(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
+def test_a_cancelled_job_ends(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    job_id = job_for(tools, photos).id
+    job_id = job_for(context, photos).id
     assert queue.cancel(job_id).state == JobState.CANCELLED
     queue.submit(job_id)
     queue.close()
-    assert held(tools) == {}
+    assert held(context) == {}
     assert queue.cancel(job_id).state == JobState.CANCELLED
 
 
@@ -120,8 +120,8 @@ def test_unknown_jobs_are_refused(make_queue: MakeQueue) -> None:
             verb(10**9)
 
 
-def test_a_job_that_fails_says_why(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos).id
+def test_a_job_that_fails_says_why(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
+    job_id = job_for(context, photos).id
     shutil.rmtree(photos)
     queue = make_queue()
     queue.submit(job_id)
@@ -130,43 +130,45 @@ def test_a_job_that_fails_says_why(tools: Tools, photos: Path, make_queue: MakeQ
     assert "is gone" in str(job.error)
 
 
-def test_what_a_closed_queue_left_is_resumed(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos).id
+def test_what_a_closed_queue_left_is_resumed(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
+    job_id = job_for(context, photos).id
     first = make_queue()
     first.submit(job_id)
     first.close()
     second = make_queue()
     assert set(second.resume()) <= {job_id}
     assert wait(second, job_id).state == JobState.DONE
-    assert len(held(tools)) == 100
-    check_agreement(tools)
+    assert len(held(context)) == 100
+    check_agreement(context)
     assert second.resume() == []
 
 
-def test_jobs_that_were_never_submitted_are_resumed(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
-    job_id = job_for(tools, photos).id
+def test_jobs_that_were_never_submitted_are_resumed(
+    context: IndexerContext, photos: Path, make_queue: MakeQueue
+) -> None:
+    job_id = job_for(context, photos).id
     queue = make_queue()
-    if not tools.settings.broker_url:  # workers look for such jobs by themselves
+    if not context.settings.broker_url:  # workers look for such jobs by themselves
         assert queue.resume() == [job_id]
     assert wait(queue, job_id).counts.indexed == 100
 
 
-def test_quarantined_inputs_are_tried_again(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
+def test_quarantined_inputs_are_tried_again(context: IndexerContext, photos: Path, make_queue: MakeQueue) -> None:
     queue = make_queue()
-    first = job_for(tools, photos).id
+    first = job_for(context, photos).id
     queue.submit(first)
     wait(queue, first)
     (photos / "bad.png").write_bytes(png(1_000))
-    assert reopen(tools.database, first) == 1
+    assert reopen(context.database, first) == 1
     queue.submit(first)
     job = wait(queue, first)
     assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, 101, 0)
-    assert reopen(tools.database, first) == 0
+    assert reopen(context.database, first) == 0
     assert not queue.status(first).active
-    job_for(tools, photos)
+    job_for(context, photos)
     with pytest.raises(JobNotRetriable, match="retry that job"):
-        reopen(tools.database, first)
-    check_agreement(tools)
+        reopen(context.database, first)
+    check_agreement(context)
 
 
 def reopen(database: Database, job_id: int) -> int:

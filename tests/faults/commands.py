@@ -25,7 +25,7 @@ class Command:
 def start(trial: Trial, *arguments: str, traps: str = "") -> Command:
     """`anyseek ARGUMENTS` on the trial's installation; both its outputs are one."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("ANYSEEK")}
-    ours = {key: value for key, value in variables(trial.tools.settings) if value}
+    ours = {key: value for key, value in variables(trial.context.settings) if value}
     said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it goes with the command
     process = subprocess.Popen(
         [sys.executable, "-c", f"{traps}\n{_PROGRAM}", *arguments],

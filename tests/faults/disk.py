@@ -39,7 +39,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 def disk_is_full(trial: Trial) -> int:
     """Full for some seconds while assets are written, and again while the snapshot is, which the workers then write."""
-    ballast = trial.tools.settings.home / "ballast"
+    ballast = trial.context.settings.home / "ballast"
 
     def fill_for_a_while() -> None:
         fill(ballast)
@@ -47,7 +47,7 @@ def disk_is_full(trial: Trial) -> int:
         ballast.unlink()
 
     with working(trial, _LATE_SNAPSHOTS) as team:
-        job_id = submit(trial.tools, trial.gallery.folder)
+        job_id = submit(trial.context, trial.gallery.folder)
         filled = harm_until_done(trial, job_id, fill_for_a_while, 3.0, MOST)
         trial.check("No space left" in team.logs, "no worker met the full disk at its assets")
         fill(ballast)
@@ -55,7 +55,7 @@ def disk_is_full(trial: Trial) -> int:
         trial.check(not _snapshots(trial), "there is a snapshot in spite of the full disk")
         ballast.unlink()
         wait_for(lambda: _snapshots(trial), "a snapshot, now that there is room")
-        trial.check(not look(trial.tools, job_id).active, "the job runs again")
+        trial.check(not look(trial.context, job_id).active, "the job runs again")
     return filled + 1
 
 
@@ -71,7 +71,7 @@ def fill(ballast: Path) -> None:
 
 
 def _snapshots(trial: Trial) -> list[Path]:
-    with trial.tools.database.read() as session:
+    with trial.context.database.read() as session:
         collection = collections.get(session, NAME)
-    folders = [space_folder(trial.tools.settings, collection.id, space.id) for space in collection.spaces.values()]
+    folders = [space_folder(trial.context.settings, collection.id, space.id) for space in collection.spaces.values()]
     return [path for folder in folders for path in snapshots.list_snapshots(folder)]

@@ -28,7 +28,7 @@ def two_jobs_at_once(trial: Trial) -> int:
 def every_task_twice(trial: Trial) -> int:
     """Each message, of the supervisor and of the workers, is sent to the broker twice."""
     with working(trial, "doubling = traps.delivering_twice(); doubling.__enter__()") as team, traps.delivering_twice():
-        job_id = submit(trial.tools, trial.gallery.folder)
-        wait_for(lambda: not look(trial.tools, job_id).active, "the job's end")
+        job_id = submit(trial.context, trial.gallery.folder)
+        wait_for(lambda: not look(trial.context, job_id).active, "the job's end")
         spans = _SPAN.findall(team.logs)
     return len(spans) - len(set(spans))

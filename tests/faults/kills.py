@@ -14,7 +14,7 @@ _TAKEN_OVER = "another worker took over"  # what one says that was refused to wr
 def workers_are_killed(trial: Trial) -> int:
     """SIGKILL of a random worker, parent and children, every 5 s; an input that kills its worker is among the bad."""
     with working(trial) as team:
-        job_id = submit(trial.tools, trial.gallery.folder)
+        job_id = submit(trial.context, trial.gallery.folder)
         return harm_until_done(
             trial, job_id, lambda: team.replace(trial.chance.randrange(WORKERS)), KILL_SECONDS, MOST_KILLS
         )
@@ -23,7 +23,7 @@ def workers_are_killed(trial: Trial) -> int:
 def workers_hang(trial: Trial) -> int:
     """SIGSTOP of a worker, parent and children, until its leases are long lost and taken; then it goes on."""
     with working(trial) as team:
-        job_id = submit(trial.tools, trial.gallery.folder)
+        job_id = submit(trial.context, trial.gallery.folder)
 
         def hang() -> None:
             number = trial.chance.randrange(WORKERS)

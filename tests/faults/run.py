@@ -77,12 +77,12 @@ def run(name: str, seed: int, inputs: int, folder: Path, servers: Servers) -> Ro
     fault, started = FAULTS[name], time.monotonic()
     gallery = make_gallery(folder / "photos", inputs, seed)
     gallery = with_deadly(gallery) if fault.deadly else gallery
-    with _prepared(fault, folder, servers) as settings, installation(settings.home, settings=settings) as tools:
-        trial = Trial(tools, gallery, random.Random(seed), servers, folder)
+    with _prepared(fault, folder, servers) as settings, installation(settings.home, settings=settings) as context:
+        trial = Trial(context, gallery, random.Random(seed), servers, folder)
         injected = fault.harm(trial)
         for one in fault.names:
-            wait_for(lambda one=one: tools.engine.write_snapshots(one), "a snapshot")  # type: ignore[misc]
-        outcomes = [compare(tools.database, settings, gallery, one) for one in fault.names]
+            wait_for(lambda one=one: context.engine.write_snapshots(one), "a snapshot")  # type: ignore[misc]
+        outcomes = [compare(context.database, settings, gallery, one) for one in fault.names]
     return _row(name, seed, inputs, trial, injected, outcomes, time.monotonic() - started)
 
 

@@ -55,15 +55,15 @@ def service_is_killed(trial: Trial) -> int:
             def restart() -> None:
                 service.kill()
                 service.start()
-                was_active = look(trial.tools, job_ids[-1]).active
+                was_active = look(trial.context, job_ids[-1]).active
                 job_ids.append(service.client.index_folder(NAME, str(trial.gallery.folder))["id"])
                 is_same = job_ids[-1] == job_ids[-2]
-                trial.check(is_same or not look(trial.tools, job_ids[-2]).active, f"jobs {job_ids} run at once")
+                trial.check(is_same or not look(trial.context, job_ids[-2]).active, f"jobs {job_ids} run at once")
                 trial.check(not is_same or was_active, f"of jobs {job_ids} one that had ended was joined")
 
             with _asking(trial, service.client) as answered:
                 killed = harm_until_done(trial, job_ids[0], restart, _LIVES_SECONDS, MOST)
-                wait_for(lambda: not look(trial.tools, job_ids[-1]).active, "the end of a job that came later")
+                wait_for(lambda: not look(trial.context, job_ids[-1]).active, "the end of a job that came later")
                 seen = next(answered)
                 wait_for(lambda: next(answered) > seen + 1, "answers after all harm")
         finally:
@@ -96,5 +96,5 @@ def _asking(trial: Trial, client: Client) -> Iterator[Iterator[int]]:
 
 
 def _keys(trial: Trial) -> list[str]:
-    with trial.tools.database.read() as session:
+    with trial.context.database.read() as session:
         return [item.key for item in all_items(session, get(session, NAME))]

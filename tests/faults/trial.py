@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.search.settings import Work
 from tests.faults.gallery import Gallery
 from tests.faults.servers import Servers, is_drained
@@ -25,7 +25,7 @@ _STOPPING_SECONDS = 60.0
 class Trial:
     """What a fault works on. `wrong` is for what it sees go wrong that the comparison at the end cannot see."""
 
-    tools: Tools
+    context: IndexerContext
     gallery: Gallery
     chance: random.Random
     servers: Servers
@@ -87,7 +87,7 @@ class Team:
 
     def _hire(self, number: int) -> WorkerProcess:
         trial = self._trial
-        return WorkerProcess(trial.tools.settings, f"worker-{number}", before=self._traps, logs=trial.logs)
+        return WorkerProcess(trial.context.settings, f"worker-{number}", before=self._traps, logs=trial.logs)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def working(trial: Trial, traps: str = "") -> Iterator[Team]:
     try:
         team.wait_until_ready()
         yield team
-        wait_for(lambda: is_drained(trial.tools.settings), "empty queues")
+        wait_for(lambda: is_drained(trial.context.settings), "empty queues")
         team.stop()
     finally:
         team.kill()
@@ -106,13 +106,13 @@ def working(trial: Trial, traps: str = "") -> Iterator[Team]:
 def harm_until_done(trial: Trial, job_id: int, harm: Callable[[], None], every: float, most: int) -> int:
     """Do harm about `every` so many seconds, at most `most` times, until the job has ended; returns how often."""
     done = 0
-    wait_for(lambda: look(trial.tools, job_id).counts.settled, "the first inputs to be settled")
+    wait_for(lambda: look(trial.context, job_id).counts.settled, "the first inputs to be settled")
     due = time.monotonic() + every * trial.chance.random()
-    while done < most and look(trial.tools, job_id).active:
+    while done < most and look(trial.context, job_id).active:
         if time.monotonic() >= due:
             harm()
             done += 1
             due = time.monotonic() + every * trial.chance.uniform(0.5, 1.5)
         time.sleep(0.1)
-    wait_for(lambda: not look(trial.tools, job_id).active, "the job's end")
+    wait_for(lambda: not look(trial.context, job_id).active, "the job's end")
     return done

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from anyseek.indexer.indexing import ensure_collection
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from tests.indexer.harness import NAME, Watched, installation
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
+def context(tmp_path: Path) -> Iterator[IndexerContext]:
     """An installation with an empty collection of the hashing model, which counts what it embeds."""
-    with installation(tmp_path / "home", Watched()) as tools:
-        ensure_collection(tools, NAME)
-        yield tools
+    with installation(tmp_path / "home", Watched()) as context:
+        ensure_collection(context, NAME)
+        yield context

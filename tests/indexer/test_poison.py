@@ -20,8 +20,8 @@ from tests.search.gallery import begin_catalogue
 
 def work(home: Path, folder: Path) -> None:
     """Index until the worker dies."""
-    with installation(home, Trapped(), settings=Settings(home, work=Work(inputs_per_batch=4))) as tools:
-        index(tools, folder)
+    with installation(home, Trapped(), settings=Settings(home, work=Work(inputs_per_batch=4))) as context:
+        index(context, folder)
 
 
 def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path) -> None:
@@ -33,23 +33,23 @@ def test_a_deadly_input_ends_in_quarantine_and_takes_nobody_along(tmp_path: Path
         deaths += 1
         assert deaths <= 4, "the input should have been quarantined"
     assert (ended, deaths) == (0, 4)  # one in its range, three alone
-    with installation(tmp_path / "home") as tools:
-        assert len(held(tools)) == 12
-        with tools.database.read() as session:
+    with installation(tmp_path / "home") as context:
+        assert len(held(context)) == 12
+        with context.database.read() as session:
             (job,) = jobs.list_page(session, None, 10)
         assert (job.state, job.counts.quarantined) == (JobState.DONE, 1)
-        assert failures(tools, job)["06-deadly.png"].code == DEADLY
-        check_agreement(tools)
+        assert failures(context, job)["06-deadly.png"].code == DEADLY
+        check_agreement(context)
 
 
 def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
     photos = folder_of(tmp_path / "photos", range(3))
-    with installation(tmp_path / "home") as tools:
-        source, collection = open_source(tools.settings, photos), ensure_collection(tools, NAME)
-        with Owner(tools.database, tools.settings) as first:
+    with installation(tmp_path / "home") as context:
+        source, collection = open_source(context.settings, photos), ensure_collection(context, NAME)
+        with Owner(context.database, context.settings) as first:
             job = open_job(collection, source, first, prune=False)
-            with Owner(tools.database, tools.settings) as second:
+            with Owner(context.database, context.settings) as second:
                 assert open_job(collection, source, second, prune=False).owner == first.name
         (photos / "3.png").write_bytes(png(3))
-        done = index(tools, photos)
+        done = index(context, photos)
         assert (done.id, done.state, numbers(done)) == (job.id, JobState.DONE, (4, 0, 0, 0))

@@ -17,7 +17,7 @@ from anyseek.indexer.attributes import predict_attributes
 from anyseek.indexer.errors import BadAttributes
 from anyseek.indexer.indexing import ensure_collection, open_job
 from anyseek.indexer.put import Patch, patch_item, put_item
-from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.threads import SHARING
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
-    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, seen = torch.get_num_threads(), list[int]()
 
@@ -58,14 +58,14 @@ def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
     monkeypatch.setattr(SHARING, "threads", 8)
     monkeypatch.setattr(source_inputs, "predict_attributes", predict)
     try:
-        index(tools, folder, predicts=True)
+        index(context, folder, predicts=True)
     finally:
         torch.set_num_threads(before)
     assert seen == [1, 1]
 
 
-def of(tools: Tools, key: str) -> Any:
-    return held(tools)[key].attributes.get("predicted")
+def of(context: IndexerContext, key: str) -> Any:
+    return held(context)[key].attributes.get("predicted")
 
 
 def test_a_picture_is_told_by_its_pixels() -> None:
@@ -81,64 +81,64 @@ def test_a_picture_is_told_by_its_pixels() -> None:
 
 @pytest.mark.parametrize("is_settled", [False, True], ids=["read again", "unchanged by its stamp"])
 def test_asked_for_later_it_is_added_without_embedding_anew(
-    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch, is_settled: bool
+    context: IndexerContext, folder: Path, monkeypatch: pytest.MonkeyPatch, is_settled: bool
 ) -> None:
     if is_settled:
         monkeypatch.setattr("anyseek.indexer.paths.SETTLED_NS", -(10**15))
-    index(tools, folder)
-    assert of(tools, "red.png") is None, "nothing is predicted unless somebody asks"
-    before, ids = tools.embedder.embedded, {key: item.id for key, item in held(tools).items()}
-    assert numbers(index(tools, folder, predicts=True)) == (2, 0, 0, 0)
-    assert tools.embedder.embedded == before
-    assert {key: item.id for key, item in held(tools).items()} == ids
-    small = tools.assets.read(held(tools)["red.png"].assets["thumbnail"])
-    assert of(tools, "red.png") == predict_attributes(small, tools.embedder)["predicted"]
-    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
+    index(context, folder)
+    assert of(context, "red.png") is None, "nothing is predicted unless somebody asks"
+    before, ids = context.embedder.embedded, {key: item.id for key, item in held(context).items()}
+    assert numbers(index(context, folder, predicts=True)) == (2, 0, 0, 0)
+    assert context.embedder.embedded == before
+    assert {key: item.id for key, item in held(context).items()} == ids
+    small = context.assets.read(held(context)["red.png"].assets["thumbnail"])
+    assert of(context, "red.png") == predict_attributes(small, context.embedder)["predicted"]
+    assert numbers(index(context, folder)) == (0, 2, 0, 0)
     monkeypatch.setattr(predicting, "PREDICTING_VERSION", "next")
-    assert numbers(index(tools, folder)) == (2, 0, 0, 0), "another version predicts anew"
-    check_agreement(tools)
+    assert numbers(index(context, folder)) == (2, 0, 0, 0), "another version predicts anew"
+    check_agreement(context)
 
 
-def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: Path) -> None:
-    index(tools, folder, predicts=True)
-    before = of(tools, "red.png")
+def test_a_source_keeps_the_choice_until_it_is_taken_back(context: IndexerContext, folder: Path) -> None:
+    index(context, folder, predicts=True)
+    before = of(context, "red.png")
     (folder / "new.png").write_bytes(plain((30, 140, 50)))
-    assert numbers(index(tools, folder)) == (1, 2, 0, 0)
-    assert of(tools, "new.png")["colours"] == ["green"]
-    assert of(tools, "red.png") == before
-    assert numbers(index(tools, folder, predicts=False)) == (3, 0, 0, 0)
-    assert [key for key in held(tools) if of(tools, key)] == []
+    assert numbers(index(context, folder)) == (1, 2, 0, 0)
+    assert of(context, "new.png")["colours"] == ["green"]
+    assert of(context, "red.png") == before
+    assert numbers(index(context, folder, predicts=False)) == (3, 0, 0, 0)
+    assert [key for key in held(context) if of(context, key)] == []
 
 
-def test_what_was_quarantined_gets_them_when_it_is_tried_again(tools: Tools, folder: Path) -> None:
+def test_what_was_quarantined_gets_them_when_it_is_tried_again(context: IndexerContext, folder: Path) -> None:
     (folder / "late.png").write_bytes(plain(RED)[:40])
-    job = index(tools, folder, predicts=True)
+    job = index(context, folder, predicts=True)
     assert numbers(job) == (2, 0, 1, 0)
     (folder / "late.png").write_bytes(plain(SKY))
-    with tools.database.write() as session:
+    with context.database.write() as session:
         assert jobs.reopen(session, job.id) == 1
-    index(tools, folder)
-    assert of(tools, "late.png")["colours"] == ["blue"]
+    index(context, folder)
+    assert of(context, "late.png")["colours"] == ["blue"]
 
 
-def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Path) -> None:
-    source = open_source(tools.settings, folder)
-    with Owner(tools.database, tools.settings) as owner:
-        job = open_job(ensure_collection(tools, NAME), source, owner, prune=False)
-        collection = ensure_collection(tools, NAME)
+def test_the_choice_does_not_change_under_a_running_job(context: IndexerContext, folder: Path) -> None:
+    source = open_source(context.settings, folder)
+    with Owner(context.database, context.settings) as owner:
+        job = open_job(ensure_collection(context, NAME), source, owner, prune=False)
+        collection = ensure_collection(context, NAME)
         with pytest.raises(SourceBusy, match=f"job {job.id} is at work"):
             open_job(collection, source, owner, prune=False, predicts=True)
         assert open_job(collection, source, owner, prune=False, predicts=False).id == job.id
-    with tools.database.read() as session:
+    with context.database.read() as session:
         assert [each.predicts for each in sources.list_sources(session, collection)] == [False]
 
 
-def test_filters_and_facets_know_them_and_words_are_of_people_alone(tools: Tools, folder: Path) -> None:
+def test_filters_and_facets_know_them_and_words_are_of_people_alone(context: IndexerContext, folder: Path) -> None:
     (folder / "sky.json").write_text(json.dumps({"attributes": {"tag": "red"}}))
-    index(tools, folder, predicts=True)
-    assert found(tools, "predicted.colours = red") == {"red.png"}
-    assert found(tools, "predicted.brightness > 0.3 and predicted.colour_shares.blue > 0.9") == {"sky.png"}
-    with tools.database.read() as session:
+    index(context, folder, predicts=True)
+    assert found(context, "predicted.colours = red") == {"red.png"}
+    assert found(context, "predicted.brightness > 0.3 and predicted.colour_shares.blue > 0.9") == {"sky.png"}
+    with context.database.read() as session:
         collection = collections.get(session, NAME)
         (counted,) = facet_counts.count(session, collection.id, 10, 10, paths=["predicted.colours"])
         rows = session.execute(select(ItemRow.key, WordsRow.words).join(WordsRow, WordsRow.item_id == ItemRow.id))
@@ -148,31 +148,33 @@ def test_filters_and_facets_know_them_and_words_are_of_people_alone(tools: Tools
 
 
 @pytest.mark.parametrize("how", ["sidecar", "table"])
-def test_an_input_with_such_an_attribute_of_its_own_is_set_aside(tools: Tools, folder: Path, how: str) -> None:
+def test_an_input_with_such_an_attribute_of_its_own_is_set_aside(
+    context: IndexerContext, folder: Path, how: str
+) -> None:
     source = folder / "t.csv" if how == "table" else folder
     if how == "sidecar":
         (folder / "red.json").write_text('{"attributes": {"predicted": {"brightness": 2}}}')
     else:
         source.write_text("file,predicted\nred.png,yes\nsky.png,\n")
-    (failure,) = failures(tools, index(tools, source)).values()
+    (failure,) = failures(context, index(context, source)).values()
     assert failure.code == "bad-description"
     assert "leave it out or give it another name" in failure.reason
-    assert set(held(tools)) == {"sky.png"}
+    assert set(held(context)) == {"sky.png"}
 
 
-def test_put_predicts_on_request_and_a_patch_may_remove_but_not_change_it(tools: Tools) -> None:
+def test_put_predicts_on_request_and_a_patch_may_remove_but_not_change_it(context: IndexerContext) -> None:
     files = [RawFile("rgb", plain(RED), "a.png")]
 
     def patch(attributes: dict[str, object]) -> dict[str, object]:
-        return dict(patch_item(tools.database, lambda: tools, NAME, "k", Patch(attributes)).attributes)
+        return dict(patch_item(context.database, lambda: context, NAME, "k", Patch(attributes)).attributes)
 
     with pytest.raises(BadAttributes, match="'predicted'"):
-        put_item(tools, NAME, "k", files, attributes={"predicted": {}})
-    assert "predicted" not in put_item(tools, NAME, "k", files).attributes
-    first, again = (put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True) for _ in range(2))
+        put_item(context, NAME, "k", files, attributes={"predicted": {}})
+    assert "predicted" not in put_item(context, NAME, "k", files).attributes
+    first, again = (put_item(context, NAME, "k", files, attributes={"n": 1}, predicts=True) for _ in range(2))
     assert (first.attributes["predicted"]["colours"], first.attributes["n"]) == (["red"], 1)
     assert again.version == first.version
-    assert "predicted" not in put_item(tools, NAME, "words", [], "a dog", predicts=True).attributes
+    assert "predicted" not in put_item(context, NAME, "words", [], "a dog", predicts=True).attributes
     assert patch({"n": 2})["predicted"] == first.attributes["predicted"]
     with pytest.raises(BadAttributes, match="'predicted'"):
         patch({"predicted": {"brightness": 1}})
@@ -186,11 +188,11 @@ def test_the_bundled_model_tells_what_a_photo_shows(tmp_path: Path) -> None:
     photos.mkdir()
     for view in read_views()[:3]:
         shutil.copyfile(FOLDER / view["file"], photos / f"{view['key']}.jpg")
-    with installation(tmp_path / "home", load_model("4m-tiny", default_home())) as tools:
-        index(tools, photos)
-        before = {key: item.attributes for key, item in held(tools).items()}
-        assert numbers(index(tools, photos, predicts=True)) == (3, 0, 0, 0)
-        told = {key: item.attributes["predicted"] for key, item in held(tools).items()}
+    with installation(tmp_path / "home", load_model("4m-tiny", default_home())) as context:
+        index(context, photos)
+        before = {key: item.attributes for key, item in held(context).items()}
+        assert numbers(index(context, photos, predicts=True)) == (3, 0, 0, 0)
+        told = {key: item.attributes["predicted"] for key, item in held(context).items()}
     assert not any("predicted" in attributes for attributes in before.values())
     assert [each["place"]["value"] for each in told.values() if "place" in each] == ["indoors"] * 3
     for each in told.values():

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from anyseek.indexer import paths, samples
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
-from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.runs import IndexerContext, NoProgress, Owner
 from anyseek.indexer.source_inputs import STORING_THREADS, IndexingStrategy, PreparedInput, Unchanged
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
@@ -36,23 +36,27 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path, settings=Settings(tmp_path / "home", work=Work(inputs_per_batch=BATCH))) as tools:
-        yield tools
+def context(tmp_path: Path) -> Any:
+    with installation(tmp_path, settings=Settings(tmp_path / "home", work=Work(inputs_per_batch=BATCH))) as context:
+        yield context
 
 
-def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: int = 1) -> IndexingStrategy:
-    work = replace(tools.settings.work, decoding_threads=decoding_threads)
-    changed = replace(tools, assets=store, settings=replace(tools.settings, work=work))
-    source = FolderSource(photos, tools.settings.limits)
-    return IndexingStrategy(changed, lambda: changed, ensure_collection(tools, NAME), source, job_for(tools, photos))
+def inputs_of(context: IndexerContext, photos: Path, store: AssetStore, decoding_threads: int = 1) -> IndexingStrategy:
+    work = replace(context.settings.work, decoding_threads=decoding_threads)
+    changed = replace(context, assets=store, settings=replace(context.settings, work=work))
+    source = FolderSource(photos, context.settings.limits)
+    return IndexingStrategy(
+        changed, lambda: changed, ensure_collection(context, NAME), source, job_for(context, photos)
+    )
 
 
 def lease(number: int) -> Lease:
     return Lease(number, f"{number:02}.png", f"{number:02}.png", 1, 1)
 
 
-def test_a_file_is_read_once_and_hashed_once(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_once_and_hashed_once(
+    context: IndexerContext, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     hashed: list[bytes] = []
     read_file, sha256 = folder.read_file, hashlib.sha256
@@ -67,16 +71,16 @@ def test_a_file_is_read_once_and_hashed_once(tools: Tools, photos: Path, monkeyp
 
     monkeypatch.setattr(folder, "read_file", reading)
     monkeypatch.setattr(samples.hashlib, "sha256", hashing)
-    assert numbers(index(tools, photos)) == (3 * BATCH, 0, 0, 0)
+    assert numbers(index(context, photos)) == (3 * BATCH, 0, 0, 0)
     monkeypatch.undo()
     files = sorted(photos.iterdir())
     assert sorted(read) == [path.name for path in files]
     assert [hashed.count(path.read_bytes()) for path in files] == [1] * len(files)
-    item = held(tools)["00.png"]
+    item = held(context)["00.png"]
     assert item.assets["rgb"].sha256 == hashlib.sha256(files[0].read_bytes()).hexdigest()
 
 
-def test_inputs_are_decoded_while_others_are_stored(tools: Tools, photos: Path, tmp_path: Path) -> None:
+def test_inputs_are_decoded_while_others_are_stored(context: IndexerContext, photos: Path, tmp_path: Path) -> None:
     together = threading.Barrier(STORING_THREADS, timeout=PATIENCE)
 
     class Slow(AssetStore):
@@ -86,7 +90,7 @@ def test_inputs_are_decoded_while_others_are_stored(tools: Tools, photos: Path, 
             together.wait()
             return super().put(name, data, media_type)
 
-    preparing = inputs_of(tools, photos, Slow(tmp_path / "assets"))
+    preparing = inputs_of(context, photos, Slow(tmp_path / "assets"))
     outcomes: list[object] = []
     threads = [
         threading.Thread(target=lambda number=number: outcomes.append(preparing.prepare(lease(number), {})))
@@ -101,7 +105,7 @@ def test_inputs_are_decoded_while_others_are_stored(tools: Tools, photos: Path, 
 
 
 def test_no_more_inputs_are_decoded_at_once_than_asked_for(
-    tools: Tools, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under_way, most, lock = 0, 0, threading.Lock()
     decode_all = samples.decode_all
@@ -119,7 +123,7 @@ def test_no_more_inputs_are_decoded_at_once_than_asked_for(
                 under_way -= 1
 
     monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", counted)
-    preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"), decoding_threads=2)
+    preparing = inputs_of(context, photos, AssetStore(tmp_path / "assets"), decoding_threads=2)
     threads = [threading.Thread(target=preparing.prepare, args=(lease(number), {})) for number in range(3 * BATCH)]
     for thread in threads:
         thread.start()
@@ -129,9 +133,9 @@ def test_no_more_inputs_are_decoded_at_once_than_asked_for(
 
 
 def test_an_unchanged_input_is_not_decoded(
-    tools: Tools, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: IndexerContext, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"))
+    preparing = inputs_of(context, photos, AssetStore(tmp_path / "assets"))
     made = preparing.prepare(lease(0), {})
     assert isinstance(made, PreparedInput)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
@@ -139,18 +143,18 @@ def test_an_unchanged_input_is_not_decoded(
     assert preparing.prepare(lease(0), {"00.png": (made.item.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
 
 
-def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:
+def test_a_batch_takes_two_transactions(context: IndexerContext, photos: Path) -> None:
     """One leases it and one writes it, however many inputs it has."""
     statements: list[str] = []
     committed: list[list[str]] = []
-    event.listen(tools.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    event.listen(context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     def commit(_: object) -> None:
         committed.append(statements.copy())
         statements.clear()
 
-    event.listen(tools.database.engine, "commit", commit)
-    assert numbers(index(tools, photos)) == (3 * BATCH, 0, 0, 0)
+    event.listen(context.database.engine, "commit", commit)
+    assert numbers(index(context, photos)) == (3 * BATCH, 0, 0, 0)
     of_ledger = [said for said in committed if any(one.startswith("UPDATE ledger") for one in said)]
     written = [said for said in of_ledger if any(one.startswith("INSERT INTO log") for one in said)]
     leased = [said for said in of_ledger if any("lease_expires=" in one.split("WHERE")[0] for one in said)]
@@ -167,7 +171,7 @@ def settle(monkeypatch: pytest.MonkeyPatch, is_settled: bool) -> None:
     monkeypatch.setattr(paths, "SETTLED_NS", -(10**15) if is_settled else 10**15)
 
 
-def read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def read_again(context: IndexerContext, library: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The pictures that indexing again reads."""
     read: set[str] = set()
     read_file = folder.read_file
@@ -178,50 +182,52 @@ def read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patched:
         patched.setattr(folder, "read_file", reading)
-        index(tools, library)
+        index(context, library)
     return {name for name in read if name.endswith(".png")}
 
 
-def test_only_what_has_changed_is_read(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_has_changed_is_read(context: IndexerContext, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(monkeypatch, True)
     sketch = write(library / "maps", {"sketch.png": 8}) / "sketch.png"
     write(library, {"0.json": {"modalities": {"canny_edge": "maps/sketch.png"}}})
-    index(tools, library)
-    assert read_again(tools, library, monkeypatch) == set()
-    assert numbers(index(tools, library)) == (0, 4, 0, 0)
+    index(context, library)
+    assert read_again(context, library, monkeypatch) == set()
+    assert numbers(index(context, library)) == (0, 4, 0, 0)
     path = library / "1.png"
     before, data = path.stat(), path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert read_again(tools, library, monkeypatch) == {"1.png"}, "of the same size and time"
+    assert read_again(context, library, monkeypatch) == {"1.png"}, "of the same size and time"
     write(library, {"1.png": data, "2.json": {"attributes": {"year": 1987}}})
-    assert numbers(index(tools, library)) == (2, 2, 0, 0)
-    assert held(tools)["2.png"].attributes["year"] == 1987
+    assert numbers(index(context, library)) == (2, 2, 0, 0)
+    assert held(context)["2.png"].attributes["year"] == 1987
     (library / "2.json").unlink()
-    assert numbers(index(tools, library)) == (1, 3, 0, 0)
-    assert "year" not in held(tools)["2.png"].attributes
+    assert numbers(index(context, library)) == (1, 3, 0, 0)
+    assert "year" not in held(context)["2.png"].attributes
     sketch.write_bytes(png(9))
-    assert numbers(index(tools, library)) == (1, 3, 0, 0)
-    check_agreement(tools)
+    assert numbers(index(context, library)) == (1, 3, 0, 0)
+    check_agreement(context)
 
 
-def test_the_model_is_not_loaded_for_unchanged_files(tools: Tools, library: Path) -> None:
+def test_the_model_is_not_loaded_for_unchanged_files(context: IndexerContext, library: Path) -> None:
     """Neither where they are read, because they have just been written, nor where they need not be."""
-    index(tools, library)
+    index(context, library)
     for _ in range(2):
-        source = open_source(tools.settings, library)
-        with tools.database.read() as session:
+        source = open_source(context.settings, library)
+        with context.database.read() as session:
             collection = collections.get(session, NAME)
-        with Owner(tools.database, tools.settings) as owner:
+        with Owner(context.database, context.settings) as owner:
             job = open_job(collection, source, owner, prune=True)
-            run = IndexRun(lambda: pytest.fail("the model was loaded"), source, owner, SilentProgress())
+            run = IndexRun(lambda: pytest.fail("the model was loaded"), source, owner, NoProgress())
             assert numbers(run.run(job)) == (0, 4, 0, 0)
 
 
-def test_what_has_just_been_written_is_read_again(tools: Tools, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_just_been_written_is_read_again(
+    context: IndexerContext, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settle(monkeypatch, False)
-    index(tools, library)
-    assert len(read_again(tools, library, monkeypatch)) == 4
+    index(context, library)
+    assert len(read_again(context, library, monkeypatch)) == 4
     settle(monkeypatch, True)
-    assert len(read_again(tools, library, monkeypatch)) == 4
-    assert read_again(tools, library, monkeypatch) == set()
+    assert len(read_again(context, library, monkeypatch)) == 4
+    assert read_again(context, library, monkeypatch) == set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.sources import base
 from tests.forked import begun, exit_code
 from tests.indexer import sources_kit as kit
@@ -17,30 +17,30 @@ from tests.search.gallery import begin_catalogue
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home", settings=kit.settings(tmp_path / "home")) as tools:
-        yield tools
+def context(tmp_path: Path) -> Iterator[IndexerContext]:
+    with installation(tmp_path / "home", settings=kit.settings(tmp_path / "home")) as context:
+        yield context
 
 
-def test_a_bucket_goes_in_without_a_file_on_this_machine(tools: Tools, tmp_path: Path) -> None:
+def test_a_bucket_goes_in_without_a_file_on_this_machine(context: IndexerContext, tmp_path: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     files = {**kit.FILES, **kit.sidecars(), "notes.txt": b"words", "deep/er/x.png": png(5), "broken.jpg": jpeg(9)[:200]}
     fsspec.filesystem("memory").pipe({f"/bucket-of-jobs/p/{path}": data for path, data in files.items()})
-    job = index(tools, "memory://bucket-of-jobs/p")
+    job = index(context, "memory://bucket-of-jobs/p")
     assert (numbers(job), job.ignored, job.root) == ((4, 0, 1, 0), 1, "memory://bucket-of-jobs/p")
-    assert failures(tools, job)["broken.jpg"].code == "broken-picture"
+    assert failures(context, job)["broken.jpg"].code == "broken-picture"
     fsspec.filesystem("memory").rm("/bucket-of-jobs/p/deep", recursive=True)
-    assert numbers(index(tools, "memory://bucket-of-jobs/p", prune=True)) == (0, 3, 1, 1)
-    check_agreement(tools)
+    assert numbers(index(context, "memory://bucket-of-jobs/p", prune=True)) == (0, 3, 1, 1)
+    check_agreement(context)
 
 
-def test_urls_that_cannot_be_had_are_quarantined(tools: Tools, tmp_path: Path) -> None:
+def test_urls_that_cannot_be_had_are_quarantined(context: IndexerContext, tmp_path: Path) -> None:
     with kit.site() as site:
         site.serve({"a.png": png(1), "page.html": b"<html>", "cut.jpg": jpeg(3)[:200]})
         lines = [site.url + name for name in ("a.png", "gone.png", "page.html", "cut.jpg")]
         urls = kit.write(tmp_path / "u", {"urls.txt": "\n".join([*lines, "http://10.0.0.1/a.png", "x"]).encode()})
-        job = index(tools, urls / "urls.txt")
-    told = {one.key.removeprefix(site.url): one.code for one in failures(tools, job).values()}
+        job = index(context, urls / "urls.txt")
+    told = {one.key.removeprefix(site.url): one.code for one in failures(context, job).values()}
     assert numbers(job) == (1, 0, 5, 0)
     assert told == {
         "gone.png": "input-vanished",
@@ -51,15 +51,15 @@ def test_urls_that_cannot_be_had_are_quarantined(tools: Tools, tmp_path: Path) -
     }
 
 
-def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
+def test_prune_of_a_table(context: IndexerContext, tmp_path: Path) -> None:
     table = kit.write(tmp_path / "t", {**kit.FILES, "t.csv": b"file\na.png\nb.jpg\nc.png\n"}) / "t.csv"
-    assert numbers(index(tools, table)) == (3, 0, 0, 0)
+    assert numbers(index(context, table)) == (3, 0, 0, 0)
     table.write_text("file\na.png\nb.jpg\n../c.png\n")
-    assert numbers(index(tools, table, prune=True)) == (0, 2, 1, 0), "which item the wrong row was cannot be told"
+    assert numbers(index(context, table, prune=True)) == (0, 2, 1, 0), "which item the wrong row was cannot be told"
     table.write_text("file\na.png\nc.png\na.png\n")
-    job = index(tools, table, prune=True)
+    job = index(context, table, prune=True)
     assert numbers(job) == (0, 2, 1, 1)
-    assert {one.code for one in failures(tools, job).values()} == {"duplicate-key"}
+    assert {one.code for one in failures(context, job).values()} == {"duplicate-key"}
 
 
 class Killer(Counting):
@@ -73,8 +73,8 @@ class Killer(Counting):
 
 def index_until_killed(home: Path, table: Path) -> None:
     base.PAGE = 5
-    with installation(home) as tools:
-        index(tools, table, progress=Killer())
+    with installation(home) as context:
+        index(context, table, progress=Killer())
 
 
 def test_a_killed_scan_is_done_anew(tmp_path: Path) -> None:
@@ -86,6 +86,6 @@ def test_a_killed_scan_is_done_anew(tmp_path: Path) -> None:
     begin_catalogue(tmp_path / "home")
     assert exit_code(begun(index_until_killed, tmp_path / "home", table)) == -signal.SIGKILL
     table.write_text("".join(["file\n", *rows[1:]]))
-    with installation(tmp_path / "home") as tools:
-        assert numbers(index(tools, table)) == (19, 0, 0, 0)
-        check_agreement(tools)
+    with installation(tmp_path / "home") as context:
+        assert numbers(index(context, table)) == (19, 0, 0, 0)
+        check_agreement(context)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from sqlalchemy import select, update
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.indexer.tuning import NothingToTune, clear_tuning, tune
 from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
 from anyseek.model.modalities.edge_detection import random_canny
@@ -73,90 +73,92 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indexed(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     """A data directory with the scenes, which each test copies."""
     home = tmp_path_factory.mktemp("indexed") / "home"
-    with installation(home, Leaning()) as tools:
-        index(tools, folder)
+    with installation(home, Leaning()) as context:
+        index(context, folder)
     return home
 
 
 @pytest.fixture
-def tools(tmp_path: Path, indexed: Path) -> Iterator[Tools]:
+def context(tmp_path: Path, indexed: Path) -> Iterator[IndexerContext]:
     shutil.copytree(indexed, tmp_path / "home", copy_function=shutil.copyfile)
-    with installation(tmp_path / "home", Leaning()) as tools:
-        yield tools
+    with installation(tmp_path / "home", Leaning()) as context:
+        yield context
 
 
-def places(tools: Tools) -> list[int]:
+def places(context: IndexerContext) -> list[int]:
     """The rank of each scene that is asked for by its own edges, 99 if it is not found."""
 
     def place(number: int) -> int:
         drawing = random_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
-        hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=SCENES)).hits
+        hits = context.engine.query(NAME, Query((Part("canny_edge", drawing),), k=SCENES)).hits
         return next((hit.rank for hit in hits if hit.key.startswith(f"{number:02}")), 99)
 
     return [place(number) for number in range(ASKED)]
 
 
-def held(tools: Tools) -> tuple[Tuning, ...]:
-    with tools.database.read() as session:
+def held(context: IndexerContext) -> tuple[Tuning, ...]:
+    with context.database.read() as session:
         return collections.get(session, NAME).spaces[SPACE].tunings
 
 
-def test_queries_find_more_in_every_process_and_reset_undoes_it(tmp_path: Path, tools: Tools) -> None:
+def test_queries_find_more_in_every_process_and_reset_undoes_it(tmp_path: Path, context: IndexerContext) -> None:
     with installation(tmp_path / "home", Leaning()) as other:
         before = places(other)
-        (edges,) = tune(tools, NAME, dry_run=True).improvements
-        assert held(tools) == (), "a dry run changes nothing"
-        tuned = tune(tools, NAME)
+        (edges,) = tune(context, NAME, dry_run=True).improvements
+        assert held(context) == (), "a dry run changes nothing"
+        tuned = tune(context, NAME)
         assert (edges.modality, edges.queries, tuned.unreadable) == ("canny_edge", SCENES, 0)
         assert edges.after.at_10 > edges.before.at_10
-        (kept,) = held(tools)
+        (kept,) = held(context)
         assert (kept.before, kept.after, kept.queries) == (edges.before.at_10, edges.after.at_10, SCENES)
-        assert sum(places(tools)) < sum(before)
-        assert places(other) == places(tools)
-        clear_tuning(tools.database, NAME)
-        assert held(tools) == ()
+        assert sum(places(context)) < sum(before)
+        assert places(other) == places(context)
+        clear_tuning(context.database, NAME)
+        assert held(context) == ()
         assert places(other) == before
 
 
-def test_originals_that_are_gone_are_counted_and_left_out(tools: Tools, folder: Path, tmp_path: Path) -> None:
+def test_originals_that_are_gone_are_counted_and_left_out(
+    context: IndexerContext, folder: Path, tmp_path: Path
+) -> None:
     for number in range(5):
         (folder / f"{number:02}.png").rename(tmp_path / f"{number:02}.png")
-    tuned = tune(tools, NAME, dry_run=True)
+    tuned = tune(context, NAME, dry_run=True)
     for number in range(5):
         (tmp_path / f"{number:02}.png").rename(folder / f"{number:02}.png")
     assert (tuned.items, tuned.unreadable, tuned.trials[0].queries) == (SCENES, 5, SCENES - 5)
 
 
-def test_a_tuning_of_other_weights_or_that_is_damaged_is_never_applied(tools: Tools) -> None:
-    untuned = places(tools)
+def test_a_tuning_of_other_weights_or_that_is_damaged_is_never_applied(context: IndexerContext) -> None:
+    untuned = places(context)
     mean = np.full(DIMENSION, 9, np.float32)
-    with tools.database.write() as session:
+    with context.database.write() as session:
         (space,) = collections.head(session, NAME).spaces
         now = collections.get(session, NAME).created_at
         of_others = Tuning("canny_edge", "other weights", mean, SCENES, 0.0, 1.0, now)
         collections.replace_tunings(session, space.id, [of_others])
-    assert (held(tools), places(tools)) == ((), untuned)
-    tune(tools, NAME)
-    assert places(tools) != untuned
-    with tools.database.write() as session:
+    assert (held(context), places(context)) == ((), untuned)
+    tune(context, NAME)
+    assert places(context) != untuned
+    with context.database.write() as session:
         stored = session.scalars(select(TuningRow.mean)).one()
         session.execute(update(TuningRow).values(mean=bytes([stored[0] ^ 64, *stored[1:]])))
         session.execute(update(SpaceRow).values(tuning_version=SpaceRow.tuning_version + 1))  # read it again
-    (problem,) = verify(tools.database, tools.settings)
+    (problem,) = verify(context.database, context.settings)
     assert "the tuning of canny_edge queries is damaged and not used" in problem.what
-    assert places(tools) == untuned
-    tune(tools, NAME)
-    assert verify(tools.database, tools.settings) == []
+    assert places(context) == untuned
+    tune(context, NAME)
+    assert verify(context.database, context.settings) == []
 
 
-def test_what_cannot_be_tuned_is_refused(tmp_path: Path, tools: Tools) -> None:
+def test_what_cannot_be_tuned_is_refused(tmp_path: Path, context: IndexerContext) -> None:
     with installation(tmp_path / "home", Mirrored()) as other, pytest.raises(FingerprintMismatch, match="mirrored"):
         tune(other, NAME)
-    with tools.database.write() as session:
-        collections.create(session, "empty", "hashing", tools.embedder.spaces.values())
+    with context.database.write() as session:
+        collections.create(session, "empty", "hashing", context.embedder.spaces.values())
     with pytest.raises(NothingToTune, match="fewer than 20 have a picture"):
-        tune(tools, "empty")
+        tune(context, "empty")
     with pytest.raises(BadInput, match="20 to 4,096 items, not 5"):
-        tune(tools, NAME, most=5)
+        tune(context, NAME, most=5)
     with pytest.raises(CollectionNotFound):
-        tune(tools, "gone")
+        tune(context, "gone")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.settings import Settings, Work, variables
@@ -79,17 +79,17 @@ def working(settings: Settings, name: str, *options: str, before: str = "") -> I
         worker.kill()
 
 
-def submit(tools: Tools, folder: Path) -> int:
+def submit(context: IndexerContext, folder: Path) -> int:
     """Hand a job over a folder to the workers; returns its id."""
-    job = job_for(tools, folder)
-    queue = CeleryQueue(tools.database, tools.settings)
+    job = job_for(context, folder)
+    queue = CeleryQueue(context.database, context.settings)
     queue.submit(job.id)
     queue.close()
     return job.id
 
 
-def look(tools: Tools, job_id: int) -> Job:
-    with tools.database.read() as session:
+def look(context: IndexerContext, job_id: int) -> Job:
+    with context.database.read() as session:
         return jobs.get_with_counts(session, job_id)
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.search.settings import Settings, Work
 from anyseek.workers.exporter import FOLDER, CannotExport, exporting
 from tests.contracts.catalogue import empty
@@ -107,23 +107,23 @@ def test_without_a_port_nothing_listens(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
+def context(tmp_path: Path) -> Iterator[IndexerContext]:
     """An installation of the test database and RabbitMQ whose workers export."""
     made = settings_of(tmp_path / "home", os.environ[RABBIT])
     settings = replace(made, work=replace(made.work, metrics_port=free_port()))
-    with installation(settings.home, settings=settings) as tools:
-        empty(tools.database)
-        yield tools
+    with installation(settings.home, settings=settings) as context:
+        empty(context.database)
+        yield context
 
 
 @pytest.mark.skipif(POSTGRES not in os.environ or RABBIT not in os.environ, reason=f"{POSTGRES} or {RABBIT} is not set")
-def test_a_real_worker_exports_its_work_until_it_is_killed(tools: Tools, tmp_path: Path) -> None:
+def test_a_real_worker_exports_its_work_until_it_is_killed(context: IndexerContext, tmp_path: Path) -> None:
     photos = folder_of(tmp_path / "photos", range(20))
-    port = tools.settings.work.metrics_port
-    with working(tools.settings, "w") as worker:
+    port = context.settings.work.metrics_port
+    with working(context.settings, "w") as worker:
         assert scraped(port)["anyseek_worker_processes"] == 2
-        job = submit(tools, photos)
-        wait_for(lambda: not look(tools, job).active, "the end of the job")
+        job = submit(context, photos)
+        wait_for(lambda: not look(context, job).active, "the end of the job")
         wait_for(lambda: scraped(port).get("anyseek_tasks_total,outcome=done,task=snapshot"), "the snapshot")
         seen = scraped(port)
         assert seen["anyseek_inputs_settled_total"] == 20

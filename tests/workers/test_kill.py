@@ -80,7 +80,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 def index_into(home: Path, folder: Path) -> None:
     with Runtime.open(Settings(home), "hashing") as runtime:
-        index(runtime.tools(), folder)
+        index(runtime.context(), folder)
 
 
 def test_two_processes_on_one_folder(tmp_path: Path) -> None:

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import TimeoutError as QueuePoolTimeout
 
-from anyseek.indexer.runs import Tools
+from anyseek.indexer.runs import IndexerContext
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.workers.queue import InProcessQueue
-from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_tools
+from tests.indexer.harness import check_agreement, held, installation, job_for, reembed_context
 from tests.indexer.pictures import folder_of
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home") as tools:
-        yield tools
+def context(tmp_path: Path) -> Iterator[IndexerContext]:
+    with installation(tmp_path / "home") as context:
+        yield context
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def wait_until_ended(queue: InProcessQueue, job_id: int) -> Job:
     return job
 
 
-def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:
-    with_it = replace(tools, embedder=embedder)
-    return InProcessQueue(lambda: with_it, reembed_tools(with_it))
+def queue_with(context: IndexerContext, embedder: HashingEmbedder) -> InProcessQueue:
+    with_it = replace(context, embedder=embedder)
+    return InProcessQueue(lambda: with_it, reembed_context(with_it))
 
 
 class Slow(HashingEmbedder):
@@ -55,10 +55,10 @@ class Slow(HashingEmbedder):
         return super().embed_gallery(samples, spaces)
 
 
-def test_closing_does_not_wait_for_the_whole_job(tools: Tools, photos: Path) -> None:
+def test_closing_does_not_wait_for_the_whole_job(context: IndexerContext, photos: Path) -> None:
     slow = Slow()
-    queue = queue_with(tools, slow)
-    job_id = job_for(tools, photos).id
+    queue = queue_with(context, slow)
+    job_id = job_for(context, photos).id
     queue.submit(job_id)
     assert slow.entered.wait(30)
     queue.close()
@@ -81,10 +81,10 @@ class FullAtFirst(HashingEmbedder):
         return super().embed_gallery(samples, spaces)
 
 
-def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) -> None:
+def test_a_job_waits_for_what_may_pass_and_tells_so(context: IndexerContext, photos: Path) -> None:
     full = FullAtFirst()
-    queue = queue_with(tools, full)
-    job_id = job_for(tools, photos).id
+    queue = queue_with(context, full)
+    job_id = job_for(context, photos).id
     queue.submit(job_id)
     assert full.was_full.wait(30)
     seen = set()
@@ -93,8 +93,8 @@ def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) 
         time.sleep(0.2)
     assert "waits: [Errno 28] No space left on device" in seen
     assert (job.state, job.error, job.counts.indexed) == (JobState.DONE, None, 100)
-    assert len(held(tools)) == 100
-    check_agreement(tools)
+    assert len(held(context)) == 100
+    check_agreement(context)
     queue.close()
 
 
@@ -105,9 +105,9 @@ class Unlucky(HashingEmbedder):
         raise QueuePoolTimeout("QueuePool limit of size 5 overflow 10 reached", code="3o7r")
 
 
-def test_a_job_that_fails_at_the_database_says_so_in_one_sentence(tools: Tools, photos: Path) -> None:
-    queue = queue_with(tools, Unlucky())
-    job_id = job_for(tools, photos).id
+def test_a_job_that_fails_at_the_database_says_so_in_one_sentence(context: IndexerContext, photos: Path) -> None:
+    queue = queue_with(context, Unlucky())
+    job_id = job_for(context, photos).id
     queue.submit(job_id)
     ended = wait_until_ended(queue, job_id)
     queue.close()

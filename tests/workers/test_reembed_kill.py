@@ -43,7 +43,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         with runtime.database.write() as session:
             collections.create(session, "c", OLD, runtime.embedder.spaces.values())
         for number in range(ITEMS):
-            put_item(runtime.tools(), "c", f"{number}", [RawFile("rgb", png(number), "upload.png")])
+            put_item(runtime.context(), "c", f"{number}", [RawFile("rgb", png(number), "upload.png")])
     killed = 0
     for _ in range(4):
         process = start(settings.home)

@@ -24,7 +24,7 @@ def test_the_model_is_that_of_the_collection(tmp_path: Path) -> None:
         assert runtime.model == DEFAULT_MODEL
     assert (tmp_path / "a/b/catalogue.sqlite").is_file(), "a new data directory is made"
     with Runtime.open_for(settings, "c", "hashing") as runtime:
-        ensure_collection(runtime.tools(), "c")
+        ensure_collection(runtime.context(), "c")
     with Runtime.open_for(settings, "c", None) as runtime:
         assert runtime.model == "hashing"
     with pytest.raises(ModelMismatch):
@@ -35,9 +35,9 @@ def test_a_collection_does_not_remember_the_device_of_its_model(tmp_path: Path) 
     settings = Settings(tmp_path, device="auto")
     with Runtime.open_for(settings, "c", "hashing:device=cpu") as runtime:
         assert (runtime.model, runtime.settings.device) == ("hashing", "cpu")
-        assert ensure_collection(runtime.tools(), "c").model == "hashing"
+        assert ensure_collection(runtime.context(), "c").model == "hashing"
     with Runtime.open_for(settings, "c", "hashing:device=cpu") as runtime:
-        assert runtime.tools_for("c").embedder.name == "hashing"
+        assert runtime.context_of_collection("c").embedder.name == "hashing"
         with pytest.raises(BadDevice, match="set ANYSEEK_DEVICE"):
             runtime.submit_reembed("c", "4m-tiny:device=cuda")
     with Runtime.open_for(settings, "c", None) as runtime:
@@ -64,7 +64,7 @@ def test_an_index_job_is_submitted(tmp_path: Path) -> None:
     with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
         with pytest.raises(CollectionNotFound):
             runtime.submit_index("c", photos, prune=False)
-        ensure_collection(runtime.tools(), "c")
+        ensure_collection(runtime.context(), "c")
         with pytest.raises(SourceGone):
             runtime.submit_index("c", tmp_path / "nothing", prune=False)
         job_id = runtime.submit_index("c", photos, prune=False)
@@ -76,7 +76,7 @@ def test_an_index_job_is_submitted(tmp_path: Path) -> None:
 
 def test_no_job_for_a_collection_of_other_weights(tmp_path: Path) -> None:
     with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
-        ensure_collection(runtime.tools(), "c")
+        ensure_collection(runtime.context(), "c")
         with runtime.database.write() as session:
             session.execute(update(SpaceRow).values(fingerprint="of other weights"))
         with pytest.raises(FingerprintMismatch):

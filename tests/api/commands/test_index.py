@@ -144,8 +144,8 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
 
 
 def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
-    with installation(tmp_path / "home") as tools, Owner(tools.database, tools.settings) as owner:
-        open_job(ensure_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
+    with installation(tmp_path / "home") as context, Owner(context.database, context.settings) as owner:
+        open_job(ensure_collection(context, "c"), open_source(context.settings, photos), owner, prune=False)
         assert "c: scanning; " in anyseek("jobs", "show", "1")[1]
     assert "c: interrupted; " in anyseek("jobs", "show", "1")[1]
     code, output, _ = anyseek(*to_c(photos))

@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with Client(tmp_path, model="hashing") as client:
         client.create_collection("shapes")
     with Runtime.open(Settings(tmp_path), "hashing") as runtime:
-        put_item(runtime.tools(), "shapes", "red disc", [RawFile("rgb", picture("red", "disc"), "red.png")])
+        put_item(runtime.context(), "shapes", "red disc", [RawFile("rgb", picture("red", "disc"), "red.png")])
         runtime.engine.write_snapshots("shapes")
     return tmp_path
 
