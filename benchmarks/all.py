@@ -1,9 +1,9 @@
-"""Runs every benchmark that needs no data of yours, one after another, and says which fail: so none of them rots.
+"""Runs every benchmark that needs no data of yours, one after another, and lists which fail.
 
     python -m benchmarks.all --quick [--only NAME ...] [--seconds 600] [--json]
 
-`--quick` gives each the smallest numbers with which it still does all that it does: the table tells that they run, and
-their figures tell nothing. Without it each runs as long as it takes. What a benchmark prints is shown if it fails.
+`--quick` runs each with its smallest numbers: that shows that they run, but their figures mean nothing. Without it each
+runs as long as it takes. The output of a benchmark is shown if it fails.
 """
 
 import argparse
@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-HERE = Path(__file__).parents[1]
-_SHOWN = 3_000  # characters of what a benchmark said that failed
+from benchmarks.reporting import markdown_table, option_parser
+from benchmarks.structure import ROOT
 
-# The arguments that make each small.
+_SHOWN = 3_000  # last characters shown of the output of a benchmark that failed
+
+# The arguments that make each benchmark small.
 QUICK: dict[str, Sequence[str]] = {
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1"),
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
@@ -27,24 +28,21 @@ QUICK: dict[str, Sequence[str]] = {
     "dearest": ("--items", "300"),
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
     "search.clients": (
-        *("--asked", "captions,vectors,two-parts"),
-        *("--model", "hashing", "--items", "20", "--seconds", "0.2", "--rounds", "1"),
-        *("--clients", "2"),
+        *("--asked", "captions,vectors,two-parts", "--model", "hashing", "--items", "20"),
+        *("--seconds", "0.2", "--rounds", "1", "--clients", "2"),
     ),
     "starting": ("--repetitions", "1"),
     "structure": (),
     "training": ("--quick",),
     "walks": (),
 }
-# What these need is no part of the repository; their tests make the smallest of it.
-NEED = {
-    "page": "a service with a collection, and a browser",
-}
+# Benchmarks that need more than the repository, and what they need.
+REQUIREMENTS = {"page": "a service with a collection, and a browser"}
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How one benchmark ended, after how many seconds; `said` is what it printed if it failed."""
+class BenchmarkRun:
+    """How a benchmark ended, and its duration in seconds; `said` is its output if it failed."""
 
     benchmark: str
     seconds: float
@@ -53,55 +51,48 @@ class Ran:
 
 
 def main() -> int:
-    """Run them and print a row for each; 1 if any failed."""
-    options = _options()
-    every = []
+    """Run the benchmarks and print a row for each; return 1 if any failed."""
+    options = _parse_options()
+    runs = []
     for name in options.only or QUICK:
-        one = run(name, QUICK[name] if options.quick else (), options.seconds)
-        print(f"{name}: {one.outcome}, {one.seconds:g} s\n{one.said}", file=sys.stderr, end="", flush=True)
-        every.append(one)
-    print(json.dumps([asdict(one) for one in every]) if options.json else table(every))
-    return int(any(one.outcome != "ok" for one in every))
+        run = run_benchmark(name, QUICK[name] if options.quick else (), options.seconds)
+        print(f"{name}: {run.outcome}, {run.seconds:g} s\n{run.said}", file=sys.stderr, end="", flush=True)
+        runs.append(run)
+    print(json.dumps([asdict(run) for run in runs]) if options.json else table(runs))
+    return int(any(run.outcome != "ok" for run in runs))
 
 
-def run(name: str, arguments: Sequence[str], most_seconds: float) -> Ran:
-    """Run a benchmark in a process of its own."""
-    began = time.perf_counter()
+def run_benchmark(name: str, arguments: Sequence[str], timeout: float) -> BenchmarkRun:
+    """Run a benchmark in a process of its own for at most `timeout` seconds."""
+    start = time.perf_counter()
     command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    output, errors = subprocess.PIPE, subprocess.STDOUT
     try:
-        done = subprocess.run(
-            command,
-            cwd=HERE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=most_seconds,
-            check=False,
+        process = subprocess.run(
+            command, cwd=ROOT, stdout=output, stderr=errors, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        return Ran(name, most_seconds, "took too long")
-    seconds = round(time.perf_counter() - began, 1)
-    if done.returncode:
-        return Ran(name, seconds, f"exit {done.returncode}", f"{' '.join(command)}\n{done.stdout[-_SHOWN:]}\n")
-    return Ran(name, seconds, "ok" if done.stdout.strip() else "printed nothing")
+        return BenchmarkRun(name, timeout, "took too long")
+    seconds = round(time.perf_counter() - start, 1)
+    if process.returncode:
+        details = f"{' '.join(command)}\n{process.stdout[-_SHOWN:]}\n"
+        return BenchmarkRun(name, seconds, f"exit {process.returncode}", details)
+    return BenchmarkRun(name, seconds, "ok" if process.stdout.strip() else "printed nothing")
 
 
-def table(every: Sequence[Ran]) -> str:
-    """A row for each, and one for each that was not run, with what it needs."""
-    rows = ["| benchmark | seconds | outcome |", "|---|---|---|"]
-    rows += [f"| {one.benchmark} | {one.seconds:g} | {one.outcome} |" for one in every]
-    rows += [f"| {name} | | not run: it needs {what} |" for name, what in NEED.items()]
-    return "\n".join([*rows, "", f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"])
+def table(runs: Sequence[BenchmarkRun]) -> str:
+    """A row for each run, and one for each benchmark that cannot run here, with what it needs."""
+    rows = [(run.benchmark, f"{run.seconds:g}", run.outcome) for run in runs]
+    rows += [(name, "", f"not run: it needs {needs}") for name, needs in REQUIREMENTS.items()]
+    load = f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
+    return f"{markdown_table(('benchmark', 'seconds', 'outcome'), rows)}\n\n{load}"
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.all", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="with the smallest numbers: do they run")
-    parser.add_argument("--only", nargs="+", choices=sorted(QUICK), help="these alone")
-    parser.add_argument("--seconds", type=float, default=600.0, help="the most for each (default 600)")
-    parser.add_argument("--json", action="store_true", help="one JSON array on one line")
+def _parse_options() -> argparse.Namespace:
+    parser = option_parser("all", __doc__)
+    parser.add_argument("--quick", action="store_true", help="use the smallest numbers, only to see that each runs")
+    parser.add_argument("--only", nargs="+", choices=sorted(QUICK), help="run only these benchmarks")
+    parser.add_argument("--seconds", type=float, default=600.0, help="time limit of each (default 600)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""How long after the last stroke of a drawing its results are there, and how much the page's first paint takes.
+"""Latency from the last stroke of a drawing to its results on the page, and the bytes of the page's first paint.
 
     make demo            # or any service with pictures
     python -m benchmarks.page http://127.0.0.1:8765 [--collection openmoji] [--strokes 20] [--json]
@@ -7,15 +7,15 @@ A real Chromium draws one stroke after another. A time runs from the moment the 
 the results of that stroke, model and search included. The first paint counts all that is loaded but pictures.
 """
 
-import argparse
 import json
-import os
 import shutil
 import statistics
 from typing import Any
 
 import numpy as np
 from playwright.sync_api import sync_playwright
+
+from benchmarks.reporting import machine, option_parser
 
 Page = Any
 
@@ -36,12 +36,11 @@ _WATCH = """() => {
 
 
 def main() -> None:
-    """Read the arguments, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="where the service is")
+    """Read the options, measure and print."""
+    parser = option_parser("page", __doc__)
+    parser.add_argument("url", help="address of the service")
     parser.add_argument("--collection", default="openmoji")
     parser.add_argument("--strokes", type=int, default=20)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -51,42 +50,41 @@ def main() -> None:
 
 
 def measure(page: Page, url: str, collection: str, strokes: int) -> dict[str, Any]:
-    """Bytes of the first paint, and milliseconds from each stroke to its results; the first one is left out."""
-    loaded: dict[str, int] = {}
+    """Bytes of the first paint, and milliseconds from strokes to their results, without the first stroke."""
+    sizes: dict[str, int] = {}
 
-    def note(asked: Any) -> None:
-        loaded[asked.url] = asked.sizes()["responseBodySize"]
+    def record_size(request: Any) -> None:
+        sizes[request.url] = request.sizes()["responseBodySize"]
 
-    page.on("requestfinished", note)
+    page.on("requestfinished", record_size)
     page.goto(f"{url}/#c={collection}")
     page.wait_for_selector("body:not(.searching) .card img")
     page.wait_for_load_state("networkidle")
-    page.remove_listener("requestfinished", note)
+    page.remove_listener("requestfinished", record_size)
     page.click("#open-drawing")
     page.evaluate(_WATCH)
     for number in range(strokes + 1):
-        _stroke(page, np.random.default_rng(number))
+        _draw_stroke(page, np.random.default_rng(number))
         while page.evaluate("window.waits.length") <= number:
             page.wait_for_timeout(20)
     waits = page.evaluate("window.waits")[1:]
     return {
-        "first_paint_bytes": sum(size for address, size in loaded.items() if "/assets/" not in address),
+        "first_paint_bytes": sum(size for address, size in sizes.items() if "/assets/" not in address),
         "strokes": strokes,
         "median_ms": round(statistics.median(waits)),
         "longest_ms": round(max(waits)),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
+        **machine(),
     }
 
 
-def _stroke(page: Page, chance: np.random.Generator) -> None:
-    """Draw through five places of the sheet."""
+def _draw_stroke(page: Page, rng: np.random.Generator) -> None:
+    """Draw a stroke through five random points of the canvas."""
     box = page.locator("#canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in chance.uniform(0.1, 0.9, (5, 2))]
-    page.mouse.move(*places[0])
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in rng.uniform(0.1, 0.9, (5, 2))]
+    page.mouse.move(*points[0])
     page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
+    for point in points[1:]:
+        page.mouse.move(*point, steps=4)
     page.mouse.up()
 
 

@@ -1,6 +1,6 @@
 """Size and structure of the code: `python -m benchmarks.structure [--modules]` prints it.
 
-Imports are read from the source, those inside functions included, so that a circle through a lazy import counts too.
+Imports are read from the source, those inside functions included, so that a cycle through a lazy import counts too.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("anyseek", "api", "workers", "indexer", "search", "model")
-SHORT = 60  # lines: a module below this with one importer is a fragment or very small idea
+SHORT = 60  # lines; a shorter module with one importer may be better as a part of that importer
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -19,16 +19,16 @@ Graph = Mapping[str, frozenset[str]]
 def read_modules(root: Path = ROOT) -> dict[str, Path]:
     """The dotted name of each product module, packages included, and its file."""
     files = (path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")))
-    return {_dotted(path.relative_to(root)): path for path in files if not path.is_symlink()}
+    return {_dotted_name(path.relative_to(root)): path for path in files if not path.is_symlink()}
 
 
 def read_imports(modules: Mapping[str, Path]) -> Graph:
-    """For each module the product modules that it imports, at the top or inside a function."""
-    return {name: frozenset(_imported(path, modules)) - {name} for name, path in modules.items()}
+    """The product modules that each module imports, at the top or inside a function."""
+    return {name: frozenset(_imported_modules(path, modules)) - {name} for name, path in modules.items()}
 
 
 def find_cycles(imports: Graph) -> list[list[str]]:
-    """The groups of modules that reach each other by imports, largest first (Tarjan 1972)."""
+    """Groups of modules that import each other in a cycle, largest first (Tarjan 1972)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -54,12 +54,12 @@ def find_cycles(imports: Graph) -> list[list[str]]:
     return sorted((group for group in groups if len(group) > 1), key=len, reverse=True)
 
 
-def _dotted(path: Path) -> str:
+def _dotted_name(path: Path) -> str:
     parts = ("anyseek", *(part for part in path.with_suffix("").parts if part not in ("anyseek", "__init__")))
     return ".".join(parts)
 
 
-def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
+def _imported_modules(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
@@ -72,63 +72,58 @@ def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
                     yield node.module
 
 
-def _names_across_folders(modules: Mapping[str, Path]) -> int:
-    """How many different names one top-level folder imports from another."""
+def _count_names_across_folders(modules: Mapping[str, Path]) -> int:
+    """The number of distinct names that one top-level folder imports from another."""
     names: set[str] = set()
     for name, path in modules.items():
-        abroad = set(FOLDERS) - set(name.split(".")[1:2])
+        other_folders = set(FOLDERS) - set(name.split(".")[1:2])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and node.module.split(".")[1:2]
-                and node.module.split(".")[1] in abroad
-            ):
+            if isinstance(node, ast.ImportFrom) and other_folders & {*(node.module or "").split(".")[1:2]}:
                 names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return len(names)
 
 
-def _loose(folder: str) -> int:
+def _count_top_modules(folder: str) -> int:
     """The number of modules at the top of a folder."""
     return sum(path.name != "__init__.py" for path in (ROOT / folder).glob("*.py"))
 
 
-def _lines(files: Iterable[Path]) -> int:
+def _count_lines(files: Iterable[Path]) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
 
 
-def _words(files: Iterable[Path]) -> int:
+def _count_words(files: Iterable[Path]) -> int:
     return sum(len(path.read_text(encoding="utf-8").split()) for path in files)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modules", action="store_true", help="list the short modules that have one importer")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     modules = read_modules()
     imports = read_imports(modules)
     importers = Counter(target for targets in imports.values() for target in targets)
-    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules.items()}
+    lengths = {name: _count_lines([path]) for name, path in modules.items()}
     single = [name for name in modules if importers[name] == 1]
     short = [name for name in single if 0 < lengths[name] < SHORT]
     cycles = find_cycles(imports)
     rows = {
         "lines of product code": sum(lengths.values()),
         "modules": len(modules),
-        **{f"modules at the top of {folder}/": _loose(folder) for folder in FOLDERS[1:]},
+        **{f"modules at the top of {folder}/": _count_top_modules(folder) for folder in FOLDERS[1:]},
         "modules with one importer": len(single),
         f"of these below {SHORT} lines": len(short),
         "import cycles, lazy imports counted": len(cycles),
         "modules in the largest cycle": len(cycles[0]) if cycles else 0,
-        "names imported across folders": _names_across_folders(modules),
+        "names imported across folders": _count_names_across_folders(modules),
         "files over 400 lines": sum(length > 400 for length in lengths.values()),
-        **{f"lines of {folder}": _lines((ROOT / folder).rglob("*.py")) for folder in ("benchmarks", "tests")},
-        "words of docs": _words((ROOT / "docs").glob("*.md")),
-        "words of CHANGELOG": _words([ROOT / "CHANGELOG.md"]),
+        **{f"lines of {folder}": _count_lines((ROOT / folder).rglob("*.py")) for folder in ("benchmarks", "tests")},
+        "words of docs": _count_words((ROOT / "docs").glob("*.md")),
+        "words of CHANGELOG": _count_words([ROOT / "CHANGELOG.md"]),
     }
     for label, value in rows.items():
         print(f"{label:<40} {value:>7,}")
-    if asked.modules:
+    if options.modules:
         print("\n".join(f"{lengths[name]:>5} {name}" for name in sorted(short)))
 
 

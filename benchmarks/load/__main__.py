@@ -1,15 +1,14 @@
-"""How honest clients are served by `anyseek serve`, alone and beside one that misbehaves. On loopback only.
+"""How well `anyseek serve` serves honest clients, alone and while another client misbehaves, on loopback.
 
     python -m benchmarks.load [--items 100000] [--clients 4] [--seconds 10] [--rounds 4] [--json]
 
 The misbehaving client runs in a process of its own. Each phase is measured against two: the honest clients alone, and
-with one more honest client, since one more client always costs something. Other work on a machine comes and goes, so
-the phases come in rounds, one more honest client directly before each that misbehaves, and all answers of a kind of
-phase are counted together. `against` is the p99 beside a client that misbehaves divided by that of the phases directly
-before it.
+with one more honest client, since one more client always costs something. Because the other load of a
+machine varies, phases are repeated in rounds, with a phase of one more honest client directly before each misbehaving
+one, and the answers of a kind of phase are pooled. `against` is the p99 with a misbehaving client divided by the p99 of
+the phases directly before.
 """
 
-import argparse
 import asyncio
 import json
 import multiprocessing
@@ -27,24 +26,22 @@ import numpy as np
 
 from anyseek import Client, Sample
 from anyseek.search.catalogue import collections
-from anyseek.search.catalogue import items as catalogued
+from anyseek.search.catalogue import items as items_table
 from anyseek.search.settings import Settings
 from anyseek.search.types import NewItem
 from anyseek.workers.runtime import Runtime
-from benchmarks.load.clients import COLLECTION, MISBEHAVING, Answers, caption, honest, misbehave
+from benchmarks.load.clients import COLLECTION, MISBEHAVING, Answers, honest, misbehave, random_caption
+from benchmarks.reporting import markdown_table, option_parser
 from tests.services.anyseek import Anyseek
 
-_FIRST, _ONE_MORE = "nobody", "one more honest"
+_ALONE, _ONE_MORE = "nobody", "one more honest"
 _BATCH = 1_000
-_PATIENCE_SECONDS = 120
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of phase: requests a second of the honest clients, milliseconds, errors, the service's memory in MiB.
-
-    `against` is the p99 divided by that with one more honest client directly before; 1 where nobody misbehaves.
-    """
+    """One kind of phase: requests a second of the honest clients, milliseconds, errors, the service's memory in MiB."""
 
     phase: str
     requests: float
@@ -58,7 +55,7 @@ class Row:
 
 @dataclass
 class _Phases:
-    """All phases of one kind, and the phases with one more honest client before each of them."""
+    """Pooled answers of all phases of one kind, and of the phases directly before them."""
 
     answers: Answers = field(default_factory=Answers)
     before: Answers = field(default_factory=Answers)
@@ -66,40 +63,39 @@ class _Phases:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser("load", __doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each phase")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anyseek-load-") as folder:
-        given = arguments.items, arguments.clients, arguments.seconds, arguments.rounds
-        rows = list(measured(Path(folder), *given))
-    sys.stdout.write(json.dumps([asdict(row) for row in rows]) + "\n" if arguments.json else table(rows))
+        phases = arguments.clients, arguments.seconds, arguments.rounds
+        rows = list(measure_phases(Path(folder), arguments.items, *phases))
+    print(json.dumps([asdict(row) for row in rows]) if arguments.json else table(rows))
 
 
-def measured(folder: Path, items: int, clients: int, seconds: float, rounds: int) -> Iterator[Row]:
+def measure_phases(folder: Path, items: int, clients: int, seconds: float, rounds: int) -> Iterator[Row]:
     """A row for each kind of phase, on one service with a collection of captions."""
-    service, phases = Anyseek(folder), {name: _Phases() for name in (_FIRST, _ONE_MORE, *MISBEHAVING)}
-    fill(service.home, items)
+    service, phases = Anyseek(folder), {name: _Phases() for name in (_ALONE, _ONE_MORE, *MISBEHAVING)}
+    fill_collection(service.home, items)
     service.start()
     try:
         with Client(service.url, timeout=300) as client:
-            client.query(COLLECTION, "a red dog")  # which makes the index
+            client.query(COLLECTION, "a red dog")  # opens the index
         for _ in range(rounds):
-            _count(phases[_FIRST], service, _phase(service, _FIRST, items, clients, seconds))
+            _add_phase(phases[_ALONE], service, _run_phase(service, _ALONE, items, clients, seconds))
             for name in MISBEHAVING:
-                before = _phase(service, _ONE_MORE, items, clients + 1, seconds)
-                _count(phases[_ONE_MORE], service, before)
-                _count(phases[name], service, _phase(service, name, items, clients, seconds), before)
+                before = _run_phase(service, _ONE_MORE, items, clients + 1, seconds)
+                _add_phase(phases[_ONE_MORE], service, before)
+                _add_phase(phases[name], service, _run_phase(service, name, items, clients, seconds), before)
     finally:
         service.stop()
-    for name, each in phases.items():
-        yield _row(name, each, seconds * rounds * (len(MISBEHAVING) if name == _ONE_MORE else 1))
+    for name, pooled in phases.items():
+        yield _row(name, pooled, seconds * rounds * (len(MISBEHAVING) if name == _ONE_MORE else 1))
 
 
-def _count(phases: _Phases, service: Anyseek, answers: Answers, before: Answers | None = None) -> None:
+def _add_phase(phases: _Phases, service: Anyseek, answers: Answers, before: Answers | None = None) -> None:
     phases.answers.add(answers)
     phases.before.add(before or answers)
     phases.memory = max(phases.memory, service.usage().memory)
@@ -114,18 +110,8 @@ def _row(name: str, phases: _Phases, seconds: float) -> Row:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    names = (
-        "beside",
-        "requests a second",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "p99 against one more",
-        "errors",
-        "memory MiB",
-    )
-    head = f"| {' | '.join(names)} |\n" + "|---" * len(names) + "|\n"
-    return head + "".join(f"| {' | '.join(_cells(row))} |\n" for row in rows)
+    speed = ("requests a second", "p50 ms", "p95 ms", "p99 ms", "p99 against one more")
+    return markdown_table(("beside", *speed, "errors", "memory MiB"), map(_cells, rows))
 
 
 def _cells(row: Row) -> list[str]:
@@ -133,45 +119,49 @@ def _cells(row: Row) -> list[str]:
     return [row.phase, *whole, f"{row.against:.2f}", str(row.errors), f"{row.memory:.0f}"]
 
 
-def numbered(number: int) -> Mapping[str, Any]:
-    """The attributes of an item."""
+def numbered_attributes(number: int) -> Mapping[str, Any]:
+    """Members of the `NewItem` of this number: its attributes."""
     return {"attributes": {"n": number % 100}}
 
 
-def fill(home: Path, items: int, details: Callable[[int], Mapping[str, Any]] = numbered) -> None:
-    """Write a collection of captions before the service starts; `details` are further members of each `NewItem`."""
+def fill_collection(home: Path, items: int, members: Callable[[int], Mapping[str, Any]] = numbered_attributes) -> None:
+    """Write a collection of captions before the service starts; `members` gives further members of each `NewItem`."""
     random = Random(0)
     home.mkdir(parents=True)
     with Runtime.open(Settings(home), "hashing") as runtime:
         embedder = runtime.embedder
         with runtime.database.write() as session:
-            made = collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
+            collection = collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
         for start in range(0, items, _BATCH):
             numbers = range(start, min(items, start + _BATCH))
-            captions = [caption(random) for _ in numbers]
+            captions = [random_caption(random) for _ in numbers]
             vectors = embedder.embed([Sample({"caption": text}) for text in captions], list(embedder.spaces))
             new = [
-                NewItem(str(number), str(number), {space: rows[place] for space, rows in vectors.items()}, text, **more)
-                for place, (number, text, more) in enumerate(zip(numbers, captions, map(details, numbers), strict=True))
+                NewItem(
+                    str(number), str(number), {space: rows[place] for space, rows in vectors.items()}, text, **extra
+                )
+                for place, (number, text, extra) in enumerate(
+                    zip(numbers, captions, map(members, numbers), strict=True)
+                )
             ]
             with runtime.database.write() as session:
-                catalogued.write(session, made, new)
+                items_table.write(session, collection, new)
 
 
-def _phase(service: Anyseek, name: str, items: int, clients: int, seconds: float) -> Answers:
-    with _beside(service, name) if name in MISBEHAVING else nullcontext():
-        return asyncio.run(_clients(service.url, items, clients, time.monotonic() + seconds))
+def _run_phase(service: Anyseek, name: str, items: int, clients: int, seconds: float) -> Answers:
+    with _misbehaving_client(service, name) if name in MISBEHAVING else nullcontext():
+        return asyncio.run(_run_clients(service.url, items, clients, time.monotonic() + seconds))
 
 
 @contextmanager
-def _beside(service: Anyseek, name: str) -> Iterator[None]:
-    """While the block runs, a process misbehaves."""
+def _misbehaving_client(service: Anyseek, name: str) -> Iterator[None]:
+    """Run a misbehaving client in another process during the block."""
     spawn = multiprocessing.get_context("spawn")
     begins = spawn.Event()
     process = spawn.Process(target=misbehave, args=(name, service.url, begins), daemon=True)
     process.start()
     try:
-        if not begins.wait(_PATIENCE_SECONDS):
+        if not begins.wait(_START_SECONDS):
             sys.exit(f"the client that misbehaves by {name} did not begin")
         yield
         if not process.is_alive():
@@ -181,7 +171,7 @@ def _beside(service: Anyseek, name: str) -> Iterator[None]:
         process.join()
 
 
-async def _clients(url: str, items: int, clients: int, ends: float) -> Answers:
+async def _run_clients(url: str, items: int, clients: int, ends: float) -> Answers:
     answers = Answers()
     await asyncio.gather(*(honest(url, items, seed, ends, answers) for seed in range(clients)))
     return answers

@@ -1,27 +1,28 @@
-"""Honest clients, which read and write, and clients that misbehave, each on loopback."""
+"""Well-behaved clients, which read and write, and misbehaving ones."""
 
 import asyncio
 import base64
 import io
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.synchronize import Event
 from random import Random
+from typing import Any
 
 import httpx
 from PIL import Image
 
 COLLECTION = "load"
 _WORDS = "red green blue old new large small round dog cat house tree road river cloud boat lamp chair".split()  # noqa: SIM905
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass
 class Answers:
-    """Seconds of each answer, and how many were not what was asked for."""
+    """Latency of each answer in seconds, and the number of failed requests."""
 
     seconds: list[float] = field(default_factory=list)
     errors: int = 0
@@ -31,44 +32,44 @@ class Answers:
         self.errors += others.errors
 
 
-def caption(random: Random) -> str:
+def random_caption(random: Random) -> str:
     return " ".join(random.choice(_WORDS) for _ in range(5))
 
 
 async def honest(url: str, items: int, seed: int, ends: float, answers: Answers) -> None:
-    """Seven queries of ten requests, two items, one put, one after the other."""
+    """Send one request after another until `ends`: seventy percent queries, twenty percent reads, ten percent puts."""
     random = Random(seed)
-    async with httpx.AsyncClient(base_url=f"{url}/v1/collections/{COLLECTION}", timeout=_SECONDS) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/v1/collections/{COLLECTION}", timeout=_TIMEOUT_SECONDS) as http:
         while time.monotonic() < ends:
-            began = time.monotonic()
+            start = time.monotonic()
             try:
-                answer = await _ask(http, random, items, seed)
+                answer = await _send_random_request(http, random, items, seed)
                 answers.errors += answer.is_error
             except httpx.HTTPError:
                 answers.errors += 1
-            answers.seconds.append(time.monotonic() - began)
+            answers.seconds.append(time.monotonic() - start)
 
 
-async def _ask(http: httpx.AsyncClient, random: Random, items: int, seed: int) -> httpx.Response:
+async def _send_random_request(http: httpx.AsyncClient, random: Random, items: int, seed: int) -> httpx.Response:
     chosen = random.random()
     if chosen < 0.7:
-        return await http.post("/query", json={"parts": [{"text": caption(random)}], "k": 10})
+        return await http.post("/query", json={"parts": [{"text": random_caption(random)}], "k": 10})
     if chosen < 0.9:
         return await http.get(f"/items/{random.randrange(items)}")
-    form = {"caption": (None, caption(random)), "attributes": (None, json.dumps({"n": random.randrange(100)}))}
+    form = {"caption": (None, random_caption(random)), "attributes": (None, json.dumps({"n": random.randrange(100)}))}
     return await http.put(f"/items/put-{seed}-{random.randrange(1000)}", files=form)
 
 
-Attack = Callable[[str], Awaitable[None]]
+Attack = Callable[[str], Coroutine[Any, Any, None]]
 
 
 def slow_headers() -> Attack:
-    """Fifty connections whose headers drip."""
+    """Fifty connections that send their headers slowly and without end."""
     return partial(_drip, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"x: y\r\n")
 
 
 def slow_bodies() -> Attack:
-    """Fifty connections whose bodies drip."""
+    """Fifty connections that send their bodies slowly."""
     head = f"POST /v1/collections/{COLLECTION}/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return partial(_drip, f"{head}Content-Length: 50000\r\n\r\n".encode(), b" ")
 
@@ -76,7 +77,7 @@ def slow_bodies() -> Attack:
 async def _drip(head: bytes, piece: bytes, url: str) -> None:
     address = httpx.URL(url)
 
-    async def one() -> None:
+    async def drip_on_one_connection() -> None:
         while True:
             _, writer = await asyncio.open_connection(address.host, address.port)
             try:
@@ -90,29 +91,29 @@ async def _drip(head: bytes, piece: bytes, url: str) -> None:
             finally:
                 writer.close()
 
-    await asyncio.gather(*(one() for _ in range(50)))
+    await asyncio.gather(*(drip_on_one_connection() for _ in range(50)))
 
 
 def bombs() -> Attack:
-    """Queries of four small files that are pictures of 81 million pixels, one query after the other."""
+    """Queries with four small files that decode to 81 million pixels each, one query after another."""
     file = io.BytesIO()
     Image.new("RGB", (9_000, 9_000)).save(file, "WEBP", lossless=True, method=0)
     parts = [{"modality": "rgb", "data": base64.b64encode(file.getvalue()).decode()} for _ in range(4)]
-    return partial(_again, json.dumps({"parts": parts}).encode())
+    return partial(_post_repeatedly, json.dumps({"parts": parts}).encode())
 
 
 def huge_json() -> Attack:
     """A filter of 100 MiB of `{}`, again and again."""
     body = b'{"parts": [{"text": "a"}], "where": {"and": [' + b"{}," * ((100 << 20) // 3) + b"{}]}}"
-    return partial(_again, body)
+    return partial(_post_repeatedly, body)
 
 
 def deep_json() -> Attack:
     """JSON as deep as its bytes allow, again and again."""
-    return partial(_again, b'{"where": ' + b"[" * 500_000 + b"]" * 500_000 + b"}")
+    return partial(_post_repeatedly, b'{"where": ' + b"[" * 500_000 + b"]" * 500_000 + b"}")
 
 
-async def _again(body: bytes, url: str) -> None:
+async def _post_repeatedly(body: bytes, url: str) -> None:
     async with httpx.AsyncClient(timeout=60) as http:
         while True:
             try:
@@ -132,11 +133,7 @@ MISBEHAVING: dict[str, Callable[[], Attack]] = {
 
 
 def misbehave(name: str, url: str, begins: Event) -> None:
-    """Do so in this process until it is killed; what is sent is made before `begins` is set."""
+    """Run an attack in this process until it is killed; set `begins` once its requests are prepared."""
     attack = MISBEHAVING[name]()
     begins.set()
-    asyncio.run(_run(attack, url))
-
-
-async def _run(attack: Attack, url: str) -> None:
-    await attack(url)
+    asyncio.run(attack(url))

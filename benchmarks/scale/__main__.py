@@ -1,14 +1,14 @@
-"""What one million, a hundred million and a billion items take: `python -m benchmarks.scale`, see docs/scale.md.
+"""Resources for one million, a hundred million and a billion items: `python -m benchmarks.scale`, see docs/scale.md.
 
-    python -m benchmarks.scale                                            # reckoned from recorded constants
-    python -m benchmarks.scale --measure                                  # bytes an item, beside those recorded
-    python -m benchmarks.scale --pictures [200000] [--workers 4]          # tried: an index job
-    python -m benchmarks.scale --vectors [5000000] [--dimension 256] [--bulk]   # tried: a collection's index
+    python -m benchmarks.scale                                            # computed from recorded constants
+    python -m benchmarks.scale --measure                                  # bytes an item, compared with the recorded
+    python -m benchmarks.scale --pictures [200000] [--workers 4]          # trial: an index job
+    python -m benchmarks.scale --vectors [5000000] [--dimension 256] [--bulk]   # trial: a large index
     python -m benchmarks.scale --quick                                    # each of the last three, small
 
-With `--measure`, a change of more than a tenth exits with 1. What is tried is made in a temporary folder, which goes
-when it ends or is stopped by Ctrl-C; `--home DIR` keeps it, and a repeat goes on with what is there. Vectors are
-written by the product; `--bulk` writes the same rows of the catalogue directly.
+With `--measure`, a change of more than a tenth exits with 1. Trials use a temporary folder, which is deleted at the end
+or by Ctrl-C; `--home DIR` keeps it, and a repeated run resumes there. Vectors are written by the product; `--bulk`
+writes the same rows of the catalogue directly.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.reporting import markdown_table, option_parser
 from benchmarks.scale.constants import CONSTANTS, DEADLINE_DAYS, SIZES, value
 from benchmarks.scale.worker_failures import Case, average
 
@@ -34,84 +35,80 @@ Row = Sequence[str]
 
 
 def main() -> int:
-    """What was asked for; without any of it, the tables."""
-    options = _options()
+    """Measure or try what the options name; without any of these, print the tables."""
+    options = _parse_options()
     if options.quick:
         options.measure, options.items = True, min(options.items, 100)
         options.pictures, options.workers, options.vectors, options.dimension = 300, 2, 3_000, 32
     differs = compare(options.items, options.json) if options.measure else 0
-    _try(options)
+    _run_trials(options)
     if not (options.measure or options.pictures or options.vectors):
-        constants_told = {name: vars(constant) for name, constant in CONSTANTS.items()}
-        print(json.dumps(constants_told, indent=2) if options.json else markdown())
+        recorded = {name: vars(constant) for name, constant in CONSTANTS.items()}
+        print(json.dumps(recorded, indent=2) if options.json else markdown())
     return 0 if options.quick else differs
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        f"python -m {__package__}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parse_options() -> argparse.Namespace:
+    parser = option_parser("scale", __doc__)
     parser.add_argument("--measure", action="store_true", help="measure bytes an item here")
-    parser.add_argument("--items", type=int, default=1_000, help="of the collection that is generated")
-    parser.add_argument("--pictures", type=int, nargs="?", const=PICTURES, help="index so many (default 200000)")
+    parser.add_argument("--items", type=int, default=1_000, help="size of the generated collection")
+    parser.add_argument("--pictures", type=int, nargs="?", const=PICTURES, help="index this many (default 200000)")
     parser.add_argument("--workers", type=int, default=4, help="processes that index them (default 4)")
-    parser.add_argument("--vectors", type=int, nargs="?", const=VECTORS, help="of a collection (default 5000000)")
+    parser.add_argument("--vectors", type=int, nargs="?", const=VECTORS, help="index this many (default 5000000)")
     parser.add_argument("--dimension", type=int, default=256, help="numbers of each (default 256)")
     parser.add_argument("--queries", type=int, default=200, help="timed one after another (default 200)")
     parser.add_argument("--bulk", action="store_true", help="write the rows of vectors to the catalogue directly")
-    parser.add_argument("--home", type=Path, help="keep what is made in this folder (default: a temporary one)")
-    parser.add_argument("--quick", action="store_true", help="all that is measured, with small numbers")
-    parser.add_argument("--json", action="store_true", help="an object with what was measured, or with the constants")
+    parser.add_argument("--home", type=Path, help="keep the data in this folder (default: a temporary one)")
+    parser.add_argument("--quick", action="store_true", help="measure everything with small numbers")
     return parser.parse_args()
 
 
-def _try(options: argparse.Namespace) -> None:
-    from benchmarks.scale.processes import in_a_process
+def _run_trials(options: argparse.Namespace) -> None:
+    from benchmarks.scale.processes import run_in_process
     from benchmarks.scale.trials import try_pictures, try_vectors
 
     if options.pictures:
-        with _home(options.home, "pictures") as home:
-            in_a_process(try_pictures, home, options.pictures, options.workers, options.json)
+        with _trial_home(options.home, "pictures") as home:
+            run_in_process(try_pictures, home, options.pictures, options.workers, options.json)
     if options.vectors:
         inserted = min(MOST_INSERTED, max(LEAST_INSERTED, options.vectors // VECTORS_AN_INSERTED))
-        asked = (options.vectors, options.dimension, options.queries, inserted, options.bulk)
-        with _home(options.home, "vectors") as home:
-            in_a_process(try_vectors, home, *asked, options.json)
+        arguments = (options.vectors, options.dimension, options.queries, inserted, options.bulk)
+        with _trial_home(options.home, "vectors") as home:
+            run_in_process(try_vectors, home, *arguments, options.json)
 
 
 @contextmanager
-def _home(kept: Path | None, part: str) -> Iterator[Path]:
-    if kept is None:
-        with tempfile.TemporaryDirectory(prefix="anyseek-scale-") as folder:
-            yield Path(folder)
+def _trial_home(folder: Path | None, part: str) -> Iterator[Path]:
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="anyseek-scale-") as temporary:
+            yield Path(temporary)
     else:
-        (kept / part).mkdir(parents=True, exist_ok=True)
-        yield (kept / part).resolve()
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        yield (folder / part).resolve()
 
 
 def compare(items: int, as_json: bool) -> int:
-    """Measure, print beside what is recorded, and tell by the exit code whether they agree."""
+    """Measure and print next to the recorded constants; return 1 if any differs by more than the tolerance."""
     from benchmarks.scale.measuring import measure
 
     measured = measure(items)
     if as_json:
         print(json.dumps(measured, indent=2))
         return 0
-    off = False
-    for name, found in sorted(measured.items()):
+    exit_code = 0
+    for name, size in sorted(measured.items()):
         recorded = CONSTANTS[name].value if name in CONSTANTS else None
-        differs = recorded is not None and abs(found / recorded - 1) > TOLERANCE
-        off = off or differs
-        print(
-            f"{name:22} {found:10.1f}" + ("" if recorded is None else f"  recorded {recorded:g}{'  DIFFERS' * differs}")
-        )
-    return int(off)
+        differs = recorded is not None and abs(size / recorded - 1) > TOLERANCE
+        exit_code = exit_code or int(differs)
+        comparison = "" if recorded is None else f"  recorded {recorded:g}{'  DIFFERS' * differs}"
+        print(f"{name:22} {size:10.1f}{comparison}")
+    return exit_code
 
 
 def markdown() -> str:
     """All tables, as docs/scale.md has them."""
     return "\n\n".join(
-        f"### {title}\n" + "\n".join(_table(header, rows))
+        f"### {title}\n{markdown_table(header, rows)}"
         for title, header, rows in (
             ("Bytes", ("what", *map(_count, SIZES)), storage()),
             ("Memory of the index", ("index", *map(_count, SIZES)), memory()),
@@ -152,15 +149,18 @@ def memory() -> Iterator[Row]:
 def ingestion() -> Iterator[Row]:
     seconds = DEADLINE_DAYS * DAY
     yield ("inputs a second", *(f"{size / seconds:,.1f}" for size in SIZES))
-    yield ("4M-21_B, CPU workers of two cores", *(_workers(size / seconds, value("cpu_rate")) for size in SIZES))
-    yield ("4M-21_B, GPUs", *(_workers(size / seconds, _gpu_rate()) for size in SIZES))
-    yield ("cores to decode for them", *(_workers(size / seconds, value("decode_rate")) for size in SIZES))
-    yield ("hashing model, workers of two cores", *(_workers(size / seconds, value("hashing_rate")) for size in SIZES))
+    yield ("4M-21_B, CPU workers of two cores", *(_worker_count(size / seconds, value("cpu_rate")) for size in SIZES))
+    yield ("4M-21_B, GPUs", *(_worker_count(size / seconds, _gpu_rate()) for size in SIZES))
+    yield ("cores to decode for them", *(_worker_count(size / seconds, value("decode_rate")) for size in SIZES))
+    yield (
+        "hashing model, workers of two cores",
+        *(_worker_count(size / seconds, value("hashing_rate")) for size in SIZES),
+    )
     yield ("log entries a second", *(f"{size * value('spaces') / seconds:,.1f}" for size in SIZES))
 
 
 def qdrant() -> Iterator[Row]:
-    """Of one space; each space is a Qdrant collection of its own."""
+    """Figures of one space; each space is a Qdrant collection of its own."""
     usable = value("node_memory") * value("node_usable")
     nodes = [
         max(int(value("replicas")), math.ceil(size * _qdrant_bytes() * value("replicas") / usable)) for size in SIZES
@@ -190,15 +190,9 @@ def failures() -> Iterator[Row]:
     for between in FAILURES:
         for lease in LEASES:
             for batch in BATCHES:
-                found = average(Case(lease, batch, between), RUNS, SEED)
-                yield (
-                    f"{lease:g} s",
-                    f"{batch}",
-                    _duration(between),
-                    f"{found.deaths:,}",
-                    f"{found.wasted:.2%}",
-                    f"{found.longer:.3f}",
-                )
+                mean = average(Case(lease, batch, between), RUNS, SEED)
+                case = (f"{lease:g} s", f"{batch}", _duration(between))
+                yield (*case, f"{mean.deaths:,}", f"{mean.wasted:.2%}", f"{mean.longer:.3f}")
 
 
 def constants() -> Iterator[Row]:
@@ -214,7 +208,7 @@ def _qdrant_bytes() -> float:
     return value("dimension") * value("int8_bytes") + value("hnsw_link_bytes")
 
 
-def _workers(needed: float, rate: float) -> str:
+def _worker_count(needed: float, rate: float) -> str:
     return f"{math.ceil(needed / rate):,}"
 
 
@@ -236,13 +230,6 @@ def _count(size: int) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 3_600:g} h" if seconds >= 3_600 else f"{seconds / 60:g} min"
-
-
-def _table(header: Row, rows: Iterator[Row]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield "|---" * len(header) + "|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Constant:
-    """A number, its unit, and where it was measured; an assumption says so."""
+    """A number with its unit and where it comes from: a measurement, a format or an assumption."""
 
     value: float
     unit: str

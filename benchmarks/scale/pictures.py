@@ -1,4 +1,4 @@
-"""Index many small pictures by several processes, check the result, and index the same again."""
+"""Indexing of many small pictures by several processes, then `verify`, and indexing them again unchanged."""
 
 import os
 import time
@@ -16,120 +16,119 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.settings import Settings
-from benchmarks.ingest.rates import FILES_A_FOLDER, png
-from benchmarks.scale.measuring import bytes_below
-from benchmarks.scale.processes import Taken, commands
+from benchmarks.ingest.rates import FILES_A_FOLDER, encode_png
+from benchmarks.scale.measuring import bytes_below, catalogue_bytes
+from benchmarks.scale.processes import Usage, run_commands
 
 SIDE = 32
-_LOOK_SECONDS = 0.5
-_SHARE = 5  # the paces of the first and the last fifth are told
+_SAMPLE_SECONDS = 0.5
+_FIFTH = 5  # the rates of the first and the last fifth of the items are reported
 
 
 def measure(home: Path, pictures: int, workers: int) -> dict[str, Any]:
-    """What `workers` processes of `anyseek index` take for `pictures` pictures in one catalogue of SQLite.
+    """Measure `workers` processes of `anyseek index` that share a job of `pictures` pictures, in one SQLite catalogue.
 
-    They share one job, as processes that index the same folder do. Pictures that `home` already has are not made again.
+    Pictures that `home` already has are not made again.
     """
     folder, settings = home / "pictures", Settings(home / "anyseek")
     settings.make_home()
     database = Database(settings.database_url)
     upgrade(database)
-    began = time.perf_counter()
-    _make(folder, pictures)
-    told: dict[str, Any] = {"pictures": pictures, "workers": workers, "made_seconds": time.perf_counter() - began}
+    start = time.perf_counter()
+    _make_pictures(folder, pictures)
+    report: dict[str, Any] = {"pictures": pictures, "workers": workers, "made_seconds": time.perf_counter() - start}
     environment = _environment(settings, workers)
     index = ("index", str(folder), "--collection", "pictures", "--model", "hashing")
-    watch = _Watch(database)
-    taken = commands(index, environment, workers, watch)
-    told["indexing"] = _indexing(taken, watch, _newest(database))
-    told["bytes"] = _sizes(settings, folder)
-    told["verify"] = asdict(commands(("verify",), environment))
-    again = commands(index, environment)
-    told["unchanged"] = asdict(again) | {"unchanged": _newest(database).counts.unchanged}
+    monitor = _JobMonitor(database)
+    usage = run_commands(index, environment, workers, monitor)
+    report["indexing"] = _indexing_report(usage, monitor, _newest_job(database))
+    report["bytes"] = _sizes(settings, folder)
+    report["verify"] = asdict(run_commands(("verify",), environment))
+    again = run_commands(index, environment)
+    report["unchanged"] = asdict(again) | {"unchanged": _newest_job(database).counts.unchanged}
     database.close()
-    return told
+    return report
 
 
-def _make(folder: Path, count: int) -> None:
-    """PNGs of `SIDE` x `SIDE`: a colour with noise around it, a thousand in each folder."""
+def _make_pictures(folder: Path, count: int) -> None:
+    """Write PNGs of `SIDE` x `SIDE`, each of a noisy colour, a thousand in each folder."""
     for first in range(0, count, FILES_A_FOLDER):
-        inside, chance = folder / f"{first // FILES_A_FOLDER:04}", np.random.default_rng(first)
-        inside.mkdir(parents=True, exist_ok=True)
+        subfolder, rng = folder / f"{first // FILES_A_FOLDER:04}", np.random.default_rng(first)
+        subfolder.mkdir(parents=True, exist_ok=True)
         for number in range(first, min(first + FILES_A_FOLDER, count)):
-            colour, noise = chance.integers(32, 224, 3), chance.integers(-32, 32, (SIDE, SIDE, 3))
-            path = inside / f"{number:07}.png"
+            colour, noise = rng.integers(32, 224, 3), rng.integers(-32, 32, (SIDE, SIDE, 3))
+            path = subfolder / f"{number:07}.png"
             if not path.exists():
-                path.write_bytes(png((colour + noise).astype(np.uint8)))
+                path.write_bytes(encode_png((colour + noise).astype(np.uint8)))
 
 
 def _environment(settings: Settings, workers: int) -> dict[str, str]:
-    """Without the user's settings; the processors are divided as `anyseek worker` does it."""
+    """Environment without the user's settings, with the cores divided among the processes as `anyseek worker` does."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("ANYSEEK")}
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     return plain | {"ANYSEEK_HOME": str(settings.home), "OMP_NUM_THREADS": str(threads)}
 
 
 @dataclass(frozen=True)
-class _Moment:
+class _Observation:
     seconds: float
     state: JobState
     items: int
 
 
-class _Watch:
-    """Looks into the catalogue while others work; `moments` are what it saw."""
+class _JobMonitor:
+    """Records the state of the newest job and the number of items while other processes work."""
 
     def __init__(self, database: Database) -> None:
-        self._database, self._began = database, time.perf_counter()
-        self.moments: list[_Moment] = []
+        self._database, self._start = database, time.perf_counter()
+        self.observations: list[_Observation] = []
 
     def __call__(self) -> None:
-        now = time.perf_counter() - self._began
-        if self.moments and now - self.moments[-1].seconds < _LOOK_SECONDS:
+        now = time.perf_counter() - self._start
+        if self.observations and now - self.observations[-1].seconds < _SAMPLE_SECONDS:
             return
         with self._database.read() as session:
             newest = jobs.list_page(session, None, 1)
             items = session.scalar(select(func.max(ItemRow.id))) or 0
         if newest:
-            self.moments.append(_Moment(now, newest[0].state, items))
+            self.observations.append(_Observation(now, newest[0].state, items))
 
-    def first(self, holds: Callable[[_Moment], bool]) -> float:
-        """The second at which something was first seen to hold; that of the last look if it never was."""
-        return next((seen.seconds for seen in self.moments if holds(seen)), self.moments[-1].seconds)
+    def first_seconds(self, predicate: Callable[[_Observation], bool]) -> float:
+        """Seconds of the first observation that satisfies the predicate, or of the last one if none does."""
+        return next((seen for seen in self.observations if predicate(seen)), self.observations[-1]).seconds
 
 
-def _indexing(taken: Taken, watch: _Watch, job: Job) -> dict[str, Any]:
-    """`rate` and those of the first and last fifth are of the time between the scan and the last item."""
+def _indexing_report(usage: Usage, monitor: _JobMonitor, job: Job) -> dict[str, Any]:
     indexed = max(1, job.counts.indexed)
-    scanned = watch.first(lambda seen: seen.state != JobState.SCANNING)
-    ended = watch.first(lambda seen: seen.state not in (JobState.SCANNING, JobState.RUNNING))
-    return asdict(taken) | {
+    scanned = monitor.first_seconds(lambda seen: seen.state != JobState.SCANNING)
+    ended = monitor.first_seconds(lambda seen: seen.state not in (JobState.SCANNING, JobState.RUNNING))
+    return asdict(usage) | {
         "indexed": job.counts.indexed,
         "quarantined": job.counts.quarantined,
         "scan_seconds": scanned,
         "work_seconds": ended - scanned,
-        "snapshot_seconds": max(0.0, taken.seconds - ended),
-        "items_a_second": indexed / taken.seconds,
-        "processor_ms_an_item": 1_000 * taken.processor_seconds / indexed,
-        "paces": list(_paces(watch, job.counts.indexed)),
+        "snapshot_seconds": max(0.0, usage.seconds - ended),
+        "items_a_second": indexed / usage.seconds,
+        "processor_ms_an_item": 1_000 * usage.processor_seconds / indexed,
+        "paces": list(_edge_rates(monitor, job.counts.indexed)),
     }
 
 
-def _paces(watch: _Watch, items: int) -> Iterator[float]:
-    """Items a second of the first and the last fifth of them: alike unless work gets slower as a collection grows."""
-    for start, stop in ((0, items // _SHARE), (items - items // _SHARE, items)):
-        held = [seen for seen in watch.moments if start <= seen.items <= stop and seen.state == JobState.RUNNING]
-        long = held[-1].seconds - held[0].seconds if held else 0.0
-        yield (held[-1].items - held[0].items) / long if long else 0.0
+def _edge_rates(monitor: _JobMonitor, items: int) -> Iterator[float]:
+    """Items per second of the first and the last fifth: equal unless indexing slows as the collection grows."""
+    for start, stop in ((0, items // _FIFTH), (items - items // _FIFTH, items)):
+        running = [
+            seen for seen in monitor.observations if start <= seen.items <= stop and seen.state == JobState.RUNNING
+        ]
+        seconds = running[-1].seconds - running[0].seconds if running else 0.0
+        yield (running[-1].items - running[0].items) / seconds if seconds else 0.0
 
 
-def _newest(database: Database) -> Job:
+def _newest_job(database: Database) -> Job:
     with database.read() as session:
         return jobs.list_page(session, None, 1)[0]
 
 
 def _sizes(settings: Settings, folder: Path) -> dict[str, int]:
-    """Bytes of files; a file takes up to a block of the disk more."""
-    catalogue = sum(path.stat().st_size for path in settings.home.glob("catalogue.sqlite*"))
     parts = {"pictures": folder, "thumbnails": settings.assets, "index": settings.indexes}
-    return {"catalogue": catalogue} | {name: bytes_below(path) for name, path in parts.items()}
+    return {"catalogue": catalogue_bytes(settings.home)} | {name: bytes_below(path) for name, path in parts.items()}

@@ -1,4 +1,4 @@
-"""Run work in a process of its own, and commands, and tell what these take."""
+"""Commands and functions run in processes of their own, with the time and memory that they use."""
 
 import multiprocessing
 import os
@@ -17,12 +17,12 @@ _POLL_SECONDS = 0.1
 
 
 class CommandFailed(Exception):
-    """A process ended with another code than 0; the message ends with what it said."""
+    """A process ended with another code than 0; the message ends with its output."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """By processes side by side: seconds of the clock, of all processors, and MB at most, of the largest and of all."""
+class Usage:
+    """Wall and processor seconds of concurrent processes, and peak MB of the largest and of all together."""
 
     seconds: float
     processor_seconds: float
@@ -31,74 +31,71 @@ class Taken:
 
 
 class _Process:
-    """One command. What it prints goes to a file; what it reports while it works, to stderr if it is `heard`."""
+    """A running command whose output goes to a temporary file; with `shows_errors`, its stderr goes to ours."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], heard: bool) -> None:
-        self._arguments, self._said = arguments, tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is killed)
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], shows_errors: bool) -> None:
+        self._arguments, self._output = arguments, tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is killed)
         self.peak_mb, self.processor_seconds = 0.0, 0.0
         command = [sys.executable, "-c", _PROGRAM, *arguments]
-        errors = None if heard else self._said
-        self._process = subprocess.Popen(command, env=environment, stdout=self._said, stderr=errors)
+        errors = None if shows_errors else self._output
+        self._process = subprocess.Popen(command, env=environment, stdout=self._output, stderr=errors)
 
-    def has_ended(self) -> bool:
-        """Raises `CommandFailed`."""
+    def poll(self) -> bool:
+        """Record the usage and return whether the process has ended. Raises `CommandFailed`."""
         if self._process.returncode is not None:
             return True
         self.peak_mb = max(self.peak_mb, peak_mb(self._process.pid))
-        ended, status, used = os.wait4(self._process.pid, os.WNOHANG)
-        if not ended:
+        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+        if not pid:
             return False
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        self.processor_seconds = used.ru_utime + used.ru_stime
+        self.processor_seconds = usage.ru_utime + usage.ru_stime
         if self._process.returncode:
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace")[-2_000:]
-            raise CommandFailed(f"{' '.join(self._arguments)} ended with {self._process.returncode}: {said}")
+            self._output.seek(0)
+            output = self._output.read().decode(errors="replace")[-2_000:]
+            raise CommandFailed(f"{' '.join(self._arguments)} ended with {self._process.returncode}: {output}")
         return True
 
     def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait()
-        self._said.close()
+        self._output.close()
 
 
-def commands(
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    number: int = 1,
-    look: Callable[[], object] = lambda: None,
-) -> Taken:
-    """Run the same command in so many processes at once; `look` is called every `_POLL_SECONDS` meanwhile.
+def run_commands(
+    arguments: Sequence[str], environment: Mapping[str, str], count: int = 1, on_poll: Callable[[], object] = int
+) -> Usage:
+    """Run the same command in `count` processes at once and call `on_poll` every `_POLL_SECONDS` until all have ended.
 
-    None outlives this call, whatever ends it. Raises `CommandFailed`.
+    No process outlives this call, even if it raises. Raises `CommandFailed`.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     with ExitStack() as stack:
-        every = []
-        for count in range(number):
-            every.append(_Process(arguments, environment, heard=not count))
-            stack.callback(every[-1].kill)
-        while sum(not one.has_ended() for one in every):  # each is asked: its memory is read then
-            look()
+        processes = []
+        for number in range(count):
+            processes.append(_Process(arguments, environment, shows_errors=number == 0))
+            stack.callback(processes[-1].kill)
+        while sum(not process.poll() for process in processes):  # polls each, which also reads its memory
+            on_poll()
             time.sleep(_POLL_SECONDS)
-        seconds = time.perf_counter() - started
-    peaks = [one.peak_mb for one in every]
-    return Taken(seconds, sum(one.processor_seconds for one in every), max(peaks), sum(peaks))
+        seconds = time.perf_counter() - start
+    peaks = [process.peak_mb for process in processes]
+    return Usage(seconds, sum(process.processor_seconds for process in processes), max(peaks), sum(peaks))
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """The kernel's own mark: `getrusage` tells that of the parent if it was higher when it started this process."""
+    """Peak resident memory; not from `getrusage`, which also counts the parent's peak before the fork."""
     try:
-        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except FileNotFoundError:
         return 0.0
-    marked = told.partition("VmHWM:")[2].split()  # a process that has just ended has no memory
-    return int(marked[0]) / 1_024 if marked else 0.0
+    fields = status.partition("VmHWM:")[2].split()  # empty for a process that has just ended
+    return int(fields[0]) / 1_024 if fields else 0.0
 
 
-def in_a_process(work: Callable[..., object], *arguments: Any) -> None:
-    """Do work in a process of its own, whose memory is that of the work alone. Ctrl-C reaches both.
+def run_in_process(work: Callable[..., object], *arguments: Any) -> None:
+    """Run the work in a new process, whose memory is that of the work alone; Ctrl-C reaches both processes.
 
     Raises `SystemExit` if the work failed.
     """

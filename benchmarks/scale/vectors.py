@@ -1,8 +1,7 @@
-"""Build a collection of many vectors, open it, search it, put items into it, and write its snapshot again."""
+"""Building, opening and searching a collection of many vectors, inserting into it, and writing its snapshot again."""
 
 import inspect
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,14 +16,24 @@ from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.local.candidates import Ivf
 from anyseek.search.spaces.local.space import LocalSpace
+from benchmarks.reporting import call_in_process
+from benchmarks.scale.measuring import bytes_below, catalogue_bytes
 from benchmarks.scale.processes import peak_mb
 from benchmarks.search import living
-from benchmarks.search.__main__ import index_of, searches
-from benchmarks.search.gallery import COLLECTION, Gallery, GivenEmbedder, made, make, open_catalogue, take_back
+from benchmarks.search.__main__ import compare_searches, newest_index
+from benchmarks.search.gallery import (
+    COLLECTION,
+    Gallery,
+    LookupEmbedder,
+    build_collection,
+    open_catalogue,
+    read_record,
+    remove_later_items,
+)
 
 KIND = "ivf"
 _BUILT = "built.json"
-# What building an index is made of, and the function that does it.
+# Stages of building an index, and the function of each.
 STAGES: Mapping[str, tuple[Any, str]] = {
     "log read": (LocalSpace, "_fill_from_log"),
     "lists trained": (Ivf, "trained"),
@@ -35,98 +44,85 @@ STAGES: Mapping[str, tuple[Any, str]] = {
 
 
 def measure(home: Path, gallery: Gallery, queries: int, inserted: int, bulk: bool) -> dict[str, Any]:
-    """What a collection of the gallery's vectors takes; `home` keeps it, and a repeat only measures.
+    """Build a collection of the gallery's vectors in `home`, unless it is there already, and measure it.
 
-    Building and opening are done in processes of their own, so that each tells its own memory.
+    Building and opening run in processes of their own, so that each reports its own memory.
     """
-    _apart(_build, home, gallery, bulk)
-    told: dict[str, Any] = {"made": made(home), "building": json.loads((home / _BUILT).read_text())}
-    told["bytes"] = _sizes(home)
-    _apart(living.forget_pages, home)
-    told["restart"] = {
-        "files not in memory": _apart(living.answer_once, home, KIND),
-        "files in memory": _apart(living.answer_once, home, KIND),
-    }
-    told["searches"] = _apart(_search, home, gallery, queries)
-    told["inserting"] = _apart(_insert, home, gallery, inserted)
-    return told
+    call_in_process(_build, home, gallery, bulk)
+    report: dict[str, Any] = {"made": read_record(home), "building": json.loads((home / _BUILT).read_text())}
+    report["bytes"] = _sizes(home)
+    report["restart"] = living.measure_restarts(home, KIND)
+    report["searches"] = call_in_process(_search, home, gallery, queries)
+    report["inserting"] = call_in_process(_insert, home, gallery, inserted)
+    return report
 
 
 def _build(home: Path, gallery: Gallery, bulk: bool) -> None:
-    """`built.json` then has the seconds of each stage, for a repeat too."""
-    with timed() as seconds:
-        make(home, gallery, KIND, bulk)
+    """Build the collection and record the seconds of each stage in `built.json`, which a repeated run reads."""
+    with time_stages() as seconds:
+        build_collection(home, gallery, KIND, bulk)
     if not (home / _BUILT).exists():
         rounded = {stage: round(spent, 3) for stage, spent in seconds.items()}
         (home / _BUILT).write_text(json.dumps({"seconds": rounded, "peak_mb": round(peak_mb())}))
 
 
 def _search(home: Path, gallery: Gallery, count: int) -> dict[str, Any]:
-    """Raw FAISS has a copy of all vectors, so `peak_mb` is about twice what a service has mapped."""
+    """Compare searches. Raw FAISS copies all vectors, so `peak_mb` is about twice what a service maps."""
     settings, database = open_catalogue(home, KIND)
     queries = gallery.queries(count)
-    engine = SearchEngine(database, settings, GivenEmbedder(queries, gallery.dimension))
-    rows = searches(engine, index_of(database, LocalBackend(database, settings)), gallery, queries)
+    engine = SearchEngine(database, settings, LookupEmbedder(queries, gallery.dimension))
+    rows = compare_searches(engine, newest_index(database, LocalBackend(database, settings)), gallery, queries)
     engine.close()
     database.close()
     return {"rows": rows, "peak_mb": round(peak_mb())}
 
 
 def _insert(home: Path, gallery: Gallery, count: int) -> dict[str, Any]:
-    """Put items as fast as they can be put, each batch found before the next, and write a snapshot with them."""
+    """Put items without pauses, each batch found before the next, and write a snapshot with them."""
     settings, database = open_catalogue(home, KIND)
-    engine = SearchEngine(database, settings, GivenEmbedder(gallery.queries(1), gallery.dimension))
+    engine = SearchEngine(database, settings, LookupEmbedder(gallery.queries(1), gallery.dimension))
     engine.counts(COLLECTION)  # opens the index
     try:
         writer = living.Writer(engine, database, gallery, count, rate=10**9)
-        began = time.perf_counter()
+        start = time.perf_counter()
         writer.put_all()
-        told: dict[str, Any] = {
-            "items": writer.put,
-            "items_a_second": round(writer.put / (time.perf_counter() - began)),
-        }
-        told["found_after_ms_most"] = round(1_000 * max(writer.found_after), 1)
-        with living.due_at_every_entry(gallery.size), timed() as seconds:
-            began = time.perf_counter()
+        rate = round(writer.written / (time.perf_counter() - start))
+        report: dict[str, Any] = {"items": writer.written, "items_a_second": rate}
+        report["found_after_ms_most"] = round(1_000 * max(writer.visibility_seconds), 1)
+        with living.always_due_snapshots(gallery.size), time_stages() as seconds:
+            start = time.perf_counter()
             engine.write_snapshots(COLLECTION)
-        told["snapshot_seconds"] = round(time.perf_counter() - began, 2)
-        told["snapshot_stages"] = {stage: round(spent, 3) for stage, spent in seconds.items() if spent}
-        return told | {"peak_mb": round(peak_mb())}
+        report["snapshot_seconds"] = round(time.perf_counter() - start, 2)
+        report["snapshot_stages"] = {stage: round(spent, 3) for stage, spent in seconds.items() if spent}
+        return report | {"peak_mb": round(peak_mb())}
     finally:
         engine.close()
-        take_back(settings, database, gallery.size)
+        remove_later_items(settings, database, gallery.size)
         database.close()
 
 
 @contextmanager
-def timed() -> Iterator[dict[str, float]]:
-    """Gives the seconds spent in each of `STAGES` inside the block, up to now."""
+def time_stages() -> Iterator[dict[str, float]]:
+    """Yield the seconds spent so far in each of `STAGES` inside the block."""
     seconds = dict.fromkeys(STAGES, 0.0)
 
-    def timing(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
-            began = time.perf_counter()
+            start = time.perf_counter()
             try:
                 return work(*arguments)
             finally:
-                seconds[stage] += time.perf_counter() - began
+                seconds[stage] += time.perf_counter() - start
 
         return run
 
     with ExitStack() as stack:
         for stage, (holder, name) in STAGES.items():
-            run = timing(stage, getattr(holder, name))
-            is_of_class = isinstance(inspect.getattr_static(holder, name), classmethod)  # then it is bound already
-            stack.enter_context(mock.patch.object(holder, name, staticmethod(run) if is_of_class else run))
+            run = timed(stage, getattr(holder, name))
+            is_bound = isinstance(inspect.getattr_static(holder, name), classmethod)
+            stack.enter_context(mock.patch.object(holder, name, staticmethod(run) if is_bound else run))
         yield seconds
 
 
 def _sizes(home: Path) -> dict[str, int]:
-    catalogue = sum(path.stat().st_size for path in home.glob("catalogue.sqlite*"))
-    index = sum(path.stat().st_size for path in (home / "indexes").rglob("*") if path.is_file())
-    return {"catalogue": catalogue, "index": index}
-
-
-def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    return {"catalogue": catalogue_bytes(home), "index": bytes_below(home / "indexes")}

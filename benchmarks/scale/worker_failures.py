@@ -1,9 +1,9 @@
 """Simulate ingestion with failing workers: how much work is repeated, and how much longer ingestion takes.
 
 Workers lease batches of inputs, one transaction per batch. A worker dies at a random moment (exponentially distributed)
-and loses its current work; a new one replaces it after a while. The dead worker's inputs are leased again once the
-death is noticed: after the lease time if the worker was on another machine. They are then processed alone, one
-transaction each, because one of them may have caused the death.
+and loses its current work; another replaces it after a while. The inputs of the dead worker are leased again when its
+lease ends. They are then processed one by one, each in its own transaction, because one of them may have caused the
+death.
 """
 
 import heapq
@@ -28,7 +28,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`wasted`: share of the working time whose results were lost; `longer`: time by that without any failure."""
+    """`wasted`: share of the working time whose results were lost; `longer`: duration relative to no failures."""
 
     wasted: float
     longer: float
@@ -36,42 +36,42 @@ class Outcome:
 
 
 def simulate(case: Case, seed: int) -> Outcome:
-    """One run from the first input to the last."""
-    chance = np.random.default_rng(seed)
-    dies = [float(chance.exponential(case.between_failures)) for _ in range(case.workers)]
+    """Simulate one run over all inputs."""
+    rng = np.random.default_rng(seed)
+    death_times = [float(rng.exponential(case.between_failures)) for _ in range(case.workers)]
     free = [(0.0, worker) for worker in range(case.workers)]
-    suspects: list[tuple[float, int]] = []  # from when on, how many inputs
-    left, worked, lost, deaths, ends = case.inputs, 0.0, 0.0, 0, 0.0
-    while left or suspects:
+    suspects: list[tuple[float, int]] = []  # (time from which they can be leased, number of inputs)
+    remaining, worked, lost, deaths, end = case.inputs, 0.0, 0.0, 0, 0.0
+    while remaining or suspects:
         now, worker = heapq.heappop(free)
-        alone = bool(suspects) and suspects[0][0] <= now
-        if not alone and not left:  # the rest is leased by the dead
+        is_suspect = bool(suspects) and suspects[0][0] <= now
+        if not is_suspect and not remaining:  # dead workers lease the rest
             heapq.heappush(free, (suspects[0][0], worker))
             continue
-        if alone:
+        if is_suspect:
             _, size = heapq.heappop(suspects)
-            takes = size * (case.per_input + case.per_batch)
+            duration = size * (case.per_input + case.per_batch)
         else:
-            size = min(case.batch, left)
-            left -= size
-            takes = size * case.per_input + case.per_batch
-        if now + takes <= dies[worker]:
-            worked += takes
-            ends = max(ends, now + takes)
-            heapq.heappush(free, (now + takes, worker))
+            size = min(case.batch, remaining)
+            remaining -= size
+            duration = size * case.per_input + case.per_batch
+        if now + duration <= death_times[worker]:
+            worked += duration
+            end = max(end, now + duration)
+            heapq.heappush(free, (now + duration, worker))
             continue
-        spent = max(0.0, dies[worker] - now)
-        done = int(spent / (case.per_input + case.per_batch)) if alone else 0
+        spent = max(0.0, death_times[worker] - now)
+        done = int(spent / (case.per_input + case.per_batch)) if is_suspect else 0
         worked += spent
-        lost += spent - done * (case.per_input + case.per_batch) if alone else spent
+        lost += spent - done * (case.per_input + case.per_batch) if is_suspect else spent
         deaths += 1
-        heapq.heappush(suspects, (max(now, dies[worker]) + case.lease, size - done))
-        back = max(now, dies[worker]) + case.restart
-        dies[worker] = back + float(chance.exponential(case.between_failures))
+        heapq.heappush(suspects, (max(now, death_times[worker]) + case.lease, size - done))
+        back = max(now, death_times[worker]) + case.restart
+        death_times[worker] = back + float(rng.exponential(case.between_failures))
         heapq.heappush(free, (back, worker))
     batches = -(-case.inputs // case.batch)
     undisturbed = (case.inputs * case.per_input + batches * case.per_batch) / case.workers
-    return Outcome(lost / worked, ends / undisturbed, deaths)
+    return Outcome(lost / worked, end / undisturbed, deaths)
 
 
 def average(case: Case, runs: int, seed: int) -> Outcome:

@@ -1,24 +1,22 @@
-"""How fast and how well the engine searches, against raw FAISS with the same index in one process: docs/indexes.md.
+"""Speed and recall of the engine compared with raw FAISS on the same index in one process: docs/indexes.md.
 
     python -m benchmarks.search [--vectors 20000] [--folder DIR] [--bulk] [--json] [--dimension 768] [--kind auto]
                                 [--queries 200] [--seconds 10] [--clients 1,8,32]
 
-Vectors lie in clusters of about 200. They are written to a catalogue and indexed as a service would do it; `--folder`
-keeps both, goes on with what was left half-made there, and a repeat only measures. `--bulk` writes the same rows of the
+Vectors lie in clusters of about 200. They are written to a catalogue and indexed as a service does it; `--folder`
+keeps both: an interrupted run is resumed, and a repeated one only measures. `--bulk` writes the same rows of the
 catalogue directly, in half the time. A million of 768 numbers take 13 GB of disk and 8 GB of memory.
 
-All that is compared is measured in turns, query by query, so noise of the machine falls on all of it. Beside the time
-of the clock there is that of the processor in the querying thread, which other work on the machine hardly moves.
+All searches take turns, query by query, so that other load of the machine falls on all alike. Besides wall time, the
+processor time of the querying thread is reported, which other load hardly changes.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,97 +26,95 @@ import numpy as np
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.tree import Filter
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.types import IdArray
+from benchmarks.reporting import call_in_process, comma_separated_ints, machine, option_parser, record_table
 from benchmarks.search import living, measures
 from benchmarks.search.gallery import (
     BUCKETS,
     COLLECTION,
     Gallery,
-    GivenEmbedder,
+    LookupEmbedder,
     bucket_of,
-    made,
-    make,
+    build_collection,
     open_catalogue,
-    take_back,
+    read_record,
+    remove_later_items,
 )
-from benchmarks.search.service import over_http, served
+from benchmarks.search.service import measure_http, running_service
 
 SHARES = (500, 100, 10, 1)  # of a thousand
 INSERTED_A_SECOND = 500
 
 
 def main() -> None:
-    """Read the arguments, make what is to be searched, measure and print."""
-    arguments = _arguments()
+    """Read the options, build the collection, measure and print."""
+    arguments = _parse_options()
     if arguments.folder is not None:
-        report = _report(arguments.folder, arguments)
+        report = _measure(arguments.folder, arguments)
     else:
         with tempfile.TemporaryDirectory() as home:
-            report = _report(Path(home), arguments)
+            report = _measure(Path(home), arguments)
     print(json.dumps(report, default=str) if arguments.json else as_tables(report))
 
 
-def _report(home: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Whatever takes memory of its own is done in a process of its own."""
+def _measure(home: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Build and measure; work whose memory would disturb later measurements runs in processes of its own."""
     gallery = Gallery(arguments.vectors, arguments.dimension)
-    _apart(make, home, gallery, arguments.kind, arguments.bulk)
-    report: dict[str, Any] = {"machine": _machine(), "made": made(home)}
-    _apart(living.forget_pages, home)
-    report["restart"] = {
-        "files not in memory": _apart(living.answer_once, home, arguments.kind),
-        "files in memory": _apart(living.answer_once, home, arguments.kind),
-    }
+    call_in_process(build_collection, home, gallery, arguments.kind, arguments.bulk)
+    report: dict[str, Any] = {"machine": machine() | {"faiss": faiss.__version__}, "made": read_record(home)}
+    report["restart"] = living.measure_restarts(home, arguments.kind)
     settings, database = open_catalogue(home, arguments.kind)
     queries = gallery.queries(arguments.queries)
-    engine = SearchEngine(database, settings, GivenEmbedder(queries, gallery.dimension))
-    index = index_of(database, LocalBackend(database, settings))
+    engine = SearchEngine(database, settings, LookupEmbedder(queries, gallery.dimension))
+    index = newest_index(database, LocalBackend(database, settings))
     report["index"] = str(index.state.kind)
-    report["searches"] = searches(engine, index, gallery, queries)
-    with served(home, arguments.kind, gallery, arguments.queries) as port:
-        report["http"] = [over_http(port, clients, len(queries), arguments.seconds) for clients in arguments.clients]
-    report["inserting"] = living.while_inserting(
+    report["searches"] = compare_searches(engine, index, gallery, queries)
+    with running_service(home, arguments.kind, gallery, arguments.queries) as port:
+        report["http"] = [measure_http(port, clients, len(queries), arguments.seconds) for clients in arguments.clients]
+    report["inserting"] = living.measure_while_inserting(
         engine, database, gallery, arguments.seconds, INSERTED_A_SECOND, len(queries)
     )
     report["machine"]["load_after"] = round(os.getloadavg()[0], 1)
     engine.close()
-    take_back(settings, database, gallery.size)
+    remove_later_items(settings, database, gallery.size)
     database.close()
     return report
 
 
-def searches(engine: SearchEngine, index: FaissIndex, gallery: Gallery, queries: Any) -> dict[str, Any]:
-    """By FAISS alone, with its own selector where there is a filter, behind the seam and by the engine."""
+def compare_searches(engine: SearchEngine, index: FaissIndex, gallery: Gallery, queries: Any) -> dict[str, Any]:
+    """Time raw FAISS, with its own selector for filters, the index behind its seam, and the engine."""
     shares = [share for share in SHARES if gallery.size * share >= BUCKETS * measures.K]
-    expected = measures.exact(gallery, queries, [BUCKETS, *shares])
+    expected = measures.exact_neighbours(gallery, queries, [BUCKETS, *shares])
     raw = measures.raw_faiss(index, queries)
-    compared = {
-        "raw FAISS": raw(None),
-        "index behind the seam": measures.by_seam(index, queries),
-        "engine": measures.by_engine(engine),
-    }
-    told: dict[str, Any] = {
-        asked: measures.in_turns(compared, len(queries), expected[BUCKETS])
-        for asked in ("none", "none, items in memory")  # the first time, the engine reads the rows of the hits
+
+    def searches(allowed: IdArray | None, where: Filter | None) -> dict[str, measures.Search]:
+        return {
+            "raw FAISS": raw(allowed),
+            "index behind the seam": measures.index_search(index, queries, allowed),
+            "engine": measures.engine_search(engine, where),
+        }
+
+    report: dict[str, Any] = {
+        name: measures.measure_in_turns(searches(None, None), len(queries), expected[BUCKETS])
+        for name in ("none", "none, items in memory")  # the first time, the engine reads the rows of the hits
     }
     buckets = np.array([bucket_of(number) for number in range(gallery.size)])
     for share in shares:
-        allowed, where = np.flatnonzero(buckets < share) + 1, measures.allowing(share)
-        first = time.perf_counter()
-        measures.by_engine(engine, where)(0)
-        first_ms = round(1000 * (time.perf_counter() - first), 1)
-        filtered = {
-            "raw FAISS": raw(allowed),
-            "index behind the seam": measures.by_seam(index, queries, allowed),
-            "engine": measures.by_engine(engine, where),
-        }
-        told[f"{100 * share / BUCKETS:g}%"] = measures.in_turns(filtered, len(queries), expected[share])
-        told[f"{100 * share / BUCKETS:g}%"]["engine"]["first_ms"] = first_ms
-    return told
+        filtered = searches(np.flatnonzero(buckets < share) + 1, measures.bucket_filter(share))
+        start = time.perf_counter()
+        filtered["engine"](0)
+        first_ms = round(1000 * (time.perf_counter() - start), 1)
+        rows = measures.measure_in_turns(filtered, len(queries), expected[share])
+        rows["engine"]["first_ms"] = first_ms
+        report[f"{100 * share / BUCKETS:g}%"] = rows
+    return report
 
 
-def index_of(database: Database, backend: LocalBackend) -> FaissIndex:
-    """The index of the newest snapshot, as another process has it."""
+def newest_index(database: Database, backend: LocalBackend) -> FaissIndex:
+    """The index of the newest snapshot, as another process opens it."""
     with database.read() as session:
         head = collections.head(session, COLLECTION)
     space = backend.open(head, head.spaces[0])
@@ -129,91 +125,54 @@ def index_of(database: Database, backend: LocalBackend) -> FaissIndex:
         return index
 
 
-def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "faiss": faiss.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        f"python -m {__package__}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
+def _parse_options() -> argparse.Namespace:
+    parser = option_parser("search", __doc__)
     parser.add_argument("--vectors", type=int, default=20_000, help="how many (default 20000)")
     parser.add_argument("--dimension", type=int, default=768, help="numbers of each (default 768)")
-    parser.add_argument(
-        "--folder", type=Path, help="keeps the collection, for the next time (default: a temporary one)"
-    )
+    parser.add_argument("--folder", type=Path, help="keep the collection here (default: a temporary folder)")
     parser.add_argument("--bulk", action="store_true", help="write the rows of the catalogue directly")
     parser.add_argument("--kind", default="auto", help="auto, flat, hnsw or ivf (default auto: by size)")
     parser.add_argument("--queries", type=int, default=200, help="timed one after another (default 200)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measure over a time (default 10)")
-    parser.add_argument("--clients", type=_numbers, default=[1, 8, 32], help="at once over HTTP (default 1,8,32)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each timed phase (default 10)")
+    parser.add_argument(
+        "--clients", type=comma_separated_ints, default=[1, 8, 32], help="at once over HTTP (default 1,8,32)"
+    )
     return parser.parse_args()
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
-
-
 def as_tables(report: Mapping[str, Any]) -> str:
-    """What a person reads, and what docs/indexes.md shows; `--json` has the same numbers."""
-    machine, made = report["machine"], report["made"]
+    """The report as the tables of docs/indexes.md."""
+    facts, made = report["machine"], report["made"]
     route = "written to the catalogue directly" if made["bulk"] else "written by the product"
     return "\n".join(
         [
             f"{made['vectors']:,} vectors of {made['dimension']}, {route}: filled in {made['seconds']['filling']:g} s, "
             f"index built and written in {made['seconds']['building']:g} s; index {report['index']}; "
-            f"{machine['cores']} cores, load {machine['load']:g} to {machine['load_after']:g}, "
-            f"FAISS {machine['faiss']}, {machine['date']}",
+            f"{facts['cores']} cores, load {facts['load']:g} to {facts['load_after']:g}, "
+            f"FAISS {facts['faiss']}, {facts['date']}",
             "",
-            *table(search_rows(report["searches"])),
+            record_table(search_rows(report["searches"])),
             "",
-            *table(report["http"]),
+            record_table(report["http"]),
             "",
-            *table({"while": name, **row} for name, row in report["inserting"].items()),
+            record_table({"while": name, **row} for name, row in report["inserting"].items()),
             "",
-            *table({"restart": name, **row} for name, row in report["restart"].items()),
+            record_table({"restart": name, **row} for name, row in report["restart"].items()),
         ]
     )
 
 
 def search_rows(searches: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterable[Mapping[str, Any]]:
-    """Each with what it takes of the first of its filter, raw FAISS."""
-    for filtered, rows in searches.items():
+    """Rows of all searches, each with its times relative to raw FAISS with the same filter."""
+    for filter_name, rows in searches.items():
         first = next(iter(rows.values()))
         for name, row in rows.items():
             times = {"times_p50": _ratio(row, first, "p50_ms"), "times_cpu": _ratio(row, first, "cpu_p50_ms")}
-            yield {"filter": filtered, "searched by": name, **row, **times}
+            yield {"filter": filter_name, "searched by": name, **row, **times}
 
 
 def _ratio(row: Mapping[str, float], first: Mapping[str, float], name: str) -> float:
     return round(row[name] / first[name], 2) if first[name] else 0.0
-
-
-def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A column for each name in any row, in the order in which they come; a dash where a row has none."""
-    held = list(rows)
-    names = list(dict.fromkeys(name for row in held for name in row))
-    return [
-        _line([name.replace("_", " ") for name in names]),
-        _line(["---"] * len(names)),
-        *(_line([str(row.get(name, "-")) for name in names]) for row in held),
-    ]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

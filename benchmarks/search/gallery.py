@@ -31,38 +31,33 @@ PIECE = 10_000
 # Buckets for the filters: `bucket < n` allows n of a thousand.
 BUCKETS = 1_000
 SPREAD = 0.7
-_MADE = "made.json"
+_RECORD = "made.json"
 # Piece numbers that no gallery reaches.
 _QUERIES, _LATER = 1 << 30, 1 << 31
-
 
 Write = Callable[[Session, Collection, Sequence[NewItem]], object]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """`size` unit vectors in clusters, made in pieces when they are asked for: the same for the same numbers.
+    """`size` unit vectors in clusters, generated in pieces on demand; equal fields give equal vectors.
 
-    Each piece has a seed of its own, so vectors need not be held, nor kept on the disk beside the catalogue.
+    Each piece has its own seed, so no vectors are kept in memory or on the disk.
     """
 
     size: int
     dimension: int
 
-    def vectors(self) -> Iterator[FloatArray]:
-        """All of them in order, `PIECE` at a time (fewer at the end)."""
-        return self._pieces(0, self.size)
-
-    def from_number(self, first: int) -> Iterator[FloatArray]:
-        """Those from a multiple of `PIECE` on."""
+    def vectors(self, first: int = 0) -> Iterator[FloatArray]:
+        """Pieces (`PIECE`, d) of the vectors from `first` on, a multiple of `PIECE`; the last may be shorter."""
         return self._pieces(first // PIECE, self.size - first)
 
     def queries(self, count: int) -> FloatArray:
-        """Vectors (count, d) from the same clusters, none of them in the gallery."""
+        """Vectors (count, d) from the same clusters that are not in the gallery."""
         return np.concatenate(list(self._pieces(_QUERIES, count)))
 
     def later(self, count: int) -> FloatArray:
-        """As `queries`, others: to be put while searching."""
+        """Further vectors (count, d), for inserts during searches."""
         return np.concatenate(list(self._pieces(_LATER, count)))
 
     def _pieces(self, first_piece: int, count: int) -> Iterator[FloatArray]:
@@ -81,12 +76,12 @@ class Gallery:
 
 
 def bucket_of(number: int) -> int:
-    """Of the item with that number; neighbours in the order of writing are in different ones."""
+    """The bucket of an item by its number; items written one after another get different buckets."""
     return number * 7_919 % BUCKETS
 
 
-class GivenEmbedder:
-    """Looks up vectors: the caption `12` stands for the query of that number."""
+class LookupEmbedder:
+    """Embeds the caption `12` as row 12 of the given query vectors (n, d)."""
 
     name, fingerprint = "given", "given"
     modalities = frozenset({"caption"})
@@ -102,15 +97,15 @@ class GivenEmbedder:
         return SPACE
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        said = [str(sample.values["caption"]) for sample in samples]
-        numbers = [int(words) if words.isdecimal() else 0 for words in said]  # a service asks for words as it starts
+        captions = [str(sample.values["caption"]) for sample in samples]
+        numbers = [int(text) if text.isdecimal() else 0 for text in captions]  # a starting service embeds words
         return dict.fromkeys(spaces, self._queries[numbers])
 
     embed_gallery = embed
 
 
 def open_catalogue(home: Path, kind: str) -> tuple[Settings, Database]:
-    """The catalogue in `home`, made if absent."""
+    """Settings and database of the catalogue in `home`, which is created if absent."""
     settings = Settings(home=home, index=Index(kind=kind))
     home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
@@ -118,59 +113,59 @@ def open_catalogue(home: Path, kind: str) -> tuple[Settings, Database]:
     return settings, database
 
 
-def make(home: Path, gallery: Gallery, kind: str, bulk: bool) -> None:
-    """The collection in `home` with its index and snapshot; what was left half-made is gone on with.
+def build_collection(home: Path, gallery: Gallery, kind: str, bulk: bool) -> None:
+    """Create the collection in `home` with its index and snapshot, or resume its creation.
 
-    `made.json` then says what was made and how many seconds that took; it is not made again.
+    `made.json` then records its parameters and the seconds that this took; with it, only later items are removed.
     """
-    wanted = {"vectors": gallery.size, "dimension": gallery.dimension, "kind": kind}
-    if (home / _MADE).exists():
-        if not made(home).items() >= wanted.items():
-            raise SystemExit(f"{home} holds {made(home)}, not {wanted}; take another folder")
-        take_back(*open_catalogue(home, kind), gallery.size)  # what a killed run has put
+    parameters = {"vectors": gallery.size, "dimension": gallery.dimension, "kind": kind}
+    if (home / _RECORD).exists():
+        if not read_record(home).items() >= parameters.items():
+            raise SystemExit(f"{home} holds {read_record(home)}, not {parameters}; name another folder")
+        remove_later_items(*open_catalogue(home, kind), gallery.size)  # left by a killed run
         return
     settings, database = open_catalogue(home, kind)
-    engine = SearchEngine(database, settings, GivenEmbedder(gallery.queries(1), gallery.dimension))
-    began = time.perf_counter()
-    fill(database, gallery, write_new if bulk else items.write)
+    engine = SearchEngine(database, settings, LookupEmbedder(gallery.queries(1), gallery.dimension))
+    start = time.perf_counter()
+    fill_collection(database, gallery, write_rows if bulk else items.write)
     filled = time.perf_counter()
     engine.write_snapshots(COLLECTION)
-    seconds = {"filling": round(filled - began, 1), "building": round(time.perf_counter() - filled, 1)}
+    seconds = {"filling": round(filled - start, 1), "building": round(time.perf_counter() - filled, 1)}
     database.close()
-    (home / _MADE).write_text(json.dumps({**wanted, "bulk": bulk, "seconds": seconds}))
+    (home / _RECORD).write_text(json.dumps({**parameters, "bulk": bulk, "seconds": seconds}))
 
 
-def made(home: Path) -> dict[str, Any]:
-    """What `make` has made."""
-    told: dict[str, Any] = json.loads((home / _MADE).read_text())
-    return told
+def read_record(home: Path) -> dict[str, Any]:
+    """The record of `build_collection`: parameters and seconds."""
+    record: dict[str, Any] = json.loads((home / _RECORD).read_text())
+    return record
 
 
-def fill(database: Database, gallery: Gallery, write: Write = items.write) -> None:
-    """A collection with an item for each vector, in their order; one that was left half-filled is gone on with."""
-    embedder = GivenEmbedder(gallery.queries(1), gallery.dimension)
+def fill_collection(database: Database, gallery: Gallery, write: Write = items.write) -> None:
+    """Write an item for each vector, in order; a partly filled collection is completed."""
+    embedder = LookupEmbedder(gallery.queries(1), gallery.dimension)
     with database.write() as session:
-        if COLLECTION not in {held.name for held in collections.list_all(session)}:
+        if COLLECTION not in {collection.name for collection in collections.list_all(session)}:
             collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
-        held = collections.count(session, collections.get(session, COLLECTION).id)
-    for piece in gallery.from_number(held):
-        put(database, piece, held, write)
-        held += len(piece)
-    if write is write_new:
+        count = collections.count(session, collections.get(session, COLLECTION).id)
+    for piece in gallery.vectors(count):
+        put_items(database, piece, count, write)
+        count += len(piece)
+    if write is write_rows:
         with database.write() as session:
             collection_id = collections.get(session, COLLECTION).id
             for module in (log, item_rows):
                 module.fill_checksums(session, collection_id)
 
 
-def put(database: Database, vectors: FloatArray, first: int, write: Write = items.write) -> None:
-    """Write items numbered from `first` on."""
+def put_items(database: Database, vectors: FloatArray, first: int, write: Write = items.write) -> None:
+    """Write an item for each vector (n, d), numbered from `first` on."""
     with database.write() as session:
         write(session, collections.get(session, COLLECTION), list(_new_items(vectors, first)))
 
 
-def take_back(settings: Settings, database: Database, size: int) -> None:
-    """Undo what was put after the first `size` items, to the row, with snapshots of it; no engine is open."""
+def remove_later_items(settings: Settings, database: Database, size: int) -> None:
+    """Delete all rows after the first `size` items, and newer snapshots. No engine may be open."""
     with database.write() as session:
         head = collections.head(session, COLLECTION)
         for column in (FacetRow.item_id, ItemRow.id, LogRow.seq):
@@ -190,25 +185,25 @@ def _new_items(vectors: FloatArray, first: int) -> Iterator[NewItem]:
         yield NewItem(key_of(number), str(number), {SPACE: vector}, attributes={"bucket": bucket_of(number)})
 
 
-def write_new(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
-    """As `anyseek.search.catalogue.items.write`, of keys that the collection does not have, without assets."""
+def write_rows(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
+    """Insert the rows that `catalogue.items.write` would write for new keys without assets, but faster."""
     last_seq = collections.lock(session, collection)
     first_id = (session.scalar(select(func.max(ItemRow.id))) or 0) + 1
     numbered = list(enumerate(new_items, first_id))
     spaces = list(collection.spaces.values())
     entries = [(item_id, space, new) for item_id, new in numbered for space in spaces]
     tables: list[tuple[Any, list[dict[str, Any]]]] = [
-        (ItemRow, [_item(collection.id, item_id, new) for item_id, new in numbered]),
-        (FacetRow, [facet for item_id, new in numbered for facet in _facets(collection.id, item_id, new)]),
-        (LogRow, [_entry(collection.id, seq, *entry) for seq, entry in enumerate(entries, last_seq + 1)]),
+        (ItemRow, [_item_row(collection.id, item_id, new) for item_id, new in numbered]),
+        (FacetRow, [facet for item_id, new in numbered for facet in _facet_rows(collection.id, item_id, new)]),
+        (LogRow, [_log_row(collection.id, seq, *entry) for seq, entry in enumerate(entries, last_seq + 1)]),
     ]
     for table, rows in tables:
         session.connection().execute(insert(table.__table__), rows)
-    held = update(CollectionRow).where(CollectionRow.id == collection.id)
-    session.execute(held.values(last_seq=last_seq + len(entries)))
+    row = update(CollectionRow).where(CollectionRow.id == collection.id)
+    session.execute(row.values(last_seq=last_seq + len(entries)))
 
 
-def _item(collection_id: int, item_id: int, new: NewItem) -> dict[str, Any]:
+def _item_row(collection_id: int, item_id: int, new: NewItem) -> dict[str, Any]:
     return {
         "id": item_id,
         "collection_id": collection_id,
@@ -221,12 +216,12 @@ def _item(collection_id: int, item_id: int, new: NewItem) -> dict[str, Any]:
     }
 
 
-def _facets(collection_id: int, item_id: int, new: NewItem) -> list[dict[str, Any]]:
-    of_item = {"collection_id": collection_id, "item_id": item_id}
-    return [of_item | facet._asdict() for facet in facets_of(new.attributes)]
+def _facet_rows(collection_id: int, item_id: int, new: NewItem) -> list[dict[str, Any]]:
+    ids = {"collection_id": collection_id, "item_id": item_id}
+    return [ids | facet._asdict() for facet in facets_of(new.attributes)]
 
 
-def _entry(collection_id: int, seq: int, item_id: int, space: Space, new: NewItem) -> dict[str, Any]:
+def _log_row(collection_id: int, seq: int, item_id: int, space: Space, new: NewItem) -> dict[str, Any]:
     return {
         "collection_id": collection_id,
         "seq": seq,

@@ -1,13 +1,13 @@
-"""Measure queries over HTTP: a service in its own process, and clients that query one after another."""
+"""Queries over HTTP: a service in its own process, and clients that query it in a closed loop."""
 
 import http.client
 import json
 import multiprocessing
-import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +19,42 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
-from benchmarks.search.gallery import COLLECTION, Gallery, GivenEmbedder, open_catalogue
+from benchmarks.search.gallery import COLLECTION, Gallery, LookupEmbedder, open_catalogue
 from benchmarks.search.measures import K
+from tests.services.servers import free_port
 
-READY_SECONDS = 120
+READY_SECONDS = 180
 
 
-class GivenRuntime(Runtime):
-    """With a model that is given, not loaded by its name."""
+class LookupRuntime(Runtime):
+    """Runtime of a given embedder instead of one that is loaded by its name."""
 
     def __init__(self, settings: Settings, database: Database, embedder: Embedder) -> None:
         super().__init__(settings, database, embedder.name)
-        self._given = embedder
+        self._lookup = embedder
 
     def _load(self, model: str) -> IndexerContext:
-        engine = SearchEngine(self.database, self.settings, self._given, self._backend)
-        return IndexerContext(self.settings, self.database, self.assets, self._given, engine)
+        engine = SearchEngine(self.database, self.settings, self._lookup, self._backend)
+        return IndexerContext(self.settings, self.database, self.assets, self._lookup, engine)
 
 
 def serve(home: Path, kind: str, gallery: Gallery, queries: int, port: int) -> None:
-    """The product's own application; ends with its process."""
+    """Run the product's HTTP application until the process ends."""
     import uvicorn
 
     from anyseek.api.app import create_app
     from anyseek.api.service import Service, ServiceSettings
 
     settings, database = open_catalogue(home, kind)
-    runtime = GivenRuntime(settings, database, GivenEmbedder(gallery.queries(queries), gallery.dimension))
+    runtime = LookupRuntime(settings, database, LookupEmbedder(gallery.queries(queries), gallery.dimension))
     app = create_app(Service(runtime, ServiceSettings()))
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 @contextmanager
-def served(home: Path, kind: str, gallery: Gallery, queries: int) -> Iterator[int]:
-    """The port of a service that has answered a query."""
-    port = _free_port()
+def running_service(home: Path, kind: str, gallery: Gallery, queries: int) -> Iterator[int]:
+    """Start the service in a process and yield its port once it has answered a query."""
+    port = free_port()
     target = multiprocessing.get_context("spawn").Process(target=serve, args=(home, kind, gallery, queries, port))
     target.start()
     try:
@@ -64,56 +65,55 @@ def served(home: Path, kind: str, gallery: Gallery, queries: int) -> Iterator[in
         target.join()
 
 
-def over_http(port: int, clients: int, queries: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds of queries by so many clients at once, each of which asks again when it has its answer."""
-    taken: list[list[float]] = [[] for _ in range(clients)]
-    began = time.perf_counter()
-    threads = [
-        threading.Thread(target=_ask_on, args=(port, queries, began + seconds, taken[number], number))
-        for number in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    lasted, every = time.perf_counter() - began, [seconds for of_client in taken for seconds in of_client]
-    told = {f"p{share}_ms": round(float(np.percentile(every, share)), 2) for share in (50, 99)}
-    return {"clients": clients, **told, "queries_per_second": round(len(every) / lasted, 1)}
+def measure_http(port: int, clients: int, queries: int, seconds: float) -> dict[str, Any]:
+    """Latency quantiles in milliseconds and throughput of that many concurrent clients."""
+    latencies, duration = query_concurrently(port, COLLECTION, _bodies(queries), clients, seconds)
+    quantiles = {f"p{share}_ms": round(1000 * float(np.percentile(latencies, share)), 2) for share in (50, 99)}
+    return {"clients": clients, **quantiles, "queries_per_second": round(len(latencies) / duration, 1)}
 
 
-def _ask_on(port: int, queries: int, until: float, taken: list[float], first: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    while time.perf_counter() < until or not taken:
-        started = time.perf_counter()
-        status = _ask(connection, (first + len(taken)) % queries)
-        if status != http.client.OK:
-            raise RuntimeError(f"the service answered {status}")
-        taken.append(1000 * (time.perf_counter() - started))
-    connection.close()
+def _bodies(queries: int) -> list[bytes]:
+    numbers = map(str, range(queries))
+    return [json.dumps({"parts": [{"modality": "caption", "text": text}], "k": K}).encode() for text in numbers]
 
 
-def _ask(connection: http.client.HTTPConnection, number: int) -> int:
-    body = json.dumps({"parts": [{"modality": "caption", "text": str(number)}], "k": K})
-    connection.request("POST", f"/v1/collections/{COLLECTION}/query", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status
+def query_concurrently(
+    port: int, collection: str, bodies: Sequence[bytes], clients: int, seconds: float
+) -> tuple[list[float], float]:
+    """Query in a closed loop: each client, with one connection, queries again once it has its answer.
+
+    Returns the latencies and the duration, in seconds. Clients take the bodies in turns, from different ones on.
+    """
+    start = time.perf_counter()
+
+    def run_client(number: int) -> list[float]:
+        connection, latencies = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_SECONDS), list[float]()
+        while time.perf_counter() < start + seconds or not latencies:
+            query_start = time.perf_counter()
+            _post_query(connection, collection, bodies[(7 * number + len(latencies)) % len(bodies)])
+            latencies.append(time.perf_counter() - query_start)
+        connection.close()
+        return latencies
+
+    with ThreadPoolExecutor(clients) as pool:
+        latencies = list(chain.from_iterable(pool.map(run_client, range(clients))))
+    return latencies, time.perf_counter() - start
+
+
+def _post_query(connection: http.client.HTTPConnection, collection: str, body: bytes) -> None:
+    connection.request("POST", f"/v1/collections/{collection}/query", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    if response.status != http.client.OK:
+        raise RuntimeError(f"the service answered {response.status}: {content[:200]!r}")
 
 
 def _wait_for(port: int) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         try:
-            if _ask(http.client.HTTPConnection("127.0.0.1", port, timeout=READY_SECONDS), 0) == http.client.OK:
-                return
-        except ConnectionError:
-            pass  # it does not listen yet
-        time.sleep(0.1)
+            query_concurrently(port, COLLECTION, _bodies(1), 1, 0)
+            return
+        except ConnectionError:  # it does not listen yet
+            time.sleep(0.1)
     raise RuntimeError(f"the service did not answer within {READY_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""Measure one way of training, run by one or several processes."""
+"""Measurement of one way of training, in one or several processes."""
 
 import statistics
 import tempfile
@@ -31,7 +31,7 @@ from benchmarks.training.machine import UNCOUNTED
 _GIVEN, _PREDICTED = ("rgb@224", "tok_depth@224"), ("tok_depth@224", "tok_normal@224")
 _USED = 128  # tokens of each modality of a sample, of 196
 _TOKENS = _USED * (len(_GIVEN) + len(_PREDICTED))
-# By a part of the device's name.
+# TFLOP/s of dense bfloat16 products, by a part of the device's name.
 _PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 _OPTIMISER = OptimiserConfig(base_rate=1e-4)
 _RUN = RunConfig(checkpoint_every=10**6, keep=1, report_every=10**6, workers=0)
@@ -39,7 +39,7 @@ _RUN = RunConfig(checkpoint_every=10**6, keep=1, report_every=10**6, workers=0)
 
 @dataclass(frozen=True)
 class Way:
-    """A size of network, samples a step, and what is done with them; `quick` makes the network too small to tell."""
+    """A configuration to measure; `batch` counts samples of a step, and `quick` shrinks the network for tests."""
 
     network: str
     batch: int
@@ -52,7 +52,7 @@ class Way:
 
 @dataclass(frozen=True)
 class _Settings:
-    """What the training loop wants to know."""
+    """The settings that the training loop reads."""
 
     batch: BatchConfig
     optimiser: OptimiserConfig = _OPTIMISER
@@ -65,19 +65,19 @@ class _Settings:
 
 
 def measure(way: Way, folder: Path) -> dict[str, Any] | None:
-    """What the first of the processes tells; None in the others. All use the same folder."""
+    """The report, in the first process; None in the others. All processes use the same folder."""
     device = torch.device("cpu") if way.device == "cpu" else torch.device("cuda", local_rank() or 0)
     with join_processes(device) as processes:
         trainer = _trainer(way, device, processes, folder)
         batches = repeat(_batch(way.batch // processes.count))
         trainer.step(batches)  # warms up
-        operations = 3 * way.batch * _operations(trainer, batches) / (way.batch // processes.count)
-        seconds = [_timed(lambda: trainer.step(batches), device) for _ in range(way.repetitions)]
+        operations = 3 * way.batch * _forward_gflop(trainer, batches) / (way.batch // processes.count)
+        seconds = [_time(lambda: trainer.step(batches), device) for _ in range(way.repetitions)]
         average = partial(processes.average, [p.grad for p in trainer.state.parameters.values() if p.grad is not None])
-        averaging = [_timed(average, device) for _ in range(way.repetitions)]
-        saving = _timed(lambda: trainer.state.save(folder, {}, 1) if processes.is_main else None, device)
+        averaging = [_time(average, device) for _ in range(way.repetitions)]
+        saving = _time(lambda: trainer.state.save(folder, {}, 1) if processes.is_main else None, device)
         processes.any(False)
-        resuming = _timed(lambda: _resume(way, device, processes, folder, trainer.state), device)
+        resuming = _time(lambda: _resume(way, device, processes, folder, trainer.state), device)
         median = statistics.median(seconds)
         row = {
             "seconds": median,
@@ -87,8 +87,8 @@ def measure(way: Way, folder: Path) -> dict[str, Any] | None:
             "gflop": operations,
             "gflops": operations / median,
             "averaging": statistics.median(averaging) / median,
-            "bytes": _bytes(trainer.state),
-            "kept": _kept(trainer, batches),
+            "bytes": _bytes_per_parameter(trainer.state),
+            "kept": _activation_bytes(trainer, batches),
             "save_seconds": saving,
             "resume_seconds": resuming,
         }
@@ -97,30 +97,30 @@ def measure(way: Way, folder: Path) -> dict[str, Any] | None:
 
 
 def largest_batch(way: Way) -> int:
-    """The largest power of two of samples with which a step fits into the GPU's memory, 0 if none does."""
-    device, size, found = torch.device("cuda"), 1, 0
+    """The largest power of two of samples whose step fits into the memory of the GPU, 0 if none does."""
+    device, size, largest = torch.device("cuda"), 1, 0
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(way, device, Processes(), Path(folder))
         while True:
             try:
                 trainer.step(repeat(_batch(size)))
             except torch.OutOfMemoryError:
-                return found
-            found, size = size, 2 * size
+                return largest
+            largest, size = size, 2 * size
             torch.cuda.empty_cache()
 
 
 def published_peak(device: str) -> float | None:
-    """TFLOP/s of dense bfloat16 products of the card of that name, as published; None for one that is not known."""
+    """Published TFLOP/s of dense bfloat16 products of a GPU by its name, None if that is unknown."""
     return next((rate for name, rate in _PEAKS.items() if name in device), None)
 
 
 def matrix_rate(side: int, device: str) -> float:
-    """GFLOP/s of a product of two square matrices: float32 on a processor, bfloat16 on a GPU."""
+    """GFLOP/s of the product of two square matrices: float32 on a CPU, bfloat16 on a GPU."""
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     first, second = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     torch.mm(first, second)
-    seconds = _timed(lambda: torch.mm(first, second), torch.device(device))
+    seconds = _time(lambda: torch.mm(first, second), torch.device(device))
     return 2 * side**3 / seconds / 1e9
 
 
@@ -140,26 +140,26 @@ def _trainer(way: Way, device: torch.device, processes: Processes, folder: Path)
 
 
 class _NoSource:
-    """Batches are handed to the loop here."""
+    """A source that is never read, because batches are passed to the loop directly."""
 
     def maker(self) -> Any:
         raise AssertionError("no data is read")
 
 
 def _batch(samples: int) -> Batch:
-    """Random samples, of each of whose modalities as many tokens are used."""
+    """Random samples with `_USED` tokens of each modality."""
     random = torch.Generator().manual_seed(samples)
-    used, later = (torch.ones(samples, 196, dtype=torch.bool) for _ in range(2))
-    used[:, :_USED], later[:, -_USED:] = False, False
+    input_mask, target_mask = (torch.ones(samples, 196, dtype=torch.bool) for _ in range(2))
+    input_mask[:, :_USED], target_mask[:, -_USED:] = False, False
     pixels = torch.randn(samples, 3, 224, 224, generator=random)
     ids = {key: torch.randint(8192, (samples, 196), generator=random) for key in {*_GIVEN[1:], *_PREDICTED}}
-    inputs = {key: ModalityInput(ids.get(key, pixels), used) for key in _GIVEN}
-    targets = {key: ModalityTarget(ids[key], later) for key in _PREDICTED}
+    inputs = {key: ModalityInput(ids.get(key, pixels), input_mask) for key in _GIVEN}
+    targets = {key: ModalityTarget(ids[key], target_mask) for key in _PREDICTED}
     return Batch(inputs, targets, {}, samples, 0, samples * _TOKENS)
 
 
-def _operations(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> float:
-    """GFLOP of a forward pass of one process, counted by torch; a backward pass takes twice as many."""
+def _forward_gflop(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> float:
+    """GFLOP of the forward pass of one process, counted by torch; a backward pass has twice as many."""
     config = trainer.network.config
     with torch.device(trainer.objective.device):
         network = FourM(config)
@@ -169,44 +169,44 @@ def _operations(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) ->
     return float(counter.get_total_flops()) / 1e9
 
 
-def _bytes(state: TrainingState) -> dict[str, float]:
-    """What a process keeps for every trained parameter of the network, in bytes."""
+def _bytes_per_parameter(state: TrainingState) -> dict[str, float]:
+    """Bytes that a process holds for each trained parameter, by kind."""
     parameters = list(state.parameters.values())
     moments = [value for p in parameters for value in state.optimiser.state[p].values()]
-    found = {
+    kinds = {
         "weights": parameters,
         "gradients": [p.grad for p in parameters if p.grad is not None],
         "moments": moments,
         "averages": list(state.averages.values.values()),
     }
     numbers = sum(parameter.numel() for parameter in parameters)
-    return {kind: sum(tensor.nbytes for tensor in tensors) / numbers for kind, tensors in found.items()}
+    return {kind: sum(tensor.nbytes for tensor in tensors) / numbers for kind, tensors in kinds.items()}
 
 
-def _kept(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> int:
-    """Bytes that wait for the backward pass of a step's part, without parameters."""
-    stores: dict[int, int] = {}
+def _activation_bytes(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> int:
+    """Bytes saved for the backward pass, without parameters."""
+    sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage()
-        if all(place.data_ptr() != p.untyped_storage().data_ptr() for p in trainer.network.parameters()):
-            stores[place.data_ptr()] = place.nbytes()
+        storage = tensor.untyped_storage()
+        if all(storage.data_ptr() != p.untyped_storage().data_ptr() for p in trainer.network.parameters()):
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         trainer.step(batches)
-    return sum(stores.values())
+    return sum(sizes.values())
 
 
 def _resume(way: Way, device: torch.device, processes: Processes, folder: Path, saved: TrainingState) -> None:
-    """Make everything anew, read the checkpoint and do a step."""
+    """Create a new trainer, load the checkpoint and run a step."""
     trainer = _trainer(way, device, processes, folder)
     trainer.state.load(folder / f"step-{saved.counters.step:09d}.safetensors")
     trainer.step(repeat(_batch(way.batch // processes.count)))
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, with all that it started on a GPU."""
+def _time(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, including the work that it started on a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()

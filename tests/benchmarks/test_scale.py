@@ -18,9 +18,9 @@ NEVER = 1e12
 
 
 def test_the_document_has_the_tables_that_the_script_prints() -> None:
-    told = DOCUMENT.read_text()
+    text = DOCUMENT.read_text()
     for table in re.split(r"\n\n", markdown()):
-        assert table in told, f"run python -m benchmarks.scale and put its tables into {DOCUMENT.name}"
+        assert table in text, f"run python -m benchmarks.scale and put its tables into {DOCUMENT.name}"
 
 
 def test_every_constant_says_where_it_comes_from() -> None:
@@ -47,15 +47,15 @@ def test_what_it_measures_is_of_the_recorded_order() -> None:
         assert 0.2 < measured[name] / CONSTANTS[name].value < 20, name
 
 
-def test_what_is_timed_is_as_before_afterwards() -> None:
+def test_timing_restores_the_functions() -> None:
     before = [getattr(holder, name) for holder, name in vectors.STAGES.values()]
-    with vectors.timed() as seconds:
+    with vectors.time_stages() as seconds:
         assert Ivf.trained != before[1]
     assert [getattr(holder, name) for holder, name in vectors.STAGES.values()] == before
     assert set(seconds) == set(vectors.STAGES)
 
 
 @pytest.mark.slow
-def test_a_command_that_fails_is_said() -> None:
+def test_a_command_that_fails_raises_with_its_output() -> None:
     with pytest.raises(processes.CommandFailed, match="no-such-folder"):
-        processes.commands(("index", "/no-such-folder", "--collection", "c"), os.environ, number=1)
+        processes.run_commands(("index", "/no-such-folder", "--collection", "c"), os.environ, count=1)

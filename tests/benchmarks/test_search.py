@@ -1,4 +1,4 @@
-"""The benchmark of searches: what it searches is what it says, and it runs."""
+"""The search benchmark writes and searches the vectors that it reports on."""
 
 import argparse
 from pathlib import Path
@@ -13,27 +13,27 @@ from anyseek.search.catalogue.tables import CollectionRow, FacetRow, ItemRow, Lo
 from anyseek.search.spaces.local import space as space_index
 from benchmarks.search import __main__ as searching
 from benchmarks.search.__main__ import as_tables
-from benchmarks.search.gallery import PIECE, Gallery, Write, fill, open_catalogue, write_new
-from benchmarks.search.measures import exact
+from benchmarks.search.gallery import PIECE, Gallery, Write, fill_collection, open_catalogue, write_rows
+from benchmarks.search.measures import exact_neighbours
 
 SMALL = Gallery(300, 16)
 
 
 def rows(home: Path, write: Write) -> list[Any]:
-    """Everything in the tables but when it was written."""
+    """The rows of all tables without their times."""
     _, database = open_catalogue(home, "auto")
-    fill(database, SMALL, write)
-    told = []
+    fill_collection(database, SMALL, write)
+    tables = []
     with database.read() as session:
         for table in (CollectionRow, ItemRow, FacetRow, LogRow):
             columns = [column for column in table.__table__.columns if not column.name.endswith("_at")]
-            told.append(session.connection().execute(select(*columns).order_by(*columns[:2])).all())
+            tables.append(session.connection().execute(select(*columns).order_by(*columns[:2])).all())
     database.close()
-    return told
+    return tables
 
 
 def test_both_ways_of_writing_make_the_same_catalogue(tmp_path: Path) -> None:
-    product, bulk = rows(tmp_path / "product", items.write), rows(tmp_path / "bulk", write_new)
+    product, bulk = rows(tmp_path / "product", items.write), rows(tmp_path / "bulk", write_rows)
     assert [len(table) for table in product] == [1, 300, 300, 300]
     assert product == bulk
 
@@ -41,7 +41,7 @@ def test_both_ways_of_writing_make_the_same_catalogue(tmp_path: Path) -> None:
 def test_a_gallery_is_the_same_each_time_and_queries_are_not_in_it() -> None:
     gallery = Gallery(PIECE + 5, 4)
     first, second = gallery.vectors()
-    np.testing.assert_array_equal(np.concatenate(list(gallery.from_number(PIECE))), second)
+    np.testing.assert_array_equal(np.concatenate(list(gallery.vectors(PIECE))), second)
     assert (len(first), len(second)) == (PIECE, 5)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
     queries = gallery.queries(3)
@@ -50,9 +50,9 @@ def test_a_gallery_is_the_same_each_time_and_queries_are_not_in_it() -> None:
     assert not (gallery.later(3) == queries).any()
 
 
-def test_what_is_exact_is_the_nearest_of_those_allowed() -> None:
+def test_exact_neighbours_are_the_nearest_allowed_vectors() -> None:
     vectors, queries = np.concatenate(list(SMALL.vectors())), SMALL.queries(4)
-    found = exact(SMALL, queries, [1_000, 100])
+    found = exact_neighbours(SMALL, queries, [1_000, 100])
     order = np.argsort(-(queries @ vectors.T), axis=1)
     np.testing.assert_array_equal(found[1_000], order[:, :10])
     allowed = [[number for number in row if number * 7_919 % 1_000 < 100][:10] for row in order.tolist()]
@@ -60,13 +60,13 @@ def test_what_is_exact_is_the_nearest_of_those_allowed() -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_and_goes_on_with_what_is_there(tmp_path: Path) -> None:
+def test_a_repeated_run_reuses_the_collection(tmp_path: Path) -> None:
     arguments = argparse.Namespace(
         vectors=1_500, dimension=16, kind="ivf", bulk=False, queries=5, seconds=0.3, clients=[1, 2]
     )
     due = space_index.SNAPSHOT_SHARE
-    first, second = (searching._report(tmp_path, arguments) for _ in range(2))
-    assert due == space_index.SNAPSHOT_SHARE  # what it measures with does not stay for others
+    first, second = (searching._measure(tmp_path, arguments) for _ in range(2))
+    assert due == space_index.SNAPSHOT_SHARE  # the measurement restores it
     assert first["made"] == second["made"]
     for report in (first, second):
         assert report["index"] == "ivf"
@@ -74,4 +74,4 @@ def test_it_runs_and_goes_on_with_what_is_there(tmp_path: Path) -> None:
         assert report["searches"]["10%"]["engine"]["recall"] > 0.9
         assert [row["clients"] for row in report["http"]] == [1, 2]
         assert list(report["inserting"]) == ["idle", "inserting", "inserting, snapshot"]
-        assert as_tables(report).count("| --- |") >= 4
+        assert as_tables(report).count("|\n|---") >= 4
