@@ -20,7 +20,6 @@ from anyseek.search.confidence.probabilities import ScoreSamples
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
-from anyseek.search.kept import ResultCache
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
 from anyseek.search.query.planning import ITEM_MODALITY, Plan, home_space
 from anyseek.search.query.query import Query
@@ -42,6 +41,7 @@ from anyseek.search.query.vectors import (
     embed_values,
     raw_item_vectors,
 )
+from anyseek.search.result_cache import ResultCache
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, ResolvedFilters, open_backend, raw_vectors
 from anyseek.search.telemetry.spans import Stage, time_stage

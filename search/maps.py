@@ -12,21 +12,21 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
-from anyseek.search.kept import ResultCache
 from anyseek.search.query.planning import ITEM_MODALITY, home_space, named_space
+from anyseek.search.result_cache import ResultCache
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
 
 MOST_ITEMS = 20_000
-_AT_ONCE = 1_000  # items whose vectors are read together
-_KEPT = 8  # maps, and layouts, which those of one space in other colours share
+_BATCH = 1_000  # items read together
+_CACHED = 8  # cached maps, and cached layouts, which maps of one space in other colours share
 
 
 @dataclass(frozen=True)
 class MapRequest:
-    """What to lay out: at most `limit` items, a sample by `seed` if there are more; None lets the model choose a space.
+    """A map to make of at most `limit` items, sampled with `seed` if there are more; `space` None: the model chooses.
 
-    `colour_by` is the path of an attribute whose values are wanted too.
+    `colour_by` is the path of an attribute whose values the map includes.
     """
 
     space: str | None = None
@@ -37,7 +37,7 @@ class MapRequest:
 
 @dataclass(frozen=True)
 class MapPoint:
-    """An item on a map, `x` and `y` from -1 to 1, and its first value of the attribute that was asked for."""
+    """An item on a map, `x` and `y` from -1 to 1, and its first value of the requested attribute."""
 
     key: str
     x: float
@@ -47,9 +47,9 @@ class MapPoint:
 
 @dataclass(frozen=True)
 class CollectionMap:
-    """The places of items, in the order in which these were first put, of `items` in the whole collection.
+    """The points of a sample, in order of insertion, of the collection's `items` items.
 
-    `left_out` counts items that were chosen for the map but have no sound vector in the space, or a damaged row.
+    `left_out` counts sampled items without a sound vector in the space or with a damaged row.
     """
 
     places: tuple[MapPoint, ...]
@@ -70,88 +70,90 @@ class _Layout:
 
 @dataclass(frozen=True)
 class MapMaker:
-    """Maker of maps that keeps the latest ones until their collection changes. Thread-safe."""
+    """Makes maps and caches the latest until their collection changes. Thread-safe."""
 
     database: Database
     embedder: Embedder
     live_space: OpenSpace
-    _maps: ResultCache[tuple[int | str | None, ...], CollectionMap] = field(default_factory=lambda: ResultCache(_KEPT))
-    _layouts: ResultCache[tuple[int, ...], _Layout] = field(default_factory=lambda: ResultCache(_KEPT))
+    _maps: ResultCache[tuple[int | str | None, ...], CollectionMap] = field(
+        default_factory=lambda: ResultCache(_CACHED)
+    )
+    _layouts: ResultCache[tuple[int, ...], _Layout] = field(default_factory=lambda: ResultCache(_CACHED))
 
-    def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
-        """The map of a collection; that of an empty one has no places.
+    def make(self, head: Head, request: MapRequest) -> CollectionMap:
+        """The map of a collection, without points if the collection is empty.
 
-        Raises `SpaceNotFound`, `BadInput` for a limit out of range, or an attribute that no item has, and as
-        `home_space` does if no space is named.
+        Raises `SpaceNotFound`, `BadInput` for a limit out of range or an attribute that no item has, and, without a
+        space, what `home_space` raises.
         """
-        if not 1 <= wanted.limit <= MOST_ITEMS:
-            raise BadInput(f"a map of {wanted.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
-        space = named_space(wanted.space, head) if wanted.space else home_space(ITEM_MODALITY, head, self.embedder)
-        if wanted.colour_by is not None:
-            self._check_attribute(head, wanted.colour_by)
-        state = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
-        return self._maps.get((*state, wanted.colour_by), lambda: self._make(head, space, wanted, state))
+        if not 1 <= request.limit <= MOST_ITEMS:
+            raise BadInput(f"a map of {request.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
+        space = named_space(request.space, head) if request.space else home_space(ITEM_MODALITY, head, self.embedder)
+        if request.colour_by is not None:
+            self._check_attribute(head, request.colour_by)
+        state = (head.id, space.id, head.last_seq, space.centre_version, request.limit, request.seed)
+        return self._maps.get((*state, request.colour_by), lambda: self._make(head, space, request, state))
 
     def forget(self) -> None:
         """Drop all maps."""
         self._maps.forget()
         self._layouts.forget()
 
-    def _make(self, head: Head, space: SpaceHead, wanted: MapRequest, state: tuple[int, ...]) -> CollectionMap:
-        layout = self._layouts.get(state, lambda: self._lay_out(head, space, wanted))
-        values = {} if wanted.colour_by is None else self._values(head, wanted.colour_by, layout.ids)
+    def _make(self, head: Head, space: SpaceHead, request: MapRequest, state: tuple[int, ...]) -> CollectionMap:
+        layout = self._layouts.get(state, lambda: self._lay_out(head, space, request))
+        values = {} if request.colour_by is None else self._values(head, request.colour_by, layout.ids)
         keys, damaged = self._keys(layout.ids)
-        places = tuple(
+        points = tuple(
             MapPoint(keys[item_id], round(x, 4), round(y, 4), values.get(item_id))
             for item_id, (x, y) in zip(layout.ids.tolist(), layout.positions.tolist(), strict=True)
             if item_id in keys
         )
-        return CollectionMap(places, space.name, layout.items, layout.left_out + damaged)
+        return CollectionMap(points, space.name, layout.items, layout.left_out + damaged)
 
     def _check_attribute(self, head: Head, path: str) -> None:
         if path.startswith("@"):
-            raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
+            raise BadInput(f"a map cannot be coloured by {path!r}, which is not an attribute; name one, such as album")
         with self.database.read() as session:
             absent = facet_counts.explain_absence(session, head.id, checked(Exists(path)))
         if absent:
-            raise BadInput(f"a map cannot be coloured so: {absent}")
+            raise BadInput(f"a map cannot be coloured by {path!r}: {absent}")
 
-    def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
+    def _lay_out(self, head: Head, space: SpaceHead, request: MapRequest) -> _Layout:
         with self.database.read() as session:
             ids = np.array(sorted(collections.item_ids(session, head.id)), np.int64)
-        chosen = ids
-        if len(ids) > wanted.limit:
-            chosen = np.sort(np.random.default_rng(wanted.seed).choice(ids, wanted.limit, replace=False))
+        sample = ids
+        if len(ids) > request.limit:
+            sample = np.sort(np.random.default_rng(request.seed).choice(ids, request.limit, replace=False))
         live = self.live_space(head, space)
         live.refresh(head)
-        held, vectors = [np.empty(0, np.int64)], [np.empty((0, space.dimension), np.float32)]
-        for some in chunks(chosen.tolist(), _AT_ONCE):
+        id_batches, vector_batches = [np.empty(0, np.int64)], [np.empty((0, space.dimension), np.float32)]
+        for batch in chunks(sample.tolist(), _BATCH):
             with live.open_view() as view:
-                there, read = view.vectors(np.array(some, np.int64))
-            held.append(there)
-            vectors.append(read)
-        found = np.concatenate(held)
-        positions = project(np.concatenate(vectors))
-        return _Layout(found, positions, len(ids), len(chosen) - len(found))
+                found_ids, batch_vectors = view.vectors(np.array(batch, np.int64))
+            id_batches.append(found_ids)
+            vector_batches.append(batch_vectors)
+        sound_ids = np.concatenate(id_batches)
+        positions = project(np.concatenate(vector_batches))
+        return _Layout(sound_ids, positions, len(ids), len(sample) - len(sound_ids))
 
     def _keys(self, ids: IdArray) -> tuple[Mapping[int, str], int]:
-        """The keys of items by id, and how many of these have damaged rows; those deleted meanwhile are left out."""
+        """The keys of items by id, without items deleted in the meantime, and the number of damaged rows."""
         keys: dict[int, str] = {}
         damaged = 0
-        for some in chunks(ids.tolist(), _AT_ONCE):
+        for batch in chunks(ids.tolist(), _BATCH):
             with self.database.read() as session:
-                found = items.by_ids(session, some)
-            keys.update((item.id, item.key) for item in found.values() if not item.damaged)
-            damaged += sum(item.damaged for item in found.values())
+                by_id = items.by_ids(session, batch)
+            keys.update((item.id, item.key) for item in by_id.values() if not item.damaged)
+            damaged += sum(item.damaged for item in by_id.values())
         return keys, damaged
 
     def _values(self, head: Head, path: str, ids: IdArray) -> Mapping[int, GroupValue]:
-        """The first value of each item at a path. Raises `BadInput` if none of the items has one."""
+        """The first value of each item at a path. Raises `BadInput` if no item has one."""
         values: dict[int, GroupValue] = {}
-        for some in chunks(ids.tolist(), _AT_ONCE):
+        for batch in chunks(ids.tolist(), _BATCH):
             with self.database.read() as session:
-                found = facets.values_of(session, head.id, path, some)
-            values.update((item_id, held[0]) for item_id, held in found.items())
+                lists = facets.values_of(session, head.id, path, batch)
+            values.update((item_id, item_values[0]) for item_id, item_values in lists.items())
         if not values and len(ids):
             raise BadInput(
                 f"none of the {len(ids):,} items on the map has a value of {path!r}; for an object, name an attribute "
@@ -163,18 +165,18 @@ class MapMaker:
 def project(vectors: FloatArray) -> FloatArray:
     """Positions (n, 2), float32 from -1 to 1, of vectors (n, d) along their first two principal components.
 
-    The larger extent fills the range. The member of a component that is largest in magnitude is positive, so equal
-    vectors always have equal positions.
+    The larger extent fills the range. The element of a component with the largest magnitude is made positive, so equal
+    vectors always get equal positions.
     """
     positions = np.zeros((len(vectors), 2), np.float32)
     if len(vectors) < 2:
         return positions
-    moved = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _, directions = np.linalg.eigh((moved.T @ moved).astype(np.float64))  # ascending by variance
-    kept = directions[:, ::-1][:, :2]
-    kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
-    positions[:, : kept.shape[1]] = moved @ kept.astype(np.float32)
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))  # ascending by variance
+    axes = directions[:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    positions[:, : axes.shape[1]] = centred @ axes.astype(np.float32)
     low, high = positions.min(axis=0), positions.max(axis=0)
     half = max(float((high - low).max()) / 2, 1e-12)
-    framed: FloatArray = np.clip((positions - (low + high) / 2) / half, -1, 1).astype(np.float32)
-    return framed
+    scaled: FloatArray = np.clip((positions - (low + high) / 2) / half, -1, 1).astype(np.float32)
+    return scaled

@@ -19,17 +19,17 @@ from anyseek.search.query.query import Part as Part
 from anyseek.search.query.query import Query as Query
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.attributes`)
+PREDICTED = "predicted"  # the attribute that only Anyseek writes (`anyseek.indexer.attributes`)
 IdArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was fitted on a collection for its queries of one modality in one space.
+    """A query mean fitted on a collection, for one modality in one space.
 
-    `mean` float32 (dimension,) is taken off queries' raw vectors in place of the model's own means. It was fitted to
-    `queries` queries for the collection's own items; the recall at 10 of such queries was `before` with the model's
-    means and is `after` with fitted ones. It belongs to the space of this `fingerprint` alone.
+    `mean` float32 (dimension,) is subtracted from raw query vectors in place of the model's means. It was fitted on
+    `queries` queries for the collection's own items, whose recall at 10 was `before` with the model's means and is
+    `after` with this one. It applies only to the space with this `fingerprint`.
     """
 
     modality: str
@@ -45,8 +45,8 @@ class Tuning:
 class Space:
     """One EmbeddingSpace of a collection, with its index.
 
-    `centre` is the mean of the collection's own raw vectors, frozen when a snapshot is made (float32
-    (dimension,)); `centre_version` counts how often it was frozen and is 0 while the space's prior is used.
+    `centre` is the mean of the collection's own raw vectors, frozen when a snapshot is made, float32
+    (dimension,); `centre_version` counts the freezes and is 0 while the space's prior is used.
     """
 
     id: int
@@ -60,9 +60,9 @@ class Space:
 
 @dataclass(frozen=True)
 class Collection:
-    """Items that are searched together. `last_seq` is the number of its newest log entry.
+    """Items that are searched together. `last_seq` is the sequence number of the newest log entry.
 
-    `beside` are models whose vectors do not serve: by what they are (`building`, `kept`, `returning`).
+    `beside` has the models whose spaces do not serve queries, by state (`building`, `kept`, `returning`).
     """
 
     id: int
@@ -75,10 +75,10 @@ class Collection:
 
 
 class OnDuplicate(StrEnum):
-    """What a job does with an input that has the content of another key's item."""
+    """What a job does with an input whose content an item with another key has."""
 
     LINK = "link"  # keep both, with the same vectors and stored files
-    SKIP = "skip"  # leave out the later one
+    SKIP = "skip"  # skip the later one
     ERROR = "error"  # quarantine the later one
 
 
@@ -86,8 +86,7 @@ class OnDuplicate(StrEnum):
 class Asset:
     """One file of an item. `name` is a modality or `thumbnail`.
 
-    `location` is relative to the asset store when `stored`, else the absolute path of a file that stays where
-    the user keeps it.
+    `location` is relative to the asset store if `stored`, else the absolute path of the user's file.
     """
 
     name: str
@@ -100,10 +99,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class Item:
-    """A sample's row in the catalogue. `source_id` is the source it came from, None if it was put over the API.
+    """A sample's row in the catalogue. `source_id` is None if it was put over the API.
 
-    `sample_hash` is the hash of what a model sees of it, None if it was written before such hashes were kept. Nothing
-    in a `damaged` item may be believed: its rows do not match their checksum.
+    `sample_hash` is the hash of what a model sees of it, None for rows of older versions. Nothing in a `damaged` item
+    can be trusted: its rows do not match their checksum.
     """
 
     id: int
@@ -119,12 +118,12 @@ class Item:
 
     @property
     def version(self) -> str:
-        """A name for its state: another after each change, and when the key is given to another item."""
+        """The version tag of the item's state; it changes with every change, and when another item gets the key."""
         return f"{self.id}-{self.revision}"
 
     @property
     def path(self) -> str | None:
-        """Where its picture is kept by the user, None if Anyseek stores it or there is none."""
+        """The path of the user's own picture file; None if Anyseek stores the picture or it has none."""
         picture = self.assets.get("rgb")
         return None if picture is None or picture.stored else picture.location
 
@@ -133,8 +132,7 @@ class Item:
 class NewItem:
     """A sample to write: its row, assets, and raw vector in every space of the collection.
 
-    `stamp` tells later whether its files have changed, None if they have to be read for that
-    (`anyseek.indexer.source_inputs`).
+    `stamp` shows without reading its files if they have changed (`anyseek.indexer.source_inputs`); None: read them.
     """
 
     key: str
@@ -150,10 +148,10 @@ class NewItem:
 
 @dataclass(frozen=True)
 class FieldCounts:
-    """One attribute by its path: how many items have it, and what its values are.
+    """Statistics of the attribute at a path: the number of items that have it, and its values.
 
-    `values` are its most frequent texts and truth values, of `distinct` texts in all. `numbers` and `moments` are the
-    smallest and the largest of its values of that kind, moments in seconds since 1970; None if it has none.
+    `values` are the most frequent of its `distinct` texts and truth values. `numbers` and `moments` are the minimum and
+    maximum of that type, moments in seconds since 1970; None without such values.
     """
 
     field: str

@@ -1,4 +1,4 @@
-"""Flattens the attributes of an item into facets, one per value, which conditions are compared with."""
+"""Flattens the attributes of an item into facets, one per value, for filter conditions to match."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from anyseek.search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
 from anyseek.search.types import Attributes
 
-# Further facets are not indexed: people filter by only a handful of an item's attributes.
+# Further facets are not indexed: users filter by only a few of an item's attributes.
 MOST_FACETS = 1_000
 
 # PostgreSQL's texts cannot hold a NUL, which JSON can.
@@ -16,8 +16,8 @@ _NUL, _REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 class Facet(NamedTuple):
     """One value with its path; a text that is an ISO 8601 time is also a moment.
 
-    `text` is cut to one character more than the longest text that a filter may have, so equality stays exact. A tuple,
-    because items have many, and those of all items are compared.
+    `text` is cut to one character more than a filter's longest text, so equality stays exact. A tuple, because the
+    facets of all items are compared.
     """
 
     path: str
@@ -29,26 +29,26 @@ class Facet(NamedTuple):
 
 def facets_of(attributes: Attributes) -> list[Facet]:
     """Return the facets of an item in the order of its attributes, without duplicates, at most `MOST_FACETS`."""
-    found: dict[Facet, None] = {}
+    facets: dict[Facet, None] = {}
     for facet in _walk("", attributes):
-        found[facet] = None
-        if len(found) == MOST_FACETS:
+        facets[facet] = None
+        if len(facets) == MOST_FACETS:
             break
-    return list(found)
+    return list(facets)
 
 
-def joined(path: str, name: str) -> str:
-    """Return the path of a member of the object at `path`; that of the attributes themselves is empty."""
+def join_path(path: str, name: str) -> str:
+    """Return the path of a member of the object at `path`, which is empty for the top level."""
     step = name.replace(_NUL, _REPLACEMENT)
     return f"{path}.{step}" if path else step
 
 
 def _walk(path: str, value: Any) -> Iterator[Facet]:
-    if len(path) > LONGEST_PATH:  # no filter can name it
+    if len(path) > LONGEST_PATH:  # too long for a filter
         return
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _walk(joined(path, name), inner)
+            yield from _walk(join_path(path, name), inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _walk(path, inner)

@@ -50,12 +50,12 @@ _RESERVED = frozenset({"and", "or", "not", "in", "starts", "with", "within", "ex
 
 
 def filter_from_text(text: str) -> Filter:
-    """Parse a filter. Raises `BadFilter`, which says where the text is wrong."""
+    """Parse a filter. Raises `BadFilter`, which says where the error is."""
     if len(text) > LONGEST:
         raise BadFilter(f"the filter has {len(text):,} characters; at most {LONGEST:,} are allowed")
-    reader = _Reader(_tokens(text))
-    where = reader.filter(0)
-    reader.end()
+    parser = _Parser(_tokenize(text))
+    where = parser.filter(0)
+    parser.end()
     return where
 
 
@@ -63,25 +63,25 @@ def filter_from_text(text: str) -> Filter:
 class _Token:
     kind: str
     text: str
-    place: int  # from 1
+    position: int  # of the first character, from 1
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens, place, end = [], 0, len(text.rstrip())
-    while place < end:
-        found = _TOKEN.match(text, place)
-        if found is None or found.lastgroup is None:
-            start = place + len(text[place:]) - len(text[place:].lstrip())
+def _tokenize(text: str) -> list[_Token]:
+    tokens, position, end = [], 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            start = position + len(text[position:]) - len(text[position:].lstrip())
             raise BadFilter(
                 f"the filter cannot be understood from character {start + 1} on: {text[start : start + 20]!r}"
             )
-        tokens.append(_Token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
-        place = found.end()
+        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup) + 1))
+        position = match.end()
     return tokens
 
 
-class _Reader:
-    """Reads the tokens once, from left to right."""
+class _Parser:
+    """Recursive-descent parser over the tokens."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens, self._next = tokens, 0
@@ -89,26 +89,26 @@ class _Reader:
     def filter(self, depth: int) -> Filter:
         if depth > DEEPEST:
             raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
-        parts = [self._all(depth)]
+        parts = [self._conjunction(depth)]
         while self._take("or"):
-            parts.append(self._all(depth))
+            parts.append(self._conjunction(depth))
         return parts[0] if len(parts) == 1 else tree.Or(tuple(parts))
 
     def end(self) -> None:
         if self._next < len(self._tokens):
             raise self._unexpected("'and', 'or' or the end")
 
-    def _all(self, depth: int) -> Filter:
-        parts = [self._one(depth)]
+    def _conjunction(self, depth: int) -> Filter:
+        parts = [self._unary(depth)]
         while self._take("and"):
-            parts.append(self._one(depth))
+            parts.append(self._unary(depth))
         return parts[0] if len(parts) == 1 else tree.And(tuple(parts))
 
-    def _one(self, depth: int) -> Filter:
+    def _unary(self, depth: int) -> Filter:
         if depth > DEEPEST:
             raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
         if self._take("not"):
-            return tree.negated(self._one(depth + 1))
+            return tree.negated(self._unary(depth + 1))
         if self._take("("):
             inner = self.filter(depth + 1)
             self._expect(")")
@@ -161,7 +161,7 @@ class _Reader:
         self._next += 1
         if token.kind == "quoted":
             return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
-        return _meaning(token.text)
+        return _parse_word(token.text)
 
     def _text(self, field: str) -> str:
         token = self._peek()
@@ -182,21 +182,21 @@ class _Reader:
         return tree.InRadius(field, lat, lon, km)
 
     def _distance(self, field: str) -> float:
-        """A number of kilometres, with the unit that it is written in."""
+        """A distance in kilometres, converted from the unit in the text."""
         token = self._peek()
-        found = _DISTANCE.fullmatch(token.text) if token is not None and token.kind == "word" else None
-        if found is None:
+        match = _DISTANCE.fullmatch(token.text) if token is not None and token.kind == "word" else None
+        if match is None:
             raise self._unexpected(f"a distance for {field!r}, such as 10 km, or (south, west, north, east)")
         self._next += 1
-        if found[2]:
-            return float(found[1]) * _KILOMETRES[found[2].lower()]
+        if match[2]:
+            return float(match[1]) * _KILOMETRES[match[2].lower()]
         for unit, kilometres in _KILOMETRES.items():
             if self._take(unit):
-                return float(found[1]) * kilometres
+                return float(match[1]) * kilometres
         raise self._unexpected("the unit of the distance: km, m or mi")
 
     def _point(self, field: str) -> tuple[float, float]:
-        """A latitude and a longitude, in parentheses or not."""
+        """A latitude and a longitude, optionally in parentheses."""
         in_parentheses = self._take("(")
         lat = self._degrees(field)
         self._expect(",")
@@ -209,9 +209,9 @@ class _Reader:
         value = self._value(field)
         if isinstance(value, float):
             return value
-        named = f"; for a name ask {field}.town = Rome" if isinstance(value, str) else ""
+        hint = f"; for a name ask {field}.town = Rome" if isinstance(value, str) else ""
         raise BadFilter(
-            f"{field!r} within a distance takes a latitude and a longitude: within 10 km of 41.9, 12.5{named}"
+            f"{field!r} within a distance takes a latitude and a longitude: within 10 km of 41.9, 12.5{hint}"
         )
 
     def _peek(self) -> _Token | None:
@@ -219,23 +219,25 @@ class _Reader:
 
     def _take(self, text: str) -> bool:
         token = self._peek()
-        found = token is not None and token.kind in ("word", "sign") and token.text.lower() == text
-        self._next += found
-        return found
+        is_next = token is not None and token.kind in ("word", "sign") and token.text.lower() == text
+        self._next += is_next
+        return is_next
 
     def _expect(self, text: str) -> None:
         if not self._take(text):
             raise self._unexpected(repr(text))
 
-    def _unexpected(self, wanted: str) -> BadFilter:
+    def _unexpected(self, expected: str) -> BadFilter:
         token = self._peek()
         if token is None:
-            return BadFilter(f"the filter ends where {wanted} was expected")
-        return BadFilter(f"the filter has {token.text[:40]!r} at character {token.place}, where {wanted} was expected")
+            return BadFilter(f"the filter ends where {expected} was expected")
+        return BadFilter(
+            f"the filter has {token.text[:40]!r} at character {token.position}, where {expected} was expected"
+        )
 
 
-def _meaning(word: str) -> tree.Scalar:
-    """Return the value of an unquoted word: a truth value, a number or a moment if it looks like one, else a text."""
+def _parse_word(word: str) -> tree.Scalar:
+    """Return the value of an unquoted word: a truth value, a number or a moment if it parses as one, else a text."""
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
     if _NUMBER.fullmatch(word):
@@ -253,48 +255,48 @@ _JSON_OPERATORS = {operator.value: operator for operator in Operator}
 
 
 def filter_from_json(members: Any) -> Filter:
-    """Make a filter from parsed JSON. Raises `BadFilter`."""
-    return _filter_of(members, 0)
+    """Build a filter from parsed JSON. Raises `BadFilter`."""
+    return _parse_json(members, 0)
 
 
 def filter_of(where: Any) -> Filter | None:
-    """A filter as it was sent, written or as JSON. Raises `BadFilter`."""
+    """Parse a filter given as text or as parsed JSON. Raises `BadFilter`."""
     if where is None:
         return None
     return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
 
 
-def _filter_of(members: Any, depth: int) -> Filter:
+def _parse_json(members: Any, depth: int) -> Filter:
     if depth > DEEPEST:
         raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
     if not isinstance(members, Mapping) or not members:
-        raise BadFilter(f'a filter must be an object such as {{"field": "width", "gte": 1000}}, not {_shown(members)}')
+        raise BadFilter(f'a filter must be an object such as {{"field": "width", "gte": 1000}}, not {_quote(members)}')
     if "field" in members:
-        return _condition_of(members)
+        return _parse_json_object(members)
     if len(members) > 1 or not members.keys() <= {"and", "or", "not"}:
         raise BadFilter(
             f"a filter needs field, or one of and, or, not; this one has {', '.join(map(str, members))[:80]}"
         )
     (word, inner) = next(iter(members.items()))
     if word == "not":
-        return tree.negated(_filter_of(inner, depth + 1))
+        return tree.negated(_parse_json(inner, depth + 1))
     if not isinstance(inner, list) or not inner:
-        raise BadFilter(f"{word!r} in a filter takes a list of at least one filter, not {_shown(inner)}")
-    parts = tuple(_filter_of(part, depth + 1) for part in inner)
+        raise BadFilter(f"{word!r} in a filter takes a list of at least one filter, not {_quote(inner)}")
+    parts = tuple(_parse_json(part, depth + 1) for part in inner)
     return tree.And(parts) if word == "and" else tree.Or(parts)
 
 
-def _condition_of(members: Mapping[str, Any]) -> Filter:
+def _parse_json_object(members: Mapping[str, Any]) -> Filter:
     field = members["field"]
     if not isinstance(field, str) or not field:
-        raise BadFilter(f"the field of a filter must be the name of an attribute, not {_shown(field)}")
-    parts = [_one_of(field, word, value) for word, value in members.items() if word != "field"]
+        raise BadFilter(f"the field of a filter must be the name of an attribute, not {_quote(field)}")
+    parts = [_parse_json_condition(field, word, value) for word, value in members.items() if word != "field"]
     if not parts:
         raise BadFilter(f"the filter on {field!r} has no condition, such as eq, in, gte, prefix, box, radius or exists")
     return parts[0] if len(parts) == 1 else tree.And(tuple(parts))
 
 
-def _one_of(field: str, word: str, value: Any) -> Filter:
+def _parse_json_condition(field: str, word: str, value: Any) -> Filter:
     if word in _JSON_OPERATORS:
         return tree.Compare(field, _JSON_OPERATORS[word], _scalar(field, value))
     match word, value:
@@ -309,7 +311,7 @@ def _one_of(field: str, word: str, value: Any) -> Filter:
         case "radius", Mapping() if value.keys() == set(_RADIUS):
             return tree.InRadius(field, *(_number(field, value[name]) for name in _RADIUS))
     known = ", ".join([*_JSON_OPERATORS, "in (a list)", "prefix (a text)", "exists (true or false)", "box", "radius"])
-    raise BadFilter(f"the filter on {field!r} has {word!r}: {_shown(value)}; conditions are {known}")
+    raise BadFilter(f"the filter on {field!r} has {word!r}: {_quote(value)}; conditions are {known}")
 
 
 def _scalar(field: str, value: Any) -> tree.Scalar:
@@ -324,7 +326,7 @@ def _scalar(field: str, value: Any) -> tree.Scalar:
         if moment is not None:
             return moment
     raise BadFilter(
-        f"{field!r} is compared with {_shown(value)}; compare it with a text, a number, true, false "
+        f"{field!r} is compared with {_quote(value)}; compare it with a text, a number, true, false "
         'or {"time": "2024-05-01T12:00:00Z"}'
     )
 
@@ -335,9 +337,9 @@ def _number(field: str, value: Any) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BadFilter(f"{field!r} is compared with {_shown(value)}, which is not a finite number")
+        raise BadFilter(f"{field!r} is compared with {_quote(value)}, which is not a finite number")
     return number
 
 
-def _shown(value: Any) -> str:
+def _quote(value: Any) -> str:
     return repr(value)[:60]

@@ -1,4 +1,4 @@
-"""Places within the attributes of an item, and which of them are in a box or near a point."""
+"""Places within the attributes of an item, and tests for those in a box or near a point."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.search.filters import spheres
-from anyseek.search.filters.facets import as_float, joined
+from anyseek.search.filters.facets import as_float, join_path
 from anyseek.search.filters.spheres import Degrees
 from anyseek.search.filters.tree import LONGEST_PATH, InBox, InRadius
 from anyseek.search.types import Attributes
 
-# Further places are not looked at, as with facets.
+# Further places are ignored, like further facets.
 MOST_PLACES = 1_000
 _LAT, _LON = "lat", "lon"
 
 
 class Place(NamedTuple):
-    """An object with the numbers `lat` and `lon` in degrees, and its path."""
+    """The path of an object with the numbers `lat` and `lon`, in degrees."""
 
     path: str
     lat: float
@@ -32,31 +32,31 @@ def places_of(attributes: Attributes) -> list[Place]:
 
 
 def places_at(attributes: Attributes, field: str) -> list[Place]:
-    """Return the places at a field, as `places_of` does, without a look at other attributes."""
+    """Return the places at a field, in the same order, without visiting other attributes."""
     return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MOST_PLACES) if place.path == field]
 
 
 def area_mask(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
-    """Whether the condition holds for each of the places at its field, as (n,)."""
+    """Mask (n,) of the places that satisfy the condition."""
     if isinstance(where, InRadius):
         return spheres.kilometres(where.lat, where.lon, lats, lons) <= where.km
     west, east = lons >= where.west, lons <= where.east
-    across = west & east if where.west <= where.east else west | east
-    return (lats >= where.south) & (lats <= where.north) & across
+    in_longitudes = west & east if where.west <= where.east else west | east
+    return (lats >= where.south) & (lats <= where.north) & in_longitudes
 
 
-def _walk(path: str, value: Any, towards: str | None = None) -> Iterator[Place]:
-    """Every place at a path or below; only those on the way `towards` the path of a latitude."""
+def _walk(path: str, value: Any, target: str | None = None) -> Iterator[Place]:
+    """Every place at or below a path; `target` restricts the walk to ancestors of that latitude's path."""
     if isinstance(value, list):
         for inner in value:
-            yield from _walk(path, inner, towards)
+            yield from _walk(path, inner, target)
     elif isinstance(value, dict) and len(path) <= LONGEST_PATH:
         for name, inner in value.items():
-            below = joined(path, name)
-            if towards is not None and not towards.startswith(below):
+            below = join_path(path, name)
+            if target is not None and not target.startswith(below):
                 continue
             if isinstance(inner, dict | list):
-                yield from _walk(below, inner, towards)
+                yield from _walk(below, inner, target)
             elif below.endswith(f".{_LAT}"):
                 yield from _place(below, inner, value.get(name.removesuffix(_LAT) + _LON))
 

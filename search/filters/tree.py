@@ -1,8 +1,8 @@
 """A query's filter as a tree of conditions on attributes.
 
-A field is the path of an attribute with dots between its steps (`camera.make`), `@key` or `@caption`. If an attribute
-is a list, a condition holds if it holds for one of the elements. It never holds if the field is missing or is of
-another type than the value it is compared with. So `not (width = 5)` also holds for items without a width.
+A field is the path of an attribute with dots between its steps (`camera.make`), `@key` or `@caption`. For a list, a
+condition holds if any element satisfies it. It never holds if the field is missing or of another type than the value,
+so `not (width = 5)` also holds for items without a width.
 """
 
 import re
@@ -18,19 +18,19 @@ KEY, CAPTION = "@key", "@caption"
 LONGEST_PATH = 200
 LONGEST_TEXT = 500
 MOST_CONDITIONS = 200
-MOST_NODES = 600  # conditions, and what joins or inverts them
+MOST_NODES = 600  # conditions, ands, ors and nots
 DEEPEST = 32
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class BadFilter(BadQuery):
-    """A filter that cannot be understood; says where it goes wrong."""
+    """Raised for an invalid filter; the message says where the error is."""
 
     code = "bad-filter"
 
 
 class Operator(StrEnum):
-    """How a field is compared with a value; the words are those of the JSON form."""
+    """Comparison operators, with their names in the JSON form."""
 
     EQUAL = "eq"
     LESS = "lt"
@@ -41,7 +41,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True)
 class Moment:
-    """A point in time. Attributes hold times as ISO 8601 texts; one without a zone is taken for UTC."""
+    """A point in time. Attributes hold times as ISO 8601 texts; a time without a zone is UTC."""
 
     seconds: float  # since 1970 in UTC
 
@@ -51,8 +51,8 @@ class Moment:
         if not text[:4].isdigit():
             return None
         try:
-            found = datetime.fromisoformat(text)
-            return cls((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+            moment = datetime.fromisoformat(text)
+            return cls((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
         except (ValueError, OverflowError):
             return None
 
@@ -62,7 +62,7 @@ Scalar = bool | float | str | Moment
 
 @dataclass(frozen=True)
 class Compare:
-    """The field is equal to a value, or a number, text or moment beside it in the given order.
+    """The field compares to a value as the operator says; only numbers, texts and moments are ordered.
 
     Texts are ordered by code point.
     """
@@ -82,7 +82,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class StartsWith:
-    """The field is a text that starts with a prefix."""
+    """The field is a text with this prefix."""
 
     field: str
     prefix: str
@@ -109,8 +109,8 @@ class InBox:
     east: float
 
     def __post_init__(self) -> None:
-        sound = -90 <= self.south <= self.north <= 90 and -180 <= self.west <= 180 and -180 <= self.east <= 180
-        if not sound:
+        is_valid = -90 <= self.south <= self.north <= 90 and -180 <= self.west <= 180 and -180 <= self.east <= 180
+        if not is_valid:
             raise BadFilter(
                 f"the box of {self.field!r} is south {self.south:g}, west {self.west:g}, north {self.north:g}, "
                 f"east {self.east:g}; latitudes are -90 to 90 with south below north, longitudes -180 to 180"
@@ -129,7 +129,7 @@ class InRadius:
     def __post_init__(self) -> None:
         if not (-90 <= self.lat <= 90 and -180 <= self.lon <= 180 and 0 < self.km <= LONGEST_KM):
             raise BadFilter(
-                f"{self.field!r} is to be within {self.km:g} km of {self.lat:g}, {self.lon:g}; a distance is above 0 "
+                f"{self.field!r} within {self.km:g} km of {self.lat:g}, {self.lon:g} is invalid; a distance is above 0 "
                 f"and at most {LONGEST_KM:,.0f} km, a latitude -90 to 90, a longitude -180 to 180"
             )
 
@@ -165,24 +165,24 @@ def negated(where: Filter) -> Filter:
 
 
 def name_of(where: Filter) -> str:
-    """Return what an error calls a filter: by the field of its first condition."""
-    first, *others = conditions(where)
-    more = f" with {len(others)} more conditions" if others else ""
-    return f"the filter on {first.field[:60]!r}{more}"
+    """Return a name of the filter for error messages, by the field of its first condition."""
+    first, *rest = conditions(where)
+    suffix = f" with {len(rest)} more conditions" if rest else ""
+    return f"the filter on {first.field[:60]!r}{suffix}"
 
 
 def checked(where: Filter) -> Filter:
     """Return the filter if it is valid.
 
-    Raises `BadFilter` for too many conditions or nodes, an invalid field, a text that is too long or not storable, and
-    a comparison that has no meaning.
+    Raises `BadFilter` for too many conditions or nodes, an invalid field, a text that is too long or not storable, or a
+    meaningless comparison.
     """
-    every = list(conditions(where))
+    all_conditions = list(conditions(where))
     if (count := count_conditions(where)) > MOST_CONDITIONS:
         raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
     if (nodes := _count_nodes(where)) > MOST_NODES:
         raise BadFilter(f"the filter has {nodes} conditions, ands, ors and nots; at most {MOST_NODES} are allowed")
-    for condition in every:
+    for condition in all_conditions:
         _check_field(condition)
         for value in values_of(condition):
             _check_value(condition, value)
@@ -203,7 +203,7 @@ def values_of(condition: Condition) -> tuple[Scalar, ...]:
 
 
 def conditions(where: Filter) -> Iterator[Condition]:
-    """Every condition of a filter, from left to right."""
+    """All conditions of a filter, from left to right."""
     match where:
         case And(parts) | Or(parts):
             for part in parts:
@@ -215,7 +215,7 @@ def conditions(where: Filter) -> Iterator[Condition]:
 
 
 def count_conditions(where: Filter) -> int:
-    """Return the number of values that fields are compared with, and of other conditions."""
+    """Return the number of conditions, counting each value of an `AnyOf`."""
     return sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in conditions(where))
 
 
@@ -259,5 +259,5 @@ def _check_value(condition: Condition, value: Scalar) -> None:
 
 
 def is_storable(text: str) -> bool:
-    """Whether a text has neither a NUL nor half of a surrogate pair (as in file names that are not UTF-8)."""
+    """True if a text has neither a NUL nor an unpaired surrogate (as in file names that are not UTF-8)."""
     return _UNSTORABLE.search(text) is None

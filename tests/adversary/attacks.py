@@ -99,6 +99,6 @@ ATTACKS = (
     Attack("names that steer a terminal, or stand for another file", ("adversary/test_terminals.py",)),
     Attack(
         "costly groups and maps asked again and again",
-        ("search/test_kept.py", "search/test_duplicates.py", "search/test_maps.py"),
+        ("search/test_result_cache.py", "search/test_duplicates.py", "search/test_maps.py"),
     ),
 )

@@ -152,8 +152,8 @@ def test_more_copies_than_are_looked_at_first_are_all_found(put: Put, find: Find
 
 
 def test_pictures_over_several_blocks_are_found(put: Put, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anyseek.search.duplicates, "_AT_ONCE", 3)
-    monkeypatch.setattr(anyseek.search.duplicates, "_VIEWS", 2)
+    monkeypatch.setattr(anyseek.search.duplicates, "_BATCH", 3)
+    monkeypatch.setattr(anyseek.search.duplicates, "_MAX_VIEWS", 2)
     for number in range(12):
         put(f"{number:02}", scene(number % 6), direction(number % 6))
     assert groups_of(find()) == [[f"{number:02}", f"{number + 6:02}"] for number in range(6)]
@@ -218,7 +218,7 @@ def test_the_index_and_all_vectors_give_the_same_groups(put: Put, find: Find, mo
         put(f"{number:02} {copy}", scene(number), near)
     compared = groups_of(find())
     assert len(compared) == 12
-    monkeypatch.setattr(anyseek.search.duplicates, "_ALL_COMPARED", 0)
+    monkeypatch.setattr(anyseek.search.duplicates, "_MAX_BRUTE_FORCE", 0)
     assert groups_of(find()) == compared
 
 

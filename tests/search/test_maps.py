@@ -117,7 +117,7 @@ def test_an_empty_collection_has_no_places(database: Database, settings: Setting
         (MapRequest(colour_by="knd"), BadInput, "did you mean kind"),
         (MapRequest(colour_by="camera"), BadInput, "inside it"),
         (MapRequest(colour_by=""), BadInput, "field"),
-        (MapRequest(colour_by="@key"), BadInput, "cannot be coloured by '@key', which is no attribute"),
+        (MapRequest(colour_by="@key"), BadInput, "cannot be coloured by '@key', which is not an attribute"),
         (MapRequest(limit=0), BadInput, "1 to 20,000"),
         (MapRequest(limit=20_001), BadInput, "1 to 20,000"),
     ],

@@ -1,4 +1,4 @@
-"""Results that take long to work out, kept until what they were made of changes."""
+"""Cache of expensive results."""
 
 import threading
 from collections import OrderedDict
@@ -10,27 +10,27 @@ V = TypeVar("V")
 
 
 class ResultCache(Generic[K, V]):
-    """The latest results by key, at most `most` of them.
+    """LRU cache of at most `max_entries` results. Thread-safe.
 
-    One is worked out at a time; whoever asks for the same meanwhile waits for it. Thread-safe.
+    One result is computed at a time; other callers wait for it.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
         self._results: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The result for a key, which says of what state it is; made if it is not kept. Raises as `make` does."""
+        """The cached result, computed by `make` if absent; `key` must include the state that the result depends on."""
         with self._lock:
             results = self._results
             if key not in results:
                 results[key] = make()
             results.move_to_end(key)
-            while len(results) > self._most:
+            while len(results) > self._max_entries:
                 results.popitem(last=False)
             return results[key]
 
     def forget(self) -> None:
-        """Drop all results, without waiting for one that is worked out now."""
+        """Drop all results, without waiting for one being computed."""
         self._results = OrderedDict()

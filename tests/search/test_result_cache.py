@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from anyseek.search.kept import ResultCache
+from anyseek.search.result_cache import ResultCache
 
 
 def test_all_who_ask_at_the_same_time_get_one_result() -> None:
