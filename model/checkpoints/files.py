@@ -22,7 +22,7 @@ from anyseek.model.checkpoints.quantized import ROWS, quantize, restore_tensor, 
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import atomic_file, file_digest
 from anyseek.model.network.config import ConfigInvalid, FourMConfig, parse_metadata
-from anyseek.model.network.modality_embeddings import computed_positions
+from anyseek.model.network.modality_embeddings import fixed_position_tables
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
@@ -117,7 +117,7 @@ def save_checkpoint(
     }
     tensors = share_rows(distinct, distinct_rows)
     if dtype is torch.int8:
-        computed = computed_positions(network)
+        computed = fixed_position_tables(network)
         tensors = quantize({name: tensor for name, tensor in tensors.items() if name not in computed})
     elif dtype is not None:
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
@@ -193,7 +193,7 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.flo
             if tensor.dtype is torch.int8:
                 raise WeightsCorrupt(f"the tensor {kept} is int8 and has no scale")
             tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    computed = computed_positions(network).items()
+    computed = fixed_position_tables(network).items()
     tensors |= {name: compute().to(dtype) for name, compute in computed if name not in tensors}
     for name, group in tied_names(network).items():
         if not torch.equal(tensors[name], tensors[group[0]]):
@@ -206,7 +206,7 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype = torch.flo
 def _stored_names(network: nn.Module, path: Path) -> dict[str, str]:
     """The stored name of each tensor that a network reads from a file. Raises as `load_strictly`."""
     read_metadata(path)
-    twins, computed = tied_names(network), computed_positions(network)
+    twins, computed = tied_names(network), fixed_position_tables(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
         shapes = {}

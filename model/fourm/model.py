@@ -24,7 +24,7 @@ from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.tokens import within_budget
+from anyseek.model.network.tokens import limit_grid_tokens
 from anyseek.model.seam import (
     EmbeddingSpace,
     FloatArray,
@@ -234,7 +234,7 @@ class FourMModel:
         encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
         if budget is None:
             return encoded
-        return replace(encoded, inputs=within_budget(encoded.inputs, self.parts.network.config, budget))
+        return replace(encoded, inputs=limit_grid_tokens(encoded.inputs, self.parts.network.config, budget))
 
     def _forward(self, batch: EncodedBatch, spaces: Sequence[str], gallery: bool) -> dict[str, Tensor]:
         """Unit vectors of a batch, in the network's spaces and in the towers' one."""

@@ -102,7 +102,7 @@ class PrefixDecoder:
 
     def _run_block(self, block: DecoderBlock, cache: _BlockCache, y: Tensor) -> Tensor:
         """`DecoderBlock.forward` of one token y (B, 1, D), with cached keys and values of the earlier tokens."""
-        query, key, value = block.self_attn.heads(block.norm1(y))
+        query, key, value = block.self_attn.project_heads(block.norm1(y))
         cache.keys = torch.cat((cache.keys, key), dim=2)
         cache.values = torch.cat((cache.values, value), dim=2)
         y = y + block.self_attn.proj(attend(query, cache.keys, cache.values, None))

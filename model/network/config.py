@@ -1,4 +1,4 @@
-"""The configuration of a 4M network: one row per modality, and a checkpoint's config metadata. Does not import torch.
+"""Configuration of a 4M network: one row per modality, and a checkpoint's config metadata. Does not import torch.
 
 A checkpoint's metadata holds one string per config key (the `str()` of a Python value); unknown keys are ignored.
 The extra key `modalities` maps a checkpoint key to the fields of a `ModalityConfig`, so a checkpoint can add modalities
@@ -19,34 +19,34 @@ from anyseek.model.errors import ModelError
 # Length of the position table of every sequence, whatever its `max_length`.
 SEQUENCE_POSITIONS = 512
 
-_LONGEST_PARSED_VALUE = 10_000
-# That of libyaml, where PyYAML has it, takes a tenth of the time.
+_MAX_PARSED_LENGTH = 10_000
+# The libyaml loader, if PyYAML was built with it, takes a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ConfigInvalid(ModelError):
-    """A checkpoint's config lacks a key, or a value is not of the kind the network needs."""
+    """A checkpoint's config lacks a key or has a value that is invalid for the network."""
 
     code = "config-invalid"
 
 
 class EmbeddingKind(StrEnum):
-    """The kind of embedding that turns a modality into tokens."""
+    """How a modality is embedded as tokens."""
 
     PIXELS = "pixels"  # float (B, channels, H, W), cut into patches; input only
     IMAGE_TOKENS = "image_tokens"  # int (B, n) codes of a tokenizer
     SEQUENCE = "sequence"  # int (B, n) ids of a text tokenizer
-    SEQUENCE_EMBEDDING = "sequence_embedding"  # float (B, n, width) vectors of another network; input only
+    SEQUENCE_EMBEDDING = "sequence_embedding"  # float (B, n, width) vectors from another network; input only
 
 
 @dataclass(frozen=True)
 class ModalityConfig:
     """One modality of a checkpoint.
 
-    `grid` (rows, columns) and `patch` (pixels a side) belong to pixels and image tokens; where they are None the
-    checkpoint's `image_size` and `patch_size` decide. `channels` belongs to pixels, `vocabulary` to ids,
-    `width` to sequence embeddings, `max_length` (at most 512) to both kinds of sequence: from there on the entries of a
-    target have position 0. `most_tokens` says how many tokens a sequence may have, where that is not `max_length`.
+    `grid` (rows, columns) and `patch` (pixels a side) are for pixels and image tokens; None derives them from the
+    checkpoint's `image_size` and `patch_size`. `channels` is for pixels, `vocabulary` for ids, `width` for sequence
+    embeddings, `max_length` (at most 512) for both kinds of sequence: target entries from that index on have
+    position 0. `most_tokens` is the most tokens a sequence may have, 0 for `max_length`.
     `learned_positions` makes the position table of an image modality a trained parameter instead of the sin-cos table.
     """
 
@@ -63,35 +63,35 @@ class ModalityConfig:
 
     @property
     def is_image(self) -> bool:
-        """Whether its tokens lie on a grid and all have a fixed position."""
+        """Whether its tokens form a grid, each with a fixed position."""
         return self.kind in (EmbeddingKind.PIXELS, EmbeddingKind.IMAGE_TOKENS)
 
     @property
     def tokens(self) -> int:
-        """Tokens of an image modality: rows x columns."""
+        """Number of tokens of an image modality: rows x columns."""
         if self.grid is None:
-            raise ConfigInvalid(f"{self.key} has no grid of its own; take its row from FourMConfig.row")
+            raise ConfigInvalid(f"{self.key} has no grid; use the row that FourMConfig.row returns")
         return self.grid[0] * self.grid[1]
 
     @property
     def longest(self) -> int:
-        """The most tokens of a sequence, given or decoded."""
+        """The most tokens of a sequence, as an input or decoded."""
         return self.most_tokens or self.max_length
 
     @property
     def identifier(self) -> int:
-        """Number that tells modalities apart in masks: int(sha256(key)) mod 2^15."""
+        """Modality number in token masks: int(sha256(key)) mod 2^15."""
         return int(hashlib.sha256(self.key.encode()).hexdigest(), 16) % 2**15
 
     def validated(self) -> Self:
-        """Itself, or `ConfigInvalid` saying which field of this kind is missing or out of range."""
-        needed = {
+        """This row. Raises `ConfigInvalid` naming a field that is missing or out of range for its kind."""
+        required = {
             EmbeddingKind.PIXELS: {"channels": self.channels},
             EmbeddingKind.IMAGE_TOKENS: {"vocabulary": self.vocabulary},
             EmbeddingKind.SEQUENCE: {"vocabulary": self.vocabulary, "max_length": self.max_length},
             EmbeddingKind.SEQUENCE_EMBEDDING: {"width": self.width, "max_length": self.max_length},
         }[self.kind]
-        for name, value in needed.items():
+        for name, value in required.items():
             if value < 1:
                 raise ConfigInvalid(f"modality {self.key!r} ({self.kind}) needs {name} of 1 or more, not {value}")
         for name, length in {"max_length": self.max_length, "most_tokens": self.most_tokens}.items():
@@ -101,7 +101,7 @@ class ModalityConfig:
 
     @classmethod
     def from_fields(cls, key: str, values: object) -> Self:
-        """A row from its fields as they stand in a checkpoint. Raises `ConfigInvalid`."""
+        """Build a row from its fields in a checkpoint. Raises `ConfigInvalid`."""
         if not isinstance(values, Mapping):
             raise ConfigInvalid(f"modality {key!r} must map field names to values, not be {values!r}")
         known = {f.name for f in fields(cls)} - {"key"}
@@ -175,7 +175,7 @@ def parse_metadata(metadata: Mapping[str, str]) -> dict[str, object]:
 
 
 def _parse_value(text: str) -> object:
-    if len(text) > _LONGEST_PARSED_VALUE:
+    if len(text) > _MAX_PARSED_LENGTH:
         return text
     try:
         value: object = yaml.load(text.replace("None", "null"), _LOADER)
@@ -185,36 +185,36 @@ def _parse_value(text: str) -> object:
 
 
 def select_fields(config_class: type[Any], values: Mapping[str, object]) -> dict[str, Any]:
-    """The entries of `values` that are fields of `config_class`, checked against the fields' types.
+    """Select and type-check the entries of `values` that are fields of `config_class`.
 
-    Lists of strings become tuples. Raises `ConfigInvalid` naming the key. Other keys are ignored.
+    Lists of strings become tuples. Raises `ConfigInvalid` naming the key. Unknown keys are ignored.
     """
-    chosen: dict[str, Any] = {}
+    selected: dict[str, Any] = {}
     for spec in fields(config_class):
         if spec.name not in values:
             continue
         value = values[spec.name]
         if get_origin(spec.type) is tuple:
-            fits = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+            valid = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
             value = tuple(value) if isinstance(value, list | tuple) else value
         elif spec.type is float:
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
+            valid = isinstance(value, int | float) and not isinstance(value, bool)
         else:
-            fits = type(value) in (get_args(spec.type) or (spec.type,))
-        if not fits:
-            wanted = getattr(spec.type, "__name__", str(spec.type))
-            raise ConfigInvalid(f"config key {spec.name!r} must be {wanted}, not {value!r}")
-        chosen[spec.name] = value
-    return chosen
+            valid = type(value) in (get_args(spec.type) or (spec.type,))
+        if not valid:
+            expected = getattr(spec.type, "__name__", str(spec.type))
+            raise ConfigInvalid(f"config key {spec.name!r} must be {expected}, not {value!r}")
+        selected[spec.name] = value
+    return selected
 
 
 @dataclass(frozen=True)
 class FourMConfig:
-    """The shape of one 4M encoder-decoder; the names are the metadata keys of published checkpoints.
+    """Architecture of one 4M encoder-decoder; the names are the metadata keys of published checkpoints.
 
     `domains_in` and `domains_out` list the modalities with an encoder and a decoder embedding. `modalities` are the
-    checkpoint's own rows; they win over the published ones. `tie_token_embeddings` makes each decoder embedding's
-    `to_logits` the same tensor as its `token_emb`, as the reference did while training.
+    checkpoint's own rows, which override the published ones. `tie_token_embeddings` shares one tensor between the
+    `to_logits` and `token_emb` of each decoder embedding, as the reference did in training.
     """
 
     domains_in: tuple[str, ...]
@@ -247,7 +247,7 @@ class FourMConfig:
             self.row(key)
 
     def row(self, key: str) -> ModalityConfig:
-        """The row of checkpoint key `key`, its grid and patch filled in. Raises `ConfigInvalid` for an unknown key."""
+        """The row of modality `key` with its grid and patch filled in. Raises `ConfigInvalid` for an unknown key."""
         row = self.modalities.get(key) or PUBLISHED_MODALITIES.get(key)
         if row is None:
             raise ConfigInvalid(f"no modality row for {key!r}; add it under the metadata key 'modalities'")
@@ -259,19 +259,19 @@ class FourMConfig:
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
-        """The config from values already parsed. Raises `ConfigInvalid` for a required key that is missing."""
+        """Build the config from parsed values. Raises `ConfigInvalid` for a missing required key."""
         required = ("domains_in", "domains_out", "image_size", "patch_size", "norm_bias", "act_layer")
         if missing := [key for key in required if key not in values]:
             raise ConfigInvalid(f"the config of a 4M network lacks {', '.join(missing)}")
         rows = values.get("modalities") or {}
         if not isinstance(rows, Mapping):
             raise ConfigInvalid("config key 'modalities' must map checkpoint keys to row fields")
-        own = {str(key): ModalityConfig.from_fields(str(key), row) for key, row in rows.items()}
+        modalities = {str(key): ModalityConfig.from_fields(str(key), row) for key, row in rows.items()}
         others = {key: value for key, value in values.items() if key != "modalities"}
-        return cls(**select_fields(cls, others), modalities=own)
+        return cls(**select_fields(cls, others), modalities=modalities)
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata strings that `parse_metadata` and `from_values` read back to this config."""
+        """Metadata strings from which `parse_metadata` and `from_values` restore this config."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "modalities"}
         texts = {key: str(list(v) if isinstance(v, tuple) else v) for key, v in values.items()}
         if self.modalities:

@@ -1,7 +1,7 @@
 """The layers of 4M: layer norm, feed-forward, attention and the encoder and decoder blocks.
 
-B batch, N keys (encoder tokens), M queries (decoder tokens), D width, H heads. Parameter names are those of the
-published checkpoints. Masks are boolean and True means blocked.
+B batch, N keys (encoder tokens), M queries (decoder tokens), D width, H heads. Parameter names match the published
+checkpoints. Masks are boolean and True means blocked.
 """
 
 from typing import cast
@@ -14,12 +14,12 @@ from anyseek.model.network.config import ConfigInvalid, FourMConfig
 
 NORM_EPSILON = 1e-6
 
-# Folding pays where it takes at most this share of the operations: its products are smaller, so each costs more.
-FOLDING_SHARE = 0.75
+# Folding is used if it needs at most this share of the operations: its smaller products cost more per operation.
+_MAX_FOLDED_SHARE = 0.75
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation over the last axis; a bias that is not learned is a buffer, stored and applied."""
+    """Layer normalisation over the last axis; without `learned_bias` the bias is a buffer that is stored and added."""
 
     bias: Tensor
 
@@ -37,7 +37,7 @@ class LayerNorm(nn.Module):
 
 
 def activation(name: str) -> nn.Module:
-    """The activation `torch.nn` has under `name`, such as SiLU or GELU. Raises `ConfigInvalid` for any other."""
+    """The `torch.nn` activation called `name`, such as SiLU or GELU. Raises `ConfigInvalid` for any other name."""
     kind = getattr(nn.modules.activation, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ConfigInvalid(f"act_layer {name!r} is not an activation of torch.nn; use one such as SiLU or GELU")
@@ -46,7 +46,7 @@ def activation(name: str) -> nn.Module:
 
 
 class FeedForward(nn.Module):
-    """fc2(act(fc1 x)), or fc2(act(fc1 x) * fc3 x) where it is gated (SwiGLU when act is SiLU)."""
+    """fc2(act(fc1 x)), or with `gated_mlp` fc2(act(fc1 x) * fc3 x), which is SwiGLU if act is SiLU."""
 
     def __init__(self, config: FourMConfig) -> None:
         super().__init__()
@@ -62,29 +62,29 @@ class FeedForward(nn.Module):
         hidden: Tensor = self.act(self.fc1(x))
         if self.fc3 is not None:
             gate = self.fc3(x)
-            # In place where no gradient needs the factors: another array this large costs more than the product.
+            # In place if no gradient needs the factors: allocating a tensor of this size costs more than the product.
             hidden = hidden * gate if torch.is_grad_enabled() else hidden.mul_(gate)
         out: Tensor = self.fc2(hidden)
         return out
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v with blocked entries pushed far down rather than to minus infinity.
+    """Scaled dot-product attention, softmax(q k^T / sqrt(d)) v, with a finite negative bias on blocked entries.
 
     query (B, H, M, d), key and value (B, H, N, d), blocked bool broadcastable to (B, H, M, N) -> (B, M, H*d).
-    A query with every key blocked attends to all of them alike; with no keys at all the result is 0.
+    A query whose keys are all blocked attends to all of them equally; without keys the result is 0.
     """
     bias = None if blocked is None else attention_bias(blocked, query.dtype)
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and query.requires_grad:
-        out = _attend_in_steps(query, key, value, bias)
+        out = _attend_unfused(query, key, value, bias)
     else:
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     # (B, H, M, d) -> (B, M, H*d)
     return out.transpose(1, 2).flatten(2)
 
 
-def _attend_in_steps(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """The same for training in bfloat16 on a CPU, where the gradient of torch's own function takes 5 times as long."""
+def _attend_unfused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention for bfloat16 training on a CPU, where the gradient of torch's fused function takes 5 times as long."""
     logits = query * query.shape[3] ** -0.5 @ key.mT
     if bias is not None:
         logits = logits + bias
@@ -93,8 +93,8 @@ def _attend_in_steps(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | N
 
 
 def attention_bias(blocked: Tensor, dtype: torch.dtype) -> Tensor:
-    """The bias to add to logits: 0, or far below every logit where `blocked` is True."""
-    # Half of the smallest number: it swamps every logit, yet no kernel overflows it to -inf when rescaling.
+    """Additive attention bias: 0, or a number far below every logit where `blocked` is True."""
+    # Half of the lowest number: far below every logit, yet no kernel overflows it to -inf when rescaling.
     bias = torch.zeros(blocked.shape, dtype=dtype, device=blocked.device)
     return bias.masked_fill(blocked, torch.finfo(dtype).min / 2)
 
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
         self.q_norm, self.k_norm = _head_norms(config)
 
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x (B, N, D), each (B, H, N, d)."""
         # (B, N, 3*D) -> (3, B, H, N, d)
         qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
@@ -118,26 +118,26 @@ class Attention(nn.Module):
         return self.q_norm(query), self.k_norm(key), value
 
     def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
-        out: Tensor = self.proj(attend(*self.heads(x), blocked))
+        out: Tensor = self.proj(attend(*self.project_heads(x), blocked))
         return out
 
 
-def folding_pays(queries: int, keys: int, dim: int, heads: int) -> bool:
-    """Whether `CrossAttention.folded` is faster for M queries and N keys of width D in H heads.
+def is_folding_faster(queries: int, keys: int, dim: int, heads: int) -> bool:
+    """Whether `CrossAttention.attend_folded` is faster for M queries and N keys of width D in H heads.
 
-    Multiplications a row: 2 M D (D + H N) folded, 2 N D (D + M) projected. For D = 768, H = 12 and 196 keys that is so
-    up to 37 queries, for 16 queries from 32 keys on.
+    Multiplications per row: 2 M D (D + H N) folded, 2 N D (D + M) projected. With D = 768 and H = 12, folding is faster
+    up to 37 queries for 196 keys, and from 32 keys on for 16 queries.
     """
     folded = queries * (dim + heads * keys)
     projected = keys * (dim + queries)
-    return folded <= FOLDING_SHARE * projected
+    return folded <= _MAX_FOLDED_SHARE * projected
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of decoder tokens to the encoder's context.
+    """Multi-head cross-attention from decoder tokens to the encoder's context.
 
-    Computes the same function in the cheaper of two ways: `projected` makes keys and values of every context token;
-    `folded` moves both projections to the queries' side, which pays off for few queries.
+    Two ways compute the same function, and `forward` takes the cheaper one: `attend_projected` projects every context
+    token to keys and values; `attend_folded` applies both projections on the query side, cheaper for few queries.
     """
 
     def __init__(self, config: FourMConfig) -> None:
@@ -164,12 +164,12 @@ class CrossAttention(nn.Module):
         out: Tensor = self.proj(attend(self.q_norm(query), key, value, blocked))
         return out
 
-    def projected(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+    def attend_projected(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         """Attention of x (B, M, D) to the keys and values of context (B, N, D) -> (B, M, D)."""
         return self.attend_to(x, *self.keys_values(context), blocked)
 
-    def folded(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
-        """Same as `projected`, up to rounding, without keys or values. Not for `qk_norm` or an empty context.
+    def attend_folded(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        """`attend_projected`, up to rounding, without computing keys or values. Not for `qk_norm` or an empty context.
 
         With key and value matrices K and V of a head, q (K c)^T = (q K) c^T and p (V c) = (p c) V^T. A key bias adds
         the same to all logits of a query, so it drops out; a value bias is added once, as weights p sum to 1.
@@ -196,13 +196,13 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         """Attention of x (B, M, D) to context (B, N, D), blocked (B, 1, 1 or M, N) or None -> (B, M, D)."""
-        if self.foldable and folding_pays(x.shape[1], context.shape[1], x.shape[2], self.num_heads):
-            return self.folded(x, context, blocked)
-        return self.projected(x, context, blocked)
+        if self.foldable and is_folding_faster(x.shape[1], context.shape[1], x.shape[2], self.num_heads):
+            return self.attend_folded(x, context, blocked)
+        return self.attend_projected(x, context, blocked)
 
 
 def _head_norms(config: FourMConfig) -> tuple[nn.Module, nn.Module]:
-    """Norms over one head's queries and keys, or two that change nothing (and have no parameters)."""
+    """Layer norms for the queries and keys of one head, or two identities (without parameters)."""
     if not config.qk_norm:
         return nn.Identity(), nn.Identity()
     head_dim = config.dim // config.num_heads
@@ -228,7 +228,7 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm block: self-attention, attention to the context, feed-forward, each added to its input."""
+    """Pre-norm block: self-attention, cross-attention, feed-forward, each added to its input."""
 
     def __init__(self, config: FourMConfig) -> None:
         super().__init__()

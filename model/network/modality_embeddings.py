@@ -1,8 +1,8 @@
 """Embeddings that turn each modality into tokens, and decoder tokens into logits.
 
-Every embedding returns two parts: the *content* of a token and its *embedding* (position + modality). They are added
-only after tokens have been selected. Parameter and buffer names are those of the published checkpoints. Masks are
-boolean and True means not used. B batch, n tokens of the modality, D width, V vocabulary.
+Every embedding returns the *content* of each token and its *embedding* (position + modality) separately; they are added
+after tokens have been selected. Parameter and buffer names match the published checkpoints. Masks are boolean and True
+means not used. B batch, n tokens of the modality, D width, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ _TEMPERATURE = 10_000.0
 
 
 def sincos_1d(length: int, dim: int) -> Tensor:
-    """Position table float32 (1, length, dim): all sines first, then all cosines."""
+    """Sin-cos position table float32 (1, length, dim): all sines first, then all cosines."""
     if _on_meta_device():
         return torch.empty(1, length, dim)
     return _sincos(torch.arange(length), dim).unsqueeze(0)
 
 
 def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
-    """Position table float32 (1, rows * columns, dim) of a grid numbered row by row.
+    """Sin-cos position table float32 (1, rows * columns, dim) of a grid in row-major order.
 
-    Token n has the coordinates (n div rows, n mod rows), first half and second half of the vector. On a square grid
-    these are its row and its column; the published tables are made this way for any grid.
+    The two halves of vector n encode n div rows and n mod rows. On a square grid these are the row and the column; the
+    published tables are computed this way for any grid.
     """
     if _on_meta_device():
         return torch.empty(1, rows * columns, dim)
@@ -38,14 +38,14 @@ def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
 
 
 def _on_meta_device() -> bool:
-    """Whether only shapes are wanted; torch would import two seconds' worth of compiler to find that of a sine."""
+    """Whether only shapes matter: the shape of a sine makes torch import its compiler, which takes two seconds."""
     return torch.get_default_device().type == "meta"
 
 
 def _sincos(positions: Tensor, dim: int) -> Tensor:
     """Sines and cosines (n, dim) of integer positions (n,) at dim/2 frequencies from 1 down to 1/10000.
 
-    In float32 throughout, as the published tables were made: at position 511 that is 3e-5 off the exact value.
+    In float32 throughout, like the published tables; the error is 3e-5 at position 511.
     """
     frequencies = dim // 2
     omega = 1 / _TEMPERATURE ** (torch.arange(frequencies, dtype=torch.float32) / frequencies)
@@ -57,8 +57,8 @@ def _position_table(row: ModalityConfig, dim: int) -> Tensor:
     return sincos_2d(*row.grid, dim) if row.is_image and row.grid is not None else sincos_1d(SEQUENCE_POSITIONS, dim)
 
 
-class _Positioned(nn.Module):
-    """The base of all embeddings: a position table `pos_emb` (1, n, D) and a modality vector `mod_emb` (1, 1, D)."""
+class _PositionedEmbedding(nn.Module):
+    """Base of modality embeddings: a position table `pos_emb` (1, n, D) and a modality vector `mod_emb` (1, 1, D)."""
 
     pos_emb: Tensor
 
@@ -73,23 +73,23 @@ class _Positioned(nn.Module):
         self.mod_emb = nn.Parameter(torch.zeros(1, 1, dim))
 
     def grid_embedding(self, batch: int) -> Tensor:
-        """Position + modality of every token of an image modality: (B, n, D)."""
+        """Position + modality embedding of every token of an image modality: (B, n, D)."""
         return (self.pos_emb + self.mod_emb).expand(batch, -1, -1)
 
     def sequence_embedding(self, mask: Tensor, limit: int = SEQUENCE_POSITIONS) -> Tensor:
-        """Position + modality of a sequence's entries: mask (B, n) -> (B, n, D).
+        """Position + modality embedding of the entries of a sequence: mask (B, n) -> (B, n, D).
 
-        Used entries are numbered from 0 in order; a number of `limit` or more becomes 0; unused entries have
-        the zero position.
+        Used entries have positions from 0 on, in order; positions from `limit` on become 0; unused entries have a
+        zero position vector.
         """
-        number = (~mask).cumsum(dim=1) - 1
-        number = number.masked_fill(mask | (number >= limit), 0)
-        positions = F.embedding(number, self.pos_emb[0])
-        return positions.masked_fill(mask[..., None], 0.0) + self.mod_emb
+        position = (~mask).cumsum(dim=1) - 1
+        position = position.masked_fill(mask | (position >= limit), 0)
+        vectors = F.embedding(position, self.pos_emb[0])
+        return vectors.masked_fill(mask[..., None], 0.0) + self.mod_emb
 
 
-class PixelEmbedding(_Positioned):
-    """Patches of an image through one linear layer. Keys `proj.weight`, `pos_emb`, `mod_emb`."""
+class PixelEmbedding(_PositionedEmbedding):
+    """Linear embedding of image patches. Keys `proj.weight`, `pos_emb`, `mod_emb`."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -107,8 +107,8 @@ class PixelEmbedding(_Positioned):
         return self.proj(patches), self.grid_embedding(len(image))
 
 
-class ImageTokenEncoderEmbedding(_Positioned):
-    """Codes of an image tokenizer. Keys `token_emb.weight`, `pos_emb`, `mod_emb`."""
+class ImageTokenEncoderEmbedding(_PositionedEmbedding):
+    """Encoder embedding of image tokenizer codes. Keys `token_emb.weight`, `pos_emb`, `mod_emb`."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -119,8 +119,8 @@ class ImageTokenEncoderEmbedding(_Positioned):
         return self.token_emb(ids.flatten(1)), self.grid_embedding(len(ids))
 
 
-class ImageTokenDecoderEmbedding(_Positioned):
-    """Codes of an image tokenizer as targets: they enter as the mask token, so `token_emb` is stored but not read."""
+class ImageTokenDecoderEmbedding(_PositionedEmbedding):
+    """Image tokenizer codes as targets: their input is the mask token, so `token_emb` is stored but not read."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -128,8 +128,8 @@ class ImageTokenDecoderEmbedding(_Positioned):
         self.to_logits = nn.Linear(dim, row.vocabulary, bias=False)
 
 
-class SequenceEncoderEmbedding(_Positioned):
-    """Ids of a text tokenizer. Keys `token_emb.weight`, `pos_emb` (512 long), `mod_emb`."""
+class SequenceEncoderEmbedding(_PositionedEmbedding):
+    """Encoder embedding of text tokenizer ids. Keys `token_emb.weight`, `pos_emb` (512 long), `mod_emb`."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -140,8 +140,8 @@ class SequenceEncoderEmbedding(_Positioned):
         return self.token_emb(ids), self.sequence_embedding(mask)
 
 
-class SequenceDecoderEmbedding(_Positioned):
-    """The same, with logits. Positions start at 0 at the first target and fall back to 0 from `max_length` on."""
+class SequenceDecoderEmbedding(_PositionedEmbedding):
+    """Text tokenizer ids as targets. Positions count from 0 at the first target; from `max_length` on they are 0."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -153,8 +153,8 @@ class SequenceDecoderEmbedding(_Positioned):
         return self.token_emb(ids), self.sequence_embedding(mask, self.row.max_length)
 
 
-class SequenceEmbeddingEncoder(_Positioned):
-    """Vectors of another network, such as T5 states. Keys `emb_proj.{weight,bias}`, `pos_emb`, `mod_emb`."""
+class SequenceEmbeddingEncoder(_PositionedEmbedding):
+    """Projected vectors of another network, e.g. T5 states. Keys `emb_proj.{weight,bias}`, `pos_emb`, `mod_emb`."""
 
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__(row, dim)
@@ -170,7 +170,7 @@ DecoderEmbedding = ImageTokenDecoderEmbedding | SequenceDecoderEmbedding
 
 
 def encoder_embedding(row: ModalityConfig, dim: int) -> EncoderEmbedding:
-    """The encoder's embedding for a modality of this kind."""
+    """Build the encoder embedding of a modality."""
     match row.kind:
         case EmbeddingKind.PIXELS:
             return PixelEmbedding(row, dim)
@@ -183,17 +183,17 @@ def encoder_embedding(row: ModalityConfig, dim: int) -> EncoderEmbedding:
 
 
 def decoder_embedding(row: ModalityConfig, dim: int) -> DecoderEmbedding:
-    """The decoder's embedding for a modality of this kind. Raises `ConfigInvalid` for kinds that are input only."""
+    """Build the decoder embedding of a modality. Raises `ConfigInvalid` for input-only kinds."""
     if row.kind is EmbeddingKind.IMAGE_TOKENS:
         return ImageTokenDecoderEmbedding(row, dim)
     if row.kind is EmbeddingKind.SEQUENCE:
         return SequenceDecoderEmbedding(row, dim)
-    raise ConfigInvalid(f"{row.key!r} ({row.kind}) can only be an input; take it out of domains_out")
+    raise ConfigInvalid(f"{row.key!r} ({row.kind}) can only be an input; remove it from domains_out")
 
 
-def computed_positions(network: nn.Module) -> dict[str, Callable[[], Tensor]]:
-    """By name the position tables (1, n, D) of a network that are not learned, and what computes each: float32."""
-    embeddings = {name: module for name, module in network.named_modules() if isinstance(module, _Positioned)}
+def fixed_position_tables(network: nn.Module) -> dict[str, Callable[[], Tensor]]:
+    """Buffer names of a network's fixed position tables, each with a function that computes it: float32 (1, n, D)."""
+    embeddings = {name: module for name, module in network.named_modules() if isinstance(module, _PositionedEmbedding)}
     return {
         f"{name}.pos_emb": partial(_position_table, module.row, module.mod_emb.shape[-1])
         for name, module in embeddings.items()

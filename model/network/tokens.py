@@ -1,7 +1,7 @@
-"""Batches of modalities, and the single list of tokens that the encoder or the decoder sees.
+"""Batches of modalities, and their packing into one token sequence for the encoder or the decoder.
 
 B batch, n entries of a modality, N encoder tokens, M decoder tokens, D width. Every mask is boolean and True means
-*not used*. The list keeps only the used entries of all modalities, in order, padded on the right."""
+*not used*. The sequence has only the used entries of all modalities, in order, padded on the right."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from anyseek.model.network.config import FourMConfig
 
 @dataclass(frozen=True)
 class ModalityInput:
-    """One modality of a batch as the encoder sees it.
+    """One modality of an encoder input batch.
 
     `values`: pixels float (B, C, H, W), image tokens int (B, n), a sequence int (B, n) or sequence embeddings float
     (B, n, width). `mask`: bool (B, n) over its tokens.
@@ -26,9 +26,9 @@ class ModalityInput:
 
 @dataclass(frozen=True)
 class ModalityTarget:
-    """One modality of a batch as the decoder sees it: `ids` int (B, n), `mask` bool (B, n).
+    """One modality of a decoder target batch: `ids` int (B, n), `mask` bool (B, n).
 
-    The first target entry of a sequence (a sentinel) is only ever an input, its last only ever a target.
+    The first entry of a sequence target (a sentinel) is only an input, the last entry only a target.
     """
 
     ids: Tensor
@@ -39,7 +39,7 @@ class ModalityTarget:
 class EncoderTokens:
     """Encoder input: `content` and `embedding` float (B, N, D), `mask` bool and `modality` int (B, N).
 
-    `modality` holds identifiers of modalities, -1 for registers and unused tokens.
+    `modality` is the modality identifier of each token, -1 for registers and unused tokens.
     """
 
     content: Tensor
@@ -49,16 +49,16 @@ class EncoderTokens:
 
     @property
     def attention_mask(self) -> Tensor | None:
-        """The mask, None where all tokens are used."""
+        """The mask, or None if every token is used."""
         return self.mask if self.mask.any() else None
 
 
 @dataclass(frozen=True)
 class DecoderTokens:
-    """Decoder input of training: `content` and `embedding` float (B, M, D), the rest (B, M) or (B, M, M).
+    """Decoder input for training: `content` and `embedding` float (B, M, D), the other fields (B, M) or (B, M, M).
 
-    `modality` holds identifiers of modalities, -1 for unused tokens; `target_ids` is 0 there. `self_blocked` is
-    the mask of self-attention.
+    `modality` is the modality identifier of each token, -1 for unused tokens, whose `target_ids` are 0.
+    `self_blocked` is the self-attention mask.
     """
 
     content: Tensor
@@ -71,9 +71,9 @@ class DecoderTokens:
 
 @dataclass(frozen=True)
 class TargetPart:
-    """One modality on its way into `DecoderTokens`: content and embedding (B, n, D), the rest (B, n).
+    """One target modality before it is packed into `DecoderTokens`: content, embedding (B, n, D), other fields (B, n).
 
-    `reach` is by how many keys each token extends what it and all later tokens may see.
+    `reach` is the number of keys by which each token extends the visible prefix of itself and all later tokens.
     """
 
     identifier: int
@@ -85,14 +85,14 @@ class TargetPart:
 
 
 def image_reach(mask: Tensor) -> Tensor:
-    """The number of target tokens at the first of them, 0 elsewhere: bool (B, n) -> int (B, n)."""
+    """`TargetPart.reach` of an image: its used tokens at the first one, 0 elsewhere: bool (B, n) -> int (B, n)."""
     used = ~mask
     first = used & (used.cumsum(dim=1) == 1)
     return first * used.sum(dim=1, keepdim=True)
 
 
 def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: int | None) -> EncoderTokens:
-    """Join modalities and keep `limit` tokens a row, or as many as the fullest row uses.
+    """Pack modalities into `limit` tokens per row, or as many as the fullest row uses.
 
     Each part is a modality's identifier, content (B, n, D), embedding (B, n, D) and mask (B, n).
     """
@@ -101,10 +101,10 @@ def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: in
     embedding = torch.cat([embedding for _, _, embedding, _ in parts], dim=1)
     modality = torch.cat([torch.full_like(mask, i, dtype=torch.long) for i, _, _, mask in parts], dim=1)
     if limit in (None, mask.shape[1]) and not mask.any():
-        return EncoderTokens(content, embedding, mask, modality)  # nothing to choose: spare the copies
-    order = _used_first(mask, limit)
+        return EncoderTokens(content, embedding, mask, modality)  # nothing to select: avoid the copies
+    order = _order_used_first(mask, limit)
     mask = mask.gather(1, order)
-    content, embedding = _gather(content, order), _gather(embedding, order)
+    content, embedding = _gather_rows(content, order), _gather_rows(embedding, order)
     return EncoderTokens(
         content=content.masked_fill(mask[..., None], 0.0),
         embedding=embedding.masked_fill(mask[..., None], 0.0),
@@ -114,16 +114,16 @@ def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: in
 
 
 def select_targets(parts: Sequence[TargetPart], limit: int | None, *, causal: bool, separate: bool) -> DecoderTokens:
-    """Join modalities, keep `limit` tokens a row (or as many as the fullest row uses) and make the self mask."""
+    """Pack modalities into `limit` tokens per row (or as many as the fullest row uses) and build the self mask."""
     mask = torch.cat([part.mask for part in parts], dim=1)
-    order = _used_first(mask, limit)
+    order = _order_used_first(mask, limit)
     mask = mask.gather(1, order)
     modality = torch.cat(
         [torch.full_like(part.mask, part.identifier, dtype=torch.long) for part in parts], dim=1
     ).gather(1, order)
     reach = torch.cat([part.reach for part in parts], dim=1).gather(1, order)
-    content = _gather(torch.cat([part.content for part in parts], dim=1), order)
-    embedding = _gather(torch.cat([part.embedding for part in parts], dim=1), order)
+    content = _gather_rows(torch.cat([part.content for part in parts], dim=1), order)
+    embedding = _gather_rows(torch.cat([part.embedding for part in parts], dim=1), order)
     target_ids = torch.cat([part.target_ids for part in parts], dim=1).gather(1, order)
     return DecoderTokens(
         content=content.masked_fill(mask[..., None], 0.0),
@@ -131,15 +131,15 @@ def select_targets(parts: Sequence[TargetPart], limit: int | None, *, causal: bo
         mask=mask,
         modality=modality.masked_fill(mask, -1),
         target_ids=target_ids.masked_fill(mask, 0),
-        self_blocked=_self_mask(reach, modality, causal=causal, separate=separate),
+        self_blocked=_self_attention_mask(reach, modality, causal=causal, separate=separate),
     )
 
 
-def _self_mask(reach: Tensor, modality: Tensor, *, causal: bool, separate: bool) -> Tensor:
-    """The mask of keys that each decoder token may not see: reach and modality int (B, M) -> bool (B, M, M).
+def _self_attention_mask(reach: Tensor, modality: Tensor, *, causal: bool, separate: bool) -> Tensor:
+    """Mask of the keys blocked for each decoder token: reach and modality int (B, M) -> bool (B, M, M).
 
-    Token i sees the keys before the sum of `reach` up to i: all of an image modality, the past of a sequence. With
-    `causal` it sees keys up to itself instead; with `separate` never those of another modality.
+    Token i sees as many keys as `reach` sums to up to i: all of its image, or the past of its sequence. With `causal`
+    it sees keys up to itself instead; with `separate` it never sees keys of another modality.
     """
     keys = torch.arange(reach.shape[1], device=reach.device)
     if causal:
@@ -151,42 +151,44 @@ def _self_mask(reach: Tensor, modality: Tensor, *, causal: bool, separate: bool)
     return blocked
 
 
-def _used_first(mask: Tensor, limit: int | None) -> Tensor:
-    """Indices (B, kept) of each row's used entries in order, then of unused ones."""
-    kept = int((~mask).sum(dim=1).max()) if limit is None else limit
-    return mask.int().argsort(dim=1, stable=True)[:, :kept]
+def _order_used_first(mask: Tensor, limit: int | None) -> Tensor:
+    """Indices (B, count) of the first entries per row: used ones in order, then unused ones."""
+    count = int((~mask).sum(dim=1).max()) if limit is None else limit
+    return mask.int().argsort(dim=1, stable=True)[:, :count]
 
 
-def _gather(x: Tensor, order: Tensor) -> Tensor:
-    """Rows of x (B, n, D) at order (B, kept) -> (B, kept, D)."""
+def _gather_rows(x: Tensor, order: Tensor) -> Tensor:
+    """Rows of x (B, n, D) at the indices order (B, count) -> (B, count, D)."""
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
 
 
-def within_budget(inputs: Mapping[str, ModalityInput], config: FourMConfig, budget: int) -> dict[str, ModalityInput]:
-    """Keep at most `budget` tokens of each modality on a grid, at the same places in every row.
+def limit_grid_tokens(
+    inputs: Mapping[str, ModalityInput], config: FourMConfig, budget: int
+) -> dict[str, ModalityInput]:
+    """Mask all but `budget` tokens of each image modality, at the same positions in every row.
 
-    Sequences stay whole.
+    Sequences are not shortened.
     """
-    thinned = dict(inputs)
-    for key, whole in inputs.items():
+    limited = dict(inputs)
+    for key, item in inputs.items():
         row = config.row(key)
         if row.is_image and row.grid is not None and budget < row.tokens:
-            left_out = ~spread(row.grid, budget)
-            thinned[key] = ModalityInput(whole.values, whole.mask | left_out.to(whole.mask.device))
-    return thinned
+            dropped = ~dither_mask(row.grid, budget)
+            limited[key] = ModalityInput(item.values, item.mask | dropped.to(item.mask.device))
+    return limited
 
 
-def spread(grid: tuple[int, int], count: int) -> Tensor:
-    """Mask of the `count` places of a grid (rows, columns) to keep: bool (rows * columns,), row by row.
+def dither_mask(grid: tuple[int, int], count: int) -> Tensor:
+    """Mask of `count` evenly spread positions of a grid (rows, columns): bool (rows * columns,), True to keep.
 
-    Always the same, and evenly spread, in the order of Bayer's dither matrix: first every other place of every other
-    row, then those diagonally between them (half of the grid, as on a chessboard). More places keep all of fewer.
+    Deterministic, in the order of Bayer's dither matrix: first every other position of every other row, then their
+    diagonal neighbours (a chessboard, half of the grid). A larger count keeps all positions of a smaller one.
     """
     row, column = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     rank = torch.zeros_like(row)
     for bit in range(max(grid).bit_length()):
-        # the lowest bits of the coordinates, where neighbours differ, decide first
+        # the lowest bits of the coordinates, in which neighbours differ, have the highest weight
         rank = 4 * rank + 2 * ((row ^ column) >> bit & 1) + (row >> bit & 1)
-    kept = torch.zeros(rank.numel(), dtype=torch.bool)
-    kept[rank.flatten().argsort()[:count]] = True
-    return kept
+    mask = torch.zeros(rank.numel(), dtype=torch.bool)
+    mask[rank.flatten().argsort()[:count]] = True
+    return mask

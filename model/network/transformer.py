@@ -1,4 +1,4 @@
-"""The 4M encoder-decoder: any subset of modalities in, logits of any modality's tokens out.
+"""The 4M encoder-decoder: from any subset of modalities to the token logits of any modality.
 
 Two ways to run it:
 
@@ -6,8 +6,8 @@ Two ways to run it:
 - training: `losses = fourm(inputs, targets)`, then `losses.mean_over_modalities().backward()`.
 
 B batch, N encoder tokens, M decoder tokens, D width, V vocabulary. Every mask is boolean and True means *not used*.
-Modalities are joined in the order of the mappings that are passed in. "4M" and "4M-21" are arXiv 2312.06647 and
-2406.09406; parameter names are those of the published checkpoints.
+Modalities are concatenated in the order of the mappings passed in. "4M" and "4M-21" are arXiv 2312.06647 and
+2406.09406; parameter names match the published checkpoints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ from anyseek.model.network.tokens import (
 
 @dataclass(frozen=True)
 class Context:
-    """The encoder's output for the decoder: `states` float (B, N, D), `mask` bool (B, N) or None where all are used."""
+    """The encoder's output for the decoder: `states` float (B, N, D), `mask` bool (B, N) or None if all are used."""
 
     states: Tensor
     mask: Tensor | None
@@ -51,25 +51,25 @@ class Context:
 
 @dataclass(frozen=True)
 class Losses:
-    """Cross-entropy of each target modality, 0 for those without a token, and its number of logit elements."""
+    """Cross-entropy and number of logit elements of each target modality; the loss of one without tokens is 0."""
 
     per_modality: dict[str, Tensor]
     elements: dict[str, int]
 
     def mean_over_modalities(self) -> Tensor:
-        """The loss `mod`: the plain mean over all target modalities, also those without a token."""
+        """The loss `mod`: the unweighted mean over all target modalities, including those without tokens."""
         return torch.stack(list(self.per_modality.values())).mean()
 
     def mean_over_tokens(self) -> Tensor:
-        """The loss `token`: weighted by logit elements, tokens times vocabulary."""
+        """The loss `token`: the mean weighted by logit elements (tokens x vocabulary)."""
         weighted = [loss * self.elements[key] for key, loss in self.per_modality.items()]
         return torch.stack(weighted).sum() / max(sum(self.elements.values()), 1)
 
 
 class FourM(nn.Module):
-    """A 4M network of the shape `config` says.
+    """The 4M network that `config` describes.
 
-    Parameters are torch's defaults until `initialise` or a checkpoint fills them.
+    Parameters have torch's defaults until `initialise` or a checkpoint sets them.
     """
 
     def __init__(self, config: FourMConfig) -> None:
@@ -93,7 +93,7 @@ class FourM(nn.Module):
         self.tie_parameters()
 
     def tie_parameters(self) -> None:
-        """Make the tensors that the config shares one; needed again after parameters were replaced."""
+        """Tie the tensors that the config shares; call it again after replacing parameters."""
         for key in self.config.domains_out:
             decoder = self._decoder_embedding(key)
             if self.config.share_modality_embeddings and key in self.encoder_embeddings:
@@ -102,10 +102,10 @@ class FourM(nn.Module):
                 decoder.to_logits.weight = decoder.token_emb.weight
 
     def initialise(self, seed: int) -> None:
-        """Fill all parameters for training, the same way for the same seed.
+        """Initialise all parameters for training, reproducibly for a seed.
 
-        Xavier-uniform for linears (queries, keys and values each as a matrix of their own) with zero biases, normal
-        with deviation 0.02 for embeddings, mask token, registers and learned positions; norms become the identity.
+        Xavier-uniform for linears (separately for queries, keys and values) with zero biases; normal with standard
+        deviation 0.02 for embeddings, mask token, registers and learned positions; norms become the identity.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, module in self.named_modules():
@@ -126,23 +126,23 @@ class FourM(nn.Module):
     def encode(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> Context:
         """Encode a batch once, for any number of targets.
 
-        Only used tokens are encoded: as many as the fullest row has, at most `limit` where it is a number. Raises
+        Only used tokens are encoded: as many as the fullest row has, at most `limit` unless it is None. Raises
         `UnsupportedModality` for a key outside `domains_in`.
         """
         tokens = self.embed_inputs(inputs, limit)
         return self.make_context(tokens, self.run_encoder(tokens))
 
     def embed_inputs(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> EncoderTokens:
-        """Embed each modality, keep the used tokens in order, and put the registers before them."""
+        """Embed each modality, select the used tokens in order, and prepend the registers."""
         parts = []
-        for key, given in inputs.items():
+        for key, item in inputs.items():
             embed = self._encoder_embedding(key)
-            content, embedding = embed(given.values, given.mask)
-            parts.append((embed.row.identifier, content, embedding, given.mask))
+            content, embedding = embed(item.values, item.mask)
+            parts.append((embed.row.identifier, content, embedding, item.mask))
         tokens = select_inputs(parts, limit)
-        return self._with_registers(tokens) if self.config.num_register_tokens else tokens
+        return self._prepend_registers(tokens) if self.config.num_register_tokens else tokens
 
-    def _with_registers(self, tokens: EncoderTokens) -> EncoderTokens:
+    def _prepend_registers(self, tokens: EncoderTokens) -> EncoderTokens:
         batch, count = len(tokens.mask), self.config.num_register_tokens
         registers = self.register_tokens.expand(batch, -1, -1)
         return EncoderTokens(
@@ -153,7 +153,7 @@ class FourM(nn.Module):
         )
 
     def run_encoder(self, tokens: EncoderTokens) -> Tensor:
-        """The encoder's output after `encoder_norm`: (B, N, D)."""
+        """Encoder output after `encoder_norm`: (B, N, D)."""
         mask = tokens.attention_mask
         blocked = None if mask is None else mask[:, None, None, :]
         x = tokens.content + tokens.embedding
@@ -163,36 +163,36 @@ class FourM(nn.Module):
         return out
 
     def make_context(self, tokens: EncoderTokens, encoded: Tensor) -> Context:
-        """Project the encoder's output for the decoder and add position and modality of its tokens again."""
+        """Project the encoder output for the decoder and add the position and modality embeddings again."""
         states = self.decoder_proj_context(encoded) + tokens.embedding
         return Context(states, tokens.attention_mask)
 
     def decode_global(self, context: Context, targets: Sequence[str]) -> dict[str, Tensor]:
         """Logits float (B, n, V) of all n tokens of each image-token target, predicted at once from mask tokens.
 
-        Targets do not see each other, so each gets what it would get alone. Raises `UnsupportedModality` for a
-        target that has no image tokens to decode.
+        Targets do not see each other, so the result for each does not depend on the others. Raises
+        `UnsupportedModality` for a target without image tokens.
         """
         decoded = self.decode_image_tokens(context, targets)
         return {key: self.logits(key, part) for key, part in decoded.items()}
 
     def decode_image_tokens(self, context: Context, targets: Sequence[str]) -> dict[str, Tensor]:
-        """Decoder output (B, n, D) for all n tokens of each image-token target; `decode_global` before its logits."""
+        """Decoder output (B, n, D) for all n tokens of each image-token target; `decode_global` adds the logits."""
         embeddings = [self._image_target(key).grid_embedding(len(context.states)) for key in targets]
         y = self.mask_token + torch.cat(embeddings, dim=1)
         sizes = [embedding.shape[1] for embedding in embeddings]
         self_blocked = None
         if len(targets) > 1:
-            owner = torch.cat([torch.full((size,), place, device=y.device) for place, size in enumerate(sizes)])
-            self_blocked = (owner[:, None] != owner[None, :])[None]
+            target_index = torch.cat([torch.full((size,), index, device=y.device) for index, size in enumerate(sizes)])
+            self_blocked = (target_index[:, None] != target_index[None, :])[None]
         decoded = torch.split(self.run_decoder(y, context, self_blocked), sizes, dim=1)
         return dict(zip(targets, decoded, strict=True))
 
     def decode_image_tokens_at(self, context: Context, key: str, positions: Tensor) -> Tensor:
         """Logits (B, m, V) of the image tokens of target `key` at positions int64 (B, m), predicted at once."""
         embedding = self._image_target(key).grid_embedding(len(positions))
-        chosen = embedding.gather(1, positions[..., None].expand(-1, -1, embedding.shape[-1]))
-        return self.logits(key, self.run_decoder(self.mask_token + chosen, context, None))
+        selected = embedding.gather(1, positions[..., None].expand(-1, -1, embedding.shape[-1]))
+        return self.logits(key, self.run_decoder(self.mask_token + selected, context, None))
 
     def run_decoder(self, y: Tensor, context: Context, self_blocked: Tensor | None) -> Tensor:
         """Decoder output after `decoder_norm`: y (B, M, D), self_blocked bool (B or 1, M, M) or None -> (B, M, D)."""
@@ -204,7 +204,7 @@ class FourM(nn.Module):
         return out
 
     def logits(self, key: str, decoded: Tensor) -> Tensor:
-        """Logits of target `key`, of the dtype of its `to_logits`: decoder output (..., D) -> (..., V)."""
+        """Logits of target `key` in the dtype of its `to_logits`: decoder output (..., D) -> (..., V)."""
         to_logits = self._decoder_embedding(key).to_logits
         out: Tensor = to_logits(decoded.to(to_logits.weight.dtype))
         return out
@@ -216,7 +216,7 @@ class FourM(nn.Module):
         encoder_tokens: int | None = None,
         decoder_tokens: int | None = None,
     ) -> Losses:
-        """Loss of predicting `targets` from `inputs`, each cut to its number of tokens where that is given.
+        """Losses of predicting `targets` from `inputs`; a limit keeps that many encoder or decoder tokens per row.
 
         Image tokens are predicted from mask tokens, sequences with teacher forcing.
         """
@@ -226,7 +226,7 @@ class FourM(nn.Module):
         return self.losses(decoded, tokens, targets)
 
     def embed_targets(self, targets: Mapping[str, ModalityTarget], limit: int | None = None) -> DecoderTokens:
-        """Embed each target modality, keep the used tokens in order and make the self-attention mask."""
+        """Embed each target modality, select the used tokens in order and build the self-attention mask."""
         parts = [self._target_part(key, target) for key, target in targets.items()]
         config = self.config
         return select_targets(parts, limit, causal=config.decoder_causal_mask, separate=config.decoder_sep_mask)
@@ -246,30 +246,30 @@ class FourM(nn.Module):
         return TargetPart(identifier, content, embedding, mask, ids, image_reach(mask))
 
     def losses(self, decoded: Tensor, tokens: DecoderTokens, keys: Sequence[str] | Mapping[str, object]) -> Losses:
-        """Cross-entropy of every modality in `keys` at its kept tokens: decoded (B, M, D)."""
+        """Cross-entropy of each modality in `keys` over its selected tokens: decoded (B, M, D)."""
         per_modality, elements = {}, {}
         for key in keys:
-            chosen = tokens.modality == self._decoder_embedding(key).row.identifier
-            logits = self.logits(key, decoded[chosen])  # (tokens of key, V)
+            mask = tokens.modality == self._decoder_embedding(key).row.identifier
+            logits = self.logits(key, decoded[mask])  # (tokens of key, V)
             elements[key] = logits.numel()
-            loss = F.cross_entropy(logits.float(), tokens.target_ids[chosen].long(), reduction="sum")
+            loss = F.cross_entropy(logits.float(), tokens.target_ids[mask].long(), reduction="sum")
             per_modality[key] = loss / max(len(logits), 1)
         return Losses(per_modality, elements)
 
     def _encoder_embedding(self, key: str) -> EncoderEmbedding:
         if key not in self.encoder_embeddings:
             known = ", ".join(self.config.domains_in)
-            raise UnsupportedModality(f"the network takes no {key!r}; it takes {known}")
+            raise UnsupportedModality(f"the network does not accept {key!r} as an input; its inputs are {known}")
         return cast(EncoderEmbedding, self.encoder_embeddings[key])
 
     def _decoder_embedding(self, key: str) -> DecoderEmbedding:
         if key not in self.decoder_embeddings:
             known = ", ".join(self.config.domains_out)
-            raise UnsupportedModality(f"the network predicts no {key!r}; it predicts {known}")
+            raise UnsupportedModality(f"the network does not predict {key!r}; its targets are {known}")
         return cast(DecoderEmbedding, self.decoder_embeddings[key])
 
     def _image_target(self, key: str) -> ImageTokenDecoderEmbedding:
         embed = self._decoder_embedding(key)
         if isinstance(embed, SequenceDecoderEmbedding):
-            raise UnsupportedModality(f"{key!r} is a sequence; only image tokens are decoded all at once")
+            raise UnsupportedModality(f"{key!r} is a sequence; only image-token targets can be decoded at once")
         return embed

@@ -19,6 +19,6 @@ def test_2d_table_divides_by_the_rows_on_any_grid() -> None:
     torch.testing.assert_close(table[7], torch.cat((positions[3], positions[1])))
 
 
-def test_pixels_are_no_target() -> None:
+def test_pixels_cannot_be_a_target() -> None:
     with pytest.raises(ConfigInvalid, match="picture"):
         decoder_embedding(ModalityConfig("picture", EmbeddingKind.PIXELS, grid=(1, 1), patch=1), 8)

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="this torch 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(16,), (0, 16), (3, 16), (2, 0, 16), (2, 5, 16)])
 @torch.inference_mode()
-def test_a_packed_layer_is_the_layer(shape: tuple[int, ...], bias: bool) -> None:
+def test_a_packed_layer_equals_the_linear_layer(shape: tuple[int, ...], bias: bool) -> None:
     linear, x = nn.Linear(16, 5, bias=bias), torch.randn(shape)
     torch.testing.assert_close(PackedLinear(linear)(x), linear(x))
 
 
 @torch.inference_mode()
-def test_a_packed_network_predicts_what_it_did(network: FourM, small_inputs: Inputs) -> None:
+def test_packing_does_not_change_predictions(network: FourM, small_inputs: Inputs) -> None:
     expected = network.decode_global(network.encode(small_inputs), GLOBALS)
     pack(network, GLOBALS)
     assert isinstance(network.get_submodule("encoder.0.attn.qkv"), PackedLinear)
@@ -70,7 +70,7 @@ def test_a_bfloat16_network_gives_logits_in_float32(make_fourm: Callable[..., Fo
     assert network.get_parameter("decoder_embeddings.tok_visual.token_emb.weight").dtype is torch.bfloat16
 
 
-def test_what_onednn_cannot_pack_is_left_as_it_is(make_fourm: Callable[..., FourM]) -> None:
+def test_layers_that_onednn_cannot_pack_are_unchanged(make_fourm: Callable[..., FourM]) -> None:
     assert not can_pack(torch.float64)
     network = make_fourm().double()
     pack(network, GLOBALS)

@@ -1,4 +1,4 @@
-"""Selection of tokens and the decoder's self mask. Which tokens of an image are encoded where not all may be."""
+"""Token selection, the decoder's self-attention mask, and the token budget of images."""
 
 import torch
 from hypothesis import given, settings
@@ -8,11 +8,11 @@ from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.tokens import (
     ModalityInput,
     TargetPart,
+    dither_mask,
     image_reach,
+    limit_grid_tokens,
     select_inputs,
     select_targets,
-    spread,
-    within_budget,
 )
 
 
@@ -32,7 +32,7 @@ def test_used_tokens_come_first_in_their_order_and_the_rest_is_zero() -> None:
     assert tokens.modality.tolist() == [[7, -1], [7, 7]]
 
 
-def test_tokens_that_are_all_used_come_as_they_are() -> None:
+def test_tokens_are_unchanged_if_all_are_used() -> None:
     first, second = torch.ones(2, 3, 1), torch.full((2, 2, 1), 2.0)
     used = [torch.zeros(2, n, dtype=torch.bool) for n in (3, 2)]
     tokens = select_inputs([(7, first, -first, used[0]), (8, second, -second, used[1])], limit=5)
@@ -48,7 +48,7 @@ def test_limit_cuts_later_tokens() -> None:
     assert tokens.content.shape == (1, 3, 1)
 
 
-def test_image_reach_stands_at_the_first_target() -> None:
+def test_image_reach_is_at_the_first_target() -> None:
     mask = torch.tensor([[True, False, True, False], [True, True, True, True]])
     assert image_reach(mask).tolist() == [[0, 2, 0, 0], [0, 0, 0, 0]]
 
@@ -56,15 +56,15 @@ def test_image_reach_stands_at_the_first_target() -> None:
 def test_images_see_themselves_sequences_their_past_and_nothing_sees_another() -> None:
     image, sequence = _part(1, [False, False], [2, 0]), _part(2, [False, False], [1, 1])
     tokens = select_targets([image, sequence], None, causal=False, separate=True)
-    seen = (~tokens.self_blocked[0]).int().tolist()
-    assert seen == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    visible = (~tokens.self_blocked[0]).int().tolist()
+    assert visible == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
 
 
 def test_without_separation_later_tokens_see_earlier_modalities() -> None:
     image, sequence = _part(1, [False, False], [2, 0]), _part(2, [False, False], [1, 1])
     tokens = select_targets([image, sequence], None, causal=False, separate=False)
-    seen = (~tokens.self_blocked[0]).int().tolist()
-    assert seen == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    visible = (~tokens.self_blocked[0]).int().tolist()
+    assert visible == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
 
 
 def test_causal_replaces_both() -> None:
@@ -80,30 +80,30 @@ def test_unused_targets_have_no_id_and_no_modality() -> None:
 
 def test_half_of_a_grid_is_a_chessboard_and_a_quarter_every_other_row_and_column() -> None:
     rows, columns = torch.meshgrid(torch.arange(14), torch.arange(14), indexing="ij")
-    assert torch.equal(spread((14, 14), 98).view(14, 14), (rows + columns) % 2 == 0)
-    assert torch.equal(spread((14, 14), 49).view(14, 14), (rows % 2 == 0) & (columns % 2 == 0))
+    assert torch.equal(dither_mask((14, 14), 98).view(14, 14), (rows + columns) % 2 == 0)
+    assert torch.equal(dither_mask((14, 14), 49).view(14, 14), (rows % 2 == 0) & (columns % 2 == 0))
 
 
 @settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.data())
-def test_as_many_as_asked_for_and_more_places_keep_all_of_fewer(rows: int, columns: int, data: st.DataObject) -> None:
+def test_a_larger_count_keeps_all_positions_of_a_smaller_one(rows: int, columns: int, data: st.DataObject) -> None:
     more = data.draw(st.integers(1, rows * columns))
     fewer = data.draw(st.integers(1, more))
-    assert int(spread((rows, columns), more).sum()) == more
-    assert not (spread((rows, columns), fewer) & ~spread((rows, columns), more)).any()
+    assert int(dither_mask((rows, columns), more).sum()) == more
+    assert not (dither_mask((rows, columns), fewer) & ~dither_mask((rows, columns), more)).any()
 
 
-def test_images_are_thinned_and_sequences_stay_whole(small_config: FourMConfig) -> None:
+def test_a_budget_limits_images_and_not_sequences(small_config: FourMConfig) -> None:
     image = ModalityInput(torch.randn(2, 8, 3, 3), torch.zeros(2, 9, dtype=torch.bool))
     states = ModalityInput(torch.randn(2, 12, 6), torch.zeros(2, 12, dtype=torch.bool))
-    found = within_budget({"map": image, "states": states}, small_config, 5)
-    assert (~found["map"].mask).sum(dim=1).tolist() == [5, 5]
-    assert found["map"].mask.tolist()[0] == (~spread((3, 3), 5)).tolist()
-    assert found["map"].values is image.values
-    assert found["states"] is states
+    limited = limit_grid_tokens({"map": image, "states": states}, small_config, 5)
+    assert (~limited["map"].mask).sum(dim=1).tolist() == [5, 5]
+    assert limited["map"].mask.tolist()[0] == (~dither_mask((3, 3), 5)).tolist()
+    assert limited["map"].values is image.values
+    assert limited["states"] is states
 
 
-def test_what_is_masked_stays_masked(small_config: FourMConfig) -> None:
+def test_a_budget_keeps_masked_tokens_masked(small_config: FourMConfig) -> None:
     given_mask = torch.ones(1, 9, dtype=torch.bool)
-    found = within_budget({"map": ModalityInput(torch.randn(1, 8, 3, 3), given_mask)}, small_config, 5)
-    assert found["map"].mask.all()
+    limited = limit_grid_tokens({"map": ModalityInput(torch.randn(1, 8, 3, 3), given_mask)}, small_config, 5)
+    assert limited["map"].mask.all()

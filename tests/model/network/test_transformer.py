@@ -35,7 +35,7 @@ def _row(inputs: Inputs, row: int) -> Inputs:
 
 @pytest.mark.parametrize("changes", VARIANTS)
 @torch.inference_mode()
-def test_a_batch_gives_what_each_row_gives_alone(
+def test_results_of_a_row_do_not_depend_on_its_batch(
     make_fourm: Make, small_inputs: Inputs, changes: dict[str, object]
 ) -> None:
     network = make_fourm(**changes)
@@ -64,7 +64,7 @@ def test_only_used_tokens_are_encoded(make_fourm: Make, small_inputs: Inputs) ->
 
 
 @torch.inference_mode()
-def test_what_masked_tokens_hold_does_not_matter(make_fourm: Make, small_inputs: Inputs) -> None:
+def test_values_of_masked_tokens_do_not_matter(make_fourm: Make, small_inputs: Inputs) -> None:
     network = make_fourm()
     expected = network.decode_global(network.encode(small_inputs), GLOBALS)
     states = small_inputs["states"]
@@ -84,7 +84,7 @@ def test_an_emptied_condition_still_decodes(make_fourm: Make, small_inputs: Inpu
 
 
 @torch.inference_mode()
-def test_a_wholly_unused_row_is_finite_beside_a_used_one(make_fourm: Make, small_inputs: Inputs) -> None:
+def test_an_unused_row_is_finite_in_a_batch_with_a_used_one(make_fourm: Make, small_inputs: Inputs) -> None:
     network = make_fourm()
     given = small_inputs["map"]
     mask = given.mask.clone()
@@ -126,7 +126,7 @@ def test_a_modality_without_targets_counts_as_zero(
     torch.testing.assert_close(losses.mean_over_modalities(), rest / 3)
 
 
-def test_the_token_loss_weighs_by_logit_elements() -> None:
+def test_the_token_loss_is_weighted_by_logit_elements() -> None:
     losses = Losses({"a": torch.tensor(1.0), "b": torch.tensor(4.0)}, {"a": 30, "b": 10})
     assert losses.mean_over_tokens().item() == pytest.approx(1.75)
     assert losses.mean_over_modalities().item() == pytest.approx(2.5)
@@ -146,7 +146,7 @@ def test_every_parameter_in_use_gets_a_gradient(
     assert without == {f"decoder_embeddings.{key}.token_emb.weight" for key in GLOBALS}
 
 
-def test_initialisation_follows_its_seed(small_config: FourMConfig) -> None:
+def test_initialisation_is_reproducible_for_a_seed(small_config: FourMConfig) -> None:
     first, second, other = (FourM(small_config) for _ in range(3))
     first.initialise(seed=3)
     second.initialise(seed=3)
@@ -156,7 +156,7 @@ def test_initialisation_follows_its_seed(small_config: FourMConfig) -> None:
     assert not torch.equal(first.mask_token, other.mask_token)
 
 
-def test_queries_keys_and_values_are_initialised_as_matrices_of_their_own(make_fourm: Make) -> None:
+def test_queries_keys_and_values_are_initialised_separately(make_fourm: Make) -> None:
     weight = make_fourm(dim=64).encoder[0].attn.qkv.weight
     bound = (6 / (64 + 64)) ** 0.5
     assert 0.95 * bound < weight.abs().max().item() <= bound
