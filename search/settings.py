@@ -32,7 +32,7 @@ BACKENDS = {
 }
 
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
-_FILES = 2  # that a part may have: what it holds and its mask
+_FILES = 2  # per part of a query: its value and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -43,7 +43,7 @@ AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _paths(value: object) -> object:
-    """The folders of a text that lists them as `PATH` does."""
+    """Split a text like `PATH` into absolute folders; other values pass unchanged."""
     if not isinstance(value, str):
         return value
     return [Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part]
@@ -58,13 +58,13 @@ class BadSetting(BadInput):
 
 @dataclass(frozen=True)
 class Limits(FileLimits):
-    """The largest file, source, request and answer, where more is refused and never cut; memory for found items."""
+    """Limits of files, sources, requests and answers: larger ones are refused, not cut. Also of the item cache."""
 
     bytes_per_file: Positive = FileLimits.bytes_per_file
     pixels: Positive = FileLimits.pixels
     text_characters: Positive = FileLimits.text_characters
     bytes_per_request: Positive = 128 * 1024 * 1024
-    bytes_per_query: Positive = 1024 * 1024  # of JSON, beside the files in it
+    bytes_per_query: Positive = 1024 * 1024  # of JSON, without the files in it
     values_per_query: Positive = 100_000  # in lists and objects of that JSON
     bytes_per_batch: Positive = 16 * 1024 * 1024  # the same of a batch of queries
     values_per_batch: Positive = 1_000_000
@@ -80,11 +80,11 @@ class Limits(FileLimits):
     hits_with_vectors: Positive = 1_000
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
-    words_per_batch: Positive = 1_000  # parts whose words are looked for, of all its queries
-    conditions_per_batch: Positive = 4_000  # of its filters, each of which counts once
+    words_per_batch: Positive = 1_000  # parts that search full text, in all its queries
+    conditions_per_batch: Positive = 4_000  # in its distinct filters
     rows_per_table: Positive = 10_000_000  # of a source that is a table or a list of URLs
-    refused_inputs: Positive = 100_000  # of a source, where they are more than half of those listed so far
-    item_cache_bytes: Natural = 64 * 1024 * 1024  # items that queries found, kept in memory; 0: none
+    refused_inputs: Positive = 100_000  # of a source; also needs more than half of the inputs listed so far
+    item_cache_bytes: Natural = 64 * 1024 * 1024  # of items found by queries; 0: no cache
 
     @property
     def json(self) -> JsonLimits:
@@ -106,31 +106,31 @@ class Work:
     inputs_per_task: Positive = 256  # of the ledger, in one message to a worker
     inputs_per_batch: Positive = 32  # leased, embedded and written at once
     decoding_threads: Positive = 2
-    embedders: Natural = 0  # threads that embed side by side; 0: as many as `Settings.threads`, one with a card
+    embedders: Natural = 0  # threads that embed in parallel; 0: as many as `Settings.threads`, one with a GPU
     resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
     concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
-    metrics_port: Annotated[Natural, Field(le=65_535)] = 0  # where `anyseek worker` serves its metrics; 0: nowhere
-    metrics_host: str = "127.0.0.1"  # the address for that; no key is asked for
+    metrics_port: Annotated[Natural, Field(le=65_535)] = 0  # on which `anyseek worker` serves its metrics; 0: none
+    metrics_host: str = "127.0.0.1"  # the address for that; no API key is required
 
 
 @dataclass(frozen=True)
 class Serving:
     """Limits of `anyseek serve` towards its clients, and its proxies; see docs/security.md. Raises `BadSetting`."""
 
-    database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
+    database_seconds: AboveZero = 5.0  # how long a request waits for a database lock
     requests_per_minute: Natural = 6_000  # of one API key, a quarter of them at once; 0: any number. Not on loopback
     requests_at_once: Natural = 32  # the same
-    requests_per_minute_of_address: Natural = 12_000  # of all keys that ask from one address; the same
-    bodies_mb: Positive = 1_024  # of all requests' bodies that are held at once
-    connections: Positive = 1_000  # at once; above it those go that are silent for longest
-    head_seconds: AboveZero = 10.0  # until a request's line and headers have come
-    body_seconds: AboveZero = 30.0  # until its body has come, and a second more for each `body_rate`
-    body_rate: Positive = 16_384  # bytes a second that a client sends at least
-    send_seconds: AboveZero = 60.0  # until a client has read what is ready for it (64 KiB)
+    requests_per_minute_of_address: Natural = 12_000  # of all API keys used from one address; the same
+    bodies_mb: Positive = 1_024  # of all request bodies in memory at once
+    connections: Positive = 1_000  # at once; above it the longest idle ones are closed
+    head_seconds: AboveZero = 10.0  # until a request's line and headers have arrived
+    body_seconds: AboveZero = 30.0  # until its body has arrived, plus a second for each `body_rate` bytes
+    body_rate: Positive = 16_384  # the slowest allowed upload, in bytes per second
+    send_seconds: AboveZero = 60.0  # until a client has read the next 64 KiB of a response
     decoders: Natural = 2  # processes that decode large pictures, and formats other than PNG, JPEG, GIF, BMP; 0: none
-    decoder_mb: Positive = 2_048  # of memory for each, beyond what it starts with
-    proxies: str = ""  # whose X-Forwarded-For is believed: addresses or networks, such as `127.0.0.1, fd00::/8`
+    decoder_mb: Positive = 2_048  # of memory for each, above its memory at start
+    proxies: str = ""  # whose X-Forwarded-For is trusted: addresses or networks, such as `127.0.0.1, fd00::/8`
 
     def __post_init__(self) -> None:
         _read_networks("SERVING_PROXIES", self.proxies)
@@ -142,7 +142,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Photos:
-    """The metadata of picture files that is kept; see docs/indexing.md."""
+    """Which metadata of picture files is stored; see docs/indexing.md."""
 
     metadata: bool = True  # date, camera, words, size, …
     places: bool = True  # where a photo was taken
@@ -188,17 +188,17 @@ class Quotas:
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Traces by OpenTelemetry, whose own variables say where they go; see docs/operating.md."""
+    """OpenTelemetry traces, whose exporter OpenTelemetry's own variables configure; see docs/operating.md."""
 
     traces: bool = False  # needs anyseek[telemetry]
 
 
 @dataclass(frozen=True)
 class Health:
-    """Thresholds of `/readyz`, and how often damage at rest is looked for; see docs/operating.md."""
+    """Thresholds of `/readyz`, and the interval of the checks for damage at rest; see docs/operating.md."""
 
-    free_mb: Natural = 1024  # less free room on the disk of the data directory is a warning
-    compare_hours: Natural = 24  # a service compares what filters and full text read with the items; 0: once
+    free_mb: Natural = 1024  # less free space on the disk of the data directory is a warning
+    compare_hours: Natural = 24  # between comparisons of facets and words with the items by a service; 0: once
 
 
 @dataclass(frozen=True)
@@ -212,21 +212,23 @@ class Qdrant:
 
 @dataclass(frozen=True)
 class Settings:
-    """One data directory holds everything of an embedded installation; nothing is written outside it.
+    """All settings. An embedded installation writes only to its data directory `home`.
 
     Several machines that work on one installation share `home`, `database_url` and `broker_url`. Raises `BadSetting`
-    for an address of a kind that is not offered.
+    for an address of an unsupported kind.
     """
 
     home: Path
     limits: Limits = field(default_factory=Limits)
     database_url: str = field(default="", repr=False)  # SQLite in `home` unless set
-    broker_url: str = field(default="", repr=False)  # Redis or RabbitMQ; if unset, a job runs where it is started
+    broker_url: str = field(
+        default="", repr=False
+    )  # Redis or RabbitMQ; if unset, jobs run in the process that starts them
     model: str = DEFAULT_MODEL  # of new collections
     roots: Paths = ()  # folders in which index jobs may be started over HTTP
-    remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
+    remote_roots: str = ""  # the same for URLs, such as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
-    threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
+    threads: Natural = 0  # per process for computation; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/speed.md
     work: Work = field(default_factory=Work)
     serving: Serving = field(default_factory=Serving)
@@ -249,7 +251,7 @@ class Settings:
             _check_address("BROKER_URL", self.broker_url, _BROKERS)
 
     def make_home(self) -> None:
-        """Make the data directory if it is absent, for its owner alone."""
+        """Create the data directory, accessible only to its owner, if it is absent."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -280,11 +282,11 @@ class Settings:
 
 
 class _Variables(EnvSettingsSource):
-    """The texts of an environment as a tree: `ANYSEEK_WORK_LEASE_SECONDS` is `lease_seconds` in `work`."""
+    """Environment variables as a tree: `ANYSEEK_WORK_LEASE_SECONDS` is `lease_seconds` in `work`."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         groups = {f"{PREFIX}_{setting.name}".upper() for setting in fields(Settings) if is_dataclass(setting.type)}
-        # Pydantic would also take a whole group as JSON.
+        # Pydantic would also parse a whole group as JSON.
         self._texts = {name.lower(): text for name, text in environment.items() if text and name not in groups}
         names: dict[str, Any] = {setting.name: (setting.type, None) for setting in fields(Settings)}
         tree = create_model("Variables", __base__=BaseSettings, **names)
@@ -309,7 +311,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
-    """The name of each setting's variable, and its value in this tree."""
+    """The variable name of each setting, and its value in `tree` as text."""
     for setting in fields(tree):
         name, value = f"{prefix}_{setting.name.upper()}", getattr(tree, setting.name)
         if is_dataclass(value):
@@ -321,20 +323,20 @@ def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
 
 
 def mask_secrets(address: str) -> str:
-    """An address without its password."""
+    """The address with passwords, tokens and secrets masked."""
     hidden = re.sub(r"(//[^/:@]*:).*@", r"\1***@", address)
     return re.sub(r"((?:password|token|secret)=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
 def displayed_value(name: str, value: str) -> str:
-    """The value of a setting's variable as it may be shown."""
+    """The value of a setting's variable for display, with secrets masked."""
     return "***" if name.endswith("_API_KEY") and value else mask_secrets(value)
 
 
 def _sqlite_address(path: Path) -> str:
-    """The address of a database in a file, as `sqlalchemy.URL` writes it, which light commands do not import.
+    """The address of a database in a file, as `sqlalchemy.URL` writes it; SQLAlchemy is slow to import.
 
-    `?`, `#`, `%` and others in the path would be read as parts of the address.
+    `?`, `#`, `%`, `@` and `:` in the path would be parsed as parts of the address.
     """
     return "sqlite:///" + re.sub("[%?#@:]", lambda sign: quote(sign[0]), str(path))
 
@@ -348,7 +350,7 @@ def _read_networks(name: str, text: str) -> Networks:
         ) from error
 
 
-def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:
-    if not address.startswith(offered):
-        kinds = ", ".join(f"{kind}…" for kind in offered)
+def _check_address(name: str, address: str, prefixes: tuple[str, ...]) -> None:
+    if not address.startswith(prefixes):
+        kinds = ", ".join(f"{kind}…" for kind in prefixes)
         raise BadSetting(f"{PREFIX}_{name} is {mask_secrets(address)!r}; it must be one of {kinds}")

@@ -14,7 +14,7 @@ from anyseek.search.catalogue.tables import ApiKeyRow, ItemRow
 from anyseek.search.catalogue.values import now, utc
 from anyseek.search.errors import Conflict, NotFound, QuotaExceeded
 
-if TYPE_CHECKING:  # with vectors, which a listing of keys does without
+if TYPE_CHECKING:  # imports NumPy, which a listing of keys does not need
     from anyseek.search.types import Item
 
 
@@ -23,7 +23,7 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Quota:
-    """The most of each; None: any number."""
+    """The limits on a key's items and bytes; None: unlimited."""
 
     items: int | None = None
     bytes: int | None = None
@@ -38,47 +38,45 @@ NO_QUOTA = Quota()
 
 @dataclass(frozen=True)
 class Usage:
-    """The numbers of items and bytes that count for a key."""
+    """The numbers of items and bytes charged to a key."""
 
     items: int
     bytes: int
 
 
 def quota_of(session: Session, key: str) -> Quota:
-    """The quota of a key; none for one that is not there."""
-    found = session.execute(_QUOTA.where(ApiKeyRow.name == key)).first()
-    return NO_QUOTA if found is None else Quota(*found)
+    """The quota of a key; `NO_QUOTA` for an unknown key."""
+    row = session.execute(_QUOTA.where(ApiKeyRow.name == key)).first()
+    return NO_QUOTA if row is None else Quota(*row)
 
 
 def usage(session: Session, key: str) -> Usage:
     """The usage of a key's quota, as the transaction sees it."""
-    counted = select(func.count(), func.coalesce(func.sum(ItemRow.stored_bytes), 0))
-    items, size = session.execute(counted.where(ItemRow.charged_to == key)).one()
+    query = select(func.count(), func.coalesce(func.sum(ItemRow.stored_bytes), 0))
+    items, size = session.execute(query.where(ItemRow.charged_to == key)).one()
     return Usage(items, int(size))
 
 
 def check_quota(session: Session, collection_id: int, item_key: str, size: int) -> None:
-    """Refuse the caller's item before anything is stored of its files, which have `size` bytes.
-
-    Raises `QuotaExceeded`.
-    """
+    """Raises `QuotaExceeded` if the actor may not store an item whose files have `size` bytes."""
     key = current_actor().key
     if key is None or (quota := quota_of(session, key)) == NO_QUOTA:
         return
-    held = (ItemRow.collection_id == collection_id, ItemRow.key == item_key, ItemRow.charged_to == key)
-    replaced = session.scalar(select(ItemRow.stored_bytes).where(*held))
-    used = usage(session, key)
-    others = used if replaced is None else Usage(used.items - 1, used.bytes - replaced)
-    wanted = Usage(others.items + 1, others.bytes + size)
-    if wanted.items > used.items or wanted.bytes > used.bytes:  # a key that has too much may still put less
-        _raise_if_exceeded(quota, wanted, key)
+    charged = (ItemRow.collection_id == collection_id, ItemRow.key == item_key, ItemRow.charged_to == key)
+    replaced = session.scalar(select(ItemRow.stored_bytes).where(*charged))
+    current_usage = usage(session, key)
+    remaining = current_usage if replaced is None else Usage(current_usage.items - 1, current_usage.bytes - replaced)
+    new_usage = Usage(remaining.items + 1, remaining.bytes + size)
+    # A key above its quota may still shrink its usage.
+    if new_usage.items > current_usage.items or new_usage.bytes > current_usage.bytes:
+        _raise_if_exceeded(quota, new_usage, key)
 
 
 def charge(session: Session, written: "Sequence[Item]", takes_over: bool = True) -> None:
-    """Count items that were written for the caller's key. Raises `QuotaExceeded` if it now has more than it may.
+    """Charge written items to the actor's key. Raises `QuotaExceeded` if the key now exceeds its quota.
 
-    Without `takes_over` they stay whose they were. It locks the key's row, so call it last: a key's writers wait here
-    for each other, and hold up nobody else.
+    Without `takes_over` replaced items stay charged to their present key. Call it last, because it locks the key's row:
+    writers of one key wait here for each other, and delay nobody else.
     """
     key = current_actor().key if takes_over else None
     changed = [
@@ -102,17 +100,17 @@ def stored_bytes(item: "Item") -> int:
 _QUOTA = select(ApiKeyRow.most_items, ApiKeyRow.most_bytes)
 
 
-def _raise_if_exceeded(quota: Quota, wanted: Usage, key: str) -> None:
-    if quota.items is not None and wanted.items > quota.items:
-        what = f"{quota.items:,} items, and this would make {wanted.items:,}"
-    elif quota.bytes is not None and wanted.bytes > quota.bytes:
-        what = f"{quota.bytes / MB:,.1f} MB of files, and this would make {wanted.bytes / MB:,.1f} MB"
+def _raise_if_exceeded(quota: Quota, new_usage: Usage, key: str) -> None:
+    if quota.items is not None and new_usage.items > quota.items:
+        limit = f"{quota.items:,} items, and this would make {new_usage.items:,}"
+    elif quota.bytes is not None and new_usage.bytes > quota.bytes:
+        limit = f"{quota.bytes / MB:,.1f} MB of files, and this would make {new_usage.bytes / MB:,.1f} MB"
     else:
         return
-    raise QuotaExceeded(f"the API key {key!r} may store {what}; delete items, or have its quota raised")
+    raise QuotaExceeded(f"the API key {key!r} may store {limit}; delete items, or have its quota raised")
 
 
-# A time for every request would make every query a write.
+# Recording every use would make every query a write.
 USE_UPDATE_INTERVAL = timedelta(hours=1)
 
 
@@ -137,7 +135,7 @@ def add(
 
 
 def list_all(session: Session) -> Sequence[ApiKeyRow]:
-    """Every key by name, revoked ones too."""
+    """All keys by name, including revoked ones."""
     return session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.name)).all()
 
 
@@ -151,18 +149,18 @@ def is_active(row: ApiKeyRow) -> bool:
 
 
 def is_use_update_due(row: ApiKeyRow) -> bool:
-    """True if the last noted use of a key is at least an hour ago."""
+    """True if the last recorded use of a key is at least `USE_UPDATE_INTERVAL` ago."""
     return row.last_used_at is None or utc(row.last_used_at) <= now() - USE_UPDATE_INTERVAL
 
 
 def record_use(session: Session, key_id: int) -> None:
-    """Note that a key was used now, unless another process has just done so."""
+    """Record that a key was used now, unless another process has just done so."""
     due = or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at <= now() - USE_UPDATE_INTERVAL)
     session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id, due).values(last_used_at=now()))
 
 
 def set_quota(session: Session, name: str, quota: Quota) -> None:
-    """Give a key another quota, which holds from its next write on. Raises `ApiKeyNotFound`."""
+    """Change a key's quota, effective from its next write. Raises `ApiKeyNotFound`."""
     row = _get_row(session, name)
     row.most_items, row.most_bytes = quota.items, quota.bytes
     audit.record(session, "key.quota", target=f"{name} {quota}")

@@ -18,7 +18,7 @@ DAMAGED = "has a damaged vector"
 
 
 def orphans(session: Session) -> Iterator[str]:
-    """A message for each table with rows that refer to missing rows."""
+    """A message for each foreign key with rows that refer to missing rows."""
     for key in _foreign_keys():
         table = key.parent.table
         count = session.scalar(select(func.count()).select_from(table).where(_is_dangling(key)))
@@ -168,8 +168,8 @@ _MAX_FAULTS = 20
 def database_faults(session: Session) -> Iterator[str]:
     """A message for each fault that SQLite's integrity check reports; PostgreSQL's pages have checksums."""
     if session.get_bind().dialect.name == "sqlite":
-        found = session.scalars(text(f"PRAGMA integrity_check({_MAX_FAULTS})")).all()
-        yield from (f"the database is damaged: {what}" for what in found if what != "ok")
+        messages = session.scalars(text(f"PRAGMA integrity_check({_MAX_FAULTS})")).all()
+        yield from (f"the database is damaged: {message}" for message in messages if message != "ok")
 
 
 def rebuild_indexes(session: Session) -> None:

@@ -43,14 +43,14 @@ class SpaceState(StrEnum):
     """The state of a collection's spaces of one model; only serving ones answer queries."""
 
     SERVING = "serving"
-    BUILDING = "building"  # they are getting vectors, and will serve when every item has them
-    KEPT = "kept"  # they served before; new items get no vectors in them
-    RETURNING = "returning"  # kept spaces that are getting the vectors they lack, to serve again
+    BUILDING = "building"  # being filled; they serve once every item has vectors in them
+    KEPT = "kept"  # they served before; new items get no vectors
+    RETURNING = "returning"  # kept spaces that are being completed, to serve again
 
 
 @dataclass(frozen=True)
 class SpaceHead:
-    """The state of a space by which an index tells if it is up to date."""
+    """The state of a space that tells an index if it is up to date."""
 
     id: int
     name: str
@@ -65,9 +65,9 @@ class SpaceHead:
 
 @dataclass(frozen=True)
 class Head:
-    """The state of a collection in one cheap read; entries up to `compacted_seq` may be gone from the log.
+    """The state of a collection, read cheaply. Entries up to `compacted_seq` may be missing from the log.
 
-    `spaces` are the serving ones, `beside` those of other models.
+    `spaces` are the serving ones, `beside` the spaces of other models.
     """
 
     id: int
@@ -79,7 +79,7 @@ class Head:
     beside: tuple[SpaceHead, ...] = ()
 
     def centre_version(self, space_id: int) -> int:
-        """Raises `FingerprintMismatch` if the space is no longer the collection's."""
+        """The centre version of a space. Raises `FingerprintMismatch` if the collection no longer has it."""
         for space in (*self.spaces, *self.beside):
             if space.id == space_id:
                 return space.centre_version
@@ -118,13 +118,13 @@ _CHECKSUM_COLUMNS = (
     SpaceRow.centre_version,
 )
 _SPACE = select(*_CHECKSUM_COLUMNS, SpaceRow.checksum)
-# Built once: every query reads a head, and building these statements takes several times as long as running them.
-_HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("wanted"))
-_HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("wanted"))
+# Built once: every query reads a head, and building these statements is several times slower than running them.
+_HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("value"))
+_HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("value"))
 
 
 def create(session: Session, name: str, embedder_name: str, spaces: Iterable[EmbeddingSpace]) -> Collection:
-    """Make an empty collection with one index for each of `spaces`.
+    """Create an empty collection with one index for each of `spaces`.
 
     Raises `CollectionExists`, and `BadInput` if the name is not 1 to 100 of `A-Za-z0-9._-`, not starting with . or -.
     """
@@ -139,7 +139,7 @@ def create(session: Session, name: str, embedder_name: str, spaces: Iterable[Emb
     session.add(row)
     try:
         session.flush()
-    except IntegrityError as error:  # another process made it since it was looked for
+    except IntegrityError as error:  # another process has created it since the query
         raise CollectionExists(f"there is already a collection called {name!r}") from error
     add_spaces(session, row.id, embedder_name, spaces, SpaceState.SERVING)
     audit.record(session, "collection.create", name)
@@ -149,7 +149,7 @@ def create(session: Session, name: str, embedder_name: str, spaces: Iterable[Emb
 def add_spaces(
     session: Session, collection_id: int, model: str, spaces: Iterable[EmbeddingSpace], state: SpaceState
 ) -> None:
-    """Give a collection the spaces of a model, without vectors."""
+    """Add the spaces of a model to a collection, without vectors."""
     values = {"collection_id": collection_id, "model": model, "state": state}
     session.execute(insert(SpaceRow), [{**values, **_space_values(collection_id, space)} for space in spaces])
 
@@ -165,7 +165,7 @@ def get(session: Session, name: str) -> Collection:
 
 
 def list_all(session: Session) -> list[Collection]:
-    """Every collection, by name."""
+    """All collections, by name."""
     rows = session.scalars(select(CollectionRow).order_by(CollectionRow.name).execution_options(populate_existing=True))
     return [_collection(session, row) for row in rows]
 
@@ -203,7 +203,7 @@ def ids(session: Session) -> set[int]:
 
 
 def space_ids(session: Session) -> set[int]:
-    """The ids of all spaces of all collections, whether they serve or not."""
+    """The ids of all spaces of all collections, in any state."""
     return set(session.scalars(select(SpaceRow.id)))
 
 
@@ -236,21 +236,19 @@ def damaged_spaces(session: Session, collection_id: int) -> list[str]:
 
 
 def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: int) -> None:
-    """Centre the space on `centre`, the mean of `count` vectors, from now on."""
+    """Set the space's centre to `centre`, the mean of `count` vectors, and raise its version."""
     row = session.execute(_SPACE.where(SpaceRow.id == space_id).with_for_update()).one_or_none()
     if row is None:
-        return  # it has been dropped in the meantime
-    changed = {"centre": to_bytes(centre), "centre_version": row.centre_version + 1}
-    values = {**changed, "centre_count": count, "checksum": _checksum({**row._asdict(), **changed})}
+        return  # dropped in the meantime
+    new_centre = {"centre": to_bytes(centre), "centre_version": row.centre_version + 1}
+    values = {**new_centre, "centre_count": count, "checksum": _checksum({**row._asdict(), **new_centre})}
     session.execute(update(SpaceRow).where(SpaceRow.id == space_id).values(values))
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
-    """Give spaces that were made before there were checksums the ones of what they hold now."""
-    without = _SPACE.add_columns(SpaceRow.id).where(
-        SpaceRow.collection_id == collection_id, SpaceRow.checksum.is_(None)
-    )
-    for row in session.execute(without).all():
+    """Compute the checksums of spaces written by older versions, which have none."""
+    query = _SPACE.add_columns(SpaceRow.id).where(SpaceRow.collection_id == collection_id, SpaceRow.checksum.is_(None))
+    for row in session.execute(query).all():
         session.execute(update(SpaceRow).where(SpaceRow.id == row.id).values(checksum=_checksum(row._asdict())))
 
 
@@ -262,8 +260,8 @@ def lock(session: Session, collection: Collection) -> int:
     return last_seq
 
 
-def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: str | int) -> Head | None:
-    rows = connection.execute(statement, {"wanted": wanted}).all()
+def _head(connection: Connection, statement: Select[*tuple[Any, ...]], value: str | int) -> Head | None:
+    rows = connection.execute(statement, {"value": value}).all()
     if not rows:
         return None
     spaces = [space_head(row) for row in rows]
@@ -274,11 +272,11 @@ def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: s
 
 
 def space_head(row: Any) -> SpaceHead:
-    """The head of a space, of its row. Raises `StoreCorrupt` for a state that no version has written."""
+    """The head of a space from its row. Raises `StoreCorrupt` for an unknown state."""
     try:
         state = SpaceState(row.state)
     except ValueError as error:
-        raise StoreCorrupt(f"a space has the state {row.state!r} in the database, which is damaged") from error
+        raise StoreCorrupt(f"a space has the unknown state {row.state!r}; the database is damaged") from error
     counts = (row.dimension, row.centre_version, row.centre_count)
     return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, tuple(row.blocks), row.tuning_version)
 
@@ -298,7 +296,7 @@ def _is_sound(row: Row[*tuple[Any, ...]]) -> bool:
     """True if a row of `_SPACE` matches its checksum."""
     try:
         return row.checksum is None or row.checksum == _checksum(row._asdict())
-    except TypeError:  # SQLite gives whatever type a damaged row says
+    except TypeError:  # SQLite returns whatever type a damaged row has
         return False
 
 
@@ -327,13 +325,13 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
 
 
 def _space(session: Session, row: SpaceRow) -> Space:
-    tuned = tunings_of(session, row.id, row.fingerprint)
-    centred = (from_bytes(row.centre), row.centre_version)
-    return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned))
+    tunings = tunings_of(session, row.id, row.fingerprint)
+    centre = (from_bytes(row.centre), row.centre_version)
+    return Space(row.id, row.name, row.fingerprint, row.dimension, *centre, tuple(tunings))
 
 
 def tunings_of(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
-    """The tunings of a space, by modality, without damaged ones and those of another fingerprint."""
+    """The sound tunings of a space with this fingerprint, by modality."""
     return [
         Tuning(row.modality, fingerprint, from_bytes(row.mean), row.queries, row.before, row.after, utc(row.made_at))
         for row in _tuning_rows(session, space_id)
@@ -346,18 +344,18 @@ def damaged_tunings(session: Session, space_id: int) -> list[str]:
     return [row.modality for row in _tuning_rows(session, space_id) if not _tuning_is_sound(row)]
 
 
-def replace_tunings(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
-    """Give a space these tunings in place of all that it had."""
+def replace_tunings(session: Session, space_id: int, tunings: Iterable[Tuning]) -> None:
+    """Replace all tunings of a space."""
     rows = []
-    for tuning in tuned:
+    for tuning in tunings:
         mean = to_bytes(tuning.mean)
         checksum = checksums.of_tuning(space_id, tuning.modality, tuning.fingerprint, mean)
         rows.append(vars(tuning) | {"space_id": space_id, "mean": mean, "checksum": checksum})
     session.execute(delete_rows(TuningRow).where(TuningRow.space_id == space_id))
     if rows:
         session.execute(insert(TuningRow), rows)
-    raised = {"tuning_version": SpaceRow.tuning_version + 1}
-    session.execute(update(SpaceRow).where(SpaceRow.id == space_id).values(raised))
+    new_version = {"tuning_version": SpaceRow.tuning_version + 1}
+    session.execute(update(SpaceRow).where(SpaceRow.id == space_id).values(new_version))
 
 
 def _tuning_rows(session: Session, space_id: int) -> Iterable[TuningRow]:

@@ -57,8 +57,8 @@ def find_damage(
 ) -> Damage:
     """Compare the index with the rows, and the rows with all sound items, in batches that each read one snapshot.
 
-    `progress` gets the number of items compared in each batch, and 0 at times before. Raises SQLAlchemy's errors where
-    damage makes rows unreadable.
+    `progress` gets the number of items compared in each batch, and 0 at intervals before. Raises SQLAlchemy's errors
+    if damage makes rows unreadable.
     """
     with database.read() as session:
         collection_ids = sorted(collections.ids(session))
@@ -71,12 +71,12 @@ def find_damage(
 def repair(database: Database, table: DerivedTable, damage: Damage) -> None:
     """Rebuild the damaged rows; record it in the audit log and in the collections' logs.
 
-    The logs make other processes read the items again. An index is rebuilt in one transaction, and only if it differs.
-    Every other transaction has at most `CHUNK` items, so that other writers get their turns. Raises SQLAlchemy's
-    errors; transactions committed before stay.
+    The logs make other processes reload the items. An index is rebuilt in one transaction, and only if it differs.
+    Other transactions have at most `CHUNK` items, so that other writers get their turns. Raises SQLAlchemy's errors;
+    transactions committed before stay.
     """
     with acting_as(Actor(SYSTEM_ACTOR)):
-        if damage.in_index:  # first, because rows cannot be taken out of an index that has others
+        if damage.in_index:  # first, because deletions fail on a damaged index
             with database.write() as session:
                 table.rebuild_index(session)
                 audit.record(session, "collection.mend", None, f"the index of {table.name}")
@@ -90,7 +90,7 @@ def repair(database: Database, table: DerivedTable, damage: Damage) -> None:
 
 
 def _find_orphans(session: Session, table: DerivedTable, collection_ids: Sequence[int]) -> list[int]:
-    """Ids of deleted items that still have rows. Vanished items are left out: answers report that they omit those."""
+    """Ids of deleted items that still have rows. Vanished items are left out, because answers report them."""
     orphans = set(table.orphans(session))
     for collection_id in collection_ids if orphans else ():
         orphans.difference_update(
@@ -101,7 +101,7 @@ def _find_orphans(session: Session, table: DerivedTable, collection_ids: Sequenc
 
 def _delete_orphans(session: Session, table: DerivedTable, ids: Sequence[int]) -> None:
     existing = set(session.scalars(select(ItemRow.id).where(ItemRow.id.in_(ids))))
-    missing = [item_id for item_id in ids if item_id not in existing]  # a new item may have the id meanwhile
+    missing = [item_id for item_id in ids if item_id not in existing]  # a new item may have got the id since
     if missing:
         table.delete(session, missing)
         audit.record(session, "collection.mend", None, f"the {table.name} of {len(missing)} items that are gone")
@@ -110,7 +110,7 @@ def _delete_orphans(session: Session, table: DerivedTable, ids: Sequence[int]) -
 def _rewrite(session: Session, table: DerivedTable, collection_id: int, ids: Sequence[int]) -> None:
     last_seq = log.lock(session, collection_id)
     sound = _read_sound(session, ids)
-    if not sound:  # deleted meanwhile
+    if not sound:  # deleted in the meantime
         return
     table.delete(session, [item.id for item in sound])
     table.insert(session, collection_id, sound)

@@ -28,7 +28,7 @@ _CREATE_VOCABULARY = text(
 # Cast to bytes, since damaged text may be undecodable.
 _ENTRIES = text("SELECT doc, col, CAST(term AS BLOB) FROM temp.words_indexed")
 _ROWS = text("SELECT item_id, CAST(collection_id AS BLOB), CAST(words AS BLOB) FROM words")
-_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")  # of lower-case text, as FTS5's tokenizer `ascii` has it
+_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")  # of lower-case text, like FTS5's tokenizer `ascii`
 _ENTRIES_PER_PAUSE = 10_000
 
 
@@ -80,12 +80,12 @@ class DerivedTable(ABC):
             self.insert(session, collection_id, [item for item in page if not item.damaged])
 
     def stale(self, session: Session, collection_id: int, items: Sequence[Item]) -> list[Item]:
-        """Those of the sound `items` whose rows differ from `rows_of`."""
+        """The `items`, all sound, whose rows differ from `rows_of`."""
         stale: list[Item] = []
         for chunk in chunks(items):
             rows = Counter(map(tuple, self._of_items.rows(session.connection(), [item.id for item in chunk])))
             expected = {row for item in chunk for row in self.rows_of(collection_id, item)}
-            # Damage may also have duplicated a row.
+            # Damage can also duplicate a row.
             ids = {row[0] for row in expected ^ rows.keys()} | {row[0] for row, count in rows.items() if count > 1}
             stale += [item for item in chunk if item.id in ids]
         return stale
@@ -135,8 +135,8 @@ class _Words(DerivedTable):
             for word in set(_TOKEN.findall(value.lower()))
         )
         hashes: dict[int, int] = defaultdict(int)
-        for place, (item_id, *entry) in enumerate(chain(session.execute(_ENTRIES), row_entries)):
-            if place % _ENTRIES_PER_PAUSE == 0:
+        for index, (item_id, *entry) in enumerate(chain(session.execute(_ENTRIES), row_entries)):
+            if index % _ENTRIES_PER_PAUSE == 0:
                 pause()
             hashes[item_id] ^= hash(tuple(entry))
         return any(hashes.values())

@@ -17,7 +17,7 @@ from anyseek.search.catalogue.tables import AssetRow, ItemRow
 from anyseek.search.catalogue.values import from_bytes, rows_in
 from anyseek.search.types import Asset, Collection, NewItem
 
-# Built once: it is asked for every input that is not held yet.
+# Built once, because it runs for every new input.
 _ASSET_OF_CONTENT = (
     select(AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type, AssetRow.sha256, AssetRow.size_bytes)
     .join(ItemRow, ItemRow.id == AssetRow.item_id)
@@ -30,21 +30,21 @@ _ASSET_OF_CONTENT = (
 def vectors_by_sample(
     session: Session, collection: Collection, hashes: AnyCollection[str]
 ) -> dict[str, dict[str, FloatArray]]:
-    """The collection's raw vectors of these contents, by space; only for contents with a vector in every space."""
+    """The raw vectors of these sample hashes, by hash and space; only hashes with a vector in every space."""
     of_collection = select(ItemRow.sample_hash, ItemRow.id).where(ItemRow.collection_id == collection.id)
     rows = rows_in(session, of_collection, ItemRow.sample_hash, sorted(set(hashes)))
     holders = {row.sample_hash: row.id for row in rows}
     if not holders:
         return {}
     samples = {item_id: sample for sample, item_id in holders.items()}
-    found: dict[str, dict[str, FloatArray]] = {}
+    by_hash: dict[str, dict[str, FloatArray]] = {}
     for space in collection.spaces.values():
         for page in log.latest_vectors(session, collection.id, space.id, sorted(samples)):
             for item_id, fingerprint, data in page.by_id():
                 vector = from_bytes(data) if fingerprint == space.fingerprint else None
                 if vector is not None and vector_fits(space, vector):
-                    found.setdefault(samples[item_id], {})[space.name] = vector
-    return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
+                    by_hash.setdefault(samples[item_id], {})[space.name] = vector
+    return {sample: vectors for sample, vectors in by_hash.items() if vectors.keys() == collection.spaces.keys()}
 
 
 def picture_hashes(session: Session, collection_id: int) -> dict[int, str]:
@@ -57,30 +57,30 @@ def picture_hashes(session: Session, collection_id: int) -> dict[int, str]:
 
 
 def find_asset(session: Session, collection: Collection, sample_hash: str, name: str) -> Asset | None:
-    """A stored file called `name` of an item that has this content; None if there is none."""
-    wanted = {"of_collection": collection.id, "content": sample_hash, "called": name}
-    row = session.connection().execute(_ASSET_OF_CONTENT, wanted).first()
+    """A stored file called `name` of any item with this content, or None."""
+    parameters = {"of_collection": collection.id, "content": sample_hash, "called": name}
+    row = session.connection().execute(_ASSET_OF_CONTENT, parameters).first()
     return None if row is None else Asset(*row)
 
 
 def keys_by_new_duplicate(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
-    """The keys whose new content another key already has, each with that other key.
+    """Map each key whose new content another key already has to that key.
 
-    A key that already has its content is not among them. Exact while the collection's lock is held.
+    Keys that already have their new content are left out. Exact while the collection's lock is held.
     """
     holders: dict[str | None, set[str]] = defaultdict(set)
     of_collection = select(ItemRow.sample_hash, ItemRow.key).where(ItemRow.collection_id == collection.id)
     hashes = sorted({new.sample_hash for new in new_items if new.sample_hash})
     for row in rows_in(session, of_collection, ItemRow.sample_hash, hashes):
         holders[row.sample_hash].add(row.key)
-    found: dict[str, str] = {}
+    duplicate_keys: dict[str, str] = {}
     for new in new_items:
         keys = holders[new.sample_hash] if new.sample_hash else {new.key}
         if keys and new.key not in keys:
-            found[new.key] = min(keys)
+            duplicate_keys[new.key] = min(keys)
         else:
             keys.add(new.key)
-    return found
+    return duplicate_keys
 
 
 _PICTURE = "rgb"
@@ -89,7 +89,7 @@ _LAST_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True)
 class Picture:
-    """An item and its picture; `location` is None if the item has none that stays where the user keeps it."""
+    """An item and its picture; `location` is the path of the user's own file, or None."""
 
     key: str
     source_id: int | None
@@ -99,9 +99,9 @@ class Picture:
     size_bytes: int
 
     def is_free_for(self, path: Path | None) -> bool:
-        """True if the item may be given to the file at `path`, which has the same content.
+        """True if the item may be reassigned to the file at `path`, which has the same content.
 
-        The item's own file must be gone, or be that file and of a source that was forgotten.
+        The item's own file must be missing, or be this file in a forgotten source.
         """
         if self.location is None:
             return False
@@ -116,12 +116,12 @@ def pictures_of_keys(session: Session, collection: Collection, keys: Sequence[st
 
 
 def pictures_of_contents(session: Session, collection: Collection, hashes: Sequence[str]) -> dict[str, list[Picture]]:
-    """The items that have these contents (`Item.sample_hash`), by content."""
-    picture_hashes: dict[str, list[Picture]] = {}
+    """The pictures of the items with these sample hashes, by hash."""
+    by_hash: dict[str, list[Picture]] = {}
     of_collection = _PICTURE_OF_ITEM.where(ItemRow.collection_id == collection.id).order_by(ItemRow.id)
     for row in rows_in(session, of_collection, ItemRow.sample_hash, sorted(set(hashes))):
-        picture_hashes.setdefault(row.sample_hash, []).append(_picture(row))
-    return picture_hashes
+        by_hash.setdefault(row.sample_hash, []).append(_picture(row))
+    return by_hash
 
 
 def has_key_with_prefix(session: Session, collection: Collection, prefix: str) -> bool:

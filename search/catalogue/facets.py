@@ -20,7 +20,7 @@ from anyseek.search.filters.places import area_mask, places_at
 from anyseek.search.filters.tree import Filter, Operator
 from anyseek.search.types import GroupValue, IdArray
 
-_MAX_LISTED_IDS = 5_000  # ids, from which on it is faster to ask for the values of all items
+_MAX_LISTED_IDS = 5_000  # with more ids it is faster to read the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: operator.eq,
@@ -35,11 +35,11 @@ def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int
     """The values that items have at a path, by item id; an item without one is left out."""
     columns = (FacetRow.item_id, FacetRow.truth, FacetRow.text, FacetRow.number)
     of_path = select(*columns).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
-    found: dict[int, list[GroupValue]] = {}
-    wanted = of_path.where(id_in(session, FacetRow.item_id, ids)) if len(ids) <= _MAX_LISTED_IDS else of_path
-    for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
-        found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
-    return found
+    values: dict[int, list[GroupValue]] = {}
+    query = of_path.where(id_in(session, FacetRow.item_id, ids)) if len(ids) <= _MAX_LISTED_IDS else of_path
+    for item_id, *kinds in session.execute(query.order_by(FacetRow.id)):
+        values.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
+    return values
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def matching_ids(session: Session, collection_id: int, where: Filter, candidates
 
 
 class _Evaluation:
-    """The evaluation of one filter, condition by condition; all ids, which `not` takes from, are read at most once."""
+    """Evaluates one filter, condition by condition; all ids, from which `not` subtracts, are read at most once."""
 
     def __init__(self, session: Session, collection_id: int, tables: _Tables) -> None:
         self._session, self._collection_id, self._tables = session, collection_id, tables
@@ -94,26 +94,26 @@ class _Evaluation:
                 return self._read(_statement(self._tables, self._collection_id, where))
 
     def _with_place(self, where: tree.InBox | tree.InRadius) -> IdArray:
-        """The database tells which items have a latitude and a longitude in the box, and thus not yet in one place.
+        """The items with a place in the area; items with unreadable attributes pass, to be reported.
 
-        The attributes of these items tell the places. An item whose attributes are unreadable passes, to be reported.
+        SQL finds items with a latitude and a longitude in range, which may be of two places; the attributes decide.
         """
-        near = reduce(
+        candidates = reduce(
             np.intersect1d,
             (self._read(side) for side in _coordinate_statements(self._tables, self._collection_id, where)),
         )
-        found: list[int] = []
-        for some in chunks(near.tolist()):
+        matching: list[int] = []
+        for batch in chunks(candidates.tolist()):
             raise_if_abandoned()
             places: list[tuple[int, float, float]] = []
-            for item_id, attributes in item_rows.attributes(self._session.connection(), some):
+            for item_id, attributes in item_rows.attributes(self._session.connection(), batch):
                 if attributes is None:
-                    found.append(item_id)
+                    matching.append(item_id)
                 else:
-                    places += [(item_id, at.lat, at.lon) for at in places_at(attributes, where.field)]
+                    places += [(item_id, place.lat, place.lon) for place in places_at(attributes, where.field)]
             ids, lats, lons = np.array(places, np.float64).reshape(-1, 3).T
-            found += ids[area_mask(where, lats, lons)].astype(np.int64).tolist()
-        return np.unique(np.array(found, np.int64))
+            matching += ids[area_mask(where, lats, lons)].astype(np.int64).tolist()
+        return np.unique(np.array(matching, np.int64))
 
     def _read(self, statement: Select[int]) -> IdArray:
         raise_if_abandoned()
@@ -121,12 +121,12 @@ class _Evaluation:
 
 
 def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -> Select[int]:
-    """A statement for the ids of the items that satisfy one condition; an id may come several times."""
+    """A statement for the ids of the items that satisfy one condition; an id may occur several times."""
     facets = tables.facets
     if condition.field in (tree.KEY, tree.CAPTION):
         column = tables.items.key if condition.field == tree.KEY else tables.items.caption
-        is_there = isinstance(condition, tree.Exists)
-        passes = column.is_not(None) if is_there else _comparison(condition, lambda value: (column, value))
+        is_existence = isinstance(condition, tree.Exists)
+        passes = column.is_not(None) if is_existence else _comparison(condition, lambda value: (column, value))
         return _item_statement(tables, collection_id).where(passes)
     if isinstance(condition, tree.Exists):
         below = and_(facets.path >= f"{condition.field}.", facets.path < f"{condition.field}/")
@@ -136,7 +136,7 @@ def _statement(tables: _Tables, collection_id: int, condition: tree.Condition) -
 
 
 def _coordinate_statements(tables: _Tables, collection_id: int, where: tree.InBox | tree.InRadius) -> list[Select[int]]:
-    """Statements for the items with a latitude, and for those with a longitude, in a box or in that around a circle."""
+    """Statements for the items with a latitude, and for those with a longitude, in a box or a circle's bounding box."""
     box = where if isinstance(where, tree.InBox) else spheres.bounds(where.lat, where.lon, where.km)
     number, field = tables.facets.number, where.field
     north, east = _between(number, box.south, box.north), _between_longitudes(number, box.west, box.east)
@@ -150,25 +150,25 @@ def _item_statement(tables: _Tables, collection_id: int) -> Select[int]:
     return select(tables.items.id).where(tables.items.collection_id == collection_id)
 
 
-def _facet_statement(tables: _Tables, collection_id: int, path: str, area_mask: ColumnElement[bool]) -> Select[int]:
+def _facet_statement(tables: _Tables, collection_id: int, path: str, condition: ColumnElement[bool]) -> Select[int]:
     facets = tables.facets
-    return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, area_mask)
+    return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, condition)
 
 
 def _comparison(condition: tree.Condition, column_of: Callable[[tree.Scalar], tuple[Any, Any]]) -> ColumnElement[bool]:
-    """The SQL condition for a value; `column_of` is the column for a value, and the value in it."""
-    area_mask: ColumnElement[bool]
+    """The SQL condition for a value; `column_of` returns the column of a value's type, and the value as stored."""
+    comparison: ColumnElement[bool]
     match condition:
         case tree.Compare(_, order, value):
-            area_mask = _ORDER[order](*column_of(value))
+            comparison = _ORDER[order](*column_of(value))
         case tree.AnyOf(_, values):
-            area_mask = or_(*(column == bare for column, bare in map(column_of, values)))
-        case tree.StartsWith(_, prefix):  # as a range, which an index answers and which gives no character a meaning
+            comparison = or_(*(column == bare for column, bare in map(column_of, values)))
+        case tree.StartsWith(_, prefix):  # as a range, which uses an index and has no wildcards
             column, _ = column_of(prefix)
-            area_mask = and_(column >= prefix, column < prefix + _LAST_CHARACTER)
+            comparison = and_(column >= prefix, column < prefix + _LAST_CHARACTER)
         case _:
             raise TypeError(f"{condition} is no comparison with values")
-    return area_mask
+    return comparison
 
 
 def _column(facets: Any, value: tree.Scalar) -> tuple[Any, bool | float | str]:

@@ -1,4 +1,4 @@
-"""Numbers of the whole installation, for those who watch it: jobs, their inputs, leases, quarantine."""
+"""Gauges of the whole installation for monitoring: jobs, their inputs, leases, quarantine."""
 
 import uuid
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ OTHER = "other"  # the reason code of inputs without one
 
 @dataclass(frozen=True)
 class Figures:
-    """`jobs`: active ones by state; `inputs`: theirs that are open, by state; `quarantined`: inputs by reason code.
+    """Counts of active jobs by state, their open inputs by state, and quarantined inputs by reason code.
 
-    `leases`: valid ones by what is leased; `owners`: processes that work on jobs and are heard of.
+    `leases` counts valid leases by what is leased, `owners` the live processes that work on jobs.
     """
 
     jobs: Mapping[str, int]
@@ -32,11 +32,11 @@ class Figures:
 
 
 def read_figures(session: Session) -> Figures:
-    """Reads the open and the quarantined rows of the ledger, by its index, and a few others."""
+    """Read the figures, from the open and quarantined rows of the ledger by its index, and a few others."""
     inputs = _inputs(session)
     now = clock(session)
     by_state = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
-    jobs = {state.value: 0 for state in ACTIVE} | _numbers(session, by_state)
+    jobs = {state.value: 0 for state in ACTIVE} | _counts_by(session, by_state)
     leases = {
         "inputs": inputs[ledger.LEASED],
         "snapshots": _count(session, SnapshotLeaseRow.expires_at > now),
@@ -47,23 +47,23 @@ def read_figures(session: Session) -> Figures:
 
 def _inputs(session: Session) -> dict[str, int]:
     active = select(JobRow.id).where(JobRow.state.in_(ACTIVE))
-    opened = (ledger.PENDING, ledger.LEASED)
+    open_states = (ledger.PENDING, ledger.LEASED)
     query = (
         select(LedgerRow.state, func.count())
-        .where(LedgerRow.job_id.in_(active), LedgerRow.state.in_(opened))
+        .where(LedgerRow.job_id.in_(active), LedgerRow.state.in_(open_states))
         .group_by(LedgerRow.state)
     )
-    return dict.fromkeys(opened, 0) | _numbers(session, query)
+    return dict.fromkeys(open_states, 0) | _counts_by(session, query)
 
 
 def _quarantined(session: Session) -> dict[str, int]:
     """Quarantined inputs of all jobs by reason."""
     code = func.coalesce(LedgerRow.reason_code, literal_column(f"'{OTHER}'"))
     quarantined = (LedgerRow.job_id.in_(select(JobRow.id)), LedgerRow.state == ledger.QUARANTINED)
-    return _numbers(session, select(code, func.count()).where(*quarantined).group_by(code))
+    return _counts_by(session, select(code, func.count()).where(*quarantined).group_by(code))
 
 
-def _numbers(session: Session, query: Select[str, int]) -> dict[str, int]:
+def _counts_by(session: Session, query: Select[str, int]) -> dict[str, int]:
     return {name: number for name, number in session.execute(query).all()}  # noqa: C416 (mypy knows no dict of rows)
 
 
@@ -71,8 +71,8 @@ def _count(session: Session, where: object) -> int:
     return session.scalar(select(func.count()).where(where)) or 0  # type: ignore[arg-type]
 
 
-class _Undo(Exception):
-    """Ends the transaction of a probe, so that it is rolled back."""
+class _Rollback(Exception):
+    """Raised to roll back the transaction of a probe."""
 
 
 def probe_read(database: Database) -> int:
@@ -86,6 +86,6 @@ def probe_write(database: Database) -> None:
     try:
         with database.write() as session:
             leases.renew(session, f"probe.{uuid.uuid4().hex}", timedelta(0))
-            raise _Undo
-    except _Undo:
+            raise _Rollback
+    except _Rollback:
         return

@@ -1,4 +1,4 @@
-"""Statements of requests that are over: of a client that has left, or of a filter that took too long."""
+"""Interrupts statements of requests that are over: the client has disconnected, or a filter took too long."""
 
 import math
 import sqlite3
@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.modalities.reading.budget import current_budget, raise_if_abandoned
 
-# Of a statement of SQLite, a few milliseconds, after which the request's budget is asked.
+# Steps of SQLite's virtual machine, a few milliseconds, between checks of the request's budget.
 _STEPS = 100_000
-_QUERY_CANCELED = "57014"  # what PostgreSQL says of a statement that took too long, too
+_QUERY_CANCELED = "57014"  # PostgreSQL's code, also for a statement timeout
 
 
 @contextmanager
 def interruptible(connection: Connection) -> Iterator[None]:
-    """A block whose statements end when the request that they are for is over."""
+    """Within the block, statements are interrupted when their request is over."""
     budget, driver = current_budget(), connection.connection.driver_connection
     if budget is None or driver is None:
         yield
@@ -29,28 +29,28 @@ def interruptible(connection: Connection) -> Iterator[None]:
         finally:
             driver.set_progress_handler(None, 0)
     else:
-        cancelling = threading.Thread(target=driver.cancel, daemon=True)  # it connects, which would hold up others
+        canceller = threading.Thread(target=driver.cancel, daemon=True)  # because it connects, which takes time
         try:
-            with budget.on_disconnect(cancelling.start):
+            with budget.on_disconnect(canceller.start):
                 yield
         finally:
-            if cancelling.ident is not None:  # begun: it must not meet the connection's next user
-                cancelling.join()
+            if canceller.ident is not None:  # started: it must not cancel a statement of the connection's next user
+                canceller.join()
 
 
 def explain_interruption(context: ExceptionContext) -> None:
-    """Raises what `raise_if_abandoned` raises for a statement that was interrupted."""
+    """For an interrupted statement, raise what `raise_if_abandoned` raises."""
     error = context.original_exception
-    of_sqlite = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
-    if of_sqlite or getattr(error, "sqlstate", None) == _QUERY_CANCELED:
+    by_sqlite = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+    if by_sqlite or getattr(error, "sqlstate", None) == _QUERY_CANCELED:
         raise_if_abandoned()
 
 
 @contextmanager
 def filter_deadline(session: Session, name: str) -> Iterator[None]:
-    """A block that evaluates a filter within the seconds of the request's budget; errors call the filter `name`.
+    """Limit the block to the filter seconds left in the request's budget; errors call the filter `name`.
 
-    SQLite itself asks the budget. PostgreSQL is told how long a statement may take.
+    SQLite checks the budget while a statement runs. PostgreSQL gets a statement timeout.
     """
     budget = current_budget()
     if budget is None:
@@ -58,9 +58,9 @@ def filter_deadline(session: Session, name: str) -> Iterator[None]:
         return
     with budget.filtering(name) as seconds:
         raise_if_abandoned()
-        limited = session.get_bind().dialect.name == "postgresql" and math.isfinite(seconds)
-        if limited:
+        has_timeout = session.get_bind().dialect.name == "postgresql" and math.isfinite(seconds)
+        if has_timeout:
             session.execute(text(f"SET LOCAL statement_timeout = {math.ceil(1000 * seconds)}"))
         yield
-        if limited:
+        if has_timeout:
             session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))

@@ -1,4 +1,4 @@
-"""What queries read of the catalogue: a snapshot, with caches of items that they found and of heads of collections."""
+"""Snapshots of the catalogue for queries, with caches of items and of heads of collections."""
 
 import threading
 from collections import OrderedDict
@@ -15,16 +15,16 @@ from anyseek.search.catalogue.session import Database, Version
 from anyseek.search.catalogue.words import WordSearch
 from anyseek.search.types import Item
 
-# With more changes it is quicker to read items again than to learn which of them are old.
+# With more changes it is faster to reload items than to find the stale ones.
 MOST_CHANGED = 20_000
-# What an item and each of its assets take in memory besides their texts, measured with tracemalloc.
+# Memory of an item and of each asset without their texts, measured with tracemalloc.
 _ITEM_BYTES, _ASSET_BYTES = 1_000, 600
 
 
 class Snapshot(ExitStack):
-    """The state of a collection by which a batch of queries is answered, in one transaction for all that is read of it.
+    """The snapshot of a collection for a batch of queries: one lazily opened transaction.
 
-    `head` is what is known of the collection without reading until `session` is first used, then that of the session.
+    `head` is the head passed in until `session` is first used, then the head read in the transaction.
     """
 
     def __init__(self, database: Database, head: Head) -> None:
@@ -47,124 +47,124 @@ class Snapshot(ExitStack):
         return WordSearch(self.session, self.head.id)
 
 
-class _Held(NamedTuple):
+class _CacheEntry(NamedTuple):
     collection_id: int
     item: Item
     size: int
 
 
 class ItemCache:
-    """Sound items by id, at most `most_bytes` of them, the latest used. Safe for many threads.
+    """LRU cache of sound items by id, up to `max_bytes`. Thread-safe.
 
-    What is held of a collection is as of a number of its log, which has every change and deletion of items, whichever
-    process makes it. Damaged items are not held: they are read, and checked, each time.
+    The entries of a collection are valid at one sequence number of its log, which has all changes and deletions by any
+    process. Damaged items are not cached: they are read, and checked, each time.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._held: OrderedDict[int, _Held] = OrderedDict()
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[int, _CacheEntry] = OrderedDict()
         self._seqs: dict[int, int] = {}  # by the collection's id
         self._bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._entries)
 
     @property
-    def held_bytes(self) -> int:
-        """About how much memory the items take."""
+    def size_bytes(self) -> int:
+        """The approximate memory of the cached items."""
         return self._bytes
 
     def get(self, snapshot: Snapshot, ids: Sequence[int]) -> dict[int, Item]:
-        """The items with these distinct `ids` that exist in the snapshot, all of its collection."""
+        """The items with these distinct `ids` that exist in the snapshot; all must be of its collection."""
         found = self._cached(snapshot.head, ids)
         if len(found) == len(ids):
             return found
         session = snapshot.session
-        self._follow(session, snapshot.head)
+        self._evict_changed(session, snapshot.head)
         found = self._cached(snapshot.head, ids)
         read = items.by_ids(session, [item_id for item_id in ids if item_id not in found])
-        self._keep(snapshot.head, list(read.values()))
+        self._insert(snapshot.head, list(read.values()))
         return found | read
 
     def forget(self) -> None:
         """Drop all items."""
         with self._lock:
-            self._held.clear()
+            self._entries.clear()
             self._seqs.clear()
             self._bytes = 0
 
     def _cached(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
-        """Those of the items that are cached; none if the cache is not as of `head`."""
+        """The cached items; none if the cache is not at the state of `head`."""
         with self._lock:
             if self._seqs.get(head.id) != head.last_seq:
                 return {}
-            found = {item_id: self._held[item_id].item for item_id in ids if item_id in self._held}
+            found = {item_id: self._entries[item_id].item for item_id in ids if item_id in self._entries}
             for item_id in found:
-                self._held.move_to_end(item_id)
+                self._entries.move_to_end(item_id)
             return found
 
-    def _follow(self, session: Session, head: Head) -> None:
-        """Drop the items that have changed up to `head`, which was read in `session`; a newer cache stays as it is."""
+    def _evict_changed(self, session: Session, head: Head) -> None:
+        """Evict items changed up to `head`, which was read in `session`; a newer cache is left unchanged."""
         with self._lock:
             seq = self._seqs.setdefault(head.id, head.last_seq)
         if seq >= head.last_seq:
             return
-        follows = head.compacted_seq <= seq and head.last_seq - seq <= MOST_CHANGED
-        changed = log.items_after(session, head.id, seq) if follows else None
+        uses_log = head.compacted_seq <= seq and head.last_seq - seq <= MOST_CHANGED
+        changed_ids = log.items_after(session, head.id, seq) if uses_log else None
         with self._lock:
             if self._seqs.get(head.id, -1) >= head.last_seq:
                 return
-            for item_id in self._of(head.id) if changed is None else changed & self._held.keys():
+            for item_id in self._ids_of(head.id) if changed_ids is None else changed_ids & self._entries.keys():
                 self._drop(item_id)
             self._seqs[head.id] = head.last_seq
 
-    def _keep(self, head: Head, read: Sequence[Item]) -> None:
-        """Cache items as of `head`, unless the cache is of another state."""
+    def _insert(self, head: Head, read: Sequence[Item]) -> None:
+        """Cache items read at `head`, unless the cache is at another state."""
         with self._lock:
             if self._seqs.get(head.id) != head.last_seq:
                 return
             for item in read:
                 if not item.damaged:
                     self._drop(item.id)
-                    self._held[item.id] = _Held(head.id, item, _size(item))
-                    self._bytes += self._held[item.id].size
-            while self._bytes > self._most_bytes:
-                self._drop(next(iter(self._held)))
+                    self._entries[item.id] = _CacheEntry(head.id, item, _size(item))
+                    self._bytes += self._entries[item.id].size
+            while self._bytes > self._max_bytes:
+                self._drop(next(iter(self._entries)))
 
-    def _of(self, collection_id: int) -> list[int]:
-        return [item_id for item_id, held in self._held.items() if held.collection_id == collection_id]
+    def _ids_of(self, collection_id: int) -> list[int]:
+        return [item_id for item_id, entry in self._entries.items() if entry.collection_id == collection_id]
 
     def _drop(self, item_id: int) -> None:
-        held = self._held.pop(item_id, None)
-        self._bytes -= held.size if held else 0
+        entry = self._entries.pop(item_id, None)
+        self._bytes -= entry.size if entry else 0
 
 
 def _size(item: Item) -> int:
-    """About how many bytes an item takes in memory."""
+    """The approximate bytes of an item in memory."""
     texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
     return _ITEM_BYTES + texts + sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
 
 
 class Heads:
-    """A cache of heads of collections, valid until the next commit. Safe for many threads."""
+    """Cache of collections' heads, valid until the next commit. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: dict[str, tuple[Version, Head]] = {}  # by the collection's name
+        self._heads: dict[str, tuple[Version, Head]] = {}  # by the collection's name
 
     def get(self, name: str) -> Head:
         """The current state of the collection, as `collections.head` reads it. Raises `CollectionNotFound`."""
-        version = self._database.version()  # before the head: what is committed in between is seen the next time
-        held = self._held.get(name)
-        if version is not None and held is not None and held[0] == version:
-            return held[1]
+        version = self._database.version()  # before the head, so that a commit in between invalidates it
+        cached = self._heads.get(name)
+        if version is not None and cached is not None and cached[0] == version:
+            return cached[1]
         with self._database.once() as connection:
             head = collections.head(connection, name)
         if version is not None:
-            self._held[name] = version, head
+            self._heads[name] = version, head
         return head
 
     def forget(self) -> None:
-        """Drop all heads, those of deleted collections among them."""
-        self._held = {}
+        """Drop all heads, including those of deleted collections."""
+        self._heads = {}

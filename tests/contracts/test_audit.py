@@ -81,7 +81,7 @@ def test_pages_follow_each_other(database: Database) -> None:
 
 
 def test_old_entries_and_those_beyond_the_most_are_removed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr(audit, "_PRUNE_BATCH", 2)
     assert audit.prune(database, 1, 10) == 0
     for number in range(10):
         note(database, "item.put", str(number))

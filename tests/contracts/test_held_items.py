@@ -132,7 +132,7 @@ class TestItems:
         for item_id in ids:
             get(cache, things, [item_id], head)
         assert 0 < len(cache) < 40
-        assert cache.held_bytes <= 20_000
+        assert cache.size_bytes <= 20_000
         statements = asked(things)
         assert get(cache, things, ids[-3:], head).keys() == set(ids[-3:])  # the latest
         assert statements == []
