@@ -125,7 +125,7 @@ class Authenticator:
         """
         _refuse_other_sites(request.headers)
         cached = self._cached
-        if cached is not None and cached[0] == self.database.glance():
+        if cached is not None and cached[0] == self.database.poll_version():
             key = self._match_key(request, cached[1])
             if key is None or not api_keys.is_use_update_due(key):
                 return _grant_of(key)

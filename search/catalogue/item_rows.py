@@ -1,7 +1,7 @@
-"""Items as rows: what is read of them and written, with the checksum that covers an item's row and its assets.
+"""Reads and writes the rows of items, with the checksum that covers an item's row and its assets.
 
-An item whose rows do not match their checksum is read as `damaged`. Whoever shows items leaves it out and says so;
-whoever writes it or deletes it treats it as any other.
+An item whose rows do not match their checksum is read as `damaged`. Answers leave it out and report it; writes and
+deletions treat it like any other.
 """
 
 import json
@@ -24,15 +24,15 @@ _ITEM = (
     ItemRow.source_id,
     ItemRow.content_hash,
     ItemRow.caption,
-    cast(ItemRow.attributes, Text).label("attributes"),  # as they are stored, for the checksum
+    cast(ItemRow.attributes, Text).label("attributes"),  # as stored, for the checksum
     ItemRow.revision,
     ItemRow.sample_hash,
     ItemRow.collection_id,
     ItemRow.checksum,
 )
 _ASSET = (AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type, AssetRow.sha256, AssetRow.size_bytes)
-# One statement for an item and its assets, so that both are of one moment; compiled once, because building or compiling
-# it takes several times as long as running it.
+# One statement for an item and its assets, for consistency; compiled once, because building or compiling it takes
+# several times as long as running it.
 _JOINED = select(*_ITEM, *_ASSET).outerjoin(AssetRow, AssetRow.item_id == ItemRow.id)
 _BY_IDS = Lookup(_JOINED, ItemRow.__table__.c.id)
 _ATTRIBUTES = Lookup(select(ItemRow.id, cast(ItemRow.attributes, Text)), ItemRow.__table__.c.id)
@@ -56,7 +56,7 @@ def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
 
 
 def attributes(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int, Attributes | None]]:
-    """The ids of items with their attributes, without a look at checksums; None in place of what is unreadable."""
+    """The ids of items with their attributes, without checking checksums; None if they are unreadable."""
     for item_id, written in _ATTRIBUTES.rows(connection, ids):
         try:
             yield item_id, json.loads(written)
@@ -65,29 +65,29 @@ def attributes(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Bring rows and assets to the state of these items; those of revision 1 have just been inserted."""
+    """Write the rows and assets of these items; items of revision 1 have just been inserted without assets."""
     if not changed:
         return
     session.execute(update(ItemRow), [_values(collection_id, item) for item in changed])
-    for some in chunks([item.id for item in changed if item.revision > 1]):
-        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+    for batch in chunks([item.id for item in changed if item.revision > 1]):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(batch)))
     assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
     if assets:
         session.execute(insert(AssetRow), assets)
 
 
 def clear_content_hash(session: Session, collection_id: int, keys: Sequence[str]) -> None:
-    """Mark items for being made again by the next run over their sources, even if their files have not changed."""
-    for some in chunks(keys):
-        where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
+    """Clear content hashes and stamps, so that the next run over a source embeds these items again."""
+    for batch in chunks(keys):
+        where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(batch))
         session.execute(update(ItemRow).where(*where).values(stamp=None))
-        held = read(session, *where)
-        _update_rows(session, collection_id, held, lambda item: replace(item, content_hash=""))
-        _log_changes(session, collection_id, held)
+        page = read(session, *where)
+        _update_rows(session, collection_id, page, lambda item: replace(item, content_hash=""))
+        _log_changes(session, collection_id, page)
 
 
 def in_collection(collection_id: int) -> ColumnElement[bool]:
-    """The condition for the items of a collection, where they are ordered by id.
+    """The condition for the items of a collection, for queries ordered by id.
 
     The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
     """
@@ -95,7 +95,7 @@ def in_collection(collection_id: int) -> ColumnElement[bool]:
 
 
 def iter_pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
-    """The items for which `where` holds, in pages by id; changing those of a page while iterating is fine."""
+    """The items for which `where` holds, in pages by id; the items of a page may be changed while iterating."""
     after = 0
     while True:
         page = select(ItemRow.id).where(ItemRow.id > after, *where).order_by(ItemRow.id).limit(CHUNK)
@@ -107,24 +107,24 @@ def iter_pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[I
 
 
 def update_items(session: Session, collection_id: int, change_one: ItemUpdate, *where: ColumnElement[bool]) -> None:
-    """Give the items for which `where` holds another source, or other places of their files."""
-    for held in iter_pages(session, *where):
-        _update_rows(session, collection_id, held, change_one)
-        _log_changes(session, collection_id, held)
+    """Change the source or the file locations of the items for which `where` holds."""
+    for page in iter_pages(session, *where):
+        _update_rows(session, collection_id, page, change_one)
+        _log_changes(session, collection_id, page)
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
-    """Give the items that were written before there were checksums the ones of what they hold now."""
+    """Compute the checksums of items written by older versions, which have none."""
     without = (in_collection(collection_id), ItemRow.checksum.is_(None))
-    for held in iter_pages(session, *without):
-        _update_rows(session, collection_id, held, lambda item: item)
+    for page in iter_pages(session, *without):
+        _update_rows(session, collection_id, page, lambda item: item)
 
 
-def _update_rows(session: Session, collection_id: int, held: Iterable[Item], change_one: ItemUpdate) -> None:
-    """A damaged item keeps the checksum that it does not match, so it stays damaged whatever is changed."""
+def _update_rows(session: Session, collection_id: int, items: Iterable[Item], change_one: ItemUpdate) -> None:
+    """Update rows; a damaged item keeps its mismatching checksum, so it stays damaged."""
     rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
     moved = []
-    for item in held:
+    for item in items:
         new = change_one(item)
         row: dict[str, object] = {"id": item.id, "content_hash": new.content_hash, "source_id": new.source_id}
         rows[item.damaged].append(row if item.damaged else row | {"checksum": _checksum(collection_id, new)})
@@ -138,21 +138,21 @@ def _update_rows(session: Session, collection_id: int, held: Iterable[Item], cha
 
 
 def _log_changes(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Log changed items; from this other processes learn that their copies are stale."""
+    """Log changed items, which invalidates the caches of other processes."""
     entries = [log.NewEntry(log.PAYLOAD, item.id, item.revision) for item in changed]
     log.append(session, collection_id, log.lock(session, collection_id), entries)
 
 
 def _items(joined: Iterable[Sequence[Any]]) -> list[Item]:
-    """The items made of rows of `_JOINED`."""
+    """The items from rows of `_JOINED`."""
     rows: dict[int, Sequence[Any]] = {}
     assets: dict[int, dict[str, Asset]] = {}
     for row in joined:
         item_id, (name, location, stored, *rest) = row[0], row[len(_ITEM) :]
         rows[item_id] = row[: len(_ITEM)]
-        if name is not None:  # SQLite's driver gives truths as numbers, and whatever else a damaged row says
-            held = assets.setdefault(item_id, {})
-            held[name] = Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
+        if name is not None:  # SQLite's driver returns booleans as numbers, and any value of a damaged row
+            by_name = assets.setdefault(item_id, {})
+            by_name[name] = Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
     return [_item(row, assets.get(item_id, {})) for item_id, row in rows.items()]
 
 
@@ -161,10 +161,10 @@ def _item(row: Sequence[Any], assets: Mapping[str, Asset]) -> Item:
     values = (*before, attributes, revision, sample_hash)
     sound = checksum is None or checksum == _checksum_of(collection_id, *values, assets)
     try:
-        held = json.loads(attributes)
+        parsed = json.loads(attributes)
     except (TypeError, ValueError):
-        held, sound = {}, False
-    return Item(*[*before, held, revision, assets, sample_hash, not sound])
+        parsed, sound = {}, False
+    return Item(*[*before, parsed, revision, assets, sample_hash, not sound])
 
 
 def _checksum(collection_id: int, item: Item) -> int:
@@ -199,9 +199,9 @@ _SET_STAMP = (
 
 
 def stamps_of_keys(session: Session, collection: Collection, source_id: int, keys: Sequence[str]) -> dict[str, str]:
-    """The stamps of those of `keys` that are items of the source and have one.
+    """The stamps, by key, of those `keys` that are items of the source and have one.
 
-    The source is compared here: asked for it, SQLite reads all items of the source to find these keys.
+    The source is compared here, because SQLite would read all items of the source to find these keys.
     """
     columns = (ItemRow.key, ItemRow.stamp, ItemRow.source_id)
     rows = rows_in(session, select(*columns).where(ItemRow.collection_id == collection.id), ItemRow.key, keys)
@@ -209,7 +209,7 @@ def stamps_of_keys(session: Session, collection: Collection, source_id: int, key
 
 
 def write_stamps(session: Session, collection: Collection, stamps: Mapping[str, str | None]) -> None:
-    """Give items stamps, by key. No reader of the catalogue has to know, so nothing is logged."""
+    """Set the stamps of items, by key. Not logged, because no reader depends on stamps."""
     rows = [{"of_collection": collection.id, "of_key": key, "new_stamp": stamp} for key, stamp in stamps.items()]
     if rows:
         session.connection().execute(_SET_STAMP, rows)

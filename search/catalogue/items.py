@@ -63,50 +63,50 @@ def write(
 ) -> list[Item]:
     """Insert or replace items by key; return them in the order given.
 
-    Replaced items count for the caller's API key from then on; without `takes_over` for whom they did.
+    Replaced items are charged to the actor's API key; without `takes_over` they stay charged to their present key.
 
     Log entries (one per space whose vector changed, else one for the payload) are numbered under the collection's
-    row lock, which is held until the commit. An unchanged item writes nothing. Either all items are written or none.
+    row lock, which is held until the commit. An unchanged item writes nothing. All items are written or none.
 
     Raises `KeyHeldElsewhere` if a key belongs to another source (an item put over the API has source None),
     `BadInput` for a key given twice or a vector that does not fit its space, `FingerprintMismatch` if the
     collection's spaces are no longer those in `collection`, `CollectionNotFound` if it was deleted, `QuotaExceeded` if
-    the caller's API key would then have more than it may.
+    the actor's API key would exceed its quota.
     """
     last_seq = collections.lock(session, collection)
     _check_new_items(session, collection, new_items)
-    held = by_keys(session, collection, [new.key for new in new_items])
+    existing = by_keys(session, collection, [new.key for new in new_items])
     for new in new_items:
-        if new.key in held and held[new.key].source_id != new.source_id:
+        if new.key in existing and existing[new.key].source_id != new.source_id:
             raise KeyHeldElsewhere(
                 f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
                 "(another folder or the API); delete that item first or choose another key"
             )
-    vectors = _stored_vectors(session, collection, held.values())
-    fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
+    vectors = _stored_vectors(session, collection, existing.values())
+    fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in existing]))
     changes = []
     for new in new_items:
-        before = held.get(new.key) or Item(next(fresh_ids), new.key, new.source_id, "", None, {}, 0)
+        before = existing.get(new.key) or Item(next(fresh_ids), new.key, new.source_id, "", None, {}, 0)
         changes.append(_change(collection, before, new, vectors))
-    happened = [change for change in changes if change is not None]
-    store(session, collection.id, [change.item for change in happened])
-    item_rows.write_stamps(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
-    log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
-    api_keys.charge(session, [change.item for change in happened], takes_over)
-    return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
+    changed = [change for change in changes if change is not None]
+    store(session, collection.id, [change.item for change in changed])
+    item_rows.write_stamps(session, collection, {new.key: new.stamp for new in new_items if new.key in existing})
+    log.append(session, collection.id, last_seq, [entry for change in changed for entry in change.entries()])
+    api_keys.charge(session, [change.item for change in changed], takes_over)
+    return [change.item if change else existing[new.key] for change, new in zip(changes, new_items, strict=True)]
 
 
 def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int:
-    """Remove the items that have these keys and return how many there were; unknown keys are ignored."""
+    """Delete the items with these keys and return their number; unknown keys are ignored."""
     last_seq = collections.lock(session, collection)
-    held = by_keys(session, collection, keys).values()
-    ids = [item.id for item in held]
+    existing = by_keys(session, collection, keys).values()
+    ids = [item.id for item in existing]
     for table in (FACETS, WORDS):
         table.delete(session, ids)
-    for some in chunks(ids):
-        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
-        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
-    entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in held]
+    for batch in chunks(ids):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(batch)))
+        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(batch)))
+    entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in existing]
     log.append(session, collection.id, last_seq, entries)
     return len(entries)
 
@@ -121,7 +121,7 @@ def get(session: Session, collection: Collection, key: str) -> Item:
 
 
 def refuse_damaged(item: Item) -> None:
-    """Raises `StoreCorrupt` for an item that is not as it was written."""
+    """Raises `StoreCorrupt` for a damaged item."""
     if item.damaged:
         raise StoreCorrupt(
             f"the item {item.key!r} is damaged in the database; index its folder or put it again, or delete it"
@@ -129,20 +129,20 @@ def refuse_damaged(item: Item) -> None:
 
 
 def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Item]:
-    """The items with these `keys` that the collection has, by key."""
-    found: dict[str, Item] = {}
-    for some in chunks([key for key in dict.fromkeys(keys) if is_valid_key(key)]):
-        where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        found.update((item.key, item) for item in item_rows.read(session, *where))
-    return found
+    """The collection's items with these `keys`, by key."""
+    items: dict[str, Item] = {}
+    for batch in chunks([key for key in dict.fromkeys(keys) if is_valid_key(key)]):
+        where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(batch))
+        items.update((item.key, item) for item in item_rows.read(session, *where))
+    return items
 
 
 def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
     """The existing items with these `ids`, by id."""
-    connection, found = connection_of(reader), dict[int, Item]()
-    for some in chunks(list(dict.fromkeys(ids))):
-        found.update((item.id, item) for item in item_rows.read_by_ids(connection, some))
-    return found
+    connection, items = connection_of(reader), dict[int, Item]()
+    for batch in chunks(list(dict.fromkeys(ids))):
+        items.update((item.id, item) for item in item_rows.read_by_ids(connection, batch))
+    return items
 
 
 def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
@@ -152,14 +152,14 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
-    """The ids of those of `keys` that the collection has."""
+    """The ids, by key, of the collection's items with these `keys`."""
     of_collection = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id)
     rows = rows_in(session, of_collection, ItemRow.key, [key for key in keys if is_valid_key(key)])
     return {row.key: row.id for row in rows}
 
 
 def content_hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
-    """The content hash and the source of those of `keys` that the collection has."""
+    """Content hash and source id, by key, of the collection's items with these `keys`."""
     columns = (ItemRow.key, ItemRow.content_hash, ItemRow.source_id)
     of_collection = select(*columns).where(ItemRow.collection_id == collection.id)
     rows = rows_in(session, of_collection, ItemRow.key, list(dict.fromkeys(keys)))
@@ -167,7 +167,7 @@ def content_hashes(session: Session, collection: Collection, keys: Sequence[str]
 
 
 def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Iterator[Sequence[str]]:
-    """All keys of a source in pages by item id; deleting the items of a page while iterating is fine."""
+    """All keys of a source in pages by item id; the items of a page may be deleted while iterating."""
     after = 0
     while True:
         of_source = (ItemRow.source_id == source_id, ItemRow.id > after)
@@ -179,7 +179,7 @@ def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Itera
 
 
 def count_outside(session: Session, collection: Collection, root: Path) -> int:
-    """The number of items that did not come from the folder `root`."""
+    """The number of items whose source is not the folder `root`."""
     inside = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == str(root))
     elsewhere = or_(ItemRow.source_id.is_(None), ItemRow.source_id.not_in(inside))
     query = select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection.id, elsewhere)
@@ -187,13 +187,13 @@ def count_outside(session: Session, collection: Collection, root: Path) -> int:
 
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
-    """The `locations` in the asset store that an item refers to."""
+    """The `locations` in the asset store that items refer to."""
     stored = select(AssetRow.location).where(AssetRow.stored)
     return {row.location for row in rows_in(session, stored, AssetRow.location, list(locations))}
 
 
-def _stored_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> StoredVectors:
-    ids = [item.id for item in held]
+def _stored_vectors(session: Session, collection: Collection, items: Iterable[Item]) -> StoredVectors:
+    ids = [item.id for item in items]
     return {
         (item_id, space.id): (fingerprint, data)
         for space in collection.spaces.values()
@@ -203,13 +203,13 @@ def _stored_vectors(session: Session, collection: Collection, held: Iterable[Ite
 
 
 def _change(collection: Collection, before: Item, new: NewItem, vectors: StoredVectors) -> _Change | None:
-    """The change that writing `new` over `before` makes; None if there is none."""
+    """The change from writing `new` over `before`; None if nothing changes."""
     spaces = tuple(
         space
         for space in collection.spaces.values()
         if vectors.get((before.id, space.id)) != (space.fingerprint, to_bytes(new.vectors[space.name]))
     )
-    same = Item(
+    candidate = Item(
         before.id,
         before.key,
         before.source_id,
@@ -220,9 +220,9 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: StoredV
         {asset.name: asset for asset in new.assets},
         new.sample_hash,
     )
-    if same == before and not spaces:
+    if candidate == before and not spaces:
         return None
-    return _Change(new, replace(same, revision=before.revision + 1), spaces)
+    return _Change(new, replace(candidate, revision=before.revision + 1), spaces)
 
 
 def _check_new_items(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
@@ -264,14 +264,14 @@ def check_item(collection: Collection, new: NewItem) -> None:
 
 
 def is_valid_key(text: str) -> bool:
-    """True if a text can be the key of an item, which is `KEYS`."""
+    """True if a text can be the key of an item (see `KEYS`)."""
     return 1 <= len(text) <= KEY_CHARACTERS and is_storable(text) and len(text.encode()) <= KEY_BYTES
 
 
 def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
     """The attributes as the catalogue will return them. Raises `BadInput` if they are not JSON."""
     try:
-        # As UTF-8, which cannot hold half of a surrogate pair: that could be stored, but never sent.
+        # As UTF-8, to refuse unpaired surrogates, which could be stored but never sent.
         stored: dict[str, Any] = json.loads(json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError) as error:
         raise BadInput(f"the attributes of {key!r} are not JSON: {error}") from error
@@ -284,7 +284,7 @@ def vector_fits(space: Space, vector: FloatArray) -> bool:
 
 
 def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
-    """Insert rows without assets and return their ids in the same order; no two may have one key.
+    """Insert rows without assets and return their ids in the same order; keys must be distinct.
 
     Bypasses the ORM, which sends SQLite one statement per row, and other databases one per set of given columns.
     """
@@ -309,7 +309,7 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
+    """Write rows, assets, facets and words of these items; items of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
     for table in (FACETS, WORDS):
         table.delete(session, [item.id for item in changed if item.revision > 1])
@@ -320,9 +320,9 @@ Versions = frozenset[str]
 ANY_VERSION = "*"
 
 
-def merge_patch(held: Attributes, patch: Attributes) -> dict[str, Any]:
-    """`held` with the members of `patch`: null removes one, an object is merged, everything else replaces."""
-    result = dict(held)
+def merge_patch(attributes: Attributes, patch: Attributes) -> dict[str, Any]:
+    """JSON merge patch: null removes a member, an object is merged, anything else replaces."""
+    result = dict(attributes)
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
@@ -341,34 +341,34 @@ def change_attributes(
     change: Callable[[Attributes], Attributes],
     versions: Versions | None = None,
 ) -> Item:
-    """Give the item `key` what `change` makes of its attributes; nothing is written if they stay as they are.
+    """Replace the attributes of the item `key` by `change(attributes)`; nothing is written if they are equal.
 
-    Raises `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `StoreCorrupt` for a damaged item,
+    Raises `ItemNotFound`, `ItemChanged` if its version is not in `versions`, `StoreCorrupt` for a damaged item,
     `BadInput` for attributes that are not JSON, `CollectionNotFound`, and what `change` raises.
     """
     last_seq = collections.lock(session, collection)
-    held = get(session, collection, key)
-    check_version(held, key, versions)
-    attributes = stored_attributes(key, change(held.attributes))
-    if attributes == held.attributes:
-        return held
-    changed = replace(held, attributes=attributes, revision=held.revision + 1)
+    item = get(session, collection, key)
+    check_version(item, key, versions)
+    attributes = stored_attributes(key, change(item.attributes))
+    if attributes == item.attributes:
+        return item
+    changed = replace(item, attributes=attributes, revision=item.revision + 1)
     store(session, collection.id, [changed])
     log.append(session, collection.id, last_seq, [NewEntry(log.PAYLOAD, changed.id, changed.revision)])
     return changed
 
 
 def check_unchanged(session: Session, collection: Collection, key: str, versions: Versions | None) -> None:
-    """Keep others from changing the item `key` until the commit. Raises `ItemChanged` if it is none of `versions`."""
+    """Lock the item `key` until the commit. Raises `ItemChanged` if its version is not in `versions`."""
     if versions is None:
         return
     collections.lock(session, collection)
     check_version(by_keys(session, collection, [key]).get(key), key, versions)
 
 
-def check_version(held: Item | None, key: str, versions: Versions | None) -> None:
-    """Raises `ItemChanged` if an item that is there, or None, is none of `versions`; None allows all."""
-    if versions is None or (held is not None and (ANY_VERSION in versions or held.version in versions)):
+def check_version(item: Item | None, key: str, versions: Versions | None) -> None:
+    """Raises `ItemChanged` if the item, None if missing, has no version in `versions`; None allows all."""
+    if versions is None or (item is not None and (ANY_VERSION in versions or item.version in versions)):
         return
-    now = "there is no such item" if held is None else f"it is now {held.version}"
-    raise ItemChanged(f"the item {key!r} has changed since you read it: {now}; read it again")
+    state = "there is no such item" if item is None else f"it is now {item.version}"
+    raise ItemChanged(f"the item {key!r} has changed since you read it: {state}; read it again")

@@ -5,8 +5,8 @@ scanning ──> running ──> done
     │           │ └───────┘  reopened: its quarantined inputs will be tried again
     └───────────┴──────> failed | cancelled
 
-A job whose owner died while it was scanning or running is *interrupted*; the next process that wants the same
-folder in the same collection adopts it. Workers own a job only while they scan it.
+A job whose owner died while it was scanning or running is *interrupted*; the next process that indexes the same
+source of the same collection adopts it. Workers own a job only while they scan it.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ INDEX = "index"
 REEMBED, ROLLBACK = "reembed", "rollback"  # see `anyseek.search.catalogue.reembedding`
 REEMBEDDING = (REEMBED, ROLLBACK)
 
-# Tells whether the process of that name is still alive.
+# Returns whether the process with this name is alive.
 IsAlive = Callable[[str], bool]
 
 
@@ -88,7 +88,7 @@ def open_index_job(
 
     Without an `owner`, a new job waits for one, and an interrupted job stays interrupted.
 
-    At most one job of a source is active, even if several callers come at once. A new job drops the finished inputs of
+    At most one job of a source is active, even with concurrent callers. A new job drops the finished inputs of
     the source's earlier ledgers (their counts stay).
     """
     collections.lock(session, collection)
@@ -124,11 +124,11 @@ def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
 
 def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
     """End the scan, after which inputs may be leased. False if `owner` no longer owns the job."""
-    mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
+    owned = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
     running = {"state": JobState.RUNNING, "ignored": ignored}
-    is_mine = count_changed(session, update(JobRow).where(*mine).values(running)) > 0
+    is_owned = count_changed(session, update(JobRow).where(*owned).values(running)) > 0
     ledger.drop_carried(session, job_id)
-    return is_mine
+    return is_owned
 
 
 def release(session: Session, job_id: int, owner: str) -> None:
@@ -136,15 +136,15 @@ def release(session: Session, job_id: int, owner: str) -> None:
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.owner == owner).values(owner=None))
 
 
-def set_note(session: Session, job_id: int, what: str) -> None:
+def set_note(session: Session, job_id: int, note: str) -> None:
     """Record what delays an active job; the note is cleared when the job succeeds."""
-    session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(ACTIVE)).values(error=what))
+    session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(ACTIVE)).values(error=note))
 
 
 def claim_submission(session: Session, job_id: int, not_since: timedelta) -> bool:
-    """Record that this process hands out a job's tasks now; false if another one did within `not_since`.
+    """Record that this process submits a job's tasks now; false if another one did within `not_since`.
 
-    This way only one process at a time hands them out. Raises `JobNotFound`.
+    So only one process at a time submits them. Raises `JobNotFound`.
     """
     if session.scalar(select(JobRow.id).where(JobRow.id == job_id).with_for_update()) is None:
         raise _not_found(job_id)
@@ -159,7 +159,7 @@ def claim_submission(session: Session, job_id: int, not_since: timedelta) -> boo
 def reopen(session: Session, job_id: int) -> int:
     """Make the quarantined inputs of a job pending again, and return how many; a finished job with any runs again.
 
-    Those that were refused when the folder was listed stay quarantined. Raises `JobNotFound`, `JobNotRetriable`.
+    Inputs refused by the scan stay quarantined. Raises `JobNotFound`, `JobNotRetriable`.
     """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None:
@@ -206,19 +206,19 @@ def end_unfinished(session: Session, job_id: int, state: JobState, error: str | 
 
 
 def get(session: Session, job_id: int) -> Job:
-    """Raises `JobNotFound`."""
-    found = _read(session, 1, JobRow.id == job_id)
-    if not found:
+    """The job with this id. Raises `JobNotFound`."""
+    rows = _read(session, 1, JobRow.id == job_id)
+    if not rows:
         raise _not_found(job_id)
-    return found[0]
+    return rows[0]
 
 
 def reload(session: Session, job: Job) -> Job:
-    """The job as it is now. Raises `JobDeleted` if it is gone, also where another job has its number by now."""
-    found = _read(session, 1, JobRow.id == job.id)
-    if not found or found[0].created_at != job.created_at:
+    """The current state of the job. Raises `JobDeleted` if it is gone, even if another job has its id by now."""
+    rows = _read(session, 1, JobRow.id == job.id)
+    if not rows or rows[0].created_at != job.created_at:
         raise JobDeleted(f"the collection {job.collection!r} was deleted while job {job.id} worked on it")
-    return found[0]
+    return rows[0]
 
 
 def get_locked(session: Session, job_id: int) -> Job:
@@ -228,7 +228,7 @@ def get_locked(session: Session, job_id: int) -> Job:
 
 
 def get_with_counts(session: Session, job_id: int) -> Job:
-    """The job with the current counts of its ledger, of which every row is read if the job is active."""
+    """The job with the current counts of its ledger, whose rows are all read if the job is active."""
     job = get(session, job_id)
     return replace(job, counts=ledger.counts(session, job_id)) if job.active else job
 
@@ -241,8 +241,8 @@ def list_unowned(session: Session, is_alive: IsAlive) -> list[int]:
 
 def list_active(session: Session) -> list[Job]:
     """Jobs that have not ended, oldest first."""
-    found = session.scalars(select(JobRow.id).where(JobRow.state.in_(ACTIVE)).order_by(JobRow.id)).all()
-    return [get(session, job_id) for job_id in found]
+    ids = session.scalars(select(JobRow.id).where(JobRow.state.in_(ACTIVE)).order_by(JobRow.id)).all()
+    return [get(session, job_id) for job_id in ids]
 
 
 def list_page(session: Session, before_id: int | None, limit: int, collection: str | None = None) -> list[Job]:

@@ -1,11 +1,11 @@
 """Leases of processes: owners of jobs, which report that they are alive, and cursors of external indexes.
 
-On one machine a lock shows at once that a process is gone (`anyseek.indexer.runs`). Between machines, and for a process
-that hangs, only its silence does. A **place** is where processes see each other's locks.
+On one machine a lock shows at once that a process has ended (`anyseek.indexer.runs`). Between machines, and for a hung
+process, only an expired lease does. A **place** is where processes see each other's locks.
 
-A cursor says how far an external index has followed a space's log. One applier at a time has its lease, with a fence
-that grows with each lease. An applier that slept past its lease may have written old values: it then finds that its
-fence has changed, and sets the cursor back to before what it wrote, so that the next applier overwrites them.
+A cursor is the position of an external index in a space's log. One applier at a time has its lease, with a fence
+that grows with each lease. An applier that outlived its lease may have written old values: it detects the
+changed fence and rewinds the cursor, so that the next applier overwrites them.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def clock(session: Session) -> datetime:
-    """The time by the database's clock, which all machines share; SQLite has that of its only machine."""
+    """The time by the database's clock, which all machines share; for SQLite, this machine's."""
     if session.get_bind().dialect.name == "sqlite":
         return now()
     moment: datetime = session.scalars(select(func.clock_timestamp())).one()
@@ -41,7 +41,7 @@ def clock(session: Session) -> datetime:
 
 
 def renew(session: Session, name: str, valid_for: timedelta) -> None:
-    """Count the owner `name` as alive for this long from now on."""
+    """Register the owner `name`, or renew its registration, for `valid_for` from now."""
     expires = clock(session) + valid_for
     if not count_changed(session, update(OwnerRow).where(OwnerRow.name == name).values(expires_at=expires)):
         session.execute(insert(OwnerRow).values(name=name, expires_at=expires))
@@ -54,7 +54,7 @@ def is_registered(session: Session, name: str) -> bool:
 
 
 def unregister(session: Session, name: str) -> None:
-    """Remove an owner that ends, and owners that have long been silent."""
+    """Remove the owner `name`, and owners that expired more than `REMOVE_AFTER` ago."""
     silent = OwnerRow.expires_at < clock(session) - REMOVE_AFTER
     session.execute(delete_rows(OwnerRow).where((OwnerRow.name == name) | silent))
 
@@ -91,7 +91,7 @@ LEASE = timedelta(seconds=60)
 class Cursor:
     """The cursor of a space on one version of its centre (d,): entries up to `seq` are applied.
 
-    `ready` becomes true once the index has held all entries.
+    `ready` becomes true once the index has had all entries.
     """
 
     centre_version: int
@@ -102,7 +102,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class CursorLease:
-    """The right to apply a log, held until it is released or its holder is silent for longer than `LEASE`."""
+    """The right to apply a log, valid until released or not renewed for `LEASE`."""
 
     space_id: int
     centre_version: int
@@ -118,13 +118,13 @@ def cursors_of(session: Session, space_id: int) -> list[Cursor]:
 
 def create_cursor(session: Session, space_id: int, centre_version: int) -> None:
     """Create a cursor for the space's current centre and its version, with nothing applied yet."""
-    if all(held.centre_version != centre_version for held in cursors_of(session, space_id)):
+    if all(cursor.centre_version != centre_version for cursor in cursors_of(session, space_id)):
         row = {"space_id": space_id, "centre_version": centre_version, "seq": 0, "ready": False, "fence": 0}
         session.execute(insert(CursorRow).values(**row, centre=to_bytes(centre_of(session, space_id))))
 
 
 def lease_cursor(session: Session, space_id: int, centre_version: int) -> CursorLease | None:
-    """Lease the right to apply the log to an index that was begun; None while another process has it."""
+    """Lease the right to apply the log to an index with a cursor; None if another process holds it."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
     now = clock(session)
     free = or_(CursorRow.expires_at.is_(None), CursorRow.expires_at < now)
@@ -142,7 +142,7 @@ def advance_cursor(session: Session, lease: CursorLease, before: int, seq: int, 
     """
     renewal = update(CursorRow).where(*_is_current(lease)).values(expires_at=clock(session) + LEASE)
     if not count_changed(session, renewal):
-        raise LeaseLost("another process drives the index now")
+        raise LeaseLost("another process has taken over the index")
     values: dict[str, int | bool] = {"seq": seq} | ({"ready": True} if ready else {})
     where = (*_is_current(lease), CursorRow.seq == before)
     session.execute(update(CursorRow).where(*where).values(values))
@@ -155,7 +155,7 @@ def rewind_cursor(session: Session, lease: CursorLease, seq: int) -> None:
 
 
 def release_cursor(session: Session, lease: CursorLease) -> None:
-    """Release the lease, so that another process can take it at once."""
+    """Release the lease, so that another process can get it at once."""
     session.execute(update(CursorRow).where(*_is_current(lease)).values(expires_at=None))
 
 

@@ -8,8 +8,8 @@ Leasing counts as an attempt before any work is done, so an input that kills its
 inputs are leased as a range; each input of a range that died is leased alone; one that then kills
 `MAX_SOLO_DEATHS` workers is quarantined.
 
-A scan of the folder lists inputs. The scan of an adopted job keeps only the *carried* inputs, which were in work when a
-worker died. They keep their count of attempts, and are removed if the new scan does not find them.
+A scan of the folder lists inputs. The scan of an adopted job keeps only the *carried* inputs, which a worker that died
+was processing. They keep their count of attempts, and are removed if the new scan does not find them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quar
 INDEXED, UNCHANGED, DUPLICATE = "indexed", "unchanged", "duplicate"
 
 MAX_SOLO_DEATHS = 3
-MAX_ATTEMPTS = 1 + MAX_SOLO_DEATHS  # one in a range, the others alone
+MAX_ATTEMPTS = 1 + MAX_SOLO_DEATHS  # one in a range, then alone
 DEADLY = "killed-its-worker"
 DEADLY_REASON = f"the worker died {MAX_SOLO_DEATHS} times while it had nothing but this input"
 _DEADLY_VALUES = {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}
@@ -50,7 +50,7 @@ class NewInput:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to settle one input, until somebody else leases it; `fence` is the number of the lease."""
+    """The right to settle one input, until another lease of it; `fence` is the number of the lease."""
 
     id: int
     uri: str
@@ -71,7 +71,7 @@ class Span:
 class InputResult:
     """The result of a leased input: an `outcome` if it is done, else the reason for its quarantine.
 
-    A duplicate that is left out is done, and its reason names the key with the same content.
+    A skipped duplicate is done, and its reason names the key with the same content.
     """
 
     lease: Lease
@@ -82,7 +82,7 @@ class InputResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """A quarantined or left-out input. `code` is stable, `reason` is a sentence."""
+    """A quarantined or skipped input. `code` is stable, `reason` is a sentence."""
 
     id: int
     uri: str
@@ -97,7 +97,7 @@ class Counts:
     unchanged: int = 0
     quarantined: int = 0
     open: int = 0  # pending or leased
-    skipped: int = 0  # left out because another key has the same content
+    skipped: int = 0  # because another key has the same content
 
     @property
     def settled(self) -> int:
@@ -110,10 +110,10 @@ def add(session: Session, job_id: int, inputs: Sequence[NewInput]) -> int:
     An input with the key of an earlier input of the job is quarantined; a carried suspect becomes pending again.
     """
     refused = 0
-    for some in chunks(list({new.uri: new for new in inputs}.values())):
-        known = _states(session, job_id, [new.uri for new in some])
-        taken = _holders(session, job_id, [new.key for new in some])
-        rows = [_row(job_id, new, taken) for new in some if new.uri not in known]
+    for batch in chunks(list({new.uri: new for new in inputs}.values())):
+        known = _states(session, job_id, [new.uri for new in batch])
+        uris_by_key = _holders(session, job_id, [new.key for new in batch])
+        rows = [_row(job_id, new, uris_by_key) for new in batch if new.uri not in known]
         if rows:
             session.execute(insert(LedgerRow), rows)
         refused += sum(row["state"] == QUARANTINED for row in rows)
@@ -153,7 +153,7 @@ def lease_range(
 def lease_suspect(
     session: Session, job_id: int, owner: str, valid_for: timedelta, span: Span | None = None
 ) -> Lease | None:
-    """Lease one input that was in work when a worker died: the least suspected one.
+    """Lease the input with the fewest attempts among those being processed when a worker died.
 
     The caller must do nothing else in the meantime, so that only this input can cause a further death.
     """
@@ -166,8 +166,8 @@ def unclaimed_spans(session: Session, job_id: int, size: int) -> list[Span]:
     """The spans of `size` ids, always cut at the same ids, that have pending inputs and no leased ones."""
     number, leased = LedgerRow.id // size, func.sum(case((LedgerRow.state == LEASED, 1), else_=0))
     open_inputs = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
-    found = session.scalars(select(number).where(*open_inputs).group_by(number).having(leased == 0).order_by(number))
-    return [Span(number * size, (number + 1) * size - 1) for number in found]
+    numbers = session.scalars(select(number).where(*open_inputs).group_by(number).having(leased == 0).order_by(number))
+    return [Span(number * size, (number + 1) * size - 1) for number in numbers]
 
 
 def revoke_lost_leases(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
@@ -177,13 +177,13 @@ def revoke_lost_leases(session: Session, job_id: int, is_alive: Callable[[str], 
     """
     of_job = (LedgerRow.job_id == job_id, LedgerRow.state == LEASED)
     owners = session.scalars(select(LedgerRow.owner).where(*of_job).distinct()).all()
-    gone = [owner for owner in owners if owner is None or not is_alive(owner)]
-    lost = (*of_job, or_(LedgerRow.owner.in_(gone), LedgerRow.lease_expires < clock(session)))
+    dead = [owner for owner in owners if owner is None or not is_alive(owner)]
+    lost = (*of_job, or_(LedgerRow.owner.in_(dead), LedgerRow.lease_expires < clock(session)))
     revoked = update(LedgerRow).where(*lost)
-    worn = count_changed(
+    quarantined = count_changed(
         session, revoked.where(LedgerRow.attempts >= MAX_ATTEMPTS).values(**_DEADLY_VALUES, owner=None)
     )
-    return worn + count_changed(session, revoked.values(state=PENDING, owner=None))
+    return quarantined + count_changed(session, revoked.values(state=PENDING, owner=None))
 
 
 def settle(session: Session, settled: Sequence[InputResult]) -> None:
@@ -191,17 +191,17 @@ def settle(session: Session, settled: Sequence[InputResult]) -> None:
 
     Raises `LeaseLost` if any lease is no longer the newest of its input; the transaction must then be rolled back.
     """
-    check(session, [closed.lease for closed in settled])
+    check(session, [result.lease for result in settled])
     values = [
         {
-            "id": closed.lease.id,
-            "state": DONE if closed.outcome else QUARANTINED,
-            "outcome": closed.outcome,
-            "reason": closed.reason,
-            "reason_code": closed.reason_code,
+            "id": result.lease.id,
+            "state": DONE if result.outcome else QUARANTINED,
+            "outcome": result.outcome,
+            "reason": result.reason,
+            "reason_code": result.reason_code,
             "owner": None,
         }
-        for closed in settled
+        for result in settled
     ]
     if values:
         session.execute(update(LedgerRow), values)
@@ -209,20 +209,20 @@ def settle(session: Session, settled: Sequence[InputResult]) -> None:
 
 def check(session: Session, leases: Sequence[Lease]) -> None:
     """Raises `LeaseLost` unless every lease is still the newest of its input."""
-    for some in chunks(leases):
-        query = select(LedgerRow.id, LedgerRow.fence).where(LedgerRow.id.in_([held.id for held in some]))
+    for batch in chunks(leases):
+        query = select(LedgerRow.id, LedgerRow.fence).where(LedgerRow.id.in_([lease.id for lease in batch]))
         rows = session.execute(query.where(LedgerRow.state == LEASED).with_for_update())
-        if {(row.id, row.fence) for row in rows} != {(held.id, held.fence) for held in some}:
+        if {(row.id, row.fence) for row in rows} != {(lease.id, lease.fence) for lease in batch}:
             raise LeaseLost("another worker took over these inputs; the work done here is dropped")
 
 
 def return_leases(session: Session, leases: Sequence[Lease]) -> None:
     """Return the unfinished inputs of a worker that stops; the attempt does not count."""
-    for held in leases:
+    for lease in leases:
         session.execute(
             update(LedgerRow)
-            .where(LedgerRow.id == held.id, LedgerRow.fence == held.fence, LedgerRow.state == LEASED)
-            .values(state=PENDING, owner=None, attempts=held.attempts - 1)
+            .where(LedgerRow.id == lease.id, LedgerRow.fence == lease.fence, LedgerRow.state == LEASED)
+            .values(state=PENDING, owner=None, attempts=lease.attempts - 1)
         )
 
 
@@ -317,24 +317,24 @@ def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: st
     leases = [Lease(*row) for row in session.execute(query)]
     leased = {"state": LEASED, "owner": owner, "lease_expires": clock(session) + valid_for}
     if leases:
-        of_each = [{"id": lease.id, "fence": lease.fence, "attempts": lease.attempts} for lease in leases]
-        session.execute(update(LedgerRow), [leased | numbers for numbers in of_each])
+        updates = [{"id": lease.id, "fence": lease.fence, "attempts": lease.attempts} for lease in leases]
+        session.execute(update(LedgerRow), [leased | numbers for numbers in updates])
     return leases
 
 
 def _holders(session: Session, job_id: int, keys: Sequence[str]) -> dict[str, str]:
-    """key -> uri of the input that has it."""
+    """The uri of the input with each key."""
     query = select(LedgerRow.key, LedgerRow.uri).where(
         LedgerRow.job_id == job_id, LedgerRow.key.in_(keys), LedgerRow.state != CARRIED
     )
     return {row.key: row.uri for row in session.execute(query)}
 
 
-def _row(job_id: int, new: NewInput, taken: dict[str, str]) -> dict[str, object]:
-    """The new row's values; its key is added to `taken`."""
+def _row(job_id: int, new: NewInput, uris_by_key: dict[str, str]) -> dict[str, object]:
+    """The new row's values; its key is added to `uris_by_key`."""
     reason, code = new.reason, new.reason_code
-    if reason is None and taken.setdefault(new.key, new.uri) != new.uri:
-        reason = f"{new.uri} has the key {new.key!r}, which {taken[new.key]} has already; give each its own key"
+    if reason is None and uris_by_key.setdefault(new.key, new.uri) != new.uri:
+        reason = f"{new.uri} has the key {new.key!r}, which {uris_by_key[new.key]} already has; give each its own key"
         code = DUPLICATE_KEY
     outcome = new.outcome if reason is None else None
     state = QUARANTINED if reason is not None else DONE if outcome else PENDING
@@ -350,7 +350,7 @@ def _row(job_id: int, new: NewInput, taken: dict[str, str]) -> dict[str, object]
 
 
 def _revive(session: Session, job_id: int, uris: Sequence[str]) -> None:
-    """A suspect stays a suspect; one that killed too many workers stays quarantined."""
+    """Make carried suspects pending again; one that killed too many workers is quarantined."""
     of_uris = (LedgerRow.job_id == job_id, LedgerRow.uri.in_(uris))
     worn = LedgerRow.attempts >= MAX_ATTEMPTS
     session.execute(update(LedgerRow).where(*of_uris, ~worn).values(state=PENDING))

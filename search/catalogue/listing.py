@@ -1,4 +1,4 @@
-"""Items by key or by the date they were taken, with or without a filter, a page at a time."""
+"""Paginated listings of items by key or by date taken, and of folders."""
 
 import math
 import random
@@ -39,11 +39,11 @@ def list_folders(session: Session, collection_id: int, folder: str, after: str |
     """The next `limit` folders that are directly in `folder`, by path; `after` is the last path of the page before."""
     path = func.substr(ItemRow.key, 1, len(folder) + _slash_position(session, folder)).label("path")
     deeper = select(path, ItemRow.key).where(*_below(collection_id, folder), _slash_position(session, folder) > 0)
-    if after is not None:  # what follows all keys of that folder
+    if after is not None:  # after all keys of that folder
         deeper = deeper.where(ItemRow.key >= after[:-1] + _AFTER_SLASH)
     rows = deeper.subquery()
-    found = select(rows.c.path, func.count(), func.min(rows.c.key)).group_by(rows.c.path).order_by(rows.c.path)
-    return [Folder(*row) for row in session.execute(found.limit(limit))]
+    folders = select(rows.c.path, func.count(), func.min(rows.c.key)).group_by(rows.c.path).order_by(rows.c.path)
+    return [Folder(*row) for row in session.execute(folders.limit(limit))]
 
 
 def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
@@ -55,7 +55,7 @@ def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _slash_position(session: Session, folder: str) -> ColumnElement[Any]:
-    """The place of a key's next slash below `folder`, counted from 1 behind the folder's path; 0 without one."""
+    """The 1-based position of a key's next slash after the folder's path; 0 without one."""
     find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
     return find(func.substr(ItemRow.key, len(folder) + 1), SLASH)
 
@@ -80,17 +80,17 @@ class Position:
 
     @classmethod
     def parse(cls, cursor: str, order: Order) -> "Position":
-        """The place that `cursor` names. Raises `BadInput` for a text that is no cursor of this order."""
+        """The position that `cursor` encodes. Raises `BadInput` if it is not a cursor of this order."""
         if order is Order.KEY:
             return cls(cursor)
         moment, space, key = cursor.partition(" ")
         with suppress(ValueError):
             if space and (not moment or math.isfinite(float(moment))):
                 return cls(key, float(moment) if moment else None)
-        raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
+        raise BadInput(f"`after` is {cursor[:40]!r}, which is not a cursor of this listing; send the `next` of a page")
 
     def cursor(self, order: Order) -> str:
-        """The text that a client sends as `after` to get the items that follow."""
+        """The cursor that a client sends as `after` to get the next page."""
         if order is Order.KEY:
             return self.key
         return f"{'' if self.moment is None else repr(self.moment)} {self.key}"
@@ -109,39 +109,39 @@ def page(
     where: Filter | None = None,
     folder: str | None = None,
 ) -> list[tuple[Item, Position]]:
-    """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`.
+    """The next `limit` items that pass a checked filter, each with its position; only items directly in `folder`.
 
     Raises `StoreCorrupt` if one of them is damaged.
     """
-    wanted: _Conditions = (ItemRow.collection_id == collection.id,)
+    conditions: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
-        wanted = (*_below(collection.id, folder), _slash_position(session, folder) == 0)
-    if where is not None:  # the sum keeps SQLite from sorting all that pass for each page
+        conditions = (*_below(collection.id, folder), _slash_position(session, folder) == 0)
+    if where is not None:  # the sum keeps SQLite from sorting all matches for each page
         passing = facets.matching_ids(session, collection.id, where).tolist()
-        wanted = (*wanted, id_in(session, ItemRow.id + 0, passing))
+        conditions = (*conditions, id_in(session, ItemRow.id + 0, passing))
     if order is Order.KEY:
-        rows = _by_key(session, wanted, after, limit)
+        rows = _by_key(session, conditions, after, limit)
     else:
-        rows = _by_date(session, collection.id, wanted, order, after, limit)
-    held = items.by_ids(session, [row[0] for row in rows])
+        rows = _by_date(session, collection.id, conditions, order, after, limit)
+    by_id = items.by_ids(session, [row[0] for row in rows])
     for item_id, key, _ in rows:
-        if item_id in held:
-            items.refuse_damaged(held[item_id])
-        if item_id not in held or held[item_id].key != key:
+        if item_id in by_id:
+            items.refuse_damaged(by_id[item_id])
+        if item_id not in by_id or by_id[item_id].key != key:
             raise StoreCorrupt(
                 f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild"
             )
-    return [(held[item_id], Position(key, moment)) for item_id, key, moment in rows]
+    return [(by_id[item_id], Position(key, moment)) for item_id, key, moment in rows]
 
 
 def sample_ids(session: Session, collection_id: int, most: int) -> list[int]:
-    """The ids of at most `most` of the collection's items, drawn by a seed, ascending."""
+    """The ids of at most `most` of the collection's items, sampled with a fixed seed, ascending."""
     ids = sorted(session.scalars(select(ItemRow.id).where(ItemRow.collection_id == collection_id)))
     return sorted(random.Random(0).sample(ids, min(most, len(ids))))
 
 
 def spaced_ids(session: Session, collection_id: int, count: int, most: int) -> list[int]:
-    """The ids of about `most` of the collection's `count` items, ascending: all of them, or every so many.
+    """The ids of about `most` of the collection's `count` items, ascending, at regular intervals.
 
     Ids are shared by all collections, so the collection's own items are numbered.
     """
@@ -151,20 +151,20 @@ def spaced_ids(session: Session, collection_id: int, count: int, most: int) -> l
     return sorted(session.scalars(select(own.c.id).where(own.c.number % every == 0).order_by(own.c.id).limit(2 * most)))
 
 
-def _by_key(session: Session, wanted: _Conditions, after: Position | None, limit: int) -> list[_Row]:
+def _by_key(session: Session, conditions: _Conditions, after: Position | None, limit: int) -> list[_Row]:
     above = () if after is None else (ItemRow.key > after.key,)
-    rows = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*wanted, *above)
+    rows = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*conditions, *above)
     return _rows(session, rows.order_by(ItemRow.key).limit(limit))
 
 
 def _by_date(
-    session: Session, collection_id: int, wanted: _Conditions, order: Order, after: Position | None, limit: int
+    session: Session, collection_id: int, conditions: _Conditions, order: Order, after: Position | None, limit: int
 ) -> list[_Row]:
     undated = after is not None and after.moment is None
-    rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))
+    rows = [] if undated else _rows(session, _dated(collection_id, conditions, order, after, limit))
     if len(rows) < limit:
         is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
-        rows += _by_key(session, (*wanted, ~is_dated), after if undated else None, limit - len(rows))
+        rows += _by_key(session, (*conditions, ~is_dated), after if undated else None, limit - len(rows))
     return rows
 
 
@@ -173,14 +173,15 @@ def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
 
 
 def _dated(
-    collection_id: int, wanted: _Conditions, order: Order, after: Position | None, limit: int
+    collection_id: int, conditions: _Conditions, order: Order, after: Position | None, limit: int
 ) -> "Select[int, str, Any]":
-    """Items with a date; of several dates the earliest counts."""
+    """Select items with a date; the earliest of several dates counts."""
     of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     dates = select(FacetRow.item_id, func.min(FacetRow.moment).label("moment")).where(*of_taken)
     date = dates.group_by(FacetRow.item_id).subquery()
     newest = order is Order.NEWEST
-    statement = select(ItemRow.id, ItemRow.key, date.c.moment).join(date, date.c.item_id == ItemRow.id).where(*wanted)
+    dated = select(ItemRow.id, ItemRow.key, date.c.moment).join(date, date.c.item_id == ItemRow.id)
+    statement = dated.where(*conditions)
     if after is not None:
         beyond = date.c.moment < after.moment if newest else date.c.moment > after.moment
         statement = statement.where(or_(beyond, and_(date.c.moment == after.moment, ItemRow.key > after.key)))

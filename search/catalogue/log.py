@@ -52,7 +52,7 @@ class NewEntry:
 class LogEntry:
     """One stored entry; `data` is the raw (not centred) vector, float32 little-endian.
 
-    One that is not `sound` does not match its checksum: nothing in it may be believed.
+    An entry that is not `sound` does not match its checksum: nothing in it can be trusted.
     """
 
     seq: int
@@ -75,7 +75,7 @@ class LogEntry:
 class VectorPage:
     """The newest raw vectors of existing items in one space, by item id, each with its model's fingerprint.
 
-    `data[i]` is float32 little-endian, as it is in the log at `seqs[i]`; it is damaged where `sound[i]` is false.
+    `data[i]` is float32 little-endian, as in the log at `seqs[i]`, and damaged if `sound[i]` is false.
     """
 
     ids: tuple[int, ...]
@@ -90,23 +90,23 @@ class VectorPage:
         return {item_id for item_id, sound in zip(self.ids, self.sound, strict=True) if not sound}
 
     def by_id(self) -> Iterator[tuple[int, str, bytes]]:
-        """Id, fingerprint and vector of those that are sound."""
+        """Id, fingerprint and data of the sound vectors."""
         for place in np.flatnonzero(self.sound).tolist():
             yield self.ids[place], self.fingerprints[place], self.data[place]
 
     def of(self, fingerprint: str, dimension: int) -> tuple[IdArray, FloatArray]:
-        """Ids and vectors (n, dimension) of those made under `fingerprint`; others and damaged ones are left out."""
-        kept = [
+        """Ids (n,) and vectors (n, dimension) of the sound vectors made under `fingerprint`."""
+        rows = [
             i
             for i, made_by in enumerate(self.fingerprints)
             if self.sound[i] and made_by == fingerprint and len(self.data[i]) == 4 * dimension
         ]
-        vectors = from_bytes(b"".join(self.data[i] for i in kept)).reshape(len(kept), dimension)
-        return np.array([self.ids[i] for i in kept], np.int64), vectors
+        vectors = from_bytes(b"".join(self.data[i] for i in rows)).reshape(len(rows), dimension)
+        return np.array([self.ids[i] for i in rows], np.int64), vectors
 
 
 def lock(session: Session, collection_id: int) -> int:
-    """Take the collection's row lock until the commit, and return the number of its newest entry; 0 if it is gone."""
+    """Take the collection's row lock until the commit, and return its `last_seq`; 0 if it is deleted."""
     of_collection = CollectionRow.id == collection_id
     return session.scalar(select(CollectionRow.last_seq).where(of_collection).with_for_update()) or 0
 
@@ -127,8 +127,8 @@ def append(session: Session, collection_id: int, last_seq: int, entries: Sequenc
         }
         for seq, entry in enumerate(entries, last_seq + 1)
     ]
-    found = checksums.of_entries(collection_id, [list(row.values()) for row in rows])
-    complete = [row | {"collection_id": collection_id, "checksum": new} for row, new in zip(rows, found, strict=True)]
+    sums = checksums.of_entries(collection_id, [list(row.values()) for row in rows])
+    complete = [row | {"collection_id": collection_id, "checksum": new} for row, new in zip(rows, sums, strict=True)]
     session.execute(insert(LogRow), complete)
     session.execute(
         update(CollectionRow).where(CollectionRow.id == collection_id).values(last_seq=last_seq + len(entries))
@@ -151,22 +151,22 @@ def entries_after(
 
 def damaged_entries(session: Session, collection_id: int) -> set[int]:
     """The numbers of all entries that do not match their checksums."""
-    found: set[int] = set()
+    seqs: set[int] = set()
     after = -1
     while page := entries_after(session, collection_id, after):
-        found.update(entry.seq for entry in page if not entry.sound)
+        seqs.update(entry.seq for entry in page if not entry.sound)
         after = page[-1].seq
-    return found
+    return seqs
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
-    """Give entries that were written before there were checksums the ones of what they hold now."""
-    without = select(*_ENTRY).where(LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
+    """Compute the checksums of entries written by older versions, which have none."""
+    query = select(*_ENTRY).where(LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
     after = -1
-    while rows := session.execute(without.where(LogRow.seq > after).order_by(LogRow.seq).limit(PAGE)).all():
-        found = checksums.of_entries(collection_id, [row[:-1] for row in rows])
+    while rows := session.execute(query.where(LogRow.seq > after).order_by(LogRow.seq).limit(PAGE)).all():
+        sums = checksums.of_entries(collection_id, [row[:-1] for row in rows])
         of_collection = {"collection_id": collection_id}
-        filled = [{**of_collection, "seq": row.seq, "checksum": new or 0} for row, new in zip(rows, found, strict=True)]
+        filled = [{**of_collection, "seq": row.seq, "checksum": new or 0} for row, new in zip(rows, sums, strict=True)]
         session.execute(update(LogRow), filled)
         after = rows[-1].seq
 
@@ -179,31 +179,32 @@ def items_after(session: Session, collection_id: int, seq: int) -> set[int]:
 def latest_vectors(
     session: Session, collection_id: int, space_id: int, ids: Sequence[int] | None = None, page: int = PAGE
 ) -> Iterator[VectorPage]:
-    """The newest vector of every living item in a space (of `ids` only, where given), in pages by item id.
+    """The newest vector of every existing item in a space (only of `ids`, if given), in pages by item id.
 
     Items that have no vector in the space do not appear.
     """
     if ids is not None:
-        for some in chunks(sorted(ids)):
-            yield _vector_page(session, collection_id, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
+        for batch in chunks(sorted(ids)):
+            newest = _newest(collection_id, space_id).where(LogRow.item_id.in_(batch))
+            yield _vector_page(session, collection_id, newest)
         return
     # In the order of the index; otherwise SQLite sorts all remaining rows each time.
     in_order = (LogRow.collection_id, LogRow.item_id)
     after = 0
     while True:
         newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(*in_order).limit(page)
-        found = _vector_page(session, collection_id, newest)
-        if not found.ids:
+        vectors = _vector_page(session, collection_id, newest)
+        if not vectors.ids:
             return
-        yield found
-        after = found.ids[-1]
+        yield vectors
+        after = vectors.ids[-1]
 
 
 def compact(session: Session, collection_id: int, below_seq: int, whole: bool = False) -> int:
     """Drop deletions and superseded entries up to `below_seq`; return how many.
 
     The newest vector of every existing item in every space stays, whatever its number, so the log remains complete.
-    Readers whose cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
+    Readers whose cursor is older than `compacted_seq` must rebuild the index, since they would miss deletions.
 
     Writers wait in the meantime, so only items that have changed since the last compaction are examined. `whole`
     examines all items, to repair a log with impossible entries.
@@ -214,7 +215,7 @@ def compact(session: Session, collection_id: int, below_seq: int, whole: bool = 
         removed = _drop(session, collection_id, LogRow.seq <= below_seq, LogRow.seq.not_in(_live_seqs(collection_id)))
     else:
         changed = chunks(sorted(items_after(session, collection_id, since)))
-        removed = sum(_drop_superseded(session, collection_id, below_seq, some) for some in changed)
+        removed = sum(_drop_superseded(session, collection_id, below_seq, batch) for batch in changed)
     session.execute(
         update(CollectionRow)
         .where(of_collection, CollectionRow.compacted_seq < below_seq)
@@ -224,13 +225,13 @@ def compact(session: Session, collection_id: int, below_seq: int, whole: bool = 
 
 
 def _drop_superseded(session: Session, collection_id: int, below_seq: int, ids: Sequence[int]) -> int:
-    """Drop the entries of some items, in steps; otherwise SQLite would scan the whole log up to `below_seq`."""
+    """Drop superseded entries of some items, in batches; otherwise SQLite would scan the log up to `below_seq`."""
     of_items = LogRow.item_id.in_(ids)
-    held = session.scalars(select(LogRow.seq).where(LogRow.collection_id == collection_id, of_items))
-    needless = {seq for seq in held if seq <= below_seq} - set(
+    seqs = session.scalars(select(LogRow.seq).where(LogRow.collection_id == collection_id, of_items))
+    superseded = {seq for seq in seqs if seq <= below_seq} - set(
         session.scalars(_live_seqs(collection_id).where(of_items))
     )
-    return sum(_drop(session, collection_id, LogRow.seq.in_(some)) for some in chunks(sorted(needless)))
+    return sum(_drop(session, collection_id, LogRow.seq.in_(batch)) for batch in chunks(sorted(superseded)))
 
 
 def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> int:
@@ -238,7 +239,7 @@ def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> 
 
 
 def _live_seqs(collection_id: int) -> Select[int]:
-    """Numbers of the newest vectors of existing items in existing spaces."""
+    """Select the sequence numbers of the newest vectors of existing items in existing spaces."""
     return (
         select(func.max(LogRow.seq))
         .join(ItemRow, ItemRow.id == LogRow.item_id)
@@ -249,7 +250,7 @@ def _live_seqs(collection_id: int) -> Select[int]:
 
 
 def _newest(collection_id: int, space_id: int) -> Select[int, int, int]:
-    """Number of the newest vector of each item."""
+    """Select the sequence number of each item's newest vector in a space."""
     return (
         select(LogRow.collection_id, LogRow.item_id, func.max(LogRow.seq).label("seq"))
         .join(ItemRow, ItemRow.id == LogRow.item_id)
@@ -259,10 +260,10 @@ def _newest(collection_id: int, space_id: int) -> Select[int, int, int]:
 
 
 def _vector_page(session: Session, collection_id: int, newest: Select[int, int, int]) -> VectorPage:
-    found = newest.subquery()
+    newest_seqs = newest.subquery()
     rows = session.execute(
         select(*_ENTRY)
-        .join(found, and_(found.c.collection_id == LogRow.collection_id, found.c.seq == LogRow.seq))
+        .join(newest_seqs, and_(newest_seqs.c.collection_id == LogRow.collection_id, newest_seqs.c.seq == LogRow.seq))
         .order_by(LogRow.item_id)
     ).all()
     return VectorPage(
@@ -276,5 +277,5 @@ def _vector_page(session: Session, collection_id: int, newest: Select[int, int, 
 
 def _are_sound(collection_id: int, entries: Sequence[Row[*tuple[Any, ...]]]) -> list[bool]:
     """Flags of the rows of `_ENTRY` whose values match their checksum."""
-    found = checksums.of_entries(collection_id, [entry[:-1] for entry in entries])
-    return [entry[-1] in (None, checksum) for entry, checksum in zip(entries, found, strict=True)]
+    sums = checksums.of_entries(collection_id, [entry[:-1] for entry in entries])
+    return [entry[-1] in (None, checksum) for entry, checksum in zip(entries, sums, strict=True)]

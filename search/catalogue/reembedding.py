@@ -1,7 +1,7 @@
 """Jobs that move a collection to another model, or back: their ledger has a row for each item that lacks vectors.
 
-Items may be put, changed and deleted in the meantime. Before the switch the job lists the items that lack vectors by
-then, and the switch is made in a transaction in which no item lacks them.
+Items may be put, changed and deleted in the meantime. Before the switch the job lists the items that lack vectors at
+that time, and it switches in a transaction in which no item lacks them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class NewVectors:
     vectors: Mapping[str, FloatArray]
 
 
-# Makes the vectors of a few items; those that cannot be made are left out.
+# Embeds a few items; items that cannot be embedded are left out.
 EmbedRemaining = Callable[[Session, Sequence[IncompleteItem]], Sequence[NewVectors]]
 
 
@@ -60,13 +60,13 @@ def open_job(
     Raises `AlreadyEmbedded`, `ReembedUnderWay` for a job of another model, `OldVectorsKept`.
     """
     collections.lock(session, collection)
-    wanted = list(spaces)
+    new_spaces = list(spaces)
     if job := _active(session, collection, REEMBED, model, owner, is_alive):
         return job
-    served = {space.name: space.fingerprint for space in collection.spaces.values()}
-    if served == {space.name: space.fingerprint for space in wanted}:
+    serving = {space.name: space.fingerprint for space in collection.spaces.values()}
+    if serving == {space.name: space.fingerprint for space in new_spaces}:
         raise AlreadyEmbedded(f"the collection {collection.name!r} already has the vectors of {model}")
-    space_switch.build(session, collection, model, wanted)
+    space_switch.build(session, collection, model, new_spaces)
     audit.record(session, "collection.reembed", collection.name, model)
     return _new_job(session, collection, REEMBED, owner)
 
@@ -85,14 +85,14 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
 
 
 def list_page(session: Session, job_id: int, target: Target, after_id: int, since: int = 0) -> list[IncompleteItem]:
-    """List the next items that lack vectors in the job's ledger; empty at the end. `since` as for `untried`."""
-    found = space_switch.incomplete_items(session, target, after_id, PAGE, since)
-    inputs = [ledger.NewInput(_uri(item), item.key) for item in found]
-    for some in chunks(inputs):  # rows of earlier revisions of these items
-        stale = (LedgerRow.key.in_([new.key for new in some]), LedgerRow.uri.not_in([new.uri for new in some]))
+    """List the next items that lack vectors in the job's ledger; empty at the end. `since` as for `untried_items`."""
+    page = space_switch.incomplete_items(session, target, after_id, PAGE, since)
+    inputs = [ledger.NewInput(_uri(item), item.key) for item in page]
+    for batch in chunks(inputs):  # rows of earlier revisions of these items
+        stale = (LedgerRow.key.in_([new.key for new in batch]), LedgerRow.uri.not_in([new.uri for new in batch]))
         session.execute(delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, *stale))
     ledger.add(session, job_id, inputs)
-    return found
+    return page
 
 
 def write(
@@ -100,64 +100,64 @@ def write(
 ) -> int:
     """Log new vectors and settle their inputs; return how many items have changed since they were read.
 
-    The inputs of changed items are given back, to be done again; deleted items need nothing. Either everything is
-    written or nothing: raises `LeaseLost`, and `FingerprintMismatch` if the target was given up.
+    The inputs of changed items are returned, to be embedded again; deleted items are skipped. Writes nothing if it
+    raises `LeaseLost`, or `FingerprintMismatch` because the target was given up.
     """
     ledger.check(session, [lease for lease, _ in made])
     space_switch.check_target(session, target)
     rows = rows_in(session, select(ItemRow.id, ItemRow.revision), ItemRow.id, [new.item_id for _, new in made])
-    now = {row.id: row.revision for row in rows}
-    fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
-    changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
-    gone = [InputResult(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
+    revisions = {row.id: row.revision for row in rows}
+    fresh = [(lease, new) for lease, new in made if revisions.get(new.item_id) == new.revision]
+    changed = [lease for lease, new in made if revisions.get(new.item_id, new.revision) != new.revision]
+    deleted = [InputResult(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in revisions]
     _log(session, target, [new for _, new in fresh])
-    ledger.settle(session, [*settled, *gone, *(InputResult(lease, ledger.INDEXED) for lease, _ in fresh)])
+    ledger.settle(session, [*settled, *deleted, *(InputResult(lease, ledger.INDEXED) for lease, _ in fresh)])
     ledger.return_leases(session, changed)
     return len(changed)
 
 
 def untried_items(session: Session, job_id: int, target: Target, since: int = 0) -> list[IncompleteItem]:
-    """Some of the items that lack vectors and that the job has not tried; empty if there are none.
+    """A page of items that lack vectors and that the job has not tried; empty if none are left.
 
-    With `since` only of the items that entries of the log above it concern.
+    With `since` only items with log entries above it.
     """
     after = 0
-    while found := space_switch.incomplete_items(session, target, after, PAGE, since):
-        refused = ledger.quarantined_uris(session, job_id, [_uri(item) for item in found])
-        if left := [item for item in found if _uri(item) not in refused]:
-            return left
-        after = found[-1].item_id
+    while page := space_switch.incomplete_items(session, target, after, PAGE, since):
+        refused = ledger.quarantined_uris(session, job_id, [_uri(item) for item in page])
+        if untried := [item for item in page if _uri(item) not in refused]:
+            return untried
+        after = page[-1].item_id
     return []
 
 
 def finish(session: Session, job_id: int, target: Target, listed_seq: int, make: EmbedRemaining) -> bool:
     """End a job whose inputs are settled: switch, or fail the job if some inputs are quarantined.
 
-    Return False, and do nothing, if inputs are open or too many untried items lack vectors. The last few items, which
-    would never run out where items are put all the time, are embedded here, while writers wait. Items that lacked
-    vectors when the log was at `listed_seq` have been tried.
+    Return False, and do nothing, if inputs are open or too many untried items lack vectors. The last few items are
+    embedded here, while writers wait, since continuous writes could otherwise delay the switch forever. Items without
+    vectors at `listed_seq` of the log have been tried.
     """
     job = jobs.get_locked(session, job_id)
     space_switch.check_target(session, target)
     if job.state != JobState.RUNNING or ledger.has_open(session, job_id):
         return False
-    left = untried_items(session, job_id, target, listed_seq)
-    if len(left) > MAX_REMAINING:
+    untried = untried_items(session, job_id, target, listed_seq)
+    if len(untried) > MAX_REMAINING:
         return False
-    if left:
-        _log(session, target, made := make(session, left))
-        if len(made) < len(left) or untried_items(session, job_id, target, listed_seq):
+    if untried:
+        _log(session, target, made := make(session, untried))
+        if len(made) < len(untried) or untried_items(session, job_id, target, listed_seq):
             return False
-    refused = ledger.counts(session, job_id).quarantined
-    if not refused:
+    failed = ledger.counts(session, job_id).quarantined
+    if not failed:
         space_switch.switch(session, target)
         return jobs.complete(session, job_id)
     return jobs.end_unfinished(
         session,
         job_id,
         JobState.FAILED,
-        f"{refused} items could not be embedded (anyseek jobs failures {job_id}), so {job.collection} was not switched "
-        f"to {target.model}; mend or delete them and start again, or leave them out: "
+        f"{failed} items could not be embedded (anyseek jobs failures {job_id}), so {job.collection} was not switched "
+        f"to {target.model}; repair or delete them and start again, or leave them out: "
         f"anyseek collections switch {job.collection}",
     )
 
@@ -181,16 +181,16 @@ def switch_without_failed(session: Session, collection: Collection) -> int:
             f"not every item of the collection {collection.name!r} has been tried with {target.model}; wait for job "
             f"{job_id}, or run the same anyseek collections reembed again"
         )
-    out: list[str] = []
+    omitted_keys: list[str] = []
     after = 0
-    while found := space_switch.incomplete_items(session, target, after, PAGE):
-        out += [item.key for item in found]
-        after = found[-1].item_id
+    while page := space_switch.incomplete_items(session, target, after, PAGE):
+        omitted_keys += [item.key for item in page]
+        after = page[-1].item_id
     space_switch.switch(session, target)
-    item_rows.clear_content_hash(session, collection.id, out)
+    item_rows.clear_content_hash(session, collection.id, omitted_keys)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
     audit.record(session, "collection.switch", collection.name, target.model)
-    return len(out)
+    return len(omitted_keys)
 
 
 def left_out(session: Session, collection_id: int) -> dict[str, str]:
@@ -242,7 +242,7 @@ def _last_job(session: Session, collection_id: int) -> int | None:
 
 
 def _new_job(session: Session, collection: Collection, kind: str, owner: str | None) -> Job:
-    """A new job; of earlier jobs of its kind, only the failures stay in the ledger."""
+    """Create a job; of earlier re-embedding jobs, only the failures stay in the ledger."""
     earlier = select(JobRow.id).where(JobRow.collection_id == collection.id, JobRow.kind.in_(REEMBEDDING))
     finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
     session.execute(delete_rows(LedgerRow).where(*finished))
@@ -263,5 +263,5 @@ def _log(session: Session, target: Target, made: Sequence[NewVectors]) -> None:
 
 
 def _uri(item: IncompleteItem) -> str:
-    """A uri that differs for each content of an item, so that a changed item is tried again."""
+    """A uri for each revision of an item, so that a changed item is tried again."""
     return f"item {item.item_id}, revision {item.revision}"

@@ -1,7 +1,7 @@
-"""The catalogue's database: reading and writing transactions, and what SQLite needs for them.
+"""Read and write transactions of the catalogue's database.
 
-SQLite gets connections also where the disk cannot be written, a queue of its writers, and a commit counter. Queries
-need less than a transaction: `once` is for a single statement, and `version` tells whether anything changed.
+For SQLite there are also read-only connections on unwritable disks, a FIFO queue of writers and a commit counter.
+Cheaper than a transaction are `once`, for a single statement, and `version`, which shows if anything has changed.
 """
 
 import os
@@ -47,7 +47,7 @@ def sqlite_engine(url: str, wait: float) -> Engine:
 class WriterQueue:
     """A FIFO lock for the writers of one database within this process.
 
-    SQLite gives its lock to whichever connection happens to try next, which can starve one of several busy threads.
+    SQLite gives its lock to whichever connection tries next, which can starve a thread.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class WriterQueue:
         self._tickets: deque[object] = deque()  # the first writes, the others wait
 
     def __len__(self) -> int:
-        """The number of writers, the one that writes included."""
+        """The number of writers, including the active one."""
         return len(self._tickets)
 
     @contextmanager
@@ -76,7 +76,7 @@ class WriterQueue:
 
 
 _queues: dict[str, WriterQueue] = {}
-os.register_at_fork(after_in_child=_queues.clear)  # the threads that held or awaited a turn are not forked
+os.register_at_fork(after_in_child=_queues.clear)  # threads that have or await a turn are not forked
 
 
 def writer_queue(engine: Engine) -> WriterQueue:
@@ -88,9 +88,9 @@ def writer_queue(engine: Engine) -> WriterQueue:
 
 
 def begin_immediate(connection: Connection, deadline: float) -> None:
-    """Begin a transaction with the write lock, for which other processes are waited for until `deadline`.
+    """Begin a transaction with the write lock, waiting until `deadline` for other processes.
 
-    The pauses are random: SQLite's own are the same in every process, so two of them can miss each other for long.
+    Pauses are random, because with SQLite's fixed pauses a process can miss the lock for long.
     Raises `OperationalError` if the database is still locked. `connection` should have no busy timeout of its own.
     """
     while True:
@@ -105,16 +105,16 @@ def begin_immediate(connection: Connection, deadline: float) -> None:
 
 
 class Unwritable(sqlite3.Connection):
-    """A view of a database whose disk is full or read-only, as long as one transaction."""
+    """A read-only connection to a database on a full or read-only disk, used for one transaction."""
 
 
 def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
-    """A connection that can write, or else one that can read: a log (WAL) cannot even be read without writing to it.
+    """A connection that can write, or else an `Unwritable` one: a WAL cannot even be read without writing to it.
 
-    Where the log is empty, as after an orderly end, the database is opened as one that nobody changes.
+    If the WAL is empty, as after a clean shutdown, the database is opened as immutable.
     """
-    # SQLite would let others read a file that it makes. One that is there must not be opened besides, since closing it
-    # would release the locks of this process's connections. What else is wrong SQLite itself says.
+    # SQLite would create a file that others can read. An existing one must not be opened here, since closing it would
+    # release the locks of this process's connections. SQLite itself reports other errors.
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=wait, check_same_thread=False)
@@ -138,13 +138,13 @@ def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
 
 
 def _drop_unwritable(connection: object, record: ConnectionPoolEntry) -> None:
-    """The next transaction looks anew: others may have changed the database, or the disk can be written again."""
+    """Discard it, since the database may have changed, or the disk may be writable again."""
     if isinstance(connection, Unwritable):
         record.invalidate()
 
 
 def _prepare_sqlite(connection: Any) -> None:
-    """WAL lets readers go on beside a writer; FULL makes a commit outlive a power cut."""
+    """Set pragmas: WAL lets readers continue during a write; FULL makes commits survive a power failure."""
     connection.isolation_level = None  # transactions are begun by hand; BEGIN IMMEDIATE needs that
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -153,36 +153,35 @@ def _prepare_sqlite(connection: Any) -> None:
         raise StoreCorrupt("the database is damaged beyond reading; restore a backup") from error
 
 
-# The number of the connection, and its version; versions of two connections cannot be compared.
+# The number of the connection, and its data version; versions of different connections cannot be compared.
 Version = tuple[int, int]
 
 
 class CommitWatch:
-    """Asks SQLite's `data_version` on a connection of its own. Safe for many threads.
+    """Commit counter: SQLite's `data_version` on a dedicated connection. Thread-safe.
 
-    The number changes with every commit of another connection, of whatever process. This one never writes, so it sees
-    them all. PostgreSQL has nothing like it that costs less than a small query.
+    The number changes with every commit of any other connection in any process. This one never writes, so it sees all
+    commits. PostgreSQL has no equivalent that is cheaper than a small query.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._tells = engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:")
+        self._is_supported = engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:")
         self._lock = threading.Lock()
         self._connection: Any = None
         self._process = 0
         self._opened = 0
 
     def version(self) -> Version | None:
-        """A version that changes with every commit; None if the database has none, or cannot be asked now."""
-        if not self._tells:
+        """A version that changes with every commit; None if it is unsupported or cannot be read now."""
+        if not self._is_supported:
             return None
         with self._lock:
             return self._read_version()
 
-    def glance(self) -> Version | None:
-        """The same version; None also where another thread asks, or a connection is yet to be opened.
-
-        It never waits, so the event loop may call it.
+    def poll_version(self) -> Version | None:
+        """The same version without waiting, for the event loop; None also if another thread is reading it or no
+        connection is open yet.
         """
         if self._connection is None or self._process != os.getpid() or not self._lock.acquire(blocking=False):
             return None
@@ -207,37 +206,36 @@ class CommitWatch:
             return self._opened, self._connection.cursor().execute("PRAGMA data_version").fetchone()[0]
         except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
             self._connection = None
-            return None  # the caller reads instead, and hears what is wrong
+            return None  # the caller reads instead, and gets the error
 
     def _open(self) -> None:
-        """A connection must not be used on the other side of a fork, so each process opens its own.
+        """Open a connection of this process, since connections must not cross a fork.
 
-        None is kept while the database can only be read: what others commit later would not change its number.
+        An `Unwritable` one is not kept: it is immutable, so later commits would not change its number.
         """
         connection = self._engine.raw_connection()
         if isinstance(connection.dbapi_connection, Unwritable):
             connection.close()
             return
         connection.detach()
-        connection.cursor().execute("PRAGMA busy_timeout = 0")  # who asks reads instead of waiting
+        connection.cursor().execute("PRAGMA busy_timeout = 0")  # the caller reads instead of waiting
         self._connection, self._process = connection, os.getpid()
         self._opened += 1
 
 
-# How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
+# How long a transaction waits for locks of others. Bulk jobs can wait; HTTP requests cannot.
 BUSY_SECONDS = 60.0
 _patience: ContextVar[float] = ContextVar("patience", default=BUSY_SECONDS)
-_BUSY_TIMEOUT = "anyseek_busy_timeout"  # the key of what was set last in the `info` of a pooled connection
+_BUSY_TIMEOUT = "anyseek_busy_timeout"  # the key of the last setting in a pooled connection's `info`
 # A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
 
 
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Within the block, and in threads that it waits for, a transaction waits this long for others.
+    """Within the block, and in threads that it waits for, a transaction waits up to this long for a lock.
 
-    SQLite then says that it is locked, PostgreSQL that a lock timed out: `DatabaseBusy`
-    (`anyseek.search.catalogue.failures`).
+    After that it fails, which `anyseek.search.catalogue.failures` translates to `DatabaseBusy`.
     """
     token = _patience.set(seconds)
     try:
@@ -246,18 +244,18 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
-class _Writing(Session):
-    """A session whose bulk updates and deletions leave loaded objects as they are; readers load them anew."""
+class _WriteSession(Session):
+    """A session whose bulk updates and deletions do not synchronise loaded objects; readers reload them."""
 
 
-@event.listens_for(_Writing, "do_orm_execute")
-def _leave_objects(state: ORMExecuteState) -> None:
+@event.listens_for(_WriteSession, "do_orm_execute")
+def _skip_synchronisation(state: ORMExecuteState) -> None:
     if state.is_update or state.is_delete:
         state.update_execution_options(synchronize_session=False)
 
 
 def count_changed(session: Session, statement: Executable) -> int:
-    """Run an update or a deletion; the number of its rows."""
+    """Execute an update or a deletion and return its row count."""
     return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
 
@@ -281,7 +279,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a consistent, read-only view. A statement ends when nobody waits for it (`raise_if_abandoned`)."""
+        """Open a consistent, read-only view. Statements are interrupted when the request is over."""
         with time_stage(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 self._set_busy_timeout(session.connection(), self._patience_seconds())
@@ -297,7 +295,7 @@ class Database:
         """Open a transaction that is committed at the end of the block, or rolled back if the block raises.
 
         On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway;
-        those of one process get it in the order in which they came.
+        writers of one process get it in FIFO order.
         PostgreSQL rolls it back after a silence of `SILENT_WRITER_SECONDS`; the block then raises `InternalError`.
         """
         sqlite = self.engine.dialect.name == "sqlite"
@@ -306,7 +304,7 @@ class Database:
         with (
             time_stage(Stage.CATALOGUE),
             turn,
-            _Writing(self.engine, expire_on_commit=False) as session,
+            _WriteSession(self.engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             if sqlite:
@@ -315,15 +313,15 @@ class Database:
                 self._set_busy_timeout(session.connection(), self._patience_seconds())
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
-                if _patience.get() < self._longest_wait:  # else as long as the connection says, or others are silent
+                if _patience.get() < self._longest_wait:  # else the connection's own timeouts apply
                     session.execute(text(f"SET LOCAL lock_timeout = '{round(1000 * self._patience_seconds())}ms'"))
             yield session
 
     @contextmanager
     def once(self) -> Iterator[Connection]:
-        """Open a connection for reading with one statement, which is a consistent view of its own.
+        """Open a connection for a single reading statement, which is consistent by itself.
 
-        It costs less than half of `read()` on SQLite, and no further message on PostgreSQL.
+        It costs less than half of `read()` on SQLite, and no extra round trip on PostgreSQL.
         """
         with time_stage(Stage.CATALOGUE), self._single.connect() as connection:
             if self.engine.dialect.name == "sqlite":
@@ -331,12 +329,12 @@ class Database:
             yield connection
 
     def version(self) -> Version | None:
-        """A version that changes with every commit of any process; None where it would cost as much as reading."""
+        """A version that changes with every commit of any process; None if it would cost as much as reading."""
         return self._commits.version()
 
-    def glance(self) -> Version | None:
-        """The same version, without ever waiting for another thread; None where that would be needed."""
-        return self._commits.glance()
+    def poll_version(self) -> Version | None:
+        """The same version, without waiting for other threads; None if it would have to wait."""
+        return self._commits.poll_version()
 
     def close(self) -> None:
         self._commits.close()
@@ -345,7 +343,7 @@ class Database:
     def _set_busy_timeout(self, connection: Connection, seconds: float) -> None:
         """Set how long a connection to SQLite waits for locks; the connection keeps the value."""
         milliseconds = round(1000 * seconds)
-        if connection.info.get(_BUSY_TIMEOUT) != milliseconds:  # a statement costs ten times as much as this look
+        if connection.info.get(_BUSY_TIMEOUT) != milliseconds:  # a statement costs ten times as much as this check
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
             connection.info[_BUSY_TIMEOUT] = milliseconds
 
@@ -354,23 +352,23 @@ class Database:
 
 
 def connection_of(reader: Session | Connection) -> Connection:
-    """The connection of a session, or what is one already."""
+    """The connection of a session; a connection is returned as is."""
     return reader.connection() if isinstance(reader, Session) else reader
 
 
 def _postgres_engine(url: str, patience_seconds: int | None) -> Engine:
     waits: dict[str, Any] = {}
-    if patience_seconds is not None:  # a lock is told by its name only if its time is up before that of the statement
+    if patience_seconds is not None:  # the shorter lock timeout makes the error name the lock
         options = f"-c lock_timeout={500 * patience_seconds} -c statement_timeout={1000 * patience_seconds}"
         waits = {"connect_timeout": patience_seconds, "options": options}
     engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
-    event.listen(engine, "after_cursor_execute", _have_silence_counted)
+    event.listen(engine, "after_cursor_execute", _restart_idle_timer)
     return engine
 
 
-def _have_silence_counted(
+def _restart_idle_timer(
     _connection: object, cursor: Any, _statement: str, _parameters: object, _context: object, executemany: bool
 ) -> None:
-    """After a batch of statements (psycopg's pipeline), PostgreSQL does not count silence until the next statement."""
+    """Restart PostgreSQL's idle timer, which stops after a batch of statements (psycopg's pipeline)."""
     if executemany:
         cursor.connection.execute("SELECT 1")

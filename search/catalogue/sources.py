@@ -24,7 +24,7 @@ class SourceNotFound(NotFound):
 
 
 class SourceBusy(Conflict):
-    """A source cannot be changed as asked: a job is at work on it, or the collection has the other one already."""
+    """Raised if a source cannot be changed: a job is active on it, or the collection already has the other source."""
 
     code = "source-held"
 
@@ -44,7 +44,7 @@ class SourceInfo:
 
 
 def ensure(session: Session, collection: Collection, root: Path | str, key_prefix: str = "") -> int:
-    """The id of the source at `root`; it is made, with `key_prefix`, if the collection has none there."""
+    """The id of the source at `root`, created with `key_prefix` if the collection has none there."""
     collections.lock(session, collection)
     where = (SourceRow.collection_id == collection.id, SourceRow.root == str(root))
     source_id = session.scalar(select(SourceRow.id).where(*where))
@@ -57,7 +57,7 @@ def ensure(session: Session, collection: Collection, root: Path | str, key_prefi
 
 
 def list_sources(session: Session, collection: Collection) -> list[SourceInfo]:
-    """The sources of a collection, in the order in which they came. Counts their items."""
+    """The sources of a collection with their item counts, by id."""
     rows = session.execute(
         select(SourceRow.id, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts, func.count(ItemRow.id))
         .outerjoin(ItemRow, ItemRow.source_id == SourceRow.id)
@@ -69,9 +69,9 @@ def list_sources(session: Session, collection: Collection) -> list[SourceInfo]:
 
 
 def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
-    """Set if items of a source get predicted attributes from its next job on.
+    """Set whether items of a source get predicted attributes, from its next job on.
 
-    Raises `SourceBusy` if that changes while a job is at work on it, which has settled some of its inputs already.
+    Raises `SourceBusy` if the value changes while a job is active, which may have settled some inputs.
     """
     row = session.get_one(SourceRow, source_id, populate_existing=True)
     if row.predicts != predicts:
@@ -81,38 +81,38 @@ def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
 
 
 def find(session: Session, collection: Collection, root: str) -> SourceInfo:
-    """The source at `root`. Raises `SourceNotFound`, which names those there are."""
-    held = list_sources(session, collection)
-    for source in held:
+    """The source at `root`. Raises `SourceNotFound`, whose message lists the existing ones."""
+    sources = list_sources(session, collection)
+    for source in sources:
         if source.root == root:
             return source
-    has = f"it has {', '.join(source.root for source in held)}" if held else "it has none"
-    raise SourceNotFound(f"the collection {collection.name!r} has no source {root}; {has}")
+    existing = f"it has {', '.join(source.root for source in sources)}" if sources else "it has none"
+    raise SourceNotFound(f"the collection {collection.name!r} has no source {root}; {existing}")
 
 
 def folder_of(session: Session, source_id: int | None) -> Path | None:
-    """The folder that a source is, in which the originals of its items lie; None if it is no folder, or is gone."""
+    """The folder of a source, with the originals of its items; None if it is not a folder or is missing."""
     root = None if source_id is None else session.scalar(select(SourceRow.root).where(SourceRow.id == source_id))
     return Path(root) if root and root.startswith("/") and Path(root).is_dir() else None
 
 
 def sample_locations(session: Session, source_id: int, limit: int) -> list[str]:
-    """Paths of some files of a source that stay where they are, at most `limit`."""
+    """At most `limit` paths of the user's own files in a source."""
     of_source = (ItemRow.source_id == source_id, ~AssetRow.stored)
     return list(session.scalars(select(AssetRow.location).join(ItemRow).where(*of_source).limit(limit)))
 
 
 def move(session: Session, collection: Collection, source_id: int, root: str, folders: tuple[str, str]) -> None:
-    """Give a source another `root`: files of its items below the first of `folders` are now below the second.
+    """Give a source another `root`: files of its items move from the first of `folders` to the second.
 
     Keys, vectors and ids of the items stay. Raises `SourceBusy` if the collection has a source at `root`, or a job is
-    at work on this one.
+    active on this one.
     """
     collections.lock(session, collection)
     _check_idle(session, source_id)
-    there = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == root)
-    if session.scalar(there) is not None:
-        raise SourceBusy(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
+    existing = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == root)
+    if session.scalar(existing) is not None:
+        raise SourceBusy(f"the collection {collection.name!r} already has a source {root}; forget one of the two first")
     session.execute(update(SourceRow).where(SourceRow.id == source_id).values(root=root))
     audit.record(session, "source.move", collection.name, root)
     before, after = (f"{folder.rstrip('/')}/" for folder in folders)
@@ -124,8 +124,7 @@ def move(session: Session, collection: Collection, source_id: int, root: str, fo
 def forget(database: Database, collection: Collection, source_id: int, with_items: bool) -> None:
     """Remove a source; its items stay and belong to no source, or are deleted in pages first.
 
-    If it is interrupted while it deletes, the source stays with the rest of its items. Raises `SourceBusy` if a job is
-    at work on it.
+    If the deletion is interrupted, the source stays with the remaining items. Raises `SourceBusy`, as `move` does.
     """
     with database.read() as session:
         _check_idle(session, source_id)
@@ -133,8 +132,8 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
     for keys in pages:
         with database.write() as session:
             _check_idle(session, source_id)
-            held = items.content_hashes(session, collection, keys)
-            items.delete(session, collection, [key for key in keys if held.get(key, ("", None))[1] == source_id])
+            hashes = items.content_hashes(session, collection, keys)
+            items.delete(session, collection, [key for key in keys if hashes.get(key, ("", None))[1] == source_id])
     with database.write() as session:
         collections.lock(session, collection)
         _check_idle(session, source_id)
@@ -148,7 +147,7 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
 
 
 def _relocate(item: Item, before: str, after: str) -> Item:
-    """The item with the files that lie below the folder `before` below `after`."""
+    """The item with its file locations moved from the folder `before` to `after`."""
     assets = {
         name: replace(asset, location=after + asset.location.removeprefix(before))
         if not asset.stored and asset.location.startswith(before)
@@ -159,9 +158,9 @@ def _relocate(item: Item, before: str, after: str) -> Item:
 
 
 def _check_idle(session: Session, source_id: int) -> None:
-    at_work = select(JobRow.id).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE))
-    job_id = session.scalar(at_work)
+    active_jobs = select(JobRow.id).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE))
+    job_id = session.scalar(active_jobs)
     if job_id is not None:
         raise SourceBusy(
-            f"job {job_id} is at work on this source; wait for it, or stop it: anyseek jobs cancel {job_id}"
+            f"job {job_id} is active on this source; wait for it, or stop it: anyseek jobs cancel {job_id}"
         )

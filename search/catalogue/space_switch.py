@@ -1,10 +1,10 @@
-"""Spaces of another model beside those that serve a collection, and the switch between them.
+"""Spaces of another model in a collection, and the switch between them and the serving ones.
 
 (none) ──> building ──switch──> serving ──switch──> kept ──> (forgotten)
               └─ discard: dropped               kept <── discard ── returning ──switch──> serving
 
-At most one model's spaces are building or returning, and at most one model's are kept. Every function that changes
-something holds the collection's row lock until the commit, so a reader sees a switch completely or not at all.
+At most one model's spaces are building or returning, and at most one model's are kept. Every function that writes
+holds the collection's row lock until the commit, so a switch is atomic for readers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class NothingBuilt(Conflict):
 
 @dataclass(frozen=True)
 class Target:
-    """The spaces of one model that are getting vectors, to serve later."""
+    """The spaces of one model that are being filled, to serve later."""
 
     collection_id: int
     model: str
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True)
 class IncompleteItem:
-    """An item without vectors of its present revision in the target's spaces."""
+    """An item without a vector of its current revision in some space of the target."""
 
     item_id: int
     key: str
@@ -75,15 +75,15 @@ def target(session: Session, collection_id: int) -> Target | None:
 
 
 def build(session: Session, collection: Collection, model: str, spaces: Iterable[EmbeddingSpace]) -> None:
-    """Add a model's spaces beside the serving ones; half-built ones of the same model are continued.
+    """Add a model's spaces in state building; partly built ones of the same model are continued.
 
-    Half-built spaces of another model are dropped. Raises `OldVectorsKept`.
+    Partly built spaces of another model are dropped. Raises `OldVectorsKept`.
     """
     collections.lock(session, collection)
-    wanted = {space.name: space for space in spaces}
-    held = target(session, collection.id)
-    if held is not None and held.state == SpaceState.BUILDING:
-        if held.fingerprints == {name: space.fingerprint for name, space in wanted.items()}:
+    by_name = {space.name: space for space in spaces}
+    current = target(session, collection.id)
+    if current is not None and current.state == SpaceState.BUILDING:
+        if current.fingerprints == {name: space.fingerprint for name, space in by_name.items()}:
             return
         _drop(session, collection.id, SpaceState.BUILDING)
     for state in (SpaceState.KEPT, SpaceState.RETURNING):
@@ -93,11 +93,11 @@ def build(session: Session, collection: Collection, model: str, spaces: Iterable
                 f"(anyseek collections rollback {collection.name}) or drop them (anyseek collections forget-old "
                 f"{collection.name}) first"
             )
-    collections.add_spaces(session, collection.id, model, wanted.values(), SpaceState.BUILDING)
+    collections.add_spaces(session, collection.id, model, by_name.values(), SpaceState.BUILDING)
 
 
 def start_return(session: Session, collection: Collection) -> None:
-    """Let kept spaces return: they get the vectors they lack, to serve again. Raises `NothingKept`."""
+    """Start to complete kept spaces, so that they can serve again. Raises `NothingKept`."""
     collections.lock(session, collection)
     if _has(session, collection.id, SpaceState.RETURNING):
         return
@@ -108,14 +108,14 @@ def start_return(session: Session, collection: Collection) -> None:
 
 
 def discard(session: Session, collection_id: int) -> None:
-    """Drop building spaces, and keep returning ones as before. Harmless if there are neither."""
+    """Drop building spaces, and set returning ones back to kept. Idempotent."""
     log.lock(session, collection_id)
     _drop(session, collection_id, SpaceState.BUILDING)
     _move(session, collection_id, SpaceState.RETURNING, SpaceState.KEPT)
 
 
 def forget(session: Session, collection: Collection) -> None:
-    """Drop kept spaces with their vectors. Raises `NothingKept`."""
+    """Drop kept and returning spaces with their vectors. Raises `NothingKept`."""
     collections.lock(session, collection)
     if not _drop(session, collection.id, SpaceState.KEPT, SpaceState.RETURNING):
         raise NothingKept(f"the collection {collection.name!r} keeps no older vectors")
@@ -123,7 +123,7 @@ def forget(session: Session, collection: Collection) -> None:
 
 
 def switch(session: Session, reached: Target) -> None:
-    """Let the target's spaces serve from this commit on, and keep the previous ones. Raises `FingerprintMismatch`."""
+    """Make the target's spaces serving and the serving ones kept. Raises `FingerprintMismatch`."""
     check_target(session, reached)
     _move(session, reached.collection_id, SpaceState.SERVING, SpaceState.KEPT)
     _move(session, reached.collection_id, reached.state, SpaceState.SERVING)
@@ -132,22 +132,22 @@ def switch(session: Session, reached: Target) -> None:
 
 
 def check_target(session: Session, expected: Target) -> None:
-    """Take the collection's lock. Raises `FingerprintMismatch` if the target has been given up or replaced."""
+    """Take the collection's lock. Raises `FingerprintMismatch` if the target has been discarded or replaced."""
     log.lock(session, expected.collection_id)
-    found = target(session, expected.collection_id)
-    ids = None if found is None else {space.id for space in found.spaces.values()}
+    current = target(session, expected.collection_id)
+    ids = None if current is None else {space.id for space in current.spaces.values()}
     if ids != {space.id for space in expected.spaces.values()}:
         raise FingerprintMismatch("these vectors were made for a re-embedding that has ended; they are dropped")
 
 
 def incomplete_items(session: Session, of: Target, after_id: int, limit: int, since: int = 0) -> list[IncompleteItem]:
-    """The next `limit` items, by id, that lack the vector of their present revision in a space of the target.
+    """The next `limit` items, by id, that lack a vector of their current revision in a space of the target.
 
-    With `since` only of the items that entries of the log above it concern.
+    With `since` only items with log entries above it.
     """
     complete = and_(*(_has_vector(space) for space in of.spaces.values()))
     where = [in_collection(of.collection_id), ItemRow.id > after_id, ~complete]
-    if since and since >= collections.head_by_id(session, of.collection_id).compacted_seq:  # else some may be gone
+    if since and since >= collections.head_by_id(session, of.collection_id).compacted_seq:  # else some may be missing
         changed = select(LogRow.item_id).where(LogRow.collection_id == of.collection_id, LogRow.seq > since)
         where.append(ItemRow.id.in_(changed))
     query = select(ItemRow.id, ItemRow.key, ItemRow.revision).where(*where).order_by(ItemRow.id).limit(limit)
@@ -180,7 +180,7 @@ def _drop(session: Session, collection_id: int, *states: SpaceState) -> Sequence
     ids = session.scalars(select(SpaceRow.id).where(*of_states)).all()
     if ids:
         compacted = select(CollectionRow.compacted_seq).where(CollectionRow.id == collection_id).scalar_subquery()
-        useless = (LogRow.collection_id == collection_id, LogRow.space_id.in_(ids), LogRow.seq <= compacted)
-        session.execute(delete_rows(LogRow).where(*useless))
+        dropped = (LogRow.collection_id == collection_id, LogRow.space_id.in_(ids), LogRow.seq <= compacted)
+        session.execute(delete_rows(LogRow).where(*dropped))
         session.execute(delete_rows(SpaceRow).where(SpaceRow.id.in_(ids)))
     return ids

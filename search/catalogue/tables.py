@@ -1,21 +1,20 @@
-"""The tables of the catalogue, the source of truth; Alembic makes them (`migrations/`).
+"""The tables of the catalogue, the source of truth; Alembic creates them (`migrations/`).
 
-collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
-     │             1 ── n tunings   means of queries that were fitted on the collection itself
+collections 1 ── n spaces       serving ones, and ones of the next or the previous model
+     │             1 ── n tunings   query means fitted on the collection
      │             1 ── n own_curves  curves of older versions, unused
-     │ 1 ── n sources        folders, tables and buckets that items came from
+     │ 1 ── n sources        folders, tables and buckets of the items
      │ 1 ── n items 1 ── n assets
-     │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
-     │              1 ── 1 words    by which full text finds it; derived from the item
+     │              1 ── n facets   the item's flattened attributes, for filters; derived
+     │              1 ── 1 words    for full-text search; derived
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      │ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
-     │             1 ── 1 submissions when its tasks were last handed to workers
-     └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
-owners                                processes that hold leases, and until when they are believed to live
+     │             1 ── 1 submissions when its tasks were last submitted to workers
+     └ 1 ── 1 snapshot_leases  the process that may write its snapshots, until when
+owners                                processes with leases, and when their registrations expire
 audit                                 who changed what, and when
 
-A `checksum` is that of its row (`anyseek.search.catalogue.checksums`), null in rows that were written before there were
-any.
+A `checksum` is its row's (`anyseek.search.catalogue.checksums`), null in rows written by older versions.
 """
 
 from datetime import datetime
@@ -77,7 +76,7 @@ class CollectionRow(Table):
 class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
-    `state` is one of `anyseek.search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks`
+    `state` is one of `anyseek.search.catalogue.collections.SpaceState`; `model` is the space's model; `blocks`
     is the list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings change.
     `calibrated_count` is no longer read: older versions wrote it beside `own_curves`.
     """
@@ -128,7 +127,7 @@ class CurveRow(_Fitted, Table):
 
 
 class SourceRow(Table):
-    """`key_prefix`, if there is one, stands before the keys of all its items and ends with a slash.
+    """`key_prefix`, if not null, begins the keys of all its items and ends with a slash.
 
     With `predicts` its items get predicted attributes.
     """
@@ -145,8 +144,8 @@ class SourceRow(Table):
 class ItemRow(Table):
     """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
 
-    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.source_inputs`); null:
-    read them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
+    `stamp` shows without reading the item's files if they have changed (`anyseek.indexer.source_inputs`); null: read
+    them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
     (`anyseek.search.catalogue.api_keys`).
     """
 
@@ -193,7 +192,7 @@ class AssetRow(Table):
 
 
 class FacetRow(Table):
-    """See `search.filters.facets.Facet`; the indexes of texts, numbers and moments hold only rows that have one."""
+    """See `search.filters.facets.Facet`; the indexes of texts, numbers and moments are partial."""
 
     __tablename__ = "facets"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -207,15 +206,15 @@ class FacetRow(Table):
 
 
 for _column in (FacetRow.number, FacetRow.text, FacetRow.moment):
-    _held = _column.is_not(None)
+    _is_present = _column.is_not(None)
     Index(
         f"facets_by_{_column.key}",
         FacetRow.collection_id,
         FacetRow.path,
         _column,
         FacetRow.item_id,
-        sqlite_where=_held,
-        postgresql_where=_held,
+        sqlite_where=_is_present,
+        postgresql_where=_is_present,
     )
 
 
@@ -230,7 +229,7 @@ class WordsRow(Table):
     words: Mapped[str]
 
 
-# FTS5 keeps no copy of the words. Its tokenizer `ascii` takes every sign beyond ASCII for part of a word.
+# FTS5 keeps no copy of the words. Its tokenizer `ascii` treats every non-ASCII character as part of a word.
 INDEX_WORDS = {
     "sqlite": (
         "CREATE VIRTUAL TABLE words_index USING fts5(collection_id, words, content='words', content_rowid='item_id', "
@@ -251,7 +250,7 @@ for _dialect, _statements in INDEX_WORDS.items():
 
 
 def is_of_catalogue(name: str | None, kind: str, _parents: object = None) -> bool:
-    """True if a table is one of those here, and not one that SQLite's full text makes for itself."""
+    """False for tables that SQLite's full text creates, true for all others."""
     return kind != "table" or name is None or not name.startswith("words_index")
 
 
@@ -332,7 +331,7 @@ class SubmissionRow(Table):
 
 
 class OwnerRow(Table):
-    """Renewed by the owner while it lives; an owner whose time is up has died or hangs."""
+    """Renewed by the owner while it is alive; an expired owner has died or hangs."""
 
     __tablename__ = "owners"
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -340,7 +339,7 @@ class OwnerRow(Table):
 
 
 class SnapshotLeaseRow(Table):
-    """`place` is that of `search.catalogue.leases`, `holder` a random name; see `SnapshotLease`."""
+    """`place` is as in `search.catalogue.leases`, `holder` a random name; see `SnapshotLease`."""
 
     __tablename__ = "snapshot_leases"
     collection_id: Mapped[int] = mapped_column(
@@ -368,7 +367,7 @@ class CursorRow(Table):
 
 
 class ApiKeyRow(Table):
-    """`last_used_at` is written at most once an hour (`anyseek.search.catalogue.api_keys.USE_NOTED_EVERY`).
+    """`last_used_at` is written at most once an hour (`anyseek.search.catalogue.api_keys.USE_UPDATE_INTERVAL`).
 
     `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.api_keys`), null without one.
     """

@@ -1,4 +1,4 @@
-"""Upgrades the catalogue's tables to the version that this program knows."""
+"""Upgrades the catalogue's tables to this program's version."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ _POSTGRES_LOCK = 4_921_021
 
 
 def open_database(settings: Settings) -> Database:
-    """The catalogue of the settings; it and the data directory are made or upgraded as needed."""
+    """Open the settings' catalogue, creating or upgrading it and the data directory as needed."""
     settings.make_home()
     database = Database(settings.database_url)
     try:
@@ -36,7 +36,7 @@ def open_database(settings: Settings) -> Database:
 
 
 def upgrade(database: Database) -> None:
-    """Make or alter the tables as `migrations/` says; safe for many processes at once, quick when nothing is to do.
+    """Run the migrations that the tables lack; safe for concurrent processes, fast if they lack none.
 
     A process that is killed midway leaves the tables as they were. Tables of this version are not written to, so they
     can be read on a disk that is full or read-only. Raises `CatalogueUnknown`.
@@ -55,7 +55,7 @@ def _is_newest(database: Database) -> bool:
     """True if the tables are known to be of this program's version."""
     name = make_url(database.url).database
     if database.url.startswith("sqlite") and not (name and Path(name).exists()):
-        return False  # asking would make the file, without the lock that `_file_lock` takes
+        return False  # connecting would create the file without `_file_lock`
     try:
         with database.once() as connection:
             return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST)
@@ -72,7 +72,7 @@ def lock_tables(connection: Connection) -> None:
 
 
 def unknown_versions(connection: Connection) -> set[str]:
-    """The versions of the tables that this program does not know, as a newer one leaves them."""
+    """Versions of the tables that this program does not know, such as a newer program's."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -81,7 +81,7 @@ def unknown_versions(connection: Connection) -> set[str]:
 
 
 def check_versions(connection: Connection) -> None:
-    """Raises `CatalogueUnknown`."""
+    """Raises `CatalogueUnknown` for tables of a version that this program does not know."""
     for version in sorted(unknown_versions(connection)):
         raise CatalogueUnknown(
             f"the catalogue has tables of version {version}, and this anyseek knows those up to {NEWEST}; install the "
@@ -90,7 +90,7 @@ def check_versions(connection: Connection) -> None:
 
 
 def configuration(connection: Connection) -> "Config":
-    """Alembic's settings for one connection, with the script folder found wherever the package is installed."""
+    """Alembic's configuration for one connection, with the installed package's scripts."""
     migrations = find_spec("anyseek.migrations")
     if migrations is None or not migrations.submodule_search_locations:
         raise RuntimeError("the package 'anyseek.migrations' is not installed; install anyseek again")

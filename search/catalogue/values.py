@@ -43,7 +43,7 @@ def utc(moment: datetime) -> datetime:
 
 
 def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
-    """`values` in pieces of `size`, as many as one statement takes."""
+    """Batches of up to `size` of the `values`, few enough for one statement."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
@@ -52,14 +52,14 @@ def rows_in(
     session: Session, statement: "Select[*Columns]", column: InstrumentedAttribute[Any], values: Sequence[Any]
 ) -> "Iterator[Row[*Columns]]":
     """The rows of a select whose `column` has one of any number of `values`."""
-    for some in chunks(values):
-        yield from session.execute(statement.where(column.in_(some)))
+    for batch in chunks(values):
+        yield from session.execute(statement.where(column.in_(batch)))
 
 
 def id_in(
     session: Session, column: ColumnElement[int] | InstrumentedAttribute[int], ids: Sequence[int]
 ) -> ColumnElement[bool]:
-    """The condition that `column` is one of any number of `ids`, all of which are one parameter."""
+    """The condition that `column` is one of any number of `ids`, passed as one parameter."""
     dialect = session.get_bind().dialect
     return _listed_in(dialect, column, bindparam("ids", _as_parameter(dialect, ids), unique=True))
 
@@ -89,10 +89,10 @@ def from_bytes(data: bytes) -> "FloatArray":
 
 
 class Lookup:
-    """The rows of a select whose `column` has one of some numbers.
+    """A select by values of `column`, compiled once.
 
-    SQLAlchemy treats every column of every row, which takes longer than SQLite needs for ten rows. Here the text is
-    compiled once, and values come as the driver gives them: truths of SQLite are numbers.
+    It bypasses SQLAlchemy's result processing, which takes longer than SQLite needs for ten rows. So values are as the
+    driver returns them: SQLite's booleans are numbers.
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]], column: ColumnElement[Any]) -> None:
@@ -106,9 +106,9 @@ class Lookup:
             return []
         dialect = connection.dialect
         if dialect.name not in self._compiled:
-            listed = self._statement.where(_listed_in(dialect, self._column, bindparam("ids", required=True)))
-            self._compiled[dialect.name] = str(listed.compile(dialect=dialect))
-        given = _as_parameter(dialect, values)
+            query = self._statement.where(_listed_in(dialect, self._column, bindparam("ids", required=True)))
+            self._compiled[dialect.name] = str(query.compile(dialect=dialect))
+        parameter = _as_parameter(dialect, values)
         return connection.exec_driver_sql(
-            self._compiled[dialect.name], (given,) if dialect.positional else {"ids": given}
+            self._compiled[dialect.name], (parameter,) if dialect.positional else {"ids": parameter}
         ).fetchall()

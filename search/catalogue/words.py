@@ -16,34 +16,34 @@ from anyseek.search.filters.tree import Filter
 from anyseek.search.query.words import words_of
 from anyseek.search.types import IdArray
 
-_MOST_KEPT = 4_000_000  # ids, of 8 bytes
-_NAMED = 40  # characters of the words that an error names
+_MAX_CACHED_IDS = 4_000_000  # ids, of 8 bytes
+_NAMED = 40  # characters of the words in an error message
 _FIND = {
-    "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :wanted"),
+    "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :query"),
     "postgresql": text(
         "SELECT item_id FROM words WHERE array_to_tsvector(array_prepend('@' || CAST(collection_id AS text), "
-        "string_to_array(words, ' '))) @@ CAST(:wanted AS tsquery)"
+        "string_to_array(words, ' '))) @@ CAST(:query AS tsquery)"
     ),
 }
 
 
 class WordSearch:
-    """Full text over one collection as a session sees it. The same words with the same filter are ranked once.
+    """Full-text search over one collection in a session; caches rankings by words and filter.
 
-    Which items have a word is kept, too, up to `_MOST_KEPT` ids of all words.
+    The ids of each word's items are cached, too, up to `_MAX_CACHED_IDS` ids in all.
     """
 
     def __init__(self, session: Session, collection_id: int) -> None:
         self._session, self._collection_id = session, collection_id
         self._ranked: dict[tuple[frozenset[str], Filter | None, int], IdArray] = {}
-        self._kept: dict[str, IdArray] = {}
-        self._left = _MOST_KEPT
+        self._ids_by_word: dict[str, IdArray] = {}
+        self._capacity = _MAX_CACHED_IDS
 
     def ranked(self, query: str, where: Filter | None, most: int) -> IdArray:
-        """The items that have one of the words asked for and pass a `checked` filter: ids with ranks (n, 2).
+        """Ids and ranks (n, 2) of at most `most` items that have a word of the query and pass a `checked` filter.
 
-        They are at most `most`. Those with more of the words come first, and rarer words count more. Items with the
-        same words have the same rank. Raises what `raise_if_abandoned` raises.
+        Items with more of the words come first, and rarer words count more. Items with the same words have the same
+        rank. Raises what `raise_if_abandoned` raises.
         """
         raise_if_abandoned()
         key = frozenset(words_of(query)), where, most
@@ -63,27 +63,27 @@ class WordSearch:
         for ids in of_words:
             if len(ids):
                 scores[np.isin(every, ids, assume_unique=True)] += math.log(1 + count / len(ids))
-        scores = scores.round(9)  # the order of a sum makes no rank
+        scores = scores.round(9)  # the order of summation must not affect ranks
         order = np.lexsort((every, -scores))
         ranks = 1 + np.searchsorted(-scores[order], -scores[order], side="left")
         return np.stack([every[order][:most], ranks[:most]], axis=1)
 
     def _ids(self, word: str) -> IdArray:
-        """The items that have a word."""
-        ids = self._kept.get(word)
+        """The ids of the items with a word, ascending."""
+        ids = self._ids_by_word.get(word)
         if ids is None:
             ids = self._read(word)
-            if len(ids) < self._left:
-                self._kept[word] = ids
-                self._left -= len(ids) + 32  # what an array without ids takes
+            if len(ids) < self._capacity:
+                self._ids_by_word[word] = ids
+                self._capacity -= len(ids) + 32  # the overhead of an array
         return ids
 
     def _read(self, word: str) -> IdArray:
-        """Words are letters, digits and marks, so quotes hold them."""
+        """Query the index; words are letters, digits and marks, so quoting them is safe."""
         raise_if_abandoned()
         dialect = self._session.get_bind().dialect.name
-        wanted = {
+        queries = {
             "sqlite": f'collection_id : "{self._collection_id}" AND words : "{word}"',
             "postgresql": f"'@{self._collection_id}' & '{word}'",
         }
-        return np.unique(np.fromiter(self._session.scalars(_FIND[dialect], {"wanted": wanted[dialect]}), np.int64))
+        return np.unique(np.fromiter(self._session.scalars(_FIND[dialect], {"query": queries[dialect]}), np.int64))
