@@ -1,4 +1,4 @@
-"""Build a tokenizer from its config: choose its class, and initialise an image tokenizer for training."""
+"""Build a tokenizer from its config, and initialise an image tokenizer for training."""
 
 from typing import cast
 
@@ -15,21 +15,21 @@ Tokenizer = VQVAE | ImageVQVAE | DiVAE
 
 
 def build_tokenizer(config: TokenizerConfig) -> Tokenizer:
-    """The network of a config, its parameters not filled. Raises `ConfigInvalid` for a shape that no class has."""
+    """Build an uninitialised tokenizer. Raises `ConfigInvalid` for an unsupported config."""
     if config.is_diffusion:
         return DiVAE(config)
     return VQVAE(config) if is_mlp(config.enc_type) else ImageVQVAE(config)
 
 
-_MATRICES = {"qkv": 3}  # in one linear layer, each a matrix of its own
+_MATRICES = {"qkv": 3}  # matrices stacked in one linear layer, initialised separately
 
 
 def initialise_image_tokenizer(network: ImageTokenizer, seed: int) -> None:
-    """Fill all parameters, the same way for the same seed.
+    """Initialise all parameters for training, reproducibly for a seed.
 
-    Xavier-uniform for linears and convolutions with zero biases, standard normal for embeddings of labels; norms and
-    residual branches of a UNet begin as the identity (Dhariwal and Nichol, arXiv 2105.05233). The codes are placed by
-    the first batch.
+    Xavier-uniform for linears and convolutions with zero biases, standard normal for label embeddings; norms and
+    residual branches of a UNet start as the identity (Dhariwal and Nichol, arXiv 2105.05233). The first batch
+    initialises the codes.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, module in network.named_modules():
@@ -46,7 +46,7 @@ def initialise_image_tokenizer(network: ImageTokenizer, seed: int) -> None:
     for module in network.modules():
         if isinstance(module, ResidualBlock | AttentionBlock | PatchedUNet):
             nn.init.zeros_(cast(Tensor, _last_layer(module).weight))
-    network.quantize.forget()
+    network.quantize.reset_codes()
 
 
 def _last_layer(module: ResidualBlock | AttentionBlock | PatchedUNet) -> nn.Module:

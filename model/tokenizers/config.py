@@ -1,4 +1,4 @@
-"""The shape of a tokenizer, as stored in its checkpoint's metadata. Imports no torch."""
+"""Configuration of a tokenizer, as stored in its checkpoint's metadata. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,22 +8,22 @@ from anyseek.model.network.config import ConfigInvalid, select_fields
 
 DIFFUSION_DECODER = "unet_patched"
 
-# A published config names no class; it has these keys where the decoder is a diffusion.
+# A published config does not name its class; these keys identify a diffusion decoder.
 _DIFFUSION_KEYS = frozenset({"beta_schedule", "prediction_type"})
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """The shape of a tokenizer; the names are the metadata keys of published checkpoints.
+    """Architecture of a tokenizer; the names are the metadata keys of published checkpoints.
 
-    `n_channels` is the length of a vector, or the channels of an image or map; with `n_labels`, images are ids that
-    are embedded into `n_channels`. `codebook_size` codes in each of `num_codebooks`, `latent_dim` wide together.
-    Sizes are pixels a side; those of the encoder and decoder are `image_size` and `patch_size` where they are None,
-    and without `patch_proj` a position of the map already is a patch. `undo_std` says that images come with
-    ImageNet's mean and deviation taken out. The keys from `scheduler` on belong to diffusion decoders; `unet_width` and
-    `unet_blocks` (a level) are our own and leave the published shape where they are absent.
+    `n_channels` is the length of a vector, or the channels of an image or map; with `n_labels`, images are label ids
+    that are embedded into `n_channels`. Each of `num_codebooks` has `codebook_size` codes; `latent_dim` is their total
+    width. Sizes are pixels a side; None in an encoder or decoder size means `image_size` or `patch_size`. Without
+    `patch_proj` each position of a map is a patch. `undo_std` means that images are standardised by ImageNet's mean
+    and deviation. The keys from `scheduler` on are for diffusion decoders; `unet_width` and `unet_blocks` (per level)
+    are extensions whose defaults give the published architecture.
 
-    Keys that only training or resuming reads (`ema_decay`, `ckpt_path`, `masked_cfg`, …) are ignored like unknown ones.
+    Keys for training and resuming (`ema_decay`, `ckpt_path`, `masked_cfg`, …) are ignored like unknown ones.
     """
 
     n_channels: int = 3
@@ -64,30 +64,30 @@ class TokenizerConfig:
 
     @property
     def is_diffusion(self) -> bool:
-        """Whether tokens are decoded by a diffusion (class DiVAE) rather than in one pass (VQVAE)."""
+        """Whether the decoder is a diffusion (class `DiVAE`) and not a single pass."""
         return self.dec_type == DIFFUSION_DECODER
 
     @property
     def encoder_grid(self) -> int:
-        """Tokens a side of an image of the encoder's own size."""
+        """Tokens a side at the encoder's configured image size."""
         return (self.image_size_enc or self.image_size) // self.patch_size
 
     @property
     def decoder_patch(self) -> int:
-        """Pixels a side that a token becomes in a ViT decoder with `patch_proj`."""
+        """Pixels a side per token of a ViT decoder with `patch_proj`."""
         return self.patch_size_dec or self.patch_size
 
     @property
     def decoder_grid(self) -> int:
-        """Tokens a side of an image of the decoder's own size."""
+        """Tokens a side at the decoder's configured image size."""
         return (self.image_size_dec or self.image_size) // self.decoder_patch
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
-        """The config from values already parsed. Raises `ConfigInvalid` for a value of another type."""
+        """Build the config from parsed values. Raises `ConfigInvalid` for a value of the wrong type."""
         implied = {"dec_type": DIFFUSION_DECODER} if _DIFFUSION_KEYS & values.keys() else {}
         return cls(**select_fields(cls, implied | dict(values)))
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata strings that `parse_metadata` and `from_values` read back to this config."""
+        """Metadata strings from which `parse_metadata` and `from_values` restore this config."""
         return {key: str(value) for key, value in asdict(self).items()}

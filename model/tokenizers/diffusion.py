@@ -1,4 +1,4 @@
-"""Diffusion: noise schedules, and the samplers that turn noise into an image.
+"""Diffusion: noise schedules, and DDPM and DDIM samplers.
 
 There are T training timesteps, from 0 (almost clean) to T-1 (noise). The noisy image is x_t = sqrt(a_t) x_0 + sqrt(1 -
 a_t) e, where a_t is `alphas_cumprod[t]` (Ho et al., arXiv 2006.11239, eq. 4). A sampler goes from noise to image by
@@ -16,17 +16,17 @@ from torch import Tensor
 from anyseek.model.network.config import ConfigInvalid
 
 _BETA_FIRST, _BETA_LAST = 1e-4, 0.02
-_BETA_LARGEST = 0.999
-_LARGEST_LOG_SNR = 15.0
-_SHIFTED = "shifted_cosine:"
+_MAX_BETA = 0.999
+_MAX_LOG_SNR = 15.0
+_SHIFTED_PREFIX = "shifted_cosine:"
 
 
 class TimestepSpacing(StrEnum):
-    """The visited ones of the T timesteps; r is T div the number of steps asked for."""
+    """Which of the T timesteps a sampler visits; the stride r is T div the number of steps."""
 
-    TRAILING = "trailing"  # T-1, T-1-r, … as long as they are not negative: one more where r does not divide T
+    TRAILING = "trailing"  # T-1, T-1-r, … while not negative: one more step if r does not divide T
     LEADING = "leading"  # (count-1) r, …, r, 0
-    LINSPACE = "linspace"  # from T-1 to 0, evenly, rounded
+    LINSPACE = "linspace"  # from T-1 to 0, evenly spaced and rounded
 
 
 def timesteps(count: int, spacing: TimestepSpacing, train_timesteps: int = 1000) -> list[int]:
@@ -36,36 +36,38 @@ def timesteps(count: int, spacing: TimestepSpacing, train_timesteps: int = 1000)
         return list(range(train_timesteps - 1, -1, -stride))
     if spacing is TimestepSpacing.LEADING:
         return list(range((count - 1) * stride, -1, -stride))
-    # float64: a float32 linspace rounds some halves the other way
+    # float64, because a float32 linspace rounds some halves differently
     return [int(t) for t in (torch.linspace(train_timesteps, 1, count, dtype=torch.float64).round() - 1).tolist()]
 
 
 def timestep_stride(count: int, train_timesteps: int) -> int:
-    """The length of a step back, whatever the spacing. Raises ValueError unless 1 <= count <= train_timesteps."""
+    """Timesteps per sampling step, for any spacing. Raises ValueError unless 1 <= count <= train_timesteps."""
     if not 1 <= count <= train_timesteps:
         raise ValueError(f"a diffusion of {train_timesteps} timesteps takes 1 to {train_timesteps} steps, not {count}")
     return train_timesteps // count
 
 
 def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_terminal_snr: bool) -> Tensor:
-    """The share a_t of the image's variance at each timestep: float32 (T,), falling, and optionally 0 at the end.
+    """Cumulative alphas a_t, the signal's share of the variance: float32 (T,), decreasing, optionally to 0.
 
     Schedules are `linear` (1e-4 to 0.02), `squaredcos_cap_v2` (Nichol and Dhariwal, arXiv 2102.09672) and
     `shifted_cosine:<shift>` (Hoogeboom et al., arXiv 2301.11093), which always ends in 0. Raises `ConfigInvalid`.
     """
-    if beta_schedule.startswith(_SHIFTED):
-        text = beta_schedule.removeprefix(_SHIFTED)
+    if beta_schedule.startswith(_SHIFTED_PREFIX):
+        text = beta_schedule.removeprefix(_SHIFTED_PREFIX)
         try:
             shift = float(text)
         except ValueError:
             shift = math.nan
         if not (math.isfinite(shift) and shift > 0):
-            raise ConfigInvalid(f"beta_schedule {beta_schedule!r} must end in a positive number, as {_SHIFTED}0.5 does")
+            raise ConfigInvalid(
+                f"beta_schedule {beta_schedule!r} must end in a positive number, such as {_SHIFTED_PREFIX}0.5"
+            )
         t = torch.linspace(0, 1, train_timesteps)
         log_snr = -2 * ((math.pi * t / 2).tan().log() + math.log(shift))
-        kept = log_snr.clamp(-_LARGEST_LOG_SNR, _LARGEST_LOG_SNR).sigmoid()
-        kept[-1] = 0
-        return kept
+        alphas = log_snr.clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR).sigmoid()
+        alphas[-1] = 0
+        return alphas
     if beta_schedule == "linear":
         betas = torch.linspace(_BETA_FIRST, _BETA_LAST, train_timesteps)
     elif beta_schedule == "squaredcos_cap_v2":
@@ -73,41 +75,41 @@ def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_term
     else:
         known = "linear, squaredcos_cap_v2 and shifted_cosine:<shift>"
         raise ConfigInvalid(f"beta_schedule {beta_schedule!r} is unknown; the schedules are {known}")
-    kept = (1 - betas).cumprod(dim=0)
+    alphas = (1 - betas).cumprod(dim=0)
     if not zero_terminal_snr:
-        return kept
-    # Shift and scale sqrt(a) so that the first stays and the last is 0 (Lin et al., arXiv 2305.08891, alg. 1).
-    first, last = kept[0].sqrt(), kept[-1].sqrt()
-    return ((kept.sqrt() - last) * (first / (first - last))).square()
+        return alphas
+    # Shift and scale sqrt(a) so that the first is unchanged and the last is 0 (Lin et al., arXiv 2305.08891, alg. 1).
+    first, last = alphas[0].sqrt(), alphas[-1].sqrt()
+    return ((alphas.sqrt() - last) * (first / (first - last))).square()
 
 
 def _squared_cosine_betas(train_timesteps: int) -> Tensor:
-    def kept(t: float) -> float:
+    def alpha(t: float) -> float:
         return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
 
-    ratios = [kept((i + 1) / train_timesteps) / kept(i / train_timesteps) for i in range(train_timesteps)]
-    return torch.tensor([min(1 - ratio, _BETA_LARGEST) for ratio in ratios])
+    ratios = [alpha((i + 1) / train_timesteps) / alpha(i / train_timesteps) for i in range(train_timesteps)]
+    return torch.tensor([min(1 - ratio, _MAX_BETA) for ratio in ratios])
 
 
-# Standard normal float32 numbers of a shape; each call gives the next ones.
+# Returns the next standard normal float32 numbers, in the given shape.
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
-# Told how many steps are done and how many there are, after each of them.
+# Called after each step with the number of completed steps and the total.
 Progress = Callable[[int, int], None]
-# The network's output for a noisy image and its timestep.
+# Returns the network's output for a noisy image and its timestep.
 Predict = Callable[[Tensor, int], Tensor]
 
-_LEAST_VARIANCE = 1e-20
+_MIN_VARIANCE = 1e-20
 
 
 class Scheduler(StrEnum):
-    """The kind of one step; the values are those of the config key `scheduler`."""
+    """Sampler update rule; the values of the config key `scheduler`."""
 
     DDPM = "ddpm"
     DDIM = "ddim"
 
 
 class Prediction(StrEnum):
-    """The kind of prediction; the values are those of the config key `prediction_type`."""
+    """What the network predicts; the values of the config key `prediction_type`."""
 
     SAMPLE = "sample"  # the clean image
     VELOCITY = "v_prediction"  # sqrt(a_t) e - sqrt(1 - a_t) x_0 (Salimans and Ho, arXiv 2202.00512)
@@ -115,7 +117,7 @@ class Prediction(StrEnum):
 
 @dataclass(frozen=True)
 class Sampling:
-    """The choice of steps. `spacing` is DDIM's choice; DDPM always goes `LEADING`."""
+    """Sampler settings. `spacing` applies to DDIM; DDPM always uses `LEADING`."""
 
     scheduler: Scheduler
     steps: int = 25
@@ -129,9 +131,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Diffusion:
-    """The noise that a network was trained to undo: a_t of each timestep, what it predicts, whether images lie in [-1,
-    1].
-    """
+    """Diffusion process of a trained network: a_t per timestep, what it predicts, whether to clip x_0 to [-1, 1]."""
 
     alphas_cumprod: tuple[float, ...]
     prediction: Prediction
@@ -139,7 +139,7 @@ class Diffusion:
 
 
 def seeded_noise(seed: int) -> NoiseSource:
-    """Noise from a generator on the CPU, so that a seed means the same on every device."""
+    """Seeded noise source on the CPU, so that a seed gives the same noise on every device."""
     generator = torch.Generator().manual_seed(seed)
     return lambda shape: torch.randn(shape, generator=generator)
 
@@ -152,14 +152,14 @@ def sample(
     noise: NoiseSource,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Turn noise `start`, float (B, C, H, W), into an image of that shape.
+    """Denoise `start`, noise float (B, C, H, W), into an image of the same shape.
 
-    DDPM draws from `noise` once for each step but the last. Raises ValueError for a number of steps out of range.
+    DDPM calls `noise` once for each step but the last. Raises ValueError for a number of steps out of range.
     """
     total = len(diffusion.alphas_cumprod)
-    visited, stride = sampling.timesteps(total), timestep_stride(sampling.steps, total)
+    schedule, stride = sampling.timesteps(total), timestep_stride(sampling.steps, total)
     image = start
-    for done, t in enumerate(visited, start=1):
+    for done, t in enumerate(schedule, start=1):
         alpha = diffusion.alphas_cumprod[t]
         alpha_after = diffusion.alphas_cumprod[t - stride] if t >= stride else 1.0
         output = predict(image, t)
@@ -171,29 +171,29 @@ def sample(
         if sampling.scheduler is Scheduler.DDIM:
             image = ddim_step(image, clean, clipped, alpha, alpha_after)
         else:
-            drawn = noise(tuple(start.shape)).to(start) if t > 0 else None
-            image = ddpm_step(image, clipped, alpha, alpha_after, drawn)
+            step_noise = noise(tuple(start.shape)).to(start) if t > 0 else None
+            image = ddpm_step(image, clipped, alpha, alpha_after, step_noise)
         if progress is not None:
-            progress(done, len(visited))
+            progress(done, len(schedule))
     return image
 
 
 def ddim_step(image: Tensor, clean: Tensor, clipped: Tensor, alpha: float, alpha_after: float) -> Tensor:
-    """x_p = sqrt(a_p) x_0 + sqrt(1 - a_p) e (Song et al., arXiv 2010.02502, eq. 12 with sigma 0).
+    """DDIM update x_p = sqrt(a_p) x_0 + sqrt(1 - a_p) e (Song et al., arXiv 2010.02502, eq. 12 with sigma 0).
 
-    The noise e is what is left of `image` without the *unclipped* x_0, as in the reference.
+    The noise e is estimated from the *unclipped* x_0, as in the reference.
     """
-    left = (image - math.sqrt(alpha) * clean) / math.sqrt(1 - alpha)
-    return math.sqrt(alpha_after) * clipped + math.sqrt(1 - alpha_after) * left
+    epsilon = (image - math.sqrt(alpha) * clean) / math.sqrt(1 - alpha)
+    return math.sqrt(alpha_after) * clipped + math.sqrt(1 - alpha_after) * epsilon
 
 
-def ddpm_step(image: Tensor, clipped: Tensor, alpha: float, alpha_after: float, drawn: Tensor | None) -> Tensor:
-    """The mean of x_p given x_t and x_0, and noise of its variance (Ho et al., arXiv 2006.11239, eq. 6 and 7)."""
-    kept = alpha / alpha_after
-    clean_share = math.sqrt(alpha_after) * (1 - kept) / (1 - alpha)
-    image_share = math.sqrt(kept) * (1 - alpha_after) / (1 - alpha)
-    mean = clean_share * clipped + image_share * image
-    if drawn is None:
+def ddpm_step(image: Tensor, clipped: Tensor, alpha: float, alpha_after: float, noise: Tensor | None) -> Tensor:
+    """DDPM update: x_p given x_t and x_0, its mean if `noise` is None (Ho et al., arXiv 2006.11239, eq. 6 and 7)."""
+    ratio = alpha / alpha_after
+    clean_weight = math.sqrt(alpha_after) * (1 - ratio) / (1 - alpha)
+    image_weight = math.sqrt(ratio) * (1 - alpha_after) / (1 - alpha)
+    mean = clean_weight * clipped + image_weight * image
+    if noise is None:
         return mean
-    variance = max((1 - alpha_after) / (1 - alpha) * (1 - kept), _LEAST_VARIANCE)
-    return mean + math.sqrt(variance) * drawn
+    variance = max((1 - alpha_after) / (1 - alpha) * (1 - ratio), _MIN_VARIANCE)
+    return mean + math.sqrt(variance) * noise

@@ -1,4 +1,4 @@
-"""The tokenizers of pictures, depth, normals and edges: a ViT encoder, lucid codes and a diffusion decoder.
+"""Tokenizers of pictures, depth, normals and edges: ViT encoder, lucid quantizer and diffusion decoder.
 
 The decoder is a UNet that denoises an image in patches, conditioned on a grid of code vectors (arXiv 2105.05233). B
 batch, C channels, H x W positions, E width of the time embedding. Parameter names match the published tokenizers.
@@ -28,35 +28,35 @@ from anyseek.model.tokenizers.diffusion import (
 from anyseek.model.tokenizers.image_vqvae import ImageTokenizer
 
 _PATCH = 4
-_MULTIPLIERS = (1, 2, 2, 2)  # of the width, for each level; the grid of level i is halved i times
+_MULTIPLIERS = (1, 2, 2, 2)  # of the width, per level; level i has 1/2^i of the resolution
 _ATTENTION_LEVELS = (2, 3)
-SIDE_MULTIPLE = _PATCH * 2 ** (len(_MULTIPLIERS) - 1)  # pixels, of images
+SIDE_MULTIPLE = _PATCH * 2 ** (len(_MULTIPLIERS) - 1)  # image sides in pixels must be multiples of it
 _TIME_EXPANSION = 4
 _GROUPS = 32
-_LONGEST_PERIOD = 10_000.0
+_MAX_PERIOD = 10_000.0
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Normalisation over 32 groups of channels; `channels` must be a multiple of 32."""
+    """Group normalisation with 32 groups; `channels` must be a multiple of 32."""
     return nn.GroupNorm(_GROUPS, channels, eps=1e-5)
 
 
 def embed_timesteps(timesteps: Tensor, width: int) -> Tensor:
-    """Sinusoids of timesteps (B,) -> float32 (B, width): all cosines first, then all sines."""
+    """Sinusoidal timestep embedding: (B,) -> float32 (B, width), all cosines first, then all sines."""
     half = width // 2
-    frequencies = torch.exp(-math.log(_LONGEST_PERIOD) * torch.arange(half, dtype=torch.float32) / half)
+    frequencies = torch.exp(-math.log(_MAX_PERIOD) * torch.arange(half, dtype=torch.float32) / half)
     angles = timesteps.float()[:, None] * frequencies.to(timesteps.device)
     return torch.cat((angles.cos(), angles.sin()), dim=1)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with the time added between them; a 1x1 convolution in the skip where channels change."""
+    """Two convolutions, the time embedding added between them; a 1x1 convolution on the skip if channels change."""
 
     def __init__(self, channels: int, out_channels: int, time_width: int) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(time_width, out_channels))
-        # the identity has the place of the dropout, so that the convolution is called `out_layers.3`
+        # the identity stands for the dropout, so that the key of the convolution is `out_layers.3`
         self.out_layers = nn.Sequential(
             group_norm(out_channels), nn.SiLU(), nn.Identity(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
         )
@@ -91,12 +91,12 @@ class AttentionBlock(nn.Module):
 
 
 def _downsample(channels: int) -> nn.Module:
-    """Half the size by a convolution of stride 2."""
+    """Halve the resolution by a convolution of stride 2."""
     return nn.Sequential(OrderedDict(op=nn.Conv2d(channels, channels, 3, stride=2, padding=1)))
 
 
 def _upsample(channels: int) -> nn.Module:
-    """Twice the size by repetition, then a convolution."""
+    """Double the resolution by nearest-neighbour upsampling and a convolution."""
     layers = OrderedDict(
         up=nn.Upsample(scale_factor=2, mode="nearest"), conv=nn.Conv2d(channels, channels, 3, padding=1)
     )
@@ -104,21 +104,20 @@ def _upsample(channels: int) -> nn.Module:
 
 
 class Stage(nn.ModuleList):
-    """Blocks that run one after the other; the residual ones see the time."""
+    """Blocks in sequence; the residual blocks also receive the time embedding."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """x float (B, C, H, W), time float (B, E) -> float of other channels and size."""
+        """x float (B, C, H, W), time float (B, E) -> float of the stage's channels and size."""
         for block in self:
             x = block(x, time) if isinstance(block, ResidualBlock) else block(x)
         return x
 
 
 class PatchedUNet(nn.Module):
-    """An image of patches and its codes through a UNet (Ronneberger et al., arXiv 1505.04597).
+    """UNet over image patches, conditioned on a grid of codes (Ronneberger et al., arXiv 1505.04597).
 
     B batch, C channels, H x W pixels, P patch, L latent width, h x w codes. `width` is the channels of the first level,
-    a multiple of 32, and `blocks` the residual blocks of a level; the rest of the shape is that of all published
-    decoders.
+    a multiple of 32, and `blocks` the residual blocks per level; everything else is as in the published decoders.
     """
 
     def __init__(self, channels: int, latent_dim: int, width: int = 256, blocks: int = 3) -> None:
@@ -129,28 +128,28 @@ class PatchedUNet(nn.Module):
         )
         patch_channels = channels * _PATCH**2
         levels = [width * multiplier for multiplier in _MULTIPLIERS]
-        descent = [Stage([nn.Conv2d(patch_channels + latent_dim, width, 3, padding=1)])]
-        skips = [width]  # the channels that each stage hands on to the way up
+        down_stages = [Stage([nn.Conv2d(patch_channels + latent_dim, width, 3, padding=1)])]
+        skips = [width]  # output channels of each stage, for the skip connections
         for level, level_channels in enumerate(levels):
             if level:
-                descent.append(Stage([_downsample(skips[-1])]))
+                down_stages.append(Stage([_downsample(skips[-1])]))
                 skips.append(skips[-1])
             for _ in range(blocks):
-                descent.append(self._stage(level, skips[-1], level_channels))
+                down_stages.append(self._stage(level, skips[-1], level_channels))
                 skips.append(level_channels)
-        self.input_blocks = nn.ModuleList(descent)
-        deepest = levels[-1]
-        ends = [ResidualBlock(deepest, deepest, self._time_width) for _ in range(2)]
-        self.middle_block = Stage([ends[0], AttentionBlock(deepest), ends[1]])
-        ascent, before = [], deepest
+        self.input_blocks = nn.ModuleList(down_stages)
+        bottleneck = levels[-1]
+        ends = [ResidualBlock(bottleneck, bottleneck, self._time_width) for _ in range(2)]
+        self.middle_block = Stage([ends[0], AttentionBlock(bottleneck), ends[1]])
+        up_stages, previous = [], bottleneck
         for level, level_channels in reversed(list(enumerate(levels))):
             for block in range(blocks + 1):
-                stage = self._stage(level, before + skips.pop(), level_channels)
+                stage = self._stage(level, previous + skips.pop(), level_channels)
                 if level and block == blocks:
                     stage.append(_upsample(level_channels))
-                ascent.append(stage)
-                before = level_channels
-        self.output_blocks = nn.ModuleList(ascent)
+                up_stages.append(stage)
+                previous = level_channels
+        self.output_blocks = nn.ModuleList(up_stages)
         self.out = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv2d(width, patch_channels, 3, padding=1))
 
     def _stage(self, level: int, channels: int, out_channels: int) -> Stage:
@@ -182,23 +181,23 @@ class PatchedUNet(nn.Module):
 
 
 class DiVAE(ImageTokenizer):
-    """Images to tokens, and back by a diffusion that sees the codes (Mizrahi et al., arXiv 2312.06647).
+    """Image tokenizer with a diffusion decoder conditioned on the codes (Mizrahi et al., arXiv 2312.06647).
 
-    Decoding starts from noise: the same tokens and the same noise give the same image.
+    Decoding starts from noise and is deterministic for the same tokens and noise.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
-        known = {  # of what no published diffusion decoder has anything else
+        supported = {  # all that published diffusion decoders use
             "conditioning": ("concat",),
             "prediction_type": tuple(Prediction),
             "scheduler": tuple(Scheduler),
             "n_labels": (None,),
         }
-        for name, values in known.items():
+        for name, values in supported.items():
             if getattr(config, name) not in values:
-                wanted = " or ".join(map(str, values))
-                raise ConfigInvalid(f"a diffusion decoder needs {name} {wanted}, not {getattr(config, name)!r}")
+                expected = " or ".join(map(str, values))
+                raise ConfigInvalid(f"a diffusion decoder needs {name} {expected}, not {getattr(config, name)!r}")
         if config.unet_width % _GROUPS:
             raise ConfigInvalid(
                 f"a diffusion decoder needs a unet_width that is a multiple of {_GROUPS}, not {config.unet_width}"
@@ -207,12 +206,12 @@ class DiVAE(ImageTokenizer):
 
     @cached_property
     def diffusion(self) -> Diffusion:
-        """The diffusion that the decoder was trained to undo."""
+        """The diffusion process that the decoder was trained for."""
         config = self.config
         alphas = alphas_cumprod(
             config.beta_schedule, config.num_train_timesteps, zero_terminal_snr=config.zero_terminal_snr
         )
-        # thresholding at the largest value 1, the only published one, is clipping whatever the quantile is
+        # dynamic thresholding at most 1, the only published maximum, equals clipping for any quantile
         clips = config.thresholding or config.clip_sample
         return Diffusion(tuple(alphas.tolist()), Prediction(config.prediction_type), clips)
 
@@ -236,11 +235,11 @@ class DiVAE(ImageTokenizer):
         size: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Tokens int (B, h, w) -> images float32 (B, C, H, W), in [-1, 1] unless the config turns clipping off.
+        """Tokens int (B, h, w) -> images float32 (B, C, H, W), in [-1, 1] unless the config disables clipping.
 
-        The first draw from `noise` is the image that the diffusion starts from, DDPM draws one more for each step
-        but the last. `size` (H, W), multiples of 32, is the tokens' grid times the patch where it is not given;
-        `sampling` is `default_sampling`. Raises ValueError for another size or a number of steps out of range.
+        The first call of `noise` gives the start image; DDPM calls it once more for each step but the last. `size`
+        (H, W), multiples of 32, defaults to the token grid times the patch, `sampling` to `default_sampling`. Raises
+        ValueError for another size or a number of steps out of range.
         """
         codes = self.quantize.lookup(tokens)
         rows, columns = tokens.shape[1:]

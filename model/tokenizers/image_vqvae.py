@@ -1,4 +1,4 @@
-"""The base of image and map tokenizers, those that decode in one pass, and their outputs as arrays for files."""
+"""Base class of image and map tokenizers, the single-pass tokenizer, and conversion of outputs to arrays."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class ImageTokenizer(nn.Module):
-    """Images or maps to a grid of tokens; a subclass decodes them. Parameter names are those of published tokenizers.
+    """Encodes images or maps to a grid of tokens; subclasses decode. Parameter names match the published tokenizers.
 
     B batch, C channels, H x W pixels (sides multiples of the patch, any size), h x w tokens, K codes, L latent width.
-    Raises `ConfigInvalid` for a shape that is none of the published ones.
+    Raises `ConfigInvalid` for an unsupported config.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -38,7 +38,7 @@ class ImageTokenizer(nn.Module):
         self.quantize = LucidQuantizer(config.latent_dim, config.codebook_size, norm_codes=config.norm_codes)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """The encoder's input: float (B, C, H, W), or with `n_labels` ids int (B, H, W) -> float (B, C, H, W)."""
+        """Encoder input: image float (B, C, H, W), or with `n_labels` ids int (B, H, W) -> float (B, C, H, W)."""
         if self.cls_emb is not None:
             # (B, H, W, C) -> (B, C, H, W)
             embedded: Tensor = self.cls_emb(image.long()).movedim(-1, 1)
@@ -50,7 +50,7 @@ class ImageTokenizer(nn.Module):
         return (image * deviation + mean) * 2 - 1
 
     def latents(self, image: Tensor) -> Tensor:
-        """The quantizer's input: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
+        """Unquantised latents: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
         prepared = self.prepare(image)
         channels = self.config.n_channels
         fits = prepared.dim() == 4 and prepared.shape[1] == channels
@@ -68,10 +68,10 @@ class ImageTokenizer(nn.Module):
 
 
 class ImageVQVAE(ImageTokenizer):
-    """Images or maps to tokens and back in one pass.
+    """Tokenizer of images or maps that decodes in a single pass.
 
-    It decodes to `n_labels` logits a pixel where it has labels, else to `n_channels`; without `patch_proj` to a map
-    with one position a token.
+    It decodes to `n_labels` logits per pixel if it has labels, else to `n_channels`; without `patch_proj` to a map
+    with one position per token.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -97,7 +97,7 @@ class ImageVQVAE(ImageTokenizer):
 
 
 class ImageDecoder(nn.Module):
-    """The codes (K, L) and the decoder of an `ImageVQVAE`, without what only encoding and training need.
+    """Decoding half of an `ImageVQVAE`: its codes (K, L) and decoder.
 
     B batch, C channels or labels, H x W pixels, h x w tokens, K codes, L latent width.
     """
@@ -116,24 +116,24 @@ class ImageDecoder(nn.Module):
         return self.decode_codes(F.embedding(tokens, self.codes))
 
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """Codes or what lies between them: float (B, h, w, L) -> float (B, C, H, W)."""
+        """Codes, or interpolations between codes: float (B, h, w, L) -> float (B, C, H, W)."""
         # (B, h, w, L) -> (B, L, h, w)
         image: Tensor = self.decoder(self.post_quant_proj(codes.movedim(-1, 1)))
         return image
 
 
-_LARGEST_8 = 255
+_MAX_UINT8 = 255
 
 
 def images_to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
-    """Pictures, normals or edges float (B, C, H, W), [-1, 1] and clipped to it -> uint8 (B, H, W, C)."""
+    """Pictures, normals or edges float (B, C, H, W), clipped to [-1, 1] -> uint8 (B, H, W, C)."""
     # (B, C, H, W) -> (B, H, W, C)
     unit = ((images.float() + 1) / 2).clamp(0, 1).movedim(1, -1)
-    return (unit * _LARGEST_8).round().cpu().numpy().astype(np.uint8)
+    return (unit * _MAX_UINT8).round().cpu().numpy().astype(np.uint8)
 
 
 def logits_to_labels(logits: Tensor) -> npt.NDArray[np.uint8]:
-    """Logits float (B, labels <= 256, H, W) -> the best label uint8 (B, H, W); 0 is none and class k is k + 1."""
+    """Logits float (B, labels <= 256, H, W) -> best labels uint8 (B, H, W); 0 is none, class k is k + 1."""
     return logits.argmax(dim=1).cpu().numpy().astype(np.uint8)
 
 

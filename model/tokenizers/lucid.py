@@ -1,6 +1,6 @@
-"""The lucid quantizer: one codebook, which maps each latent vector to the id of its nearest code.
+"""Lucid quantizer: one codebook, which maps each latent vector to the id of its nearest code.
 
-n latents, K codes, L latent width. Codes are buffers, which training updates by averages over batches, without
+n latents, K codes, L latent width. Codes are buffers, which training updates by moving averages over batches instead of
 gradients; checkpoints include them.
 """
 
@@ -15,10 +15,10 @@ _SMOOTHING = 1e-5
 
 @dataclass(frozen=True)
 class CodebookRule:
-    """The update of codes towards the latents that choose them.
+    """Settings of the codebook's moving-average update.
 
-    `decay` is the decay of the exponential averages. A code is dead when its average count falls below `dead_share` of
-    the count that each would have if all were chosen equally often; it then restarts at one of the batch's latents.
+    `decay` is the decay of the exponential moving averages. A code is dead when its average count falls below
+    `dead_share` of the count under uniform use; it is then reset to one of the batch's latents.
     """
 
     decay: float = 0.99
@@ -26,9 +26,9 @@ class CodebookRule:
 
 
 class Codebook(nn.Module):
-    """The codes, and the running statistics from which they are trained.
+    """The codes and their running statistics.
 
-    `initted` is 0 until the first batch has placed the codes.
+    `initted` is 0 until the first batch has initialised the codes.
     """
 
     initted: Tensor
@@ -46,60 +46,59 @@ class Codebook(nn.Module):
             self.register_buffer("embed_avg", torch.zeros(codebook_size, latent_dim))
 
     @torch.no_grad()
-    def begin(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Put every code at one of the latents float (n, L), chosen by none so far, unless that was done before."""
+    def place_codes(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Initialise every code to one of the latents float (n, L), with count 0; later calls do nothing."""
         if self.initted.item():
             return
-        everywhere = torch.ones_like(self.cluster_size, dtype=torch.bool)
-        self._place(everywhere, latents, 0.0, generator)
+        every_code = torch.ones_like(self.cluster_size, dtype=torch.bool)
+        self._place_at_latents(every_code, latents, 0.0, generator)
         self.initted.fill_(1)
 
     @torch.no_grad()
-    def learn(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
-        """Update the codes int (n,) from the latents float (n, L) that chose them; returns how many dead codes restart.
+    def update_codes(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
+        """Update the codes from latents float (n, L) assigned to ids int (n,); returns the number of dead codes reset.
 
-        With `norm_codes` a code moves towards the mean direction of its latents, and stays in place if that mean has
-        none. Otherwise it is the mean of all latents it ever had, with recent ones counting more (van den Oord et al.,
-        arXiv 1711.00937, appendix A.1).
+        With `norm_codes` a code moves towards the mean direction of its latents, and keeps its direction if their mean
+        is 0. Otherwise it is the exponential moving average of its latents (arXiv 1711.00937, appendix A.1).
         """
         counts = ids.bincount(minlength=len(self.embed)).to(self.embed.dtype)
-        seen = F.normalize(latents, dim=1) if self.norm_codes else latents
-        sums = torch.zeros_like(self.embed).index_add_(0, ids, seen)
+        rows = F.normalize(latents, dim=1) if self.norm_codes else latents
+        sums = torch.zeros_like(self.embed).index_add_(0, ids, rows)
         self.cluster_size.lerp_(counts, 1 - rule.decay)
         if self.norm_codes:
             directions = F.normalize(sums / counts.clamp_min(1)[:, None], dim=1)
-            chosen = counts[:, None] > 0
-            self.embed.lerp_(torch.where(chosen, directions, F.normalize(self.embed, dim=1)), 1 - rule.decay)
+            is_used = counts[:, None] > 0
+            self.embed.lerp_(torch.where(is_used, directions, F.normalize(self.embed, dim=1)), 1 - rule.decay)
         else:
             self.embed_avg.lerp_(sums, 1 - rule.decay)
             total = self.cluster_size.sum()
             smoothed = (self.cluster_size + _SMOOTHING) / (total + len(counts) * _SMOOTHING) * total
             self.embed.copy_(self.embed_avg / smoothed[:, None])
-        least = rule.dead_share * len(latents) / len(self.embed)
-        dead = self.cluster_size < least
-        self._place(dead, latents, least, generator)
+        threshold = rule.dead_share * len(latents) / len(self.embed)
+        dead = self.cluster_size < threshold
+        self._place_at_latents(dead, latents, threshold, generator)
         return int(dead.sum())
 
-    def _place(self, which: Tensor, latents: Tensor, count: float, generator: torch.Generator) -> None:
-        """Put the codes `which`, bool (K,), at latents drawn from a batch, different ones as far as there are enough.
+    def _place_at_latents(self, mask: Tensor, latents: Tensor, count: float, generator: torch.Generator) -> None:
+        """Set the codes in `mask`, bool (K,), to latents sampled from a batch, without replacement if there are enough.
 
-        They begin as if they had been chosen `count` times a batch.
+        Their running count is set to `count`.
         """
-        number = int(which.sum())
+        number = int(mask.sum())
         rounds = -(-number // len(latents))
         orders = [torch.randperm(len(latents), generator=generator) for _ in range(rounds)]
         if not orders:
             return
         drawn = latents[torch.cat(orders)[:number].to(latents.device)]
-        self.embed[which] = F.normalize(drawn, dim=1) if self.norm_codes else drawn
-        self.cluster_size[which] = count
+        self.embed[mask] = F.normalize(drawn, dim=1) if self.norm_codes else drawn
+        self.cluster_size[mask] = count
         if not self.norm_codes:
-            self.embed_avg[which] = count * drawn
+            self.embed_avg[mask] = count * drawn
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """Latents float (B, L, h, w) as codes.
+    """Quantised latents of a training pass.
 
     `values` float (B, L, h, w) are the codes, with the gradient of the latents; `ids` are int64 (B, h, w); `commitment`
     float () is the mean squared distance of latents to their codes, with a gradient to the latents only.
@@ -111,9 +110,9 @@ class Quantised:
 
 
 class LucidQuantizer(nn.Module):
-    """Nearest neighbour in a codebook (van den Oord et al., arXiv 1711.00937).
+    """Nearest-neighbour vector quantizer (van den Oord et al., arXiv 1711.00937).
 
-    With `norm_codes` near means of large cosine, else of small Euclidean distance. B batch, L latent width, K codes,
+    The distance is cosine with `norm_codes`, else Euclidean. B batch, L latent width, K codes,
     h x w positions. Keys `_codebook.{initted, cluster_size, embed}`, and `embed_avg` without `norm_codes`.
     """
 
@@ -124,13 +123,13 @@ class LucidQuantizer(nn.Module):
 
     @property
     def codes(self) -> Tensor:
-        """The codes as they are stored, of any length: float (K, L)."""
+        """Stored codes, not normalised: float (K, L)."""
         return self._codebook.embed
 
     def scores(self, latents: Tensor) -> Tensor:
-        """The nearness of each code, higher is nearer: latents float (B, L, h, w) -> (B, h, w, K).
+        """Similarity to each code: latents float (B, L, h, w) -> (B, h, w, K).
 
-        Cosines, or squared distances with a minus sign.
+        Cosines, or negative squared distances without `norm_codes`.
         """
         codes = self.codes
         # (B, L, h, w) -> (B, h, w, L)
@@ -141,38 +140,38 @@ class LucidQuantizer(nn.Module):
         return 2 * (queries @ codes.T) - squares
 
     def assign(self, latents: Tensor) -> Tensor:
-        """The nearest code of each position: latents float (B, L, h, w) -> ids int64 (B, h, w)."""
+        """Nearest code of each position: latents float (B, L, h, w) -> ids int64 (B, h, w)."""
         return self.scores(latents).argmax(dim=-1)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """The codes of ids as they are stored, of any length: int (B, h, w) -> float (B, L, h, w)."""
+        """Stored codes of ids, not normalised: int (B, h, w) -> float (B, L, h, w)."""
         return F.embedding(ids, self.codes).movedim(-1, 1)
 
     def expected_values(self, probabilities: Tensor) -> Tensor:
-        """The probability-weighted mean of the codes: float (B, h, w, K) -> (B, L, h, w).
+        """Probability-weighted mean of the codes: float (B, h, w, K) -> (B, L, h, w).
 
-        One-hot probabilities give what `lookup` gives.
+        With one-hot probabilities this equals `lookup`.
         """
         return (probabilities @ self.codes).movedim(-1, 1)
 
     def quantise(self, latents: Tensor) -> Quantised:
-        """The training pass of latents float (B, L, h, w): straight through (arXiv 1711.00937, section 3.2)."""
+        """Straight-through quantisation of latents float (B, L, h, w) for training (arXiv 1711.00937, section 3.2)."""
         with torch.no_grad():
             ids = self.assign(latents)
             codes = self.lookup(ids)
         commitment = F.mse_loss(latents, codes)
         return Quantised(latents + (codes - latents).detach(), ids, commitment)
 
-    def begin(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Put the codes at latents float (B, L, h, w) of a first batch; later batches change nothing."""
-        self._codebook.begin(_rows(latents), generator)
+    def place_codes(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Initialise the codes from the latents float (B, L, h, w) of the first batch; later calls do nothing."""
+        self._codebook.place_codes(_rows(latents), generator)
 
-    def learn(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
-        """Move the codes int (B, h, w) towards the latents float (B, L, h, w) that chose them: `Codebook.learn`."""
-        return self._codebook.learn(_rows(latents), ids.flatten(), rule, generator)
+    def update_codes(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
+        """Update the codes from latents float (B, L, h, w) with ids int (B, h, w): see `Codebook.update_codes`."""
+        return self._codebook.update_codes(_rows(latents), ids.flatten(), rule, generator)
 
-    def forget(self) -> None:
-        """Have the next `begin` place the codes."""
+    def reset_codes(self) -> None:
+        """Make the next `place_codes` initialise the codes again."""
         self._codebook.initted.zero_()
 
 

@@ -1,4 +1,4 @@
-"""The text tokenizer: words, sentinels and bins of all sequence modalities to ids and back. Imports no torch."""
+"""Text tokenizer for the words, sentinels and coordinate bins of all sequence modalities. Does not import torch."""
 
 import re
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ _SENTINEL = re.compile(r"\[S_(\d+)\]")
 
 
 class TextTokenizer:
-    """A vocabulary file of the HuggingFace `tokenizers` library, with the special tokens that 4M needs.
+    """A HuggingFace `tokenizers` vocabulary with the special tokens of 4M.
 
     `pad_id`, `unknown_id`, `start_id` and `end_id` are the ids of `[PAD]`, `[UNK]`, `[SOS]` and `[EOS]`; `sentinel_ids`
-    are those of `[S_0]`, `[S_1]`, …
+    are the ids of `[S_0]`, `[S_1]`, …
     """
 
     def __init__(self, tokenizer: Tokenizer, source: str) -> None:
         self._tokenizer = tokenizer
         self._source = source
-        self.pad_id = self._special("[PAD]")
-        self.unknown_id = self._special("[UNK]")
-        self.start_id = self._special("[SOS]")
-        self.end_id = self._special("[EOS]")
+        self.pad_id = self._special_id("[PAD]")
+        self.unknown_id = self._special_id("[UNK]")
+        self.start_id = self._special_id("[SOS]")
+        self.end_id = self._special_id("[EOS]")
         numbered = {
             int(match[1]): id_ for token, id_ in self.vocabulary.items() if (match := _SENTINEL.fullmatch(token))
         }
         if sorted(numbered) != list(range(len(numbered))) or len(numbered) < 2:
-            raise WeightsCorrupt(f"the vocabulary of {source} must have the sentinels [S_0], [S_1], … in a row")
+            raise WeightsCorrupt(f"the vocabulary of {source} must have consecutive sentinels [S_0], [S_1], …")
         self.sentinel_ids = tuple(numbered[number] for number in range(len(numbered)))
 
     @classmethod
@@ -44,38 +44,38 @@ class TextTokenizer:
             raise WeightsCorrupt(f"the vocabulary file {path} is not UTF-8: {error}") from error
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # the library raises no narrower class
+        except Exception as error:  # the library raises only Exception
             raise WeightsCorrupt(f"{path} is not a vocabulary file of `tokenizers`: {error}") from error
         return cls(tokenizer, str(path))
 
     @property
     def vocabulary_size(self) -> int:
-        """The number of ids, including added tokens."""
+        """Number of ids, including added tokens."""
         size: int = self._tokenizer.get_vocab_size()
         return size
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """Every token and its id, added tokens included."""
+        """Ids by token, including added tokens."""
         vocabulary: dict[str, int] = self._tokenizer.get_vocab()
         return vocabulary
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; nothing is added before or after it."""
+        """Ids of a text, without special tokens added."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, special tokens included."""
+        """Text of ids, including special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
     def id_of(self, token: str) -> int | None:
-        """The id of a token of the vocabulary, None for anything else."""
+        """Id of a token, None if it is not in the vocabulary."""
         id_: int | None = self._tokenizer.token_to_id(token)
         return id_
 
-    def _special(self, token: str) -> int:
+    def _special_id(self, token: str) -> int:
         id_ = self.id_of(token)
         if id_ is None:
             raise WeightsCorrupt(f"the vocabulary of {self._source} lacks {token}")

@@ -1,4 +1,4 @@
-"""The vision transformers that encode images and maps for a tokenizer, and decode them.
+"""Vision transformer encoder and decoder of image and map tokenizers.
 
 B batch, C channels, H x W pixels, P patch, h x w tokens, D width. Parameter names match the published tokenizers. There
 is no norm after the last block.
@@ -20,7 +20,7 @@ _EXPANSION = 4
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depth-wise 7x7 convolution, norm, two linear layers over channels with GELU between, scaled and added."""
+    """ConvNeXt block: depth-wise 7x7 convolution, norm, pointwise MLP with GELU, layer scale, residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -51,30 +51,30 @@ class ViTShape:
 
     @property
     def block(self) -> FourMConfig:
-        """The shape of one block: GELU, biases everywhere, MLP four times as wide."""
+        """Config of one block: GELU, biases, MLP ratio 4."""
         return FourMConfig((), (), dim=self.dim, num_heads=self.heads, act_layer="GELU")
 
 
 _SIZES = {"s": (512, 8, 8), "b": (768, 12, 12), "l": (1024, 24, 16)}
-_OWN_SIZE = re.compile(r"w([1-9]\d*)b([1-9]\d*)h([1-9]\d*)", re.ASCII)
+_CUSTOM_SIZE = re.compile(r"w([1-9]\d*)b([1-9]\d*)h([1-9]\d*)", re.ASCII)
 
 
 def parse_vit(name: str, side: str, *, post_mlp: bool) -> ViTShape:
-    """The shape called `vit_<s|b|l>_<side>` in a config; side is `enc` or `dec`. Raises `ConfigInvalid`.
+    """Parse a shape such as `vit_b_enc`, `vit_<s|b|l>_<side>`; side is `enc` or `dec`. Raises `ConfigInvalid`.
 
-    Tokenizers that are not published may have any other size: `vit_w64b2h4_enc` is 64 wide with 2 blocks of 4 heads.
+    Unpublished tokenizers may have any size: `vit_w64b2h4_enc` is 64 wide with 2 blocks of 4 heads.
     """
     size = name.removeprefix("vit_").removesuffix(f"_{side}")
     if name == f"vit_{size}_{side}":
         if size in _SIZES:
             return ViTShape(*_SIZES[size], post_mlp)
-        if own := _OWN_SIZE.fullmatch(size):
-            return ViTShape(int(own[1]), int(own[2]), int(own[3]), post_mlp)
+        if match := _CUSTOM_SIZE.fullmatch(size):
+            return ViTShape(int(match[1]), int(match[2]), int(match[3]), post_mlp)
     raise ConfigInvalid(f"{name!r} is not a known {side}oder; use vit_s_{side}, vit_b_{side} or vit_l_{side}")
 
 
 class _Trunk(nn.Module):
-    """Positions, blocks and the MLP after them."""
+    """Shared layers of encoder and decoder: positions, blocks and the optional MLP."""
 
     def __init__(self, shape: ViTShape, grid: int) -> None:
         super().__init__()
@@ -85,10 +85,10 @@ class _Trunk(nn.Module):
         self.post_mlp = FeedForward(replace(shape.block, act_layer="Tanh")) if shape.post_mlp else None
 
     def transform(self, x: Tensor) -> Tensor:
-        """x float (B, D, h, w) -> (B, h*w, D), patches row by row."""
+        """x float (B, D, h, w) -> (B, h*w, D), patches in row-major order."""
         # (B, D, h, w) -> (B, n, D)
         size = x.shape[2:]
-        positions: Tensor = self.pos_emb  # (1, D, h, w), interpolated where the grid is not the one it was made for
+        positions: Tensor = self.pos_emb  # (1, D, h, w), interpolated for any other grid
         if positions.shape[2:] != size:
             positions = F.interpolate(positions.float(), size, mode="bicubic", align_corners=False).to(x.dtype)
         x = (x + positions).flatten(2).transpose(1, 2)
@@ -100,7 +100,7 @@ class _Trunk(nn.Module):
 
 
 class ViTEncoder(_Trunk):
-    """Images or maps to one vector a token; `patch` is 1 for maps whose positions already are patches."""
+    """Encodes images or maps to one vector per token; `patch` is 1 for maps whose positions are patches."""
 
     def __init__(self, shape: ViTShape, channels: int, grid: int, patch: int) -> None:
         super().__init__(shape, grid)
@@ -130,5 +130,5 @@ class ViTDecoder(_Trunk):
 
 
 def _to_grid(tokens: Tensor, size: torch.Size) -> Tensor:
-    """Tokens (B, n, D), row by row, -> (B, D, *size)."""
+    """Tokens (B, n, D) in row-major order -> (B, D, *size)."""
     return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], *size)

@@ -1,4 +1,4 @@
-"""The tokenizer of global vectors: an MLP encoder, memcodes (one codebook a head), an MLP decoder."""
+"""Tokenizer of global feature vectors: MLP encoder, memcodes quantizer (one codebook per head), MLP decoder."""
 
 import re
 from collections import OrderedDict
@@ -15,7 +15,7 @@ _NAME = re.compile(r"BottleneckMLP/B_(?P<blocks>\d+)-Wi_(?P<width>\d+)(-E_(?P<ex
 
 
 def _residual_block(width: int, expansion: int) -> nn.Module:
-    """Linear up, GELU, linear down; the last is `block.2`, the activation has no parameters."""
+    """Expanding linear, GELU, contracting linear; the parameters are those of `block.0` and `block.2`."""
     layers = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
     return nn.Sequential(OrderedDict(block=layers))
 
@@ -23,7 +23,7 @@ def _residual_block(width: int, expansion: int) -> nn.Module:
 class BottleneckMLP(nn.Module):
     """linear_in, residual blocks x + block(LN(x)), linear_out (Bachmann et al., arXiv 2306.13575).
 
-    Named `BottleneckMLP/B_<blocks>-Wi_<width>[-E_<expansion>]` in a config; expansion is 4 where it is not given.
+    Named `BottleneckMLP/B_<blocks>-Wi_<width>[-E_<expansion>]` in a config; expansion defaults to 4.
     """
 
     def __init__(self, dim_in: int, dim_out: int, width: int, blocks: int, expansion: int) -> None:
@@ -43,20 +43,20 @@ class BottleneckMLP(nn.Module):
 
 
 def is_mlp(name: str) -> bool:
-    """Return whether a config's `enc_type` or `dec_type` means an MLP, well-formed or not."""
+    """Whether a config's `enc_type` or `dec_type` names an MLP, well-formed or not."""
     return name.startswith("BottleneckMLP")
 
 
 def parse_mlp(name: str) -> tuple[int, int, int]:
-    """Blocks, width and expansion from a config's `enc_type` or `dec_type`. Raises `ConfigInvalid`."""
+    """Parse blocks, width and expansion from a config's `enc_type` or `dec_type`. Raises `ConfigInvalid`."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ConfigInvalid(f"{name!r} is not an MLP; a name looks like 'BottleneckMLP/B_6-Wi_1024-E_4'")
+        raise ConfigInvalid(f"{name!r} is not an MLP name; use one such as 'BottleneckMLP/B_6-Wi_1024-E_4'")
     return int(match["blocks"]), int(match["width"]), int(match["expansion"] or 4)
 
 
 class _HeadProjection(nn.Module):
-    """One square matrix a head: (heads, K, d) -> (heads, K, d), row vector times matrix."""
+    """Per-head linear projection without bias: (heads, K, d) -> (heads, K, d)."""
 
     def __init__(self, heads: int, dim: int) -> None:
         super().__init__()
@@ -67,10 +67,10 @@ class _HeadProjection(nn.Module):
 
 
 class MemcodesQuantizer(nn.Module):
-    """Splits a latent vector over heads and maps each slice to the id of its best code.
+    """Memcodes quantizer: splits a latent vector into heads and maps each slice to the id of its best code.
 
-    B batch, h heads, K codes a head, d = latent_dim / h. Keys `codes` (h, K, d), `to_k.weight` and `to_v.weight` (h, d,
-    d). Token i always belongs to codebook i.
+    B batch, h heads, K codes per head, d = latent_dim / h. Keys `codes` (h, K, d), `to_k.weight` and `to_v.weight`
+    (h, d, d). Token i is an id of codebook i.
     """
 
     value_table: Tensor | None
@@ -85,51 +85,51 @@ class MemcodesQuantizer(nn.Module):
         self.register_buffer("value_table", None, persistent=False)
 
     def cache_values(self) -> None:
-        """Keep the value vectors of all codes; they are projected anew for each lookup otherwise."""
+        """Cache the value vectors of all codes, which are otherwise projected again for each lookup."""
         self.value_table = self.to_v(self.codes).detach()
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, in which no value vectors may be kept: codes and projections change."""
+        """Set the training mode; training drops the cached value vectors, because codes and projections change."""
         if mode:
             self.value_table = None
         return super().train(mode)
 
     def values(self) -> Tensor:
-        """The vector that each code stands for: float (h, K, d)."""
+        """Value vectors of all codes: float (h, K, d)."""
         if self.value_table is not None:
             return self.value_table
         values: Tensor = self.to_v(self.codes)
         return values
 
     def scores(self, latents: Tensor) -> Tensor:
-        """The fit of each code: latents float (B, h*d) -> (B, h, K)."""
+        """Scores of all codes, higher is better: latents float (B, h*d) -> (B, h, K)."""
         # (B, h*d) -> (B, h, d)
         queries = latents.reshape(len(latents), self.heads, -1) * self.scale
         return torch.einsum("bhd,hkd->bhk", queries, self.to_k(self.codes))
 
     def assign(self, latents: Tensor) -> Tensor:
-        """The best code of each head: latents float (B, h*d) -> ids int64 (B, h)."""
+        """Best code of each head: latents float (B, h*d) -> ids int64 (B, h)."""
         return self.scores(latents).argmax(dim=2)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """The vectors that codes stand for: ids int (B, h) -> float (B, h*d)."""
+        """Value vectors of codes: ids int (B, h) -> float (B, h*d)."""
         head = torch.arange(self.heads, device=ids.device)
         # (B, h, d) -> (B, h*d)
         return self.values()[head, ids].flatten(1)
 
     def expected_values(self, probabilities: Tensor) -> Tensor:
-        """The probability-weighted mean of each head's value vectors: float (B, h, K) -> (B, h*d).
+        """Probability-weighted mean of each head's value vectors: float (B, h, K) -> (B, h*d).
 
-        One-hot probabilities give what `lookup` gives.
+        With one-hot probabilities this equals `lookup`.
         """
         # (B, h, d) -> (B, h*d)
         return torch.einsum("bhk,hkd->bhd", probabilities, self.values()).flatten(1)
 
     def sample(self, latents: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw codes for training: latents (B, h*d) -> values (B, h*d) and ids int64 (B, h).
+        """Sample codes for training: latents (B, h*d) -> values (B, h*d) and ids int64 (B, h).
 
-        Gumbel-softmax, straight-through: values are those of the drawn codes, gradients those of the softmax. The
-        noise is drawn on the generator's device.
+        Straight-through Gumbel-softmax: the values of the sampled codes, with the gradient of the softmax. The noise
+        is generated on the generator's device.
         """
         scores = self.scores(latents)
         uniform = torch.rand(scores.shape, generator=generator, device=generator.device).to(scores.device)
@@ -142,7 +142,7 @@ class MemcodesQuantizer(nn.Module):
         return self.expected_values(hard + soft - soft.detach()), ids
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Fill the parameters for training: standard normal codes, Xavier-uniform projections a head."""
+        """Initialise for training: standard normal codes, Xavier-uniform projections per head."""
         nn.init.normal_(self.codes, generator=generator)
         for projection in (self.to_k, self.to_v):
             for matrix in projection.weight.data:
@@ -150,10 +150,10 @@ class MemcodesQuantizer(nn.Module):
 
 
 class VQVAE(nn.Module):
-    """Vectors to tokens and back; parameter names are those of the published global tokenizers.
+    """Tokenizer of feature vectors; parameter names match the published global tokenizers.
 
-    B batch, C vector length, h codebooks, K codes, L latent width. Trained on cosines, so the *length* of a decoded
-    vector carries no meaning: normalise before comparing.
+    B batch, C vector length, h codebooks, K codes, L latent width. Trained on cosines, so the *norm* of a decoded
+    vector has no meaning: normalise before comparing.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -174,7 +174,7 @@ class VQVAE(nn.Module):
         self.decoder = BottleneckMLP(width, config.n_channels, width, blocks, expansion)
 
     def latents(self, vectors: Tensor) -> Tensor:
-        """The quantizer's input: vectors float (B, C) -> (B, L)."""
+        """Unquantised latents: vectors float (B, C) -> (B, L)."""
         # (B, W) -> (B, W, 1, 1) for the 1x1 convolution -> (B, L)
         latents: Tensor = self.quant_proj(self.encoder(vectors)[..., None, None])
         return latents.flatten(1)
@@ -184,14 +184,14 @@ class VQVAE(nn.Module):
         return self.quantize.assign(self.latents(vectors))
 
     def decode_tokens(self, tokens: Tensor) -> Tensor:
-        """Tokens int (B, h) -> vectors float (B, C), of any length."""
+        """Tokens int (B, h) -> vectors float (B, C) of any norm."""
         return self.decode_latents(self.quantize.lookup(tokens))
 
     def decode_probabilities(self, probabilities: Tensor) -> Tensor:
         """Soft tokens float (B, h, K), each row summing to 1 -> vectors float (B, C), of any length.
 
-        Each codebook contributes the probability-weighted mean of its value vectors, so the result is a smooth
-        function of the probabilities.
+        Each codebook contributes the probability-weighted mean of its value vectors, so the result is differentiable
+        in the probabilities.
         """
         return self.decode_latents(self.quantize.expected_values(probabilities))
 
@@ -203,15 +203,15 @@ class VQVAE(nn.Module):
         return vectors
 
     def forward(self, vectors: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Training pass: vectors (B, C) -> reconstructions (B, C) and the tokens drawn, int64 (B, h).
+        """Training pass: vectors (B, C) -> reconstructions (B, C) and sampled tokens int64 (B, h).
 
-        Tokens are drawn by Gumbel-softmax at `temperature`, with gradients straight through.
+        Tokens are sampled by straight-through Gumbel-softmax at `temperature`.
         """
         values, tokens = self.quantize.sample(self.latents(vectors), temperature, generator)
         return self.decode_latents(values), tokens
 
     def initialise(self, seed: int) -> None:
-        """Fill all parameters for training, the same way for the same seed: Xavier-uniform, zero biases."""
+        """Initialise all parameters for training, reproducibly for a seed: Xavier-uniform, zero biases."""
         generator = torch.Generator().manual_seed(seed)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):

@@ -75,11 +75,11 @@ def run_pass(network: Tokenizer, values: Tensor, codes: CodesConfig, draws: torc
     with torch.autocast(latents.device.type, enabled=False):
         latents = latents.float()
         if network.training:
-            network.quantize.begin(latents, draws)
+            network.quantize.place_codes(latents, draws)
         quantised = network.quantize.quantise(latents)
         if network.training:
             rule = CodebookRule(codes.decay, codes.dead_share)
-            replaced = network.quantize.learn(latents, quantised.ids, rule, draws)
+            replaced = network.quantize.update_codes(latents, quantised.ids, rule, draws)
     if isinstance(network, DiVAE):
         predicted, wanted = _denoised(network, values, quantised.values, draws)
     else:

@@ -1,4 +1,4 @@
-"""Noise schedules, timesteps, and running a diffusion backwards with networks whose answer is known."""
+"""Noise schedules, timesteps, and sampling with networks whose output is known."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ SCHEDULES = ["linear", "squaredcos_cap_v2", "shifted_cosine:0.5"]
 
 
 @pytest.mark.parametrize("name", ["scaled_linear", "shifted_cosine:", "shifted_cosine:-1", "shifted_cosine:nan", ""])
-def test_other_schedules_are_refused(name: str) -> None:
+def test_unknown_schedules_are_rejected(name: str) -> None:
     with pytest.raises(ConfigInvalid, match="beta_schedule"):
         alphas_cumprod(name, zero_terminal_snr=True)
 
@@ -43,7 +43,7 @@ def test_timesteps_fall_within_their_range(count: int, spacing: TimestepSpacing)
         assert len(visited) == count
 
 
-def test_trailing_takes_one_more_step_where_the_stride_leaves_a_rest() -> None:
+def test_trailing_takes_one_more_step_if_the_stride_has_a_remainder() -> None:
     visited = timesteps(30, TimestepSpacing.TRAILING)
     assert len(visited) == 31
     assert visited[0] == 999
@@ -60,7 +60,7 @@ def _diffusion(prediction: Prediction = Prediction.SAMPLE, *, clips: bool = True
 
 
 def _velocity(image: Tensor, t: int) -> Tensor:
-    """What a perfect network of `v_prediction` says of an image that is CLEAN with noise."""
+    """Exact `v_prediction` output for CLEAN with added noise."""
     return (math.sqrt(ALPHAS[t]) * image - CLEAN) / math.sqrt(1 - ALPHAS[t])
 
 
@@ -83,7 +83,7 @@ def test_images_are_clipped_where_the_diffusion_says_so() -> None:
         torch.testing.assert_close(got, torch.full_like(START, largest))
 
 
-def test_progress_is_told_after_every_step() -> None:
+def test_progress_is_reported_after_every_step() -> None:
     told: list[tuple[int, int]] = []
     sampling = Sampling(Scheduler.DDIM, 3)
     sample(lambda image, t: CLEAN, START, _diffusion(), sampling, seeded_noise(0), lambda *step: told.append(step))
@@ -120,13 +120,13 @@ def test_ddpm_draws_from_the_posterior() -> None:
     assert abs(stepped.var() - (1 - after)) < 5e-3
 
 
-def test_ddim_keeps_the_noise_it_saw() -> None:
+def test_ddim_keeps_the_estimated_noise() -> None:
     noise = torch.randn(5)
     noisy = math.sqrt(0.3) * CLEAN[0, 0, 0, 0] + math.sqrt(0.7) * noise
     stepped = ddim_step(noisy, CLEAN[0, 0, 0, 0], CLEAN[0, 0, 0, 0], 0.3, 0.8)
     torch.testing.assert_close(stepped, math.sqrt(0.8) * CLEAN[0, 0, 0, 0] + math.sqrt(0.2) * noise)
 
 
-def test_too_many_steps_are_refused() -> None:
+def test_too_many_steps_are_rejected() -> None:
     with pytest.raises(ValueError, match="1 to 1000 steps, not 2000"):
         sample(lambda image, t: image, START, _diffusion(), Sampling(Scheduler.DDPM, 2000), seeded_noise(0))

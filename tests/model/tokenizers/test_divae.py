@@ -42,7 +42,7 @@ def test_images_become_tokens_and_images_again(divae: DiVAE) -> None:
     assert image.abs().max() <= 1
 
 
-def test_a_seed_fixes_the_image_and_tokens_matter(divae: DiVAE) -> None:
+def test_the_image_depends_on_seed_and_tokens(divae: DiVAE) -> None:
     tokens = torch.tensor([[[0, 5], [9, 2]]])
     image = divae.decode_tokens(tokens, seeded_noise(1), SAMPLING)
     assert torch.equal(divae.decode_tokens(tokens, seeded_noise(1), SAMPLING), image)
@@ -94,7 +94,7 @@ def test_half_precision_decodes_to_nearly_the_same(divae: DiVAE) -> None:
         ({"unet_width": 48}, "multiple of 32"),
     ],
 )
-def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:
+def test_unsupported_configs_are_named(changes: dict[str, object], complaint: str) -> None:
     with torch.device("meta"), pytest.raises(ConfigInvalid, match=complaint):
         DiVAE(replace(CONFIG, **changes))
 
@@ -114,6 +114,6 @@ def test_stages_are_numbered_as_published() -> None:
     assert [len(stage) for stage in unet.output_blocks] == [2, 2, 2, 3, 2, 2, 2, 3, 1, 1, 1, 2, 1, 1, 1, 1]
 
 
-def test_other_sides_are_refused(unet: PatchedUNet) -> None:
+def test_unsupported_sides_are_rejected(unet: PatchedUNet) -> None:
     with pytest.raises(ValueError, match="32 x 40 must have sides that are multiples of 32"):
         unet(torch.zeros(1, 3, 32, 40), torch.tensor([0]), torch.zeros(1, 5, 1, 1))

@@ -1,4 +1,4 @@
-"""Tokenizers of label maps, feature maps and masks, their outputs, and the numbers that training begins with."""
+"""Tokenizers of label maps, feature maps and masks, their outputs, and their initialisation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_images_that_do_not_fit_are_explained(shape: tuple[int, ...]) -> None:
         ({"undo_std": True}, "3 channels"),
     ],
 )
-def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:
+def test_unsupported_configs_are_named(changes: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigInvalid, match=complaint):
         ImageTokenizer(replace(LABELS, **changes))
 
@@ -143,7 +143,7 @@ def test_masks_are_where_logits_are_positive() -> None:
 _VIT = {"enc_type": "vit_w16b1h2_enc", "image_size": 32, "patch_size": 8, "latent_dim": 4, "codebook_size": 8}
 
 
-def test_a_seed_says_everything_and_the_codes_wait_for_the_first_batch() -> None:
+def test_initialisation_is_reproducible_and_leaves_the_codes_to_the_first_batch() -> None:
     config = TokenizerConfig.from_values(_VIT | {"dec_type": "vit_w16b1h2_dec", "n_labels": 5})
     networks = [ImageVQVAE(config) for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
@@ -155,7 +155,7 @@ def test_a_seed_says_everything_and_the_codes_wait_for_the_first_batch() -> None
     assert first["quantize._codebook.initted"].item() == 0
 
 
-def test_the_residual_branches_of_a_unet_begin_at_nothing() -> None:
+def test_the_residual_branches_of_a_unet_start_at_zero() -> None:
     config = TokenizerConfig.from_values(_VIT | {"dec_type": "unet_patched", "unet_width": 32, "unet_blocks": 1})
     network = DiVAE(config)
     initialise_image_tokenizer(network, 0)

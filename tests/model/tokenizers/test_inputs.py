@@ -1,4 +1,4 @@
-"""Values of modalities as what tokenizers take."""
+"""Conversion of modality values to tokenizer inputs."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ def _config(**values: Any) -> TokenizerConfig:
         ("anything", {"n_channels": 7, "enc_type": _MLP, "dec_type": _MLP}, InputKind.VECTOR),
     ],
 )
-def test_the_tokenizer_says_what_a_field_is(field: str, config: dict[str, Any], kind: InputKind) -> None:
+def test_the_input_kind_depends_on_the_tokenizer(field: str, config: dict[str, Any], kind: InputKind) -> None:
     assert input_kind(field, _config(**config)) is kind
 
 
 @pytest.mark.parametrize(
     ("field", "config"), [("depth", {"n_channels": 3}), ("caption", {"n_channels": 1}), ("semseg", {"n_labels": 257})]
 )
-def test_what_no_tokenizer_takes_is_refused(field: str, config: dict[str, Any]) -> None:
+def test_unsupported_fields_are_rejected(field: str, config: dict[str, Any]) -> None:
     with pytest.raises(ConfigInvalid):
         input_kind(field, _config(**config))
 

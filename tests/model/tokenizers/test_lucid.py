@@ -1,4 +1,4 @@
-"""The lucid quantizer: what near means, and how codes follow latents."""
+"""The lucid quantizer: its distances and the codebook update."""
 
 import pytest
 import torch
@@ -43,14 +43,14 @@ def test_gradients_go_straight_through_codes(latents: torch.Tensor) -> None:
 
 def test_learning_moves_the_codes_that_were_chosen(latents: torch.Tensor) -> None:
     quantizer = LucidQuantizer(latent_dim=4, codebook_size=9, norm_codes=True)
-    quantizer.forget()
+    quantizer.reset_codes()
     draws = torch.Generator().manual_seed(3)
-    quantizer.begin(latents, draws)
+    quantizer.place_codes(latents, draws)
     before = quantizer.quantise(latents)
     for _ in range(60):
-        quantizer.learn(latents, quantizer.assign(latents), CodebookRule(decay=0.8), draws)
+        quantizer.update_codes(latents, quantizer.assign(latents), CodebookRule(decay=0.8), draws)
     after = quantizer.quantise(latents)
-    cosines = [F.cosine_similarity(latents, one.values, dim=1).mean() for one in (before, after)]
+    cosines = [F.cosine_similarity(latents, quantised.values, dim=1).mean() for quantised in (before, after)]
     assert cosines[1] > cosines[0]
 
 
@@ -66,7 +66,7 @@ def test_a_code_moves_a_tenth_of_the_way_to_the_mean_direction_of_its_latents() 
     codebook.embed.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.5], [3.0, 4.0]]))
     codebook.cluster_size.copy_(torch.tensor([10.0, 20.0, 30.0]))
     latents = torch.tensor([[5.0, 0.0], [0.0, 2.0], [0.0, -1.0]])
-    assert codebook.learn(latents, torch.tensor([0, 0, 1]), _NEVER_DEAD, _draws()) == 0
+    assert codebook.update_codes(latents, torch.tensor([0, 0, 1]), _NEVER_DEAD, _draws()) == 0
     # sizes: 0.9 of what they were and 0.1 of the counts 2, 1, 0
     torch.testing.assert_close(codebook.cluster_size, torch.tensor([9.2, 18.1, 27.0]))
     # (1, 0) and (0, 1) have the mean direction (0.7071, 0.7071); a code that none chose goes to its own direction
@@ -80,7 +80,7 @@ def test_without_norm_a_code_is_the_running_mean_of_its_latents() -> None:
     codebook.cluster_size.copy_(torch.tensor([10.0, 10.0]))
     codebook.embed_avg.copy_(torch.tensor([[10.0, 20.0], [-10.0, 0.0]]))
     latents = torch.tensor([[3.0, 5.0], [1.0, 1.0]])
-    codebook.learn(latents, torch.tensor([0, 0]), _NEVER_DEAD, _draws())
+    codebook.update_codes(latents, torch.tensor([0, 0]), _NEVER_DEAD, _draws())
     torch.testing.assert_close(codebook.cluster_size, torch.tensor([9.2, 9.0]))
     torch.testing.assert_close(codebook.embed_avg, torch.tensor([[9.4, 18.6], [-9.0, 0.0]]))
     expected = torch.tensor([[9.4 / 9.2, 18.6 / 9.2], [-1.0, 0.0]])
@@ -89,7 +89,7 @@ def test_without_norm_a_code_is_the_running_mean_of_its_latents() -> None:
 
 @pytest.mark.parametrize("norm_codes", [True, False])
 def test_dead_codes_bring_a_collapsed_codebook_back(norm_codes: bool) -> None:
-    """All codes begin at one place, so one of them is chosen by everything; the latents are in sixteen places."""
+    """All codes start equal, so that every latent is assigned to the first; the latents form sixteen clusters."""
     draws, rule = _draws(), CodebookRule()
     centres = F.normalize(torch.randn(16, 8, generator=draws), dim=1) * 3
     codebook = Codebook(8, 16, norm_codes=norm_codes)
@@ -101,7 +101,7 @@ def test_dead_codes_bring_a_collapsed_codebook_back(norm_codes: bool) -> None:
         latents = centres[torch.randint(16, (256,), generator=draws)] + 0.01 * torch.randn(256, 8, generator=draws)
         ids = _nearest(codebook, latents)
         used = len(ids.unique())
-        replaced.append(codebook.learn(latents, ids, rule, draws))
+        replaced.append(codebook.update_codes(latents, ids, rule, draws))
     assert replaced[0] == 15
     assert used >= 14
 
@@ -118,20 +118,20 @@ def test_a_dead_code_is_one_below_the_share_of_an_even_count() -> None:
     codebook.cluster_size.copy_(torch.tensor([5.0, 0.3, 0.2, 5.0]))
     latents = torch.tensor([[1.0, 1.0]] * 4)
     rule = CodebookRule(decay=1.0, dead_share=0.25)  # 4 latents on 4 codes: below 0.25
-    assert codebook.learn(latents, torch.zeros(4, dtype=torch.int64), rule, _draws()) == 1
+    assert codebook.update_codes(latents, torch.zeros(4, dtype=torch.int64), rule, _draws()) == 1
     torch.testing.assert_close(codebook.embed[2], torch.tensor([0.5**0.5, 0.5**0.5]))
     torch.testing.assert_close(codebook.cluster_size, torch.tensor([5.0, 0.3, 0.25, 5.0]))
 
 
-def test_codes_begin_at_different_latents_and_only_once() -> None:
+def test_codes_are_initialised_once_at_different_latents() -> None:
     codebook = Codebook(3, 5, norm_codes=False)
     codebook.initted.zero_()
     latents = torch.randn(5, 3, generator=_draws())
-    codebook.begin(latents, _draws())
+    codebook.place_codes(latents, _draws())
     assert {tuple(row) for row in codebook.embed.tolist()} == {tuple(row) for row in latents.tolist()}
-    codebook.begin(latents + 1, _draws())
+    codebook.place_codes(latents + 1, _draws())
     assert {tuple(row) for row in codebook.embed.tolist()} == {tuple(row) for row in latents.tolist()}
     few = Codebook(3, 5, norm_codes=False)
     few.initted.zero_()
-    few.begin(latents[:2], _draws())  # fewer latents than codes: some codes share one
+    few.place_codes(latents[:2], _draws())  # fewer latents than codes: some codes share one
     assert len(few.embed.unique(dim=0)) == 2

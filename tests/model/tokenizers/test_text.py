@@ -1,4 +1,4 @@
-"""The text tokenizer, on a small vocabulary of the same make and on the published one where it lies beside."""
+"""The text tokenizer, on a small vocabulary and, if it is available, on the published one."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def _write_vocabulary(path: Path, special: list[str]) -> Path:
     return path
 
 
-def test_texts_become_ids_and_come_back(tmp_path: Path) -> None:
+def test_texts_round_trip(tmp_path: Path) -> None:
     tokenizer = TextTokenizer.from_file(_write_vocabulary(tmp_path / "words.json", SPECIAL))
     ids = tokenizer.encode("A Red buses [S_1]")
     assert ids == [7, 8, 9, 10, 5]
@@ -46,15 +46,15 @@ def test_special_ids(tmp_path: Path) -> None:
     ("special", "complaint"),
     [
         ([token for token in SPECIAL if token != "[EOS]"], r"lacks \[EOS\]"),
-        ([token for token in SPECIAL if token != "[S_1]"], "in a row"),
+        ([token for token in SPECIAL if token != "[S_1]"], "consecutive sentinels"),
     ],
 )
-def test_a_vocabulary_that_lacks_tokens_is_refused(tmp_path: Path, special: list[str], complaint: str) -> None:
+def test_a_vocabulary_that_lacks_tokens_is_rejected(tmp_path: Path, special: list[str], complaint: str) -> None:
     with pytest.raises(WeightsCorrupt, match=complaint):
         TextTokenizer.from_file(_write_vocabulary(tmp_path / "words.json", special))
 
 
-def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_vocabulary_is_rejected(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"hello": 1}))
     with pytest.raises(WeightsCorrupt, match=r"other\.json"):

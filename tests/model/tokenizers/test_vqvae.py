@@ -29,7 +29,7 @@ def quantizer() -> MemcodesQuantizer:
     return made.eval()
 
 
-def test_kept_values_change_nothing_and_end_with_training(quantizer: MemcodesQuantizer) -> None:
+def test_cached_values_change_nothing_and_end_with_training(quantizer: MemcodesQuantizer) -> None:
     ids = torch.tensor([[6, 0, 3]])
     expected = quantizer.lookup(ids)
     quantizer.cache_values()

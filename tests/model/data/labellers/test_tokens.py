@@ -26,7 +26,7 @@ def _saved(path: Path, seen: torch.Tensor | None = None, **values: object) -> Im
     initialise_image_tokenizer(network, 0)
     draws = torch.Generator().manual_seed(0)
     latents = torch.randn(2, 4, 4, 4, generator=draws) if seen is None else network.latents(seen).detach()
-    network.quantize.begin(latents, draws)
+    network.quantize.place_codes(latents, draws)
     save_checkpoint(network, path)
     return network.eval()
 

@@ -9,7 +9,7 @@ from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import DataSample
 from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig
-from anyseek.model.tokenizers.inputs import unfilled_depth
+from anyseek.model.tokenizers.inputs import standardised_depth
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import FieldKind, Mixture, TrainedModality
 from anyseek.model.training.pretraining.masking import (
@@ -181,14 +181,14 @@ def test_pictures_become_square_tensors(text: TextTokenizer, field: str, channel
 def test_depth_has_no_unit_and_its_holes_are_zero() -> None:
     depth = np.linspace(1.0, 3.0, 32 * 40, dtype=np.float32).reshape(32, 40)
     depth[5:9, 10:20] = np.nan
-    one, other = unfilled_depth(depth, 16), unfilled_depth(depth * 100, 16)
+    one, other = standardised_depth(depth, 16), standardised_depth(depth * 100, 16)
     np.testing.assert_allclose(one, other, atol=1e-4)
     assert one.shape == (1, 16, 16)
     assert np.isfinite(one).all()
     assert (one == 0).sum() >= 8
     assert one[0, -1].mean() > one[0, 0].mean()
-    assert not unfilled_depth(np.full((8, 8), np.nan, np.float32), 4).any()
-    assert not unfilled_depth(np.full((8, 8), 2.0, np.float32), 4).any()
+    assert not standardised_depth(np.full((8, 8), np.nan, np.float32), 4).any()
+    assert not standardised_depth(np.full((8, 8), 2.0, np.float32), 4).any()
 
 
 def test_a_map_is_turned_round_to_channels_first(text: TextTokenizer) -> None:
