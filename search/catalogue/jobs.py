@@ -87,7 +87,6 @@ def open_index_job(
     """The job that indexes a source now: the active one, an interrupted one that `owner` adopts, or a new one.
 
     Without an `owner`, a new job waits for one, and an interrupted job stays interrupted.
-
     At most one job of a source is active, even with concurrent callers. A new job drops the finished inputs of
     the source's earlier ledgers (their counts stay).
     """

@@ -136,10 +136,7 @@ def lease_cursor(session: Session, space_id: int, centre_version: int) -> Cursor
 
 
 def advance_cursor(session: Session, lease: CursorLease, before: int, seq: int, ready: bool) -> None:
-    """Advance the cursor from `before` and renew the lease; the cursor stays if it was set back in the meantime.
-
-    Raises `LeaseLost`.
-    """
+    """Advance the cursor from `before` and renew the lease; the cursor stays if it was rewound. Raises `LeaseLost`."""
     renewal = update(CursorRow).where(*_is_current(lease)).values(expires_at=clock(session) + LEASE)
     if not count_changed(session, renewal):
         raise LeaseLost("another process has taken over the index")

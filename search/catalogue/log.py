@@ -181,7 +181,7 @@ def latest_vectors(
 ) -> Iterator[VectorPage]:
     """The newest vector of every existing item in a space (only of `ids`, if given), in pages by item id.
 
-    Items that have no vector in the space do not appear.
+    Items without a vector in the space are left out.
     """
     if ids is not None:
         for batch in chunks(sorted(ids)):

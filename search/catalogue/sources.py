@@ -31,10 +31,7 @@ class SourceBusy(Conflict):
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`.
-
-    With `predicts` its items get predicted attributes (`anyseek.indexer.attributes`).
-    """
+    """A source of a collection, with its item count, key prefix, and whether items get predicted attributes."""
 
     id: int
     root: str

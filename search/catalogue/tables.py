@@ -127,10 +127,7 @@ class CurveRow(_Fitted, Table):
 
 
 class SourceRow(Table):
-    """`key_prefix`, if not null, begins the keys of all its items and ends with a slash.
-
-    With `predicts` its items get predicted attributes.
-    """
+    """`key_prefix`, if not null, begins its items' keys and ends with a slash; `predicts`: add predicted attributes."""
 
     __tablename__ = "sources"
     __table_args__ = (UniqueConstraint("collection_id", "root"),)

@@ -28,10 +28,7 @@ _FIND = {
 
 
 class WordSearch:
-    """Full-text search over one collection in a session; caches rankings by words and filter.
-
-    The ids of each word's items are cached, too, up to `_MAX_CACHED_IDS` ids in all.
-    """
+    """Full-text search over one collection in a session; caches rankings, and up to `_MAX_CACHED_IDS` ids by word."""
 
     def __init__(self, session: Session, collection_id: int) -> None:
         self._session, self._collection_id = session, collection_id
