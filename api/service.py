@@ -30,7 +30,7 @@ from anyseek.search.catalogue.failures import error_message
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Limits
-from anyseek.workers.job_rate import Observers
+from anyseek.workers.job_rate import ProgressMonitors
 from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Service:
             serving=lambda: cast(Model, runtime.embedder),
             device=runtime.settings.device,
         )
-        self.observers = Observers(lambda job_id: self.runtime.queue.status(job_id))
+        self.progress_monitors = ProgressMonitors(lambda job_id: self.runtime.queue.status(job_id))
         self.predictions = Pool(1, _MAX_WAITING_PREDICTIONS)
         self.maps = Pool(1, _MAX_WAITING_MAPS)
         serving = runtime.settings.serving

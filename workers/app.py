@@ -1,6 +1,6 @@
-"""The Celery application: which task goes through which queue, and how messages survive failures.
+"""The Celery application: tasks, their queues, and delivery settings that survive failures.
 
-A message only says which part of the ledger to look at, so a surplus, late or repeated message does no harm.
+A message only names a part of the ledger, so a duplicate or late message does no harm.
 """
 
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ from anyseek.search.settings import Settings
 INGEST, EMBED, INDEX, MAINTENANCE = "ingest", "embed", "index", "maintenance"
 QUEUES = (INGEST, EMBED, INDEX, MAINTENANCE)
 
-# After the longest time of a task, an unacknowledged message goes to another worker.
+# An unacknowledged message is redelivered this long after the task time limit.
 _GRACE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of message: the name it travels under, and its queue."""
+    """A Celery task: its registered name and its queue."""
 
     name: str
     queue: str
 
 
 SCAN_TASK = Task("anyseek.scan", INGEST)  # job: list its inputs in the ledger
-EMBED_TASK = Task("anyseek.embed", EMBED)  # job, first, last: settle a range of its ledger
-END_TASK = Task("anyseek.end", MAINTENANCE)  # job: prune and close it
-SWITCH_TASK = Task("anyseek.switch", EMBED)  # job: close one that re-embeds, which takes its model
-RESUBMIT_TASK = Task("anyseek.resubmit", MAINTENANCE)  # look for lost tasks
-SNAPSHOT_TASK = Task("anyseek.snapshot", INDEX)  # collection: write snapshots, compact its log
+EMBED_TASK = Task("anyseek.embed", EMBED)  # job, first, last: embed and write a range of its ledger
+END_TASK = Task("anyseek.end", MAINTENANCE)  # job: prune the collection and close the job
+SWITCH_TASK = Task("anyseek.switch", EMBED)  # job: switch models and close a re-embedding job; loads its model
+RESUBMIT_TASK = Task("anyseek.resubmit", MAINTENANCE)  # resubmit lost tasks
+SNAPSHOT_TASK = Task("anyseek.snapshot", INDEX)  # collection: write index snapshots, compact its log
 
 
 def name_at_broker(queue: str) -> str:
-    """Prefixed, since others may use the same broker."""
+    """The queue's name at the broker, prefixed because other applications may share the broker."""
     return f"anyseek.{queue}"
 
 
 def make_app(settings: Settings) -> Celery:
-    """An application that sends and takes messages at the broker of `settings`; it connects when first used.
+    """The Celery application for the broker in `settings`; it connects when first used.
 
-    Messages are JSON, stay at the broker until their task has ended (`acks_late`), return to it when the process that
-    has them dies, and are handed out one at a time. There are no results: the catalogue has them.
+    Messages are JSON, are acknowledged after their task has ended (`acks_late`), are requeued when their process dies,
+    and are prefetched one at a time. There is no result backend: results are in the catalogue.
     """
     app = Celery("anyseek", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
@@ -71,19 +71,19 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def waiting(app: Celery, queue: str) -> int:
-    """The number of waiting messages of a queue. Raises kombu's `OperationalError` if the broker is away."""
+def waiting_messages(app: Celery, queue: str) -> int:
+    """The number of messages waiting in a queue. Raises kombu's `OperationalError` if the broker is unreachable."""
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=app.conf.broker_connection_timeout)
         try:
             declared = connection.default_channel.queue_declare(queue=name_at_broker(queue), passive=True)
-        except connection.channel_errors:  # it was never used, or is empty in Redis
+        except connection.channel_errors:  # the queue was never used, or is empty in Redis
             return 0
         return int(declared.message_count)
 
 
 def _redis_options(settings: Settings) -> dict[str, object]:
-    """Without the two about restoring, a message whose worker was killed did not come back within 40 seconds."""
+    """Transport options; without the two for restoring, a killed worker's message took over 40 seconds to return."""
     return {
         "visibility_timeout": settings.work.task_seconds + _GRACE_SECONDS,
         "unacked_restore_interval": 2,
@@ -93,20 +93,19 @@ def _redis_options(settings: Settings) -> dict[str, object]:
 
 
 def _queue(name: str) -> Queue:
-    """A queue with a routing key of its own; Celery would bind all queues without one to the same key."""
+    """A queue with its own routing key; without one, Celery would bind all queues to the same key."""
     return Queue(name, Exchange("anyseek", type="direct"), routing_key=name, durable=True)
 
 
 class ReleasingQoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
-    """Stops counting a message once its acknowledgement was tried; kombu's Redis transport may keep counting it.
+    """Redis QoS that stops counting a message as unacknowledged even if its acknowledgement fails.
 
-    A worker holds no more messages than it has processes, and kombu (5.7) counts one as held until Redis has been told
-    that it was acknowledged or rejected. If Redis is away at that moment, the call fails, Celery logs "Couldn't ack",
-    and the message is counted for as long as the worker lives. With as many of them as processes it asks Redis for
-    nothing more, and so never sees that its connection is gone either: it is up, silent, and idle. No setting helps:
-    with retries the call fails a little later.
+    A worker prefetches no more messages than it has processes, and kombu (5.7) counts a message until Redis confirms
+    its acknowledgement or rejection. If Redis is unreachable at that moment, the call fails, Celery logs "Couldn't
+    ack", and the message stays counted until the worker ends. Once there are as many such messages as processes, the
+    worker fetches nothing more and never notices its lost connection: it is up but idle. Retries only delay this.
 
-    A message that Redis still has goes to another worker after the visibility timeout, and then finds nothing to do.
+    Redis redelivers such a message after the visibility timeout; its task then finds nothing to do.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -123,9 +122,9 @@ class ReleasingQoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
 
 
 def release_lost_messages() -> None:
-    """Make all connections of this process to Redis use `ReleasingQoS`.
+    """Make all Redis connections of this process use `ReleasingQoS`.
 
-    A transport of our own, which Celery can be given by name, would stand in for `redis` and `rediss` alike, and kombu
-    turns encryption on by the latter's name.
+    A custom transport is no alternative: it would replace both `redis` and `rediss`, and kombu enables encryption by
+    the name `rediss`.
     """
     redis.Channel.QoS = ReleasingQoS

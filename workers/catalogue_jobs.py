@@ -1,4 +1,4 @@
-"""Jobs as the catalogue knows them: needs neither a queue nor what works on jobs, which are slow to import."""
+"""Status and cancellation of jobs in the catalogue, without the slow imports of queues and job execution."""
 
 import logging
 
@@ -12,7 +12,7 @@ from anyseek.search.catalogue.session import Database
 
 
 class CatalogueJobs:
-    """What all queues have in common, and all that a command needs which only looks at jobs."""
+    """Job operations that only need the catalogue; the base of all task queues."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,7 +23,7 @@ class CatalogueJobs:
             return jobs.get_with_counts(session, job_id)
 
     def cancel(self, job_id: int) -> Job:
-        """Have an active job end soon, wherever it runs; what is done stays done. Raises `JobNotFound`."""
+        """Cancel an active job, wherever it runs; finished inputs are kept. Raises `JobNotFound`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
             if jobs.end_unfinished(session, job_id, JobState.CANCELLED, "cancelled"):
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 def record_wait(database: Database, job_id: int, error: Exception) -> None:
-    """Record what the job waits for, for `anyseek jobs show`; if it waits for the database, only the log has it."""
-    logger.warning("job %d is waiting and will be tried again: %s", job_id, error_message(error))
+    """Record why a job waits, for `anyseek jobs show`; if the database is unreachable, only the log has it."""
+    logger.warning("job %d is waiting and will be retried: %s", job_id, error_message(error))
     try:
         with database.write() as session:
             jobs.set_note(session, job_id, f"waits: {one_line(error_message(error))}"[:500])
     except SQLAlchemyError as failure:
-        logger.warning("job %d: what it waits for is not recorded: %s", job_id, error_message(failure))
+        logger.warning("job %d: the reason for its wait could not be recorded: %s", job_id, error_message(failure))

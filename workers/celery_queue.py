@@ -1,6 +1,6 @@
-"""The `TaskQueue` over Celery: jobs are divided into tasks that any `anyseek worker` takes.
+"""The Celery `TaskQueue`: jobs are split into tasks that any `anyseek worker` runs.
 
-The ledger, not the broker, knows what is left to do: `resume` hands out again the tasks that a broker has lost.
+The ledger, not the broker, records what is left to do: `resume` resubmits tasks that the broker has lost.
 """
 
 import logging
@@ -27,7 +27,7 @@ from anyseek.workers.app import (
     Task,
     make_app,
     name_at_broker,
-    waiting,
+    waiting_messages,
 )
 from anyseek.workers.catalogue_jobs import record_wait
 from anyseek.workers.queue import BrokerUnavailable, TaskQueue
@@ -39,7 +39,7 @@ Message = tuple[Task, tuple[object, ...]]
 
 
 class CeleryQueue(TaskQueue):
-    """A broker and the workers that listen to it. Safe for many threads and processes."""
+    """Submits jobs to workers through a broker. Safe for threads and processes."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__(database)
@@ -47,7 +47,7 @@ class CeleryQueue(TaskQueue):
         self._app = make_app(settings)
 
     def submit(self, job_id: int) -> None:
-        """While the broker is away the job waits in the catalogue; workers find it there when the broker is back."""
+        """Submit a job; while the broker is unreachable it waits in the catalogue until `resume` submits it."""
         with self._database.write() as session:
             jobs.claim_submission(session, job_id, not_since=timedelta(0))
             job = jobs.get(session, job_id)
@@ -57,40 +57,40 @@ class CeleryQueue(TaskQueue):
             record_wait(self._database, job_id, error)
 
     def resume(self) -> list[int]:
-        """Hand out again the tasks of active jobs that seem lost: nobody works on them, and they wait in no queue.
+        """Resubmit lost tasks of active jobs: those that no live owner works on and that are in no queue.
 
-        A task that is handed out twice finds nothing to do the second time. While the broker is away nothing happens.
+        A duplicate task finds nothing to do. While the broker is unreachable nothing is resubmitted.
         """
         with self._database.read() as session:
-            found = jobs.list_active(session)
+            active = jobs.list_active(session)
         try:
-            queued = {queue for queue in (INGEST, EMBED) if found and waiting(self._app, queue)}
-            return [job.id for job in found if self._resume(job, queued)]
+            queued = {queue for queue in (INGEST, EMBED) if active and waiting_messages(self._app, queue)}
+            return [job.id for job in active if self._resume(job, queued)]
         except OperationalError as error:
-            logger.warning("lost tasks could not be looked for: %s", error)
+            logger.warning("lost tasks could not be resubmitted: %s", error)
             return []
 
     def submit_end(self, job_id: int) -> None:
-        """Have a job closed if all its inputs are settled; call this after settling the last one."""
+        """Submit the closing task of a job if all its inputs are settled; call this after settling inputs."""
         with self._database.read() as session:
             job = jobs.get(session, job_id)
             settled = job.state == JobState.RUNNING and not ledger.has_open(session, job_id)
         if settled:
-            self.send([_end_of(job)])
+            self.send([_end_message(job)])
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Raises kombu's `OperationalError` if the broker cannot be reached. Messages carry the current span."""
-        carried = dict(spans.trace_headers())
+        """Send messages with the current span's trace headers. Raises kombu's `OperationalError` if it cannot."""
+        headers = dict(spans.trace_headers())
         with self._app.producer_or_acquire() as producer:
             for task, arguments in messages:
                 queue = name_at_broker(task.queue)
-                self._app.send_task(task.name, arguments, queue=queue, producer=producer, headers=carried)
+                self._app.send_task(task.name, arguments, queue=queue, producer=producer, headers=headers)
 
-    def waiting(self) -> dict[str, int]:
-        broken = (OperationalError, OSError, *self._app.connection_for_write().connection_errors)
+    def waiting_messages(self) -> dict[str, int]:
+        errors = (OperationalError, OSError, *self._app.connection_for_write().connection_errors)
         try:
-            return {queue: waiting(self._app, queue) for queue in QUEUES}
-        except broken as error:
+            return {queue: waiting_messages(self._app, queue) for queue in QUEUES}
+        except errors as error:
             raise BrokerUnavailable(f"the broker cannot be reached: {one_line(str(error))}") from error
 
     def close(self) -> None:
@@ -103,12 +103,12 @@ class CeleryQueue(TaskQueue):
         with self._database.write() as session:
             if not jobs.claim_submission(session, job.id, timedelta(seconds=self._settings.work.resubmit_seconds)):
                 return False
-        logger.info("job %d: %d tasks were handed out again", job.id, len(messages))
+        logger.info("job %d: %d tasks were resubmitted", job.id, len(messages))
         self.send(messages)
         return True
 
     def _due(self, job: Job, queued: set[str]) -> list[Message]:
-        """The tasks of a job that nobody works on and that are not in one of the queues `queued`."""
+        """The open tasks of a job without a live owner, except tasks of the non-empty queues `queued`."""
         with self._database.write() as session:
             is_alive = Owner(self._database, self._settings).liveness_check(session)
             if job.state == JobState.SCANNING:
@@ -117,7 +117,7 @@ class CeleryQueue(TaskQueue):
             if job.state != JobState.RUNNING:
                 return []
             if not ledger.has_open(session, job.id):
-                return [_end_of(job)]
+                return [_end_message(job)]
             if EMBED in queued:
                 return []
             ledger.revoke_lost_leases(session, job.id, is_alive)
@@ -125,5 +125,5 @@ class CeleryQueue(TaskQueue):
         return [(EMBED_TASK, (job.id, span.first, span.last)) for span in spans]
 
 
-def _end_of(job: Job) -> Message:
+def _end_message(job: Job) -> Message:
     return (SWITCH_TASK if job.kind in jobs.REEMBEDDING else END_TASK), (job.id,)

@@ -1,4 +1,4 @@
-"""Checks of the settings: each reports that all is well, or what is wrong and how to repair it."""
+"""Checks of the settings: each reports success, or what is wrong and how to fix it."""
 
 import os
 import tempfile
@@ -20,13 +20,13 @@ from anyseek.search.errors import IndexUnavailable
 from anyseek.search.settings import PREFIX, Settings, mask_secrets, variables
 from anyseek.search.spaces.base import check_backend
 
-# Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
-_OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")
+# Variables with the prefix that are not settings: for clients of a service, and for the project's tests.
+_NOT_SETTINGS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check, and its remedy, one sentence each; `remedy` is empty if all is well."""
+    """The result of one check and its remedy, one sentence each; `remedy` is empty on success."""
 
     what: str
     found: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def check_all(settings: Settings, environment: dict[str, str]) -> Iterator[Finding]:
-    """All findings. Nothing is changed, except that a missing data directory is made."""
+    """Run all checks. Nothing is changed, except that missing directories of the data directory are created."""
     yield from _unknown_variables(settings, environment)
     yield from _folders(settings)
     yield _database(settings)
@@ -50,7 +50,7 @@ def check_all(settings: Settings, environment: dict[str, str]) -> Iterator[Findi
 def _unknown_variables(settings: Settings, environment: dict[str, str]) -> Iterator[Finding]:
     known = [name for name, _ in variables(settings)]
     for name in sorted(environment):
-        if name.startswith(f"{PREFIX}_") and name not in known and not name.startswith(_OTHERS):
+        if name.startswith(f"{PREFIX}_") and name not in known and not name.startswith(_NOT_SETTINGS):
             near = get_close_matches(name, known, 1)
             hint = f"{near[0]} may be meant" if near else "`anyseek config show` lists the settings"
             yield Finding("environment", f"{name} is not a setting", f"{hint}; unset it")
@@ -69,7 +69,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding("folder", f"{folder} can be written")
     for root in settings.roots:
         if not (root.is_dir() and os.access(root, os.R_OK)):
-            yield Finding("root", f"{root} is not a readable folder", f"make it, or take it out of {PREFIX}_ROOTS")
+            yield Finding("root", f"{root} is not a readable folder", f"create it, or remove it from {PREFIX}_ROOTS")
         else:
             yield Finding("root", f"{root} can be read")
 
@@ -77,25 +77,25 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Finding:
     address = mask_secrets(settings.database_url)
     if settings.database_url.startswith("sqlite") and not Path(make_url(settings.database_url).database or "").exists():
-        return Finding("database", f"{address} will be made at its first use")
+        return Finding("database", f"{address} will be created at its first use")
     try:
         database = Database(settings.database_url)
         with database.engine.connect() as connection:
-            held, unknown = MigrationContext.configure(connection).get_current_heads(), unknown_versions(connection)
+            heads, unknown = MigrationContext.configure(connection).get_current_heads(), unknown_versions(connection)
         database.close()
     except ModuleNotFoundError as error:
         return Finding("database", f"{address} needs the package {error.name}", "pip install 'anyseek[services]'")
     except SQLAlchemyError as error:
-        return Finding("database", f"{address} cannot be reached: {_first_line(error)}", _start_it("DATABASE_URL"))
-    return _schema(address, held, bool(unknown))
+        return Finding("database", f"{address} cannot be reached: {_first_line(error)}", _start_remedy("DATABASE_URL"))
+    return _schema(address, heads, bool(unknown))
 
 
-def _schema(address: str, held: tuple[str, ...], is_unknown: bool) -> Finding:
-    version = ", ".join(sorted(held)) or "none"
+def _schema(address: str, heads: tuple[str, ...], is_unknown: bool) -> Finding:
+    version = ", ".join(sorted(heads)) or "none"
     if is_unknown:
         found = f"{address} has tables of version {version}, which this anyseek does not know"
         return Finding("database", found, "install the anyseek that made them, or a newer one")
-    state = "is up to date" if held == (NEWEST,) else "will be brought up to date at its first use"
+    state = "is up to date" if heads == (NEWEST,) else "will be upgraded at its first use"
     return Finding("database", f"{address} answers; its schema (version {version}) {state}")
 
 
@@ -110,7 +110,7 @@ def _broker(settings: Settings) -> Finding:
         with Connection(settings.broker_url, connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
     except (OperationalError, OSError) as error:
-        return Finding("broker", f"{address} cannot be reached: {_first_line(error)}", _start_it("BROKER_URL"))
+        return Finding("broker", f"{address} cannot be reached: {_first_line(error)}", _start_remedy("BROKER_URL"))
     except (ImportError, AttributeError):  # kombu raises the latter if the package redis is missing
         return Finding("broker", f"{address} needs the package redis", "pip install 'anyseek[services]'")
     return Finding("broker", f"{address} answers")
@@ -132,10 +132,10 @@ def _model(settings: Settings) -> Finding:
     return Finding("model", f"{embedder.name} is loaded and works, fingerprint {embedder.fingerprint[:12]}")
 
 
-def _start_it(name: str) -> str:
+def _start_remedy(name: str) -> str:
     return f"start it, or correct {PREFIX}_{name}"
 
 
 def _first_line(error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    message = str(getattr(error, "orig", None) or error).strip()
+    return message.splitlines()[0] if message else type(error).__name__

@@ -1,9 +1,9 @@
-"""A worker's metrics for Prometheus, on a port of their own.
+"""Prometheus exporter of a worker's metrics.
 
-A worker is many processes, of which the first must stay safe to fork. So each writes its numbers to files of a folder
-(the multiprocess mode of `prometheus_client`), and one more process adds them up for whoever asks. It ends, and removes
-the folder, when the worker ends, however that happens: `python -m anyseek.workers.exporter` reads its input until it is
-closed.
+A worker has many processes, and the first must stay safe to fork. So each writes its metrics to files in a folder (the
+multiprocess mode of `prometheus_client`), and an exporter process, `python -m anyseek.workers.exporter`, aggregates
+them on each scrape. It reads its standard input until that is closed, so even if the worker is killed, it ends and
+removes the folder.
 """
 
 import os
@@ -22,7 +22,7 @@ from pathlib import Path
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 
-# Where `prometheus_client` has processes write their numbers; it looks there when it is imported.
+# The folder of metric files; `prometheus_client` reads this variable when it is imported.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _CLIENT_SECONDS = 10
 
@@ -32,13 +32,13 @@ class CannotExport(AnyseekError):
 
 
 @contextmanager
-def exporting(settings: Settings) -> Iterator[None]:
-    """Serve metrics of this process and those that it forks, if the settings name a port. Raises `CannotExport`."""
+def export_metrics(settings: Settings) -> Iterator[None]:
+    """Serve metrics of this process and its forks, if the settings name a port. Raises `CannotExport`."""
     work = settings.work
     if not work.metrics_port:
         yield
         return
-    with _listening(work.metrics_host, work.metrics_port) as listener:
+    with _listen(work.metrics_host, work.metrics_port) as listener:
         folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="anyseek-metrics-")
         command = [sys.executable, "-m", "anyseek.workers.exporter", str(listener.fileno()), folder]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
@@ -50,33 +50,33 @@ def exporting(settings: Settings) -> Iterator[None]:
         child.wait()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        why = str(error.strerror).partition(" (while")[0]
+        reason = str(error.strerror).partition(" (while")[0]
         raise CannotExport(
-            f"metrics cannot be served on {host} port {port}: {why}; choose another "
-            "ANYSEEK_WORK_METRICS_PORT for each worker of a machine"
+            f"metrics cannot be served on {host} port {port}: {reason}; choose another "
+            "ANYSEEK_WORK_METRICS_PORT for each worker on a machine"
         ) from error
 
 
 def serve(listener: socket.socket, folder: Path) -> None:
-    """Answer scrapes until this process's input is closed."""
+    """Answer scrapes until standard input is closed."""
     from prometheus_client import CollectorRegistry, Metric, MetricsHandler
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    class Living(MultiProcessCollector):
+    class LiveCollector(MultiProcessCollector):
         def collect(self) -> Iterable[Metric]:
-            forget_the_dead(folder)
-            found: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
-            return found
+            remove_dead_gauges(folder)
+            metrics: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+            return metrics
 
     class Handler(MetricsHandler):
         timeout = _CLIENT_SECONDS
         registry = CollectorRegistry()
 
-    Living(Handler.registry, str(folder))  # type: ignore[no-untyped-call]
+    LiveCollector(Handler.registry, str(folder))  # type: ignore[no-untyped-call]
     server = ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
     server.socket = listener
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -84,8 +84,8 @@ def serve(listener: socket.socket, folder: Path) -> None:
     server.shutdown()
 
 
-def forget_the_dead(folder: Path) -> None:
-    """Remove the gauges of processes that have ended; what they counted stays."""
+def remove_dead_gauges(folder: Path) -> None:
+    """Remove the gauges of processes that have ended; their counters are kept."""
     from prometheus_client.multiprocess import mark_process_dead
 
     for path in folder.glob("gauge_live*.db"):
@@ -95,7 +95,7 @@ def forget_the_dead(folder: Path) -> None:
 
 
 def main(descriptor: int, folder: Path) -> None:
-    """End with the worker, not at the signals that end it, so that its last numbers can be read."""
+    """Run the exporter; it ignores signals and ends after the worker, so that the last metrics can be scraped."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -1,4 +1,4 @@
-"""The rate of a job and its time left, estimated from its counts."""
+"""Throughput and remaining time of a job, estimated from its counts."""
 
 import math
 import threading
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 
-# The rate is that of the last so many seconds, or of so many batches if these take longer, up to the longest window.
+# The rate covers the last WINDOW_SECONDS, or LEAST_STEPS batches if these take longer, up to LONGEST_WINDOW.
 WINDOW_SECONDS, LEAST_STEPS, LONGEST_WINDOW = 30.0, 16, 600.0
-# No rate before that: a model is loaded, workers begin, and their first batches come all at once.
+# No rate before this: while models are loaded and workers start, the first batches arrive all at once.
 SECONDS_UNTIL_KNOWN, STEPS_UNTIL_KNOWN = 5.0, 4
-# Counting a job's inputs reads its whole ledger, so large ledgers are counted less often.
+# Counting inputs reads the whole ledger, so large ledgers are counted less often.
 SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A job at one moment. `rate` is of inputs that took work, a second, recently: unchanged ones are not among them.
+class JobProgress:
+    """Progress of a job at one moment.
 
-    `seconds_left` is that of all open inputs. Both are None while they are unknown. Looking again is worth what it
-    costs after `wait` seconds.
+    `rate` is the recent throughput in inputs per second, without unchanged inputs; `seconds_left` is the time for all
+    open inputs. Both are None while unknown. Callers should measure again after `wait` seconds.
     """
 
     job: Job
@@ -32,89 +32,89 @@ class Seen:
     wait: float
 
 
-class Observer:
-    """Looks at one job repeatedly. Safe for threads."""
+class ProgressMonitor:
+    """Measures the progress of one job repeatedly. Thread-safe."""
 
     def __init__(self, look: Callable[[], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
         self._clock = clock
         self._rate = _Rate()
-        self._looking = threading.Lock()
-        self._last: tuple[float, Seen] | None = None  # the clock when it was seen
+        self._lock = threading.Lock()
+        self._last: tuple[float, JobProgress] | None = None  # time of the measurement, and its result
 
-    def see(self) -> Seen:
-        """Look now. Raises `JobNotFound`."""
-        with self._looking:
-            return self._see()
+    def measure(self) -> JobProgress:
+        """Measure the progress now. Raises `JobNotFound`."""
+        with self._lock:
+            return self._measure()
 
-    def latest(self) -> Seen:
-        """The last look of any thread, or a new one if that is older than its `wait`. Raises `JobNotFound`."""
-        with self._looking:
+    def latest(self) -> JobProgress:
+        """The last measurement by any thread, or a new one if it is older than its `wait`. Raises `JobNotFound`."""
+        with self._lock:
             if self._last is not None and self._clock() - self._last[0] < self._last[1].wait:
                 return self._last[1]
-            return self._see()
+            return self._measure()
 
-    def _see(self) -> Seen:
+    def _measure(self) -> JobProgress:
         started = self._clock()
         job = self._look()
         now = self._clock()
         if job.state != JobState.RUNNING or not self._rate.add(now, job.counts):
-            self._rate = _Rate()  # a scan resets the counts, and passes over unchanged inputs very fast
+            self._rate = _Rate()  # a scan resets the counts and skips unchanged inputs very fast
         wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_PER_COUNT * (now - started)))
-        seen = Seen(job, self._rate.per_second(), self._rate.seconds_for(job.counts.open), wait)
-        self._last = now, seen
-        return seen
+        progress = JobProgress(job, self._rate.per_second(), self._rate.seconds_for(job.counts.open), wait)
+        self._last = now, progress
+        return progress
 
 
-class Observers:
-    """The observers of a service's active jobs, shared by all requests.
+class ProgressMonitors:
+    """Progress monitors of a service's active jobs, shared by all requests.
 
-    One that nobody has asked for `LONGEST_WINDOW` has no rate left, and is dropped.
+    A monitor that has not been used for `LONGEST_WINDOW` no longer has a rate and is dropped.
     """
 
     def __init__(self, look: Callable[[int], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
         self._clock = clock
-        # Observers and the clock when each was asked for last, in that order.
-        self._observers: dict[int, tuple[Observer, float]] = {}
-        self._choosing = threading.Lock()
+        # Monitor and time of last use by job id, least recently used first.
+        self._monitors: dict[int, tuple[ProgressMonitor, float]] = {}
+        self._lock = threading.Lock()
 
-    def see(self, job_id: int, now: bool = False) -> Seen:
-        """As `Observer.latest`, or as `Observer.see` if `now`. Raises `JobNotFound`."""
-        observer = self._observer(job_id)
+    def progress(self, job_id: int, fresh: bool = False) -> JobProgress:
+        """The latest progress of a job, measured now if `fresh`. Raises `JobNotFound`."""
+        monitor = self._monitor(job_id)
         is_active = False
         try:
-            seen = observer.see() if now else observer.latest()
-            is_active = seen.job.active
-            return seen
+            progress = monitor.measure() if fresh else monitor.latest()
+            is_active = progress.job.active
+            return progress
         finally:
             if not is_active:
-                with self._choosing:
-                    self._observers.pop(job_id, None)
+                with self._lock:
+                    self._monitors.pop(job_id, None)
 
-    def _observer(self, job_id: int) -> Observer:
-        requested = self._clock()
-        with self._choosing:
-            observer, _ = self._observers.pop(job_id, (Observer(lambda: self._look(job_id), self._clock), 0.0))
-            self._observers[job_id] = observer, requested
-            while requested - next(iter(self._observers.values()))[1] > LONGEST_WINDOW:
-                del self._observers[next(iter(self._observers))]
-        return observer
+    def _monitor(self, job_id: int) -> ProgressMonitor:
+        now = self._clock()
+        with self._lock:
+            monitor, _ = self._monitors.pop(job_id, (ProgressMonitor(lambda: self._look(job_id), self._clock), 0.0))
+            self._monitors[job_id] = monitor, now
+            while now - next(iter(self._monitors.values()))[1] > LONGEST_WINDOW:
+                del self._monitors[next(iter(self._monitors))]
+        return monitor
 
 
 class _Rate:
-    """The speed of a running job, from its counts at several looks.
+    """Throughput of a running job, estimated from successive counts.
 
-    Time in which only unchanged inputs were passed over is left out: it says nothing about the others.
+    Time in which only unchanged inputs were skipped is left out, because it does not predict the others.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[float, int, int] | None = None  # the clock, inputs worked on, all settled ones
+        self._last: tuple[float, int, int] | None = None  # time, inputs processed, inputs settled
         self._spent = 0.0
-        self._steps: deque[tuple[float, int, int]] = deque()  # looks with more work done: time spent, worked, settled
+        self._steps: deque[tuple[float, int, int]] = deque()  # progress steps: time spent, processed, settled
 
     def add(self, now: float, counts: Counts) -> bool:
-        """Take in a look; false if it has less than the last one."""
+        """Add counts; False if they are lower than the last ones."""
         worked = counts.settled - counts.unchanged
         before, self._last = self._last or (now, worked, counts.settled), (now, worked, counts.settled)
         if worked < before[1] or counts.settled - worked < before[2] - before[1]:
@@ -130,20 +130,20 @@ class _Rate:
         return True
 
     def per_second(self) -> float | None:
-        """Inputs worked on in the window; None while too little is known, or if none has been for a long time."""
+        """Inputs processed per second in the window; None while unknown."""
         if len(self._steps) < STEPS_UNTIL_KNOWN or self._spent < SECONDS_UNTIL_KNOWN:
             return None
         return (self._steps[-1][1] - self._steps[0][1]) / (self._spent - self._steps[0][0])
 
-    def seconds_for(self, waiting: int) -> float | None:
-        """The time for so many inputs, if as many of them are unchanged as of those in the window."""
+    def seconds_for(self, inputs: int) -> float | None:
+        """Seconds for `inputs` more inputs, assuming the window's share of unchanged ones; None while unknown."""
         if self.per_second() is None:
             return None
-        return waiting * (self._spent - self._steps[0][0]) / (self._steps[-1][2] - self._steps[0][2])
+        return inputs * (self._spent - self._steps[0][0]) / (self._steps[-1][2] - self._steps[0][2])
 
 
 def time_left(seconds: float | None) -> str:
-    """The rounded time for people: `about 12 minutes left`; what is not known yet is being estimated."""
+    """The remaining time, rounded, as text: `about 12 minutes left`; None gives `estimating the time left`."""
     if seconds is None:
         return "estimating the time left"
     if seconds < 10:
@@ -158,5 +158,5 @@ def time_left(seconds: float | None) -> str:
 
 
 def _rounded(number: float, step: int) -> int:
-    """Halves go up, as on the page."""
+    """`number` rounded to a multiple of `step`, half up as in the web page."""
     return step * math.floor(number / step + 0.5)

@@ -1,6 +1,6 @@
-"""Metrics of the tasks of a worker's processes, beside the stages of `anyseek.search.telemetry.metrics`.
+"""Metrics of worker tasks and processes; pipeline stages are in `anyseek.search.telemetry.metrics`.
 
-Only those processes import this: it reads where to write from the environment (`anyseek.workers.exporter.FOLDER`).
+Import it only in worker processes: the folder to write to comes from the environment (`workers.exporter.FOLDER`).
 """
 
 import time
@@ -16,43 +16,43 @@ from prometheus_client import Counter, Gauge, Histogram
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import REGISTRY
 
-_TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by how they ended", ["task", "outcome"], registry=REGISTRY)
+_TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by outcome", ["task", "outcome"], registry=REGISTRY)
 _SECONDS = Histogram(
     "anyseek_task_seconds",
-    "Seconds that a task took",
+    "Duration of a task in seconds",
     ["task"],
     buckets=(0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200),
     registry=REGISTRY,
 )
 _MEMORY = Gauge(
     "anyseek_worker_memory_bytes",
-    "Resident memory of a worker's processes after their last tasks, together",
+    "Total resident memory of a worker's processes after their last tasks",
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
 _PROCESSES = Gauge(
     "anyseek_worker_processes",
-    "A worker's processes that are ready for tasks",
+    "Processes of a worker that are ready for tasks",
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
 
 
-def counted_as_ready() -> None:
-    """Count this process from now on until it ends."""
+def mark_process_ready() -> None:
+    """Count this process as ready until it ends."""
     _PROCESSES.set(1)
     _MEMORY.set(resident_bytes())
 
 
 @contextmanager
-def measured(task: str) -> Iterator[None]:
-    """Count and time a task, as a span of the trace that its message names; decorates the functions that do tasks.
+def measure_task(task: str) -> Iterator[None]:
+    """Decorator of task functions: counts and times the task, and opens a span in the trace of its message.
 
-    `sent_back` ended before its time and goes on elsewhere; what fails a job is `done`: jobs tell how they ended.
+    The outcome `sent_back` means that the task was requeued. A task that fails its job is `done`: the job records it.
     """
     started, outcome = time.perf_counter(), "failed"
     try:
-        with spans.task_span(task, _carried()):
+        with spans.task_span(task, _trace_headers()):
             yield
         outcome = "done"
     except Reject:
@@ -64,12 +64,12 @@ def measured(task: str) -> Iterator[None]:
         _MEMORY.set(resident_bytes())
 
 
-def _carried() -> spans.TraceHeaders:
-    """What the message of this task carries (`CeleryQueue.send`)."""
+def _trace_headers() -> spans.TraceHeaders:
+    """The trace headers in the message of this task, which `CeleryQueue.send` adds."""
     return current_task.request.headers or {} if current_task else {}
 
 
 def resident_bytes() -> int:
-    """The resident memory of this process."""
+    """The resident memory of this process, in bytes."""
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * getpagesize()

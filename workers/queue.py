@@ -1,6 +1,6 @@
-"""The `TaskQueue` interface, by which jobs are handed to whatever runs them, and its queue in this process.
+"""The `TaskQueue` interface, to which jobs are submitted, and its in-process implementation.
 
-The other implementation is `anyseek.workers.celery_queue`.
+The distributed implementation is `anyseek.workers.celery_queue`.
 """
 
 import logging
@@ -33,32 +33,32 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class TaskQueue(CatalogueJobs, ABC):
-    """Runs jobs of the catalogue. If it is killed, nothing is lost, since the ledger has the open inputs."""
+    """Runs jobs of the catalogue. A crash loses no work, because the ledger records the open inputs."""
 
     @abstractmethod
     def submit(self, job_id: int) -> None:
-        """Have a job run soon. Raises `JobNotFound`. Harmless if the job is running or has ended."""
+        """Submit a job; a no-op if it is running or has ended. Raises `JobNotFound`."""
 
     @abstractmethod
     def resume(self) -> list[int]:
-        """Submit active jobs that nobody runs, such as those of a killed service; return their ids."""
+        """Resubmit active jobs without a live owner, for example after a crash; return their ids."""
 
     @abstractmethod
-    def waiting(self) -> dict[str, int] | None:
-        """The messages that wait at the broker, by queue; None without one. Raises `BrokerUnavailable`."""
+    def waiting_messages(self) -> dict[str, int] | None:
+        """Number of waiting messages by queue; None without a broker. Raises `BrokerUnavailable`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the queue. Jobs that this process runs stop at their next step, stay active and are resumed later."""
+        """Close the queue. Jobs running in this process stop at their next step, stay active and can be resumed."""
 
 
 class InProcessQueue(TaskQueue):
-    """Runs jobs in one thread: they run one after the other."""
+    """Runs jobs one after the other in a background thread."""
 
     def __init__(self, load_context: Callable[[], IndexerContext], reembed_context: ReembedContext) -> None:
         super().__init__(reembed_context.database)
         self._load_context = load_context
-        self._reembed_tools = reembed_context
+        self._reembed_context = reembed_context
         self._settings = reembed_context.settings
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._closing = threading.Event()
@@ -71,25 +71,25 @@ class InProcessQueue(TaskQueue):
     def resume(self) -> list[int]:
         owner = Owner(self._database, self._settings)
         with self._database.read() as session:
-            waiting = jobs.list_unowned(session, owner.liveness_check(session))
-        for job_id in waiting:
+            job_ids = jobs.list_unowned(session, owner.liveness_check(session))
+        for job_id in job_ids:
             self.submit(job_id)
-        return waiting
+        return job_ids
 
-    def waiting(self) -> None:
+    def waiting_messages(self) -> None:
         return None
 
     def close(self) -> None:
         self._closing.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, job_id: int, carried: spans.TraceHeaders) -> None:
-        """Run a job to its end, even if the database restarts; the result is in the catalogue."""
-        with spans.task_span("job", carried):
+    def _run(self, job_id: int, headers: spans.TraceHeaders) -> None:
+        """Run a job to its end, retrying after transient errors; the result is in the catalogue."""
+        with spans.task_span("job", headers):
             spans.set_attribute("anyseek.job", job_id)
-            self._run_to_its_end(job_id)
+            self._run_with_retries(job_id)
 
-    def _run_to_its_end(self, job_id: int) -> None:
+    def _run_with_retries(self, job_id: int) -> None:
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:
@@ -112,7 +112,7 @@ class InProcessQueue(TaskQueue):
         with self._database.read() as session:
             job = jobs.get(session, job_id)
         if job.kind in jobs.REEMBEDDING:
-            ReembedRun(self._reembed_tools, owner, NoProgress()).run(job)
+            ReembedRun(self._reembed_context, owner, NoProgress()).run(job)
         else:
             assert job.root is not None
             source = open_source(self._settings, from_uri(job.root))

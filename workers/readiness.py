@@ -1,6 +1,6 @@
-"""Whether a worker is ready: each of its processes has loaded its model and embedded something.
+"""Readiness of a worker: each of its processes has loaded the model and embedded something.
 
-Processes show it by locks that die with them, so a killed worker stops being ready at once.
+A ready process holds a file lock that ends with it, so a killed worker is not ready from that moment.
 """
 
 import os
@@ -17,7 +17,7 @@ class NameTaken(AnyseekError):
 
 
 class Readiness:
-    """Held by a worker's first process while it works. Raises `NameTaken` if another worker has its name."""
+    """The worker's name lock and ready state, held by its first process. Entering raises `NameTaken`."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
@@ -27,8 +27,8 @@ class Readiness:
 
     def __enter__(self) -> "Readiness":
         if not self._lock.try_acquire():
-            raise NameTaken(f"a worker called {self._name!r} is already running here; give this one another --name")
-        for path in self._of_processes():
+            raise NameTaken(f"a worker called {self._name!r} already uses this data directory; choose another --name")
+        for path in self._process_locks():
             path.unlink(missing_ok=True)
         _ready_file(self._settings, self._name).unlink(missing_ok=True)
         return self
@@ -38,31 +38,31 @@ class Readiness:
         self._lock.release()
 
     @staticmethod
-    def of_process(settings: Settings, name: str) -> FileLock:
-        """The lock that a process of the worker holds from the moment it is ready until it ends."""
+    def lock_process(settings: Settings, name: str) -> FileLock:
+        """Acquire the lock by which this process counts as ready until it ends."""
         lock = FileLock(_path(settings, f"{name}-process-{os.getpid()}"))
         lock.acquire()
         return lock
 
     def release_in_child(self) -> None:
-        """Run in the other processes, which inherit the first one's lock: the lock must die with the first process."""
+        """Release the inherited name lock in a child process: it must end with the first process."""
         self._lock.release()
 
-    def processes(self) -> int:
+    def ready_processes(self) -> int:
         """The number of ready processes of this worker."""
-        return sum(map(is_locked, self._of_processes()))
+        return sum(map(is_locked, self._process_locks()))
 
     def announce(self) -> None:
-        """From now on `is_ready` says so."""
+        """Mark the worker as ready, for `is_ready`."""
         _ready_file(self._settings, self._name).touch()
         self.is_announced = True
 
-    def _of_processes(self) -> Iterator[Path]:
+    def _process_locks(self) -> Iterator[Path]:
         yield from self._settings.locks.glob(f"worker-{self._name}-process-*")
 
 
 def is_ready(settings: Settings, name: str) -> bool:
-    """Whether the worker `name` of this data directory is alive and has been ready."""
+    """Whether the worker `name` of this data directory runs and has announced that it is ready."""
     return is_locked(_path(settings, name)) and _ready_file(settings, name).exists()
 
 

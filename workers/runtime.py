@@ -1,4 +1,4 @@
-"""The composition root: makes everything that a command or the service works with from the settings."""
+"""The composition root: creates the objects that commands and the service need from the settings."""
 
 import threading
 from collections.abc import Callable
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Runtime:
-    """An open installation, to be used as a context manager. The model is loaded once, when it is first used."""
+    """An open installation, used as a context manager. The model is loaded lazily and once."""
 
     def __init__(self, settings: Settings, database: Database, model: str, loads_any: bool = False) -> None:
         model, device = split_device(model)
@@ -51,16 +51,16 @@ class Runtime:
         self._loading = threading.Lock()
         self._loads_any = loads_any
         self._context: IndexerContext | None = None
-        self._others: dict[str, IndexerContext] = {}
+        self._other_contexts: dict[str, IndexerContext] = {}
 
     @classmethod
     def open(
         cls, settings: Settings, model: str | None, database: Database | None = None, loads_any: bool = False
     ) -> "Runtime":
-        """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
+        """Open the data directory with `model` or the model of the settings; it is created or upgraded as needed.
 
-        A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. A `database` that is open
-        already is closed with it. With `loads_any` each collection's own model is loaded when it is used. Raises
+        A device in the model name, as in `4m-tiny:device=cuda`, overrides the setting. An open `database` may be passed
+        and is closed with the runtime. With `loads_any`, each collection's own model is loaded when it is used. Raises
         `BadDevice`.
         """
         return cls(settings, database or open_database(settings), model or settings.model, loads_any)
@@ -92,50 +92,50 @@ class Runtime:
 
     @property
     def engine(self) -> SearchEngine:
-        """Queries with the model. Raises as `embedder` does."""
+        """The search engine with the model. Raises as `embedder` does."""
         return self.context().engine
 
     def context(self) -> IndexerContext:
-        """What the indexer works with. Raises as `embedder` does."""
+        """The indexer context with the current model. Raises as `embedder` does."""
         with self._loading:
             if self._context is None:
                 self._context = self._load(self.model)
             return self._context
 
     def use_model(self, model: str) -> None:
-        """Release the model, and load `model` when a model is next used."""
+        """Release the current model and use `model`, which is loaded lazily."""
         with self._loading:
             self.model, self._context = model, None
 
     def context_of_model(self, model: str) -> IndexerContext:
-        """What the indexer works with, but with another model than `context`. Raises as `embedder` does."""
+        """The indexer context with `model`, cached by model. Raises as `embedder` does."""
         if model == self.model:
             return self.context()
         with self._loading:
-            if model not in self._others:
-                self._others[model] = self._load(model)
-            return self._others[model]
+            if model not in self._other_contexts:
+                self._other_contexts[model] = self._load(model)
+            return self._other_contexts[model]
 
     def context_of_collection(self, collection: str) -> IndexerContext:
-        """The context with the collection's model if a re-embedding has loaded it here, else `context`.
+        """The context with the collection's model if it is loaded or `loads_any` is set, else `context`.
 
-        This way a service continues to answer after a collection's switch. Raises `CollectionNotFound`.
+        So a service keeps answering after a collection has been switched. Raises `CollectionNotFound`.
         """
-        if not self._others and not self._loads_any:
+        if not self._other_contexts and not self._loads_any:
             return self.context()
         with self.database.read() as session:
             model = collections.head(session, collection).model
         if self._loads_any:
             return self.context_of_model(model)
-        return self.context() if model == self.model else self._others.get(model, self.context())
+        return self.context() if model == self.model else self._other_contexts.get(model, self.context())
 
     @property
     def _may_switch(self) -> bool:
-        """Whether a re-embedding has loaded another model here, so that a collection may be switched to it any time."""
-        return bool(self._others)
+        """Whether a re-embedding has loaded another model here, so a collection may be switched to it at any time."""
+        return bool(self._other_contexts)
 
     def retry_on_switch(self, work: Callable[[], T]) -> T:
-        """What `work` returns; it is repeated if its collection was switched to another model meanwhile.
+        """Return the result of `work`, retried once if its collection was switched to another model meanwhile.
 
         Raises what `work` raises.
         """
@@ -147,7 +147,7 @@ class Runtime:
         return work()
 
     def retry_all_on_switch(self, work: Callable[[], list[T]]) -> list[T]:
-        """As `retry_on_switch`, for work whose outcomes may be errors: one `FingerprintMismatch` does it all again."""
+        """As `retry_on_switch`, for work that returns errors: a `FingerprintMismatch` among them retries all."""
         outcomes = work()
         if self._may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
             return work()
@@ -155,17 +155,17 @@ class Runtime:
 
     def forget(self, collection: str) -> None:
         """Release the indexes of a deleted collection."""
-        for context in (self._context, *self._others.values()):
+        for context in (self._context, *self._other_contexts.values()):
             if context is not None:
                 context.engine.forget(collection)
 
     def submit_reembed(self, collection: str, model: str) -> int:
-        """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`.
+        """Submit the re-embedding of a collection with another model; return the job's id. See `reembedding.open_job`.
 
-        Raises `DeviceInName` for a model that says its device, which any worker may not have.
+        Raises `DeviceInName` for a model name with a device, because workers may not have that device.
         """
         if has_device_option(model):
-            raise DeviceInName(f"{model!r} says a device, which collections do not keep; set ANYSEEK_DEVICE instead")
+            raise DeviceInName(f"{model!r} names a device, which collections do not store; set ANYSEEK_DEVICE instead")
         spaces = self.context_of_model(model).embedder.spaces.values()
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
@@ -175,7 +175,7 @@ class Runtime:
         return job.id
 
     def submit_rollback(self, collection: str) -> int:
-        """Have the queue move a collection back; return the job's id. See `reembedding.open_rollback`."""
+        """Submit the rollback of a collection's model; return the job's id. See `reembedding.open_rollback`."""
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
             held = collections.get(session, collection)
@@ -184,12 +184,12 @@ class Runtime:
         return job.id
 
     def switch(self, collection: str) -> int:
-        """Switch to what was built, and return how many items are left out; see `reembedding.switch_without_failed`."""
+        """Switch to the new vectors; return the number of items left out. See `reembedding.switch_without_failed`."""
         with self.database.write() as session:
             return reembedding.switch_without_failed(session, collections.get(session, collection))
 
     def forget_old(self, collection: str) -> None:
-        """Drop kept vectors, also from indexes. Raises `NothingKept`, `ReembedUnderWay`."""
+        """Drop a collection's old vectors and their indexes. Raises `NothingKept`, `ReembedUnderWay`."""
         with self.database.write() as session:
             held = collections.get(session, collection)
             reembedding.check_idle(session, held)
@@ -205,9 +205,9 @@ class Runtime:
         key_prefix: str | None = None,
         predicts: bool | None = None,
     ) -> int:
-        """Have the queue index a source into an existing collection; return the job's id.
+        """Submit the indexing of a source into an existing collection; return the job's id.
 
-        A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
+        An active job for the same source is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
         `FingerprintMismatch`, and as `place_source` and `open_job` do.
         """
         with self.database.read() as session:
@@ -220,7 +220,7 @@ class Runtime:
         return job.id
 
     def retry(self, job_id: int) -> int:
-        """Have the queue retry a job's quarantined inputs, and return how many; see `jobs.reopen`."""
+        """Resubmit a job's quarantined inputs; return their number. See `jobs.reopen`."""
         with self.database.write() as session:
             reopened = jobs.reopen(session, job_id)
         if reopened:
@@ -232,15 +232,15 @@ class Runtime:
         return write_snapshots(self.database, self.settings, collection, self._backend.open)
 
     def prune_audit(self) -> int:
-        """Remove entries of the audit log that the settings do not keep; return how many."""
+        """Remove audit log entries beyond the retention settings; return their number."""
         return audit.prune(self.database, self.settings.audit.days, self.settings.audit.rows)
 
     def pictures_of(self, collection: str) -> PictureOf:
-        """Reads pictures of items for queries of a collection."""
+        """A reader of item pictures for queries of a collection."""
         return Pictures(self.database, self.assets, collection, self.settings.limits.bytes_per_file)
 
-    def lag(self, database: Database) -> IndexLag:
-        """How far the stored indexes lag behind the log, as the catalogue in `database` has it; loads no model."""
+    def index_lag(self, database: Database) -> IndexLag:
+        """The lag of stored indexes behind the log, from the catalogue in `database`; loads no model."""
         return index_lag(database, self._backend.open)
 
     def _prepare(self, collection: str) -> None:
@@ -255,7 +255,7 @@ class Runtime:
         return IndexerContext(self.settings, self.database, self.assets, embedder, engine)
 
     def _make_queue(self) -> TaskQueue:
-        """The queue of Celery, which is imported only if there is a broker, else the one of this process."""
+        """The Celery queue, imported only if a broker is set, else the in-process queue."""
         if not self.settings.broker_url:
             return InProcessQueue(self.context, self.reembed_context)
         from anyseek.workers.celery_queue import CeleryQueue
@@ -263,7 +263,7 @@ class Runtime:
         return CeleryQueue(self.database, self.settings)
 
     def close(self) -> None:
-        """Stop running jobs at their next step (they continue at the next start) and close the database."""
+        """Stop running jobs at their next step (they resume at the next start) and close the database."""
         self.queue.close()
         self._backend.close()
         self.database.close()

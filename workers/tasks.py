@@ -1,6 +1,6 @@
-"""The work of one worker process: the steps of a job as tasks, which any process may get, also repeatedly or too late.
+"""The tasks of a worker process: the steps of a job. Tasks may be delivered to any process, repeatedly or late.
 
-The ledger decides what is left to do, so each task looks there first, and an interrupted task is simply sent back.
+The ledger decides what is left to do, so each task checks it first, and an interrupted task is simply requeued.
 """
 
 import logging
@@ -31,16 +31,16 @@ from anyseek.search.telemetry import spans
 from anyseek.workers.app import SNAPSHOT_TASK
 from anyseek.workers.catalogue_jobs import record_wait
 from anyseek.workers.celery_queue import CeleryQueue
-from anyseek.workers.metrics import measured
+from anyseek.workers.metrics import measure_task
 from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 2.0  # before a task that cannot be done now is sent back
+PAUSE_SECONDS = 2.0  # before a task is requeued after a transient error
 
 
 class Tasks:
-    """The tasks of one process, which does one at a time. Arguments are those of the messages (`workers.app`)."""
+    """The tasks of one process, run one at a time. Their arguments are described in `workers.app`."""
 
     def __init__(self, settings: Settings, should_stop: Callable[[], bool]) -> None:
         self._settings = settings
@@ -50,13 +50,13 @@ class Tasks:
         self._source: tuple[int, Source] | None = None
 
     def load_model(self) -> None:
-        """Load the model and have it embed something. Raises `ModelError`."""
+        """Load the model and warm it up with one sample. Raises `ModelError`."""
         embedder = self._runtime.embedder
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
 
-    @measured("scan")
+    @measure_task("scan")
     def scan(self, job_id: int) -> None:
-        with self._errors_handled(job_id), self._owner() as owner:
+        with self._handle_errors(job_id), self._owner() as owner:
             job = self._job(job_id)
             self._source = None  # descriptions of the inputs may have changed since
             if job.state != JobState.SCANNING or not self._run(job, owner).scan(job):
@@ -66,9 +66,9 @@ class Tasks:
             logger.info("scanned", extra={"fields": {"job": job_id}})
             self._queue.submit(job_id)
 
-    @measured("embed")
+    @measure_task("embed")
     def embed(self, job_id: int, first: int, last: int) -> None:
-        with self._errors_handled(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
+        with self._handle_errors(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
             job = self._job(job_id)
             if job.state != JobState.RUNNING:
                 return
@@ -76,9 +76,9 @@ class Tasks:
             logger.info("embedded", extra={"fields": {"job": job_id, "first": first, "last": last}})
             self._queue.submit_end(job_id)
 
-    @measured("end")
+    @measure_task("end")
     def end(self, job_id: int) -> None:
-        with self._errors_handled(job_id), self._owner() as owner:
+        with self._handle_errors(job_id), self._owner() as owner:
             job = self._job(job_id)
             if job.state != JobState.RUNNING:
                 return
@@ -88,9 +88,9 @@ class Tasks:
                 logger.info("ended", extra={"fields": {"job": job_id}})
                 self._queue.send([(SNAPSHOT_TASK, (job.collection,))])
             elif job.kind in jobs.REEMBEDDING:
-                self._queue.submit(job_id)  # items that came in the meantime are listed
+                self._queue.submit(job_id)  # lists items that were added in the meantime
 
-    @measured("snapshot")
+    @measure_task("snapshot")
     def snapshot(self, collection: str, *_: int) -> None:  # messages of older versions may name a job, too
         try:
             self._runtime.write_snapshots(collection)
@@ -101,20 +101,17 @@ class Tasks:
             time.sleep(PAUSE_SECONDS)
             raise Reject(error_message(error), requeue=True) from error
 
-    @measured("resubmit")
+    @measure_task("resubmit")
     def resubmit(self) -> None:
         try:
             self._queue.resume()
-        except (
-            JobNotFound,
-            *TRANSIENT,
-        ) as error:  # it has been deleted, or the error may pass; the next look will tell
-            logger.warning("lost tasks could not be looked for: %s", error_message(error))
+        except (JobNotFound, *TRANSIENT) as error:  # a deleted job or a transient error; the next run retries
+            logger.warning("lost tasks could not be resubmitted: %s", error_message(error))
 
     def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
             return ReembedRun(replace(self._runtime.reembed_context, load=self._with_model), owner, NoProgress())
-        if self._source is None or self._source[0] != job.id:  # kept between tasks: opening it reads its whole manifest
+        if self._source is None or self._source[0] != job.id:  # cached: opening a source reads its whole manifest
             assert job.root is not None
             self._source = job.id, open_source(self._settings, from_uri(job.root))
         return IndexRun(lambda: self._with_model_of(job), self._source[1], owner, NoProgress())
@@ -124,12 +121,12 @@ class Tasks:
             return jobs.get(session, job_id)
 
     def _owner(self, seconds: float = float("inf")) -> Owner:
-        """An owner that stops after `seconds` or with this process; the rest of its task is then sent back."""
+        """An owner that stops after `seconds` or with this process; the rest of its task is then requeued."""
         ends = time.monotonic() + seconds
         return Owner(self._runtime.database, self._settings, lambda: self._should_stop() or time.monotonic() > ends)
 
     def _with_model(self, model: str) -> IndexerContext:
-        """The context with that model; only one model is kept at a time."""
+        """The context with `model`; only one model is loaded at a time."""
         if model != self._runtime.model:
             logger.info("this task needs the model %s", model)
             self._runtime.use_model(model)
@@ -141,8 +138,8 @@ class Tasks:
         return self._with_model(model)
 
     @contextmanager
-    def _errors_handled(self, job_id: int) -> Iterator[None]:
-        """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
+    def _handle_errors(self, job_id: int) -> Iterator[None]:
+        """Requeue the task after a transient error, and fail the job after any other."""
         spans.set_attribute("anyseek.job", job_id)
         try:
             with acting_as(replace(current_actor(), job=job_id)):

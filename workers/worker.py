@@ -1,7 +1,7 @@
-"""`anyseek worker`: a Celery worker whose processes load the model once each, after they were forked.
+"""`anyseek worker`: a Celery worker whose processes each load the model after the fork.
 
-The first process takes messages and hands them to the others; it imports neither the model nor the catalogue, so that
-it stays small and is safe to fork. It ends its processes' tasks at their next step when it is told to stop.
+The parent process dispatches messages to its children; it imports neither the model nor the catalogue, so that it
+stays small and safe to fork. On SIGTERM, running tasks stop at their next step.
 """
 
 import logging
@@ -37,9 +37,9 @@ from anyseek.workers.app import (
     SWITCH_TASK,
     make_app,
     name_at_broker,
-    waiting,
+    waiting_messages,
 )
-from anyseek.workers.exporter import exporting
+from anyseek.workers.exporter import export_metrics
 from anyseek.workers.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CANNOT_WORK = 1
-SERVICE = "anyseek-worker"  # in traces
+EXIT_MODEL_FAILED = 1
+SERVICE = "anyseek-worker"  # the service name in traces
 _READINESS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Options:
-    """What one worker does: its name (one a machine), the queues it takes from, and how many processes it has."""
+    """A worker's name (unique in its data directory), the queues it consumes, and its number of processes."""
 
     name: str
     queues: Sequence[str]
@@ -67,31 +67,31 @@ class Options:
 
 @dataclass
 class _Flags:
-    """Seen by all processes of a worker: plain memory without a lock, which a killed process could leave locked."""
+    """Flags in memory shared by a worker's processes, without locks, which a killed process could leave locked."""
 
     stopping: Any = field(default_factory=lambda: RawValue("b", 0))
     failed: Any = field(default_factory=lambda: RawValue("b", 0))
 
 
 def run_worker(settings: Settings, options: Options) -> int:
-    """Work until told to stop, and return the exit code: 1 if the model could not be loaded.
+    """Run a worker until it is stopped; return the exit code, 1 if the model could not be loaded.
 
-    The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue. Raises `BadDevice`
-    and `CatalogueUnknown` before any process of work is started.
+    At the first SIGTERM tasks stop at their next step and the rest of them is requeued. Raises `BadDevice` and
+    `CatalogueUnknown` before any child process is started.
     """
     _check_device(settings, options)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
-    with Readiness(settings, options.name) as readiness, exporting(settings):
-        open_database(settings).close()  # the processes could only log that they cannot use it
+    with Readiness(settings, options.name) as readiness, export_metrics(settings):
+        open_database(settings).close()  # fails here, because a child could only log the error
         processes = _Processes(settings, options, flags, readiness)
         processes.register_tasks(app)
         signals.setup_logging.connect(_keep_log_settings, weak=False)
-        signals.worker_process_init.connect(processes.begin, weak=False)
-        signals.worker_process_shutdown.connect(processes.end, weak=False)
-        signals.worker_shutting_down.connect(processes.tell_to_stop, weak=False)
-        app.steps["worker"].add(_Watch)
+        signals.worker_process_init.connect(processes.start_process, weak=False)
+        signals.worker_process_shutdown.connect(processes.end_process, weak=False)
+        signals.worker_shutting_down.connect(processes.request_stop, weak=False)
+        app.steps["worker"].add(_MonitoringStep)
         worker = app.Worker(
             hostname=f"anyseek@{options.name}",
             queues=[name_at_broker(queue) for queue in options.queues],
@@ -104,37 +104,37 @@ def run_worker(settings: Settings, options: Options) -> int:
             anyseek=(app, settings, options, readiness),
         )
         worker.start()
-    return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
+    return EXIT_MODEL_FAILED if flags.failed.value else int(worker.exitcode or 0)
 
 
 def _check_device(settings: Settings, options: Options) -> None:
-    """Raises `BadDevice` for a device that is not offered, and for a card that an embedding worker would not find.
+    """Raise `BadDevice` for an unknown device, or for a GPU that an embedding worker cannot find.
 
-    torch looks for the card in a process apart, because this one must not import it.
+    A separate process checks the GPU, because this one must not import torch.
     """
     model, own = split_device(settings.model)
     device = own or settings.device
     if options.embeds and model != WITHOUT_NETWORK and device.startswith(CARD):
-        with ProcessPoolExecutor(1, get_context("fork")) as apart:
-            apart.submit(_find_card, device).result()
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
+            pool.submit(_check_gpu, device).result()
 
 
-def _find_card(device: str) -> None:
+def _check_gpu(device: str) -> None:
     from anyseek.model.compute.placement import torch_device
 
     torch_device(device)
 
 
 def _replace_celery_warnings() -> None:
-    """Warn of running as root in one line; Celery has paragraphs on that, and on a setting of `anyseek.workers.app`."""
-    for paragraph in (SecurityWarning, CPendingDeprecationWarning):
-        warnings.filterwarnings("ignore", category=paragraph)
+    """Replace Celery's long warnings, on root and on a setting of `anyseek.workers.app`, by one line on root."""
+    for category in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)
     if os.geteuid() == 0:
         logger.warning("this worker and the code that decodes its inputs run as root; a user of its own is safer")
 
 
 def _keep_log_settings(**_: object) -> None:
-    """Keep Celery from setting up its own logs; of its messages only problems are kept.
+    """Keep Celery from configuring logging, and log only its warnings and errors.
 
     Celery would report itself ready before any model is loaded, and log two lines for every task.
     """
@@ -143,7 +143,7 @@ def _keep_log_settings(**_: object) -> None:
 
 
 class _Processes:
-    """The processes that do the tasks; the object is made before they are forked."""
+    """Task functions and lifecycle hooks of the worker's child processes; created before they are forked."""
 
     def __init__(self, settings: Settings, options: Options, flags: _Flags, readiness: Readiness) -> None:
         self._settings = settings
@@ -151,18 +151,18 @@ class _Processes:
         self._flags = flags
         self._readiness = readiness
         self._tasks: Tasks | None = None
-        self._living: FileLock | None = None
+        self._process_lock: FileLock | None = None
 
     def register_tasks(self, app: Celery) -> None:
-        """Make the tasks known to an application before its processes are forked."""
+        """Register the tasks with the application; call this before its processes are forked."""
 
-        def task(work: str) -> Callable[..., None]:
+        def task(method: str) -> Callable[..., None]:
             def run(*arguments: Any) -> None:
-                getattr(self._here, work)(*arguments)
+                getattr(self._loaded_tasks, method)(*arguments)
 
             return run
 
-        # Only embedding has a hard end: an input that hangs must not hold its worker for ever.
+        # Only embedding has a time limit: an input that hangs must not block its process forever.
         app.task(task("embed"), name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
         app.task(task("scan"), name=SCAN_TASK.name)
         app.task(task("end"), name=END_TASK.name)
@@ -170,9 +170,9 @@ class _Processes:
         app.task(task("snapshot"), name=SNAPSHOT_TASK.name)
         app.task(task("resubmit"), name=RESUBMIT_TASK.name)
 
-    def begin(self, **_: object) -> None:
-        """Run in each process after its fork, before it takes a task."""
-        from anyseek.workers.metrics import counted_as_ready
+    def start_process(self, **_: object) -> None:
+        """Initialise a child process after its fork, before it runs a task."""
+        from anyseek.workers.metrics import mark_process_ready
         from anyseek.workers.tasks import Tasks
 
         self._readiness.release_in_child()
@@ -186,36 +186,36 @@ class _Processes:
             self._flags.failed.value = 1
             os.kill(os.getppid(), signal.SIGTERM)
             raise
-        self._living = Readiness.of_process(self._settings, self._options.name)
-        counted_as_ready()
+        self._process_lock = Readiness.lock_process(self._settings, self._options.name)
+        mark_process_ready()
 
     def _own_settings(self) -> Settings:
-        """The settings, for a process that embeds with a card of its own where there are several."""
-        model, own = split_device(self._settings.model)  # whose device would replace the one that is chosen here
+        """The settings of this process, which embeds on its own GPU if there are several."""
+        model, own = split_device(self._settings.model)  # its device would override the one chosen here
         device = own or self._settings.device
         if self._options.embeds and device != CPU:
-            from anyseek.model.compute.placement import device_of_process  # the first process must not import torch
+            from anyseek.model.compute.placement import device_of_process  # the parent must not import torch
 
             device = device_of_process(device, current_process().index)
         return replace(self._settings, model=model, device=device)
 
-    def end(self, **_: object) -> None:
-        """Run in each process before it ends, which its interpreter does not notice."""
+    def end_process(self, **_: object) -> None:
+        """Flush traces before a child process ends, because exit handlers do not run there."""
         spans.set_tracer(None)
 
-    def tell_to_stop(self, **_: object) -> None:
-        """Run in the first process."""
+    def request_stop(self, **_: object) -> None:
+        """Have running tasks stop at their next step; called in the parent process."""
         self._flags.stopping.value = 1
 
     @property
-    def _here(self) -> "Tasks":
+    def _loaded_tasks(self) -> "Tasks":
         if self._tasks is None:
-            raise RuntimeError("a task ran before its process was ready")
+            raise RuntimeError("a task ran before its process was initialised")
         return self._tasks
 
 
-class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Announces when the worker is ready, and regularly has lost tasks looked for."""
+class _MonitoringStep(StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Celery step that announces readiness and periodically resubmits lost tasks."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
@@ -235,7 +235,7 @@ class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
             entry.cancel()
 
     def _announce_when_ready(self) -> None:
-        if self._readiness.is_announced or self._readiness.processes() < self._options.concurrency:
+        if self._readiness.is_announced or self._readiness.ready_processes() < self._options.concurrency:
             return
         self._readiness.announce()
         fields = {"worker": self._options.name, "queues": list(self._options.queues)}
@@ -244,7 +244,7 @@ class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
     def _send_resubmit(self) -> None:
         """Send a `resubmit` message, unless one is waiting or the broker is unreachable."""
         try:
-            if not waiting(self._app, MAINTENANCE):
+            if not waiting_messages(self._app, MAINTENANCE):
                 self._app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
         except OperationalError as error:
-            logger.warning("the broker cannot be reached, so lost tasks are not looked for: %s", error)
+            logger.warning("the broker cannot be reached, so lost tasks are not resubmitted: %s", error)

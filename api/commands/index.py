@@ -30,7 +30,7 @@ from anyseek.search.errors import CollectionNotFound
 from anyseek.search.settings import DEFAULT_MODEL, read_settings
 from anyseek.search.types import Collection, OnDuplicate
 from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.job_rate import Observer
+from anyseek.workers.job_rate import ProgressMonitor
 from anyseek.workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
@@ -172,7 +172,7 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
     try:
         with watched(as_json) as shown, stopped_by_ctrl_c(owner):
             look = CatalogueJobs(runtime.database).status
-            looking = None if as_json else Looking(shown, Observer(lambda: look(job.id)))
+            looking = None if as_json else Looking(shown, ProgressMonitor(lambda: look(job.id)))
             ended = IndexRun(runtime.context, source, owner, looking or NoProgress()).run(job)
             if looking is not None:
                 looking.ended()

@@ -25,7 +25,7 @@ from anyseek.search.settings import Settings, read_settings
 from anyseek.workers.catalogue_jobs import CatalogueJobs
 
 if TYPE_CHECKING:
-    from anyseek.workers.job_rate import Seen
+    from anyseek.workers.job_rate import JobProgress
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 _OF_COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")
@@ -72,7 +72,7 @@ def watch(job: int, as_json: bool) -> None:
         held = CatalogueJobs(database)
         if as_json:
 
-            def echo(seen: "Seen") -> None:
+            def echo(seen: "JobProgress") -> None:
                 say(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
 
             follow(lambda: held.status(job), echo)

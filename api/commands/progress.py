@@ -14,7 +14,7 @@ from anyseek.api.commands.output import say
 from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
-from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen, time_left
+from anyseek.workers.job_rate import SHORTEST_WAIT, JobProgress, ProgressMonitor, time_left
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Bar:
         self._bar.set_postfix_str(time_left(None), refresh=False)
         self._bar.reset(total=found - unchanged)
 
-    def progressed(self, seen: Seen) -> None:
+    def progressed(self, seen: JobProgress) -> None:
         done, self._bar.total = _worked(seen)
         self._bar.n = done
         self._bar.set_postfix_str(time_left(seen.seconds_left) if seen.job.active else "")
@@ -67,7 +67,7 @@ class Lines:
     def started(self, found: int, unchanged: int) -> None:
         self._say(f"found {found} pictures" + (f", {unchanged} unchanged" if unchanged > 0 else ""))
 
-    def progressed(self, seen: Seen) -> None:
+    def progressed(self, seen: JobProgress) -> None:
         done, total = _worked(seen)
         left = f", {time_left(seen.seconds_left)}" if seen.job.active else ""
         self._now_and_then(f"indexed {done} of {total}{left}")
@@ -86,7 +86,7 @@ Shown = Bar | Lines
 """Told `scanned` while inputs are listed, `started` once all are, and `progressed` while the job runs."""
 
 
-def _worked(seen: Seen) -> tuple[int, int]:
+def _worked(seen: JobProgress) -> tuple[int, int]:
     """How many inputs have been worked on, and of how many: unchanged ones are in neither."""
     counts = seen.job.counts
     done = counts.settled - counts.unchanged
@@ -96,8 +96,8 @@ def _worked(seen: Seen) -> tuple[int, int]:
 class Looking:
     """Implements `Progress` for a job that runs here, perhaps beside other processes: it looks what all have done."""
 
-    def __init__(self, shown: Shown, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._shown, self._observer, self._clock = shown, observer, clock
+    def __init__(self, shown: Shown, monitor: ProgressMonitor, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shown, self._monitor, self._clock = shown, monitor, clock
         self._found = 0
         self._wait, self._next = SHORTEST_WAIT, clock()
 
@@ -119,7 +119,7 @@ class Looking:
     def _see(self) -> None:
         """A look that fails, as at a collection that is being deleted or a catalogue that is busy, ends no work."""
         try:
-            seen = self._observer.see()
+            seen = self._monitor.measure()
         except (AnyseekError, SQLAlchemyError) as error:
             logger.warning("the progress of this job cannot be told now: %s", error_message(error))
         else:
@@ -128,11 +128,11 @@ class Looking:
         self._next = self._clock() + LOOKING_SHARE * self._wait
 
 
-def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
+def follow(look: Callable[[], Job], see: Callable[[JobProgress], None]) -> Job:
     """Pass the job that `look` returns to `see`, repeatedly, until it has ended; return the ended job."""
-    observer = Observer(look)
+    monitor = ProgressMonitor(look)
     while True:
-        seen = observer.see()
+        seen = monitor.measure()
         see(seen)
         if not seen.job.active:
             return seen.job
@@ -146,7 +146,7 @@ class Teller:
         self._shown = shown
         self._has_started = False
 
-    def __call__(self, seen: Seen) -> None:
+    def __call__(self, seen: JobProgress) -> None:
         counts = seen.job.counts
         if seen.job.state == JobState.SCANNING:
             self._shown.scanned(counts.open + counts.settled)

@@ -135,7 +135,7 @@ class InstallationMetrics(Collector):
             return
         with self._database.read() as session:
             counts = read_figures(session)
-        lag = self._runtime.lag(self._database)
+        lag = self._runtime.index_lag(self._database)
         self._families = [
             _gauges("anyseek_jobs", "Jobs that have not ended", "state", counts.jobs),
             _gauges("anyseek_job_inputs", "Inputs of these jobs that are open", "state", counts.inputs),
@@ -161,7 +161,7 @@ class InstallationMetrics(Collector):
 
     def _queue_metrics(self) -> Iterator[Metric]:
         try:
-            waiting = self._runtime.queue.waiting()
+            waiting = self._runtime.queue.waiting_messages()
         except BrokerUnavailable:  # then the gauge is missing; `anyseek_check_state` shows why
             return
         if waiting is not None:

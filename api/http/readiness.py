@@ -177,7 +177,7 @@ def check_index(runtime: Runtime, database: Database) -> Check:
     """Check that the backend works, with the index lag: log entries that no stored index has."""
     try:
         check_backend(runtime.settings)
-        lag = runtime.lag(database)
+        lag = runtime.index_lag(database)
     except IndexUnavailable as error:
         return Check("index", State.FAILED, str(error))
     detail = f"at most {lag.entries:,} log entries of a collection are in no stored index"
@@ -188,7 +188,7 @@ def check_index(runtime: Runtime, database: Database) -> Check:
 def check_queue(runtime: Runtime) -> Check:
     """Check that the broker answers, with the length of each queue. Without it only jobs have to wait."""
     try:
-        waiting = runtime.queue.waiting() or {}
+        waiting = runtime.queue.waiting_messages() or {}
     except BrokerUnavailable as error:
         return Check("queue", State.DEGRADED, str(error))
     lengths = ", ".join(f"{queue} {count:,}" for queue, count in waiting.items())

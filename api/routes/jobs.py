@@ -28,7 +28,7 @@ from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
 from anyseek.search.errors import BadInput, JobNotFound
 from anyseek.search.types import OnDuplicate
-from anyseek.workers.job_rate import Seen
+from anyseek.workers.job_rate import JobProgress
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
@@ -96,7 +96,7 @@ class JobEvent(Answer):
     seconds_left: float | None = Field(description="for the open inputs; null until it is known")
 
     @classmethod
-    def of(cls, seen: Seen) -> "JobEvent":
+    def of(cls, seen: JobProgress) -> "JobEvent":
         counts = seen.job.counts
         return cls(
             job=JobAnswer.of(seen.job, seen.seconds_left),
@@ -167,8 +167,8 @@ def _answers(service: Service, job: Job, paths: bool) -> list[JobAnswer]:
 
 
 def _answer(service: Service, job_id: int, paths: bool, now: bool = False) -> JobAnswer:
-    """The last observation of a job, or a new one if `now`. Raises `JobNotFound`."""
-    seen = service.observers.see(job_id, now)
+    """The latest progress of a job, measured now if `now`. Raises `JobNotFound`."""
+    seen = service.progress_monitors.progress(job_id, now)
     return JobAnswer.of(_redact_job(service, seen.job, paths), seen.seconds_left)
 
 
@@ -253,7 +253,7 @@ async def _events(service: Service, job: int, paths: bool) -> AsyncIterator[str]
     sent, sent_at = None, 0.0
     while True:
         try:
-            seen = await run_in_threadpool(service.observers.see, job)
+            seen = await run_in_threadpool(service.progress_monitors.progress, job)
         except JobNotFound:  # its collection has just been deleted
             return
         event = JobEvent.of(replace(seen, job=_redact_job(service, seen.job, paths)))

@@ -33,7 +33,7 @@ def exported() -> dict[str, set[str]]:
     with tempfile.TemporaryDirectory() as folder:
         begin_catalogue(Path(folder))
         with Runtime.open(Settings(Path(folder)), "hashing") as runtime:
-            runtime.queue.waiting = lambda: {"embed": 0}  # type: ignore[method-assign]
+            runtime.queue.waiting_messages = lambda: {"embed": 0}  # type: ignore[method-assign]
             installation = InstallationMetrics(runtime, Database(runtime.settings.database_url))
             installation.refresh()
             families = [*installation.collect(), check_metrics([Check("model", State.OK, "")]), *REGISTRY.collect()]

@@ -8,7 +8,7 @@ MOST = 3
 
 
 def redis_is_killed(trial: Trial) -> int:
-    """SIGKILL of Redis, which keeps nothing: the ledger hands the tasks out again."""
+    """SIGKILL of Redis, which keeps nothing: the tasks are resubmitted from the ledger."""
     return _broker_is_killed(trial, trial.servers.redis)
 
 

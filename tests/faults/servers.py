@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import create_engine, make_url, text
 
 from anyseek.search.settings import Settings
-from anyseek.workers.app import QUEUES, make_app, waiting
+from anyseek.workers.app import QUEUES, make_app, waiting_messages
 from tests.services.servers import Postgres, Rabbit, Redis, Server
 
 
@@ -91,7 +91,7 @@ def is_drained(settings: Settings) -> bool:
     app = make_app(settings)
     try:
         with suppress(OperationalError):
-            return not any(waiting(app, queue) for queue in QUEUES)
+            return not any(waiting_messages(app, queue) for queue in QUEUES)
         return False
     finally:
         app.close()

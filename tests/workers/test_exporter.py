@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from anyseek.indexer.runs import IndexerContext
 from anyseek.search.settings import Settings, Work
-from anyseek.workers.exporter import FOLDER, CannotExport, exporting
+from anyseek.workers.exporter import FOLDER, CannotExport, export_metrics
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import installation
 from tests.indexer.pictures import folder_of
@@ -26,9 +26,9 @@ from tests.workers.test_worker import RABBIT
 # A process that counts, as a worker's do, and then waits for its input to be closed.
 COUNTING = """
 import sys
-from anyseek.workers.metrics import counted_as_ready, measured
-counted_as_ready()
-@measured("embed")
+from anyseek.workers.metrics import mark_process_ready, measure_task
+mark_process_ready()
+@measure_task("embed")
 def embed(): pass
 embed()
 print("counted", flush=True)
@@ -57,7 +57,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture
 def counting(settings: Settings) -> Iterator[list["subprocess.Popen[str]"]]:
     """Two processes that have counted a task each."""
-    with exporting(settings):
+    with export_metrics(settings):
         command = [sys.executable, "-c", COUNTING]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
@@ -84,7 +84,7 @@ def test_the_numbers_of_all_processes_are_added_up(settings: Settings, counting:
 
 def test_nothing_is_left_behind(settings: Settings) -> None:
     port = settings.work.metrics_port
-    with exporting(settings):
+    with export_metrics(settings):
         folder = Path(os.environ[FOLDER])
         assert folder.is_dir()
         with socket.create_connection(("127.0.0.1", port)):  # a client that says nothing keeps nobody away
@@ -96,13 +96,13 @@ def test_nothing_is_left_behind(settings: Settings) -> None:
 
 def test_a_taken_port_is_told_in_one_sentence(settings: Settings) -> None:
     taken = socket.create_server(("127.0.0.1", settings.work.metrics_port))
-    with taken, pytest.raises(CannotExport, match="choose another ANYSEEK_WORK_METRICS_PORT"), exporting(settings):
+    with taken, pytest.raises(CannotExport, match="choose another ANYSEEK_WORK_METRICS_PORT"), export_metrics(settings):
         pytest.fail("it began")
 
 
 def test_without_a_port_nothing_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
-    with exporting(Settings(tmp_path)):
+    with export_metrics(Settings(tmp_path)):
         assert FOLDER not in os.environ
 
 

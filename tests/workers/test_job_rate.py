@@ -1,4 +1,4 @@
-"""Rates and times left from what is seen of a job."""
+"""Throughput and remaining time, estimated from a job's counts."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +15,8 @@ from anyseek.workers.job_rate import (
     LONGEST_WAIT,
     LONGEST_WINDOW,
     SHORTEST_WAIT,
-    Observer,
-    Observers,
+    ProgressMonitor,
+    ProgressMonitors,
     time_left,
 )
 
@@ -45,7 +45,7 @@ class Play:
         self.now = 0.0
         self.cost = 0.0
         self.job = JOB
-        self.observer = Observer(self.look, lambda: self.now)
+        self.monitor = ProgressMonitor(self.look, lambda: self.now)
 
     def look(self) -> Job:
         self.now += self.cost
@@ -63,30 +63,30 @@ def play() -> Play:
 def test_nothing_is_told_until_enough_is_known(play: Play) -> None:
     for second, is_known in ((0, False), (1, False), (2, False), (3, False), (4, False), (5, True)):
         play.at(second, 2 * second, 100)
-        assert (play.observer.see().rate is not None) == is_known, second
-    seen = play.observer.see()
+        assert (play.monitor.measure().rate is not None) == is_known, second
+    seen = play.monitor.measure()
     assert (seen.rate, seen.seconds_left) == (2.0, 50.0)
 
 
 def test_the_rate_is_that_of_late(play: Play) -> None:
     for second in range(0, 200, 5):
         play.at(second, min(second, 100), 500)
-        seen = play.observer.see()
+        seen = play.monitor.measure()
     assert (seen.rate or 1) < 0.6, "nothing was settled in the last 95 seconds"
     for second in range(200, 1_000, 5):
         play.at(second, 100, 500)
-        seen = play.observer.see()
+        seen = play.monitor.measure()
     assert (seen.rate, seen.seconds_left) == (None, None), "it hangs; nobody knows for how long"
 
 
 def test_a_scan_has_no_time_left_and_starts_the_rate_anew(play: Play) -> None:
     for second in range(10):
         play.at(second, 50 + second, 50)
-        assert (play.observer.see().rate is None) == (second < 5)
+        assert (play.monitor.measure().rate is None) == (second < 5)
     play.at(10, 0, 10, JobState.SCANNING)
-    assert (play.observer.see().rate, play.observer.see().seconds_left) == (None, None)
+    assert (play.monitor.measure().rate, play.monitor.measure().seconds_left) == (None, None)
     play.at(11, 1, 10)
-    assert play.observer.see().rate is None
+    assert play.monitor.measure().rate is None
 
 
 # How many inputs, the seconds that each takes, whether they are unchanged.
@@ -107,7 +107,7 @@ def errors_of(pieces: Sequence[Piece], batch: int, after: float, workers: int = 
             unchanged += batch * workers if is_unchanged else 0
             play.now = now
             play.job = replace(JOB, counts=Counts(worked, unchanged, open=total - worked - unchanged))
-            estimates.append((now, play.observer.see().seconds_left))
+            estimates.append((now, play.monitor.measure().seconds_left))
     slack = 2 * batch * max(seconds for _, seconds, _ in pieces)
     late = [(at, left) for at, left in estimates if at > after]
     assert late
@@ -133,7 +133,7 @@ def test_the_estimate_holds(pieces: list[Piece], batch: int, after: float, worke
 def test_unchanged_inputs_promise_nothing_about_new_ones(play: Play) -> None:
     for second in range(60):
         play.now, play.job = float(second), replace(JOB, counts=Counts(unchanged=1_000 * second, open=100_000))
-        assert play.observer.see().seconds_left is None
+        assert play.monitor.measure().seconds_left is None
 
 
 @pytest.mark.parametrize(
@@ -156,17 +156,17 @@ def test_the_time_left_is_said_rounded(seconds: float | None, said: str) -> None
 def test_what_costs_much_to_look_at_is_looked_at_less_often(play: Play) -> None:
     for cost, wait in ((0.0, SHORTEST_WAIT), (0.2, 2.0), (60.0, LONGEST_WAIT)):
         play.cost = cost
-        assert play.observer.see().wait == pytest.approx(wait)
+        assert play.monitor.measure().wait == pytest.approx(wait)
 
 
 def test_whoever_asks_soon_after_another_gets_what_that_one_saw(play: Play) -> None:
     play.at(10, 5, 100)
-    seen = play.observer.latest()
+    seen = play.monitor.latest()
     play.at(10 + 0.9 * seen.wait, 6, 99)
-    assert play.observer.latest() is seen
-    assert play.observer.see().job.counts.indexed == 6, "a look that has to be now"
+    assert play.monitor.latest() is seen
+    assert play.monitor.measure().job.counts.indexed == 6, "a look that has to be now"
     play.at(10 + 1.9 * seen.wait, 7, 98)
-    assert play.observer.latest().job.counts.indexed == 7
+    assert play.monitor.latest().job.counts.indexed == 7
 
 
 class Ledger:
@@ -176,7 +176,7 @@ class Ledger:
         self.jobs = {number: replace(JOB, id=number) for number in range(1, active + 1)}
         self.looks = 0
         self.now = 0.0
-        self.observers = Observers(self.look, lambda: self.now)
+        self.progress_monitors = ProgressMonitors(self.look, lambda: self.now)
 
     def look(self, number: int) -> Job:
         self.looks += 1
@@ -184,10 +184,10 @@ class Ledger:
             raise JobNotFound(f"there is no job {number}")
         return self.jobs[number]
 
-    def is_held(self, number: int) -> bool:
+    def is_cached(self, number: int) -> bool:
         """Whether an answer comes without a look: that of a moment ago."""
         before = self.looks
-        self.observers.see(number)
+        self.progress_monitors.progress(number)
         return self.looks == before
 
 
@@ -199,23 +199,23 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 
 def test_numbers_of_no_job_and_of_ended_ones_drive_no_job_out(ledger: Ledger) -> None:
-    ledger.observers.see(1)
+    ledger.progress_monitors.progress(1)
     for number in range(100, 110):
         with pytest.raises(JobNotFound):
-            ledger.observers.see(number)
+            ledger.progress_monitors.progress(number)
     ledger.jobs |= {number: replace(JOB, id=number, state=JobState.DONE) for number in range(200, 210)}
     for number in range(200, 210):
-        assert ledger.observers.see(number).job.state == JobState.DONE
-    assert ledger.is_held(1)
+        assert ledger.progress_monitors.progress(number).job.state == JobState.DONE
+    assert ledger.is_cached(1)
 
 
 def test_a_job_that_has_ended_is_held_no_more(ledger: Ledger) -> None:
-    ledger.observers.see(1)
+    ledger.progress_monitors.progress(1)
     ledger.jobs[1] = replace(JOB, state=JobState.CANCELLED)
-    assert ledger.observers.see(1).job.active, "seen a moment ago"
-    assert not ledger.observers.see(1, now=True).job.active
+    assert ledger.progress_monitors.progress(1).job.active, "seen a moment ago"
+    assert not ledger.progress_monitors.progress(1, fresh=True).job.active
     ledger.jobs[1] = JOB
-    assert ledger.observers.see(1).job.active
+    assert ledger.progress_monitors.progress(1).job.active
 
 
 def test_many_active_jobs_do_not_drive_each_other_out() -> None:
@@ -225,22 +225,22 @@ def test_many_active_jobs_do_not_drive_each_other_out() -> None:
         ledger.jobs = {
             number: replace(job, counts=Counts(indexed=2 * second, open=100)) for number, job in ledger.jobs.items()
         }
-        seen = [ledger.observers.see(number) for number in ledger.jobs]
+        seen = [ledger.progress_monitors.progress(number) for number in ledger.jobs]
     assert {each.seconds_left for each in seen} == {50.0}
 
 
 def test_a_job_that_nobody_asks_for_is_held_no_more(ledger: Ledger) -> None:
-    ledger.observers.see(1)
+    ledger.progress_monitors.progress(1)
     ledger.now = LONGEST_WINDOW
-    ledger.observers.see(2)
+    ledger.progress_monitors.progress(2)
     ledger.now += 1.0
-    ledger.observers.see(3)
-    assert [ledger.is_held(number) for number in (2, 3)] == [True, True]
-    assert not ledger.is_held(1)
+    ledger.progress_monitors.progress(3)
+    assert [ledger.is_cached(number) for number in (2, 3)] == [True, True]
+    assert not ledger.is_cached(1)
 
 
 def test_of_many_who_ask_at_once_one_looks(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as threads:
-        seen = list(threads.map(ledger.observers.see, [1] * 32))
+        seen = list(threads.map(ledger.progress_monitors.progress, [1] * 32))
     assert ledger.looks == 1
     assert all(each is seen[0] for each in seen)

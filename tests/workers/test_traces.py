@@ -12,7 +12,7 @@ from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans
 from anyseek.workers.app import EMBED_TASK, SNAPSHOT_TASK
 from anyseek.workers.celery_queue import CeleryQueue
-from anyseek.workers.metrics import measured
+from anyseek.workers.metrics import measure_task
 from tests.traces import identity, traced
 
 
@@ -42,7 +42,7 @@ def test_a_message_carries_the_span_that_it_is_sent_in(sending: tuple[CeleryQueu
     assert app.messages.pop()["headers"] == {}, "where nothing is traced"
 
     @app.task(name=EMBED_TASK.name)
-    @measured("embed")
+    @measure_task("embed")
     def embed(job: int, first: int, last: int) -> None:
         spans.set_attribute("anyseek.job", job)
         done.append(last - first)
@@ -62,7 +62,7 @@ def test_a_message_carries_the_span_that_it_is_sent_in(sending: tuple[CeleryQueu
 
 
 def test_a_task_that_is_sent_back_says_so() -> None:
-    @measured("embed")
+    @measure_task("embed")
     def work() -> None:
         raise Reject("secret", requeue=True)
 

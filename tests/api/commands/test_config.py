@@ -23,7 +23,7 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
     done = run("config", "check", **more)
     assert done.returncode == 0, done.stdout
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
-    assert "catalogue.sqlite will be made at its first use" in done.stdout
+    assert "catalogue.sqlite will be created at its first use" in done.stdout
     assert "none is set: jobs run in the process that starts them" in done.stdout
     assert "hashing is loaded and works" in done.stdout
     run("collections", "list", **more)
@@ -34,7 +34,7 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
     ("variable", "value", "says"),
     [
         ("ANYSEEK_DATABSE_URL", "x", "ANYSEEK_DATABSE_URL is not a setting; ANYSEEK_DATABASE_URL may be meant"),
-        ("ANYSEEK_ROOTS", "/nowhere/at/all", "/nowhere/at/all is not a readable folder; make it"),
+        ("ANYSEEK_ROOTS", "/nowhere/at/all", "/nowhere/at/all is not a readable folder; create it"),
         ("ANYSEEK_DATABASE_URL", "postgresql+psycopg://a:b@127.0.0.1:1/x", "a:***@127.0.0.1:1/x cannot be reached"),
         ("ANYSEEK_BROKER_URL", "redis://:b@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0 cannot be reached"),
         ("ANYSEEK_BROKER_URL", "amqp://a:b@127.0.0.1:1//", "a:***@127.0.0.1:1// cannot be reached"),

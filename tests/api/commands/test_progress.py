@@ -12,12 +12,12 @@ from anyseek.api.commands.progress import Bar, Lines, Looking, Teller
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.errors import JobNotFound
-from anyseek.workers.job_rate import SHORTEST_WAIT, Observer, Seen
+from anyseek.workers.job_rate import SHORTEST_WAIT, JobProgress, ProgressMonitor
 from tests.workers.test_job_rate import JOB
 
 
-def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> Seen:
-    return Seen(replace(JOB, state=state, counts=counts), None, seconds_left, SHORTEST_WAIT)
+def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> JobProgress:
+    return JobProgress(replace(JOB, state=state, counts=counts), None, seconds_left, SHORTEST_WAIT)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest
     def look() -> Job:
         return job
 
-    looking = Looking(Lines(quiet=False), Observer(look), lambda: now)
+    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: now)
     looking.settled(896)
     looking.settled(32)  # at once, so it is not looked at again
     now, job = 60.0, replace(JOB, counts=Counts(indexed=1_900, open=100))
@@ -66,7 +66,7 @@ def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.Captur
     def look() -> Job:
         return job
 
-    looking = Looking(Lines(quiet=False), Observer(look), lambda: 0.0)
+    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: 0.0)
     looking.settled(32)
     job = replace(JOB, state=JobState.DONE, counts=Counts(indexed=100))
     looking.settled(68)
@@ -88,7 +88,7 @@ def test_progress_that_cannot_be_read_ends_no_work(problem: Exception, capsys: p
             raise problem
         return replace(JOB, counts=Counts(indexed=64, open=36))
 
-    looking = Looking(Lines(quiet=False), Observer(look), lambda: now)
+    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: now)
     looking.settled(32)
     looking.settled(32)
     assert looks == 1, "it is not asked again at once"

@@ -11,7 +11,7 @@ from anyseek import ApiError, Client
 from anyseek.api.service import Service
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.workers import job_rate
-from anyseek.workers.job_rate import Observer, Seen
+from anyseek.workers.job_rate import JobProgress, ProgressMonitor
 from tests.api.conftest import ended_job, picture, problem
 from tests.indexer.pictures import encoded, noise, png
 
@@ -153,13 +153,13 @@ def test_a_running_job_has_the_seconds_that_were_seen_to_be_left(
         job = client.index_folder(collection, str(root / "timed"))["id"]
         *_, last = client.watch(job)
     assert last["job"]["seconds_left"] is None
-    latest = Observer.latest
+    latest = ProgressMonitor.latest
 
-    def seen(observer: Observer) -> Seen:
-        really = latest(observer)
+    def seen(monitor: ProgressMonitor) -> JobProgress:
+        really = latest(monitor)
         return replace(really, job=replace(really.job, state=JobState.RUNNING), seconds_left=40.0)
 
-    monkeypatch.setattr(Observer, "latest", seen)
+    monkeypatch.setattr(ProgressMonitor, "latest", seen)
     assert http.get(f"/v1/jobs/{job}").json()["seconds_left"] == 40.0
 
 
