@@ -84,8 +84,8 @@ class RequestBudget(Budget):
             self._abandon_callbacks.remove(callback)
 
     @property
-    def is_filter_time_over(self) -> bool:
-        return self._abandoned.is_set() or super().is_filter_time_over
+    def is_over(self) -> bool:
+        return self._abandoned.is_set() or super().is_over
 
     def check(self) -> None:
         """Raises `RequestAbandoned` once the client has disconnected, and as any budget does."""

@@ -23,7 +23,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
     if budget is None or driver is None:
         yield
     elif connection.dialect.name == "sqlite":
-        driver.set_progress_handler(lambda: budget.is_filter_time_over, _STEPS)
+        driver.set_progress_handler(lambda: budget.is_over, _STEPS)
         try:
             yield
         finally:
@@ -31,7 +31,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
     else:
         canceller = threading.Thread(target=driver.cancel, daemon=True)  # because it connects, which takes time
         try:
-            with budget.on_disconnect(canceller.start):
+            with budget.on_abandon(canceller.start):
                 yield
         finally:
             if canceller.ident is not None:  # started: it must not cancel a statement of the connection's next user

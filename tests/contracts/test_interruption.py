@@ -69,3 +69,13 @@ def _until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < patience
         time.sleep(0.05)
+
+
+def test_every_budget_tells_when_its_request_is_abandoned() -> None:
+    """The catalogue asks any `Budget`; that of a request must not have the callback under another name."""
+    budget: Budget = RequestBudget(0, 0.0)
+    calls: list[bool] = []
+    with budget.on_abandon(lambda: calls.append(True)):
+        assert isinstance(budget, RequestBudget)
+        budget.abandon()
+    assert calls == [True]

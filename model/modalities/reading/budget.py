@@ -60,7 +60,7 @@ class Budget:
     def filtering(self, name: str) -> Iterator[float]:
         """Charge the time of the block, which evaluates a filter; yields the remaining seconds.
 
-        Once these are spent, `is_filter_time_over` is true within the block, and `check` raises.
+        Once these are spent, `is_over` is true within the block, and `check` raises.
         """
         started = self._clock()
         self._filter, self._filter_deadline = name, started + self._filter_seconds_left
@@ -71,7 +71,7 @@ class Budget:
             self._filter_deadline = math.inf
 
     @property
-    def is_filter_time_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the time for filters is spent; a database polls it, in any thread, while a statement runs."""
         return self._clock() >= self._filter_deadline
 
@@ -86,7 +86,7 @@ class Budget:
                 "and words of a request: ask with fewer conditions and words, or fewer filters at once"
             )
 
-    def on_disconnect(self, call: Callable[[], object]) -> AbstractContextManager[None]:
+    def on_abandon(self, call: Callable[[], object]) -> AbstractContextManager[None]:
         """A block in which `call` runs if the client disconnects; without a request, never."""
         return nullcontext()
 
