@@ -16,13 +16,13 @@ from anyseek.api.client.calls import (
     EventReader,
     events_path,
     is_address,
-    nothing,
-    reaching,
+    no_body,
     refusal,
     service_options,
+    translated_errors,
 )
 from anyseek.api.client.client import Client
-from anyseek.api.client.connection import LOOK_SECONDS
+from anyseek.api.client.connection import POLL_SECONDS
 from anyseek.api.client.notebook import ShownResults
 from anyseek.api.errors import ApiError, ServiceUnreachable
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 _END = object()
 
 
-class _Describing(Client):
+class _CallRecorder(Client):
     """A client whose methods return their `Call` instead of sending it."""
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class _Describing(Client):
     def _send(self, call: Call[T]) -> T:
         return cast(T, call)
 
-    def _shown(self, collection: str | Sequence[str], results: "Results") -> "Results":
+    def _for_notebook(self, collection: str | Sequence[str], results: "Results") -> "Results":
         return ShownResults.of(results, None)  # a notebook does not await thumbnails
 
 
-class _Sending(_Describing):
+class _LoopSender(_CallRecorder):
     """A client whose methods, called in a thread, send by the event loop that waits for it."""
 
     def __init__(self, send: Callable[[Call[Any]], Coroutine[Any, Any, Any]]) -> None:
@@ -66,7 +66,7 @@ def _awaited(
 
     @wraps(method)
     async def awaited(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> T:
-        call = await to_thread.run_sync(partial(method, _Describing(), *args, **kwargs))
+        call = await to_thread.run_sync(partial(method, _CallRecorder(), *args, **kwargs))
         return await client._send(cast(Call[T], call))
 
     return awaited  # type: ignore[return-value]  # mypy does not take a wrapped function for one
@@ -79,7 +79,7 @@ def _iterated(
 
     @wraps(method)
     async def iterated(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        values = method(_Sending(client._send), *args, **kwargs)
+        values = method(_LoopSender(client._send), *args, **kwargs)
         while (value := await to_thread.run_sync(next, values, _END)) is not _END:
             yield cast(T, value)
 
@@ -164,7 +164,7 @@ class AsyncClient:
     async def watch(self, number: int) -> AsyncIterator["JobEvent"]:
         """Iterate over the progress of a job, a new value whenever it changes, until it ends."""
         events = EventReader()
-        with reaching(self.url):
+        with translated_errors(self.url):
             async with self._http.stream("GET", events_path(number)) as response:
                 if not response.is_success:
                     await response.aread()
@@ -181,12 +181,12 @@ class AsyncClient:
         left = seconds
         while True:
             try:
-                return await self._send_once(Call("GET", "/readyz", nothing))
+                return await self._send_once(Call("GET", "/readyz", no_body))
             except ApiError as error:
                 if error.code != NOT_READY or left <= 0:
                     raise
-            await sleep(LOOK_SECONDS)
-            left -= LOOK_SECONDS
+            await sleep(POLL_SECONDS)
+            left -= POLL_SECONDS
 
     async def _send(self, call: Call[T]) -> T:
         try:
@@ -198,6 +198,6 @@ class AsyncClient:
         return await self._send_once(call)
 
     async def _send_once(self, call: Call[T]) -> T:
-        with reaching(self.url):
+        with translated_errors(self.url):
             response = await self._http.request(call.method, call.path, **call.options)
         return call.answer(response)

@@ -41,7 +41,7 @@ class Call(Generic[T]):
         try:
             return self.read(response)
         except (ValueError, KeyError, TypeError) as error:
-            raise _strange(response) from error
+            raise _unexpected_answer(response) from error
 
 
 def refusal(response: httpx.Response) -> ApiError:
@@ -50,10 +50,10 @@ def refusal(response: httpx.Response) -> ApiError:
         members = response.json()
         return ApiError(response.status_code, str(members["type"]), str(members["detail"]))
     except (ValueError, KeyError, TypeError):
-        return _strange(response)
+        return _unexpected_answer(response)
 
 
-def _strange(response: httpx.Response) -> ApiError:
+def _unexpected_answer(response: httpx.Response) -> ApiError:
     status = response.status_code
     said = f"{response.url.host} answered {status} {response.reason_phrase}"
     return ApiError(status, "about:blank", f"{said}: is it an Anyseek service?")
@@ -70,12 +70,12 @@ def json_call(
     return Call(method, path, lambda response: read(response.json()), options)
 
 
-def each(read: Callable[[Any], T], member: str) -> Callable[[Any], list[T]]:
+def list_of(read: Callable[[Any], T], member: str) -> Callable[[Any], list[T]]:
     """Reads the list that is a member of an answer."""
     return lambda body: [read(value) for value in body[member]]
 
 
-def given(**parameters: Any) -> dict[str, Any]:
+def without_none(**parameters: Any) -> dict[str, Any]:
     """Those parameters that are not None."""
     return {name: value for name, value in parameters.items() if value is not None}
 
@@ -94,7 +94,7 @@ def content(response: httpx.Response) -> bytes:
     return response.content
 
 
-def nothing(response: httpx.Response) -> None:
+def no_body(response: httpx.Response) -> None:
     """Ignore an answer."""
 
 
@@ -135,7 +135,7 @@ def events_path(job: int) -> str:
 
 
 @contextmanager
-def reaching(url: str) -> Iterator[None]:
+def translated_errors(url: str) -> Iterator[None]:
     """Turn failures to connect to a service, or to read what it sends, into `ServiceUnreachable`."""
     try:
         yield

@@ -16,16 +16,16 @@ from anyseek.api.client.calls import (
     EventReader,
     at,
     content,
-    each,
     events_path,
     file_bytes,
-    given,
     if_match,
     json_call,
-    nothing,
+    list_of,
+    no_body,
     query_call,
-    reaching,
     refusal,
+    translated_errors,
+    without_none,
 )
 from anyseek.api.client.connection import Connection
 from anyseek.api.client.notebook import ShownResults
@@ -119,7 +119,7 @@ class Client(Connection):
             explain=explain,
             explain_keys=explain_keys,
         )
-        return self._send(replace(call, read=lambda response: self._shown(collection, call.read(response))))
+        return self._send(replace(call, read=lambda response: self._for_notebook(collection, call.read(response))))
 
     def query_pages(
         self,
@@ -180,7 +180,9 @@ class Client(Connection):
 
     def collections(self) -> list[Collection]:
         """List all collections, by name."""
-        return self._send(json_call("GET", "/v1/collections", each(answers.Collection.model_validate, "collections")))
+        return self._send(
+            json_call("GET", "/v1/collections", list_of(answers.Collection.model_validate, "collections"))
+        )
 
     def collection(self, name: str) -> Collection:
         """Get a collection with its model, spaces and number of items."""
@@ -192,7 +194,7 @@ class Client(Connection):
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its items. Files that were indexed in place stay."""
-        return self._send(Call("DELETE", at(name), nothing))
+        return self._send(Call("DELETE", at(name), no_body))
 
     def reembed(self, name: str, model: str) -> Job:
         """Start a job that gives a collection the vectors of another model, then switches to them; see docs/living.md.
@@ -211,28 +213,28 @@ class Client(Connection):
 
     def forget_old(self, name: str) -> None:
         """Delete the vectors kept at the last switch."""
-        return self._send(Call("POST", f"{at(name)}/forget-old", nothing))
+        return self._send(Call("POST", f"{at(name)}/forget-old", no_body))
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> Tuning:
         """Fit the means of queries to a collection itself and use those that lose nothing; see docs/living.md.
 
         It takes some seconds for each hundred of `items`, 256 by default. A `dry_run` only measures.
         """
-        body = {"dry_run": dry_run, **given(items=items)}
+        body = {"dry_run": dry_run, **without_none(items=items)}
         return self._send(json_call("POST", f"{at(name)}/tune", answers.Tuning.model_validate, body, timeout=LONG))
 
     def reset_tuning(self, name: str) -> None:
         """Return to the model's own means of queries."""
-        return self._send(Call("DELETE", f"{at(name)}/tuning", nothing))
+        return self._send(Call("DELETE", f"{at(name)}/tuning", no_body))
 
     def facets(self, collection: str, where: str | None = None, fields: int = 50, values: int = 20) -> list[Attribute]:
         """Count the attributes of the items that pass the filter `where`, and their values, the most frequent first."""
-        params = given(where=where, fields=fields, values=values)
+        params = without_none(where=where, fields=fields, values=values)
         return self._send(
             json_call(
                 "GET",
                 f"{at(collection)}/facets",
-                each(answers.Attribute.model_validate, "fields"),
+                list_of(answers.Attribute.model_validate, "fields"),
                 params=params,
             )
         )
@@ -249,17 +251,17 @@ class Client(Connection):
 
         `colour_by` is an attribute whose values come along, with a colour each. The layout takes seconds.
         """
-        params = given(space=space, colour_by=colour_by, limit=limit, seed=seed)
+        params = without_none(space=space, colour_by=colour_by, limit=limit, seed=seed)
         return self._send(json_call("GET", f"{at(name)}/map", answers.Map.model_validate, params=params, timeout=LONG))
 
     # Items
 
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[Item]:
         """Iterate over the items by key, those that pass the filter `where`, requested page by page."""
-        read = each(answers.Item.model_validate, "items")
+        read = list_of(answers.Item.model_validate, "items")
         after: str | None = None
         while True:
-            params = given(limit=page_size, after=after, where=where)
+            params = without_none(limit=page_size, after=after, where=where)
             path = f"{at(collection)}/items"
             page, after = self._send(json_call("GET", path, lambda body: (read(body), body["next"]), params=params))
             yield from page
@@ -289,7 +291,7 @@ class Client(Connection):
         else `ApiError` with the code `item-changed`.
         """
         fields: dict[str, Any] = {name: (name, file_bytes(file)) for name, file in (files or {}).items()}
-        texts = given(
+        texts = without_none(
             caption=caption,
             attributes=None if attributes is None else json.dumps(attributes),
             predict_attributes="true" if predict_attributes else None,
@@ -310,7 +312,7 @@ class Client(Connection):
 
     def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
         """Delete an item. For `etag` see `put_item`."""
-        return self._send(Call("DELETE", at(collection, "items", key), nothing, {"headers": if_match(etag)}))
+        return self._send(Call("DELETE", at(collection, "items", key), no_body, {"headers": if_match(etag)}))
 
     def asset(self, collection: str, key: str, name: str) -> bytes:
         """Get a stored file of an item; `name` is its modality."""
@@ -342,12 +344,12 @@ class Client(Connection):
         below `predicted`; None leaves this as it is.
         """
         body = {"source": str(folder), "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
-        body |= given(predict_attributes=predict_attributes)
+        body |= without_none(predict_attributes=predict_attributes)
         return self._send(json_call("POST", f"{at(collection)}/jobs", answers.Job.model_validate, body))
 
     def jobs(self) -> list[Job]:
         """List the newest jobs, newest first."""
-        return self._send(json_call("GET", "/v1/jobs", each(answers.Job.model_validate, "jobs")))
+        return self._send(json_call("GET", "/v1/jobs", list_of(answers.Job.model_validate, "jobs")))
 
     def job(self, number: int) -> Job:
         """Get a job with its progress."""
@@ -356,7 +358,7 @@ class Client(Connection):
     def watch(self, number: int) -> Iterator[JobEvent]:
         """Iterate over the progress of a job, a new value whenever it changes, until it ends."""
         events = EventReader()
-        with reaching(self.url), self._http.stream("GET", events_path(number)) as response:
+        with translated_errors(self.url), self._http.stream("GET", events_path(number)) as response:
             if not response.is_success:
                 response.read()
                 raise refusal(response)
@@ -370,7 +372,7 @@ class Client(Connection):
     def job_failures(self, number: int) -> list[Failure]:
         """List the first inputs that a job could not index, each with its reason."""
         return self._send(
-            json_call("GET", f"/v1/jobs/{number}/failures", each(answers.Failure.model_validate, "failures"))
+            json_call("GET", f"/v1/jobs/{number}/failures", list_of(answers.Failure.model_validate, "failures"))
         )
 
     def cancel_job(self, number: int) -> Job:
@@ -385,13 +387,13 @@ class Client(Connection):
 
     def models(self) -> list[Model]:
         """Get the model that serves: its name, fingerprint, spaces and modalities."""
-        return self._send(json_call("GET", "/v1/models", each(answers.Model.model_validate, "models")))
+        return self._send(json_call("GET", "/v1/models", list_of(answers.Model.model_validate, "models")))
 
     def quota(self) -> Quota:
         """Get how many items and bytes count for the API key, and the most of each."""
         return self._send(json_call("GET", "/v1/quota", answers.Quota.model_validate))
 
-    def _shown(self, collection: str | Sequence[str], results: Results) -> Results:
+    def _for_notebook(self, collection: str | Sequence[str], results: Results) -> Results:
         """The same, shown as thumbnails in a notebook."""
         first = collection if isinstance(collection, str) else ""
         return ShownResults.of(results, lambda hit: self.thumbnail(hit.collection or first, hit.key))

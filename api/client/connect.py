@@ -58,11 +58,11 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
         return
     from anyseek.model.fourm.published.names import predicting_name  # imports NumPy, which other commands do without
 
-    wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
+    model_name = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with _client(url, environment) as client:
         # whoever names no dtype takes the one that is served
         names = [] if given else [model.name for model in client.models()]
-        serves = any(wanted in (predicting_name(name), name.partition(":")[0]) for name in names)
+        serves = any(model_name in (predicting_name(name), name.partition(":")[0]) for name in names)
         yield client if given or serves else None
 
 

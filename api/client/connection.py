@@ -9,12 +9,12 @@ from typing import Self, TypeVar
 
 import httpx
 
-from anyseek.api.client.calls import NOT_READY, Call, is_address, nothing, reaching, service_options
+from anyseek.api.client.calls import NOT_READY, Call, is_address, no_body, service_options, translated_errors
 from anyseek.api.errors import ApiError
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 class Connection:
@@ -57,11 +57,11 @@ class Connection:
         ends = time.monotonic() + seconds
         while True:
             try:
-                return self._send_once(Call("GET", "/readyz", nothing))
+                return self._send_once(Call("GET", "/readyz", no_body))
             except ApiError as error:
                 if error.code != NOT_READY or time.monotonic() > ends:
                     raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _send(self, call: Call[T]) -> T:
         try:
@@ -73,6 +73,6 @@ class Connection:
         return self._send_once(call)
 
     def _send_once(self, call: Call[T]) -> T:
-        with reaching(self.url):
+        with translated_errors(self.url):
             response = self._http.request(call.method, call.path, **call.options)
         return call.answer(response)

@@ -30,7 +30,7 @@ class CatalogueReader:
 
     def collections(self) -> list[CollectionAnswer]:
         with self._database.read() as session:
-            return [_counted(session, each) for each in collections.list_all(session)]
+            return [_counted(session, collection) for collection in collections.list_all(session)]
 
     def collection(self, name: str) -> CollectionAnswer:
         with self._database.read() as session:
@@ -46,8 +46,8 @@ class CatalogueReader:
             ConsistencyMonitor(self._database).facets.check()
         while True:
             with self._database.read() as session:
-                held = collections.get(session, collection)
-                page = listing.page(session, held, Order.KEY, after, page_size, tree)
+                found_collection = collections.get(session, collection)
+                page = listing.page(session, found_collection, Order.KEY, after, page_size, tree)
             yield from (ItemAnswer.of(item, with_path=True) for item, _ in page)
             if len(page) < page_size:
                 return

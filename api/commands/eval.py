@@ -80,8 +80,8 @@ def _queries(settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.search.evaluation.queries import measure_queries
 
     embedder = _embedder(settings, options)
-    found = measure_queries(embedder, settings.home, options["limit"], _progress)
-    return {"suite": "queries", **_identity(embedder), **asdict(found)}, query_lines(found)
+    report = measure_queries(embedder, settings.home, options["limit"], _progress)
+    return {"suite": "queries", **_identity(embedder), **asdict(report)}, query_lines(report)
 
 
 def _outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
@@ -94,12 +94,12 @@ def _outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Repor
     inputs = tuple(dict.fromkeys(known_modality(modality).name for modality in options["given"] or (_PICTURE,)))
     model = load_model(options["model"], settings.home, settings.device)
 
-    def predicted(values: "Mapping[str, Value]", target: str) -> "Value":
+    def predict_target(values: "Mapping[str, Value]", target: str) -> "Value":
         return predict(values, [target], model=model)[target].value
 
     aligned = _aligned(folder, settings, options)
-    found = measure_outputs(aligned, frozenset(model.targets), predicted, _progress, inputs)
-    return {"folder": str(folder), "model": options["model"], **asdict(found)}, output_lines(found)
+    report = measure_outputs(aligned, frozenset(model.targets), predict_target, _progress, inputs)
+    return {"folder": str(folder), "model": options["model"], **asdict(report)}, output_lines(report)
 
 
 def _matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
@@ -115,8 +115,8 @@ def _matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report
 
         encoders = Encoders(settings.home)
     spaces = (space,) if space else tuple(embedder.spaces)
-    found = recall_matrix(embedder, _aligned(folder, settings, options), spaces, encoders, _progress)
-    return {"folder": str(folder), **_identity(embedder), "sets": [asdict(found)]}, matrix_lines(found)
+    report = recall_matrix(embedder, _aligned(folder, settings, options), spaces, encoders, _progress)
+    return {"folder": str(folder), **_identity(embedder), "sets": [asdict(report)]}, matrix_lines(report)
 
 
 def _aligned(folder: Path, settings: Settings, options: dict[str, Any]) -> "AlignedSet":

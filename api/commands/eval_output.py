@@ -11,17 +11,17 @@ from anyseek.search.evaluation.queries import CombinedResults
 _SHOWN = 10  # of unreadable things
 
 
-def query_lines(found: CombinedResults) -> Iterator[str]:
+def query_lines(report: CombinedResults) -> Iterator[str]:
     """The table of the queries of several parts, each beside its parts alone."""
-    wide = _width([row.name for row in found.rows])
+    wide = _width([row.name for row in report.rows])
     yield f"{'query':{wide}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"
-    for row in found.rows:
+    for row in report.rows:
         alone = ", ".join(f"{name} {part.value:.3f}" for name, part in row.parts.items())
         counts = f"{row.name:{wide}}{row.queries:5}{row.gallery:7}"
         yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{alone}"
-    if found.palette is not None:
-        yield f"a palette of five colours alone: {_interval(found.palette.together)} of {found.palette.queries} emoji"
-    yield from _score_lines(found.scores)
+    if report.palette is not None:
+        yield f"a palette of five colours alone: {_interval(report.palette.together)} of {report.palette.queries} emoji"
+    yield from _score_lines(report.scores)
 
 
 def _score_lines(rows: Sequence[ScoreRow]) -> Iterator[str]:
@@ -72,8 +72,8 @@ def matrix_lines(matrix: Matrix) -> Iterator[str]:
         space = f"{row.space}{' *' if row.default else ''}{' (own)' if row.contains_gallery else ''}"
         encoders = _encoders(row.encoders, labelled)
         yield f"{row.query:{wide}}{row.gallery:{items}}{model.queries:6}{numbers}  {encoders:14}{space}"
-    wanted = "R@10 and mAP" if labelled else "R@1 and R@10"
-    yield f"\n*: the space that the service uses. Encoders alone: {wanted}."
+    measure_names = "R@10 and mAP" if labelled else "R@1 and R@10"
+    yield f"\n*: the space that the service uses. Encoders alone: {measure_names}."
     for modality, reason in matrix.left_out.items():
         missing = "is not all there" if any(modality in row.modalities for row in matrix.rows) else "has no row"
         yield f"{modality} {missing}: {reason}"

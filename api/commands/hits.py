@@ -27,12 +27,12 @@ _LONGEST_NAME = 40
 
 def only_collection(client: "Client | CatalogueReader") -> str:
     """The name of the only collection. Raises `UsageError` if there is none, or several to choose from."""
-    found = client.collections()
-    if len(found) == 1:
-        return found[0].name
-    if not found:
+    collections = client.collections()
+    if len(collections) == 1:
+        return collections[0].name
+    if not collections:
         raise click.UsageError("there is no collection yet; make one with anyseek index FOLDER --collection NAME")
-    listed = ", ".join(f"{held.name} ({held.items:,} items)" for held in found)
+    listed = ", ".join(f"{collection.name} ({collection.items:,} items)" for collection in collections)
     raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
 
 
@@ -46,9 +46,9 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
     for path in paths:
         if path is not None:
             write_path(path, null)
-    without = sum(path is None for path in paths)
-    if without:
-        say(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
+    missing_count = sum(path is None for path in paths)
+    if missing_count:
+        say(f"{missing_count} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
 def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
@@ -108,15 +108,15 @@ def open_best(results: Results) -> int:
 
 def facet_line(facet: Mapping[str, Any]) -> str:
     """`label (9 items): cat 5, dog 4, … 12 more; 3 to 8` for a facet by its members."""
-    counts = [(each["value"], each["items"]) for each in facet["values"][:_SHOWN_VALUES]]
+    counts = [(counted["value"], counted["items"]) for counted in facet["values"][:_SHOWN_VALUES]]
     texts = [f"{value if isinstance(value, str) else str(value).lower()} {n:,}" for value, n in counts]
     further = max(facet["distinct"], len(facet["values"])) - len(texts)
     if further > 0:
         texts.append(f"\N{HORIZONTAL ELLIPSIS} {further:,} more")
     bounds = [(facet["least"], facet["most"]), (facet["first"], facet["last"])]
     ranges = [f"{low} to {high}" for low, high in bounds if low is not None]
-    said = "; ".join([", ".join(texts), *ranges] if texts else ranges)
-    return f"{facet['field']} ({facet['items']:,} items)" + (f": {said}" if said else "")
+    summary = "; ".join([", ".join(texts), *ranges] if texts else ranges)
+    return f"{facet['field']} ({facet['items']:,} items)" + (f": {summary}" if summary else "")
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
@@ -136,13 +136,13 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         yield f"all together: {_codes(explanation.codes)}"
     if explanation.rankings:
         shares = [
-            f"{each.share:+.3f} by {each.space or 'words'} ({_place(each.rank, explanation.depth)})"
-            for each in explanation.rankings
+            f"{ranking.share:+.3f} by {ranking.space or 'words'} ({_place(ranking.rank, explanation.depth)})"
+            for ranking in explanation.rankings
         ]
         yield f"the score is the sum of {', '.join(shares)}"
 
 
-def standing(explanation: Explanation) -> str:
+def rank_line(explanation: Explanation) -> str:
     """The item's key, with its score and place among all items."""
     return f"{explanation.key}: {explanation.score:.3f}, {_place(explanation.rank, explanation.depth)}"
 
@@ -165,8 +165,8 @@ def _shares(part: PartShare, depth: int) -> Iterator[str]:
     else:
         yield f"alone {_place(part.rank, depth)}"
     if part.contribution is not None and part.score_without is not None:
-        without = f"{part.score_without:.3f} and {_place(part.rank_without, depth)}"
-        yield f"adds {part.contribution:+.3f} (without it {without})"
+        score_without = f"{part.score_without:.3f} and {_place(part.rank_without, depth)}"
+        yield f"adds {part.contribution:+.3f} (without it {score_without})"
 
 
 def _place(rank: int | None, depth: int) -> str:
@@ -174,10 +174,10 @@ def _place(rank: int | None, depth: int) -> str:
 
 
 def _codes(codes: SharedCodes) -> str:
-    said = f"{len(codes.agree)} of {codes.of} codes agree"
+    summary = f"{len(codes.agree)} of {codes.of} codes agree"
     if codes.choices is None or codes.likelier is None:
-        return said
+        return summary
     return (
-        f"{said}; the item's are {codes.likelier:.1f} times as likely as by chance, and the model wavers between "
+        f"{summary}; the item's are {codes.likelier:.1f} times as likely as by chance, and the model wavers between "
         f"{codes.choices:.0f} of {codes.count:,}"
     )

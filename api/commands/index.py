@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from anyseek.api.commands.output import say
-from anyseek.api.commands.progress import Looking, Teller, follow, watched
+from anyseek.api.commands.progress import PollingProgress, ProgressReporter, follow, progress_display
 from anyseek.indexer.errors import JobStopped, ModelMismatch
 from anyseek.indexer.indexing import IndexRun, ensure_collection, open_job
 from anyseek.indexer.paths import is_remote, one_line
@@ -35,13 +35,13 @@ from anyseek.workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
 _PAGE = 500
-_ABOUT_BUNDLED = (
+_BUNDLED_MODEL_NOTE = (
     "using {}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos take a stronger one "
     "with --model: docs/models.md tells which"
 )
 
 
-def _there(context: click.Context, parameter: click.Parameter, name: str) -> str:
+def _existing_source(context: click.Context, parameter: click.Parameter, name: str) -> str:
     """An existing path, a pattern of shards, or an address."""
     if not is_remote(name) and not set(name) & set("*?{") and not os.path.lexists(name):
         raise click.BadParameter(f"{name!r} does not exist")
@@ -49,7 +49,7 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
 
 
 @click.command()
-@click.argument("source", callback=_there)
+@click.argument("source", callback=_existing_source)
 @click.option("--collection", required=True, help="The collection to put the pictures into; made if it does not exist.")
 @click.option("--model", help="The model for a new collection; an existing one keeps its model.")
 @click.option("--prune", is_flag=True, help="Remove items that are no longer in this source.")
@@ -102,8 +102,8 @@ def index(
     prefix = None if key_prefix is None else parse_prefix(key_prefix)
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
-            if model is None and runtime.model == DEFAULT_MODEL and _find(runtime, collection) is None:
-                say(_ABOUT_BUNDLED.format(DEFAULT_MODEL), err=True)
+            if model is None and runtime.model == DEFAULT_MODEL and _find_collection(runtime, collection) is None:
+                say(_BUNDLED_MODEL_NOTE.format(DEFAULT_MODEL), err=True)
             choice = OnDuplicate(on_duplicate)
             return index_folder(runtime, source, collection, prune, as_json, choice, prefix, predicts)
     except ModelMismatch as error:
@@ -123,8 +123,8 @@ def index_folder(
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
-    into = _find(runtime, collection) or ensure_collection(runtime.context(), collection)
-    placed = place_source(runtime.database, into, source, key_prefix)
+    target = _find_collection(runtime, collection) or ensure_collection(runtime.context(), collection)
+    placed = place_source(runtime.database, target, source, key_prefix)
     if placed.moved_from is not None:
         say(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
     elif placed.clash is not None:
@@ -132,7 +132,7 @@ def index_folder(
         say(f"the keys of {source.uri} begin with {placed.key_prefix}: {why}", err=True)
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
-        job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts)
+        job = open_job(target, source, owner, prune, adopt, on_duplicate, predicts)
         return finish(runtime, job, source, owner, started, as_json)
 
 
@@ -160,7 +160,7 @@ def finish(
     return SOME_QUARANTINED if job.counts.quarantined else DONE
 
 
-def _find(runtime: Runtime, name: str) -> Collection | None:
+def _find_collection(runtime: Runtime, name: str) -> Collection | None:
     try:
         with runtime.database.read() as session:
             return collections.get(session, name)
@@ -170,12 +170,12 @@ def _find(runtime: Runtime, name: str) -> Collection | None:
 
 def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
     try:
-        with watched(as_json) as shown, stopped_by_ctrl_c(owner):
-            look = CatalogueJobs(runtime.database).status
-            looking = None if as_json else Looking(shown, ProgressMonitor(lambda: look(job.id)))
-            ended = IndexRun(runtime.context, source, owner, looking or NoProgress()).run(job)
-            if looking is not None:
-                looking.ended()
+        with progress_display(as_json) as display, stopped_by_ctrl_c(owner):
+            status = CatalogueJobs(runtime.database).status
+            progress = None if as_json else PollingProgress(display, ProgressMonitor(lambda: status(job.id)))
+            ended = IndexRun(runtime.context, source, owner, progress or NoProgress()).run(job)
+            if progress is not None:
+                progress.ended()
             return ended
     except JobStopped as error:
         if once:
@@ -186,8 +186,8 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
 def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
     runtime.queue.submit(job.id)
     try:
-        with watched(as_json) as shown:
-            return follow(lambda: runtime.queue.status(job.id), Teller(shown))
+        with progress_display(as_json) as display:
+            return follow(lambda: runtime.queue.status(job.id), ProgressReporter(display))
     except KeyboardInterrupt as error:
         raise JobStopped(f"the workers continue; `anyseek jobs watch {job.id}` shows their progress") from error
 

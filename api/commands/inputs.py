@@ -37,11 +37,11 @@ def other_members(*names: str) -> tuple[str, ...]:
 
 def member_options(names: Sequence[str]) -> Callable[[C], C]:
     """A decorator that gives a command an option for each of these members of a query, with what `Query` says of it."""
-    said, hints = descriptions(Query), get_type_hints(Query, include_extras=True)
+    help_texts, hints = descriptions(Query), get_type_hints(Query, include_extras=True)
 
     def decorate(command: C) -> C:
         for name in reversed(names):
-            text = " ".join(said[name].split()).rstrip(".")
+            text = " ".join(help_texts[name].split()).rstrip(".")
             kind = _option_type(hints[name])
             command = click.option(f"--{name.replace('_', '-')}", help=f"{text[0].upper()}{text[1:]}.", **kind)(command)
         return command
@@ -69,8 +69,8 @@ def _option_type(hint: Any) -> dict[str, Any]:
 
 def split_weight(value: str) -> tuple[str, float]:
     """`cat.png:0.7` is `cat.png` with the weight 0.7; without a number at the end the weight is 1."""
-    found = _WEIGHT.fullmatch(value)
-    return (found["content"], float(found["weight"])) if found else (value, 1.0)
+    match = _WEIGHT.fullmatch(value)
+    return (match["content"], float(match["weight"])) if match else (value, 1.0)
 
 
 def read_input(value: str, text_weight: float | None = None) -> Input:

@@ -136,10 +136,10 @@ def _duplicates_lines(found: "Duplicates") -> list[str]:
     """A line for each picture, its copies under the best of each group, and what was found in all."""
     lines = []
     for number, group in enumerate(found.groups, 1):
-        lines.append(f"{number:>4}  best   {_named(group.best)}")
+        lines.append(f"{number:>4}  best   {_picture_line(group.best)}")
         for copy in group.copies:
             alike = "equal" if copy.same_file else f"{copy.likeness:.3f}"
-            lines.append(f"      {alike}  {_named(copy)}")
+            lines.append(f"      {alike}  {_picture_line(copy)}")
     lines.append(
         f"{found.copies:,} copies in {found.total:,} groups, of {found.pictures:,} pictures"
         + (f"; the first {len(found.groups):,} groups are shown" if len(found.groups) < found.total else "")
@@ -152,5 +152,5 @@ def _duplicates_lines(found: "Duplicates") -> list[str]:
     return lines
 
 
-def _named(picture: "PictureAnswer") -> str:
+def _picture_line(picture: "PictureAnswer") -> str:
     return "  ".join(filter(None, (picture.key, f"{picture.size_bytes:,} bytes", picture.path)))

@@ -65,7 +65,7 @@ def show(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
     """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
-    from anyseek.api.commands.progress import Teller, follow, watched
+    from anyseek.api.commands.progress import ProgressReporter, follow, progress_display
 
     settings = read_settings()
     with closing(open_database(settings)) as database:
@@ -77,8 +77,8 @@ def watch(job: int, as_json: bool) -> None:
 
             follow(lambda: held.status(job), echo)
             return
-        with watched(quiet=False) as shown:
-            ended = follow(lambda: held.status(job), Teller(shown))
+        with progress_display(quiet=False) as display:
+            ended = follow(lambda: held.status(job), ProgressReporter(display))
         _echo(database, settings, ended, as_json=False)
 
 

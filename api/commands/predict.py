@@ -21,9 +21,9 @@ from anyseek.api.commands.output import say, say_over
 from anyseek.api.commands.predict_output import (
     OutputTaken,
     check_free,
+    has_same_record,
     prediction_members,
     summary,
-    was_made_so,
     write_folder,
 )
 from anyseek.api.errors import WRONG_USAGE, ApiError, exit_code_of
@@ -33,9 +33,9 @@ from anyseek.search.errors import BadInput
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")
-_AT_ONCE = 16  # files that are read and predicted from together
+_BATCH_SIZE = 16  # files that are read and predicted from together
 
-Ask = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
+PredictBatch = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,11 @@ def predict(
         force,
         as_json,
     )
-    waiting, is_whole = _waiting(run, _entries(parts, inputs, out))
-    with asking(run) as ask:
-        for start in range(0, len(waiting), _AT_ONCE):
-            some = waiting[start : start + _AT_ONCE]
-            for entry, outcome in zip(some, ask([entry.inputs for entry in some]), strict=True):
+    pending, is_whole = _pending_entries(run, _entries(parts, inputs, out))
+    with open_predictor(run) as predict_batch:
+        for start in range(0, len(pending), _BATCH_SIZE):
+            batch = pending[start : start + _BATCH_SIZE]
+            for entry, outcome in zip(batch, predict_batch([entry.inputs for entry in batch]), strict=True):
                 is_whole &= _write(run, entry, outcome)
     return 0 if is_whole else PARTLY
 
@@ -196,36 +196,38 @@ def _entries(parts: Sequence[Input], written: Sequence[str], out: Path) -> list[
         if is_hidden or not path.is_file() or path.resolve().is_relative_to(out.resolve()):
             continue
         chosen = tuple(replace(part, file=path) if part.file == folder else part for part in parts)
-        texts = tuple(_spelled(part) if part.file == path else text for part, text in zip(chosen, written, strict=True))
+        texts = tuple(
+            _input_text(part) if part.file == path else text for part, text in zip(chosen, written, strict=True)
+        )
         entries.append(_Entry(str(below), chosen, texts))
     if not entries:
         raise click.UsageError(f"{folder} has no files to predict from")
     return entries
 
 
-def _spelled(part: Input) -> str:
+def _input_text(part: Input) -> str:
     return f"{part.modality}={part.file}" + ("" if part.weight is None else f":{part.weight:g}")
 
 
-def _waiting(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[list[_Entry], bool]:
+def _pending_entries(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[list[_Entry], bool]:
     """The entries that are yet to be predicted from, and whether all of these can be written."""
-    waiting, is_whole, earlier = [], True, 0
+    pending, is_whole, earlier = [], True, 0
     for entry in entries:
         folder, record = run.out / entry.name, run.record(entry.written)
         keeps = bool(entry.name) and not run.force
-        missing = [name for name in run.targets if not (keeps and was_made_so(folder / name, record, run.model))]
+        missing = [name for name in run.targets if not (keeps and has_same_record(folder / name, record, run.model))]
         try:
             check_free(folder, missing, run.force)
         except OutputTaken as error:
             is_whole = _refuse(run, entry, error)
             continue
         if missing:
-            waiting.append(entry)
+            pending.append(entry)
         else:
             earlier += 1
     if earlier:
         say(f"anyseek: {earlier} of {len(entries)} files were predicted before", err=True)
-    return waiting, is_whole
+    return pending, is_whole
 
 
 def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) -> bool:
@@ -237,7 +239,7 @@ def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) 
     folders = [out / predicted.modality for predicted in outcome.predicted]
     try:
         for predicted, folder in zip(outcome.predicted, folders, strict=True):
-            if run.force or not was_made_so(folder, record, model):
+            if run.force or not has_same_record(folder, record, model):
                 write_folder(out, predicted, {"model": outcome.model, **record}, run.force)
     except OutputTaken as error:
         return _refuse(run, entry, error)
@@ -260,7 +262,7 @@ def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
 
 
 @contextmanager
-def asking(run: PredictionRun) -> Iterator[Ask]:
+def open_predictor(run: PredictionRun) -> Iterator[PredictBatch]:
     """A function that predicts from several sets of inputs, in their order; one that is wrong gets its error in its
     place.
 
@@ -269,19 +271,19 @@ def asking(run: PredictionRun) -> Iterator[Ask]:
     from anyseek.api.client.connect import predicting_client
     from anyseek.search.settings import DEFAULT_MODEL
 
-    usual, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
+    default_model, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     if run.model is not None:
         device = run.device
     # A service has a device of its own: whoever says another one means this process.
     with predicting_client(run.model) if device is None else nullcontext() as client:
         if client is not None:
-            yield lambda several: [_ask_service(client, run, inputs) for inputs in several]
+            yield lambda batch: [_predict_remotely(client, run, inputs) for inputs in batch]
             return
-    with _progress_line() as show:
-        yield _ask_here(run, show, usual, device)
+    with _progress_line() as report:
+        yield _local_predictor(run, report, default_model, device)
 
 
-def _ask_service(client: Client, run: PredictionRun, inputs: Sequence[Input]) -> Predictions | Exception:
+def _predict_remotely(client: Client, run: PredictionRun, inputs: Sequence[Input]) -> Predictions | Exception:
     """A service's answer, or why it refuses these inputs."""
     try:
         return client.predict(inputs, run.targets, run.model, run.options)
@@ -291,7 +293,9 @@ def _ask_service(client: Client, run: PredictionRun, inputs: Sequence[Input]) ->
         return error
 
 
-def _ask_here(run: PredictionRun, show: Callable[[str, int, int], None], usual: str, device: str | None) -> Ask:
+def _local_predictor(
+    run: PredictionRun, report: Callable[[str, int, int], None], default_model: str, device: str | None
+) -> PredictBatch:
     """The model in this process, loaded by the first that is asked; `usual` where none is named."""
     from anyseek.api.predictions.predictor import Predictor
     from anyseek.api.predictions.requests import read_request
@@ -300,22 +304,22 @@ def _ask_here(run: PredictionRun, show: Callable[[str, int, int], None], usual: 
 
     settings = read_settings()
     prepare_process(settings.threads)
-    predictor = Predictor(settings.home, usual, device=device or settings.device)
+    predictor = Predictor(settings.home, default_model, device=device or settings.device)
 
-    def ask(several: Sequence[Sequence[Input]]) -> list[Predictions | Exception]:
+    def predict_batch(batch: Sequence[Sequence[Input]]) -> list[Predictions | Exception]:
         outcomes: dict[int, Predictions | Exception] = {}
         requests = {}
-        for place, inputs in enumerate(several):
+        for place, inputs in enumerate(batch):
             members = {"inputs": inputs, "targets": run.targets, "model": run.model, "options": run.options}
             try:
                 requests[place] = read_request(members, settings.limits)
             except BadInput as error:
                 outcomes[place] = error
         if requests:
-            outcomes |= zip(requests, predictor.predict_batch(list(requests.values()), show), strict=True)
-        return [outcomes[place] for place in range(len(several))]
+            outcomes |= zip(requests, predictor.predict_batch(list(requests.values()), report), strict=True)
+        return [outcomes[place] for place in range(len(batch))]
 
-    return ask
+    return predict_batch
 
 
 @contextmanager
@@ -323,7 +327,7 @@ def _progress_line() -> Iterator[Callable[[str, int, int], None]]:
     """Progress on stderr: one changing line if that is a terminal, else a line at each start of something."""
     is_terminal, last = sys.stderr.isatty(), ""
 
-    def show(what: str, done: int, of: int) -> None:
+    def report(what: str, done: int, of: int) -> None:
         nonlocal last
         if is_terminal:
             say_over(f"{what}: {done} of {of}")
@@ -332,7 +336,7 @@ def _progress_line() -> Iterator[Callable[[str, int, int], None]]:
         last = what
 
     try:
-        yield show
+        yield report
     finally:
         if is_terminal and last:
             say_over("")

@@ -20,21 +20,25 @@ _LONGEST_SUMMARY = 80
 RECORD = "prediction.json"  # records how a target's folder was made; a folder that has it may be replaced
 
 
-def prediction_members(found: Predictions, folders: Sequence[Path]) -> dict[str, Any]:
+def prediction_members(outcome: Predictions, folders: Sequence[Path]) -> dict[str, Any]:
     """What `--json` prints of predictions and the folders that they were written to."""
     predictions = [
         asdict(replace(prediction, files=()))
         | {"folder": str(folder), "files": [file.name for file in prediction.files]}
-        for prediction, folder in zip(found.predicted, folders, strict=True)
+        for prediction, folder in zip(outcome.predicted, folders, strict=True)
     ]
-    return {"model": found.model, "predictions": predictions, "refused": [asdict(each) for each in found.refused]}
+    return {
+        "model": outcome.model,
+        "predictions": predictions,
+        "refused": [asdict(refusal) for refusal in outcome.refused],
+    }
 
 
-def summary(found: Predictions, folders: Sequence[Path]) -> list[str]:
+def summary(outcome: Predictions, folders: Sequence[Path]) -> list[str]:
     """A line for each target: what was predicted, and where it is."""
-    width = max(len(prediction.modality) for prediction in found.predicted)
+    width = max(len(prediction.modality) for prediction in outcome.predicted)
     rows = []
-    for prediction, folder in zip(found.predicted, folders, strict=True):
+    for prediction, folder in zip(outcome.predicted, folders, strict=True):
         files = ", ".join(file.name for file in prediction.files)
         rows.append(f"{prediction.modality:<{width}}  {folder}: {files}{_brief(prediction)}")
     return rows
@@ -58,17 +62,17 @@ def _brief(prediction: Predicted) -> str:
     return f"  {shown[:_LONGEST_SUMMARY]}{'…' if len(shown) > _LONGEST_SUMMARY else ''}{certainty}"
 
 
-def was_made_so(folder: Path, record: Mapping[str, object], model: str | None) -> bool:
+def has_same_record(folder: Path, record: Mapping[str, object], model: str | None) -> bool:
     """Return whether a target's folder is there, and its record has these members, and a model that `model` means."""
     from anyseek.model.fourm.published.names import may_answer
 
     try:
-        made = json.loads((folder / RECORD).read_bytes())
+        existing = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
         return False
-    if not isinstance(made, dict) or any(made.get(name) != value for name, value in record.items()):
+    if not isinstance(existing, dict) or any(existing.get(name) != value for name, value in record.items()):
         return False
-    return model is None or may_answer(str(made.get("model")), model)
+    return model is None or may_answer(str(existing.get("model")), model)
 
 
 class OutputTaken(BadInput):

@@ -14,7 +14,7 @@ from anyseek.api.commands.hits import (
     facet_line,
     only_collection,
     open_best,
-    standing,
+    rank_line,
     write_sheet,
 )
 from anyseek.api.commands.inputs import (
@@ -36,7 +36,7 @@ _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
 # Members of a query whose options are not written here.
 MEMBERS = other_members("parts", "k", "space", "spaces", "facets", "explain", "explain_keys")
-_HOW = (*MEMBERS, "facets", "spaces")
+_QUERY_MEMBERS = (*MEMBERS, "facets", "spaces")
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
@@ -133,18 +133,18 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
     _check_options(parts, options)
     if options["batch"] and len(collections) > 1:
         raise click.UsageError("--batch asks one collection; give --collection once")
-    how = {name: options[name] for name in _HOW if _is_given(options[name])}
+    members = {name: options[name] for name in _QUERY_MEMBERS if _is_set(options[name])}
     if len(options["spaces"]) == 1:
-        how = {name: value for name, value in how.items() if name != "spaces"} | {"space": options["spaces"][0]}
+        members = {name: value for name, value in members.items() if name != "spaces"} | {"space": options["spaces"][0]}
     from anyseek.api.client.connect import connect
 
     with connect() as client:
         collection = collections[0] if collections else only_collection(client)
         if options["batch"]:
-            _answer_batch(options["batch"], client, collection, {"k": k, **how})
+            _answer_batch(options["batch"], client, collection, {"k": k, **members})
             return 0
         among = collections if len(collections) > 1 else collection
-        results = client.query(among, parts, k, **how, **_explained(k, options))
+        results = client.query(among, parts, k, **members, **_explain_members(k, options))
         if options["contact_sheet"]:
             ranked = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
             write_sheet(client, ranked, "hits", options["contact_sheet"])
@@ -152,7 +152,7 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
     return open_best(results) if options["opens"] else 0
 
 
-def _is_given(value: Any) -> bool:
+def _is_set(value: Any) -> bool:
     return value is not None and value is not False and value != ()
 
 
@@ -176,7 +176,7 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
         raise click.UsageError("-0 is for --paths")
 
 
-def _explained(k: int, options: dict[str, Any]) -> dict[str, Any]:
+def _explain_members(k: int, options: dict[str, Any]) -> dict[str, Any]:
     """The members of a query that say what is to be explained: hits as far as that may be, and items."""
     keys = options["explain_key"]
     hits = max(0, min(k, MOST_EXPLAINED - len(keys))) if options["explain"] else 0
@@ -197,15 +197,15 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
         say(*as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
         for facet in results.facets:
             say(facet_line(asdict(facet)))
-        _echo_others(results)
+        _echo_other_items(results)
 
 
-def _echo_others(results: Results) -> None:
+def _echo_other_items(results: Results) -> None:
     """Explain the items that are no hits."""
-    found = {hit.key for hit in results.hits}
-    for one in results.explanations:
-        if one.key not in found:
-            say(standing(one), *_why(one))
+    hit_keys = {hit.key for hit in results.hits}
+    for explanation in results.explanations:
+        if explanation.key not in hit_keys:
+            say(rank_line(explanation), *_indented_explanation(explanation))
 
 
 def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
@@ -221,9 +221,9 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
         colours, weight = split_weight(value)
         parts.append(Part("color_palette", text=colours, weight=weight))
     for value in options["inputs"]:
-        given = read_input(value, options["text_weight"])
-        weight = 1.0 if given.weight is None else given.weight
-        parts.append(Part(given.modality, text=given.text, file=given.file, weight=weight))
+        parsed = read_input(value, options["text_weight"])
+        weight = 1.0 if parsed.weight is None else parsed.weight
+        parts.append(Part(parsed.modality, text=parsed.text, file=parsed.file, weight=weight))
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))
@@ -252,25 +252,29 @@ def as_table(results: Results, most: int | None = None) -> list[str]:
     """
     if not results.hits:
         return ["nothing was found: the collection has no hit for this query and its options"]
-    keys = [_shortened(printable(hit.key), most) for hit in results.hits]
+    keys = [_truncated_key(printable(hit.key), most) for hit in results.hits]
     width = min(max(map(len, keys)), _KEY_WIDTH)
-    explained = {one.key: one for one in results.explanations}
+    explanation_by_key = {explanation.key: explanation for explanation in results.explanations}
     rows = []
     for key, hit in zip(keys, results.hits, strict=True):
-        rows.append("  ".join((f"{hit.rank:>4}", f"{hit.score:6.3f}", _percent(hit), f"{key:<{width}}", *_told(hit))))
-        rows += _why(explained[hit.key]) if hit.key in explained else []
+        rows.append(
+            "  ".join(
+                (f"{hit.rank:>4}", f"{hit.score:6.3f}", _probability_text(hit), f"{key:<{width}}", *_details(hit))
+            )
+        )
+        rows += _indented_explanation(explanation_by_key[hit.key]) if hit.key in explanation_by_key else []
     return [row.rstrip() for row in rows]
 
 
-def _why(explanation: Explanation) -> list[str]:
+def _indented_explanation(explanation: Explanation) -> list[str]:
     return [f"{' ' * 14}{line}" for line in explanation_lines(explanation)]
 
 
-def _percent(hit: Hit) -> str:
+def _probability_text(hit: Hit) -> str:
     return "   -" if hit.probability is None else f"{hit.probability:4.0%}"
 
 
-def _told(hit: Hit) -> list[str]:
+def _details(hit: Hit) -> list[str]:
     group = None if hit.group is None else f"[{hit.group}]"
     return [text for text in (group, hit.collection, _title(hit), hit.path) if text]
 
@@ -281,6 +285,6 @@ def _title(hit: Hit) -> str:
     return title if isinstance(title, str) else ""
 
 
-def _shortened(key: str, most: int | None) -> str:
+def _truncated_key(key: str, most: int | None) -> str:
     """The end of a key tells more than its beginning, which many share."""
     return key if most is None or len(key) <= most else f"\N{HORIZONTAL ELLIPSIS}{key[1 - most :]}"

@@ -73,14 +73,14 @@ def rebuild(collection: str | None) -> int:
 
     settings = read_settings()
     with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
-        names = [collection] if collection else [held.name for held in collections.list_all(session)]
+        names = [collection] if collection else [row.name for row in collections.list_all(session)]
     lost = 0
     for name in names:
         with Runtime.open_for(settings, name, None) as runtime:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
-            again = partial(rebuild_items, runtime.context)
-            keys = rebuild_collection(runtime.database, settings, name, again)
+            reembed_items = partial(rebuild_items, runtime.context)
+            keys = rebuild_collection(runtime.database, settings, name, reembed_items)
         say(f"the index of {name} was made anew")
         for key in keys:
             say(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)

@@ -7,7 +7,7 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.cli import run
-from anyseek.api.commands.predict import PredictionRun, asking
+from anyseek.api.commands.predict import PredictionRun, open_predictor
 from anyseek.model.compute.threads import SHARING
 
 
@@ -16,7 +16,7 @@ def _evaluates(folder: Path) -> None:
 
 
 def _predicts(folder: Path) -> None:
-    with asking(PredictionRun(("caption",), "4m-tiny", "cpu")):
+    with open_predictor(PredictionRun(("caption",), "4m-tiny", "cpu")):
         pass
 
 

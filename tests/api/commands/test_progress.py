@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from anyseek.api.commands import progress
-from anyseek.api.commands.progress import Bar, Lines, Looking, Teller
+from anyseek.api.commands.progress import Bar, Lines, PollingProgress, ProgressReporter
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.errors import JobNotFound
@@ -27,10 +27,10 @@ def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("every_line")
 def test_lines_say_how_much_is_done_and_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = Teller(Lines(quiet=False))
-    tell(seen(Counts(open=40), state=JobState.SCANNING))
-    tell(seen(Counts(indexed=10, unchanged=900, open=90)))
-    tell(seen(Counts(indexed=19, quarantined=1, unchanged=900, open=80), seconds_left=700))
+    report = ProgressReporter(Lines(quiet=False))
+    report(seen(Counts(open=40), state=JobState.SCANNING))
+    report(seen(Counts(indexed=10, unchanged=900, open=90)))
+    report(seen(Counts(indexed=19, quarantined=1, unchanged=900, open=80), seconds_left=700))
     assert capsys.readouterr().err.splitlines() == [
         "found 40 pictures so far",
         "found 1000 pictures, 900 unchanged",
@@ -48,11 +48,11 @@ def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest
     def look() -> Job:
         return job
 
-    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: now)
-    looking.settled(896)
-    looking.settled(32)  # at once, so it is not looked at again
+    polling = PollingProgress(Lines(quiet=False), ProgressMonitor(look), lambda: now)
+    polling.settled(896)
+    polling.settled(32)  # at once, so it is not looked at again
     now, job = 60.0, replace(JOB, counts=Counts(indexed=1_900, open=100))
-    looking.settled(32)
+    polling.settled(32)
     assert capsys.readouterr().err.splitlines() == [
         "indexed 1800 of 2000, estimating the time left",
         "indexed 1900 of 2000, estimating the time left",
@@ -66,11 +66,11 @@ def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.Captur
     def look() -> Job:
         return job
 
-    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: 0.0)
-    looking.settled(32)
+    polling = PollingProgress(Lines(quiet=False), ProgressMonitor(look), lambda: 0.0)
+    polling.settled(32)
     job = replace(JOB, state=JobState.DONE, counts=Counts(indexed=100))
-    looking.settled(68)
-    looking.ended()
+    polling.settled(68)
+    polling.ended()
     assert capsys.readouterr().err.splitlines() == ["indexed 32 of 100, estimating the time left", "indexed 100 of 100"]
 
 
@@ -88,12 +88,12 @@ def test_progress_that_cannot_be_read_ends_no_work(problem: Exception, capsys: p
             raise problem
         return replace(JOB, counts=Counts(indexed=64, open=36))
 
-    looking = Looking(Lines(quiet=False), ProgressMonitor(look), lambda: now)
-    looking.settled(32)
-    looking.settled(32)
+    polling = PollingProgress(Lines(quiet=False), ProgressMonitor(look), lambda: now)
+    polling.settled(32)
+    polling.settled(32)
     assert looks == 1, "it is not asked again at once"
     now = 60.0
-    looking.settled(32)
+    polling.settled(32)
     assert "indexed 64 of 100" in capsys.readouterr().err
 
 
