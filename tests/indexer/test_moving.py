@@ -234,7 +234,7 @@ def test_a_source_is_forgotten_with_its_items_and_not_while_a_job_is_at_work(
     with context.database.write() as session:
         source_id = sources.ensure(session, collection, str(photos))
         job = jobs.open_index_job(session, collection, source_id, "me", False, lambda _: True)
-    with pytest.raises(SourceBusy, match=f"job {job.id} is at work"):
+    with pytest.raises(SourceBusy, match=f"job {job.id} is active on this source"):
         forget(context, photos, with_items=True)
     with context.database.write() as session:
         jobs.end_unfinished(session, job.id, JobState.CANCELLED, "cancelled")

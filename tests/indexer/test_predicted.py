@@ -126,7 +126,7 @@ def test_the_choice_does_not_change_under_a_running_job(context: IndexerContext,
     with Owner(context.database, context.settings) as owner:
         job = open_job(ensure_collection(context, NAME), source, owner, prune=False)
         collection = ensure_collection(context, NAME)
-        with pytest.raises(SourceBusy, match=f"job {job.id} is at work"):
+        with pytest.raises(SourceBusy, match=f"job {job.id} is active on this source"):
             open_job(collection, source, owner, prune=False, predicts=True)
         assert open_job(collection, source, owner, prune=False, predicts=False).id == job.id
     with context.database.read() as session:
