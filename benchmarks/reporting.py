@@ -1,4 +1,4 @@
-"""What benchmarks share: options, tables in Markdown, facts about the machine, and calls in a process of their own."""
+"""Helpers of benchmarks: options, tables in Markdown, facts about the machine, and calls in a process of their own."""
 
 import argparse
 import os

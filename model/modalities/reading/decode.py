@@ -193,7 +193,7 @@ def interpret_masked(
     """The masked part of the upright picture in `data`, cropped, on its own mean colour: uint8 (H, W, 3).
 
     `mask` is a PNG of numbers or an NPY array (h, w) with the proportions of the picture; what is not 0 counts. Raises
-    as `understand` does, and `BadRegion` for a modality that is no picture, an empty mask and one of other proportions.
+    as `interpret` does, and `BadRegion` for a modality that is no picture, an empty mask and one of other proportions.
     """
     kind = known_modality(modality)
     if kind.content is not Content.PICTURE:

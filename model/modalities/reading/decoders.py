@@ -77,7 +77,7 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytearray | None:
 @dataclass(frozen=True)
 class DecodeRequest:
     """A request to read a file: the value of its `content` as `decode` does, or, with the name of a `modality`, as
-    `understand` does for queries, with the `box` that counts.
+    `interpret` does for queries, with the `box` that counts.
     """
 
     content: Content
