@@ -26,8 +26,8 @@ STROKES_PER_FRAME = 3
 SIZE = {"width": 1000, "height": 940}  # sheet, brushes and the first hits
 SHOWN = (750, 705)  # pixels of a frame
 QUICK, PAUSE, LONG = 70, 900, 2600  # milliseconds of a frame
-MOST_BYTES = 500_000
-WINDOW, SMALL, MOST_SMALL_BYTES = {"width": 1000, "height": 660}, (800, 528), 40_000
+MAX_BYTES = 500_000
+WINDOW, SMALL, MAX_SMALL_BYTES = {"width": 1000, "height": 660}, (800, 528), 40_000
 
 # Pictures that are decoded; one that has only been loaded may still be blank.
 _ALL_SHOWN = """Promise.all([...document.querySelectorAll('.card img')]
@@ -52,12 +52,12 @@ class Film:
         self.times.append(milliseconds)
 
     def save(self, path: Path) -> None:
-        """Write an animated WebP, as good as `MOST_BYTES` allow."""
+        """Write an animated WebP, as good as `MAX_BYTES` allow."""
         for quality in (80, 65, 50, 40, 30, 20):
             settings = {"quality": quality, "method": 4, "duration": self.times, "loop": 0, "minimize_size": True}
             file = io.BytesIO()
             self.frames[0].save(file, "WEBP", save_all=True, append_images=self.frames[1:], **settings)
-            if len(file.getbuffer()) <= MOST_BYTES:
+            if len(file.getbuffer()) <= MAX_BYTES:
                 break
         path.write_bytes(file.getvalue())
 
@@ -229,12 +229,12 @@ def picture(page: Page, name: str) -> None:
 
 
 def small_picture(page: Page, name: str) -> None:
-    """A WebP of the page, as good as `MOST_SMALL_BYTES` allow."""
+    """A WebP of the page, as good as `MAX_SMALL_BYTES` allow."""
     shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB").resize(SMALL, Image.Resampling.LANCZOS)
     for quality in (80, 65, 50, 40, 30, 20):
         file = io.BytesIO()
         shown.save(file, "WEBP", quality=quality, method=6)
-        if len(file.getbuffer()) <= MOST_SMALL_BYTES:
+        if len(file.getbuffer()) <= MAX_SMALL_BYTES:
             break
     (FOLDER / name).write_bytes(file.getvalue())
 

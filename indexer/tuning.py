@@ -24,7 +24,7 @@ from anyseek.search.query.planning import check_fingerprints, default_space_amon
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Item, Tuning
 
-MOST_ITEMS, DEFAULT_ITEMS = 4_096, 256
+MAX_ITEMS, DEFAULT_ITEMS = 4_096, 256
 _BATCH = 16  # pictures in memory at once
 _EDGES = "canny_edge"
 
@@ -55,8 +55,8 @@ def tune(context: IndexerContext, collection: str, most: int = DEFAULT_ITEMS, dr
     Former tunings are replaced. Raises `CollectionNotFound`, `FingerprintMismatch`, `NothingToTune`, and `BadInput` for
     a number of items out of range.
     """
-    if not MIN_QUERIES <= most <= MOST_ITEMS:
-        raise BadInput(f"tuning takes {MIN_QUERIES} to {MOST_ITEMS:,} items, not {most}")
+    if not MIN_QUERIES <= most <= MAX_ITEMS:
+        raise BadInput(f"tuning takes {MIN_QUERIES} to {MAX_ITEMS:,} items, not {most}")
     with context.database.read() as session:
         head = collections.head(session, collection)
     tuned = _try_means(context, head, most)

@@ -28,7 +28,7 @@ from pydantic import (
 
 from anyseek.model.errors import ModelError
 
-_MOST_VALUES = 100_000
+_MAX_VALUES = 100_000
 _VERBS = ("must ", "has ", "is ", "cannot ")
 _WORDS = {"missing": "is missing", "tuple_type": "must be a list", "list_type": "must be a list"}
 _MAPPINGS = ("model_type", "dict_type", "model_attributes_type")
@@ -86,8 +86,8 @@ def read_yaml(path: Path, kind: type[_Config], error: type[ModelError]) -> _Conf
     """The config in a file. Raises `error`, naming the file, the key, what is wrong with it and what would be right."""
     try:
         written = yaml.load(path.read_bytes(), _Loader)
-        if _size(written, {}) > _MOST_VALUES:
-            raise error(f"the config {path} has more than {_MOST_VALUES:,} values where its aliases are written out")
+        if _size(written, {}) > _MAX_VALUES:
+            raise error(f"the config {path} has more than {_MAX_VALUES:,} values where its aliases are written out")
     except OSError as cause:
         raise error(f"the config {path} cannot be read: {cause.strerror}") from cause
     except RecursionError as cause:

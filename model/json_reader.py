@@ -18,7 +18,7 @@ _UPLOAD = re.compile(rb'"(?:data|picture|mask)"\s*:\s*"')
 _CONTENT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _TEXT = re.compile(b'"' + _CONTENT.pattern + b'"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_LONGEST_WHOLE = 400  # digits; a longer number is infinite, which everybody refuses
+_MAX_DIGITS = 400  # digits; a longer number is infinite, which everybody refuses
 
 
 class NotJson(BadInput):
@@ -119,7 +119,7 @@ def _depth(bare: bytes) -> int:
 
 
 def _parse_int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _LONGEST_WHOLE else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _reason(error: ValueError) -> str:

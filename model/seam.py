@@ -185,8 +185,8 @@ class CodeEmbedder(Embedder, Protocol):
 # Called with what is being done ("depth", "picture of depth"), the number of finished steps and of all steps.
 Progress = Callable[[str, int, int], None]
 
-MOST_DECODING_STEPS = 1000
-MOST_POINTS = 32
+MAX_DECODING_STEPS = 1000
+MAX_POINTS = 32
 
 
 class PredictionInvalid(RequestInvalid):
@@ -263,7 +263,7 @@ class PredictOptions(TargetOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps, points = range(1, MOST_DECODING_STEPS + 1), range(MOST_POINTS + 1)
+        steps, points = range(1, MAX_DECODING_STEPS + 1), range(MAX_POINTS + 1)
         _require("decoding_steps", f"a whole number from 1 to {steps[-1]}", self.decoding_steps, steps.__contains__)
         _require("points", f"a whole number from 0 to {points[-1]}", self.points, points.__contains__)
         _require("diffusion", "ddpm or ddim", self.diffusion, lambda value: value in ("ddpm", "ddim"))

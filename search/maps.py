@@ -17,7 +17,7 @@ from anyseek.search.result_cache import ResultCache
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
 
-MOST_ITEMS = 20_000
+MAX_ITEMS = 20_000
 _BATCH = 1_000  # items read together
 _CACHED = 8  # cached maps, and cached layouts, which maps of one space in other colours share
 
@@ -86,8 +86,8 @@ class MapMaker:
         Raises `SpaceNotFound`, `BadInput` for a limit out of range or an attribute that no item has, and, without a
         space, what `home_space` raises.
         """
-        if not 1 <= request.limit <= MOST_ITEMS:
-            raise BadInput(f"a map of {request.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
+        if not 1 <= request.limit <= MAX_ITEMS:
+            raise BadInput(f"a map of {request.limit:,} items cannot be made; its limit is 1 to {MAX_ITEMS:,}")
         space = named_space(request.space, head) if request.space else home_space(ITEM_MODALITY, head, self.embedder)
         if request.colour_by is not None:
             self._check_attribute(head, request.colour_by)

@@ -28,7 +28,7 @@ from anyseek.model.fourm.bundled.bundle import (
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
 from anyseek.model.fourm.bundled.dense_decoder import SOURCES, DenseDecoder
 from anyseek.model.fourm.bundled.images import decoder_file
-from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, MAX_CAPTION_TOKENS, SEMANTIC, TEXTS, VISUAL
 from anyseek.model.fourm.bundled.shortcuts import MAP_CHANNELS, Projection, Shortcuts
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.transformer import FourM
@@ -40,7 +40,7 @@ from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabu
 from tests.golden.weights import fill_weights
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
-_LONGEST = {"caption": 24, "color_palette": 23, "metadata": 40}
+_MAX_LENGTHS = {"caption": 24, "color_palette": 23, "metadata": 40}
 _CODES, _DIM = 64, 32
 _WORDS = ("a red house", "two blue chairs beside a low table", "a drawing of a dog", "the photo shows a person")
 
@@ -125,9 +125,11 @@ def _network_config(ids: int, dense: Sequence[str]) -> FourMConfig:
         row.key: ModalityConfig(row.key, EmbeddingKind.PIXELS, (7, 7), patch=1, channels=MAP_CHANNELS)
         for row in INPUTS.values()
     }
-    rows[CAPTION] = ModalityConfig(CAPTION, EmbeddingKind.SEQUENCE_EMBEDDING, width=WIDTH, max_length=LONGEST_CAPTION)
+    rows[CAPTION] = ModalityConfig(
+        CAPTION, EmbeddingKind.SEQUENCE_EMBEDDING, width=WIDTH, max_length=MAX_CAPTION_TOKENS
+    )
     for key in TEXTS:
-        rows[key] = ModalityConfig(key, EmbeddingKind.SEQUENCE, vocabulary=ids, max_length=_LONGEST[key])
+        rows[key] = ModalityConfig(key, EmbeddingKind.SEQUENCE, vocabulary=ids, max_length=_MAX_LENGTHS[key])
     for key in _LENGTHS:
         rows[key] = ModalityConfig(key, EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=_CODES, learned_positions=True)
     for name in dense:

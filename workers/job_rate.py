@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 
-# The rate covers the last WINDOW_SECONDS, or LEAST_STEPS batches if these take longer, up to LONGEST_WINDOW.
-WINDOW_SECONDS, LEAST_STEPS, LONGEST_WINDOW = 30.0, 16, 600.0
+# The rate covers the last WINDOW_SECONDS, or MIN_STEPS batches if these take longer, up to MAX_WINDOW.
+WINDOW_SECONDS, MIN_STEPS, MAX_WINDOW = 30.0, 16, 600.0
 # No rate before this: while models are loaded and workers start, the first batches arrive all at once.
 SECONDS_UNTIL_KNOWN, STEPS_UNTIL_KNOWN = 5.0, 4
 # Counting inputs reads the whole ledger, so large ledgers are counted less often.
-SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
+MIN_WAIT, MAX_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ProgressMonitor:
         now = self._clock()
         if job.state != JobState.RUNNING or not self._rate.add(now, job.counts):
             self._rate = _Rate()  # a scan resets the counts and skips unchanged inputs very fast
-        wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_PER_COUNT * (now - started)))
+        wait = min(MAX_WAIT, max(MIN_WAIT, WAIT_PER_COUNT * (now - started)))
         progress = JobProgress(job, self._rate.per_second(), self._rate.seconds_for(job.counts.open), wait)
         self._last = now, progress
         return progress
@@ -69,7 +69,7 @@ class ProgressMonitor:
 class ProgressMonitors:
     """Progress monitors of a service's active jobs, shared by all requests.
 
-    A monitor that has not been used for `LONGEST_WINDOW` no longer has a rate and is dropped.
+    A monitor that has not been used for `MAX_WINDOW` no longer has a rate and is dropped.
     """
 
     def __init__(self, look: Callable[[int], Job], clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,7 +97,7 @@ class ProgressMonitors:
         with self._lock:
             monitor, _ = self._monitors.pop(job_id, (ProgressMonitor(lambda: self._look(job_id), self._clock), 0.0))
             self._monitors[job_id] = monitor, now
-            while now - next(iter(self._monitors.values()))[1] > LONGEST_WINDOW:
+            while now - next(iter(self._monitors.values()))[1] > MAX_WINDOW:
                 del self._monitors[next(iter(self._monitors))]
         return monitor
 
@@ -123,9 +123,9 @@ class _Rate:
             self._spent += now - before[0]
         if worked > before[1]:
             self._steps.append((self._spent, worked, counts.settled))
-        while len(self._steps) > LEAST_STEPS and self._spent - self._steps[1][0] >= WINDOW_SECONDS:
+        while len(self._steps) > MIN_STEPS and self._spent - self._steps[1][0] >= WINDOW_SECONDS:
             self._steps.popleft()
-        while len(self._steps) > 1 and self._spent - self._steps[1][0] >= LONGEST_WINDOW:
+        while len(self._steps) > 1 and self._spent - self._steps[1][0] >= MAX_WINDOW:
             self._steps.popleft()
         return True
 

@@ -29,7 +29,7 @@ class BrokerUnavailable(AnyseekError):
     code = "broker-unavailable"
 
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0
 
 
 class TaskQueue(CatalogueJobs, ABC):
@@ -101,7 +101,7 @@ class InProcessQueue(TaskQueue):
             except TRANSIENT as error:
                 record_wait(self._database, job_id, error)
                 self._closing.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_PAUSE)
                 continue
             except Exception as error:
                 logger.exception("job %d failed", job_id)

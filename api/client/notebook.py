@@ -9,7 +9,7 @@ from html import escape
 from anyseek.api.errors import ApiError
 from anyseek.search.answers.results import Hit, Results
 
-_MOST = 48
+_MAX_HITS = 48
 _FIGURE = (
     '<figure style="display:inline-block;width:10em;margin:.3em;vertical-align:top">{picture}'
     '<figcaption style="overflow-wrap:anywhere;font-size:.8em">{caption}</figcaption></figure>'
@@ -30,7 +30,7 @@ class ShownResults(Results):
 
     def _repr_html_(self) -> str:
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return note + "".join(self._figure(hit) for hit in self.hits[:_MOST])
+        return note + "".join(self._figure(hit) for hit in self.hits[:_MAX_HITS])
 
     def _figure(self, hit: Hit) -> str:
         picture = ""

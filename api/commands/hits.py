@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
 _SHOWN_VALUES = 10
-_LONGEST_NAME = 40
+_MAX_NAME_LENGTH = 40
 
 
 def only_collection(client: "Client | CatalogueReader") -> str:
@@ -153,7 +153,11 @@ def _part_name(part: PartShare) -> str:
         return f"item {part.item}{weight}"
     if part.text is None:
         return f"{part.modality or 'vector'}{weight}"
-    text = part.text if len(part.text) <= _LONGEST_NAME else f"{part.text[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    text = (
+        part.text
+        if len(part.text) <= _MAX_NAME_LENGTH
+        else f"{part.text[: _MAX_NAME_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
     return f'{part.modality} "{text}"{weight}'
 
 

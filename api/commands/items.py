@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
 _ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
-_MOST = 10_000
+_MAX_ITEMS = 10_000
 _ON_A_SHEET = 500
 
 
@@ -99,7 +99,7 @@ def _object(text: str) -> dict[str, Any]:
 @click.command()
 @click.argument("collection", required=False)
 @click.option(
-    "--limit", type=click.IntRange(1, _MOST), default=1000, show_default=True, help="The most groups to list."
+    "--limit", type=click.IntRange(1, _MAX_ITEMS), default=1000, show_default=True, help="The most groups to list."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the copies alone, one a line, without the best ones.")

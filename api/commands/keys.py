@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from anyseek.search.catalogue.session import Database
     from anyseek.search.catalogue.tables import ApiKeyRow
 
-_MOST = 10**9
+_MAX_COUNT = 10**9
 _ITEMS = click.option(
-    "--items", type=click.IntRange(0, _MOST), help="The most items that count for the key; 0: any number."
+    "--items", type=click.IntRange(0, _MAX_COUNT), help="The most items that count for the key; 0: any number."
 )
 _MEGABYTES = click.option(
-    "--mb", type=click.IntRange(0, _MOST), help="The most MB of files that are stored for it; 0: any number."
+    "--mb", type=click.IntRange(0, _MAX_COUNT), help="The most MB of files that are stored for it; 0: any number."
 )
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 

@@ -27,7 +27,7 @@ from anyseek.api.commands.predict_output import (
     write_folder,
 )
 from anyseek.api.errors import WRONG_USAGE, ApiError, exit_code_of
-from anyseek.api.predictions.wire import LARGEST_SEED, Input, Predictions
+from anyseek.api.predictions.wire import MAX_SEED, Input, Predictions
 from anyseek.model.compute.devices import split_device
 from anyseek.search.errors import BadInput
 
@@ -111,7 +111,7 @@ class _Entry:
 @click.option(
     "--text-weight", type=float, callback=finite, help="How closely to follow the words; a negative weight leads away."
 )
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), help="The same seed gives the same result.  [default: 0]")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same result.  [default: 0]")
 @click.option("--steps", type=click.IntRange(1), help="In how many steps the tokens of a picture or map are decoded.")
 @click.option(
     "--guidance", type=float, callback=finite, help="1 is as trained; a larger value follows the inputs more closely."

@@ -15,8 +15,8 @@ from anyseek.indexer.paths import one_line
 from anyseek.model.files import atomic_folder
 from anyseek.search.errors import BadInput
 
-_MOST_GUESSES = 3
-_LONGEST_SUMMARY = 80
+_MAX_GUESSES = 3
+_MAX_SUMMARY_LENGTH = 80
 RECORD = "prediction.json"  # records how a target's folder was made; a folder that has it may be replaced
 
 
@@ -50,7 +50,7 @@ def _brief(prediction: Predicted) -> str:
         first = [(prediction.value, prediction.confidence)] if prediction.value else []
         likely = [*first, *((guess.text, guess.probability) for guess in prediction.guesses)]
         likely.sort(key=lambda guess: -(guess[1] or 0))
-        texts = [f"{one_line(text)[:_LONGEST_SUMMARY]} ({share or 0:.0%})" for text, share in likely[:_MOST_GUESSES]]
+        texts = [f"{one_line(text)[:_MAX_SUMMARY_LENGTH]} ({share or 0:.0%})" for text, share in likely[:_MAX_GUESSES]]
         return f"  not sure; perhaps: {', '.join(texts)}" if texts else "  not sure; no guess"
     if prediction.value in ("", [], {}):
         return "  (empty)"
@@ -59,7 +59,7 @@ def _brief(prediction: Predicted) -> str:
         return ""
     shown = one_line(" ".join(entries))
     certainty = "" if prediction.confidence is None else f" ({prediction.confidence:.0%} sure)"
-    return f"  {shown[:_LONGEST_SUMMARY]}{'…' if len(shown) > _LONGEST_SUMMARY else ''}{certainty}"
+    return f"  {shown[:_MAX_SUMMARY_LENGTH]}{'…' if len(shown) > _MAX_SUMMARY_LENGTH else ''}{certainty}"
 
 
 def has_same_record(folder: Path, record: Mapping[str, object], model: str | None) -> bool:

@@ -14,7 +14,7 @@ from anyseek.api.commands.output import say
 from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.errors import AnyseekError
-from anyseek.workers.job_rate import SHORTEST_WAIT, JobProgress, ProgressMonitor, time_left
+from anyseek.workers.job_rate import MIN_WAIT, JobProgress, ProgressMonitor, time_left
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class PollingProgress:
     ) -> None:
         self._display, self._monitor, self._clock = display, monitor, clock
         self._found = 0
-        self._wait, self._next = SHORTEST_WAIT, clock()
+        self._wait, self._next = MIN_WAIT, clock()
 
     def scanned(self, inputs: int) -> None:
         self._found += inputs

@@ -29,8 +29,8 @@ from anyseek.api.commands.inputs import (
     with_region,
 )
 from anyseek.api.commands.output import printable, say
-from anyseek.search.answers.results import MOST_EXPLAINED, Explanation, Hit, Results
-from anyseek.search.query.query import DEFAULT_HITS, MOST_HITS, WORDS, Part
+from anyseek.search.answers.results import MAX_EXPLAINED, Explanation, Hit, Results
+from anyseek.search.query.query import DEFAULT_HITS, MAX_HITS, WORDS, Part
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
@@ -98,7 +98,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     "--vector", multiple=True, metavar="FILE", help="An item's vector in --space, as NPY or JSON: find more like it."
 )
 @click.option(
-    "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
+    "-k", type=click.IntRange(1, MAX_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
 )
 @member_options(MEMBERS)
 @click.option("--facet", "facets", multiple=True, metavar="ATTRIBUTE", help="Also count the values of this attribute.")
@@ -179,7 +179,7 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
 def _explain_members(k: int, options: dict[str, Any]) -> dict[str, Any]:
     """The members of a query that say what is to be explained: hits as far as that may be, and items."""
     keys = options["explain_key"]
-    hits = max(0, min(k, MOST_EXPLAINED - len(keys))) if options["explain"] else 0
+    hits = max(0, min(k, MAX_EXPLAINED - len(keys))) if options["explain"] else 0
     return ({"explain": hits} if hits else {}) | ({"explain_keys": keys} if keys else {})
 
 

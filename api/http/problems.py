@@ -21,7 +21,7 @@ from anyseek.search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 
-LONGEST_DETAIL = 1_000  # characters; a sentence may quote what was sent
+MAX_DETAIL_LENGTH = 1_000  # characters; a sentence may quote what was sent
 
 # Errors of the web framework itself.
 _FRAMEWORK_CODES = {
@@ -50,7 +50,7 @@ def problem(
         "type": f"urn:anyseek:{code}",
         "title": code.replace("-", " ").capitalize(),
         "status": int(status),
-        "detail": detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]} …",
+        "detail": detail if len(detail) <= MAX_DETAIL_LENGTH else f"{detail[:MAX_DETAIL_LENGTH]} …",
         "request_id": request_id,
         **extensions,
     }

@@ -18,7 +18,7 @@ from anyseek.api.contents import (
 from anyseek.api.errors import describe
 from anyseek.api.forms import parse_numbers, split_fields
 from anyseek.api.http.did_you_mean import adapter, add_suggestions
-from anyseek.api.predictions.wire import LARGEST_SEED, Input
+from anyseek.api.predictions.wire import MAX_SEED, Input
 from anyseek.api.schemas import Body
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.registry import Content
@@ -29,8 +29,8 @@ from anyseek.search.settings import Limits
 
 B = TypeVar("B", bound="PredictBaseBody")
 
-LARGEST_WEIGHT = 100.0
-MOST_TARGETS = 32
+MAX_WEIGHT = 100.0
+MAX_TARGETS = 32
 _EXAMPLE: dict[str, Any] = {
     "model": "4M-21_B",
     "inputs": [{"modality": "rgb", "data": "iVBORw0KGgo…"}, {"modality": "caption", "text": "a red bus"}],
@@ -69,7 +69,7 @@ class PredictOptionsBody(TargetOptionsBody):
     """Options of predicting all targets; `targets` has options of single targets."""
 
     targets: dict[str, TargetOptionsBody] = Field(default_factory=dict)
-    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = 0
     decoding_steps: Annotated[int, Field(ge=1, le=1000, description="of the diffusion that makes pixels")] = 25
     diffusion: Literal["ddpm", "ddim"] | None = None
     super_resolution: Annotated[bool, Field(description="448 instead of 224 pixels, with a second network")] = False
@@ -79,7 +79,7 @@ class PredictOptionsBody(TargetOptionsBody):
 class PredictBaseBody(Body):
     """A request for predictions."""
 
-    targets: list[str] = Field(min_length=1, max_length=MOST_TARGETS, examples=[["depth", "caption"]])
+    targets: list[str] = Field(min_length=1, max_length=MAX_TARGETS, examples=[["depth", "caption"]])
     model: str | None = Field(None, description="an installed model; by default the service's own")
     options: PredictOptionsBody = PredictOptionsBody()
 
@@ -186,8 +186,8 @@ def _decode_request(inputs: Sequence[Input], body: PredictBaseBody, limits: Limi
         values[kind.name] = value
         if given.weight is not None:
             weights[kind.name] = given.weight
-        if abs(given.weight or 0) > LARGEST_WEIGHT:
-            raise BadQuery(f"the weight of {kind.name} is outside -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}")
+        if abs(given.weight or 0) > MAX_WEIGHT:
+            raise BadQuery(f"the weight of {kind.name} is outside -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}")
     targets = tuple(known_modality(name).name for name in body.targets)
     single = {
         known_modality(name).name: TargetOptions(**options.model_dump())

@@ -13,7 +13,7 @@ from anyseek.api.queries.wire import to_json
 from anyseek.search.json_types import ANSWER, STRICT, JsonType
 from anyseek.search.settings import Limits
 
-LARGEST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
-from anyseek.search.filters.tree import MOST_CONDITIONS, count_conditions
+from anyseek.search.filters.tree import MAX_CONDITIONS, count_conditions
 from anyseek.search.query.multi_collection import query_collections
 from anyseek.search.query.query import Part, Query, QueryOfSeveral, hits_of, word_parts_of
 from anyseek.search.settings import Limits
@@ -330,7 +330,7 @@ def answer_batch(service: Service, collection: str, members: Sequence[Any]) -> l
 def _check_filters(queries: Sequence[Query], limits: Limits) -> None:
     """Raises `LimitExceeded` if the distinct filters of a batch, apart from invalid ones, have too many conditions."""
     counts = map(count_conditions, {query.where for query in queries if query.where is not None})
-    count = sum(count for count in counts if count <= MOST_CONDITIONS)
+    count = sum(count for count in counts if count <= MAX_CONDITIONS)
     if count > limits.conditions_per_batch:
         raise LimitExceeded(
             f"the distinct filters of a batch have at most {limits.conditions_per_batch:,} conditions; those of this "

@@ -19,7 +19,7 @@ from anyseek.api.schemas import (
     next_cursor,
     parse_filter,
 )
-from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, TuningResult, clear_tuning, tune
+from anyseek.indexer.tuning import DEFAULT_ITEMS, MAX_ITEMS, TuningResult, clear_tuning, tune
 from anyseek.search.catalogue import collections, facet_counts, listing
 from anyseek.search.query.means import MIN_QUERIES
 
@@ -43,7 +43,7 @@ class ReembedBody(Body):
 
 class TuneBody(Body):
     items: int = Field(
-        DEFAULT_ITEMS, ge=MIN_QUERIES, le=MOST_ITEMS, description="the number of items, drawn by a seed, to query for"
+        DEFAULT_ITEMS, ge=MIN_QUERIES, le=MAX_ITEMS, description="the number of items, drawn by a seed, to query for"
     )
     dry_run: bool = Field(False, description="measure, and change nothing")
 

@@ -13,12 +13,12 @@ from pydantic import Field
 from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import Answer
-from anyseek.search.maps import MOST_ITEMS, CollectionMap, MapRequest
+from anyseek.search.maps import MAX_ITEMS, CollectionMap, MapRequest
 from anyseek.search.types import GroupValue
 
 router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["collections"], route_class=JsonRoute)
 
-Items = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="how many items at most; a sample if there are more")]
+Items = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many items at most; a sample if there are more")]
 SpaceName = Annotated[str | None, Query(description="the space whose vectors are laid out; the model's by default")]
 Attribute = Annotated[str | None, Query(description="an attribute by whose values items are coloured")]
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="the random seed; equal seeds give equal maps")]

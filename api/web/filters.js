@@ -3,8 +3,8 @@
 import { make } from "./dom.js";
 import { counted, fieldName, readableDate } from "./words.js";
 
-const MOST_VALUES = 12;
-const MOST_FIELDS = 14;
+const MAX_VALUES = 12;
+const MAX_FIELDS = 14;
 // Of models and maps, not of people.
 const HIDDEN = /^(classes|color_palette|bounding_boxes|metadata|human_pose|sam_instance|predicted\.colour_shares)(\.|$)|(^|\.)(lat|lon)$/;
 
@@ -41,7 +41,7 @@ export function renderFilters(list, filters, where, onRemove) {
 
 // The panel: a group for each attribute, with its values or the ends of a range. `onChange(field, filter or null)`.
 export function renderFacets(panel, facets, filters, onChange) {
-  const shown = facets.filter(isUseful).slice(0, MOST_FIELDS);
+  const shown = facets.filter(isUseful).slice(0, MAX_FIELDS);
   const groups = shown.map((facet) => group(facet, filters.find((filter) => filter.field === facet.field), onChange));
   panel.replaceChildren(...(groups.length ? groups : [make("p", { class: "note" }, "The items of this collection have no attributes to filter by.")]));
 }
@@ -49,7 +49,7 @@ export function renderFacets(panel, facets, filters, onChange) {
 // An attribute that has another text for nearly every item tells nobody anything as chips.
 function isUseful({ field, items, distinct, values, least, first }) {
   if (HIDDEN.test(field)) return false;
-  return Boolean(first) || least !== null || (values.length && (distinct <= MOST_VALUES || distinct < items / 3));
+  return Boolean(first) || least !== null || (values.length && (distinct <= MAX_VALUES || distinct < items / 3));
 }
 
 function group(facet, current, onChange) {
@@ -59,7 +59,7 @@ function group(facet, current, onChange) {
 
 function values({ field, values: counts }, current, onChange) {
   const chosen = new Set(current?.values);
-  return counts.slice(0, MOST_VALUES).map(({ value, items }) => {
+  return counts.slice(0, MAX_VALUES).map(({ value, items }) => {
     const flip = (event) => {
       if (!chosen.delete(value)) chosen.add(value);
       event.currentTarget.setAttribute("aria-pressed", String(chosen.has(value)));

@@ -6,7 +6,7 @@
 import { base64, item as getItem } from "./api.js";
 import { partOfItem } from "./parts.js";
 
-const MOST_BYTES = 48_000; // of a file in a link
+const MAX_BYTES = 48_000; // of a file in a link
 const SIDE = 320; // pixels of a picture in a link: more than models see
 
 const filesByLink = new Map(); // the data of a link -> its file
@@ -24,7 +24,7 @@ export async function toLink(part) {
 }
 
 async function inLink(file) {
-  const small = file.size <= MOST_BYTES ? file : await smaller(file);
+  const small = file.size <= MAX_BYTES ? file : await smaller(file);
   if (!small) return null;
   const data = `${small.type};${await base64(small)}`;
   filesByLink.set(data, file);
@@ -39,7 +39,7 @@ async function smaller(file) {
     Object.assign(sheet, { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) });
     sheet.getContext("2d").drawImage(picture, 0, 0, sheet.width, sheet.height);
     const small = await new Promise((resolve) => sheet.toBlob(resolve, "image/webp", 0.75));
-    return small?.size <= MOST_BYTES ? small : null;
+    return small?.size <= MAX_BYTES ? small : null;
   } catch {
     return null;
   }

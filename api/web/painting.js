@@ -7,7 +7,7 @@ import { pointsOf, Sheet } from "./sheet.js";
 
 const SIDE = 112; // pixels of the map, each way
 const LOOKED_AT = 40; // items whose names are offered
-const MOST_BRUSHES = 24;
+const MAX_BRUSHES = 24;
 const REST = 0; // the number of what is not painted; brushes count from 1
 
 export class Painting extends Sheet {
@@ -139,7 +139,7 @@ async function namesIn(collection) {
   const found = new Map();
   const count = (name) => found.set(name, (found.get(name) ?? 0) + 1);
   await Promise.all(items.map(async (item) => Object.values(await classesOf(collection, asHit(item))).forEach(count)));
-  return [...found].sort(([, a], [, b]) => b - a).map(([name]) => name).slice(0, MOST_BRUSHES);
+  return [...found].sort(([, a], [, b]) => b - a).map(([name]) => name).slice(0, MAX_BRUSHES);
 }
 
 async function classesOf(collection, item) {

@@ -29,7 +29,7 @@ TOLERANCE = 0.1
 LEASES, BATCHES, FAILURES = (10.0, 60.0, 600.0), (8, 32, 256), (600.0, 3_600.0, DAY)
 RUNS, SEED = 5, 1
 PICTURES, VECTORS = 200_000, 5_000_000
-LEAST_INSERTED, MOST_INSERTED, VECTORS_AN_INSERTED = 50, 20_000, 50
+MIN_INSERTED, MAX_INSERTED, VECTORS_AN_INSERTED = 50, 20_000, 50
 
 Row = Sequence[str]
 
@@ -71,7 +71,7 @@ def _run_trials(options: argparse.Namespace) -> None:
         with _trial_home(options.home, "pictures") as home:
             run_in_process(try_pictures, home, options.pictures, options.workers, options.json)
     if options.vectors:
-        inserted = min(MOST_INSERTED, max(LEAST_INSERTED, options.vectors // VECTORS_AN_INSERTED))
+        inserted = min(MAX_INSERTED, max(MIN_INSERTED, options.vectors // VECTORS_AN_INSERTED))
         arguments = (options.vectors, options.dimension, options.queries, inserted, options.bulk)
         with _trial_home(options.home, "vectors") as home:
             run_in_process(try_vectors, home, *arguments, options.json)

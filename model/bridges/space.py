@@ -136,7 +136,7 @@ def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bri
 _GRID = 4  # steps of each of red, green and blue
 _WIDTH = 56.0  # of the bell around each point of the grid
 _MARKS = np.linspace(0, 1, 5, dtype=np.float32)  # of each field of metadata
-_LARGEST_COUNT = 1000.0
+_MAX_COUNT = 1000.0
 _BINS = 50.0  # of fields that are no counts
 
 
@@ -166,7 +166,7 @@ def metadata_features(metadata: Metadata) -> FloatArray:
         if name in metadata.values:
             number = binning.to_bin(metadata.values[name])
             is_count = isinstance(binning, Count)
-            place = np.log1p(number) / np.log1p(_LARGEST_COUNT) if is_count else min(number / _BINS, 1.0)
+            place = np.log1p(number) / np.log1p(_MAX_COUNT) if is_count else min(number / _BINS, 1.0)
             features[row] = np.maximum(1 - np.abs(place - _MARKS) / (_MARKS[1] - _MARKS[0]), 0)
     return features.reshape(-1)
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from anyseek.model.errors import WeightsCorrupt
 
 SCALE = ":scale"
-LEAST_ELEMENTS = 4096  # of a tensor that is stored as int8; smaller ones would save nothing worth the error
-_LARGEST = 127
+MIN_ELEMENTS = 4096  # of a tensor that is stored as int8; smaller ones would save nothing worth the error
+_MAX_INT8 = 127
 
 ROWS = ":rows"
-_MOST_STORED = torch.iinfo(torch.int16).max
+_MAX_STORED = torch.iinfo(torch.int16).max
 
 
 def quantize(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def quantize(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             stored[name] = tensor.contiguous()
-        elif tensor.ndim >= 2 and tensor.numel() >= LEAST_ELEMENTS:
+        elif tensor.ndim >= 2 and tensor.numel() >= MIN_ELEMENTS:
             stored[name], stored[name + SCALE] = _quantize_rows(name, tensor.float())
         else:
             stored[name] = tensor.half().contiguous()
@@ -83,7 +83,7 @@ def restore_tensor(name: str, read: Callable[[str], Tensor], names: Collection[s
 
 def _quantize_rows(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
     """int8 and the scales: the smallest of float16 with which the largest number of a row is at most 127."""
-    wanted = tensor.abs().amax(dim=-1).double() / _LARGEST
+    wanted = tensor.abs().amax(dim=-1).double() / _MAX_INT8
     scale = wanted.half()
     # rounding to nearest may make a scale too small; the next larger float16 has the next larger bits
     scale = torch.where(scale.double() < wanted, (scale.view(torch.int16) + 1).view(torch.float16), scale)
@@ -106,7 +106,7 @@ def share_rows(tensors: Mapping[str, Tensor], distinct_rows: Mapping[str, Tensor
     stored = dict(tensors)
     for name, rows in distinct_rows.items():
         table = tensors.get(name)
-        if table is not None and len(rows) < min(len(table), _MOST_STORED):
+        if table is not None and len(rows) < min(len(table), _MAX_STORED):
             others = torch.ones(len(table), dtype=torch.bool)
             others[rows] = False
             numbers = torch.full((len(table),), len(rows), dtype=torch.int16)

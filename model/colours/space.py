@@ -46,7 +46,7 @@ _SIDE = 64  # a picture's colours are counted at this size
 _LEVELS = 32  # of red, green and blue, to which a picture's colours are rounded first
 _BORDER_DISTANCE = 24  # a pixel nearer than this to the border's colour belongs to the background
 _UNIFORM = 0.8  # the share of a border that has one colour where there is a background
-_LEAST_FOREGROUND = 0.02
+_MIN_FOREGROUND = 0.02
 _BACKGROUND = 0.03  # how much a pixel of the background counts: white still finds icons on white, but last
 
 
@@ -119,7 +119,7 @@ def _weights(picture: ByteArray) -> Float64Array:
     colour = np.median(border, axis=0)
     foreground = np.abs(picture - colour).max(axis=2) >= _BORDER_DISTANCE
     uniform = float((np.abs(border - colour).max(axis=1) < _BORDER_DISTANCE).mean())
-    if uniform < _UNIFORM or foreground.mean() < _LEAST_FOREGROUND:
+    if uniform < _UNIFORM or foreground.mean() < _MIN_FOREGROUND:
         return np.ones(foreground.shape)
     return np.where(foreground, 1.0, _BACKGROUND)
 

@@ -12,7 +12,7 @@ CPU, CARD, AUTO = "cpu", "cuda", "auto"
 OFFERED = f"{CPU}, {CARD}, {CARD}:N for card N counted from 0, or {AUTO} for a card if there is one"
 # Devices and kernels add in different orders, so bits differ. Vectors of at least this cosine share a fingerprint:
 # a ranking by them differs only where scores differ by less than 0.0002.
-LEAST_COSINE = 0.9999
+MIN_COSINE = 0.9999
 WITHOUT_NETWORK = "hashing"  # the model that computes on no device and ignores the setting
 
 _NAME = re.compile(rf"{CPU}|{AUTO}|{CARD}(:[0-9]{{1,3}})?", re.ASCII)

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_LARGEST = 32 * 1024 * 1024  # that glibc takes on 64 bits; above it, every array is mapped and unmapped by itself
+_MAX_MMAP_THRESHOLD = (
+    32 * 1024 * 1024
+)  # that glibc takes on 64 bits; above it, every array is mapped and unmapped by itself
 
 
 def keep_freed_memory() -> bool:
@@ -27,7 +29,10 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):  # musl, macOS
         return False
-    return bool(library.mallopt(_MMAP_THRESHOLD, _LARGEST) and library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST))
+    return bool(
+        library.mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
+        and library.mallopt(_TRIM_THRESHOLD, 2 * _MAX_MMAP_THRESHOLD)
+    )
 
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds in each period, or "max"

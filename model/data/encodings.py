@@ -18,7 +18,7 @@ from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, Origin
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.documents import palette_from_json, palette_to_json
-from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
+from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MAX_SCANS, read_scans
 from anyseek.model.seam import FloatArray, Regions
 
 _STEPS = 65535
@@ -150,8 +150,8 @@ def decode_array(data: bytes) -> npt.NDArray[Any]:
 
 def _open_image(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    if image.format in JPEGS and read_scans(data).count > MOST_SCANS:
-        raise ValueError(f"it is a JPEG of more than {MOST_SCANS} scans")
+    if image.format in JPEGS and read_scans(data).count > MAX_SCANS:
+        raise ValueError(f"it is a JPEG of more than {MAX_SCANS} scans")
     return image
 
 

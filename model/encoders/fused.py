@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.compute.devices import LEAST_COSINE
+from anyseek.model.compute.devices import MIN_COSINE
 from anyseek.model.encoders.efficientnet import (
     IMAGE_SIZE,
     EfficientNetLite0,
@@ -50,7 +50,7 @@ def fuse_if_equal(network: EfficientNetLite0) -> EfficientNetLite0:
     except RuntimeError as error:
         _log.warning("Torch's fused operations cannot be used: %s", " ".join(str(error).split()))
         return network
-    if not cosine >= LEAST_COSINE:  # nor where it is NaN
+    if not cosine >= MIN_COSINE:  # nor where it is NaN
         _log.warning("Torch's fused operations give other features (cosine %.5f), so they are not used", cosine)
         return network
     return faster

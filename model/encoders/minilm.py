@@ -20,7 +20,7 @@ WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536
 _VOCABULARY, _POSITIONS = 30522, 512
 _EPSILON = 1e-12
-LONGEST_TEXT = 64  # tokens; longer texts are cut
+MAX_TEXT_LENGTH = 64  # tokens; longer texts are cut
 # What BERT calls the parts of a block.
 BERT_NAMES: Mapping[str, str] = {
     "attention.query": "attention.self.query",
@@ -86,7 +86,7 @@ class MiniLM(nn.Module):
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.tokenizer = tokenizer
-        self.tokenizer.enable_truncation(LONGEST_TEXT)
+        self.tokenizer.enable_truncation(MAX_TEXT_LENGTH)
         self.tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
         self.words = nn.Embedding(_VOCABULARY, WIDTH)
         self.positions = nn.Embedding(_POSITIONS, WIDTH)

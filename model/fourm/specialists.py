@@ -15,7 +15,7 @@ from anyseek.model.encoders.efficientnet import Features, ImageEncoder
 from anyseek.model.encoders.minilm import MiniLM
 from anyseek.model.encoders.preprocess import encoder_input, render_for_encoder
 from anyseek.model.fourm.bundled.dense_decoder import mirror
-from anyseek.model.fourm.bundled.layout import LONGEST_CAPTION
+from anyseek.model.fourm.bundled.layout import MAX_CAPTION_TOKENS
 from anyseek.model.seam import Sample, Value
 from anyseek.model.towers.space import TowerInput
 
@@ -113,7 +113,7 @@ class Specialists:
         indices = _indices_with(name, samples)
         encoded = self._text_encoder([cast(str, samples[index].values[name]) for index in indices])
         return {
-            index: SpecialistOutput(states[: min(length, LONGEST_CAPTION)], pooled)
+            index: SpecialistOutput(states[: min(length, MAX_CAPTION_TOKENS)], pooled)
             for index, states, length, pooled in zip(
                 indices, encoded.states, encoded.lengths, encoded.pooled, strict=True
             )

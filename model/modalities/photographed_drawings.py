@@ -16,12 +16,12 @@ from anyseek.model.seam import FloatArray
 SIDE = 512  # pixels of the longer side; the sizes below are for it
 _ONE_SHADE, _WITHIN = 0.4, 3  # paper of one shade: so many pixels differ by no more from the most frequent one
 _BACKGROUND_SIDE, _WIDEST_STROKE = 128, 17  # what the paper's shade is looked for in, and what is a stroke there
-_LEAST_PAPER, _MOST_PAPER, _FIT = 0.15, 0.97, 0.93  # shares of a photo; how well four corners must cover the paper
+_MIN_PAPER, _MAX_PAPER, _FIT = 0.15, 0.97, 0.93  # shares of a photo; how well four corners must cover the paper
 _LEVELS = (1.0, 0.9, 0.8, 0.7, 0.6)  # of the threshold between paper and table
 _INSET = 0.025  # of the paper's sides: its edges are no strokes
 _FAINTEST, _ABOVE_NOISE = 0.1, 5.0  # ink, of the paper's light; and in deviations of the paper's noise
-_MOST_INK = 0.35  # of the sheet: more is no drawing on paper
-_RULED_WINDOW, _FEWEST_RULES = 8, 6  # ruled lines run on through eighths of the sheet, and are at least six
+_MAX_INK = 0.35  # of the sheet: more is no drawing on paper
+_RULED_WINDOW, _MIN_RULES = 8, 6  # ruled lines run on through eighths of the sheet, and are at least six
 _DARKEST, _STROKE, _FULL = 97, 0.42, 0.7  # a percentile of the ink, and shares of it
 _MARGIN = 0.06
 
@@ -57,7 +57,7 @@ def clean_drawing(picture: ByteArray) -> CleanedDrawing | None:
     plain = np.asarray(np.clip(ink - running, 0, 1), np.float32)
     ruled = float(np.mean(ink - plain > _FAINTEST)) > 0.01
     strength = _strokes(plain)
-    if not strength.any() or np.mean(strength > 0) > _MOST_INK:
+    if not strength.any() or np.mean(strength > 0) > _MAX_INK:
         return None
     more = {"the table and the slant": corners is not None, "ruled lines": ruled}
     removed = ("light and shadow", *(name for name, there in more.items() if there))
@@ -83,7 +83,7 @@ def _find_paper(photo: Image.Image) -> Corners | None:
 
 def _quadrilateral(mask: Mask) -> tuple[float, Corners]:
     """The outermost corners of a mask, and how well the quadrilateral between them covers it: 0 to 1."""
-    if not _LEAST_PAPER < mask.mean() < _MOST_PAPER:
+    if not _MIN_PAPER < mask.mean() < _MAX_PAPER:
         return 0.0, ()
     rows, columns = np.nonzero(mask)
     ends = [int((rows + columns).argmin()), int((columns - rows).argmax()), int((rows + columns).argmax())]
@@ -161,7 +161,7 @@ def _ruled_lines(ink: FloatArray) -> FloatArray:
     # A ruled line is in most windows side by side; a stroke is in few.
     shared = np.median(np.stack([np.roll(runs, shift, axis=0) for shift in (-2, -1, 0, 1, 2)]).max(axis=0), axis=1)
     ruled = shared > _FAINTEST / 2
-    if np.count_nonzero(ruled[1:] & ~ruled[:-1]) < _FEWEST_RULES:
+    if np.count_nonzero(ruled[1:] & ~ruled[:-1]) < _MIN_RULES:
         return np.zeros_like(ink)
     runs = np.where(ruled[:, None], runs, 0)
     widths = [window.shape[1] for window in windows]

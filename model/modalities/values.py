@@ -12,7 +12,7 @@ import numpy as np
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.boxes import LabelledBox
-from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
+from anyseek.model.modalities.formats.color_palette import MAX_COLOURS
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
@@ -153,7 +153,7 @@ CONTENTS: Mapping[Content, ContentRecord] = {
     ),
     Content.PALETTE: ContentRecord(
         description="a uint8 array (colours, 3) of 1 to 7 colours",
-        is_valid=lambda value: _array_check("u1", "n3")(value) and len(np.asarray(value)) <= MOST_COLOURS,
+        is_valid=lambda value: _array_check("u1", "n3")(value) and len(np.asarray(value)) <= MAX_COLOURS,
         decode=documents.decode_palette,
         to_files=files.palette_files,
         to_json=documents.palette_to_json,

@@ -31,7 +31,7 @@ from anyseek.model.seam import FloatArray, Sample
 from anyseek.model.single_space import SingleSpaceEmbedder
 
 VERSION = "1"  # of preprocessing, part of every fingerprint: raise it whenever a value changes
-_LONGEST_SHAPE = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
+_MAX_ASPECT_RATIO = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
 
 
 class Preprocessing:
@@ -61,7 +61,7 @@ class Preprocessing:
     def picture(self, picture: ByteArray) -> Tensor:
         """uint8 (H, W, 3) of any size -> float32 (3, height, width); of slivers the middle."""
         if self._crops:
-            most = _LONGEST_SHAPE * min(picture.shape[:2])
+            most = _MAX_ASPECT_RATIO * min(picture.shape[:2])
             top, left = (max(side - most, 0) // 2 for side in picture.shape[:2])
             picture = picture[top : top + most, left : left + most]
         return cast(Tensor, self._transform(Image.fromarray(picture)))

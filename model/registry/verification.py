@@ -8,7 +8,7 @@ from torch import nn
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import read_record
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer
-from anyseek.model.compute.devices import CPU, LEAST_COSINE, split_device
+from anyseek.model.compute.devices import CPU, MIN_COSINE, split_device
 from anyseek.model.compute.placement import resolve_device
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import BadDevice, CheckpointMismatch, ModelError, UnknownModel, WeightsCorrupt
@@ -35,7 +35,7 @@ from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, Model, Regions, Sample, Value
 from anyseek.model.tokenizers.text import TextTokenizer
 
-_LONGEST_ERROR = 1e-3  # of the length of a unit vector
+_MAX_LENGTH_ERROR = 1e-3  # of the length of a unit vector
 _WORDS = "a red bicycle"
 
 
@@ -43,7 +43,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     """Check everything that belongs to `name` and run it; returns the complaints, none if all is right.
 
     On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
-    (`LEAST_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
+    (`MIN_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
     name, own = split_device(name)
     name, device = full_name(name), resolve_device(own or device)
@@ -86,9 +86,9 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
     cosines = {space: float((own[space] * others[space]).sum(axis=1).min()) for space in spaces}
     wrong = [
         f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
-        f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"
+        f"at least {MIN_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"
         for space, cosine in cosines.items()
-        if not cosine >= LEAST_COSINE
+        if not cosine >= MIN_COSINE
     ]
     if not wrong:
         say(f"{here.name}  right on {device}  lowest cosine with the CPU {min(cosines.values()):.6f}")
@@ -150,7 +150,7 @@ def verify_embedder(embedder: Model, say: Say) -> list[str]:
     for modality, value in trials.items():
         for space, rows in embedder.embed([Sample({modality: value})], list(embedder.spaces)).items():
             right = rows.shape == (1, embedder.spaces[space].dimension)
-            if not right or not abs(float(np.linalg.norm(rows)) - 1) < _LONGEST_ERROR:
+            if not right or not abs(float(np.linalg.norm(rows)) - 1) < _MAX_LENGTH_ERROR:
                 complaints.append(f"{embedder.name} makes no unit vector of {space} from {modality}")
     if not complaints:
         if isinstance(embedder, FourMModel):

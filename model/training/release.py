@@ -45,8 +45,8 @@ from anyseek.model.fourm.bundled.layout import DENSE, INPUTS
 from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
 from anyseek.model.home import default_home
 from anyseek.model.modalities import coco
-from anyseek.model.modalities.formats.bins import LARGEST_BIN, Bin, read_words
-from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
+from anyseek.model.modalities.formats.bins import MAX_BIN, Bin, read_words
+from anyseek.model.modalities.formats.color_palette import MAX_COLOURS
 from anyseek.model.modalities.formats.metadata import FIELDS
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.transformer import FourM
@@ -271,12 +271,12 @@ def _label_names(field: str, tokenizer: TokenizerConfig, data: DataConfig) -> di
     return dict(sorted(found.items()))
 
 
-_ALL_BINS = range(LARGEST_BIN + 1)
+_ALL_BINS = range(MAX_BIN + 1)
 # The bins that each format writes, by checkpoint key and axis (`v0=`, `v1=`, …). Like the published one, a vocabulary
 # has a thousand bins for each of four axes, half of its bytes; palettes and metadata write only some of two.
 _BINS: Mapping[str, Mapping[int, range]] = {
     "caption": {},
-    "color_palette": {0: range(256), 1: range(1, MOST_COLOURS + 1)},
+    "color_palette": {0: range(256), 1: range(1, MAX_COLOURS + 1)},
     "metadata": {0: _ALL_BINS, 1: range(len(FIELDS))},
     "det": dict.fromkeys(range(4), _ALL_BINS),
 }

@@ -11,7 +11,7 @@ from anyseek.search.json_types import ANSWER
 
 GroupValue = str | float | bool
 Fusion = Literal["joint", "late", "ranks"]
-MOST_EXPLAINED = 20  # hits and items of one query
+MAX_EXPLAINED = 20  # hits and items of one query
 
 
 @dataclass(frozen=True)

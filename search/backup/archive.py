@@ -27,7 +27,7 @@ from anyseek.search.errors import BackupCorrupt
 
 HEADER, MANIFEST, ASSETS, TABLES = "backup.json", "manifest.json", "assets/", "tables/"
 _BLOCK = 1024 * 1024
-_LARGEST_IN_MEMORY = 256 * 1024 * 1024
+_MAX_IN_MEMORY_BYTES = 256 * 1024 * 1024
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Member:
 
     def read(self) -> bytes:
         """All bytes. Raises `BackupCorrupt` if the member is too large for memory, or the file is cut short."""
-        if self.size > _LARGEST_IN_MEMORY:
+        if self.size > _MAX_IN_MEMORY_BYTES:
             raise BackupCorrupt(f"{self.name} in the backup has {self.size:,} bytes, more than Anyseek writes into it")
         return b"".join(self.blocks())
 

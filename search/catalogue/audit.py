@@ -16,7 +16,7 @@ from anyseek.search.catalogue.session import Database, count_changed
 from anyseek.search.catalogue.tables import AuditRow
 from anyseek.search.catalogue.values import now, utc
 
-LONGEST_ADDRESS = 100
+MAX_ADDRESS_LENGTH = 100
 # Rows removed in one transaction, while other writers wait.
 _PRUNE_BATCH = 5_000
 
@@ -52,7 +52,7 @@ def record(session: Session, action: str, collection: str | None = None, target:
     values = {
         "at": now(),
         "who": actor.who,
-        "address": actor.address and actor.address[:LONGEST_ADDRESS],
+        "address": actor.address and actor.address[:MAX_ADDRESS_LENGTH],
         "request_id": actor.request_id,
         "action": action,
         "collection": collection,

@@ -16,7 +16,7 @@ from anyseek.search.catalogue.words import WordSearch
 from anyseek.search.types import Item
 
 # With more changes it is faster to reload items than to find the stale ones.
-MOST_CHANGED = 20_000
+MAX_CHANGED = 20_000
 # Memory of an item and of each asset without their texts, measured with tracemalloc.
 _ITEM_BYTES, _ASSET_BYTES = 1_000, 600
 
@@ -110,7 +110,7 @@ class ItemCache:
             seq = self._seqs.setdefault(head.id, head.last_seq)
         if seq >= head.last_seq:
             return
-        uses_log = head.compacted_seq <= seq and head.last_seq - seq <= MOST_CHANGED
+        uses_log = head.compacted_seq <= seq and head.last_seq - seq <= MAX_CHANGED
         changed_ids = log.items_after(session, head.id, seq) if uses_log else None
         with self._lock:
             if self._seqs.get(head.id, -1) >= head.last_seq:

@@ -28,7 +28,7 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.telemetry.spans import Stage, time_stage
 
 # A writer pauses for a random time up to this long between attempts to take a lock that another process holds.
-LONGEST_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 0.05
 _CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
 
@@ -101,7 +101,7 @@ def begin_immediate(connection: Connection, deadline: float) -> None:
             left = deadline - time.monotonic()
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or left <= 0:
                 raise
-        time.sleep(min(left, random.uniform(0, LONGEST_PAUSE_SECONDS)))
+        time.sleep(min(left, random.uniform(0, MAX_PAUSE_SECONDS)))
 
 
 class Unwritable(sqlite3.Connection):

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from anyseek.search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
+from anyseek.search.filters.tree import MAX_PATH_LENGTH, MAX_TEXT_LENGTH, Moment
 from anyseek.search.types import Attributes
 
 # Further facets are not indexed: users filter by only a few of an item's attributes.
-MOST_FACETS = 1_000
+MAX_FACETS = 1_000
 
 # PostgreSQL's texts cannot hold a NUL, which JSON can.
 _NUL, _REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
@@ -28,11 +28,11 @@ class Facet(NamedTuple):
 
 
 def facets_of(attributes: Attributes) -> list[Facet]:
-    """Return the facets of an item in the order of its attributes, without duplicates, at most `MOST_FACETS`."""
+    """Return the facets of an item in the order of its attributes, without duplicates, at most `MAX_FACETS`."""
     facets: dict[Facet, None] = {}
     for facet in _walk("", attributes):
         facets[facet] = None
-        if len(facets) == MOST_FACETS:
+        if len(facets) == MAX_FACETS:
             break
     return list(facets)
 
@@ -44,7 +44,7 @@ def join_path(path: str, name: str) -> str:
 
 
 def _walk(path: str, value: Any) -> Iterator[Facet]:
-    if len(path) > LONGEST_PATH:  # too long for a filter
+    if len(path) > MAX_PATH_LENGTH:  # too long for a filter
         return
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -62,7 +62,7 @@ def _leaf(path: str, value: bool | float | str) -> Facet:
     if isinstance(value, int | float):
         return Facet(path, number=as_float(value))
     moment = Moment.parse(value)
-    text = value[: LONGEST_TEXT + 1].replace(_NUL, _REPLACEMENT)
+    text = value[: MAX_TEXT_LENGTH + 1].replace(_NUL, _REPLACEMENT)
     return Facet(path, text=text, moment=None if moment is None else moment.seconds)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from anyseek.search.filters import tree
 from anyseek.search.filters.tree import DEEPEST, BadFilter, Filter, Operator
 
-LONGEST = 20_000
+MAX_LENGTH = 20_000
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -51,8 +51,8 @@ _RESERVED = frozenset({"and", "or", "not", "in", "starts", "with", "within", "ex
 
 def filter_from_text(text: str) -> Filter:
     """Parse a filter. Raises `BadFilter`, which says where the error is."""
-    if len(text) > LONGEST:
-        raise BadFilter(f"the filter has {len(text):,} characters; at most {LONGEST:,} are allowed")
+    if len(text) > MAX_LENGTH:
+        raise BadFilter(f"the filter has {len(text):,} characters; at most {MAX_LENGTH:,} are allowed")
     parser = _Parser(_tokenize(text))
     where = parser.filter(0)
     parser.end()

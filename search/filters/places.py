@@ -10,11 +10,11 @@ import numpy.typing as npt
 from anyseek.search.filters import spheres
 from anyseek.search.filters.facets import as_float, join_path
 from anyseek.search.filters.spheres import Degrees
-from anyseek.search.filters.tree import LONGEST_PATH, InBox, InRadius
+from anyseek.search.filters.tree import MAX_PATH_LENGTH, InBox, InRadius
 from anyseek.search.types import Attributes
 
 # Further places are ignored, like further facets.
-MOST_PLACES = 1_000
+MAX_PLACES = 1_000
 _LAT, _LON = "lat", "lon"
 
 
@@ -27,13 +27,13 @@ class Place(NamedTuple):
 
 
 def places_of(attributes: Attributes) -> list[Place]:
-    """Return the places of an item in the order of its attributes, at most `MOST_PLACES`."""
-    return list(islice(_walk("", attributes), MOST_PLACES))
+    """Return the places of an item in the order of its attributes, at most `MAX_PLACES`."""
+    return list(islice(_walk("", attributes), MAX_PLACES))
 
 
 def places_at(attributes: Attributes, field: str) -> list[Place]:
     """Return the places at a field, in the same order, without visiting other attributes."""
-    return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MOST_PLACES) if place.path == field]
+    return [place for place in islice(_walk("", attributes, f"{field}.{_LAT}"), MAX_PLACES) if place.path == field]
 
 
 def area_mask(where: InBox | InRadius, lats: Degrees, lons: Degrees) -> npt.NDArray[np.bool_]:
@@ -50,7 +50,7 @@ def _walk(path: str, value: Any, target: str | None = None) -> Iterator[Place]:
     if isinstance(value, list):
         for inner in value:
             yield from _walk(path, inner, target)
-    elif isinstance(value, dict) and len(path) <= LONGEST_PATH:
+    elif isinstance(value, dict) and len(path) <= MAX_PATH_LENGTH:
         for name, inner in value.items():
             below = join_path(path, name)
             if target is not None and not target.startswith(below):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 EARTH_KM = 6371.0088  # the mean radius, which Qdrant uses too
-LONGEST_KM = 20_040.0  # a little more than to the antipode
+MAX_RADIUS_KM = 20_040.0  # a little more than to the antipode
 _SLACK = 1e-9  # radians, 6 mm: keeps rounding from putting a point of the circle outside its bounds
 
 Degrees = npt.NDArray[np.float64]

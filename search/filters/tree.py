@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from anyseek.search.errors import BadQuery
-from anyseek.search.filters.spheres import LONGEST_KM
+from anyseek.search.filters.spheres import MAX_RADIUS_KM
 
 KEY, CAPTION = "@key", "@caption"
-LONGEST_PATH = 200
-LONGEST_TEXT = 500
-MOST_CONDITIONS = 200
-MOST_NODES = 600  # conditions, ands, ors and nots
+MAX_PATH_LENGTH = 200
+MAX_TEXT_LENGTH = 500
+MAX_CONDITIONS = 200
+MAX_NODES = 600  # conditions, ands, ors and nots
 DEEPEST = 32
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -127,10 +127,10 @@ class InRadius:
     km: float
 
     def __post_init__(self) -> None:
-        if not (-90 <= self.lat <= 90 and -180 <= self.lon <= 180 and 0 < self.km <= LONGEST_KM):
+        if not (-90 <= self.lat <= 90 and -180 <= self.lon <= 180 and 0 < self.km <= MAX_RADIUS_KM):
             raise BadFilter(
                 f"{self.field!r} within {self.km:g} km of {self.lat:g}, {self.lon:g} is invalid; a distance is above 0 "
-                f"and at most {LONGEST_KM:,.0f} km, a latitude -90 to 90, a longitude -180 to 180"
+                f"and at most {MAX_RADIUS_KM:,.0f} km, a latitude -90 to 90, a longitude -180 to 180"
             )
 
 
@@ -178,10 +178,10 @@ def checked(where: Filter) -> Filter:
     meaningless comparison.
     """
     all_conditions = list(conditions(where))
-    if (count := count_conditions(where)) > MOST_CONDITIONS:
-        raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
-    if (nodes := _count_nodes(where)) > MOST_NODES:
-        raise BadFilter(f"the filter has {nodes} conditions, ands, ors and nots; at most {MOST_NODES} are allowed")
+    if (count := count_conditions(where)) > MAX_CONDITIONS:
+        raise BadFilter(f"the filter has {count} conditions; at most {MAX_CONDITIONS} are allowed")
+    if (nodes := _count_nodes(where)) > MAX_NODES:
+        raise BadFilter(f"the filter has {nodes} conditions, ands, ors and nots; at most {MAX_NODES} are allowed")
     for condition in all_conditions:
         _check_field(condition)
         for value in values_of(condition):
@@ -231,9 +231,9 @@ def _count_nodes(where: Filter) -> int:
 
 def _check_field(condition: Condition) -> None:
     field = condition.field
-    if not 1 <= len(field) <= LONGEST_PATH or not is_storable(field):
+    if not 1 <= len(field) <= MAX_PATH_LENGTH or not is_storable(field):
         raise BadFilter(
-            f"{field[:60]!r} cannot be the name of a field; use 1 to {LONGEST_PATH} characters of Unicode text"
+            f"{field[:60]!r} cannot be the name of a field; use 1 to {MAX_PATH_LENGTH} characters of Unicode text"
         )
     if not field.startswith("@"):
         return
@@ -250,9 +250,9 @@ def _check_value(condition: Condition, value: Scalar) -> None:
         raise BadFilter(f"{field!r} is compared with {str(value).lower()}, which has no order; use = or in")
     if not isinstance(value, str):
         return
-    if len(value) > LONGEST_TEXT:
+    if len(value) > MAX_TEXT_LENGTH:
         raise BadFilter(
-            f"{field!r} is compared with a text of {len(value):,} characters; at most {LONGEST_TEXT} are allowed"
+            f"{field!r} is compared with a text of {len(value):,} characters; at most {MAX_TEXT_LENGTH} are allowed"
         )
     if not is_storable(value):
         raise BadFilter(f"{field!r} is compared with a text that holds a NUL or an unpaired surrogate")

@@ -11,7 +11,7 @@ from anyseek.search.answers.hits import NOTHING_GOOD
 from anyseek.search.answers.results import GroupValue, Hit, Results
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.query.query import MOST_COLLECTIONS, Query
+from anyseek.search.query.query import MAX_COLLECTIONS, Query
 from anyseek.search.query.rankings import rank_scores
 
 EngineOf = Callable[[str], SearchEngine]
@@ -25,8 +25,8 @@ def query_collections(names: Sequence[str], engine_of: EngineOf, query_for: Call
     """
     if not names:
         raise BadQuery("the query names no collections; give at least one")
-    if len(names) > MOST_COLLECTIONS:
-        raise LimitExceeded(f"the query names {len(names)} collections; the most is {MOST_COLLECTIONS}")
+    if len(names) > MAX_COLLECTIONS:
+        raise LimitExceeded(f"the query names {len(names)} collections; the most is {MAX_COLLECTIONS}")
     if len(set(names)) < len(names):
         raise BadQuery("the query has a collection twice; name each once")
     query_by_engine: dict[int, Query] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from anyseek.model.modalities.reading.segmentation_forms import smooth_outlines
 from anyseek.model.modalities.registry import resolve
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
-from anyseek.search.answers.results import MOST_EXPLAINED
+from anyseek.search.answers.results import MAX_EXPLAINED
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.confidence.probabilities import MARGIN_RANK
 from anyseek.search.errors import BadQuery, FingerprintMismatch, LimitExceeded, NotJoinable, SpaceNotFound
@@ -251,8 +251,8 @@ def check_sizes(query: Query, limits: Limits) -> None:
     if query.vectors and hits > limits.hits_with_vectors:
         raise LimitExceeded(f"{hits} hits are asked for; the most is {limits.hits_with_vectors} for hits with vectors")
     explained = query.explain + len(query.explain_keys)
-    if explained > MOST_EXPLAINED:
-        raise LimitExceeded(f"{explained} hits and items are to be explained; the most is {MOST_EXPLAINED}")
+    if explained > MAX_EXPLAINED:
+        raise LimitExceeded(f"{explained} hits and items are to be explained; the most is {MAX_EXPLAINED}")
     _check_spaces(query)
     _check_facets(query)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from anyseek.model.spelling import unknown
-from anyseek.search.answers.results import MOST_EXPLAINED, Fusion
+from anyseek.search.answers.results import MAX_EXPLAINED, Fusion
 from anyseek.search.errors import BadQuery
 from anyseek.search.json_types import STRICT, JsonType
 
 DEFAULT_HITS = 10
-MOST_HITS = 10_000
-MOST_COLLECTIONS = 16
+MAX_HITS = 10_000
+MAX_COLLECTIONS = 16
 WORDS = "words"  # the modality of a part that is looked for by full text
 _Vector = Annotated[list[float], JsonType(list[float], max_length=65_536)]
 Where = dict[str, Any] | str  # a filter, as JSON or written
@@ -83,7 +83,7 @@ class Query:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"json_schema_extra": {"examples": EXAMPLES}}
 
     parts: Annotated[Sequence[Part], JsonType(list[Part], min_length=1)]
-    k: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = DEFAULT_HITS
+    k: Annotated[int, JsonType(int, ge=1, le=MAX_HITS)] = DEFAULT_HITS
     """how many hits"""
     space: str | None = None
     """the space to search; by default the model chooses"""
@@ -92,7 +92,7 @@ class Query:
     fusion: Fusion | None = None
     """joint: all parts in one pass of the model; late: one vector per part, added by weight; ranks: one ranking
     per part, added by rank. By default the model chooses, and parts at home in different spaces are added by rank."""
-    offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
+    offset: Annotated[int, JsonType(int, ge=0, le=MAX_HITS - 1)] = 0
     """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
     min_score: Annotated[float, JsonType(float, ge=-1, le=1)] | None = None
     """leave out hits whose score is lower, from -1 to 1"""
@@ -100,7 +100,7 @@ class Query:
     """give the items' raw vectors in the space that was searched; then there are at most 1,000 hits"""
     group_by: str | None = None
     """an attribute, such as album: `k` and `offset` count groups of items with the same value; others are left out"""
-    group_size: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = 1
+    group_size: Annotated[int, JsonType(int, ge=1, le=MAX_HITS)] = 1
     """how many of the best items of each group become hits"""
     facets: Annotated[Sequence[str], JsonType(list[str], max_length=20)] = ()
     """attributes whose values to count, of all items that pass `where`"""
@@ -108,9 +108,9 @@ class Query:
     """ask the same in each of these spaces, and add the rankings"""
     cursor: str | None = None
     """the `next` of an answer to this query: the best of the hits that were not on the pages up to that one"""
-    explain: Annotated[int, JsonType(int, ge=0, le=MOST_EXPLAINED)] = 0
+    explain: Annotated[int, JsonType(int, ge=0, le=MAX_EXPLAINED)] = 0
     """explain so many of the hits: what each part contributed, and the words in common; not in a batch"""
-    explain_keys: Annotated[Sequence[str], JsonType(list[str], max_length=MOST_EXPLAINED)] = ()
+    explain_keys: Annotated[Sequence[str], JsonType(list[str], max_length=MAX_EXPLAINED)] = ()
     """explain these items, hits or not; with `explain` at most 20"""
     min_probability: Annotated[float, JsonType(float, ge=0, le=1)] | None = None
     """leave out hits that are less probable, from 0 to 1; what words alone find stays"""
@@ -140,7 +140,7 @@ class Query:
 class QueryOfSeveral(Query):
     """A query of several collections, whose hits are merged. It has no `facets`, no `cursor` and no explanations."""
 
-    collections: Annotated[Sequence[str], JsonType(list[str], min_length=1, max_length=MOST_COLLECTIONS)]
+    collections: Annotated[Sequence[str], JsonType(list[str], min_length=1, max_length=MAX_COLLECTIONS)]
 
 
 def hits_of(query: Mapping[str, Any]) -> int:

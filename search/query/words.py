@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from anyseek.search.types import PREDICTED, Attributes
 
-LONGEST_WORD = 40  # characters; what follows is cut off, in items and in queries
-MOST_WORDS = 4_000  # of an item; more than PostgreSQL can index would be refused
+MAX_WORD_LENGTH = 40  # characters; what follows is cut off, in items and in queries
+MAX_WORDS = 4_000  # of an item; more than PostgreSQL can index would be refused
 
 _SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
@@ -20,7 +20,7 @@ _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 
 def words_of(text: str) -> list[str]:
     """The words of a text in their order."""
-    return [_singular(word[:LONGEST_WORD]) for word in _WORD.findall(_fold(text))]
+    return [_singular(word[:MAX_WORD_LENGTH]) for word in _WORD.findall(_fold(text))]
 
 
 def words_by_field(key: str, caption: str | None, attributes: Attributes) -> dict[str, frozenset[str]]:
@@ -38,9 +38,9 @@ def document(key: str, caption: str | None, attributes: Attributes) -> str:
     found: dict[str, None] = {}
     for text in (key, caption or "", *_iter_texts(_without_predictions(attributes))):
         found.update(dict.fromkeys(words_of(text)))
-        if len(found) >= MOST_WORDS:
+        if len(found) >= MAX_WORDS:
             break
-    return " ".join(list(found)[:MOST_WORDS])
+    return " ".join(list(found)[:MAX_WORDS])
 
 
 def _without_predictions(attributes: Attributes) -> Attributes:
@@ -63,7 +63,7 @@ def _iter_texts(value: object) -> Iterator[str]:
         for inner in value:
             yield from _iter_texts(inner)
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        yield str(value) if isinstance(value, str) or abs(value) < 10**LONGEST_WORD else ""
+        yield str(value) if isinstance(value, str) or abs(value) < 10**MAX_WORD_LENGTH else ""
 
 
 def _iter_paths(path: str, value: object) -> Iterator[tuple[str, object]]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.services.anyseek import Anyseek
 
-_MOST_MEBIBYTES = 1_500  # a picture of as many pixels as are allowed takes 300 MB, and a copy of it as much again
+_MAX_MEBIBYTES = 1_500  # a picture of as many pixels as are allowed takes 300 MB, and a copy of it as much again
 
 
 def _png(width: int, height: int) -> bytes:
@@ -73,5 +73,5 @@ def test_a_bomb_is_refused_or_read_within_bounds_and_others_are_answered(
         assert answer.status_code in (200, 413, 422), answer.text
         put = http.put("/v1/collections/a/items/bomb", files={modality: ("bomb", data)})
         assert put.status_code in (200, 413, 422), put.text
-    assert victim.usage().peak - before < _MOST_MEBIBYTES
+    assert victim.usage().peak - before < _MAX_MEBIBYTES
     assert http.get("/healthz").status_code == 200

@@ -100,4 +100,4 @@ def test_an_endless_address_is_cut(database: Database) -> None:
     with acting_as(Actor("key:a", "1" * 100_000)):
         note(database, "item.put")
     (entry,) = listed(database)
-    assert entry.address == "1" * audit.LONGEST_ADDRESS
+    assert entry.address == "1" * audit.MAX_ADDRESS_LENGTH

@@ -14,7 +14,7 @@ from anyseek.search.catalogue import checks, collections, facets, items
 from anyseek.search.catalogue.derived_tables import FACETS
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import FacetRow
-from anyseek.search.filters.facets import MOST_FACETS, facets_of
+from anyseek.search.filters.facets import MAX_FACETS, facets_of
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import (
     And,
@@ -160,7 +160,7 @@ def test_a_long_text_is_found_by_its_start_and_never_mistaken(database: Database
 
 
 def test_no_item_has_more_facets_than_the_limit() -> None:
-    assert len(facets_of({"numbers": list(range(5_000))})) == MOST_FACETS
+    assert len(facets_of({"numbers": list(range(5_000))})) == MAX_FACETS
 
 
 def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, collection: Collection) -> None:

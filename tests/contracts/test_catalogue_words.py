@@ -12,7 +12,7 @@ from anyseek.search.catalogue import checks, collections, items, words
 from anyseek.search.catalogue.derived_tables import WORDS
 from anyseek.search.catalogue.upgrade import configuration, upgrade
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query.words import MOST_WORDS, words_of
+from anyseek.search.query.words import MAX_WORDS, words_of
 from anyseek.search.types import Attributes
 from tests.search.gallery import Things
 
@@ -133,7 +133,7 @@ def test_words_follow_every_write(things: Things) -> None:
 
 
 def test_an_item_may_hold_very_many_and_long_words(empty: Things) -> None:
-    many = " ".join(f"w{number}{'ü' * 60}" for number in range(MOST_WORDS + 10))
+    many = " ".join(f"w{number}{'ü' * 60}" for number in range(MAX_WORDS + 10))
     put(empty, {"long": (many, {"b": "x" * 3_000})})
     assert found(empty, "x" * 3_000) == set()
     assert found(empty, f"w7{'ü' * 60}") == {"long"}

@@ -14,7 +14,7 @@ from tests.indexer.harness import NAME
 from tests.workers.processes import look, submit, wait_for
 
 DISK_MEGABYTES = 128
-FULL_SECONDS, MOST = 4.0, 3
+FULL_SECONDS, MAX = 4.0, 3
 _BLOCK = 1 << 20
 _LATE_SNAPSHOTS = "traps.put_off_snapshots(3)"
 
@@ -48,7 +48,7 @@ def disk_is_full(trial: Trial) -> int:
 
     with working(trial, _LATE_SNAPSHOTS) as team:
         job_id = submit(trial.context, trial.gallery.folder)
-        filled = harm_until_done(trial, job_id, fill_for_a_while, 3.0, MOST)
+        filled = harm_until_done(trial, job_id, fill_for_a_while, 3.0, MAX)
         trial.check("No space left" in team.logs, "no worker met the full disk at its assets")
         fill(ballast)
         wait_for(lambda: f"no snapshot of {NAME}" in team.logs, "a snapshot to fail")

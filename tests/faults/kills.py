@@ -7,7 +7,7 @@ from tests.faults.trial import WORK, WORKERS, Trial, harm_until_done, working
 from tests.workers.processes import submit
 
 KILL_SECONDS = 5.0
-MOST_KILLS, MOST_HANGS = 10, 3
+MAX_KILLS, MAX_HANGS = 10, 3
 _TAKEN_OVER = "another worker took over"  # what one says that was refused to write
 
 
@@ -16,7 +16,7 @@ def workers_are_killed(trial: Trial) -> int:
     with working(trial) as team:
         job_id = submit(trial.context, trial.gallery.folder)
         return harm_until_done(
-            trial, job_id, lambda: team.replace(trial.chance.randrange(WORKERS)), KILL_SECONDS, MOST_KILLS
+            trial, job_id, lambda: team.replace(trial.chance.randrange(WORKERS)), KILL_SECONDS, MAX_KILLS
         )
 
 
@@ -31,6 +31,6 @@ def workers_hang(trial: Trial) -> int:
             time.sleep(WORK.lease_seconds + 4)
             team.signal(number, signal.SIGCONT)
 
-        hung = harm_until_done(trial, job_id, hang, 2.0, MOST_HANGS)
+        hung = harm_until_done(trial, job_id, hang, 2.0, MAX_HANGS)
         trial.check(_TAKEN_OVER in team.logs, "no worker that hung lost its lease")
         return hung

@@ -4,7 +4,7 @@ from tests.faults.trial import Trial, harm_until_done, working
 from tests.services.servers import Server
 from tests.workers.processes import submit
 
-MOST = 3
+MAX = 3
 
 
 def redis_is_killed(trial: Trial) -> int:
@@ -25,7 +25,7 @@ def postgres_is_restarted(trial: Trial) -> int:
         trial.servers.postgres.start()
 
     with working(trial):
-        return harm_until_done(trial, submit(trial.context, trial.gallery.folder), restart, 4.0, MOST)
+        return harm_until_done(trial, submit(trial.context, trial.gallery.folder), restart, 4.0, MAX)
 
 
 def _broker_is_killed(trial: Trial, broker: Server) -> int:
@@ -34,4 +34,4 @@ def _broker_is_killed(trial: Trial, broker: Server) -> int:
         broker.start()
 
     with working(trial):
-        return harm_until_done(trial, submit(trial.context, trial.gallery.folder), restart, 4.0, MOST)
+        return harm_until_done(trial, submit(trial.context, trial.gallery.folder), restart, 4.0, MAX)

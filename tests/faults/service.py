@@ -16,7 +16,7 @@ from tests.search.gallery import all_items
 from tests.services.servers import free_port
 from tests.workers.processes import look, wait_for
 
-_LIVES_SECONDS, MOST = 3.0, 5
+_LIVES_SECONDS, MAX = 3.0, 5
 
 
 class _Service:
@@ -62,7 +62,7 @@ def service_is_killed(trial: Trial) -> int:
                 trial.check(not is_same or was_active, f"of jobs {job_ids} one that had ended was joined")
 
             with _asking(trial, service.client) as answered:
-                killed = harm_until_done(trial, job_ids[0], restart, _LIVES_SECONDS, MOST)
+                killed = harm_until_done(trial, job_ids[0], restart, _LIVES_SECONDS, MAX)
                 wait_for(lambda: not look(trial.context, job_ids[-1]).active, "the end of a job that came later")
                 seen = next(answered)
                 wait_for(lambda: next(answered) > seen + 1, "answers after all harm")

@@ -17,9 +17,9 @@ import httpx
 from tests.fuzz.described import Described, run_described
 from tests.fuzz.furnishing import fresh_service, furnish
 from tests.fuzz.running import KINDS, Found, Outcome, made, run, send
-from tests.fuzz.sent import LONGEST_SECONDS
+from tests.fuzz.sent import MAX_SECONDS
 
-MOST_GROWTH = 1.0
+MAX_GROWTH = 1.0
 _SHOWN = 20
 
 
@@ -56,7 +56,7 @@ def _tell(outcome: Outcome, url: str, seed: int, out: Path) -> bool:
     for found in outcome.found[:_SHOWN]:
         _tell_one(found, url, seed, out)
     click.echo(f"{len(outcome.found)} wrong")
-    return bool(outcome.found) or (outcome.growth or 0) > MOST_GROWTH
+    return bool(outcome.found) or (outcome.growth or 0) > MAX_GROWTH
 
 
 def _tell_one(found: Found, url: str, seed: int, out: Path) -> None:
@@ -79,7 +79,7 @@ def _again(folder: Path, seed: int, only: str, out: Path) -> int:
     if kind not in KINDS or not number.isdecimal():
         raise click.BadParameter(f"{only} is not KIND:NUMBER, as in forms:17", param_hint="--only")
     outcome = Outcome()
-    with fresh_service(folder) as service, httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http:
+    with fresh_service(folder) as service, httpx.Client(base_url=service.url, timeout=MAX_SECONDS) as http:
         send(http, kind, int(number), made(kind, seed, int(number)), outcome)
         return _tell(outcome, service.url, seed, out)
 

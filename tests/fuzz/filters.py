@@ -23,7 +23,7 @@ _FIELDS = (
 )
 _VALUES = ("1", "-1.5", "1e400", "true", "cat", '"a b"', "'it\\'s'", "2024-05-01", "2024-05-01T12:00:00Z", "9999-12-31",
            "0000-01-01", "9" * 30, "'\\''", '"' + "x" * 600 + '"', "1e308", "-0")  # fmt: skip
-_LONGEST = 5_000  # in an address; httpx builds none above 64 KiB
+_MAX_LENGTH = 5_000  # in an address; httpx builds none above 64 KiB
 _JSON_WORDS = ("eq", "ne", "lt", "lte", "gt", "gte", "in", "prefix", "box", "radius", "exists", "starts_with", "within")
 _BOX = {"south": 40.0, "west": 12.0, "north": 42.0, "east": 13.0}
 _RADIUS = {"lat": 41.9, "lon": 12.5, "km": 10.0}
@@ -86,7 +86,7 @@ def make(random: Random) -> Sent:
     text = written(random)
     if random.random() < 0.3:
         text = values.damaged(random, text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
-    where = values.quoted(text[:_LONGEST])
+    where = values.quoted(text[:_MAX_LENGTH])
     query = {"parts": [{"text": "a"}], "where": random.choice((text, tree(random), tree(random)))}
     body = values.as_json(query)
     return random.choice(

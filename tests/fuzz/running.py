@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.fuzz import files, filters, forms, queries
 from tests.fuzz.furnishing import furnish
-from tests.fuzz.sent import LONGEST_SECONDS, Sent, wrong_with
+from tests.fuzz.sent import MAX_SECONDS, Sent, wrong_with
 from tests.services.anyseek import Anyseek
 
 KINDS: Mapping[str, Callable[[Random], Sent]] = {
@@ -70,7 +70,7 @@ def made(kind: str, seed: int, number: int) -> Sent:
 def run(service: Anyseek, seed: int, first: int, requests: int, ends: float) -> Outcome:
     """Send the requests of all kinds by turns until `ends`, a time of `time.monotonic`."""
     outcome = Outcome()
-    with httpx.Client(base_url=service.url, timeout=LONGEST_SECONDS) as http:
+    with httpx.Client(base_url=service.url, timeout=MAX_SECONDS) as http:
         for count in range(requests):
             if time.monotonic() > ends:
                 break
@@ -90,7 +90,7 @@ def send(http: httpx.Client, kind: str, number: int, sent: Sent, outcome: Outcom
         answer = sent.to(http)
         status, sentence = answer.status_code, wrong_with(answer)
     except httpx.TimeoutException:
-        status, sentence = 0, f"no answer in {LONGEST_SECONDS:.0f} s"
+        status, sentence = 0, f"no answer in {MAX_SECONDS:.0f} s"
     except httpx.HTTPError as error:
         status, sentence = 0, f"no answer: {type(error).__name__} {error}"
     outcome.slowest = max(outcome.slowest, (time.monotonic() - began, f"{kind}:{number}"))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-LONGEST_SECONDS = 10.0
-LONGEST_DETAIL = 1_100
+MAX_SECONDS = 10.0
+MAX_DETAIL_LENGTH = 1_100
 JSON = {"content-type": "application/json"}
 # 503 that say what the caller may do about it, and no failure of the service: a model that is known and not pulled.
 _FAIR = ("urn:anyseek:weights-missing",)
@@ -24,7 +24,7 @@ class Sent:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def to(self, http: httpx.Client) -> httpx.Response:
-        """Raises `httpx.HTTPError`: `TimeoutException` after `LONGEST_SECONDS`."""
+        """Raises `httpx.HTTPError`: `TimeoutException` after `MAX_SECONDS`."""
         return http.request(self.method, self.path, content=self.body or None, headers=dict(self.headers))
 
     def curl(self, url: str, body: str) -> str:
@@ -53,7 +53,7 @@ def wrong(status: int, media_type: str, text: str | None) -> str | None:
         return f"{status} has the foreign type {told.get('type')!r}"
     if status >= 500 and told["type"] not in _FAIR:
         return f"{status} {told['type']}: {told['detail']}"
-    if len(told["detail"]) > LONGEST_DETAIL:
+    if len(told["detail"]) > MAX_DETAIL_LENGTH:
         return f"{status} quotes {len(told['detail']):,} characters"
     return None
 

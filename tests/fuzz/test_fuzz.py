@@ -115,7 +115,7 @@ def test_what_is_right() -> None:
     assert wrong(503, "application/problem+json", refusal) is None
     assert wrong(200, "application/json", '{"score": 0.5}') is None
     assert wrong(404, "application/problem+json", None) is None
-    assert sent.LONGEST_SECONDS == 10
+    assert sent.MAX_SECONDS == 10
 
 
 def test_memory_that_grows_is_told() -> None:

@@ -12,9 +12,9 @@ from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.errors import JobNotFound
 from anyseek.workers import job_rate
 from anyseek.workers.job_rate import (
-    LONGEST_WAIT,
-    LONGEST_WINDOW,
-    SHORTEST_WAIT,
+    MAX_WAIT,
+    MAX_WINDOW,
+    MIN_WAIT,
     ProgressMonitor,
     ProgressMonitors,
     time_left,
@@ -154,7 +154,7 @@ def test_the_time_left_is_said_rounded(seconds: float | None, said: str) -> None
 
 
 def test_what_costs_much_to_look_at_is_looked_at_less_often(play: Play) -> None:
-    for cost, wait in ((0.0, SHORTEST_WAIT), (0.2, 2.0), (60.0, LONGEST_WAIT)):
+    for cost, wait in ((0.0, MIN_WAIT), (0.2, 2.0), (60.0, MAX_WAIT)):
         play.cost = cost
         assert play.monitor.measure().wait == pytest.approx(wait)
 
@@ -193,8 +193,8 @@ class Ledger:
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setattr(job_rate, "SHORTEST_WAIT", 3_600.0)
-    monkeypatch.setattr(job_rate, "LONGEST_WAIT", 3_600.0)
+    monkeypatch.setattr(job_rate, "MIN_WAIT", 3_600.0)
+    monkeypatch.setattr(job_rate, "MAX_WAIT", 3_600.0)
     return Ledger(active=4)
 
 
@@ -231,7 +231,7 @@ def test_many_active_jobs_do_not_drive_each_other_out() -> None:
 
 def test_a_job_that_nobody_asks_for_is_held_no_more(ledger: Ledger) -> None:
     ledger.progress_monitors.progress(1)
-    ledger.now = LONGEST_WINDOW
+    ledger.now = MAX_WINDOW
     ledger.progress_monitors.progress(2)
     ledger.now += 1.0
     ledger.progress_monitors.progress(3)

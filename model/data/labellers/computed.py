@@ -31,7 +31,7 @@ from anyseek.model.data.registry import Labeller, LabellerKind
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.edge_detection import random_canny, soft_edges
-from anyseek.model.modalities.formats.color_palette import MOST_COLOURS, palette_of
+from anyseek.model.modalities.formats.color_palette import MAX_COLOURS, palette_of
 from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 
 _DIGITS = 4  # of metadata
@@ -51,7 +51,7 @@ def _soft_edge(sample: DataSample) -> dict[str, Any]:
 
 def _color_palette(sample: DataSample) -> dict[str, Any]:
     """The most common colours of `rgb`, clustered into 1, 2, ... of them, as far as it has so many."""
-    palettes = [palette_of(sample.values["rgb"], colours) for colours in range(1, MOST_COLOURS + 1)]
+    palettes = [palette_of(sample.values["rgb"], colours) for colours in range(1, MAX_COLOURS + 1)]
     return {"color_palette": tuple({len(palette): palette for palette in palettes}.values())}
 
 

@@ -19,8 +19,8 @@ _PAPER = 250  # lighter than this is paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
 
 
-_LEAST_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
-_MOST_PIXELS = 2_000_000
+_MIN_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
+_MAX_PIXELS = 2_000_000
 
 
 class ClipartOptions(Config):
@@ -70,12 +70,12 @@ def trim_margins(picture: ByteArray) -> ByteArray:
 
 def _fits(png: Path) -> bool:
     """Return whether a picture is neither tiny nor huge, by its file's size and header."""
-    if png.stat().st_size < _LEAST_BYTES:
+    if png.stat().st_size < _MIN_BYTES:
         return False
     with png.open("rb") as file:
         header = file.read(24)
     width, height = struct.unpack(">II", header[16:24])
-    return bool(width * height <= _MOST_PIXELS)
+    return bool(width * height <= _MAX_PIXELS)
 
 
 def series_of(key: str) -> str:

@@ -6,7 +6,7 @@ from anyseek.model.modalities.registry import DECLARED, MODALITIES, Content
 
 PICTURE, DRAWING, CAPTION, PALETTE = "picture_map", "drawing_map", "caption_states", "color_palette"
 VISUAL, SEMANTIC = "visual_global", "semantic_global"
-LONGEST_CAPTION = 24  # tokens of a caption that the network sees; its sentence vector is made of up to 64
+MAX_CAPTION_TOKENS = 24  # tokens of a caption that the network sees; its sentence vector is made of up to 64
 
 
 @dataclass(frozen=True)

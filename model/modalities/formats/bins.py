@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from anyseek.model.modalities.formats.spans import FormatInvalid
 
-LARGEST_BIN = 999
+MAX_BIN = 999
 _BIN = re.compile(r"v([0-3])=(0|[1-9]\d{0,2})")
 SPECIAL_TOKEN = re.compile(r"\[(?:PAD|UNK|SOS|EOS|S_\d+)\]")
 
@@ -23,8 +23,8 @@ class Bin:
 
 def write_bin(axis: int, value: int) -> str:
     """The word of a bin. Raises `FormatInvalid` for a value outside 0 to 999."""
-    if not 0 <= value <= LARGEST_BIN:
-        raise FormatInvalid(f"{value} is not a bin; bins are 0 to {LARGEST_BIN}")
+    if not 0 <= value <= MAX_BIN:
+        raise FormatInvalid(f"{value} is not a bin; bins are 0 to {MAX_BIN}")
     return f"v{axis}={value}"
 
 
@@ -56,13 +56,13 @@ def take_bins(words: Sequence[str | Bin], axes: Iterable[int]) -> list[int] | No
 
 def scale_to_bin(value: float, low: float, high: float) -> int:
     """The nearest of 1,000 bins over [low, high], halves to the even one; values outside count as its ends."""
-    scale = LARGEST_BIN / (high - low)
+    scale = MAX_BIN / (high - low)
     return round(clamp(value, low, high) * scale - low * scale)
 
 
 def scale_from_bin(value: int, low: float, high: float) -> float:
     """The number in [low, high] that a bin stands for."""
-    return low + value * (high - low) / LARGEST_BIN
+    return low + value * (high - low) / MAX_BIN
 
 
 def clamp(value: float, low: float, high: float) -> float:

@@ -14,7 +14,7 @@ from anyseek.model.modalities.formats.bins import (
 )
 from anyseek.model.modalities.formats.spans import FormatInvalid
 
-LEAST_SCORE = 0.6  # boxes of a lower score are not written
+MIN_SCORE = 0.6  # boxes of a lower score are not written
 _CORNER_AXES = range(4)
 
 
@@ -51,7 +51,7 @@ class LabelledBox:
 
 def boxes_to_text(boxes: Sequence[LabelledBox]) -> str:
     """Boxes of a score of 0.6 or more, nearest to the upper left corner first."""
-    chosen = [box for box in boxes if box.score >= LEAST_SCORE]
+    chosen = [box for box in boxes if box.score >= MIN_SCORE]
     chosen.sort(key=lambda item: item.box.xmin**2 + item.box.ymin**2)
     return " ".join(f"{write_box(item.box)} {item.label}" for item in chosen)
 

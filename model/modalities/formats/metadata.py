@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from anyseek.model.modalities.formats.bins import LARGEST_BIN, Bin, clamp, read_words, write_bin
+from anyseek.model.modalities.formats.bins import MAX_BIN, Bin, clamp, read_words, write_bin
 from anyseek.model.modalities.formats.spans import FormatInvalid
 
 
@@ -19,7 +19,7 @@ class Count:
     unit: int = 1
 
     def to_bin(self, value: float) -> int:
-        return int(clamp(value, 0, LARGEST_BIN * self.unit)) // self.unit
+        return int(clamp(value, 0, MAX_BIN * self.unit)) // self.unit
 
     def from_bin(self, number: int) -> float:
         return number * self.unit

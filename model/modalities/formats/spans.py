@@ -94,7 +94,7 @@ def merge_spans(inputs: Sequence[int], predicted: Sequence[int], ids: SpecialIds
     return merged
 
 
-LONGEST = 77
+MAX_LENGTH = 77
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class TextStates:
     vectors: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or len(self.vectors) > LONGEST:
-            raise FormatInvalid(f"text states are at most {LONGEST} vectors, not of shape {self.vectors.shape}")
+        if self.vectors.ndim != 2 or len(self.vectors) > MAX_LENGTH:
+            raise FormatInvalid(f"text states are at most {MAX_LENGTH} vectors, not of shape {self.vectors.shape}")
 
 
 def mask_states(states: TextStates, dropped: Sequence[bool]) -> TextStates:

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.formats.spans import LONGEST, TextStates
+from anyseek.model.modalities.formats.spans import MAX_LENGTH, TextStates
 from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BadMap
 from anyseek.model.modalities.reading.pictures import load_picture
@@ -29,7 +29,7 @@ _STATE_AXES = ("tokens", "width")
 
 _GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L"})
 ID_MODES = _GREY_MODES | {"P", "1"}  # in a palette picture the ids are the palette's numbers
-_LARGEST_ID = np.iinfo(np.int32).max
+_MAX_ID = np.iinfo(np.int32).max
 
 
 def decode_regions(file: EncodedFile) -> Regions:
@@ -57,8 +57,8 @@ def decode_vector(file: EncodedFile) -> FloatArray:
 def decode_text_states(file: EncodedFile) -> TextStates:
     """The states of a text, at most 77. Raises `DecodeError`."""
     vectors = _read_finite(file, _STATE_AXES)
-    if len(vectors) > LONGEST:
-        raise BadMap(f"{file.name} has {len(vectors)} text states; at most {LONGEST} are allowed")
+    if len(vectors) > MAX_LENGTH:
+        raise BadMap(f"{file.name} has {len(vectors)} text states; at most {MAX_LENGTH} are allowed")
     return TextStates(vectors)
 
 
@@ -95,7 +95,7 @@ def is_npy(file: EncodedFile) -> bool:
 def read_ids(file: EncodedFile) -> NumberArray:
     """The ids (H, W) of an NPY file, whole numbers from 0. Raises `DecodeError`."""
     ids = np.asarray(read_npy(file, MAP_AXES))
-    if ids.dtype.kind not in "iu" or int(ids.min()) < 0 or int(ids.max()) > _LARGEST_ID:
+    if ids.dtype.kind not in "iu" or int(ids.min()) < 0 or int(ids.max()) > _MAX_ID:
         raise BadMap(f"{file.name} holds {ids.dtype} numbers that are no ids; whole numbers from 0 are wanted")
     return ids
 

@@ -27,7 +27,7 @@ CODESTREAM, CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
 _SIZES_OF_BITS = (9, 13, 18, 30)
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height, by their number from 1
-_MOST_BOXES = 1_000
+_MAX_BOXES = 1_000
 _PART_NUMBER = 4  # bytes before the codestream in a box of a part of it
 
 
@@ -50,7 +50,7 @@ def jxl_size(data: bytes) -> tuple[int, int] | None:
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
     """The kind of each box and where its content begins."""
     place = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         length, kind, start = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8], place + 8
         if length == 1:  # the length follows as 64 bits
             length, start = int.from_bytes(data[place + 8 : place + 16], "big"), place + 16
@@ -94,7 +94,7 @@ KNOWN_FORMATS = (*PLAIN_FORMATS, "HEIF", "AVIF", "JPEG XL", "camera RAW")
 
 _HEIF: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF: Final = frozenset({b"avif", b"avis"})
-_MOST_BRANDS = 64  # of a file's type box; real ones name fewer than ten
+_MAX_BRANDS = 64  # of a file's type box; real ones name fewer than ten
 
 
 def open_container(file: EncodedFile) -> "Image.Image":
@@ -140,7 +140,7 @@ def _brands(start: bytes) -> frozenset[bytes]:
     """The brands of an ISO base media file: the major one, and those it is compatible with."""
     if start[4:8] != b"ftyp":
         return frozenset()
-    end = min(int.from_bytes(start[:4], "big"), 16 + 4 * _MOST_BRANDS, len(start))
+    end = min(int.from_bytes(start[:4], "big"), 16 + 4 * _MAX_BRANDS, len(start))
     return frozenset([start[8:12], *(start[place : place + 4] for place in range(16, end, 4))])
 
 
@@ -172,13 +172,13 @@ _FUJIFILM, _CANON_3 = b"FUJIFILMCCD-RAW", b"crx "
 
 _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 262, 330, 50_706
 _SENSOR_PHOTOMETRICS = (32_803, 34_892)  # photometric interpretations: a mosaic of colours, or linear numbers
-_MOST_IFDS, _MOST_ENTRIES, _ENTRY = 32, 1_000, 12
+_MAX_IFDS, _MAX_ENTRIES, _ENTRY = 32, 1_000, 12
 _NUMBERS = {3: "H", 4: "I", 13: "I"}  # types of entries by which pointers are written: SHORT, LONG, IFD
 
 _JPEG = b"\xff\xd8\xff"
 _SIZES = (0xC0, 0xC1, 0xC2)  # frames that every decoder reads; the lossless ones hold the sensor's numbers
 _PIXELS = 0xDA
-_MOST_MARKERS, _MOST_JPEGS = 200, 5_000
+_MAX_MARKERS, _MAX_JPEGS = 200, 5_000
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def is_raw_start(start: bytes) -> bool:
 
 def find_preview(data: bytes) -> Preview | None:
     """The largest JPEG in the file; None if there is none."""
-    starts = islice(re.finditer(re.escape(_JPEG), data), _MOST_JPEGS)
+    starts = islice(re.finditer(re.escape(_JPEG), data), _MAX_JPEGS)
     previews = [preview for start in starts if (preview := _jpeg_at(data, start.start())) is not None]
     return max(previews, key=lambda preview: preview.width * preview.height, default=None)
 
@@ -222,7 +222,7 @@ def tiff_tables(data: bytes) -> bytes | None:
 def _jpeg_at(data: bytes, start: int) -> Preview | None:
     """The JPEG that starts there; None if its markers do not lead to a size and then to pixels."""
     place, size = start + 2, None
-    for _ in range(_MOST_MARKERS):
+    for _ in range(_MAX_MARKERS):
         if data[place : place + 1] != b"\xff" or place + 9 > len(data):
             return None
         kind, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
@@ -241,12 +241,12 @@ def _ifds(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:
     """The integers in each table of a TIFF file by tag, following next and sub-tables."""
     order = _TIFF[data[:4]]
     pending, seen = [_read_uint32(data, 4, order)], set[int]()
-    while pending and len(seen) < _MOST_IFDS:
+    while pending and len(seen) < _MAX_IFDS:
         start = pending.pop(0)
         if start in seen or not 8 <= start <= len(data) - 2:
             continue
         seen.add(start)
-        count = min(struct.unpack_from(f"{order}H", data, start)[0], _MOST_ENTRIES)
+        count = min(struct.unpack_from(f"{order}H", data, start)[0], _MAX_ENTRIES)
         table = dict(_entries(data, start + 2, count, order))
         yield table
         pending += [_read_uint32(data, start + 2 + count * _ENTRY, order), *table.get(_SUB_IFDS, ())]
@@ -255,7 +255,7 @@ def _ifds(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:
 def _entries(data: bytes, start: int, count: int, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     for place in range(start, min(start + count * _ENTRY, len(data) - _ENTRY + 1), _ENTRY):
         tag, kind, amount = struct.unpack_from(f"{order}HHI", data, place)
-        form = f"{order}{min(amount, _MOST_IFDS)}{_NUMBERS.get(kind, 'B')}"
+        form = f"{order}{min(amount, _MAX_IFDS)}{_NUMBERS.get(kind, 'B')}"
         length = struct.calcsize(form)
         at = place + 8 if length <= 4 else _read_uint32(data, place + 8, order)
         if amount and at + length <= len(data):

@@ -38,7 +38,7 @@ from anyseek.model.seam import Regions
 Message = tuple[dict[str, Any], bytearray]
 
 _LENGTHS = struct.Struct(">II")  # of the JSON and of the bytes after it
-_LARGEST_JSON = 16 * 1024 * 1024  # names of classes, above all
+_MAX_JSON_BYTES = 16 * 1024 * 1024  # names of classes, above all
 _TYPES = ("|u1", "<f4", "<i4")  # of decoded pictures and maps
 _ERRORS = {
     name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, DecodeError)
@@ -58,7 +58,7 @@ def receive(connection: socket.socket) -> Message | None:
     if start is None:
         return None
     json_length, length = _LENGTHS.unpack(start)
-    head = _receive_exactly(connection, min(json_length, _LARGEST_JSON))
+    head = _receive_exactly(connection, min(json_length, _MAX_JSON_BYTES))
     data = None if head is None else _receive_exactly(connection, length)
     return None if head is None or data is None else (json.loads(head), data)
 

@@ -15,9 +15,9 @@ from anyseek.model.config import Config, sentence
 from anyseek.model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape, refuse_constant
 from anyseek.model.modalities.class_tables import COLOUR
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.modalities.formats.bins import LARGEST_BIN
+from anyseek.model.modalities.formats.bins import MAX_BIN
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
-from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
+from anyseek.model.modalities.formats.color_palette import MAX_COLOURS
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
@@ -32,17 +32,17 @@ from anyseek.model.modalities.reading.errors import (
     TextTooLong,
 )
 
-MOST_ENTRIES = 1_000  # boxes, people, points, or masks of one point
+MAX_ENTRIES = 1_000  # boxes, people, points, or masks of one point
 # A thousand points of a thousand masks have at most as many values as fit; no real document comes near.
 _DOCUMENT = JsonLimits(size=64 * 1024 * 1024, values=1_000_000)
 
 _Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Code = Annotated[int, Field(ge=0, le=1_023)]
-_Pixel = Annotated[int, Field(ge=0, le=LARGEST_BIN)]
+_Pixel = Annotated[int, Field(ge=0, le=MAX_BIN)]
 _Corners = Annotated[list[_Share], Field(min_length=4, max_length=4)]
 _Entry = TypeVar("_Entry")
-_Entries = Annotated[list[_Entry], Field(max_length=MOST_ENTRIES)]
+_Entries = Annotated[list[_Entry], Field(max_length=MAX_ENTRIES)]
 
 
 class _BoxEntry(Config, strict=True):
@@ -67,7 +67,7 @@ class _Place(Config, strict=True):
 
 
 class _MaskEntry(Config, strict=True):
-    box: Annotated[list[Annotated[float, Field(ge=0, le=LARGEST_BIN)]], Field(min_length=4, max_length=4)]
+    box: Annotated[list[Annotated[float, Field(ge=0, le=MAX_BIN)]], Field(min_length=4, max_length=4)]
     tokens: Annotated[list[_Code], Field(min_length=16, max_length=16)]
 
 
@@ -183,8 +183,8 @@ def palette_from_json(colours: Any, name: str) -> ByteArray:
         raise BadPalette(f'{name} is not a list of colours; write a palette in JSON as ["#rrggbb", "#rrggbb"]')
     if bad := [colour for colour in colours if not re.fullmatch("#[0-9a-fA-F]{6}", colour)]:
         raise BadPalette(f"{name} has the colour {bad[0][:40]!r}; write a palette as #rrggbb,#rrggbb")
-    if len(colours) > MOST_COLOURS:
-        raise BadPalette(f"{name} has {len(colours)} colours; at most {MOST_COLOURS} are allowed")
+    if len(colours) > MAX_COLOURS:
+        raise BadPalette(f"{name} has {len(colours)} colours; at most {MAX_COLOURS} are allowed")
     return np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
 
 

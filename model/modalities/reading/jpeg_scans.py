@@ -7,10 +7,10 @@ decoder 18 seconds. Encoders write about ten.
 import re
 from dataclasses import dataclass
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 JPEGS = ("JPEG", "MPO")  # what Pillow calls them
 _USUAL_SCANS = 20  # whose passes take little longer than the rest of decoding
-_MOST_MARKERS = 10_000
+_MAX_MARKERS = 10_000
 # Coded pixels have only FF 00 and restarts, FF D0 to FF D7. Of several FF the last begins a marker: a pattern that
 # matches all of them would backtrack from each.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
@@ -20,7 +20,7 @@ _STANDALONE, _SCAN, _END = (0x01, 0xD8), 0xDA, 0xD9  # markers without a length;
 
 @dataclass(frozen=True)
 class Scans:
-    """The number of scans, where they are counted to `MOST_SCANS` + 1, and whether they refine each other."""
+    """The number of scans, where they are counted to `MAX_SCANS` + 1, and whether they refine each other."""
 
     count: int
     progressive: bool
@@ -39,9 +39,9 @@ class Scans:
 def read_scans(data: bytes) -> Scans:
     """The scans of a JPEG. One that holds all components of a sequential picture is the last: decoders stop there."""
     count, components, progressive, place = 0, 0, False, 2
-    for _ in range(_MOST_MARKERS):
+    for _ in range(_MAX_MARKERS):
         marker = _MARKER.search(data, place)
-        if marker is None or marker[1][0] == _END or count > MOST_SCANS:
+        if marker is None or marker[1][0] == _END or count > MAX_SCANS:
             return Scans(count, progressive)
         kind, place = marker[1][0], marker.end()
         if kind in _STANDALONE:
@@ -54,4 +54,4 @@ def read_scans(data: bytes) -> Scans:
             if not progressive and segment[2:3] >= bytes([components]):
                 return Scans(count, progressive)
         place += int.from_bytes(segment[:2], "big")
-    return Scans(MOST_SCANS + 1, progressive)
+    return Scans(MAX_SCANS + 1, progressive)

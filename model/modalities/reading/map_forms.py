@@ -236,7 +236,7 @@ _AXES_POINT = (("right", "left"), ("up", "down"), ("viewer", "away"))
 NORMAL_FORMS = {"-".join(axes): f"x, y and z point {', '.join(axes)}" for axes in product(*_AXES_POINT)}
 _ITEM_FORM = next(iter(NORMAL_FORMS))
 _NORMAL_AXES = ("height", "width", "channels")
-_SHORTEST, _LONGEST = 0.5, 1.5  # lengths of vectors that can be normals
+_MIN_LENGTH, _MAX_LENGTH = 0.5, 1.5  # lengths of vectors that can be normals
 _UNIT = 0.8  # so many vectors have such a length, or it is no map of normals
 
 
@@ -276,7 +276,7 @@ def _read_normals(file: EncodedFile) -> FloatArray:
     values = np.where(known[..., None], values, np.float32(0))
     vectors = np.where(known[..., None], _to_signed_unit(stored.dtype, values), np.float32(0))
     lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
-    fits = (lengths > _SHORTEST) & (lengths < _LONGEST)
+    fits = (lengths > _MIN_LENGTH) & (lengths < _MAX_LENGTH)
     if fits.sum() < _UNIT * max(int(known.sum()), 1):
         raise BadMap(f"{file.name} holds no normals: most of its pixels are no vectors of length 1")
     return np.where(fits, vectors / np.where(fits, lengths, 1), 0).astype(np.float32)

@@ -31,11 +31,11 @@ from anyseek.model.modalities.reading.errors import (
     NoPreview,
     NotAPicture,
 )
-from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MOST_SCANS, read_scans
+from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MAX_SCANS, read_scans
 
 # Of 255: profiles that are sRGB but for the rounding of their tables differ by less.
 _SAME_COLOUR = 2
-_LONGEST_PROFILE = 4 * 1024 * 1024  # printers' profiles have some 500 KB
+_MAX_PROFILE_BYTES = 4 * 1024 * 1024  # printers' profiles have some 500 KB
 _CACHED_PROFILES = 16
 _MODES = {"RGB": ("RGB", "RGBA"), "CMYK": ("CMYK",), "GRAY": ("L",)}  # Pillow's, by the profile's colour space
 
@@ -59,7 +59,7 @@ def needs_srgb_conversion(image: Image.Image) -> bool:
 
 def _srgb_transform(image: Image.Image, mode: str) -> ImageCms.ImageCmsTransform | None:
     profile = image.info.get("icc_profile")
-    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _LONGEST_PROFILE:
+    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE_BYTES:
         return None
     with _transform_lock:  # once for each profile, not once for each thread
         return _build_transform(profile, mode)
@@ -116,7 +116,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
-_LARGEST_TILE = 4096 * 4096  # pixels of a TIFF's tile that may be larger than its picture
+_MAX_TILE_PIXELS = 4096 * 4096  # pixels of a TIFF's tile that may be larger than its picture
 _CHUNK = 1 << 20  # numbers of a picture of floats or of 32 bits that are turned into bytes at once
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # warnings about odd tags help nobody
@@ -172,7 +172,7 @@ def _check_tiles(file: EncodedFile, image: Image.Image) -> None:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
     width, height = (int(image.tag_v2.get(tag, 0)) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
-    if width * height > max(image.width * image.height, _LARGEST_TILE):
+    if width * height > max(image.width * image.height, _MAX_TILE_PIXELS):
         raise BrokenPicture(
             f"{file.name} is a damaged picture: it has tiles of {width} x {height} pixels for {image.width} x "
             f"{image.height}"
@@ -180,10 +180,10 @@ def _check_tiles(file: EncodedFile, image: Image.Image) -> None:
 
 
 def _check_scans(file: EncodedFile, image: Image.Image) -> None:
-    """Raises `BrokenPicture` for a JPEG with more than `MOST_SCANS` scans."""
-    if image.format in JPEGS and read_scans(file.data).count > MOST_SCANS:
+    """Raises `BrokenPicture` for a JPEG with more than `MAX_SCANS` scans."""
+    if image.format in JPEGS and read_scans(file.data).count > MAX_SCANS:
         raise BrokenPicture(
-            f"{file.name} is a damaged picture: it has more than {MOST_SCANS} scans, and encoders write about ten; "
+            f"{file.name} is a damaged picture: it has more than {MAX_SCANS} scans, and encoders write about ten; "
             "save it again as JPEG or PNG"
         )
 

@@ -25,7 +25,7 @@ FORMS = {
     COLOURS: "a region for each colour",
     **{name: f"in {table.title}" for name, table in TABLES.items()},
 }
-_MOST_COLOURS = 256
+_MAX_COLOURS = 256
 _NEAR = 40  # colours of blended edges and of JPEG belong to the nearest of a legend, if it is as near in RGB
 _COVERED = 0.98  # of the pixels, by a table's colours, for its picture to be one of the table's
 _NAMED = {
@@ -137,8 +137,8 @@ def _from_colours(file: EncodedFile, colours: Bytes, requested: str | None) -> D
     named = {number: name for number, name in file.classes.items() if number >= COLOUR}
     legend = {cast(Colour, tuple((number - COLOUR).to_bytes(3, "big"))): number for number in named}
     palette = np.unique(colours.reshape(-1, 3), axis=0)
-    if not legend and len(palette) > _MOST_COLOURS:
-        raise BadMap(f"{file.name} has {len(palette):,} colours; a segmentation has at most {_MOST_COLOURS} flat ones")
+    if not legend and len(palette) > _MAX_COLOURS:
+        raise BadMap(f"{file.name} has {len(palette):,} colours; a segmentation has at most {_MAX_COLOURS} flat ones")
     red, green, blue = np.moveaxis(colours.astype(np.int32), 2, 0)
     ids = _nearest(colours, legend) if legend else COLOUR + (red << 16) + (green << 8) + blue
     if legend and not ids.any():
@@ -163,7 +163,7 @@ def _nearest(colours: Bytes, numbers: Mapping[Colour, int]) -> npt.NDArray[np.in
 SIDE = 224  # pixels of the longer side, on which the sizes below are
 _FINE, _ROUND = 3.0, 7.0  # radius in pixels: of a detail, and of what is rounded
 _ROUGH = 0.0075  # a map is rough if at most this share of its pixels belongs to details
-_MOST_REGIONS = 64  # more are never painted by hand
+_MAX_REGIONS = 64  # more are never painted by hand
 
 
 def smooth_outlines(regions: Regions) -> Regions:
@@ -173,7 +173,7 @@ def smooth_outlines(regions: Regions) -> Regions:
     image encoder the steps of coarse cells are texture, which it sees first.
     """
     numbers = np.unique(regions.ids)
-    if not 2 <= len(numbers) <= _MOST_REGIONS:
+    if not 2 <= len(numbers) <= _MAX_REGIONS:
         return regions
     height, width = regions.ids.shape
     size = max(1, round(width * SIDE / max(height, width))), max(1, round(height * SIDE / max(height, width)))

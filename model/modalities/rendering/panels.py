@@ -101,7 +101,7 @@ def with_scale(image: Image.Image, bar: ByteArray, first: str, last: str, note: 
 
 
 _CELL, _GAP, _LINE, _TEXT = 192, 12, 22, 13
-_MOST_COLUMNS = 10
+_MAX_COLUMNS = 10
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -116,7 +116,7 @@ class Print:
 
 def contact_sheet(prints: Sequence[Print]) -> Image.Image:
     """A grid of one or more pictures, row by row, with rank and key; of a long key the end is shown."""
-    columns = min(math.ceil(math.sqrt(len(prints) * 1.5)), _MOST_COLUMNS, len(prints))
+    columns = min(math.ceil(math.sqrt(len(prints) * 1.5)), _MAX_COLUMNS, len(prints))
     rows = math.ceil(len(prints) / columns)
     width, height = _CELL + _GAP, _CELL + _LINE + _GAP
     sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), PAPER)

@@ -33,7 +33,7 @@ from anyseek.model.modalities.rendering.renderers import (
 )
 from anyseek.model.seam import FloatArray, Regions
 
-MOST_CLASSES = 24  # in a legend
+MAX_CLASSES = 24  # in a legend
 _LARGEST_16 = 65_535
 _SWATCH = (120, 150)
 _BOX_LINE = 3
@@ -84,12 +84,12 @@ def regions_preview(regions: Regions) -> Image.Image:
     image = enlarge(class_colours(numbers.astype(np.int64))[where.reshape(regions.ids.shape)])
     order = np.argsort(-counts, kind="stable")
     entries = []
-    for number, count in zip(numbers[order][:MOST_CLASSES].tolist(), counts[order].tolist(), strict=False):
+    for number, count in zip(numbers[order][:MAX_CLASSES].tolist(), counts[order].tolist(), strict=False):
         name = regions.classes.get(number, "none" if number == 0 else f"region {number}")
         share = count / regions.ids.size
         entries.append((colour_of(number), f"{name}  {f'{share:.0%}' if share >= 0.005 else '<1%'}"))
-    if len(order) > MOST_CLASSES:
-        entries.append(((255, 255, 255), f"and {len(order) - MOST_CLASSES} more"))
+    if len(order) > MAX_CLASSES:
+        entries.append(((255, 255, 255), f"and {len(order) - MAX_CLASSES} more"))
     return with_legend(image, entries)
 
 

@@ -37,9 +37,9 @@ from anyseek.model.training.bridges.material import (
 
 PHOTO = "rgb"
 _WEIGHTS = (0.25, 0.5, 1.0, 2.0)
-_MOST_UNTRIED = 0.5  # the weight of a map that was tried on no other source
+_MAX_UNTRIED = 0.5  # the weight of a map that was tried on no other source
 _TOLERATED = 0.01  # of R@10, on a left-out source, below the plain rendering
-_FEWEST = 30  # pairs of a source that is fitted to, or judged
+_MIN_PAIRS = 30  # pairs of a source that is fitted to, or judged
 _RANK = 64
 _PENALTY = 1.0  # of the mean variance of what a map sees
 _AMONG = 10  # the first so many hits count
@@ -141,7 +141,7 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> M
     looks = [example.queries.looks for example in examples if example.queries.looks is not None]
     means = [rows.mean(axis=0) for rows in looks] if setting.centred else []
     way = ModalityMap.centred(np.array(means, np.float32).reshape(-1, dimension))
-    pairs = [_pairs(example, way) for example in examples if len(example.paired) >= _FEWEST]
+    pairs = [_pairs(example, way) for example in examples if len(example.paired) >= _MIN_PAIRS]
     if not setting.weight or not pairs:
         return way
     seen, wanted = [seen for seen, _ in pairs], [wanted for _, wanted in pairs]
@@ -201,13 +201,13 @@ def _choose(modality: str, examples: Sequence[Examples]) -> tuple[Setting, list[
 
 
 def _settings(has_look: bool, halves: bool) -> tuple[Setting, ...]:
-    possible = [setting for setting in _SETTINGS if not halves or setting.weight <= _MOST_UNTRIED]
+    possible = [setting for setting in _SETTINGS if not halves or setting.weight <= _MAX_UNTRIED]
     return tuple(possible) if has_look else (_ALONE,)
 
 
 def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
     """Examples to fit to, and others to ask with: of another source where there is one."""
-    held_out = [example for example in examples if len(example.paired) >= _FEWEST]
+    held_out = [example for example in examples if len(example.paired) >= _MIN_PAIRS]
     if len({example.kind.source for example in held_out}) > 1:
         for example in held_out:
             yield [other for other in examples if other.kind.source != example.kind.source], example
@@ -216,7 +216,7 @@ def _rounds(examples: Sequence[Examples]) -> Iterator[Round]:
         order = np.random.default_rng(_SEED).permutation(len(example.photos))
         first = order[example.queries.photo] < len(example.photos) // 2
         known, rest = example.select(np.flatnonzero(first)), example.select(np.flatnonzero(~first))
-        if min(len(known.paired), len(rest.paired)) >= _FEWEST:
+        if min(len(known.paired), len(rest.paired)) >= _MIN_PAIRS:
             yield [known], rest
 
 

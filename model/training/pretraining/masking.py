@@ -35,8 +35,8 @@ from anyseek.model.training.run.errors import TrainingDataInvalid
 Array = npt.NDArray[Any]
 Chunks = list[tuple[int, ...]]
 FieldValue = Array | Chunks
-_MOST_POINTS = 7  # of SAM instances in a sample
-_SHORTEST = 1e-9  # a vector of no length stays one
+_MAX_POINTS = 7  # of SAM instances in a sample
+_MIN_LENGTH = 1e-9  # a vector of no length stays one
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def own_vectors(name: str, entry: Entry) -> FloatArray:
         raise TrainingDataInvalid(f"{name} of {entry.key} is neither a vector nor a stack of vectors")
     rows = np.atleast_2d(array).astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, _SHORTEST), np.float32)
+    return np.asarray(rows / np.maximum(lengths, _MIN_LENGTH), np.float32)
 
 
 def _value(
@@ -165,7 +165,7 @@ def _poses(people: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
 
 def _instances(points: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
     """At most 7 of the points, and the masks of each, in random order."""
-    chosen = [points[n] for n in chance.generator.permutation(len(points))[:_MOST_POINTS]]
+    chosen = [points[n] for n in chance.generator.permutation(len(points))[:_MAX_POINTS]]
     shuffled = [
         replace(point, masks=tuple(point.masks[n] for n in chance.generator.permutation(len(point.masks))))
         for point in chosen

@@ -26,7 +26,7 @@ from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.loop import Parts
 
 _DRAWS = 5  # tells these draws from those of samples and their order
-_FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
+_FIRST_SCALE, _MAX_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
 _EQUAL = 0.999  # cosine from which two exact vectors are the same answer
 _BLOCKED = -1e4
 
@@ -126,7 +126,7 @@ class Contrast(nn.Module):
             return TargetLoss(zero, zero, 0)
         codes = self._tokenizers[key].encode(exact[:samples])[takes_part]
         gallery = F.normalize(exact - mean, dim=1)
-        scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
+        scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_MAX_SCALE).exp()
         blocked = _blocked_mask(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, samples)
         right = torch.arange(samples, device=logits.device)
         contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])

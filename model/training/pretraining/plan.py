@@ -15,7 +15,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from anyseek.model.files import write_file
-from anyseek.model.modalities.formats.spans import LONGEST
+from anyseek.model.modalities.formats.spans import MAX_LENGTH
 from anyseek.model.network.config import (
     PUBLISHED_MODALITIES,
     SEQUENCE_POSITIONS,
@@ -187,7 +187,7 @@ def _planned(settings: TrainedModality, row: Row, tokenizer: TokenizerConfig | N
             raise TrainingConfigInvalid(f"{where}.grid must be square for a picture, not {row.grid}")
         largest = row.tokens
     else:
-        largest = LONGEST if settings.kind is FieldKind.STATES else SEQUENCE_POSITIONS
+        largest = MAX_LENGTH if settings.kind is FieldKind.STATES else SEQUENCE_POSITIONS
     wanted = settings.max_tokens or (row.tokens if row.is_image else row.longest)
     if wanted > largest:
         raise TrainingConfigInvalid(f"{where} can have at most {largest} tokens, not {wanted}")

@@ -18,7 +18,7 @@ from anyseek.model.training.run.errors import TrainingDataInvalid
 from anyseek.model.training.tokenizing.config import ModalityConfig
 
 _SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # other numbers than those of the order, which begin with 1 and 2
-_MOST_TRIES = 1000
+_MAX_TRIES = 1000
 _DIMENSIONS = {InputKind.MAP: 3, InputKind.VECTOR: 1}  # of arrays; one more is a stack of views
 
 
@@ -88,7 +88,7 @@ class InputMaker:
         """The input of that number; of another sample of the folder where it has none, or its weight says so."""
         generator, place = self._generator(_PLACE_DRAWS, number), self._order.place(number)
         draws = self._generator(_SAMPLE_DRAWS, number)
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             folder = self._source.folders[place.folder]
             if is_drawn_by_weight(self._reader, folder, place, generator):
                 found = self._read(folder, place, size, draws)
@@ -96,7 +96,7 @@ class InputMaker:
                     return found
             place = self._order.random_place(place.folder, generator)
         fields = " or ".join(self._source.modality.fields)
-        raise TrainingDataInvalid(f"of {_MOST_TRIES} samples drawn next to {folder.paths[0]} none has {fields}")
+        raise TrainingDataInvalid(f"of {_MAX_TRIES} samples drawn next to {folder.paths[0]} none has {fields}")
 
     def _read(
         self, folder: FolderShards, place: Place, size: int, draws: np.random.Generator

@@ -87,7 +87,7 @@ class Quality:
 
 
 _GAP = 4  # pixels between pictures
-_LEAST = 64  # pixels: what is smaller is shown enlarged
+_MIN_SIDE = 64  # pixels: what is smaller is shown enlarged
 _FEW = 1e-6
 
 Pictures = npt.NDArray[np.uint8]
@@ -98,7 +98,7 @@ def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -
     sides = [
         np.broadcast_to(side, (*side.shape[:3], 3)) for side in _mask_sample(kind, wanted.cpu(), rebuilt.float().cpu())
     ]
-    times = max(1, _LEAST // sides[0].shape[2])
+    times = max(1, _MIN_SIDE // sides[0].shape[2])
     frame = ((0, 0), (_GAP // 2, _GAP // 2), (_GAP // 2, _GAP // 2), (0, 0))
     framed = [np.pad(side.repeat(times, 1).repeat(times, 2), frame, constant_values=255) for side in sides]
     canvas = np.concatenate([np.concatenate(side) for side in framed], axis=1)

@@ -115,7 +115,7 @@ def reconstruct(network: Tokenizer, ids: Tensor, size: tuple[int, int], steps: i
 
 
 _NOISE_DRAWS = 8  # other numbers than those of batches, which end with 7
-_LARGEST_SEED = 2**63 - 1
+_MAX_SEED = 2**63 - 1
 
 
 def binary_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class TokenizerObjective:
 
     def passed(self, network: Tokenizer, batch: InputBatch) -> Pass:
         """A prepared batch through the network, the noise being that of the batch's number."""
-        mixed = np.random.default_rng([self.config.seed, _NOISE_DRAWS, batch.number]).integers(_LARGEST_SEED)
+        mixed = np.random.default_rng([self.config.seed, _NOISE_DRAWS, batch.number]).integers(_MAX_SEED)
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.config.precision is Precision.BFLOAT16
         ):

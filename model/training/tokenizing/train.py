@@ -182,7 +182,7 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
 
 # Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.
 _DEVIATION = 3.0
-_SMALLEST = 1e-6
+_EPSILON = 1e-6
 _VECTOR_DRAWS = 9  # other numbers than those of batches and their noise, which end with 8
 
 
@@ -250,7 +250,7 @@ def spread_latents(network: VQVAE, vectors: Tensor) -> None:
     noise decides, the decoder learns to do without the codes, and then nothing ever tells the encoder to use them.
     """
     latents = network.latents(vectors)
-    scale = _DEVIATION / latents.std(dim=0).clamp_min(_SMALLEST)
+    scale = _DEVIATION / latents.std(dim=0).clamp_min(_EPSILON)
     projection = network.quant_proj
     projection.weight.mul_(scale[:, None, None, None])
     if projection.bias is not None:

@@ -17,7 +17,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours, nearest, no_neighbours, top_k
 from anyseek.search.types import IdArray
 
-SMALLEST_BLOCK, LARGEST_BLOCK = 1_024, 65_536
+MIN_BLOCK, MAX_BLOCK = 1_024, 65_536
 # From 20 queries on FAISS uses BLAS, whose rounding depends on position: the same vector would score differently in a
 # batch than alone, and two equal items differently from each other.
 QUERIES_AT_ONCE = 16
@@ -157,7 +157,7 @@ class Rows:
     def _write_vectors(self, vectors: FloatArray) -> None:
         room = sum(map(len, self._blocks)) - self.count
         while room < len(vectors):
-            size = min(max(SMALLEST_BLOCK, sum(map(len, self._blocks))), LARGEST_BLOCK)
+            size = min(max(MIN_BLOCK, sum(map(len, self._blocks))), MAX_BLOCK)
             self._blocks.append(np.empty((size, self.dimension), np.float32))
             room += size
         start = 0

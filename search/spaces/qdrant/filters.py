@@ -45,7 +45,7 @@ def payload_of(item: Item) -> dict[str, Any]:
     """The filterable attributes of an item. Attributes that begin with @, which no filter can name, are left out."""
     texts = [(tree.KEY, item.key)] + ([] if item.caption is None else [(tree.CAPTION, item.caption)])
     facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
-    facets += [Facet(path, text=text[: tree.LONGEST_TEXT + 1]) for path, text in texts]
+    facets += [Facet(path, text=text[: tree.MAX_TEXT_LENGTH + 1]) for path, text in texts]
     paths = {facet.path[:end] for facet in facets for end in _path_ends(facet.path)}
     payload = {"facets": [_facet_object(facet) for facet in facets], "paths": sorted(paths)}
     points = [{"path": place.path, "at": {"lat": place.lat, "lon": place.lon}} for place in places_of(item.attributes)]

@@ -12,12 +12,12 @@ from anyseek.api.commands.progress import Bar, Lines, PollingProgress, ProgressR
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.errors import JobNotFound
-from anyseek.workers.job_rate import SHORTEST_WAIT, JobProgress, ProgressMonitor
+from anyseek.workers.job_rate import MIN_WAIT, JobProgress, ProgressMonitor
 from tests.workers.test_job_rate import JOB
 
 
 def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> JobProgress:
-    return JobProgress(replace(JOB, state=state, counts=counts), None, seconds_left, SHORTEST_WAIT)
+    return JobProgress(replace(JOB, state=state, counts=counts), None, seconds_left, MIN_WAIT)
 
 
 @pytest.fixture

@@ -174,8 +174,8 @@ def test_a_cancelled_job_is_cancelled_at_once_though_it_was_counted_a_moment_ago
     with Client(shared_service[0]) as client:
         job = client.index_folder(collection, str(root / "cancelled"))["id"]
         list(client.watch(job))
-    monkeypatch.setattr(job_rate, "SHORTEST_WAIT", 600.0)
-    monkeypatch.setattr(job_rate, "LONGEST_WAIT", 600.0)
+    monkeypatch.setattr(job_rate, "MIN_WAIT", 600.0)
+    monkeypatch.setattr(job_rate, "MAX_WAIT", 600.0)
     queue, states = shared_service[1].runtime.queue, [JobState.RUNNING]
     status = queue.status
     monkeypatch.setattr(queue, "status", lambda number: replace(status(number), state=states[-1]))

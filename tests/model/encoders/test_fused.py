@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from anyseek.model.compute.devices import LEAST_COSINE
+from anyseek.model.compute.devices import MIN_COSINE
 from anyseek.model.encoders import fused as fusing
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv, load_efficientnet
 from anyseek.model.encoders.fused import FusedConv, can_fuse, fuse, fuse_if_equal, load_fastest, min_cosine
@@ -105,4 +105,4 @@ def test_real_pictures_have_the_features_of_the_published_encoder() -> None:
     with or_skip():
         path = check_encoders(HOME) / "efficientnet-lite0.safetensors"
     photos = encoder_input([picture_pixels(photo.picture()) for photo in read_photos()[::8]])
-    assert min_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > LEAST_COSINE
+    assert min_cosine(load_fastest(path)(photos), load_efficientnet(path)(photos)) > MIN_COSINE

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from anyseek.model.encoders.minilm import LONGEST_TEXT, WIDTH, MiniLM, convert
+from anyseek.model.encoders.minilm import MAX_TEXT_LENGTH, WIDTH, MiniLM, convert
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_attention_is_that_of_the_paper(encoder: MiniLM) -> None:
 
 @torch.inference_mode()
 def test_long_texts_are_cut(encoder: MiniLM) -> None:
-    assert encoder(["apple " * 200]).states.shape[1] == LONGEST_TEXT
+    assert encoder(["apple " * 200]).states.shape[1] == MAX_TEXT_LENGTH
 
 
 def test_a_published_file_fits_the_network(encoder: MiniLM) -> None:

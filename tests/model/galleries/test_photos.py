@@ -8,7 +8,7 @@ from anyseek.model.data.errors import ShardCorrupt
 from anyseek.model.galleries.photos import ARCHIVE, FOLDER, credits_text, photo_credits, read_photos, read_views
 
 SOURCES = ("documerica", "fsa-colour", "fsa-owi")
-LONGEST = 160  # pixels
+MAX_LENGTH = 160  # pixels
 
 
 def test_a_missing_or_damaged_archive_is_refused(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_what_ships_is_small_in_the_public_domain_and_not_trained_on() -> None:
         assert photo.licence.startswith(("no known restrictions (US government", "unrestricted (US government"))
         assert photo.title
         assert "@" in photo.origin
-        assert max(photo.picture().shape) <= LONGEST
+        assert max(photo.picture().shape) <= MAX_LENGTH
 
 
 def test_every_photo_is_credited() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anyseek.search.filters.places import MOST_PLACES, Place, places_at, places_of
+from anyseek.search.filters.places import MAX_PLACES, Place, places_at, places_of
 from anyseek.search.types import Attributes
 
 ROME: Attributes = {"lat": 41.9, "lon": 12.5}
@@ -33,4 +33,4 @@ def test_the_numbers_are_those_of_the_object() -> None:
 
 
 def test_no_item_has_more_places_than_the_limit() -> None:
-    assert len(places_of({"a": [ROME] * 5_000})) == MOST_PLACES
+    assert len(places_of({"a": [ROME] * 5_000})) == MAX_PLACES

@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_pictures_that_are_tiny_or_huge_are_left_out(tree, monkeypatch):
-    monkeypatch.setattr("anyseek.model.data.sources.clipart._MOST_PIXELS", 10_000)
+    monkeypatch.setattr("anyseek.model.data.sources.clipart._MAX_PIXELS", 10_000)
     source = ClipartSource("clipart", ClipartOptions(path=tree), Shares(val=0.2, test=0.2))
     keys = [key for split in Split for key in source.keys(split)]
     assert len(keys) == len(set(keys)) == 60

@@ -17,7 +17,7 @@ from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.reading import documents
 from anyseek.model.modalities.reading.decode import decode
-from anyseek.model.modalities.reading.documents import MOST_ENTRIES
+from anyseek.model.modalities.reading.documents import MAX_ENTRIES
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import (
     BadDocument,
@@ -159,7 +159,7 @@ def _points(**changed: Any) -> list[dict[str, Any]]:
         ("bounding_boxes", _box(score=1.5), "x: [0].score must be less than or equal to 1, not 1.5"),
         ("bounding_boxes", _box(label="v0=1"), "x: 'v0=1' is not a class name"),
         ("bounding_boxes", _box(label="\ud800"), "x: [0].label must be a valid string"),
-        ("bounding_boxes", _box() * (MOST_ENTRIES + 1), "x: must have at most 1000 items"),
+        ("bounding_boxes", _box() * (MAX_ENTRIES + 1), "x: must have at most 1000 items"),
         ("metadata", [], "x: must map names to values, not []"),
         ("metadata", {"size": 3}, "x: 'size' is not a field of metadata; the fields are original_width, "),
         ("metadata", {"brightness": None}, "x: brightness must be a valid number, not None"),

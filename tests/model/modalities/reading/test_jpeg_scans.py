@@ -11,7 +11,7 @@ from anyseek.model.modalities.reading.budget import Budget
 from anyseek.model.modalities.reading.decoders import needs_isolation
 from anyseek.model.modalities.reading.encoded import EncodedFile
 from anyseek.model.modalities.reading.errors import BrokenPicture
-from anyseek.model.modalities.reading.jpeg_scans import MOST_SCANS, read_scans
+from anyseek.model.modalities.reading.jpeg_scans import MAX_SCANS, read_scans
 from anyseek.model.modalities.reading.pictures import decode_picture
 from anyseek.model.modalities.registry import Content
 from tests.indexer.photos import raw
@@ -37,8 +37,8 @@ def with_scans(count: int) -> bytes:
         (_jpeg(restart_marker_blocks=1), 1, False),
         (_jpeg(comment=b"\xff\xda" * 500), 1, False),
         (_jpeg(progressive=True), 10, True),
-        (with_scans(3_000), MOST_SCANS + 1, True),
-        (b"\xff\xd8" + b"\xff\xd8" * 20_000, MOST_SCANS + 1, True),
+        (with_scans(3_000), MAX_SCANS + 1, True),
+        (b"\xff\xd8" + b"\xff\xd8" * 20_000, MAX_SCANS + 1, True),
         (b"\xff\xd8" + b"\xff" * (1 << 22) + b"\x00\xff\xff\xda", 1, False),
         (b"\xff\xd8\xff\xda", 1, False),
         (b"\xff\xd8", 0, False),

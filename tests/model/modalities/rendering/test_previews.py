@@ -5,7 +5,7 @@ from anyseek.model.modalities.formats.boxes import Box
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.rendering.panels import SIDE
 from anyseek.model.modalities.rendering.previews import (
-    MOST_CLASSES,
+    MAX_CLASSES,
     depth_levels,
     depth_preview,
     normal_vectors,
@@ -74,5 +74,5 @@ def test_regions_have_their_class_colours_and_a_legend_that_ends() -> None:
     np.testing.assert_array_equal(shown[step // 2 : 10 * step : step, step // 2 : SIDE : step], expected)
     few = np.asarray(regions_preview(Regions(ids[:1, :2])))
     assert len(shown) - SIDE // 2 > len(few) - SIDE // 2
-    most = np.asarray(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
+    most = np.asarray(regions_preview(Regions(ids[:, : (MAX_CLASSES + 1) // 10 + 1])))
     assert len(most) < 3 * SIDE
