@@ -1,4 +1,4 @@
-"""Anyseek for other programs: search, its requests and answers, and models in your own process.
+"""The public interface of Anyseek: a search client with its types, and models in your own process.
 
     import anyseek
 
@@ -10,7 +10,7 @@
     vectors = model.embed([anyseek.Sample({"caption": "a red bicycle"})], list(model.spaces))
 
 The names in `__all__` are stable. Everything else may change without notice, including the subpackages. Each name is
-imported when it is first used, so that importing a subpackage imports nothing beside it.
+imported when it is first used, so that importing a subpackage imports nothing else.
 """
 
 from importlib import import_module
@@ -108,10 +108,10 @@ def connect(
     """Open a data directory in this process, or connect to a service; the methods are the same.
 
         anyseek.connect()                                  # the directory of ANYSEEK_HOME, or ~/.anyseek
-        anyseek.connect("/data/anyseek")                   # another one
+        anyseek.connect("/data/anyseek")                   # another directory
         anyseek.connect("https://pictures.example", key)   # a service
 
-    The parameters are those of `Client`, but a service that is still loading its model is waited for.
+    The parameters are those of `Client`, but by default requests wait for a service that is still loading its model.
     """
     from anyseek.api.client.client import Client
 
@@ -119,10 +119,10 @@ def connect(
 
 
 def open_model(name: str | None = None, home: Path | None = None) -> "Embedder":
-    """Return the model called `name`, one that `anyseek models list` lists or the absolute path of a model's folder.
+    """Return the model `name`: one that `anyseek models list` lists, or the absolute path of a model's folder.
 
     Its `embed` makes vectors of `Sample`s; its `modalities` and `spaces` say which samples it takes and which vectors
-    it makes. Without a name it is the bundled model. Weights are read from below `home`, the data directory; by default
+    it makes. By default it is the bundled model. Weights are read from the data directory `home`, by default
     ANYSEEK_HOME or ~/.anyseek. Raises `ModelError` if the model is unknown, or its weights are missing or damaged.
     """
     from anyseek.model.home import default_home

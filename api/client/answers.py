@@ -1,4 +1,4 @@
-"""The types of the clients' answers, under their public names; each is imported when it is first used."""
+"""The types that clients return, under their public names; each is imported when it is first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -17,13 +17,13 @@ from anyseek.api.client.calls import (
     events_path,
     is_address,
     no_body,
-    refusal,
+    response_error,
     service_options,
-    translated_errors,
+    translate_errors,
 )
 from anyseek.api.client.client import Client
 from anyseek.api.client.connection import POLL_SECONDS
-from anyseek.api.client.notebook import ShownResults
+from anyseek.api.client.notebook import NotebookResults
 from anyseek.api.errors import ApiError, ServiceUnreachable
 
 if TYPE_CHECKING:
@@ -46,44 +46,44 @@ class _CallRecorder(Client):
         return cast(T, call)
 
     def _for_notebook(self, collection: str | Sequence[str], results: "Results") -> "Results":
-        return ShownResults.of(results, None)  # a notebook does not await thumbnails
+        return NotebookResults.of(results, None)  # a notebook does not await thumbnails
 
 
 class _LoopSender(_CallRecorder):
-    """A client whose methods, called in a thread, send by the event loop that waits for it."""
+    """A client whose methods run in a worker thread and send on the event loop."""
 
     def __init__(self, send: Callable[[Call[Any]], Coroutine[Any, Any, Any]]) -> None:
-        self._by_loop = send
+        self._send_on_loop = send
 
     def _send(self, call: Call[T]) -> T:
-        return cast(T, from_thread.run(self._by_loop, call))
+        return cast(T, from_thread.run(self._send_on_loop, call))
 
 
-def _awaited(
+def _as_coroutine(
     method: Callable[Concatenate[Client, P], T],
 ) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
-    """The asynchronous twin of a method that sends one call. The call is made in a thread, since it may read files."""
+    """The asynchronous version of a method that sends one call, which a thread builds, since it may read files."""
 
     @wraps(method)
-    async def awaited(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> T:
+    async def send_call(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> T:
         call = await to_thread.run_sync(partial(method, _CallRecorder(), *args, **kwargs))
         return await client._send(cast(Call[T], call))
 
-    return awaited  # type: ignore[return-value]  # mypy does not take a wrapped function for one
+    return send_call  # type: ignore[return-value]  # mypy does not take a wrapped function for one
 
 
-def _iterated(
+def _as_async_iterator(
     method: Callable[Concatenate[Client, P], Iterator[T]],
 ) -> Callable[Concatenate["AsyncClient", P], AsyncIterator[T]]:
-    """The asynchronous twin of a method that sends calls as it is iterated over."""
+    """The asynchronous version of a method that sends calls while it is iterated over."""
 
     @wraps(method)
-    async def iterated(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+    async def iterate(client: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         values = method(_LoopSender(client._send), *args, **kwargs)
         while (value := await to_thread.run_sync(next, values, _END)) is not _END:
             yield cast(T, value)
 
-    return iterated  # type: ignore[return-value]
+    return iterate  # type: ignore[return-value]
 
 
 class AsyncClient:
@@ -92,8 +92,8 @@ class AsyncClient:
         async with anyseek.AsyncClient("http://127.0.0.1:8765") as client:
             results = await client.query("photos", "a red bicycle")
 
-    It is made like `Client` and has the same methods, which are awaited; those that iterate are iterated over with
-    `async for`.
+    It has the parameters and methods of `Client`. The methods are awaited, and those that return an iterator are used
+    with `async for`.
     """
 
     def __init__(
@@ -125,50 +125,50 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close its connections, and what is open in this process; leaving the `async with` block does this too."""
+        """Close the connections, and the data directory if it is open in this process, as leaving `async with` does."""
         await self._http.aclose()
 
-    query = _awaited(Client.query)
-    query_pages = _iterated(Client.query_pages)
-    query_batch = _awaited(Client.query_batch)
-    predict = _awaited(Client.predict)
-    collections = _awaited(Client.collections)
-    collection = _awaited(Client.collection)
-    create_collection = _awaited(Client.create_collection)
-    delete_collection = _awaited(Client.delete_collection)
-    reembed = _awaited(Client.reembed)
-    rollback = _awaited(Client.rollback)
-    switch = _awaited(Client.switch)
-    forget_old = _awaited(Client.forget_old)
-    tune = _awaited(Client.tune)
-    reset_tuning = _awaited(Client.reset_tuning)
-    facets = _awaited(Client.facets)
-    duplicates = _awaited(Client.duplicates)
-    map = _awaited(Client.map)
-    items = _iterated(Client.items)
-    get_item = _awaited(Client.get_item)
-    put_item = _awaited(Client.put_item)
-    patch_item = _awaited(Client.patch_item)
-    delete_item = _awaited(Client.delete_item)
-    asset = _awaited(Client.asset)
-    thumbnail = _awaited(Client.thumbnail)
-    index_folder = _awaited(Client.index_folder)
-    jobs = _awaited(Client.jobs)
-    job = _awaited(Client.job)
-    job_failures = _awaited(Client.job_failures)
-    cancel_job = _awaited(Client.cancel_job)
-    retry_job = _awaited(Client.retry_job)
-    models = _awaited(Client.models)
-    quota = _awaited(Client.quota)
+    query = _as_coroutine(Client.query)
+    query_pages = _as_async_iterator(Client.query_pages)
+    query_batch = _as_coroutine(Client.query_batch)
+    predict = _as_coroutine(Client.predict)
+    collections = _as_coroutine(Client.collections)
+    collection = _as_coroutine(Client.collection)
+    create_collection = _as_coroutine(Client.create_collection)
+    delete_collection = _as_coroutine(Client.delete_collection)
+    reembed = _as_coroutine(Client.reembed)
+    rollback = _as_coroutine(Client.rollback)
+    switch = _as_coroutine(Client.switch)
+    forget_old = _as_coroutine(Client.forget_old)
+    tune = _as_coroutine(Client.tune)
+    reset_tuning = _as_coroutine(Client.reset_tuning)
+    facets = _as_coroutine(Client.facets)
+    duplicates = _as_coroutine(Client.duplicates)
+    map = _as_coroutine(Client.map)
+    items = _as_async_iterator(Client.items)
+    get_item = _as_coroutine(Client.get_item)
+    put_item = _as_coroutine(Client.put_item)
+    patch_item = _as_coroutine(Client.patch_item)
+    delete_item = _as_coroutine(Client.delete_item)
+    asset = _as_coroutine(Client.asset)
+    thumbnail = _as_coroutine(Client.thumbnail)
+    index_folder = _as_coroutine(Client.index_folder)
+    jobs = _as_coroutine(Client.jobs)
+    job = _as_coroutine(Client.job)
+    job_failures = _as_coroutine(Client.job_failures)
+    cancel_job = _as_coroutine(Client.cancel_job)
+    retry_job = _as_coroutine(Client.retry_job)
+    models = _as_coroutine(Client.models)
+    quota = _as_coroutine(Client.quota)
 
     async def watch(self, number: int) -> AsyncIterator["JobEvent"]:
         """Iterate over the progress of a job, a new value whenever it changes, until it ends."""
         events = EventReader()
-        with translated_errors(self.url):
+        with translate_errors(self.url):
             async with self._http.stream("GET", events_path(number)) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise refusal(response)
+                    raise response_error(response)
                 async for line in response.aiter_lines():
                     for name, members in events.read(line):
                         yield answers.JobEvent.model_validate(members)
@@ -177,16 +177,16 @@ class AsyncClient:
         raise ServiceUnreachable(f"{self.url} stopped reporting the progress of job {number}")
 
     async def wait_until_ready(self, seconds: float) -> None:
-        """Return once the model is loaded. Raises `ApiError` if it cannot be, or is not in time."""
-        left = seconds
+        """Wait until the model is loaded. Raises `ApiError` if it cannot be loaded, or not within `seconds`."""
+        remaining = seconds
         while True:
             try:
                 return await self._send_once(Call("GET", "/readyz", no_body))
             except ApiError as error:
-                if error.code != NOT_READY or left <= 0:
+                if error.code != NOT_READY or remaining <= 0:
                     raise
             await sleep(POLL_SECONDS)
-            left -= POLL_SECONDS
+            remaining -= POLL_SECONDS
 
     async def _send(self, call: Call[T]) -> T:
         try:
@@ -198,6 +198,6 @@ class AsyncClient:
         return await self._send_once(call)
 
     async def _send_once(self, call: Call[T]) -> T:
-        with translated_errors(self.url):
+        with translate_errors(self.url):
             response = await self._http.request(call.method, call.path, **call.options)
         return call.answer(response)

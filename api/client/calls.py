@@ -1,4 +1,4 @@
-"""Requests as the clients describe them, how their answers are read, and what both clients share."""
+"""The requests of both clients, the parsing of responses, and what the clients share."""
 
 import json
 import re
@@ -20,14 +20,14 @@ from anyseek.search.settings import Limits
 T = TypeVar("T")
 
 LIMITS = Limits()
-LONG = 3_600.0  # seconds; the service itself limits what takes long, and others may be before it in the queue
+LONG = 3_600.0  # seconds; the service has its own limits for slow requests, and they may wait in a queue
 NOT_READY = "not-ready"
 _JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and how to read its successful answer; `options` are those of `httpx.Client.request`."""
+    """A request and the parser of its response; `options` are those of `httpx.Client.request`."""
 
     method: str
     path: str
@@ -35,34 +35,34 @@ class Call(Generic[T]):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, response: httpx.Response) -> T:
-        """Read an answer. Raises `ApiError`."""
+        """Parse a response. Raises `ApiError` for an error or an unexpected response."""
         if not response.is_success:
-            raise refusal(response)
+            raise response_error(response)
         try:
             return self.read(response)
         except (ValueError, KeyError, TypeError) as error:
-            raise _unexpected_answer(response) from error
+            raise _unexpected_response(response) from error
 
 
-def refusal(response: httpx.Response) -> ApiError:
-    """The error in an answer whose body has been read."""
+def response_error(response: httpx.Response) -> ApiError:
+    """The error of an unsuccessful response whose body has been read."""
     try:
         members = response.json()
         return ApiError(response.status_code, str(members["type"]), str(members["detail"]))
     except (ValueError, KeyError, TypeError):
-        return _unexpected_answer(response)
+        return _unexpected_response(response)
 
 
-def _unexpected_answer(response: httpx.Response) -> ApiError:
+def _unexpected_response(response: httpx.Response) -> ApiError:
     status = response.status_code
-    said = f"{response.url.host} answered {status} {response.reason_phrase}"
-    return ApiError(status, "about:blank", f"{said}: is it an Anyseek service?")
+    status_line = f"{response.url.host} answered {status} {response.reason_phrase}"
+    return ApiError(status, "about:blank", f"{status_line}: is it an Anyseek service?")
 
 
 def json_call(
     method: str, path: str, read: Callable[[Any], T], body: Mapping[str, Any] | None = None, **options: Any
 ) -> Call[T]:
-    """A request, with a `body` of JSON if there is one, whose JSON answer `read` takes."""
+    """A call with an optional JSON `body`; `read` parses the JSON of its response."""
     if body is not None:
         # In ASCII, so that half a surrogate pair reaches the service, which reports it.
         content = json.dumps(body, allow_nan=False).encode("ascii")
@@ -71,45 +71,45 @@ def json_call(
 
 
 def list_of(read: Callable[[Any], T], member: str) -> Callable[[Any], list[T]]:
-    """Reads the list that is a member of an answer."""
+    """A parser of the list in a `member` of a JSON response; `read` parses each element."""
     return lambda body: [read(value) for value in body[member]]
 
 
 def without_none(**parameters: Any) -> dict[str, Any]:
-    """Those parameters that are not None."""
+    """The parameters that are not None."""
     return {name: value for name, value in parameters.items() if value is not None}
 
 
 def query_call(collection: str | Sequence[str], parts: Parts, **members: Any) -> Call[Results]:
-    """The request of a query of one collection or of several: the one place where it becomes JSON."""
+    """The call of a query of one or of several collections; the only place where a query becomes JSON."""
     if isinstance(collection, str):
         body = query_json(Query(parts_of(parts), **members), LIMITS)
         return json_call("POST", f"{at(collection)}/query", results_of, body)
-    several = QueryOfSeveral(parts_of(parts), collections=list(collection), **members)
-    return json_call("POST", "/v1/query", results_of, query_json(several, LIMITS))
+    query = QueryOfSeveral(parts_of(parts), collections=list(collection), **members)
+    return json_call("POST", "/v1/query", results_of, query_json(query, LIMITS))
 
 
 def content(response: httpx.Response) -> bytes:
-    """The bytes of an answer."""
+    """The body of a response as bytes."""
     return response.content
 
 
 def no_body(response: httpx.Response) -> None:
-    """Ignore an answer."""
+    """Ignore the body of a response."""
 
 
 def file_bytes(file: bytes | str | Path) -> bytes:
-    """The bytes themselves, or those of the file at a path."""
+    """The bytes of a file, given as bytes or as a path."""
     return file if isinstance(file, bytes) else Path(file).read_bytes()
 
 
 def if_match(etag: str | None) -> dict[str, str]:
-    """The header of a change that is made only to the version `etag` of an item."""
+    """The header that makes a change conditional on the version `etag` of an item."""
     return {} if etag is None else {"if-match": f'"{etag}"'}
 
 
 def at(collection: str, *segments: str) -> str:
-    """The path of a collection, or of what `segments` name below it: slashes in names are encoded."""
+    """The URL path of a collection, or of the resource `segments` below it, with slashes in names encoded."""
     encoded = (quote(segment, safe="", errors="surrogatepass") for segment in (collection, *segments))
     return f"/v1/collections/{'/'.join(encoded)}"
 
@@ -121,7 +121,7 @@ class EventReader:
         self._name = ""
 
     def read(self, line: str) -> Iterator[tuple[str, Any]]:
-        """The (name, data) of the event that `line` completes, if it does."""
+        """The (name, data) of the event that `line` completes, if any."""
         field, _, value = line.partition(": ")
         if field == "event":
             self._name = value
@@ -135,8 +135,8 @@ def events_path(job: int) -> str:
 
 
 @contextmanager
-def translated_errors(url: str) -> Iterator[None]:
-    """Turn failures to connect to a service, or to read what it sends, into `ServiceUnreachable`."""
+def translate_errors(url: str) -> Iterator[None]:
+    """Raise `ServiceUnreachable` for httpx's errors of connecting to a service, or of reading its response."""
     try:
         yield
     except httpx.TimeoutException as error:
@@ -146,9 +146,9 @@ def translated_errors(url: str) -> Iterator[None]:
 
 
 def is_address(location: str | Path | None) -> bool:
-    """Return whether a client's location is a service rather than a folder.
+    """Whether a client's location is the URL of a service rather than a path.
 
-    Raises `ServiceUnreachable` for a strange one.
+    Raises `ServiceUnreachable` for what looks like another address.
     """
     if not isinstance(location, str):
         return False
@@ -161,7 +161,7 @@ def is_address(location: str | Path | None) -> bool:
 
 def service_options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
     """The options of an httpx client of a service."""
-    # Certificates take 20 ms to load, and proxies are for other machines.
+    # Loading certificates takes 20 ms, and a service on this machine needs no proxy.
     is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     return {
         "base_url": url,

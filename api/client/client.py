@@ -1,4 +1,4 @@
-"""`Client`, the object by which programs use Anyseek: over a data directory in this process, or a service."""
+"""`Client`, the Python interface of Anyseek: of a data directory opened in this process, or of a service."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from anyseek.api.client.calls import (
     list_of,
     no_body,
     query_call,
-    refusal,
-    translated_errors,
+    response_error,
+    translate_errors,
     without_none,
 )
 from anyseek.api.client.connection import Connection
-from anyseek.api.client.notebook import ShownResults
+from anyseek.api.client.notebook import NotebookResults
 from anyseek.api.errors import ServiceUnreachable
 from anyseek.api.predictions.wire import Input, Predictions, prediction_json, predictions_of
 from anyseek.api.queries.wire import batch_of, query_json
@@ -59,12 +59,12 @@ class Client(Connection):
             for hit in client.query("photos", "a red bicycle").hits:
                 print(hit.key, hit.score)
 
-    `location` is the address of a service, the path of a data directory, or None for that of `ANYSEEK_HOME`; `key` an
-    API key of the service. `model` is the model of new collections, in this process alone. `timeout`: seconds to
-    wait for a service's answer. `patience`: seconds that a request waits for a service that is still loading its model.
+    `location` is the URL of a service, the path of a data directory, or None for `ANYSEEK_HOME`; `key` is an API key of
+    the service. `model` is the model of new collections, only in this process. `timeout`: seconds to wait for a
+    response of a service. `patience`: seconds that a request waits for a service that is still loading its model.
 
-    Every method raises `ApiError` for what is refused, `ServiceUnreachable` if nobody answers, and `BadInput` for a
-    query or a file that cannot be sent. Threads may share a client.
+    Every method raises `ApiError` if the request is refused, `ServiceUnreachable` if the service does not answer, and
+    `BadInput` for a query or a file that cannot be sent. Clients are thread-safe.
     """
 
     # Queries and predictions
@@ -95,10 +95,11 @@ class Client(Connection):
             client.query("photos", ["a dog", anyseek.Part("sketch", file="dog.png")], where="width >= 1000")
 
         A part is a `Part`, its members as a mapping, or words; a single one needs no list. Several collections are
-        searched together; their hits name theirs. `where` is a filter; `space` or `spaces` are searched, by default the
-        model's choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages, `min_score` and
-        `min_probability` leave out worse hits, `group_by` and `group_size` give the best of each value of an attribute.
-        `vectors` adds the hits' vectors, `facets` counts of attributes, `explain` and `explain_keys` explanations.
+        searched together; each hit then names its own. `where` is a filter; `space` or `spaces` are searched, by
+        default the model's choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages,
+        `min_score` and `min_probability` leave out worse hits, `group_by` and `group_size` limit hits per value of an
+        attribute. `vectors` adds vectors to hits, `facets` counts of attributes, `explain` and `explain_keys`
+        explanations.
         """
         call = query_call(
             collection,
@@ -137,7 +138,7 @@ class Client(Connection):
     ) -> Iterator[Results]:
         """Iterate over the pages of a query, `k` hits each, up to 10,000 hits.
 
-        No hit comes twice, whatever is written meanwhile.
+        No hit is repeated, even if items are written meanwhile.
         """
         members: dict[str, Any] = {"min_score": min_score, "min_probability": min_probability, "vectors": vectors}
         cursor = None
@@ -153,7 +154,7 @@ class Client(Connection):
     ) -> list[Results | Refusal]:
         """Answer many queries in one model pass; each is words, a `Query` or its members.
 
-        Hits have a key, score, rank, group and probability alone. A wrong query has a `Refusal` in its place.
+        Hits have only a key, score, rank, group and probability. The result of an invalid query is a `Refusal`.
         """
         body = {"queries": [query_json(query, LIMITS) for query in queries]}
         return self._send(
@@ -171,7 +172,7 @@ class Client(Connection):
 
             client.predict([anyseek.Input("rgb", file="room.jpg")], ["depth", "caption"], options={"seed": 1})
 
-        `options` are those of docs/predicting.md.
+        docs/predicting.md lists the `options`.
         """
         body = prediction_json(inputs, targets, model, options, LIMITS)
         return self._send(json_call("POST", "/v1/predict", predictions_of, body, timeout=LONG))
@@ -199,7 +200,7 @@ class Client(Connection):
     def reembed(self, name: str, model: str) -> Job:
         """Start a job that gives a collection the vectors of another model, then switches to them; see docs/living.md.
 
-        In this process, the job ends with it and goes on when it is started again.
+        A job in this process stops when the process ends, and resumes when it is started again.
         """
         return self._send(json_call("POST", f"{at(name)}/reembed", answers.Job.model_validate, {"model": model}))
 
@@ -216,7 +217,7 @@ class Client(Connection):
         return self._send(Call("POST", f"{at(name)}/forget-old", no_body))
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> Tuning:
-        """Fit the means of queries to a collection itself and use those that lose nothing; see docs/living.md.
+        """Fit the means of queries to a collection, and use those that lose no recall; see docs/living.md.
 
         It takes some seconds for each hundred of `items`, 256 by default. A `dry_run` only measures.
         """
@@ -247,9 +248,9 @@ class Client(Connection):
     def map(
         self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
     ) -> Map:
-        """Lay at most `limit` items out on a plane, alike ones near each other.
+        """Lay at most `limit` items out on a plane, similar ones near each other.
 
-        `colour_by` is an attribute whose values come along, with a colour each. The layout takes seconds.
+        `colour_by` is an attribute whose values are returned, each with a colour. The layout takes seconds.
         """
         params = without_none(space=space, colour_by=colour_by, limit=limit, seed=seed)
         return self._send(json_call("GET", f"{at(name)}/map", answers.Map.model_validate, params=params, timeout=LONG))
@@ -287,8 +288,8 @@ class Client(Connection):
             client.put_item("photos", "a.jpg", {"rgb": "photos/a.jpg"}, "a red bicycle", {"year": 1987})
 
         `files` are by modality, each a path or bytes. With `predict_attributes` an item with a picture gets attributes
-        below `predicted`. With the `etag` of an item as it was read, it is put only if nobody has changed it since;
-        else `ApiError` with the code `item-changed`.
+        below `predicted`. With `etag`, the item is put only if its current etag is this one; else raises `ApiError`
+        with the code `item-changed`.
         """
         fields: dict[str, Any] = {name: (name, file_bytes(file)) for name, file in (files or {}).items()}
         texts = without_none(
@@ -339,9 +340,9 @@ class Client(Connection):
             for progress in client.watch(job.id):
                 print(progress.done)
 
-        With `prune` items are removed whose files are gone. `on_duplicate`: what happens to content that another key
-        has already. Keys of a new source begin with `key_prefix`. `predict_attributes`: whether items get attributes
-        below `predicted`; None leaves this as it is.
+        `prune` removes items whose files are gone. `on_duplicate` says what happens to content that another key already
+        has. Keys of a new source begin with `key_prefix`. `predict_attributes` says whether items get attributes below
+        `predicted`; None keeps the choice of the source.
         """
         body = {"source": str(folder), "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
         body |= without_none(predict_attributes=predict_attributes)
@@ -358,10 +359,10 @@ class Client(Connection):
     def watch(self, number: int) -> Iterator[JobEvent]:
         """Iterate over the progress of a job, a new value whenever it changes, until it ends."""
         events = EventReader()
-        with translated_errors(self.url), self._http.stream("GET", events_path(number)) as response:
+        with translate_errors(self.url), self._http.stream("GET", events_path(number)) as response:
             if not response.is_success:
                 response.read()
-                raise refusal(response)
+                raise response_error(response)
             for line in response.iter_lines():
                 for name, members in events.read(line):
                     yield answers.JobEvent.model_validate(members)
@@ -390,10 +391,10 @@ class Client(Connection):
         return self._send(json_call("GET", "/v1/models", list_of(answers.Model.model_validate, "models")))
 
     def quota(self) -> Quota:
-        """Get how many items and bytes count for the API key, and the most of each."""
+        """Get the items and bytes that count for the API key, and its limits."""
         return self._send(json_call("GET", "/v1/quota", answers.Quota.model_validate))
 
     def _for_notebook(self, collection: str | Sequence[str], results: Results) -> Results:
-        """The same, shown as thumbnails in a notebook."""
-        first = collection if isinstance(collection, str) else ""
-        return ShownResults.of(results, lambda hit: self.thumbnail(hit.collection or first, hit.key))
+        """The results, displayed as thumbnails in a notebook."""
+        default = collection if isinstance(collection, str) else ""
+        return NotebookResults.of(results, lambda hit: self.thumbnail(hit.collection or default, hit.key))

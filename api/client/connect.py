@@ -1,6 +1,6 @@
-"""Chooses who answers a command: the service at ANYSEEK_URL, the one recorded in the data directory, or this process.
+"""The client of a command: of the service at ANYSEEK_URL, of the one recorded in the data directory, or in-process.
 
-A running service leaves its address in a record in its data directory.
+A running service records its URL in its data directory.
 """
 
 import json
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from anyseek.api.client.reader import CatalogueReader
 
 _PATIENCE_SECONDS = 120.0
-_LOCK = "server.lock"  # which the recorded service holds until it ends, however that happens
+_LOCK = "server.lock"  # held as long as the process of the recorded service lives
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> "Client":
-    """A client of the service, or one that works in this process.
+    """A client of the service, or of the data directory opened in this process.
 
     ANYSEEK_API_KEY is sent with requests; ANYSEEK_MODEL is the model of new collections.
     """
@@ -33,8 +33,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> "Client":
     return Client()
 
 
-def reading(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueReader":
-    """A client for commands that only list what the catalogue has, which starts sooner without a service."""
+def connect_reader(environment: Mapping[str, str] = os.environ) -> "Client | CatalogueReader":
+    """A client for commands that only read the catalogue; without a service it starts faster than `connect`."""
     settings = read_settings(environment)
     url = _url(settings, environment)
     if url:
@@ -51,7 +51,7 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     Without `model`, the model of ANYSEEK_MODEL or the default model is meant.
     """
     settings = read_settings(environment)
-    given = environment.get("ANYSEEK_URL")
+    explicit_url = environment.get("ANYSEEK_URL")
     url = _url(settings, environment)
     if not url:
         yield None
@@ -60,10 +60,10 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
 
     model_name = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with _client(url, environment) as client:
-        # whoever names no dtype takes the one that is served
-        names = [] if given else [model.name for model in client.models()]
+        # a name without a dtype stands for the dtype that is served
+        names = [] if explicit_url else [model.name for model in client.models()]
         serves = any(model_name in (predicting_name(name), name.partition(":")[0]) for name in names)
-        yield client if given or serves else None
+        yield client if explicit_url or serves else None
 
 
 def _url(settings: Settings, environment: Mapping[str, str]) -> str | None:
@@ -77,12 +77,12 @@ def _client(url: str, environment: Mapping[str, str]) -> "Client":
 
 
 @contextmanager
-def recorded(settings: Settings, url: str) -> Iterator[str | None]:
-    """Record `url` while the block runs. Gives None, or in one sentence why it is not recorded."""
+def record_url(settings: Settings, url: str) -> Iterator[str | None]:
+    """Record the service's URL while the block runs. Yields None, or a warning that says why it is not recorded."""
     lock, reason = FileLock(settings.locks / _LOCK), None
     try:
         if not lock.try_acquire():
-            yield "Another service already uses this data directory; commands will ask that one."
+            yield "Another service already uses this data directory; commands will use that one."
             return
         with atomic_file(settings.server_record) as record:
             record.write_text(json.dumps({"url": url}), encoding="utf-8")
@@ -98,7 +98,7 @@ def recorded(settings: Settings, url: str) -> Iterator[str | None]:
 
 
 def recorded_url(settings: Settings) -> str | None:
-    """The address of the living service of this data directory, if there is one."""
+    """The URL of the running service of this data directory; None if there is none."""
     if not is_locked(settings.locks / _LOCK):
         return None
     try:

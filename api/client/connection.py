@@ -1,4 +1,4 @@
-"""The connection of a `Client` to the service, or to the application in this process."""
+"""The connection of a `Client` to a service, or to the application in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from anyseek.api.client.calls import NOT_READY, Call, is_address, no_body, service_options, translated_errors
+from anyseek.api.client.calls import NOT_READY, Call, is_address, no_body, service_options, translate_errors
 from anyseek.api.errors import ApiError
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.1
 
 
 class Connection:
-    """Sends calls, and closes what they went through; the base of `Client`."""
+    """The transport of `Client`, its base class: sends calls and closes connections."""
 
     def __init__(
         self,
@@ -49,17 +49,17 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close its connections, and what is open in this process; leaving the `with` block does this too."""
+        """Close the connections, and the data directory if it is open in this process, as leaving `with` does."""
         self._http.close()
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Return once the model is loaded. Raises `ApiError` if it cannot be, or is not in time."""
-        ends = time.monotonic() + seconds
+        """Wait until the model is loaded. Raises `ApiError` if it cannot be loaded, or not within `seconds`."""
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 return self._send_once(Call("GET", "/readyz", no_body))
             except ApiError as error:
-                if error.code != NOT_READY or time.monotonic() > ends:
+                if error.code != NOT_READY or time.monotonic() > deadline:
                     raise
             time.sleep(POLL_SECONDS)
 
@@ -73,6 +73,6 @@ class Connection:
         return self._send_once(call)
 
     def _send_once(self, call: Call[T]) -> T:
-        with translated_errors(self.url):
+        with translate_errors(self.url):
             response = self._http.request(call.method, call.path, **call.options)
         return call.answer(response)

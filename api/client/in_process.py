@@ -31,15 +31,15 @@ def _close_all() -> None:
         transport.close()
 
 
-# Jobs must stop before Python refuses to start their threads, which is before `atexit` calls anybody.
+# Jobs must stop before Python refuses to start their threads, which is before it runs `atexit` callbacks.
 threading._register_atexit(_close_all)  # type: ignore[attr-defined]
 
 
 class InProcess(httpx.BaseTransport):
     """Sends the requests of an httpx client to the application, on an event loop in a thread of its own.
 
-    They have the rights of the user of this process. `model` is that of new collections. It is closed with the client,
-    when the client is garbage, or when the process ends. Raises `AnyseekError` and `ModelError` where the data
+    Requests have the scope admin. `model` is the model of new collections. The transport is closed with the client,
+    when the client is garbage-collected, or when the process ends. Raises `AnyseekError` or `ModelError` if the data
     directory cannot be opened.
     """
 
@@ -54,13 +54,13 @@ class InProcess(httpx.BaseTransport):
         thread.start()
         lifespan = self._app.router.lifespan_context(self._app)
         asyncio.run_coroutine_threadsafe(lifespan.__aenter__(), self._loop).result()
-        self._shut = weakref.finalize(self, _shut, lifespan, self._loop, thread, self.runtime)
+        self._finalizer = weakref.finalize(self, _shut_down, lifespan, self._loop, thread, self.runtime)
         _OPEN.add(self)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         messages: Messages = SimpleQueue()
-        answering = _answer(self._app, _scope(request), request.read(), messages)
-        body = _Body(messages, asyncio.run_coroutine_threadsafe(answering, self._loop))
+        request_task = _run_request(self._app, _scope(request), request.read(), messages)
+        body = _Body(messages, asyncio.run_coroutine_threadsafe(request_task, self._loop))
         try:
             start = body.next()
         except BaseException:  # interrupted, too
@@ -69,33 +69,33 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(start["status"], headers=start["headers"], stream=body)
 
     def close(self) -> None:
-        self._shut()
+        self._finalizer()
 
 
 class AsyncInProcess(httpx.AsyncBaseTransport):
-    """The same for an asynchronous client, whose event loop is another one: threads wait in between."""
+    """`InProcess` for an asynchronous client: a thread waits, because the application has its own event loop."""
 
     def __init__(self, transport: InProcess) -> None:
         self._transport = transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        answer = await to_thread.run_sync(self._transport.handle_request, request, abandon_on_cancel=True)
-        assert isinstance(answer.stream, _Body)
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=_AsyncBody(answer.stream))
+        response = await to_thread.run_sync(self._transport.handle_request, request, abandon_on_cancel=True)
+        assert isinstance(response.stream, _Body)
+        return httpx.Response(response.status_code, headers=response.headers, stream=_AsyncBody(response.stream))
 
     async def aclose(self) -> None:
         await to_thread.run_sync(self._transport.close)
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer, as the application sends it."""
+    """A response body, streamed as the application sends it."""
 
-    def __init__(self, messages: Messages, answering: "Future[None]") -> None:
-        self._messages, self._answering = messages, answering
+    def __init__(self, messages: Messages, request_future: "Future[None]") -> None:
+        self._messages, self._request_future = messages, request_future
 
     def next(self) -> Message:
-        """The next message of the application. Raises what it has raised."""
+        """The next message of the application. Raises the exception that it raised."""
         message = self._messages.get()
         if isinstance(message, BaseException):
             raise message
@@ -109,7 +109,7 @@ class _Body(httpx.SyncByteStream):
             yield message.get("body", b"")
 
     def close(self) -> None:
-        self._answering.cancel()
+        self._request_future.cancel()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
@@ -144,13 +144,13 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
     }
 
 
-async def _answer(app: ASGIApp, scope: dict[str, Any], body: bytes, messages: Messages) -> None:
-    """Run the application for one request; its messages, or what it raises, go to the queue."""
+async def _run_request(app: ASGIApp, scope: dict[str, Any], body: bytes, messages: Messages) -> None:
+    """Run the application for one request; put its messages, or its exception, into the queue."""
     unread = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         if not unread:
-            await asyncio.Event().wait()  # a client that leaves cancels this task
+            await asyncio.Event().wait()  # a client that disconnects cancels this task
         return unread.pop()
 
     async def send(message: Message) -> None:
@@ -163,9 +163,9 @@ async def _answer(app: ASGIApp, scope: dict[str, Any], body: bytes, messages: Me
         raise
 
 
-def _shut(lifespan: Any, loop: asyncio.AbstractEventLoop, thread: threading.Thread, runtime: Runtime) -> None:
-    if threading.current_thread() is thread:  # its garbage was collected there, and the loop cannot wait for itself
-        threading.Thread(target=_shut, args=(lifespan, loop, thread, runtime)).start()
+def _shut_down(lifespan: Any, loop: asyncio.AbstractEventLoop, thread: threading.Thread, runtime: Runtime) -> None:
+    if threading.current_thread() is thread:  # garbage-collected on the loop's thread, which cannot wait for itself
+        threading.Thread(target=_shut_down, args=(lifespan, loop, thread, runtime)).start()
         return
     asyncio.run_coroutine_threadsafe(lifespan.__aexit__(None, None, None), loop).result()
     loop.call_soon_threadsafe(loop.stop)

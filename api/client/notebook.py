@@ -1,4 +1,4 @@
-"""Results as a notebook shows them: thumbnails, with keys and scores."""
+"""The display of results in a notebook: thumbnails, with keys and scores."""
 
 import base64
 from collections.abc import Callable
@@ -17,16 +17,16 @@ _FIGURE = (
 _IMAGE = '<img style="max-width:100%;max-height:10em" alt="" src="data:image;base64,{}">'
 
 
-class ShownResults(Results):
-    """Results that know how to get the thumbnails of their hits."""
+class NotebookResults(Results):
+    """Results that a notebook displays with the thumbnails of their hits."""
 
     _thumbnail: Callable[[Hit], bytes] | None
 
     @classmethod
-    def of(cls, results: Results, thumbnail: Callable[[Hit], bytes] | None) -> "ShownResults":
-        shown = cls(**{field.name: getattr(results, field.name) for field in fields(results)})
-        object.__setattr__(shown, "_thumbnail", thumbnail)
-        return shown
+    def of(cls, results: Results, thumbnail: Callable[[Hit], bytes] | None) -> "NotebookResults":
+        displayable = cls(**{field.name: getattr(results, field.name) for field in fields(results)})
+        object.__setattr__(displayable, "_thumbnail", thumbnail)
+        return displayable
 
     def _repr_html_(self) -> str:
         note = f"<p>{escape(self.note)}</p>" if self.note else ""

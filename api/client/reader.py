@@ -1,4 +1,4 @@
-"""The catalogue of a data directory, read without the service, which takes 0.7 s longer to import."""
+"""Reads the catalogue of a data directory without importing the service, which takes 0.7 s longer."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CatalogueReader:
-    """The methods of `Client` that list what the catalogue has, for commands; raises the errors of the catalogue."""
+    """The methods of `Client` that only read the catalogue, for commands. They raise the errors of the catalogue."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = open_database(settings)
@@ -30,11 +30,11 @@ class CatalogueReader:
 
     def collections(self) -> list[CollectionAnswer]:
         with self._database.read() as session:
-            return [_counted(session, collection) for collection in collections.list_all(session)]
+            return [_collection_answer(session, collection) for collection in collections.list_all(session)]
 
     def collection(self, name: str) -> CollectionAnswer:
         with self._database.read() as session:
-            return _counted(session, collections.get(session, name))
+            return _collection_answer(session, collections.get(session, name))
 
     def get_item(self, collection: str, key: str) -> ItemAnswer:
         with self._database.read() as session:
@@ -46,13 +46,13 @@ class CatalogueReader:
             ConsistencyMonitor(self._database).facets.check()
         while True:
             with self._database.read() as session:
-                found_collection = collections.get(session, collection)
-                page = listing.page(session, found_collection, Order.KEY, after, page_size, tree)
+                row = collections.get(session, collection)
+                page = listing.page(session, row, Order.KEY, after, page_size, tree)
             yield from (ItemAnswer.of(item, with_path=True) for item, _ in page)
             if len(page) < page_size:
                 return
             after = page[-1][1]
 
 
-def _counted(session: "Session", collection: "Collection") -> CollectionAnswer:
+def _collection_answer(session: "Session", collection: "Collection") -> CollectionAnswer:
     return CollectionAnswer.of(collection, collections.count(session, collection.id))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anyseek.api.client.connect import connect, reading
+from anyseek.api.client.connect import connect, connect_reader
 from anyseek.api.commands.hits import facet_line, json_line
 from anyseek.api.commands.output import say
 
@@ -27,10 +27,9 @@ def collections() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_collections(as_json: bool) -> None:
     """List every collection with its model and its number of items."""
-    with reading() as client:
-        found = client.collections()
-    for collection in found:
-        say(json_line(collection) if as_json else _line(collection))
+    with connect_reader() as client:
+        for collection in client.collections():
+            say(json_line(collection) if as_json else _line(collection))
 
 
 @collections.command()
@@ -46,13 +45,13 @@ def create(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def show(name: str, as_json: bool) -> None:
     """Show a collection with its spaces and their fingerprints."""
-    with reading() as client:
-        found = client.collection(name)
+    with connect_reader() as client:
+        collection = client.collection(name)
     if as_json:
-        say(json_line(found))
+        say(json_line(collection))
         return
-    say(_line(found))
-    for space in found.spaces:
+    say(_line(collection))
+    for space in collection.spaces:
         say(f"  {space.name}: {space.dimension} dimensions, fingerprint {space.fingerprint}")
         for tuning in space.tuned:
             change = f"R@10 {tuning.before:.2f} -> {tuning.after:.2f}"
@@ -66,9 +65,8 @@ def show(name: str, as_json: bool) -> None:
 def facets(name: str, where: str | None, as_json: bool) -> None:
     """Show the attributes of the items of NAME, and how many items have each value."""
     with connect() as client:
-        found = client.facets(name, where)
-    for facet in found:
-        say(json_line(facet) if as_json else facet_line(facet.model_dump(mode="json")))
+        for facet in client.facets(name, where):
+            say(json_line(facet) if as_json else facet_line(facet.model_dump(mode="json")))
 
 
 @collections.command()
@@ -77,9 +75,9 @@ def facets(name: str, where: str | None, as_json: bool) -> None:
 def delete(name: str, yes: bool) -> None:
     """Delete a collection with its items. Files that were indexed in place stay where they are."""
     with connect() as client:
-        found = client.collection(name)
+        collection = client.collection(name)
         if not yes:
-            click.confirm(f"Delete {name} with its {found.items:,} items?", abort=True, err=True)
+            click.confirm(f"Delete {name} with its {collection.items:,} items?", abort=True, err=True)
         client.delete_collection(name)
     say(f"the collection {name} is deleted")
 
@@ -91,9 +89,8 @@ def delete(name: str, yes: bool) -> None:
 def reembed(name: str, model: str, as_json: bool) -> int:
     """Give every item of NAME the vectors of another model, then switch the collection to them.
 
-    Until the switch, queries are answered with the old vectors, and items can be put and deleted. If the command is
-    killed or interrupted, run it again to go on. The old vectors are kept: `rollback` returns to them, `forget-old`
-    drops them.
+    Until the switch, queries use the old vectors, and items can be put and deleted. If the command is killed or
+    interrupted, run it again to resume. The old vectors are kept: `rollback` returns to them, `forget-old` drops them.
 
     Exits with 1, and does not switch, if some items could not be embedded: `anyseek jobs failures` says why.
     """
@@ -131,51 +128,53 @@ def forget_old(name: str) -> None:
 
 @collections.command()
 @click.argument("name")
-@click.option("--items", type=int, help="How many items, drawn by a seed, to make queries from.  [default: 256]")
+@click.option(
+    "--items", type=int, help="The number of items, drawn with a fixed seed, to make queries from.  [default: 256]"
+)
 @click.option("--dry-run", is_flag=True, help="Measure, and change nothing.")
 @click.option("--reset", is_flag=True, help="Return to the model's own means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Tune queries of NAME to its own items, without labels.
 
-    It asks with edges drawn from pictures, and with captions, maps and whatever items have beside a picture. It fits
-    the mean of each kind of query, and uses it where queries that were held out find no less. No vectors of items
-    change. `--reset` undoes it; a switch to another model leaves it behind.
+    The queries are edges drawn from the items' pictures, and captions, maps and whatever else items have besides a
+    picture. The mean of each kind of query is fitted, and used if held-out queries do not lose recall. No vectors of
+    items change. `--reset` undoes it; so does a switch to another model.
     """
     if reset and (dry_run or items is not None):
-        raise click.UsageError("--reset goes without --dry-run and --items")
+        raise click.UsageError("--reset cannot be combined with --dry-run or --items")
     with connect() as client:
         if reset:
             client.reset_tuning(name)
             say(json.dumps({"reset": name}) if as_json else f"{name} is searched with the model's own means")
             return
-        tuned = client.tune(name, items, dry_run)
-    say(json_line(tuned) if as_json else _tuning_lines(tuned))
+        tuning = client.tune(name, items, dry_run)
+    say(json_line(tuning) if as_json else _tuning_lines(tuning))
 
 
-def _tuning_lines(tuned: "Tuning") -> str:
-    """A line for each kind of query, and what could not be read."""
-    kept = "would be kept" if tuned.dry_run else "kept"
+def _tuning_lines(tuning: "Tuning") -> str:
+    """A line for each kind of query, and the number of unreadable items."""
+    kept = "would be kept" if tuning.dry_run else "kept"
     lines = []
-    for trial in tuned.trials:
+    for trial in tuning.trials:
         old, new = trial.before, trial.after
         change = f"R@10 {old.at_10:.3f} -> {new.at_10:.3f}, first {old.at_1:.3f} -> {new.at_1:.3f}"
         verdict = kept if trial.kept else "not kept, since it loses"
         lines.append(f"{trial.modality}: {change} of {trial.queries:,} queries in {trial.space}; {verdict}")
-    if tuned.unreadable:
-        lines.append(f"{tuned.unreadable:,} of {tuned.items:,} items could not be read")
+    if tuning.unreadable:
+        lines.append(f"{tuning.unreadable:,} of {tuning.items:,} items could not be read")
     return "\n".join(lines)
 
 
 def _run_job(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
     """Start a job, show its progress until it ends, and return the exit code."""
     with connect() as client:
-        job, said = start(client), time.monotonic()
+        job, last_report = start(client), time.monotonic()
         for event in client.watch(job.id):
             job = event.job
-            if time.monotonic() - said >= _LINE_SECONDS and not as_json:
+            if time.monotonic() - last_report >= _LINE_SECONDS and not as_json:
                 say(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
-                said = time.monotonic()
+                last_report = time.monotonic()
         error = f": {job.error}" if job.error else ""
         text = f"job {job.id} is {job.state}{error}\n{_line(client.collection(name))}"
         say(json_line(job) if as_json else text)
@@ -183,7 +182,7 @@ def _run_job(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
 
 
 def _line(collection: "Collection") -> str:
-    beside = "".join(f"  ({state}: {model})" for state, model in sorted(collection.beside.items()))
+    other_models = "".join(f"  ({state}: {model})" for state, model in sorted(collection.beside.items()))
     names = sorted({tuning.modality for space in collection.spaces for tuning in space.tuned})
     tuned = f"  (tuned: {', '.join(names)})" if names else ""
-    return f"{collection.name}  {collection.items:,} items  model {collection.model}{beside}{tuned}"
+    return f"{collection.name}  {collection.items:,} items  model {collection.model}{other_models}{tuned}"

@@ -39,10 +39,10 @@ def data() -> None:
 def build(recipe: Path, out: Path, workers: int | None) -> int:
     """Make the data set of RECIPE, a YAML file. Paths in it are relative to the current folder.
 
-    A build that was stopped or killed goes on when it is started again, and ends in the same bytes. A sample that
+    Run the command again to resume a build that was stopped or killed; it ends in the same bytes. A sample that
     cannot be made is left out and listed, with the reason, in failures.jsonl.
 
-    Exits with 0 if every sample was made, 3 if some were not, 1 if it failed, 2 for a recipe that cannot be understood.
+    Exits with 0 if every sample was made, 3 if some were not, 1 if it failed, 2 for an invalid recipe.
     """
     from anyseek.model.data.build import build as build_dataset
     from anyseek.model.data.build import read_failures
@@ -110,13 +110,13 @@ def _failure_summary(failures: "list[Failure]") -> list[str]:
     lines = [f"{count} failed: {source}, {step}" for (source, step), count in steps.most_common()]
     shown = failures[:_FAILURES_SHOWN]
     lines += [f"  {failure.source} {failure.key}: {failure.reason} [{failure.step}]" for failure in shown]
-    left = len(failures) - _FAILURES_SHOWN
-    return [*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])]
+    hidden = len(failures) - _FAILURES_SHOWN
+    return [*lines, *([f"  and {hidden} more, all in failures.jsonl"] if hidden > 0 else [])]
 
 
 @contextmanager
 def _progress_bar() -> "Iterator[Progress]":
-    """Progress on stderr: a bar if that is a terminal, else a line now and then."""
+    """A progress callback that writes to stderr: a bar on a terminal, else occasional lines."""
     last = 0.0
     with tqdm(desc="building", unit=" samples", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
 

@@ -28,9 +28,9 @@ from anyseek.workers.runtime import Runtime
 OPENMOJI, ROOMS, PHOTOS = "openmoji", "rooms", "photos"
 _ROOM = "test-00014"  # an orange desk, two easy chairs and a red desk lamp
 _PHOTO = "fsa-colour/2017877600"  # a truck that carries logs
-_BLUR, _QUIET = 1.2, 0.92  # of its edges
+_BLUR, _QUIET = 1.2, 0.92  # of Canny, for the edges of the photo
 _SHOWN_HITS = 3
-_DRAWN = "1F431"  # cat face
+_DRAWING = "1F431"  # cat face
 _ROOMS_ATTRIBUTION = "Rooms: rendered from furniture models under CC0 and CC BY 3.0; their makers: {}"
 _PHOTOS_ATTRIBUTION = "Photos: agencies of the United States government, public domain; their titles: {}"
 
@@ -43,34 +43,34 @@ class Example:
     options: str
     parts: tuple[Part, ...]
 
-    def asks_only(self, modalities: Container[str]) -> bool:
+    def has_only(self, modalities: Container[str]) -> bool:
         return all(part.modality in modalities for part in self.parts)
 
 
 def examples(drawing: Path, edges: Path, rooms: Path) -> list[Example]:
-    """Return all examples: `drawing` has a cat's lines, `edges` those of a photo; `rooms` is the gallery's folder."""
+    """All examples. `drawing` is a line drawing of a cat, `edges` a photo's edges, `rooms` the gallery's folder."""
     depth, normal = (rooms / modality / f"{_ROOM}.png" for modality in ("depth", "normal"))
     boxes = rooms / "bounding_boxes" / f"{_ROOM}.json"
     dark = '{"brightness": 40}'
     heart, bed, desk = (Part("caption", text=text) for text in ("heart", "bed", "a desk"))
     blue, darker_blue = (Part("color_palette", text=colour) for colour in ("#92d3f5", "#2f5fb0"))
     return [
-        _words(OPENMOJI, "a slice of pizza"),
+        _caption_example(OPENMOJI, "a slice of pizza"),
         Example(OPENMOJI, f"--sketch {drawing}", (Part("canny_edge", file=drawing),)),
         Example(OPENMOJI, f"heart --palette '{blue.text}'", (heart, blue)),
-        _words(ROOMS, "an orange dog"),
+        _caption_example(ROOMS, "an orange dog"),
         Example(ROOMS, f"bed --palette '{darker_blue.text}'", (bed, darker_blue)),
         Example(ROOMS, f"--depth {depth}", (Part("depth", file=depth),)),
         Example(ROOMS, f"--normal {normal}", (Part("normal", file=normal),)),
         Example(ROOMS, f"--input boxes={boxes}", (Part("bounding_boxes", file=boxes),)),
         Example(ROOMS, f"'a desk' --input 'metadata={dark}'", (desk, Part("metadata", text=dark))),
-        _words(PHOTOS, "an airplane"),
-        _words(PHOTOS, "a field of flowers"),
+        _caption_example(PHOTOS, "an airplane"),
+        _caption_example(PHOTOS, "a field of flowers"),
         Example(PHOTOS, f"--sketch {edges}", (Part("canny_edge", file=edges),)),
     ]
 
 
-def _words(collection: str, text: str) -> Example:
+def _caption_example(collection: str, text: str) -> Example:
     return Example(collection, f'"{text}"', (Part("caption", text=text),))
 
 
@@ -90,8 +90,8 @@ def _words(collection: str, text: str) -> Example:
 def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     """Index the collections `openmoji`, `rooms` and `photos`, show queries that the model takes, and serve the page.
 
-    You can run it again at any time: it skips what is done and goes on with what was interrupted. A collection made
-    with other weights than the loaded ones is indexed anew.
+    It is safe to run again: it skips what is done and resumes what was interrupted. A collection made with other
+    weights than the loaded ones is indexed again.
     """
     settings = read_settings()
     if model == DEFAULT_MODEL:
@@ -106,12 +106,12 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     write_photos(galleries / PHOTOS, photos)
     drawing, edges = galleries / "cat-drawing.png", galleries / "photo-edges.png"
     with Drawings(wheel) as drawings:
-        drawing.write_bytes(render_png(drawings[_DRAWN], Rendering.LINE))
+        drawing.write_bytes(render_png(drawings[_DRAWING], Rendering.LINE))
     picture = next(photo.picture() for photo in photos if photo.id == _PHOTO)
     Image.fromarray(canny(picture, _BLUR, _QUIET)).save(edges)
     with Runtime.open(settings, model) as runtime:
-        ours = [name for name in (OPENMOJI, ROOMS, PHOTOS) if _is_ours(runtime, galleries / name)]
-        for name in ours:
+        names = [name for name in (OPENMOJI, ROOMS, PHOTOS) if _prepare_collection(runtime, galleries / name)]
+        for name in names:
             exit_code = index_folder(runtime, galleries / name, name, prune=True, as_json=False)
             if exit_code:
                 return exit_code
@@ -119,7 +119,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
         say(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
         say(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
         for example in examples(drawing, edges, galleries / ROOMS):
-            if example.collection in ours and example.asks_only(runtime.embedder.modalities):
+            if example.collection in names and example.has_only(runtime.embedder.modalities):
                 command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
                 say("", f"$ {command}", *_answer(runtime, example))
     if not serves:
@@ -137,9 +137,8 @@ def _say_progress(done: int, total: int) -> None:
         say(f"rendered {total} OpenMoji drawings")
 
 
-def _is_ours(runtime: Runtime, gallery: Path) -> bool:
-    """Return whether the gallery's collection is missing or holds only the gallery; one of other weights is deleted
-    first.
+def _prepare_collection(runtime: Runtime, gallery: Path) -> bool:
+    """Delete the gallery's collection if it has other weights; return False if it has items besides the gallery's.
 
     A user's own collection of that name must be neither lost nor mixed with the demo's.
     """
@@ -153,7 +152,7 @@ def _is_ours(runtime: Runtime, gallery: Path) -> bool:
             return False
     loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
     if {space.name: space.fingerprint for space in collection.spaces.values()} != loaded:
-        say(f"the model has changed since {collection.name!r} was indexed; indexing it anew")
+        say(f"the model has changed since {collection.name!r} was indexed; indexing it again")
         with runtime.database.write() as session:
             collections.delete(session, collection.name)
     return True

@@ -1,4 +1,4 @@
-"""`anyseek eval`: measures how well a model finds what it should, compared with the encoders alone."""
+"""`anyseek eval`: measures retrieval, compared with the encoders alone, or the modalities that a model predicts."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 _PICTURE = "rgb"
 Report = tuple[dict[str, Any], Iterable[str]]
-"""What was measured, as JSON and as lines for people."""
+"""The measurements, as JSON and as lines of text."""
 
 
 @click.command("eval")
@@ -33,9 +33,9 @@ Report = tuple[dict[str, Any], Iterable[str]]
 )
 @click.option("--model", default="4m-tiny", show_default=True)
 @click.option("--space", help="Measure only this space.")
-@click.option("--limit", type=click.IntRange(min=2), help="Measure on at most this many things, evenly chosen.")
-@click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the encoders alone out.")
-@click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's things instead.")
+@click.option("--limit", type=click.IntRange(min=2), help="Measure on at most this many things, evenly spaced.")
+@click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Do not measure the encoders alone.")
+@click.option("--outputs", is_flag=True, help="Measure the modalities that the model predicts instead.")
 @click.option(
     "--given", multiple=True, help="With --outputs, predict from this modality instead of rgb; may be repeated."
 )
@@ -46,7 +46,7 @@ def evaluate(folder: Path | None, suite: str | None, as_json: bool, **options: A
     FOLDER has aligned modalities: rgb/KEY.png, depth/KEY.png, caption/KEY.txt and so on, or pictures with sidecars or a
     manifest as `anyseek index` reads them, or, with --split, shards made by `anyseek data build`.
 
-    --suite queries compares queries of several parts, for emoji, rooms and photos that ship, with their best part.
+    --suite queries compares queries of several parts with their best part, on emoji, rooms and photos that ship.
     """
     from anyseek.model.compute.threads import prepare_process
 
@@ -54,19 +54,19 @@ def evaluate(folder: Path | None, suite: str | None, as_json: bool, **options: A
     settings = read_settings()
     prepare_process(settings.threads)
     if folder is None:
-        members, lines = _queries(settings, options)
+        members, lines = _measure_queries(settings, options)
     elif options["outputs"]:
-        members, lines = _outputs(folder, settings, options)
+        members, lines = _measure_outputs(folder, settings, options)
     else:
-        members, lines = _matrix(folder, settings, options)
+        members, lines = _measure_matrix(folder, settings, options)
     for line in [json.dumps(members)] if as_json else lines:
         say(line)
 
 
 def _check_options(folder: Path | None, suite: str | None, options: dict[str, Any]) -> None:
-    """Raises `UsageError` for options that do not belong together."""
+    """Raises `UsageError` for options that cannot be combined."""
     if (folder is None) == (suite is None):
-        raise click.UsageError("give FOLDER or --suite, one of the two")
+        raise click.UsageError("give either FOLDER or --suite")
     if options["split"] and folder is None:
         raise click.UsageError("--split needs a FOLDER of shards")
     if options["outputs"] and (suite or options["space"]):
@@ -75,16 +75,16 @@ def _check_options(folder: Path | None, suite: str | None, options: dict[str, An
         raise click.UsageError("--given needs --outputs")
 
 
-def _queries(settings: Settings, options: dict[str, Any]) -> Report:
+def _measure_queries(settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.api.commands.eval_output import query_lines
     from anyseek.search.evaluation.queries import measure_queries
 
-    embedder = _embedder(settings, options)
+    embedder = _load_embedder(settings, options)
     report = measure_queries(embedder, settings.home, options["limit"], _progress)
     return {"suite": "queries", **_identity(embedder), **asdict(report)}, query_lines(report)
 
 
-def _outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
+def _measure_outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.api.commands.eval_output import output_lines
     from anyseek.api.commands.inputs import known_modality
     from anyseek.model.predict import predict
@@ -97,16 +97,16 @@ def _outputs(folder: Path, settings: Settings, options: dict[str, Any]) -> Repor
     def predict_target(values: "Mapping[str, Value]", target: str) -> "Value":
         return predict(values, [target], model=model)[target].value
 
-    aligned = _aligned(folder, settings, options)
+    aligned = _read_aligned_set(folder, settings, options)
     report = measure_outputs(aligned, frozenset(model.targets), predict_target, _progress, inputs)
     return {"folder": str(folder), "model": options["model"], **asdict(report)}, output_lines(report)
 
 
-def _matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
+def _measure_matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report:
     from anyseek.api.commands.eval_output import matrix_lines
     from anyseek.search.evaluation.matrix import recall_matrix
 
-    embedder, space = _embedder(settings, options), options["space"]
+    embedder, space = _load_embedder(settings, options), options["space"]
     if space is not None and space not in embedder.spaces:
         raise click.UsageError(f"the model {embedder.name} has no space {space!r}; it has {', '.join(embedder.spaces)}")
     encoders = None
@@ -115,11 +115,11 @@ def _matrix(folder: Path, settings: Settings, options: dict[str, Any]) -> Report
 
         encoders = Encoders(settings.home)
     spaces = (space,) if space else tuple(embedder.spaces)
-    report = recall_matrix(embedder, _aligned(folder, settings, options), spaces, encoders, _progress)
+    report = recall_matrix(embedder, _read_aligned_set(folder, settings, options), spaces, encoders, _progress)
     return {"folder": str(folder), **_identity(embedder), "sets": [asdict(report)]}, matrix_lines(report)
 
 
-def _aligned(folder: Path, settings: Settings, options: dict[str, Any]) -> "AlignedSet":
+def _read_aligned_set(folder: Path, settings: Settings, options: dict[str, Any]) -> "AlignedSet":
     if options["split"]:
         from anyseek.model.data.samples import Split
         from anyseek.search.evaluation.shard_sets import shard_set
@@ -133,7 +133,7 @@ def _aligned(folder: Path, settings: Settings, options: dict[str, Any]) -> "Alig
     return read_aligned(folder, settings, options["limit"])
 
 
-def _embedder(settings: Settings, options: dict[str, Any]) -> "Embedder":
+def _load_embedder(settings: Settings, options: dict[str, Any]) -> "Embedder":
     from anyseek.model.registry.loading import load_embedder
 
     return load_embedder(options["model"], settings.home, settings.device)

@@ -1,4 +1,4 @@
-"""What `anyseek eval` prints for people."""
+"""Text output of `anyseek eval`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,12 +12,12 @@ _SHOWN = 10  # of unreadable things
 
 
 def query_lines(report: CombinedResults) -> Iterator[str]:
-    """The table of the queries of several parts, each beside its parts alone."""
-    wide = _width([row.name for row in report.rows])
-    yield f"{'query':{wide}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"
+    """The table of queries of several parts, compared with their parts alone."""
+    width = _width([row.name for row in report.rows])
+    yield f"{'query':{width}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"
     for row in report.rows:
         alone = ", ".join(f"{name} {part.value:.3f}" for name, part in row.parts.items())
-        counts = f"{row.name:{wide}}{row.queries:5}{row.gallery:7}"
+        counts = f"{row.name:{width}}{row.queries:5}{row.gallery:7}"
         yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{alone}"
     if report.palette is not None:
         yield f"a palette of five colours alone: {_interval(report.palette.together)} of {report.palette.queries} emoji"
@@ -25,16 +25,16 @@ def query_lines(report: CombinedResults) -> Iterator[str]:
 
 
 def _score_lines(rows: Sequence[ScoreRow]) -> Iterator[str]:
-    """What probabilities are worth, by kind of query and over all."""
-    wide = _width([row.kind for row in rows])
-    yield "probabilities, asked with the item there and without: calibration error, mAP of all hits in one order"
+    """The table of how well probabilities are calibrated, by kind of query and overall."""
+    width = _width([row.kind for row in rows])
+    yield "probabilities, with the item in the collection and without: calibration error, mAP of all hits in one order"
     yield (
-        f"{'query':{wide}}{'n':>5}{'hits':>7}  {'best hit':10}{'first ten':11}{'mAP by score':14}{'by probability':16}"
+        f"{'query':{width}}{'n':>5}{'hits':>7}  {'best hit':10}{'first ten':11}{'mAP by score':14}{'by probability':16}"
         "nothing good: not there, best hit right"
     )
     for row in rows:
         yield (
-            f"{row.kind:{wide}}{row.queries:5}{row.hits:7}  {row.error_of_best:<10.3f}{row.error:<11.3f}"
+            f"{row.kind:{width}}{row.queries:5}{row.hits:7}  {row.error_of_best:<10.3f}{row.error:<11.3f}"
             f"{row.by_score:<14.3f}{row.by_probability:<16.3f}{row.nothing_good:.2f}, {row.wrongly:.2f}"
         )
 
@@ -60,10 +60,10 @@ def matrix_lines(matrix: Matrix) -> Iterator[str]:
     yield f"{matrix.name}: {matrix.things:,} things"
     yield from _summary(matrix, labelled)
     yield ""
-    wide = _width([row.query for row in matrix.rows])
+    width = _width([row.query for row in matrix.rows])
     items = _width([row.gallery for row in matrix.rows])
-    heads = f"{'R@1':>5}{'R@5':>6}{'R@10':>6} {'(95%)':14}{'median':>8}" + (f"{'mAP':>6}" if labelled else "")
-    yield f"{'query':{wide}}{'items':{items}}{'n':>6}{heads}  {'encoders':14}space"
+    header = f"{'R@1':>5}{'R@5':>6}{'R@10':>6} {'(95%)':14}{'median':>8}" + (f"{'mAP':>6}" if labelled else "")
+    yield f"{'query':{width}}{'items':{items}}{'n':>6}{header}  {'encoders':14}space"
     for row in matrix.rows:
         model = row.model
         interval = f"({model.at_10.low:.2f}-{model.at_10.high:.2f})"
@@ -71,7 +71,7 @@ def matrix_lines(matrix: Matrix) -> Iterator[str]:
         numbers += f"{model.median_rank.value:8.1f}" + (f"{_precision(model):>6}" if labelled else "")
         space = f"{row.space}{' *' if row.default else ''}{' (own)' if row.contains_gallery else ''}"
         encoders = _encoders(row.encoders, labelled)
-        yield f"{row.query:{wide}}{row.gallery:{items}}{model.queries:6}{numbers}  {encoders:14}{space}"
+        yield f"{row.query:{width}}{row.gallery:{items}}{model.queries:6}{numbers}  {encoders:14}{space}"
     measure_names = "R@10 and mAP" if labelled else "R@1 and R@10"
     yield f"\n*: the space that the service uses. Encoders alone: {measure_names}."
     for modality, reason in matrix.left_out.items():
@@ -84,18 +84,18 @@ def matrix_lines(matrix: Matrix) -> Iterator[str]:
 def _summary(matrix: Matrix, labelled: bool) -> Iterator[str]:
     """R@10, or mAP if things have labels, by query and gallery.
 
-    An own file found by itself tells little of recall; average precision is that of others of its kind.
+    With labels, average precision says more than recall, because an item's own file finds that item easily.
     """
     cells = {(row.query, row.gallery): row for row in matrix.rows if row.default}
     queries = list(dict.fromkeys(query for query, _ in cells))
     galleries = list(dict.fromkeys(gallery for _, gallery in cells))
-    wide = _width(queries)
+    width = _width(queries)
     own = "" if labelled else " ((own): the query is the very file that the item is indexed by)"
     yield f"\n{'mAP' if labelled else 'R@10'} by default{own}"
-    yield " " * wide + "".join(f"{gallery:>16}" for gallery in galleries)
+    yield " " * width + "".join(f"{gallery:>16}" for gallery in galleries)
     for query in queries:
         numbers = [_cell(cells.get((query, gallery)), labelled) for gallery in galleries]
-        yield f"{query:{wide}}" + "".join(f"{number:>16}" for number in numbers)
+        yield f"{query:{width}}" + "".join(f"{number:>16}" for number in numbers)
 
 
 def _cell(row: Row | None, labelled: bool) -> str:

@@ -1,4 +1,4 @@
-"""Output of items and hits by commands: lines, paths, contact sheets, opening the best one."""
+"""Output of items and hits: lines, paths, contact sheets, and opening the best hit."""
 
 import io
 import json
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from anyseek.api.client.reader import CatalogueReader
 
 _FAILED = 1
-_NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
+_NO_PATH = "they are stored by Anyseek, or the API key does not have the scope admin"
 _SHOWN_VALUES = 10
 _MAX_NAME_LENGTH = 40
 
 
 def only_collection(client: "Client | CatalogueReader") -> str:
-    """The name of the only collection. Raises `UsageError` if there is none, or several to choose from."""
+    """The name of the only collection. Raises `UsageError` if there is none, or more than one."""
     collections = client.collections()
     if len(collections) == 1:
         return collections[0].name
@@ -42,7 +42,7 @@ def json_line(answer: "BaseModel") -> str:
 
 
 def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
-    """Print each path on a line, or with `null` ended by NUL; `what` has none, such as hits, is counted on stderr."""
+    """Print each path, ended by a newline or with `null` by NUL; count the `what`, such as hits, without one."""
     for path in paths:
         if path is not None:
             write_path(path, null)
@@ -51,34 +51,34 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
         say(f"{missing_count} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
-def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
-    """Write thumbnails as one picture in the format of the file's ending: of items by number, collection and key.
+def write_sheet(client: "Client", entries: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
+    """Write the thumbnails of (number, collection, key) entries as one picture, in the format of the file's suffix.
 
-    Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no item.
+    Raises `UsageError` if the suffix is no picture format, the file cannot be written, or there are no entries.
     """
     from PIL import Image
 
     from anyseek.model.files import atomic_file
     from anyseek.model.modalities.rendering.panels import Print, contact_sheet
 
-    kind = Image.registered_extensions().get(file.suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise click.UsageError(f"{file} has no ending of a picture; use .png or .jpg")
-    if not ranked:
+    picture_format = Image.registered_extensions().get(file.suffix.lower())
+    if picture_format is None or picture_format not in Image.SAVE:
+        raise click.UsageError(f"{file} does not end in a picture format; use .png or .jpg")
+    if not entries:
         raise click.UsageError("nothing was found, so there is no contact sheet to write")
-    sheet = contact_sheet([Print(rank, key, _thumbnail(client, collection, key)) for rank, collection, key in ranked])
+    sheet = contact_sheet([Print(rank, key, _thumbnail(client, collection, key)) for rank, collection, key in entries])
     try:
         with atomic_file(file.absolute()) as temporary:
-            sheet.save(temporary, kind)
+            sheet.save(temporary, picture_format)
     except OSError as error:
         missing = not file.absolute().parent.is_dir()
         reason = f"there is no folder {file.parent}" if missing else error.strerror or str(error)
         raise click.UsageError(f"{file} cannot be written: {reason}") from error
-    say(f"{file}: {len(ranked)} {what}", err=True)
+    say(f"{file}: {len(entries)} {what}", err=True)
 
 
 def _thumbnail(client: "Client", collection: str, key: str) -> "Image.Image | None":
-    """The small picture of an item, None if it has none."""
+    """The thumbnail of an item; None if it has none."""
     from PIL import Image
 
     from anyseek.api.errors import ApiError
@@ -92,23 +92,23 @@ def _thumbnail(client: "Client", collection: str, key: str) -> "Image.Image | No
 
 
 def open_best(results: Results) -> int:
-    """Open the best hit's file as the desktop does, and return the exit code."""
+    """Open the best hit's file with its default program, and return the exit code."""
     path = results.hits[0].path if results.hits else None
     if path is None:
         say(f"there is no file to open: {_NO_PATH if results.hits else 'nothing was found'}", err=True)
         return _FAILED
     if not Path(path).is_file():
-        say(f"{path} is not on this machine, or gone", err=True)
+        say(f"{path} does not exist on this machine", err=True)
         return _FAILED
     if click.launch(path) != 0:
-        say(f"nothing on this machine opens {path}", err=True)
+        say(f"no program on this machine opens {path}", err=True)
         return _FAILED
     return 0
 
 
 def facet_line(facet: Mapping[str, Any]) -> str:
-    """`label (9 items): cat 5, dog 4, … 12 more; 3 to 8` for a facet by its members."""
-    counts = [(counted["value"], counted["items"]) for counted in facet["values"][:_SHOWN_VALUES]]
+    """A facet, given by its JSON members, as `label (9 items): cat 5, dog 4, … 12 more; 3 to 8`."""
+    counts = [(count["value"], count["items"]) for count in facet["values"][:_SHOWN_VALUES]]
     texts = [f"{value if isinstance(value, str) else str(value).lower()} {n:,}" for value, n in counts]
     further = max(facet["distinct"], len(facet["values"])) - len(texts)
     if further > 0:
@@ -120,11 +120,11 @@ def facet_line(facet: Mapping[str, Any]) -> str:
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
-    """A line for each part, or several: what it found alone, what it adds, and the words in common."""
+    """Lines for each part: its rank alone, what it adds, and the words in common; then lines for all parts together."""
     for part in explanation.parts:
-        yield f"{_part_name(part)}: {'; '.join(_shares(part, explanation.depth))}"
+        yield f"{_part_name(part)}: {'; '.join(_share_texts(part, explanation.depth))}"
         if part.codes is not None:
-            yield f"  {_codes(part.codes)}"
+            yield f"  {_codes_text(part.codes)}"
         if part.names:
             yield f"  the model sees in both: {', '.join(part.names)}"
         if part.words:
@@ -133,18 +133,18 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     if explanation.names:
         yield f"the model sees in it: {', '.join(explanation.names)}"
     if explanation.codes is not None:
-        yield f"all together: {_codes(explanation.codes)}"
+        yield f"all together: {_codes_text(explanation.codes)}"
     if explanation.rankings:
         shares = [
-            f"{ranking.share:+.3f} by {ranking.space or 'words'} ({_place(ranking.rank, explanation.depth)})"
+            f"{ranking.share:+.3f} by {ranking.space or 'words'} ({_rank_text(ranking.rank, explanation.depth)})"
             for ranking in explanation.rankings
         ]
         yield f"the score is the sum of {', '.join(shares)}"
 
 
 def rank_line(explanation: Explanation) -> str:
-    """The item's key, with its score and place among all items."""
-    return f"{explanation.key}: {explanation.score:.3f}, {_place(explanation.rank, explanation.depth)}"
+    """The item's key with its score and its rank among all items."""
+    return f"{explanation.key}: {explanation.score:.3f}, {_rank_text(explanation.rank, explanation.depth)}"
 
 
 def _part_name(part: PartShare) -> str:
@@ -161,23 +161,23 @@ def _part_name(part: PartShare) -> str:
     return f'{part.modality} "{text}"{weight}'
 
 
-def _shares(part: PartShare, depth: int) -> Iterator[str]:
+def _share_texts(part: PartShare, depth: int) -> Iterator[str]:
     if part.similarity is not None:
-        yield f"similarity {part.similarity:.3f} in {part.space}, alone {_place(part.rank, depth)}"
+        yield f"similarity {part.similarity:.3f} in {part.space}, alone {_rank_text(part.rank, depth)}"
     elif part.rank is None:
         yield "none of the words"
     else:
-        yield f"alone {_place(part.rank, depth)}"
+        yield f"alone {_rank_text(part.rank, depth)}"
     if part.contribution is not None and part.score_without is not None:
-        score_without = f"{part.score_without:.3f} and {_place(part.rank_without, depth)}"
+        score_without = f"{part.score_without:.3f} and {_rank_text(part.rank_without, depth)}"
         yield f"adds {part.contribution:+.3f} (without it {score_without})"
 
 
-def _place(rank: int | None, depth: int) -> str:
+def _rank_text(rank: int | None, depth: int) -> str:
     return f"rank {rank:,}" if rank is not None else f"not among the first {depth:,}"
 
 
-def _codes(codes: SharedCodes) -> str:
+def _codes_text(codes: SharedCodes) -> str:
     summary = f"{len(codes.agree)} of {codes.of} codes agree"
     if codes.choices is None or codes.likelier is None:
         return summary

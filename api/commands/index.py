@@ -1,6 +1,6 @@
 """`anyseek index SOURCE --collection NAME`: starts a job and shows its progress, as a bar on a terminal or plain lines.
 
-`anyseek jobs` shows jobs with the same words.
+`anyseek jobs` prints failures and results with the same functions.
 """
 
 import json
@@ -36,13 +36,13 @@ from anyseek.workers.runtime import Runtime
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
 _PAGE = 500
 _BUNDLED_MODEL_NOTE = (
-    "using {}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos take a stronger one "
-    "with --model: docs/models.md tells which"
+    "using {}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos use a stronger one "
+    "with --model; docs/models.md lists them"
 )
 
 
 def _existing_source(context: click.Context, parameter: click.Parameter, name: str) -> str:
-    """An existing path, a pattern of shards, or an address."""
+    """A click callback: an existing path, a pattern of shards, or a URL. Raises `click.BadParameter`."""
     if not is_remote(name) and not set(name) & set("*?{") and not os.path.lexists(name):
         raise click.BadParameter(f"{name!r} does not exist")
     return name
@@ -84,14 +84,14 @@ def index(
 ) -> int:
     """Put the pictures of SOURCE into a collection.
 
-    SOURCE is a folder, with the folders in it; a table (.jsonl, .csv, .parquet) whose column "file" or "url" names the
+    SOURCE is a folder with its subfolders; a table (.jsonl, .csv, .parquet) whose column "file" or "url" names the
     pictures; a list of URLs (.txt); shards in tar archives ('shards-{000..010}.tar'); or a bucket (s3://bucket/prefix),
     which may also hold any of these.
 
-    Files that have not changed since the last time are skipped. If a folder has moved, index it where it is now: its
-    items stay, and know the new place. Inputs that cannot be indexed are printed with the
-    reason and listed by `anyseek jobs failures`. If a run is interrupted, start it again to go on. If
-    ANYSEEK_BROKER_URL is set, workers do the work and this command watches them.
+    Unchanged files are skipped. If a folder has moved, index it at its new path: its items are kept and refer to that
+    path. Inputs that cannot be indexed are printed with the reason and listed by `anyseek jobs failures`. Run the
+    command again to resume an interrupted run. If ANYSEEK_BROKER_URL is set, workers do the work and this command
+    watches them.
 
     A file NAME.json next to NAME.jpg, or a line of a manifest.jsonl in the folder that names the "file", can give an
     item's "key", "caption", "attributes" and further files: "modalities": {"depth": "NAME.depth.png"}.
@@ -126,7 +126,7 @@ def index_folder(
     target = _find_collection(runtime, collection) or ensure_collection(runtime.context(), collection)
     placed = place_source(runtime.database, target, source, key_prefix)
     if placed.moved_from is not None:
-        say(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
+        say(f"{placed.moved_from} has moved to {source.uri}: its items are kept and refer to the new path", err=True)
     elif placed.clash is not None:
         why = f"{placed.clash!r} belongs to another item (choose with --key-prefix)"
         say(f"the keys of {source.uri} begin with {placed.key_prefix}: {why}", err=True)
@@ -137,17 +137,17 @@ def index_folder(
 
 
 def finish(
-    runtime: Runtime, job: Job, source: Source, owner: Owner, started: float, as_json: bool, once: bool = True
+    runtime: Runtime, job: Job, source: Source, owner: Owner, started: float, as_json: bool, keep_job: bool = False
 ) -> int:
     """Run a job here, or watch the workers that do; print the result and return the exit code.
 
-    Ctrl-C cancels a job that runs `once`; other jobs can be continued.
+    Ctrl-C cancels the job unless `keep_job`, with which the same job can be continued.
     """
     try:
         if runtime.settings.broker_url:
             job = _watch_workers(runtime, job, as_json)
         else:
-            job = _run_here(runtime, job, source, owner, as_json, once)
+            job = _run_here(runtime, job, source, owner, as_json, keep_job)
     except JobStopped as error:
         say(str(error), err=True)
         return INTERRUPTED
@@ -168,9 +168,9 @@ def _find_collection(runtime: Runtime, name: str) -> Collection | None:
         return None
 
 
-def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
+def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, keep_job: bool) -> Job:
     try:
-        with progress_display(as_json) as display, stopped_by_ctrl_c(owner):
+        with progress_display(as_json) as display, stop_on_ctrl_c(owner):
             status = CatalogueJobs(runtime.database).status
             progress = None if as_json else PollingProgress(display, ProgressMonitor(lambda: status(job.id)))
             ended = IndexRun(runtime.context, source, owner, progress or NoProgress()).run(job)
@@ -178,9 +178,9 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
                 progress.ended()
             return ended
     except JobStopped as error:
-        if once:
+        if not keep_job:
             runtime.queue.cancel(job.id)
-        raise JobStopped("interrupted; run the same command again to go on from here") from error
+        raise JobStopped("interrupted; run the same command again to resume") from error
 
 
 def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
@@ -193,30 +193,30 @@ def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
 
 
 @contextmanager
-def stopped_by_ctrl_c(owner: Owner) -> Iterator[None]:
-    """The first Ctrl-C ends the run at its next step; the second kills the process, which loses nothing either.
+def stop_on_ctrl_c(owner: Owner) -> Iterator[None]:
+    """Stop the run at its next step on the first Ctrl-C; a second one kills the process, which loses nothing either.
 
-    An interrupt within a transaction would leave it open, and the cleanup would wait for it for ever.
+    A KeyboardInterrupt inside a transaction would leave it open, and the cleanup would wait for it forever.
     """
 
     def stop(number: int, frame: object) -> None:
         owner.stop()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    before = signal.signal(signal.SIGINT, stop)
+    previous = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def failure_line(failure: Failure) -> str:
-    """One quarantined input with its reason, on one line whatever its name holds."""
+    """A quarantined input with its reason, on one line even if its name contains line breaks."""
     return one_line(f"{failure.uri}: {failure.reason} [{failure.code}]")
 
 
 def all_failures(database: Database, job_id: int, skipped: bool = False) -> Iterator[Failure]:
-    """The quarantined inputs of a job, or those that were left out as duplicates; read in pages."""
+    """The quarantined inputs of a job, or with `skipped` its duplicates; read in pages."""
     read = ledger.list_skipped if skipped else ledger.list_failures
     after = 0
     while True:
@@ -235,12 +235,12 @@ def _echo_summary(job: Job, seconds: float, as_json: bool) -> None:
     if as_json:
         numbers = {name: getattr(counts, name) for name in ("indexed", "unchanged", "quarantined", "skipped")}
         numbers |= {"ignored": job.ignored, "pruned": job.pruned}
-        about = {"job": job.id, "collection": job.collection, "state": job.state.value, "error": job.error}
-        say(json.dumps({**about, **numbers, "seconds": round(seconds, 3), "items_per_second": round(rate, 1)}))
+        identity = {"job": job.id, "collection": job.collection, "state": job.state.value, "error": job.error}
+        say(json.dumps({**identity, **numbers, "seconds": round(seconds, 3), "items_per_second": round(rate, 1)}))
         return
-    said = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
+    state = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
     skipped = f", skipped {counts.skipped}" if counts.skipped else ""
     say(
-        f"job {job.id}{said}: indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
+        f"job {job.id}{state}: indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
         f"{skipped}, ignored {job.ignored}, pruned {job.pruned} in {seconds:.1f} s ({rate:.1f} items/s)"
     )

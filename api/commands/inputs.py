@@ -31,12 +31,12 @@ def finite(context: click.Context, parameter: click.Parameter, value: float | No
 
 
 def other_members(*names: str) -> tuple[str, ...]:
-    """The members of a query besides these."""
+    """The names of all query members except these."""
     return tuple(member.name for member in fields(Query) if member.name not in names)
 
 
 def member_options(names: Sequence[str]) -> Callable[[C], C]:
-    """A decorator that gives a command an option for each of these members of a query, with what `Query` says of it."""
+    """A decorator that adds an option for each of these query members, with the description in `Query` as its help."""
     help_texts, hints = descriptions(Query), get_type_hints(Query, include_extras=True)
 
     def decorate(command: C) -> C:
@@ -50,7 +50,7 @@ def member_options(names: Sequence[str]) -> Callable[[C], C]:
 
 
 def _option_type(hint: Any) -> dict[str, Any]:
-    """The type of an option as click has it, from that of a member of a query."""
+    """The keyword arguments of `click.option` for a query member with this type hint."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] if get_origin(hint) in (Union, UnionType) else []
     kind = kinds[0] if kinds else hint
     bounds: Mapping[str, int] = {}
@@ -93,10 +93,10 @@ def read_input(value: str, text_weight: float | None = None) -> Input:
     return Input(kind.name, file=Path(plain), weight=weight)
 
 
-def with_forms(parts: Sequence[P], given: Sequence[str]) -> list[P]:
-    """The parts or inputs with the forms of `MODALITY=FORM`. Raises `click.UsageError`."""
+def with_forms(parts: Sequence[P], options: Sequence[str]) -> list[P]:
+    """The parts or inputs with the forms of the options `MODALITY=FORM`. Raises `click.UsageError`."""
     forms = {}
-    for value in given:
+    for value in options:
         name, equals, form = value.partition("=")
         if not equals or not form:
             raise click.UsageError(f"write a form as MODALITY=FORM, such as depth=near-bright, not as {value!r}")
@@ -104,27 +104,27 @@ def with_forms(parts: Sequence[P], given: Sequence[str]) -> list[P]:
     modalities = [known_modality(part.modality).name for part in parts if part.file and part.modality]
     missing = [name for name in forms if name not in modalities]
     if missing:
-        raise click.UsageError(f"--form says something of {missing[0]}, of which no file is given")
+        raise click.UsageError(f"--form names {missing[0]}, but no file of that modality is given")
     return [_with_form(part, forms) for part in parts]
 
 
 def with_classes(parts: Sequence[Part], file: Path | None) -> list[Part]:
-    """The parts, those with segmentations with the names in a JSON file. Raises `click.UsageError`."""
+    """The parts, with the class names of a JSON file on segmentations. Raises `click.UsageError`."""
     if file is None:
         return list(parts)
     try:
-        names = json.loads(_bytes_of(file))
+        names = json.loads(_read_bytes(file))
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{file} is not JSON: {error}") from error
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise click.UsageError(f'{file} does not name classes; write {{"1": "wall"}} or {{"#87ceeb": "sky"}}')
     if not any(part.modality == "semseg" for part in parts):
-        raise click.UsageError("--classes names the classes of a segmentation, of which the query has none")
+        raise click.UsageError("--classes names the classes of a segmentation, but the query has none")
     return [replace(part, classes=names) if part.modality == "semseg" else part for part in parts]
 
 
 def with_region(parts: Sequence[P], box: tuple[float, ...] | None, mask: Path | None = None) -> list[P]:
-    """The parts or inputs, those that are pictures, or else those that are items, with a box or a mask.
+    """The parts or inputs, with a box or mask on the pictures or, if there are none, on the items.
 
     Raises `click.UsageError`.
     """
@@ -135,12 +135,12 @@ def with_region(parts: Sequence[P], box: tuple[float, ...] | None, mask: Path | 
     pictures = [part for part in parts if part.modality == "rgb" and part.file]
     regional = pictures or [part for part in parts if isinstance(part, Part) and part.item is not None]
     if not regional:
-        raise click.UsageError(f"--{'mask' if mask else 'box'} is a part of a picture; give a picture or an item, too")
-    region: dict[str, Any] = {"box": box} if mask is None else {"mask": _bytes_of(mask)}
+        raise click.UsageError(f"--{'mask' if mask else 'box'} selects a region; give a picture or an item, too")
+    region: dict[str, Any] = {"box": box} if mask is None else {"mask": _read_bytes(mask)}
     return [replace(part, **region) if part in regional else part for part in parts]
 
 
-def _bytes_of(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
@@ -155,13 +155,13 @@ def _with_form(part: P, forms: dict[str, str]) -> P:
 
 def read_vector(file: Path) -> list[float]:
     """The numbers of a vector in a file: an NPY array of one dimension or a JSON list. Raises `click.UsageError`."""
-    data = _bytes_of(file)
+    data = _read_bytes(file)
     try:
         numbers = _npy(data) if data.startswith(_NPY) else json.loads(data)
     except (ValueError, RecursionError):
         numbers = None
     if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
-        raise click.UsageError(f"{file} is not a vector; it holds a JSON list of numbers or an NPY array (n,)")
+        raise click.UsageError(f"{file} is not a vector; use a JSON list of numbers or an NPY array of shape (n,)")
     return numbers
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.client.connect import connect, reading
+from anyseek.api.client.connect import connect, connect_reader
 from anyseek.api.commands.hits import echo_paths, json_line, only_collection, write_sheet
 from anyseek.api.commands.output import say
 from anyseek.model.json_reader import refuse_constant
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from anyseek.api.schemas import PictureAnswer
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
-_ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")
+_ETAG = click.option("--etag", help="Only if the item still has this `etag`, as `show` printed it.")
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _MAX_ITEMS = 10_000
-_ON_A_SHEET = 500
+_MAX_ON_SHEET = 500
 
 
 @click.group()
@@ -35,9 +35,9 @@ def items() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_items(collection: str | None, where: str | None, limit: int | None, as_json: bool) -> None:
     """List items by key, all of them or those that pass a filter."""
-    with reading() as client:
-        found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
-        for item in islice(found, limit):
+    with connect_reader() as client:
+        matches = client.items(collection or only_collection(client), min(limit or 500, 500), where)
+        for item in islice(matches, limit):
             say(json_line(item) if as_json else "  ".join(text for text in (item.key, item.caption) if text))
 
 
@@ -46,7 +46,7 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
 @_COLLECTION
 def show(key: str, collection: str | None) -> None:
     """Show one item as JSON: its caption, attributes, files and `etag`."""
-    with reading() as client:
+    with connect_reader() as client:
         say(json_line(client.get_item(collection or only_collection(client), key)))
 
 
@@ -88,12 +88,12 @@ def delete(key: str, collection: str | None, etag: str | None) -> None:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=refuse_constant)
+        members = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--attributes is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise click.UsageError('--attributes is not a JSON object, such as {"rating": 5}')
-    return found
+    return members
 
 
 @click.command()
@@ -102,14 +102,14 @@ def _object(text: str) -> dict[str, Any]:
     "--limit", type=click.IntRange(1, _MAX_ITEMS), default=1000, show_default=True, help="The most groups to list."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
-@click.option("--paths", is_flag=True, help="Print the paths of the copies alone, one a line, without the best ones.")
+@click.option("--paths", is_flag=True, help="Print only the paths of the copies, not of the best ones, one per line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
 @click.option("--contact-sheet", type=_SHEET, metavar="FILE", help="Also write the groups as a picture: out.png.")
 def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
-    """Find pictures of COLLECTION that are the same one: in another size, compressed again, brighter, cropped a little.
+    """Find near-duplicate pictures of COLLECTION: resized, compressed again, brightened or slightly cropped copies.
 
-    Each group names its best picture first: that of the most pixels, then of the largest file, then the earliest. The
-    others resemble that one. Nothing is changed or deleted. COLLECTION is not needed if there is only one.
+    Each group lists its best picture first: the one with the most pixels, then the largest file, then the earliest. The
+    others are copies of it. Nothing is changed or deleted. COLLECTION is not needed if there is only one.
     """
     if options["paths"] and as_json:
         raise click.UsageError("give --paths or --json; the JSON has the paths too")
@@ -117,36 +117,36 @@ def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
         raise click.UsageError("-0 is for --paths")
     with connect() as client:
         collection = collection or only_collection(client)
-        found = client.duplicates(collection, options["limit"])
+        report = client.duplicates(collection, options["limit"])
         if options["contact_sheet"]:
             pictures = [
                 (number, collection, picture.key)
-                for number, group in enumerate(found.groups, 1)
+                for number, group in enumerate(report.groups, 1)
                 for picture in (group.best, *group.copies)
             ]
-            write_sheet(client, pictures[:_ON_A_SHEET], "pictures", options["contact_sheet"])
+            write_sheet(client, pictures[:_MAX_ON_SHEET], "pictures", options["contact_sheet"])
     if options["paths"]:
-        copies = [copy.path for group in found.groups for copy in group.copies]
+        copies = [copy.path for group in report.groups for copy in group.copies]
         echo_paths(copies, "copies", options["null"])
     else:
-        say(*([json_line(found)] if as_json else _duplicates_lines(found)))
+        say(*([json_line(report)] if as_json else _duplicates_lines(report)))
 
 
-def _duplicates_lines(found: "Duplicates") -> list[str]:
-    """A line for each picture, its copies under the best of each group, and what was found in all."""
+def _duplicates_lines(report: "Duplicates") -> list[str]:
+    """A line for each picture, the copies below the best of their group, and a line of totals."""
     lines = []
-    for number, group in enumerate(found.groups, 1):
+    for number, group in enumerate(report.groups, 1):
         lines.append(f"{number:>4}  best   {_picture_line(group.best)}")
         for copy in group.copies:
-            alike = "equal" if copy.same_file else f"{copy.likeness:.3f}"
-            lines.append(f"      {alike}  {_picture_line(copy)}")
+            similarity = "equal" if copy.same_file else f"{copy.likeness:.3f}"
+            lines.append(f"      {similarity}  {_picture_line(copy)}")
     lines.append(
-        f"{found.copies:,} copies in {found.total:,} groups, of {found.pictures:,} pictures"
-        + (f"; the first {len(found.groups):,} groups are shown" if len(found.groups) < found.total else "")
+        f"{report.copies:,} copies in {report.total:,} groups, of {report.pictures:,} pictures"
+        + (f"; the first {len(report.groups):,} groups are shown" if len(report.groups) < report.total else "")
     )
-    if found.left_out:
+    if report.left_out:
         lines.append(
-            f"{found.left_out:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
+            f"{report.left_out:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
             "or lost; anyseek verify names them"
         )
     return lines

@@ -1,6 +1,6 @@
-"""`anyseek jobs` and `anyseek sources`: what indexing has done, could not do, and where items came from.
+"""`anyseek jobs` and `anyseek sources`: the progress and failures of jobs, and the sources of collections.
 
-What works on jobs is imported by `retry` alone, so that looking at them starts at once.
+Only `retry` imports what runs jobs, so that the other commands start quickly.
 """
 
 import json
@@ -33,7 +33,7 @@ _OF_COLLECTION = click.option("--collection", required=True, help="The collectio
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, stop them, and retry the inputs that they could not index."""
+    """List, show and stop jobs, and retry the inputs that they could not index."""
 
 
 @jobs.command("list")
@@ -45,8 +45,8 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
     settings = read_settings()
     with closing(open_database(settings)) as database:
         with database.read() as session:
-            found = catalogue_jobs.list_page(session, None, limit, collection)
-        for job in found:
+            page = catalogue_jobs.list_page(session, None, limit, collection)
+        for job in page:
             _echo(database, settings, CatalogueJobs(database).status(job.id), as_json)
 
 
@@ -64,28 +64,29 @@ def show(job: int, as_json: bool) -> None:
 @click.argument("job", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
-    """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
+    """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops watching, not the job."""
     from anyseek.api.commands.progress import ProgressReporter, follow, progress_display
 
     settings = read_settings()
     with closing(open_database(settings)) as database:
-        held = CatalogueJobs(database)
+        job_store = CatalogueJobs(database)
         if as_json:
 
-            def echo(seen: "JobProgress") -> None:
-                say(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
+            def echo(progress: "JobProgress") -> None:
+                times = {"rate": progress.rate, "seconds_left": progress.seconds_left}
+                say(json.dumps({**_members(progress.job), **times}))
 
-            follow(lambda: held.status(job), echo)
+            follow(lambda: job_store.status(job), echo)
             return
         with progress_display(quiet=False) as display:
-            ended = follow(lambda: held.status(job), ProgressReporter(display))
+            ended = follow(lambda: job_store.status(job), ProgressReporter(display))
         _echo(database, settings, ended, as_json=False)
 
 
 @jobs.command()
 @click.argument("job", type=int)
 @click.option(
-    "--skipped", is_flag=True, help="List the inputs that were left out because another key has the same content."
+    "--skipped", is_flag=True, help="List the inputs that were skipped because another key has the same content."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def failures(job: int, skipped: bool, as_json: bool) -> None:
@@ -114,8 +115,8 @@ def cancel(job: int) -> None:
 def retry(job: int, as_json: bool) -> int:
     """Retry the quarantined inputs of JOB, such as files that have been repaired, and show the progress.
 
-    Inputs that were refused while the folder was listed need `anyseek index` instead. The exit codes are those of that
-    command. After Ctrl-C, run the same command again to go on with the rest.
+    Inputs that were refused while the folder was listed need `anyseek index` instead, which has the same exit codes.
+    After Ctrl-C, run the command again to retry the rest.
     """
     from anyseek.api.commands.index import finish
     from anyseek.indexer.runs import Owner
@@ -128,13 +129,13 @@ def retry(job: int, as_json: bool) -> int:
     with Runtime.open_for(settings, collection, None) as runtime:
         with runtime.database.write() as session:
             catalogue_jobs.reopen(session, job)
-        found = runtime.queue.status(job)
+        reopened_job = runtime.queue.status(job)
         if not as_json:
-            say(f"{found.counts.open} inputs will be tried again", err=True)
-        assert found.root is not None
-        source = open_source(settings, from_uri(found.root))
+            say(f"{reopened_job.counts.open} inputs will be retried", err=True)
+        assert reopened_job.root is not None
+        source = open_source(settings, from_uri(reopened_job.root))
         with Owner(runtime.database, settings) as owner:
-            return finish(runtime, found, source, owner, started, as_json, once=False)
+            return finish(runtime, reopened_job, source, owner, started, as_json, keep_job=True)
 
 
 def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> None:
@@ -146,12 +147,12 @@ def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> No
     counts, error = job.counts, f", {job.error}" if job.error else ""
     source = job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")
     seconds = max(0, round(((job.ended_at or datetime.now(UTC)) - job.created_at).total_seconds()))
-    lasted = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    began = f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {lasted}"
+    duration = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    timing = f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {duration}"
     say(
         f"{job.id} {job.kind} {source} -> {job.collection}: {state}{error}; indexed {counts.indexed}, "
         f"unchanged {counts.unchanged}, quarantined {counts.quarantined}, open {counts.open}, "
-        f"ignored {job.ignored}, pruned {job.pruned}; {began}"
+        f"ignored {job.ignored}, pruned {job.pruned}; {timing}"
     )
 
 
@@ -161,7 +162,7 @@ def _members(job: Job) -> dict[str, Any]:
 
 
 def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
-    """Whether the owner of an active job has died; a job without an owner waits for workers or is in work."""
+    """Whether the process that owns an active job has died. A job without an owner belongs to the workers."""
     if not job.active or job.owner is None:
         return False
     from anyseek.indexer.runs import Owner
@@ -172,7 +173,7 @@ def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
 
 @click.group("sources")
 def source_commands() -> None:
-    """Show where the items of a collection came from, tell where that is now, and forget sources."""
+    """List, move and forget the sources of a collection."""
 
 
 @source_commands.command("list")
@@ -181,16 +182,16 @@ def source_commands() -> None:
 def list_sources(collection: str | None, as_json: bool) -> None:
     """List the sources of every collection, or of one, with their number of items."""
     with closing(open_database(read_settings())) as database, database.read() as session:
-        some = collections.list_all(session) if collection is None else [collections.get(session, collection)]
-        for held in some:
-            for source in sources.list_sources(session, held):
+        rows = collections.list_all(session) if collection is None else [collections.get(session, collection)]
+        for row in rows:
+            for source in sources.list_sources(session, row):
                 if as_json:
-                    say(json.dumps({"collection": held.name, **asdict(source)}))
+                    say(json.dumps({"collection": row.name, **asdict(source)}))
                     continue
                 prefix = f", keys begin with {source.key_prefix}" if source.key_prefix else ""
                 predicted = ", with predicted attributes" if source.predicts else ""
                 gone = ", gone" if _is_gone(source.root) else ""
-                say(f"{held.name}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}")
+                say(f"{row.name}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}")
 
 
 @source_commands.command()
@@ -198,16 +199,16 @@ def list_sources(collection: str | None, as_json: bool) -> None:
 @click.argument("to", type=click.Path(exists=True))
 @_OF_COLLECTION
 def move(source: str, to: str, collection: str) -> None:
-    """Record that the files of SOURCE are now at TO. Nothing is read again; keys and vectors of the items stay.
+    """Record that the files of SOURCE are now at TO. Nothing is read again; items keep their keys and vectors.
 
-    `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
+    `anyseek index TO --collection NAME` detects a moved folder itself, if its old path no longer exists.
     """
     from anyseek.indexer.placing import move_source
 
     settings = read_settings()
     with closing(open_database(settings)) as database:
-        moved = move_source(database, settings, collection, root_of(source), to)
-    say(f"{moved.root}: {moved.items:,} items of {collection} are there now")
+        moved_source = move_source(database, settings, collection, root_of(source), to)
+    say(f"{moved_source.root}: {moved_source.items:,} items of {collection} are there now")
 
 
 @source_commands.command()
@@ -219,18 +220,18 @@ def forget(source: str, collection: str, with_items: bool, yes: bool) -> None:
     """Forget SOURCE. Its items stay and can still be found, unless --items deletes them. Files are never deleted."""
     with closing(open_database(read_settings())) as database:
         with database.read() as session:
-            held = collections.get(session, collection)
-            found = sources.find(session, held, root_of(source))
+            row = collections.get(session, collection)
+            source_row = sources.find(session, row, root_of(source))
         if with_items and not yes:
-            what = printable(f"the {found.items:,} items of {found.root} from {collection}")
+            what = printable(f"the {source_row.items:,} items of {source_row.root} from {collection}")
             click.confirm(f"Delete {what}?", abort=True, err=True)
-        sources.forget(database, held, found.id, with_items)
+        sources.forget(database, row, source_row.id, with_items)
     what = "deleted" if with_items else f"kept in {collection}"
-    say(f"{found.root} is forgotten; its {found.items:,} items are {what}")
+    say(f"{source_row.root} is forgotten; its {source_row.items:,} items are {what}")
 
 
 def root_of(name: str) -> str:
-    """A source as the catalogue names it: an address, or the absolute path, which need not exist."""
+    """The root of a source as the catalogue has it: a URL, or a file URI of the absolute path, which need not exist."""
     return name.rstrip("/") if is_remote(name) else to_uri(os.path.realpath(Path(name)))
 
 

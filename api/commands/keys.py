@@ -47,28 +47,28 @@ def keys() -> None:
 def create(name: str, scope: str, days: int | None, items: int | None, mb: int | None) -> None:
     """Make a key and print it once. Only its hash is kept.
 
-    Its quota is that of ANYSEEK_QUOTAS_ITEMS and ANYSEEK_QUOTAS_MB unless --items or --mb say otherwise.
+    --items and --mb override the default quota of ANYSEEK_QUOTAS_ITEMS and ANYSEEK_QUOTAS_MB.
     """
     from anyseek.api.http.security import Scope, create_key
 
-    lasts = None if days is None else timedelta(days=days)
-    usual = read_settings().quotas
-    quota = _quota(usual.items if items is None else items, usual.mb if mb is None else mb)
+    lifetime = None if days is None else timedelta(days=days)
+    defaults = read_settings().quotas
+    quota = _quota(defaults.items if items is None else items, defaults.mb if mb is None else mb)
     with _catalogue() as database:
-        say(create_key(database, name, Scope(scope), lasts, quota))
+        say(create_key(database, name, Scope(scope), lifetime, quota))
     say("Send it as `Authorization: Bearer KEY`, or set ANYSEEK_API_KEY. It cannot be shown again.", err=True)
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """Show each key's name, scope and state, when it was last used, to the hour, and what it stores of its quota."""
+    """List each key's name, scope, state, last use (to the hour), and usage of its quota."""
     from anyseek.search.catalogue import api_keys
 
     with _catalogue() as database, database.read() as session:
         for row in api_keys.list_all(session):
-            used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
-            stores = _stores(api_keys.usage(session, row.name), api_keys.Quota(row.most_items, row.most_bytes))
-            say(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}  {stores}")
+            last_use = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
+            usage = _usage_text(api_keys.usage(session, row.name), api_keys.Quota(row.most_items, row.most_bytes))
+            say(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {last_use}  {usage}")
 
 
 @keys.command()
@@ -76,7 +76,7 @@ def list_keys() -> None:
 @_ITEMS
 @_MEGABYTES
 def quota(name: str, items: int | None, mb: int | None) -> None:
-    """Change how much a key may store. An option that is not given changes nothing.
+    """Change how much a key may store. Without an option, its limit stays the same.
 
     Items that it put, and those of jobs that it started, count for it. Above its quota it can query, change attributes
     and captions, and delete.
@@ -84,19 +84,19 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
     from anyseek.search.catalogue import api_keys
 
     if items is None and mb is None:
-        raise click.UsageError("say --items, --mb or both; `anyseek keys list` shows quotas")
+        raise click.UsageError("give --items, --mb or both; `anyseek keys list` shows quotas")
     new = _quota(items, mb)
     with _catalogue() as database, database.write() as session:
         old = api_keys.quota_of(session, name)
         new = api_keys.Quota(old.items if items is None else new.items, old.bytes if mb is None else new.bytes)
         api_keys.set_quota(session, name, new)
-        say(f"the key {name} stores {_stores(api_keys.usage(session, name), new)}")
+        say(f"the key {name} stores {_usage_text(api_keys.usage(session, name), new)}")
 
 
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Revoke a key. It opens nothing from now on."""
+    """Revoke a key. Requests with it are refused from now on."""
     from anyseek.search.catalogue import api_keys
 
     with _catalogue() as database, database.write() as session:
@@ -108,7 +108,7 @@ def revoke(name: str) -> None:
 @click.option("--who", help="Only changes by `key:NAME` (an API key), `user:NAME` (a command) or `anybody`.")
 @click.option("--action", help="Only this action, such as item.put, or those that begin like it, such as item.")
 @click.option("--collection", help="Only changes of this collection.")
-@click.option("--since", type=click.DateTime(_MOMENTS), help="Only changes from then on, in this machine's time.")
+@click.option("--since", type=click.DateTime(_MOMENTS), help="Only changes from then on, in local time.")
 @click.option("--until", type=click.DateTime(_MOMENTS), help="Only changes before then.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="The most to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -127,7 +127,7 @@ def audit(
     """
     from anyseek.search.catalogue.audit import EntryFilter, list_page
 
-    # A moment without a zone is meant in this machine's time.
+    # A time without a zone is local.
     begin, end = (None if moment is None else moment.astimezone(UTC) for moment in (since, until))
     with _catalogue() as database, database.read() as session:
         entries = list_page(session, EntryFilter(who, action, collection, begin, end), None, limit)
@@ -135,9 +135,9 @@ def audit(
         if as_json:
             say(json.dumps({**asdict(entry), "at": entry.at.isoformat()}))
             continue
-        by = entry.who if entry.address is None else f"{entry.who} from {entry.address}"
+        actor = entry.who if entry.address is None else f"{entry.who} from {entry.address}"
         what = [entry.action, entry.collection, None if entry.target is None else json.dumps(entry.target)]
-        say(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {by}  {' '.join(part for part in what if part)}")
+        say(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {actor}  {' '.join(part for part in what if part)}")
 
 
 def _catalogue() -> "closing[Database]":
@@ -152,7 +152,7 @@ def _quota(items: int | None, mb: int | None) -> "Quota":
     return Quota(items or None, mb * MB if mb else None)
 
 
-def _stores(usage: "Usage", quota: "Quota") -> str:
+def _usage_text(usage: "Usage", quota: "Quota") -> str:
     from anyseek.search.catalogue.api_keys import MB
 
     items = f"{usage.items:,} items" + (f" of {quota.items:,}" if quota.items else "")

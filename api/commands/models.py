@@ -36,8 +36,8 @@ def list_models(as_json: bool) -> None:
             say(json.dumps(dataclasses.asdict(row)))
             continue
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
-        print_ = "" if row.fingerprint is None else f"fingerprint {row.fingerprint}"
-        line = f"{row.name:46}{row.kind:18}{row.state:15}{size:>12}  {row.licence:16}{print_}"
+        fingerprint = "" if row.fingerprint is None else f"fingerprint {row.fingerprint}"
+        line = f"{row.name:46}{row.kind:18}{row.state:15}{size:>12}  {row.licence:16}{fingerprint}"
         say(line.rstrip())
     if is_installed() and not as_json:
         say("openclip:ARCH/PRETRAINED  any open_clip model, fetched by `anyseek models pull`")
@@ -62,25 +62,25 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     if name == "encoders":
         from anyseek.model.encoders.pull import pull_encoders
 
-        made = [f"made {path}" for path in pull_encoders(home, source)]
+        lines = [f"made {path}" for path in pull_encoders(home, source)]
     elif name in ALIASES or name.startswith("openclip:"):
         from anyseek.model.openclip.pull import pull_openclip
 
-        made = [f"made {path}" for path in pull_openclip(name, home)]
+        lines = [f"made {path}" for path in pull_openclip(name, home)]
     else:
         from anyseek.model.fourm.published.names import VOCABULARY
         from anyseek.model.fourm.published.pull import needed, pull_published
 
         missing = needed(name, home)
         if set(missing) - {VOCABULARY}:
-            _agree_on_licence(home, accept_licence)
-        made = [_installed(record) for record in pull_published(missing, home, _say)]
-    for line in made or [f"{name}: all in place already"]:
+            _ensure_licence_accepted(home, accept_licence)
+        lines = [_installed_line(record) for record in pull_published(missing, home, _say)]
+    for line in lines or [f"{name}: all in place already"]:
         say(line)
 
 
-def _agree_on_licence(home: Path, accepted: bool) -> None:
-    """Ask once, unless the option has answered. Raises `BadInput` where nobody can be asked."""
+def _ensure_licence_accepted(home: Path, accepted: bool) -> None:
+    """Ask once, unless the option has `accepted`. Raises `BadInput` if stdin is not a terminal."""
     from anyseek.model.fourm.published import store
 
     if store.is_licence_accepted(home):
@@ -99,7 +99,7 @@ def _agree_on_licence(home: Path, accepted: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--data", "paths", multiple=True, type=_EXISTING, help="Also fit to this data; may be repeated.")
-@click.option("--as", "bridge", metavar="NAME", help="Call it bridge:NAME.")
+@click.option("--as", "bridge", metavar="NAME", help="The name of the new model: bridge:NAME.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -108,7 +108,7 @@ def _agree_on_licence(home: Path, accepted: bool) -> None:
     help="Use at most this many samples of a source.",
 )
 @click.option("--plain", is_flag=True, help="Only render maps and drawings; fit nothing.")
-@click.option("--replace", is_flag=True, help="Replace the one of that name.")
+@click.option("--replace", is_flag=True, help="Replace an existing model of that name.")
 def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, plain: bool, replace: bool) -> None:
     """Let the open_clip model NAME take every modality: make bridge:NAME.
 
@@ -125,18 +125,18 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 
     if plain and paths:
         raise BadInput("--plain fits nothing, so it cannot be combined with --data")
-    called = default_name(name) if bridge is None else PREFIX + bridge.removeprefix(PREFIX)
-    wanted = BridgeRequest(called, full_name(name), paths, limit, plain, replace)
-    record, fit = make_bridge(wanted, read_settings().home, _say)
+    bridge_name = default_name(name) if bridge is None else PREFIX + bridge.removeprefix(PREFIX)
+    request = BridgeRequest(bridge_name, full_name(name), paths, limit, plain, replace)
+    record, fit = make_bridge(request, read_settings().home, _say)
     for line in trial_lines(fit):
         say(line)
-    say(f"made {called}  takes {', '.join(sorted(record.weights))}  fingerprint {record.fingerprint}")
+    say(f"made {bridge_name}  takes {', '.join(sorted(record.weights))}  fingerprint {record.fingerprint}")
 
 
 @models.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
-    """Say which model suits which pictures, and which commands are left to run for it."""
+    """Recommend a model for each kind of pictures, with the commands that are left to run for it."""
     from anyseek.model.registry.installed import recommendations
 
     for row in recommendations(read_settings().home):
@@ -160,13 +160,13 @@ def verify(name: str) -> int:
     from anyseek.model.registry.verification import verify_model
 
     settings = read_settings()
-    complaints = verify_model(name, settings.home, say, settings.device)
-    for complaint in complaints:
-        say(complaint)
-    return 1 if complaints else 0
+    problems = verify_model(name, settings.home, say, settings.device)
+    for problem in problems:
+        say(problem)
+    return 1 if problems else 0
 
 
-def _installed(record: "Record") -> str:
+def _installed_line(record: "Record") -> str:
     return f"installed {record.name}  {record.size / 1e6:.1f} MB  fingerprint {record.fingerprint}"
 
 

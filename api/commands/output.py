@@ -1,4 +1,4 @@
-"""What commands print: texts that cannot steer a terminal, whatever the names in them hold, and paths as they are."""
+"""Output of commands: text without terminal control characters, and paths byte by byte."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ import click
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without what could move the cursor or colour the terminal: such characters become escapes."""
+    """`text` on one line, with control and format characters escaped, so that no name in it can steer the terminal."""
     if text.isprintable():
         return text
-    return "".join(ascii(sign)[1:-1] if unicodedata.category(sign)[0] == "C" else sign for sign in text)
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char)[0] == "C" else char for char in text)
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -21,11 +21,11 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def say_over(line: str) -> None:
-    """Print a line on stderr, which must be a terminal, in place of the one before."""
+    """Replace the current line of stderr, which must be a terminal."""
     click.echo(f"\r\033[K{printable(line)}", nl=False, err=True)
 
 
 def write_path(path: str, null: bool) -> None:
-    """Print a path on a line, or with `null` ended by NUL: byte by byte for other programs, escaped on a terminal."""
+    """Print a path, ended by a newline or with `null` by NUL: raw bytes for other programs, escaped on a terminal."""
     shown = os.fsencode(printable(path) if sys.stdout.isatty() else path)
     click.echo(shown + (b"\0" if null else b"\n"), nl=False)

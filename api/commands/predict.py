@@ -1,7 +1,7 @@
-"""`anyseek predict`: any modalities from any others, from one set of inputs or from each file of a folder.
+"""`anyseek predict`: predict modalities from others, for one set of inputs or for each file of a folder.
 
-Of a folder, FILE is a file's path below it: OUT/FILE/depth/depth.png …. What an earlier run wrote for the same inputs,
-targets and options is left as it is, so a run that was killed goes on where it was.
+For a folder, the predictions are OUT/FILE/depth/depth.png …, FILE being relative to it. What an earlier run wrote for
+the same inputs, targets and options is kept, so a killed run can be resumed.
 """
 
 import json
@@ -33,17 +33,17 @@ from anyseek.search.errors import BadInput
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")
-_BATCH_SIZE = 16  # files that are read and predicted from together
+_BATCH_SIZE = 16  # files
 
 PredictBatch = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
 
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """Settings of one `anyseek predict`: what is predicted, how, and where it goes.
+    """The settings of one `anyseek predict`.
 
-    `device` is what the model's name said; it is no part of `model`, because predictions from any device are recorded
-    as the model's. `read_as` has the forms and the box, which say how inputs are read.
+    `device` is split from the model's name, because the record of a prediction does not depend on it. `read_as` has the
+    forms and the box, which say how inputs are read.
     """
 
     targets: tuple[str, ...]
@@ -57,17 +57,17 @@ class PredictionRun:
 
     def record(self, inputs: Sequence[str]) -> dict[str, Any]:
         """The record of how predictions were made, as in `prediction.json`, without the model."""
-        how = {"targets": list(self.targets), "options": dict(self.options or {})}
-        return {"inputs": list(inputs), **(self.read_as or {}), **how}
+        outputs = {"targets": list(self.targets), "options": dict(self.options or {})}
+        return {"inputs": list(inputs), **(self.read_as or {}), **outputs}
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A set of inputs, and these as they are recorded; `name` is the file's path below its folder, else empty."""
+    """A set of inputs, with their texts for the record; `name` is the file's path in its folder, else empty."""
 
     name: str
     inputs: tuple[Input, ...]
-    written: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @click.command()
@@ -98,7 +98,7 @@ class _Entry:
     "forms",
     multiple=True,
     metavar="MODALITY=FORM",
-    help="What a map's numbers mean, if not what Anyseek's do, such as depth=near-bright.",
+    help="What a map's numbers mean, if it is no map of Anyseek, such as depth=near-bright.",
 )
 @click.option(
     "--box",
@@ -112,9 +112,9 @@ class _Entry:
     "--text-weight", type=float, callback=finite, help="How closely to follow the words; a negative weight leads away."
 )
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same result.  [default: 0]")
-@click.option("--steps", type=click.IntRange(1), help="In how many steps the tokens of a picture or map are decoded.")
+@click.option("--steps", type=click.IntRange(1), help="The number of steps that decode the tokens of a picture or map.")
 @click.option(
-    "--guidance", type=float, callback=finite, help="1 is as trained; a larger value follows the inputs more closely."
+    "--guidance", type=float, callback=finite, help="Guidance scale; 1 is as trained, above it follows the inputs more."
 )
 @click.option(
     "--temperature",
@@ -126,7 +126,9 @@ class _Entry:
     "--top-p", type=click.FloatRange(0, 1), help="Draw only from the likeliest tokens that add up to this probability."
 )
 @click.option(
-    "--decoding-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion that makes pixels.  [default: 25]"
+    "--decoding-steps",
+    type=click.IntRange(1, 1000),
+    help="The number of diffusion steps that make pixels.  [default: 25]",
 )
 @click.option(
     "--super-resolution", is_flag=True, default=None, help="Predict 448 instead of 224 pixels, with 4M-7-SR_L_CC12M."
@@ -152,54 +154,54 @@ def predict(
     in a weight, as in `rgb=photo.jpg:0.7`, which says how closely to follow the input; a negative weight leads away.
     Targets are predicted in their order, and each sees those before it.
 
-    If FILE is a folder, each file in it is predicted from on its own, many at once, and its targets go to
-    OUT/FILE/TARGET. Files that cannot be predicted from are named, with exit code 1. Run it again to go on: it
-    keeps what was predicted before in the same way.
+    If FILE is a folder, the targets are predicted for each file in it, in batches, and written to OUT/FILE/TARGET.
+    Files that fail are reported, with exit code 1. Run the command again to resume: it keeps what was predicted before
+    from the same inputs with the same options.
 
     The service at ANYSEEK_URL predicts, or the running one if it serves that model, or else this process.
     """
     parts = with_region(with_forms([read_input(value, text_weight) for value in inputs], forms), box)
-    name, device = (None, None) if model is None else split_device(model)
+    model_name, device = (None, None) if model is None else split_device(model)
     run = PredictionRun(
         tuple(known_modality(target).name for target in targets),
-        name,
+        model_name,
         device,
         {option: options[option] for option in _OPTIONS if options[option] is not None},
-        {how: value for how, value in (("forms", list(forms)), ("box", list(box or ()))) if value},
+        {name: value for name, value in (("forms", list(forms)), ("box", list(box or ()))) if value},
         out,
         force,
         as_json,
     )
-    pending, is_whole = _pending_entries(run, _entries(parts, inputs, out))
+    pending, is_complete = _pending_entries(run, _entries(parts, inputs, out))
     with open_predictor(run) as predict_batch:
         for start in range(0, len(pending), _BATCH_SIZE):
             batch = pending[start : start + _BATCH_SIZE]
             for entry, outcome in zip(batch, predict_batch([entry.inputs for entry in batch]), strict=True):
-                is_whole &= _write(run, entry, outcome)
-    return 0 if is_whole else PARTLY
+                is_complete &= _write(run, entry, outcome)
+    return 0 if is_complete else PARTLY
 
 
-def _entries(parts: Sequence[Input], written: Sequence[str], out: Path) -> list[_Entry]:
-    """The inputs as they are, or once for each file of the folder among them. Raises `click.UsageError`.
+def _entries(parts: Sequence[Input], texts: Sequence[str], out: Path) -> list[_Entry]:
+    """One entry for the inputs, or one for each file of the folder among them. Raises `click.UsageError`.
 
-    Hidden files are left out, and those that predictions are written to.
+    Hidden files, and files below `out`, are skipped.
     """
     folders = [part.file for part in parts if part.file is not None and part.file.is_dir()]
     if not folders:
-        return [_Entry("", tuple(parts), tuple(written))]
+        return [_Entry("", tuple(parts), tuple(texts))]
     if len(folders) > 1:
         raise click.UsageError(f"{folders[0]} and {folders[1]} are folders; only one input may be one")
     folder, entries = folders[0], []
     for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in below.parts)
+        relative = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in relative.parts)
         if is_hidden or not path.is_file() or path.resolve().is_relative_to(out.resolve()):
             continue
-        chosen = tuple(replace(part, file=path) if part.file == folder else part for part in parts)
-        texts = tuple(
-            _input_text(part) if part.file == path else text for part, text in zip(chosen, written, strict=True)
+        inputs = tuple(replace(part, file=path) if part.file == folder else part for part in parts)
+        entry_texts = tuple(
+            _input_text(part) if part.file == path else text for part, text in zip(inputs, texts, strict=True)
         )
-        entries.append(_Entry(str(below), chosen, texts))
+        entries.append(_Entry(str(relative), inputs, entry_texts))
     if not entries:
         raise click.UsageError(f"{folder} has no files to predict from")
     return entries
@@ -210,31 +212,31 @@ def _input_text(part: Input) -> str:
 
 
 def _pending_entries(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[list[_Entry], bool]:
-    """The entries that are yet to be predicted from, and whether all of these can be written."""
-    pending, is_whole, earlier = [], True, 0
+    """The entries still to be predicted, and False if any entry was refused."""
+    pending, is_complete, done_count = [], True, 0
     for entry in entries:
-        folder, record = run.out / entry.name, run.record(entry.written)
+        folder, record = run.out / entry.name, run.record(entry.texts)
         keeps = bool(entry.name) and not run.force
         missing = [name for name in run.targets if not (keeps and has_same_record(folder / name, record, run.model))]
         try:
             check_free(folder, missing, run.force)
         except OutputTaken as error:
-            is_whole = _refuse(run, entry, error)
+            is_complete = _report_error(run, entry, error)
             continue
         if missing:
             pending.append(entry)
         else:
-            earlier += 1
-    if earlier:
-        say(f"anyseek: {earlier} of {len(entries)} files were predicted before", err=True)
-    return pending, is_whole
+            done_count += 1
+    if done_count:
+        say(f"anyseek: {done_count} of {len(entries)} files were predicted before", err=True)
+    return pending, is_complete
 
 
 def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) -> bool:
-    """Write and tell of the predictions for one entry, or why there are none; False if any target is missing."""
+    """Write and print the predictions for an entry, or report its error; return whether it has every target."""
     if isinstance(outcome, Exception):
-        return _refuse(run, entry, outcome)
-    out, record = run.out / entry.name, run.record(entry.written)
+        return _report_error(run, entry, outcome)
+    out, record = run.out / entry.name, run.record(entry.texts)
     model = run.model or outcome.model
     folders = [out / predicted.modality for predicted in outcome.predicted]
     try:
@@ -242,7 +244,7 @@ def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) 
             if run.force or not has_same_record(folder, record, model):
                 write_folder(out, predicted, {"model": outcome.model, **record}, run.force)
     except OutputTaken as error:
-        return _refuse(run, entry, error)
+        return _report_error(run, entry, error)
     file = {"file": entry.name} if entry.name else {}
     members = {**file, **prediction_members(outcome, folders)}
     say(*([json.dumps(members)] if run.as_json else summary(outcome, folders)))
@@ -251,8 +253,8 @@ def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) 
     return not outcome.refused
 
 
-def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
-    """Tell what is wrong with one file of a folder, and return False. Raises the error if there is no folder."""
+def _report_error(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
+    """Print the error of one file of a folder, and return False. Raises the error if there is no folder."""
     if not entry.name:
         raise error
     if run.as_json:
@@ -263,10 +265,9 @@ def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
 
 @contextmanager
 def open_predictor(run: PredictionRun) -> Iterator[PredictBatch]:
-    """A function that predicts from several sets of inputs, in their order; one that is wrong gets its error in its
-    place.
+    """A function that predicts a batch of inputs, by a service or by the model in this process.
 
-    A service does, or else the model in this process. Raises what concerns all of them.
+    Its outcomes are in order; the outcome of invalid inputs is their error. It raises all other errors.
     """
     from anyseek.api.client.connect import predicting_client
     from anyseek.search.settings import DEFAULT_MODEL
@@ -274,7 +275,7 @@ def open_predictor(run: PredictionRun) -> Iterator[PredictBatch]:
     default_model, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     if run.model is not None:
         device = run.device
-    # A service has a device of its own: whoever says another one means this process.
+    # A service chooses its own device, so an explicit device means this process.
     with predicting_client(run.model) if device is None else nullcontext() as client:
         if client is not None:
             yield lambda batch: [_predict_remotely(client, run, inputs) for inputs in batch]
@@ -284,7 +285,7 @@ def open_predictor(run: PredictionRun) -> Iterator[PredictBatch]:
 
 
 def _predict_remotely(client: Client, run: PredictionRun, inputs: Sequence[Input]) -> Predictions | Exception:
-    """A service's answer, or why it refuses these inputs."""
+    """The predictions of a service, or the error with which it refuses the inputs."""
     try:
         return client.predict(inputs, run.targets, run.model, run.options)
     except (ApiError, BadInput) as error:
@@ -296,7 +297,7 @@ def _predict_remotely(client: Client, run: PredictionRun, inputs: Sequence[Input
 def _local_predictor(
     run: PredictionRun, report: Callable[[str, int, int], None], default_model: str, device: str | None
 ) -> PredictBatch:
-    """The model in this process, loaded by the first that is asked; `usual` where none is named."""
+    """Predicts with the model in this process, which the first call loads; by default `default_model`."""
     from anyseek.api.predictions.predictor import Predictor
     from anyseek.api.predictions.requests import read_request
     from anyseek.model.compute.threads import prepare_process
@@ -309,31 +310,31 @@ def _local_predictor(
     def predict_batch(batch: Sequence[Sequence[Input]]) -> list[Predictions | Exception]:
         outcomes: dict[int, Predictions | Exception] = {}
         requests = {}
-        for place, inputs in enumerate(batch):
+        for index, inputs in enumerate(batch):
             members = {"inputs": inputs, "targets": run.targets, "model": run.model, "options": run.options}
             try:
-                requests[place] = read_request(members, settings.limits)
+                requests[index] = read_request(members, settings.limits)
             except BadInput as error:
-                outcomes[place] = error
+                outcomes[index] = error
         if requests:
             outcomes |= zip(requests, predictor.predict_batch(list(requests.values()), report), strict=True)
-        return [outcomes[place] for place in range(len(batch))]
+        return [outcomes[index] for index in range(len(batch))]
 
     return predict_batch
 
 
 @contextmanager
 def _progress_line() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress on stderr: one changing line if that is a terminal, else a line at each start of something."""
+    """A progress callback that writes to stderr: one changing line on a terminal, else a line at each new step."""
     is_terminal, last = sys.stderr.isatty(), ""
 
-    def report(what: str, done: int, of: int) -> None:
+    def report(step: str, done: int, total: int) -> None:
         nonlocal last
         if is_terminal:
-            say_over(f"{what}: {done} of {of}")
-        elif what != last:
-            say(f"predicting {what}", err=True)
-        last = what
+            say_over(f"{step}: {done} of {total}")
+        elif step != last:
+            say(f"predicting {step}", err=True)
+        last = step
 
     try:
         yield report

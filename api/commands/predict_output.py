@@ -1,4 +1,4 @@
-"""What `anyseek predict` writes and prints. Each target gets a folder, which appears complete or not at all.
+"""Output of `anyseek predict`. Each target gets a folder, which is written atomically.
 
 OUT/depth/depth.png depth.npy depth.preview.png prediction.json
 """
@@ -21,7 +21,7 @@ RECORD = "prediction.json"  # records how a target's folder was made; a folder t
 
 
 def prediction_members(outcome: Predictions, folders: Sequence[Path]) -> dict[str, Any]:
-    """What `--json` prints of predictions and the folders that they were written to."""
+    """The JSON object that `--json` prints: the predictions, with the folders they were written to."""
     predictions = [
         asdict(replace(prediction, files=()))
         | {"folder": str(folder), "files": [file.name for file in prediction.files]}
@@ -45,7 +45,7 @@ def summary(outcome: Predictions, folders: Sequence[Path]) -> list[str]:
 
 
 def _brief(prediction: Predicted) -> str:
-    """A short value itself, such as a caption or a palette, and how sure it is."""
+    """A short value, such as a caption or a palette, with its confidence; empty for other values."""
     if prediction.sure is False:
         first = [(prediction.value, prediction.confidence)] if prediction.value else []
         likely = [*first, *((guess.text, guess.probability) for guess in prediction.guesses)]
@@ -63,7 +63,7 @@ def _brief(prediction: Predicted) -> str:
 
 
 def has_same_record(folder: Path, record: Mapping[str, object], model: str | None) -> bool:
-    """Return whether a target's folder is there, and its record has these members, and a model that `model` means."""
+    """Whether a target's folder has a record with these members, and with a model that `model` may name."""
     from anyseek.model.fourm.published.names import may_answer
 
     try:
@@ -94,13 +94,13 @@ def check_free(out: Path, targets: Sequence[str], force: bool) -> None:
             raise OutputTaken(f"{folder} was not written by predict, so it is not replaced; choose another --out")
 
 
-def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], force: bool) -> Path:
+def write_folder(out: Path, predicted: Predicted, provenance: Mapping[str, Any], force: bool) -> Path:
     """Write one target's files and its record to a temporary folder, move it into place, and return it.
 
     Raises `OutputTaken`, OSError. If anything fails, the previous folder is unchanged.
     """
     check_free(out, [predicted.modality], force)
-    members = {"modality": predicted.modality, **made_with}
+    members = {"modality": predicted.modality, **provenance}
     members["files"] = {file.name: hashlib.sha256(file.data).hexdigest() for file in predicted.files}
     if predicted.confidence is not None:
         members |= {"confidence": predicted.confidence, "sure": predicted.sure}

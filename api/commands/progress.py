@@ -1,4 +1,4 @@
-"""How far a job is, as a bar on a terminal or plain lines: of a job that runs here, and of one that others run."""
+"""The progress of a job, run by this process or by others, as a bar on a terminal or as plain lines."""
 
 import logging
 import sys
@@ -19,13 +19,13 @@ from anyseek.workers.job_rate import MIN_WAIT, JobProgress, ProgressMonitor, tim
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
-# A process that indexes looks less often than one that only watches, which takes a fiftieth of its time at most.
+# A process that indexes polls less often than one that only watches, which spends at most a fiftieth of its time on it.
 POLL_INTERVAL_FACTOR = 5.0
 
 
 @contextmanager
 def progress_display(quiet: bool) -> "Iterator[ProgressDisplay]":
-    """Progress on stderr: a bar if that is a terminal, else a line now and then; neither if `quiet`."""
+    """A display on stderr: a bar on a terminal, else occasional lines; nothing if `quiet`."""
     if sys.stderr.isatty() and not quiet:
         with tqdm(desc="looking for pictures", unit=" files", dynamic_ncols=True) as bar:
             yield Bar(bar)
@@ -34,7 +34,7 @@ def progress_display(quiet: bool) -> "Iterator[ProgressDisplay]":
 
 
 class Bar:
-    """Shows progress by tqdm, but for the time left: tqdm's own takes unchanged inputs for fast ones."""
+    """A tqdm bar with the job's own estimate of the time left, because tqdm's counts unchanged inputs as fast ones."""
 
     def __init__(self, bar: "tqdm[Never]") -> None:
         self._bar = bar
@@ -48,14 +48,14 @@ class Bar:
         self._bar.set_postfix_str(time_left(None), refresh=False)
         self._bar.reset(total=inputs - unchanged)
 
-    def progressed(self, seen: JobProgress) -> None:
-        done, self._bar.total = _done_and_total(seen)
+    def progressed(self, progress: JobProgress) -> None:
+        done, self._bar.total = _done_and_total(progress)
         self._bar.n = done
-        self._bar.set_postfix_str(time_left(seen.seconds_left) if seen.job.active else "")
+        self._bar.set_postfix_str(time_left(progress.seconds_left) if progress.job.active else "")
 
 
 class Lines:
-    """Shows progress by plain lines, one every `SECONDS_BETWEEN_LINES`."""
+    """Progress as plain lines, at most one every `SECONDS_BETWEEN_LINES`."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -67,9 +67,9 @@ class Lines:
     def started(self, inputs: int, unchanged: int) -> None:
         self._say(f"found {inputs} pictures" + (f", {unchanged} unchanged" if unchanged > 0 else ""))
 
-    def progressed(self, seen: JobProgress) -> None:
-        done, total = _done_and_total(seen)
-        left = f", {time_left(seen.seconds_left)}" if seen.job.active else ""
+    def progressed(self, progress: JobProgress) -> None:
+        done, total = _done_and_total(progress)
+        left = f", {time_left(progress.seconds_left)}" if progress.job.active else ""
         self._say_throttled(f"indexed {done} of {total}{left}")
 
     def _say_throttled(self, line: str) -> None:
@@ -83,50 +83,50 @@ class Lines:
 
 
 ProgressDisplay = Bar | Lines
-"""Told `scanned` while inputs are listed, `started` once all are, and `progressed` while the job runs."""
+"""Its `scanned` is called while inputs are listed, `started` once all are, and `progressed` while the job runs."""
 
 
-def _done_and_total(seen: JobProgress) -> tuple[int, int]:
-    """How many inputs have been worked on, and of how many: unchanged ones are in neither."""
-    counts = seen.job.counts
+def _done_and_total(progress: JobProgress) -> tuple[int, int]:
+    """The numbers of processed and of all inputs, both without unchanged ones."""
+    counts = progress.job.counts
     done = counts.settled - counts.unchanged
     return done, done + counts.open
 
 
 class PollingProgress:
-    """Implements `Progress` for a job that runs here, perhaps beside other processes: it looks what all have done."""
+    """The `Progress` of a job that runs here; it polls the job's counts, which other processes may advance too."""
 
     def __init__(
         self, display: ProgressDisplay, monitor: ProgressMonitor, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._display, self._monitor, self._clock = display, monitor, clock
-        self._found = 0
+        self._scanned_count = 0
         self._wait, self._next = MIN_WAIT, clock()
 
     def scanned(self, inputs: int) -> None:
-        self._found += inputs
-        self._display.scanned(self._found)
+        self._scanned_count += inputs
+        self._display.scanned(self._scanned_count)
 
     def started(self, inputs: int) -> None:
-        self._display.started(max(self._found, inputs), max(0, self._found - inputs))
+        self._display.started(max(self._scanned_count, inputs), max(0, self._scanned_count - inputs))
 
     def settled(self, inputs: int) -> None:
         if self._clock() >= self._next:
             self._poll()
 
     def ended(self) -> None:
-        """Once the job has ended: show the last inputs, which may have been settled too soon after others."""
+        """Show the final counts, once the job has ended: its last inputs may have settled between two polls."""
         self._poll()
 
     def _poll(self) -> None:
-        """A look that fails, as at a collection that is being deleted or a catalogue that is busy, ends no work."""
+        """Show the current counts. A failure, as of a deleted collection or a busy catalogue, ends no work."""
         try:
-            seen = self._monitor.measure()
+            progress = self._monitor.measure()
         except (AnyseekError, SQLAlchemyError) as error:
-            logger.warning("the progress of this job cannot be told now: %s", error_message(error))
+            logger.warning("the progress of this job cannot be read now: %s", error_message(error))
         else:
-            self._wait = seen.wait
-            self._display.progressed(seen)
+            self._wait = progress.wait
+            self._display.progressed(progress)
         self._next = self._clock() + POLL_INTERVAL_FACTOR * self._wait
 
 
@@ -134,26 +134,26 @@ def follow(read_job: Callable[[], Job], callback: Callable[[JobProgress], None])
     """Pass the progress of the job to `callback`, repeatedly, until the job has ended; return the ended job."""
     monitor = ProgressMonitor(read_job)
     while True:
-        seen = monitor.measure()
-        callback(seen)
-        if not seen.job.active:
-            return seen.job
-        time.sleep(seen.wait)
+        progress = monitor.measure()
+        callback(progress)
+        if not progress.job.active:
+            return progress.job
+        time.sleep(progress.wait)
 
 
 class ProgressReporter:
-    """Turns repeated views of a job into what is shown of it."""
+    """A callback that passes the polled progress of a job on to a display."""
 
     def __init__(self, display: ProgressDisplay) -> None:
         self._display = display
         self._has_started = False
 
-    def __call__(self, seen: JobProgress) -> None:
-        counts = seen.job.counts
-        if seen.job.state == JobState.SCANNING:
+    def __call__(self, progress: JobProgress) -> None:
+        counts = progress.job.counts
+        if progress.job.state == JobState.SCANNING:
             self._display.scanned(counts.open + counts.settled)
             return
         if not self._has_started:
             self._has_started = True
             self._display.started(counts.open + counts.settled, counts.unchanged)
-        self._display.progressed(seen)
+        self._display.progressed(progress)

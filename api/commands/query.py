@@ -34,7 +34,7 @@ from anyseek.search.query.query import DEFAULT_HITS, MAX_HITS, WORDS, Part
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
-# Members of a query whose options are not written here.
+# The members of a query whose options are derived from `Query`.
 MEMBERS = other_members("parts", "k", "space", "spaces", "facets", "explain", "explain_keys")
 _QUERY_MEMBERS = (*MEMBERS, "facets", "spaces")
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
@@ -46,7 +46,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     "--collection",
     "collections",
     multiple=True,
-    help="The collection to search, or each of several; not needed if there is only one.",
+    help="The collection to search; repeat for several. Not needed if there is only one.",
 )
 @click.option(
     "--text-weight",
@@ -56,7 +56,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     help="The weight of the words; a negative one pushes away.",
 )
 @click.option(
-    "--words", multiple=True, metavar="WORDS", help="Words to find in keys, captions and attributes themselves."
+    "--words", multiple=True, metavar="WORDS", help="Words to search for in the text of keys, captions and attributes."
 )
 @click.option("--image", multiple=True, metavar="FILE", help="A photo or any other picture.")
 @click.option("--sketch", multiple=True, metavar="FILE", help="A drawing of any kind.")
@@ -79,13 +79,13 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     nargs=4,
     type=click.FloatRange(0, 1),
     metavar="LEFT TOP RIGHT BOTTOM",
-    help="With --image, or else with --item: the part of it that counts, as fractions of its sides.",
+    help="With --image, or else with --item: the region that counts, as fractions of width and height.",
 )
 @click.option(
     "--mask",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Instead of --box: a PNG of numbers or NPY as large as the picture; what is not 0 counts.",
+    help="Instead of --box: a PNG of numbers or NPY as large as the picture; pixels other than 0 count.",
 )
 @click.option(
     "--classes",
@@ -108,13 +108,13 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of queries, one JSON object per line.",
 )
-@click.option("--explain", is_flag=True, help="Say why each hit is one: what each part adds, and words in common.")
+@click.option("--explain", is_flag=True, help="Explain each hit: what each part adds, and words in common.")
 @click.option("--explain-key", multiple=True, metavar="KEY", help="Explain this item, whether it is a hit or not.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
-@click.option("--paths", is_flag=True, help="Print the paths of the hits' files alone, one a line.")
+@click.option("--paths", is_flag=True, help="Print only the paths of the hits' files, one per line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
 @click.option("--contact-sheet", type=_SHEET, metavar="FILE", help="Also write the hits as a picture: out.png.")
-@click.option("--open", "opens", is_flag=True, help="Also open the best hit's file as the desktop does.")
+@click.option("--open", "opens", is_flag=True, help="Also open the best hit's file with its default program.")
 def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any) -> int:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
@@ -132,7 +132,7 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
     parts = with_region(parts, options["box"], options["mask"])
     _check_options(parts, options)
     if options["batch"] and len(collections) > 1:
-        raise click.UsageError("--batch asks one collection; give --collection once")
+        raise click.UsageError("--batch searches one collection; give --collection once")
     members = {name: options[name] for name in _QUERY_MEMBERS if _is_set(options[name])}
     if len(options["spaces"]) == 1:
         members = {name: value for name, value in members.items() if name != "spaces"} | {"space": options["spaces"][0]}
@@ -143,11 +143,11 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
         if options["batch"]:
             _answer_batch(options["batch"], client, collection, {"k": k, **members})
             return 0
-        among = collections if len(collections) > 1 else collection
-        results = client.query(among, parts, k, **members, **_explain_members(k, options))
+        target = collections if len(collections) > 1 else collection
+        results = client.query(target, parts, k, **members, **_explain_members(k, options))
         if options["contact_sheet"]:
-            ranked = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
-            write_sheet(client, ranked, "hits", options["contact_sheet"])
+            entries = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
+            write_sheet(client, entries, "hits", options["contact_sheet"])
     _echo(results, options)
     return open_best(results) if options["opens"] else 0
 
@@ -157,9 +157,9 @@ def _is_set(value: Any) -> bool:
 
 
 def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
-    """Raises `UsageError` for options that do not belong together."""
+    """Raises `UsageError` for options that cannot be combined."""
     if bool(parts) == bool(options["batch"]):
-        raise click.UsageError("give something to look for: words, --image, --sketch, …, or --batch alone")
+        raise click.UsageError("give something to search for: words, --image, --sketch, …, or --batch alone")
     if options["batch"] and (options["paths"] or options["contact_sheet"] or options["opens"]):
         raise click.UsageError("--paths, --contact-sheet and --open are for one query, not for --batch")
     if options["paths"] and options["as_json"]:
@@ -177,7 +177,7 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
 
 
 def _explain_members(k: int, options: dict[str, Any]) -> dict[str, Any]:
-    """The members of a query that say what is to be explained: hits as far as that may be, and items."""
+    """The query members `explain` and `explain_keys`, together for at most `MAX_EXPLAINED` items."""
     keys = options["explain_key"]
     hits = max(0, min(k, MAX_EXPLAINED - len(keys))) if options["explain"] else 0
     return ({"explain": hits} if hits else {}) | ({"explain_keys": keys} if keys else {})
@@ -187,21 +187,21 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
     if options["as_json"]:
         say(_as_json(results))
         return
-    for understood in results.understood:
-        say(understood.sentence, err=True)
+    for interpretation in results.understood:
+        say(interpretation.sentence, err=True)
     if results.note:
         say(results.note, err=True)
     if options["paths"]:
         echo_paths([hit.path for hit in results.hits], "hits", options["null"])
     else:
-        say(*as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
+        say(*as_table(results, max_characters=_KEY_WIDTH if sys.stdout.isatty() else None))
         for facet in results.facets:
             say(facet_line(asdict(facet)))
         _echo_other_items(results)
 
 
 def _echo_other_items(results: Results) -> None:
-    """Explain the items that are no hits."""
+    """Print the explanations of items that are not among the hits."""
     hit_keys = {hit.key for hit in results.hits}
     for explanation in results.explanations:
         if explanation.key not in hit_keys:
@@ -245,14 +245,14 @@ def _as_json(results: Results) -> str:
     return json.dumps(asdict(results))
 
 
-def as_table(results: Results, most: int | None = None) -> list[str]:
-    """One line for each hit: rank, score, probability, key, caption or title, path; and below why, if that was asked.
+def as_table(results: Results, max_characters: int | None = None) -> list[str]:
+    """One line per hit: rank, score, probability, key, caption or title, and path; then the lines of its explanation.
 
-    Keys beyond `most` characters keep their end.
+    Keys longer than `max_characters` keep their end.
     """
     if not results.hits:
         return ["nothing was found: the collection has no hit for this query and its options"]
-    keys = [_truncated_key(printable(hit.key), most) for hit in results.hits]
+    keys = [_truncated_key(printable(hit.key), max_characters) for hit in results.hits]
     width = min(max(map(len, keys)), _KEY_WIDTH)
     explanation_by_key = {explanation.key: explanation for explanation in results.explanations}
     rows = []
@@ -285,6 +285,8 @@ def _title(hit: Hit) -> str:
     return title if isinstance(title, str) else ""
 
 
-def _truncated_key(key: str, most: int | None) -> str:
-    """The end of a key tells more than its beginning, which many share."""
-    return key if most is None or len(key) <= most else f"\N{HORIZONTAL ELLIPSIS}{key[1 - most :]}"
+def _truncated_key(key: str, max_characters: int | None) -> str:
+    """The key, cut at its start to `max_characters`: many keys share their beginning."""
+    if max_characters is None or len(key) <= max_characters:
+        return key
+    return f"\N{HORIZONTAL ELLIPSIS}{key[1 - max_characters :]}"

@@ -23,6 +23,8 @@ _WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class CannotListen(AnyseekError):
+    """The address to listen on is taken or not this machine's."""
+
     code = "cannot-listen"
 
 
@@ -45,21 +47,21 @@ def serve(host: str, port: int, model: str | None) -> None:
     ANYSEEK_BROKER_URL is set, `anyseek worker` runs them, otherwise this process does.
     """
     from anyseek.api.app import create_app
-    from anyseek.api.client.connect import recorded
+    from anyseek.api.client.connect import record_url
     from anyseek.api.http.security import is_loopback, require_key
     from anyseek.api.service import Service, ServiceSettings
     from anyseek.workers.runtime import Runtime
 
     installation = read_settings()
     telemetry.start_tracing(installation, "anyseek")
-    settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
+    settings = ServiceSettings(is_loopback(host), resolve_roots(installation.roots))
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:
             require_key(runtime.database, host)
-        with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as unrecorded:
+        with listen(host, port) as listener, record_url(runtime.settings, address(listener)) as warning:
             say(f"Anyseek is at {address(listener)}")
-            if unrecorded:
-                say(unrecorded, err=True)
+            if warning:
+                say(warning, err=True)
             run(create_app(Service(runtime, settings)), listener, installation.serving)
 
 
@@ -86,8 +88,8 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def checked_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
-    """The folders of ANYSEEK_ROOTS, links followed. Raises `BadInput` for one that does not exist."""
+def resolve_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders of ANYSEEK_ROOTS, with symbolic links resolved. Raises `BadInput` for one that does not exist."""
     for root in roots:
         if not root.is_dir():
             raise BadInput(f"ANYSEEK_ROOTS names {root}, which is not a folder")
@@ -95,7 +97,7 @@ def checked_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def run(app: object, listener: socket.socket, serving: Serving) -> None:
-    """Serve until the process is told to stop; open requests get a few seconds to end."""
+    """Serve until SIGINT or SIGTERM; open requests get a few seconds to end."""
     import uvicorn
 
     from anyseek.api.http.connections import make_protocol
@@ -103,7 +105,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
     from anyseek.api.http.shutdown import GRACE_SECONDS, GracefulServer
 
     configure_logs(read_settings().logs)
-    # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.
+    # uvicorn raises the signal that stopped it again when it is done; the service's record must be removed then too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -122,7 +124,7 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
 
 @click.command()
 @click.option(
-    "--queues", help="The queues to take from, separated by commas: ingest, embed, index, maintenance; all by default."
+    "--queues", help="The queues to consume, separated by commas: ingest, embed, index, maintenance; all by default."
 )
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Number of processes; each may load the model.")
 @click.option("--name", help="This worker's name, unique on its machine; by default the machine's name.")
@@ -141,11 +143,11 @@ def worker(
     metrics_port: int | None,
     ready: bool,
 ) -> int:
-    """Work on the index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
+    """Run the index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
 
     A worker is ready when each of its processes has loaded the model and embedded something with it; it then logs
-    "ready". On SIGTERM its processes end their tasks at the next step and leave the rest to other workers. A machine
-    with a GPU may take only `--queues embed`; then some other worker must take the other queues.
+    "ready". On SIGTERM its processes stop their tasks at the next step and leave the rest to other workers. A machine
+    with a GPU may consume only `--queues embed`; another worker must then consume the other queues.
     """
     settings = read_settings()
     name = name or platform.node()
@@ -154,22 +156,22 @@ def worker(
     if ready:
         from anyseek.workers.readiness import is_ready
 
-        answers = is_ready(settings, name)
-        say(f"the worker {name} is {'ready' if answers else 'not ready'}")
-        return 0 if answers else 1
+        worker_ready = is_ready(settings, name)
+        say(f"the worker {name} is {'ready' if worker_ready else 'not ready'}")
+        return 0 if worker_ready else 1
     if not settings.broker_url:
         raise BadInput("ANYSEEK_BROKER_URL is not set; without a broker a job runs in the process that starts it")
     from anyseek.api.http.logs import configure_logs
     from anyseek.workers.app import QUEUES
     from anyseek.workers.worker import Options, run_worker
 
-    wanted = tuple(dict.fromkeys(queues.split(","))) if queues else QUEUES
-    if unknown := [queue for queue in wanted if queue not in QUEUES]:
+    queue_names = tuple(dict.fromkeys(queues.split(","))) if queues else QUEUES
+    if unknown := [queue for queue in queue_names if queue not in QUEUES]:
         raise BadInput(f"{unknown[0]!r} is not a queue; the queues are {', '.join(QUEUES)}")
     configure_logs(settings.logs)
-    telemetry.tracer_class(settings)  # its processes begin to trace, and could only log that they cannot
+    telemetry.tracer_class(settings)  # fail here: the processes that trace could only log it
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
-    options = Options(name, wanted, concurrency or settings.work.concurrency)
+    options = Options(name, queue_names, concurrency or settings.work.concurrency)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)
 
 

@@ -69,17 +69,17 @@ def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) 
 
 
 def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:
-    """The exit code of a training."""
+    """Run a training and return its exit code."""
     from anyseek.model.training.run.errors import TrainingConfigInvalid
     from anyseek.model.training.run.launching import leave
 
     folder = out or Path("runs") / config.stem
     try:
-        ended = training(config, folder, resume=resume, device=device, say=say)
+        is_finished = training(config, folder, resume=resume, device=device, say=say)
     except TrainingConfigInvalid as error:
         say(f"anyseek: {error}", err=True)
         return WRONG_CONFIG
-    if not ended and os.environ.get("RANK", "0") == "0":
+    if not is_finished and os.environ.get("RANK", "0") == "0":
         say(f"interrupted; run the same command with --resume to go on from {folder}", err=True)
-    leave(DONE if ended else INTERRUPTED)
-    return DONE if ended else INTERRUPTED
+    leave(DONE if is_finished else INTERRUPTED)
+    return DONE if is_finished else INTERRUPTED

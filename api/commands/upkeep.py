@@ -1,4 +1,4 @@
-"""`anyseek verify`, `rebuild`, `backup` and `restore`: a data directory is checked, repaired, and kept as one file."""
+"""`anyseek verify`, `rebuild`, `backup` and `restore`: check, repair, save and restore a data directory."""
 
 import json
 import sys
@@ -15,14 +15,14 @@ _SHOWN_NOTES = 10
 
 
 @click.command()
-@click.option("--originals", "every", is_flag=True, help="Read every original too, and compare its content.")
+@click.option("--originals", "compare_content", is_flag=True, help="Read every original too, and compare its content.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def verify(every: bool, as_json: bool) -> int:
+def verify(compare_content: bool, as_json: bool) -> int:
     """Check that catalogue, log, index and stored files agree. Works while a service runs.
 
-    Exits with 0 if they agree, else with 1 and a line for each problem. Some things are noted but are not problems, and
-    do not change the exit code: originals that were indexed in place and are gone or have changed (which sizes tell,
-    and with --originals their content), items that a re-embedding left out, and rows without checksums.
+    Exits with 0 if they agree, else with 1 and a line for each problem. Notes do not change the exit code: originals
+    that were indexed in place and are gone or have changed (in size, or with --originals in content), items that a
+    re-embedding left out, and rows without checksums.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,21 +35,21 @@ def verify(every: bool, as_json: bool) -> int:
         problems = find_problems(runtime.database, runtime.settings)
         conditions = known_conditions(runtime.database)
         try:
-            lost = check_originals(runtime.database, runtime.settings, every)
+            originals = check_originals(runtime.database, runtime.settings, compare_content)
         except (AnyseekError, SQLAlchemyError, ValueError, TypeError):
             if not problems:
                 raise
-            lost = []  # damage keeps them from being read, as the problems say
+            originals = []  # damage keeps them from being read, as the problems say
     notes = [(note.collection, note.what) for note in conditions]
-    notes += [(original.collection, original.what) for original in lost]
-    _show("note", notes, as_json, _SHOWN_NOTES)
-    _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
+    notes += [(original.collection, original.what) for original in originals]
+    _print_findings("note", notes, as_json, _SHOWN_NOTES)
+    _print_findings("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
-        say(f"{summary(lost)}; everything else agrees" if lost else "everything agrees")
+        say(f"{summary(originals)}; everything else agrees" if originals else "everything agrees")
     return 1 if problems else 0
 
 
-def _show(kind: str, findings: Sequence[tuple[str, str]], as_json: bool, most: int) -> None:
+def _print_findings(kind: str, findings: Sequence[tuple[str, str]], as_json: bool, most: int) -> None:
     shown = findings if as_json else findings[:most]
     for collection, what in shown:
         members = {"collection": collection, kind: what}
@@ -63,7 +63,7 @@ def _show(kind: str, findings: Sequence[tuple[str, str]], as_json: bool, most: i
 def rebuild(collection: str | None) -> int:
     """Rebuild the index of COLLECTION, or of every collection, from the catalogue. Works while a service runs.
 
-    Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
+    Items whose vectors or stored files are lost are embedded again from their originals. Exits with 1 if some
     originals are gone too: then index their folder or put those items again.
     """
     from anyseek.indexer.put import rebuild_items
@@ -74,18 +74,18 @@ def rebuild(collection: str | None) -> int:
     settings = read_settings()
     with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
         names = [collection] if collection else [row.name for row in collections.list_all(session)]
-    lost = 0
+    lost_count = 0
     for name in names:
         with Runtime.open_for(settings, name, None) as runtime:
             with runtime.database.write() as session:
                 audit.record(session, "collection.rebuild", name)
             reembed_items = partial(rebuild_items, runtime.context)
             keys = rebuild_collection(runtime.database, settings, name, reembed_items)
-        say(f"the index of {name} was made anew")
+        say(f"the index of {name} was rebuilt")
         for key in keys:
             say(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
-        lost += len(keys)
-    return 1 if lost else 0
+        lost_count += len(keys)
+    return 1 if lost_count else 0
 
 
 @click.command()
@@ -95,7 +95,7 @@ def rebuild(collection: str | None) -> int:
 def backup(file: Path, assets: bool, yes: bool) -> None:
     """Write everything that cannot be derived into FILE. Works while a service runs.
 
-    If FILE exists, it is replaced only with --yes, or by a yes when asked, and once the new backup is complete.
+    An existing FILE is replaced only with --yes or after confirmation, and only once the new backup is complete.
 
     The backup holds collections, items, vectors, jobs, hashes of API keys, and stored files. It holds only the paths of
     files that were indexed in place, and neither indexes nor models.
@@ -108,11 +108,11 @@ def backup(file: Path, assets: bool, yes: bool) -> None:
             raise click.UsageError(f"{file} exists; give another name, or --yes to replace it")
         click.confirm(f"Replace {file}?", abort=True, err=True)
     with Runtime.open(read_settings(), None) as runtime:
-        written = write_backup(runtime.database, runtime.assets, file, assets)
-    files = f"{written.assets:,} stored files" if assets else "no files"
+        totals = write_backup(runtime.database, runtime.assets, file, assets)
+    files = f"{totals.assets:,} stored files" if assets else "no files"
     say(
-        f"{file}: {written.rows['collections']:,} collections, {written.rows['items']:,} items, "
-        f"{written.rows['log']:,} entries of the log, {files}; {written.size:,} bytes"
+        f"{file}: {totals.rows['collections']:,} collections, {totals.rows['items']:,} items, "
+        f"{totals.rows['log']:,} entries of the log, {files}; {totals.size:,} bytes"
     )
 
 
@@ -121,15 +121,15 @@ def backup(file: Path, assets: bool, yes: bool) -> None:
 def restore(file: Path) -> None:
     """Restore FILE into an empty data directory and an empty database, SQLite or PostgreSQL.
 
-    The whole file is checked before anything is written. Indexes are made when they are first needed.
+    The whole file is checked before anything is written. Indexes are built when they are first needed.
     """
     from anyseek.search.backup.read import restore as read_backup
 
     settings = read_settings()
-    restored = read_backup(settings, file)
+    totals = read_backup(settings, file)
     say(
-        f"{restored.rows['collections']:,} collections, {restored.rows['items']:,} items and "
-        f"{restored.assets:,} stored files are in {settings.home}"
+        f"{totals.rows['collections']:,} collections, {totals.rows['items']:,} items and "
+        f"{totals.assets:,} stored files are in {settings.home}"
     )
-    if not restored.with_assets:
+    if not totals.with_assets:
         say(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek import Client
-from anyseek.api.client.connect import recorded
+from anyseek.api.client.connect import record_url
 from anyseek.api.errors import domain_error
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
@@ -42,12 +42,12 @@ def _serving(home: Path) -> Iterator[tuple[httpx.Client, str | None]]:
     with (
         Runtime.open(settings, "hashing") as runtime,
         listening(Service(runtime, ServiceSettings())) as url,
-        recorded(settings, url) as unrecorded,
+        record_url(settings, url) as warning,
         httpx.Client(base_url=f"{url}/v1", timeout=30) as http,
     ):
         with Client(url, patience=20) as client:
             client.wait_until_ready(20)
-        yield http, unrecorded
+        yield http, warning
 
 
 def _home(disk: Path, killed: bool) -> Path:
@@ -80,9 +80,9 @@ def _writes(http: httpx.Client) -> list[httpx.Response]:
 def test_a_full_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFixture) -> None:
     home = _home(disk, killed)
     fill(disk / "ballast")
-    with _serving(home) as (http, unrecorded):
-        assert unrecorded
-        assert "No space left on device" in unrecorded
+    with _serving(home) as (http, warning):
+        assert warning
+        assert "No space left on device" in warning
         _read(http)
         for answer in _writes(http):
             assert answer.status_code in (503, 507)
@@ -100,9 +100,9 @@ def test_a_read_only_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFix
     home = _home(disk, killed)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     try:
-        with _serving(home) as (http, unrecorded):
-            assert unrecorded
-            assert "Read-only file system" in unrecorded
+        with _serving(home) as (http, warning):
+            assert warning
+            assert "Read-only file system" in warning
             _read(http)
             for answer in _writes(http):
                 problem(answer, 503, "storage-read-only")
@@ -110,8 +110,8 @@ def test_a_read_only_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFix
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     assert not [record for record in caplog.records if record.exc_info]
-    with _serving(home) as (http, unrecorded):
-        assert unrecorded is None
+    with _serving(home) as (http, warning):
+        assert warning is None
         assert [answer.status_code for answer in _writes(http)] == [200, 204, 201]
 
 

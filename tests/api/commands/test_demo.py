@@ -114,7 +114,7 @@ def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
     all_examples = examples(tmp_path / "cat.png", tmp_path / "edges.png", tmp_path)
     asked = {part.modality for example in all_examples for part in example.parts}
     assert asked == EVERYTHING - {"rgb"}
-    few = [example for example in all_examples if example.asks_only({"caption", "depth"})]
+    few = [example for example in all_examples if example.has_only({"caption", "depth"})]
     assert {part.modality for example in few for part in example.parts} == {"caption", "depth"}
 
 

@@ -142,8 +142,8 @@ def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "FOLDER or --suite, one of the two"),
-        (("FOLDER", "--suite", "queries"), "FOLDER or --suite, one of the two"),
+        ((), "either FOLDER or --suite"),
+        (("FOLDER", "--suite", "queries"), "either FOLDER or --suite"),
         (("--suite", "queries", "--split", "val"), "--split needs"),
         (("FOLDER", "--space", "nowhere"), "has no space 'nowhere'"),
         (("FOLDER", "--limit", "1"), "--limit"),

@@ -77,9 +77,9 @@ def test_the_best_hit_is_opened(anyseek: Run, photos: Path, monkeypatch: pytest.
     assert opened == [str(photos / "1 é.png")]
     (photos / "1 é.png").unlink()
     code, _, told = anyseek("query", "--item", "1 é.png", "--open")
-    assert (code, "is not on this machine, or gone" in told) == (1, True)
+    assert (code, "does not exist on this machine" in told) == (1, True)
     monkeypatch.setattr(click, "launch", lambda path: 1)
-    assert "nothing on this machine opens" in anyseek("query", "--item", "2 é.png", "--open")[2]
+    assert "no program on this machine opens" in anyseek("query", "--item", "2 é.png", "--open")[2]
 
 
 def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, photos: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_answer_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> N
 
 def test_a_long_key_keeps_its_end() -> None:
     results = Results((Hit("holidays/" * 20 + "0042.jpg", 0.5, 1, path="/p/0042.jpg"),), "space")
-    (line,) = as_table(results, most=20)
+    (line,) = as_table(results, max_characters=20)
     assert line.split()[3].startswith("…")
     assert line.split()[3].endswith("/0042.jpg")
     assert line.endswith("  /p/0042.jpg")

@@ -157,7 +157,7 @@ def test_quarantined_inputs_are_tried_again(anyseek: Run, photos: Path) -> None:
     (photos / "0.json").write_text("{")
     assert anyseek(*to_c(photos))[0] == 3
     code, output, errors = anyseek("jobs", "retry", "1")
-    assert (code, errors.splitlines()[0]) == (3, "1 inputs will be tried again")
+    assert (code, errors.splitlines()[0]) == (3, "1 inputs will be retried")
     assert "half.jpg is a damaged picture" in output
     (photos / "half.jpg").write_bytes(jpeg(1))
     code, output, _ = anyseek("jobs", "retry", "1")
@@ -190,7 +190,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "interrupted; run the same command again to go on from here\n"
+    assert errors == "interrupted; run the same command again to resume\n"
     done = subprocess.run([*arguments, "--json"], env=environment, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["indexed"] + told["unchanged"] == 300

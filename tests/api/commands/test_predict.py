@@ -134,7 +134,7 @@ def test_inputs_are_read_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
         (("--target", "depth", *QUICK, "--guidance", "inf"), 2, "finite"),
         (("--target", "depth", *QUICK, "--guidance", "1e9"), 2, "guidance"),
         (("--target", "depth", "--out", __file__), 2, "is a file"),
-        (("--target", "depth", "--form", "normal=left-up-near"), 2, "says something of normal, of which no file"),
+        (("--target", "depth", "--form", "normal=left-up-near"), 2, "names normal, but no file"),
         (("--target", "depth", *QUICK, "--box", "0.5", "0", "0.5", "1"), 2, "empty"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
     (understood,) = json.loads(masked.stdout)["understood"]
     assert understood["sentence"] == "only 100.0% of the picture of 'one' is used, where its mask is not 0"
     box = ("--box", *"0011")
-    assert "--mask is a part of a picture" in run("query", "--collection", "shapes", "disc", *mask).stderr
+    assert "--mask selects a region" in run("query", "--collection", "shapes", "disc", *mask).stderr
     assert "give --box or --mask, not both" in run("query", "--item", "red disc", *mask, *box).stderr
     assert "'red disc' has no picture" in run("query", "--collection", "shapes", "--item", "red disc", *box).stderr
     assert "give a picture or an item, too" in run("query", "--collection", "shapes", "disc", *box).stderr
@@ -246,7 +246,7 @@ def test_forms_go_to_the_files_of_their_modality() -> None:
         ("near-bright", "write a form as MODALITY=FORM"),
         ("depth=", "write a form as MODALITY=FORM"),
         ("dept=far-bright", "'dept' is not a modality"),
-        ("semseg=coco", "--form says something of semseg, of which no file is given"),
+        ("semseg=coco", "--form names semseg, but no file of that modality is given"),
     ):
         with pytest.raises(click.UsageError, match=says):
             with_forms(parts, [wrong])

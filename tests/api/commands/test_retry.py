@@ -67,11 +67,11 @@ def test_ctrl_c_leaves_a_retry_that_is_gone_on_with(tmp_path: Path) -> None:
     assert first.returncode == 3
     write_all(photos, whole=True)
     retried = anyseek(home, "jobs", "retry", "1")
-    assert retried.stderr.readline() == f"{INPUTS} inputs will be tried again\n"
+    assert retried.stderr.readline() == f"{INPUTS} inputs will be retried\n"
     wait_for_indexed(home)
     retried.send_signal(signal.SIGINT)
     _, errors = retried.communicate(timeout=PATIENCE_SECONDS)
-    assert (retried.returncode, errors) == (130, "interrupted; run the same command again to go on from here\n")
+    assert (retried.returncode, errors) == (130, "interrupted; run the same command again to resume\n")
     left, leased = look(home)
     assert (left.state, leased) == (JobState.RUNNING, 0)
     assert 0 < left.counts.open < INPUTS
@@ -79,6 +79,6 @@ def test_ctrl_c_leaves_a_retry_that_is_gone_on_with(tmp_path: Path) -> None:
     again = anyseek(home, "jobs", "retry", "1")
     output, errors = again.communicate(timeout=PATIENCE_SECONDS)
     assert again.returncode == 0, errors
-    assert errors.splitlines()[0] == f"{left.counts.open} inputs will be tried again"
+    assert errors.splitlines()[0] == f"{left.counts.open} inputs will be retried"
     assert output.startswith(f"job 1: indexed {INPUTS}, unchanged 0, quarantined 0")
     check_exactly_once(home, {f"{number}.png" for number in range(INPUTS)})
