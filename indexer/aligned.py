@@ -26,7 +26,7 @@ from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from anyseek.indexer.sources.base import json_object
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
-from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, sample_evenly
 from anyseek.model.modalities.reading.documents import parse_classes
 from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.registry import Modality, resolve
@@ -84,7 +84,7 @@ def read_aligned(folder: Path, settings: Settings, limit: int | None) -> Aligned
         notes.append(f"{len(unusable):,} files have a key that no other modality has: {shown}{more}")
     if not aligned:
         raise NotAligned(f"no key in {name} has two modalities: {notes[-1]}")
-    chosen = evenly(aligned, limit)
+    chosen = sample_evenly(aligned, limit)
     queries: tuple[QuerySet, ...] = ()
     if not by_folder and (names := sorted(frozenset[str]().union(*(entry.labels for entry in chosen)))):
         # The name of each label is a query, whose answers are all entries that have it.

@@ -1,4 +1,4 @@
-"""The data that a recall matrix is measured on: things with aligned modalities, and queries with known answers."""
+"""The data of a recall matrix: things with aligned modalities, and queries with known answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from anyseek.model.seam import Sample
 Labels = tuple[frozenset[str], ...]
 Handle = TypeVar("Handle")
 
-# Combinations of modalities that are also used as one query where a thing has both, such as a sketch and a caption.
+# Pairs of modalities that also form one query if a thing has both, such as a sketch and a caption.
 COMBINATIONS = (("caption", "color_palette"), ("canny_edge", "caption"), ("depth", "semseg"))
 
 
 class Samples(Protocol):
-    """A list of samples, or an object that makes them on request."""
+    """A sequence of samples, in memory or lazy."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, number: int, /) -> Sample: ...
@@ -39,9 +39,8 @@ class QuerySet:
 class AlignedSet:
     """Things by key, each a sample of one or more modalities; not every thing has all of them.
 
-    `samples` may decode files when it is read, and then raises `BadInput` or `SampleInvalid` for a file that it cannot
-    decode. Such things are left out and reported. `labels` is empty or has one set per thing. `notes` say what is
-    missing.
+    `samples` may decode files lazily, and then raises `BadInput` or `SampleInvalid` for a file that it cannot decode.
+    Such things are left out and reported. `labels` is empty or has one set per thing. `notes` say what is missing.
     """
 
     name: str
@@ -53,7 +52,7 @@ class AlignedSet:
 
 
 class LazySamples:
-    """Samples that `read` makes from their handles each time they are requested."""
+    """Samples that `read` loads from their handles at each access."""
 
     def __init__(self, handles: Sequence[Handle], read: Callable[[Handle], Sample]) -> None:
         self._count = len(handles)
@@ -66,8 +65,8 @@ class LazySamples:
         return self._make(number)
 
 
-def evenly(things: Sequence[Handle], most: int | None) -> list[Handle]:
-    """Choose at most `most` of `things`, evenly and in order; all of them if `most` is None."""
+def sample_evenly(things: Sequence[Handle], most: int | None) -> list[Handle]:
+    """At most `most` of `things`, evenly spaced and in order; all of them if `most` is None."""
     if most is None or len(things) <= most:
         return list(things)
     return [things[number * len(things) // most] for number in range(most)]

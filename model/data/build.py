@@ -1,8 +1,8 @@
 """Build a data set: `anyseek data build`.
 
-A build can be killed at any moment; the next start resumes after the last complete shard. The recipe and the sources
-determine everything before the work starts (`making.make_plan`), each shard is written whole or not at all, and
-the manifest is written last. The result is therefore the same, byte for byte, however often the build was interrupted
+A build can be killed at any time; the next one resumes after the last complete shard. The recipe and the sources
+determine everything before the work starts (`making.make_plan`), each shard is written atomically, and
+the manifest is written last. The result is therefore the same byte for byte, however often the build was interrupted
 and however many workers it used.
 """
 
@@ -18,9 +18,18 @@ from pydantic import TypeAdapter
 
 from anyseek.model.data.contents import decode_value, sample_of
 from anyseek.model.data.errors import BuildConflict, DataSetInvalid, SampleInvalid, ShardCorrupt
-from anyseek.model.data.making import Failure, Made, Plan, ShardPlan, Workshop, make_in_order, make_plan, open_sources
+from anyseek.model.data.making import (
+    BuildContext,
+    Failure,
+    Outcome,
+    Plan,
+    ShardPlan,
+    make_in_order,
+    make_plan,
+    open_sources,
+)
 from anyseek.model.data.recipe import Recipe
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import BuildSettings
 from anyseek.model.data.samples import Source, Split
 from anyseek.model.data.shards import (
     ATTRIBUTES,
@@ -36,18 +45,18 @@ from anyseek.model.data.shards import (
 from anyseek.model.files import FileLock, remove_leftovers, write_file
 
 FAILURES = "failures.jsonl"
-_STATE = ".build"  # gone when the data set is finished
+_STATE = ".build"  # deleted when the data set is finished
 _PLAN = "plan.json"
 
 
 Classes = dict[str, dict[int, str]]
-# Called with the samples that are settled, all planned samples, and the failures among those made by this run.
+# Called with the numbers of settled and of planned samples, and the failures of this run.
 Progress = Callable[[int, int, Sequence[Failure]], None]
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """One shard: its file (None if all its samples failed), its contents, and its failures.
+    """The result of one shard: its file (None if all its samples failed), its contents, and its failures.
 
     `modalities` and `sources` count samples; `classes` names ids of region maps by modality.
     """
@@ -67,23 +76,23 @@ def build(recipe: Recipe, out: Path, home: Path, workers: int, progress: Progres
     """Build a recipe's data set in the folder `out`, with `workers` processes; `home` keeps downloads and weights.
 
     A finished data set of the same recipe and sources is returned unchanged. Samples that cannot be made are left out
-    and listed in `failures.jsonl`. Raises `BuildConflict`, `SourceUnavailable`, `DataSetInvalid`, and what fetching
-    raises.
+    and listed in `failures.jsonl`. Raises `BuildConflict`, `SourceUnavailable`, `DataSetInvalid`, and the errors of
+    downloads.
     """
-    place = Place(home, recipe.image_size, recipe.splits)
-    sources = open_sources(recipe, place)
-    plan = make_plan(recipe, sources, place)
+    settings = BuildSettings(home, recipe.image_size, recipe.splits)
+    sources = open_sources(recipe, settings)
+    plan = make_plan(recipe, sources, settings)
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST).is_file():
-        made = open_dataset(out)
-        if made.digest != plan.digest:
+        existing = open_dataset(out)
+        if existing.digest != plan.digest:
             raise BuildConflict(
                 f"{out} already holds a data set of another recipe or other sources; choose another folder"
             )
-        shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
-        return made
+        shutil.rmtree(out / _STATE, ignore_errors=True)  # left over if the run that finished was killed
+        return existing
     with _state(out, plan) as state:
-        records = _make_shards(plan, Workshop(recipe, place, sources), out, state, workers, progress)
+        records = _make_shards(plan, BuildContext(recipe, settings, sources), out, state, workers, progress)
         return _finish(recipe, plan, sources, records, out)
 
 
@@ -121,27 +130,27 @@ def _state(out: Path, plan: Plan) -> Iterator[Path]:
 
 
 def _make_shards(
-    plan: Plan, workshop: Workshop, out: Path, state: Path, workers: int, progress: Progress
+    plan: Plan, context: BuildContext, out: Path, state: Path, workers: int, progress: Progress
 ) -> list[ShardRecord]:
-    """Make the shards without a record; returns the records of all shards in order."""
+    """Make the shards that have no record yet; return the records of all shards in order."""
     paths = {shard.name: state / f"{shard.name}.json" for shard in plan.shards}
     records = {name: _RECORD.validate_json(path.read_bytes()) for name, path in paths.items() if path.is_file()}
     classes: Classes = {}
-    for known in records.values():
-        merge_classes(classes, known.classes)
+    for record in records.values():
+        merge_classes(classes, record.classes)
     missing = [shard for shard in plan.shards if shard.name not in records]
-    jobs = [job for shard in missing for job in shard.jobs]
-    done, failures = plan.samples - len(jobs), list[Failure]()
+    tasks = [task for shard in missing for task in shard.tasks]
+    done, failures = plan.samples - len(tasks), list[Failure]()
     progress(done, plan.samples, failures)
 
-    def report(result: Made) -> None:
+    def report(result: Outcome) -> None:
         nonlocal done
         done += 1
         if isinstance(result, Failure):
             failures.append(result)
         progress(done, plan.samples, failures)
 
-    with closing(make_in_order(workshop, jobs, workers)) as results:
+    with closing(make_in_order(context, tasks, workers)) as results:
         for shard in missing:
             record = records[shard.name] = _make_shard(shard, results, out, report)
             merge_classes(classes, record.classes)
@@ -149,13 +158,15 @@ def _make_shards(
     return [records[shard.name] for shard in plan.shards]
 
 
-def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Callable[[Made], None]) -> ShardRecord:
-    """Write a shard from the next results; a shard without samples has no file."""
+def _make_shard(
+    shard: ShardPlan, results: Iterator[Outcome], out: Path, report: Callable[[Outcome], None]
+) -> ShardRecord:
+    """Write a shard from the next results, without a file if all samples failed; return its record."""
     modalities, sources = Counter[str](), Counter[str]()
     classes: Classes = {}
     failures: list[Failure] = []
     with ShardWriter(out / shard.name) as writer:
-        for _ in shard.jobs:
+        for _ in shard.tasks:
             result = next(results)
             report(result)
             if isinstance(result, Failure):
@@ -164,7 +175,7 @@ def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Ca
             writer.write(result)
             modalities.update(name.partition(".")[0] for name in result.files if name != ATTRIBUTES)
             sources[result.key.partition("/")[0]] += 1
-            for name, data in result.files.items():  # instances have ids of their own in each sample
+            for name, data in result.files.items():  # ids of instances are per sample, so they have no shared names
                 if name.startswith("semseg."):
                     merge_classes(classes, {"semseg": decode_value(name, data).classes})
     if not writer.samples:
@@ -185,11 +196,11 @@ def _finish(
         merge_classes(classes, record.classes)
         modalities.update(record.modalities)
     splits = {split: tuple(r.shard for r in records if r.split is split and r.shard) for split in Split}
-    described = []
-    for stated, source in zip(recipe.sources, sources, strict=True):
+    source_records = []
+    for row, source in zip(recipe.sources, sources, strict=True):
         counts = {split: sum(r.sources.get(source.name, 0) for r in records if r.split is split) for split in Split}
         samples = {split.value: count for split, count in counts.items() if count}
-        described.append(SourceRecord(stated.name, stated.kind, source.licence, source.origin, stated.weight, samples))
+        source_records.append(SourceRecord(row.name, row.kind, source.licence, source.origin, row.weight, samples))
     write_manifest(
         DataSet(
             folder=out,
@@ -199,7 +210,7 @@ def _finish(
             splits=splits,
             modalities=dict(modalities),
             classes=classes,
-            sources=tuple(described),
+            sources=tuple(source_records),
             failures=len(failures),
         )
     )
@@ -207,10 +218,10 @@ def _finish(
     return open_dataset(out)
 
 
-def merge_classes(known: Classes, more: Mapping[str, Mapping[int, str]]) -> None:
-    """Add names of ids. Raises `DataSetInvalid` if an id has two names: then nobody could read the maps."""
-    for modality, names in more.items():
-        table = known.setdefault(modality, {})
+def merge_classes(classes: Classes, added: Mapping[str, Mapping[int, str]]) -> None:
+    """Add names of ids to `classes`. Raises `DataSetInvalid` if an id has two names, which makes maps ambiguous."""
+    for modality, names in added.items():
+        table = classes.setdefault(modality, {})
         for number, name in names.items():
             if table.setdefault(number, name) != name:
                 raise DataSetInvalid(
@@ -220,7 +231,7 @@ def merge_classes(known: Classes, more: Mapping[str, Mapping[int, str]]) -> None
 
 
 def verify(dataset: DataSet) -> Iterator[str]:
-    """Check a data set: its shards, the values in them, and the counts. Returns the problems in words, or nothing."""
+    """Check a data set's shards, their values, and the counts. Yields a sentence for each problem."""
     counts: Counter[str] = Counter()
     keys: set[str] = set()
     for split in Split:
@@ -231,16 +242,16 @@ def verify(dataset: DataSet) -> Iterator[str]:
         if counts[modality] != expected:
             yield f"{counts[modality]} samples have {modality}; the manifest says {expected}"
     try:
-        listed = len(read_failures(dataset.folder))
+        failure_count = len(read_failures(dataset.folder))
     except DataSetInvalid as error:
         yield str(error)
         return
-    if listed != dataset.failures:
-        yield f"failures.jsonl has {listed} lines; the manifest says {dataset.failures}"
+    if failure_count != dataset.failures:
+        yield f"failures.jsonl has {failure_count} lines; the manifest says {dataset.failures}"
 
 
 def _verify_shard(folder: Path, shard: Shard, counts: Counter[str], keys: set[str]) -> Iterator[str]:
-    """Checksum, every value, and keys; counts the modalities in `found`."""
+    """Check a shard's checksum, values and keys; add to the `counts` of modalities and the `keys` of the data set."""
     samples = 0
     try:
         for entry in read_shard(folder / shard.name, shard.sha256):

@@ -1,6 +1,6 @@
-"""Handling of each kind of content by data sets, and samples as the entries of shards. No torch.
+"""Storage of each kind of content in data sets, and conversion of samples to entries of shards. No torch.
 
-A sample may hold several captions and palettes, and training draws one at a time; all other values are as the modality
+A sample may have several captions and palettes, of which training draws one; all other values are as the modality
 defines them. A field is a modality, one of the few names that only data sets have (`field_content` in
 `anyseek.model.modalities.registry`), or an array made for a network and named after it.
 """
@@ -39,37 +39,37 @@ Shape = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class StoredContent:
-    """What data sets do with values of one content.
+    """How data sets store, scale, perturb and read the values of one content.
 
     - `suffixes`: endings of users' files, lower case, with the dot.
-    - `encode`: a value to its file's ending in a shard and its bytes; `decode`: these bytes to the value.
-    - `fit`: a value scaled down to a height and a width; None for what has no pixels.
-    - `change`: another value that should be found by, and find, the same things; None for what is never varied.
-    - `read`: a user's file to a value; None where it is read as a query is.
+    - `encode`: from a value to the ending and the bytes of its file in a shard; `decode`: from the bytes to the value.
+    - `fit`: scales a value down to a height and a width; None for values without pixels.
+    - `perturb`: a random variation of a value with the same meaning; None for values that are never varied.
+    - `read`: from a user's file to a value; None if files are decoded like those of queries.
     """
 
     suffixes: tuple[str, ...]
     encode: Callable[[Any], tuple[str, bytes]]
     decode: Callable[[bytes], Any]
     fit: Callable[[Any, Shape], Any] | None = None
-    change: Callable[[Any, np.random.Generator], Any] | None = None
+    perturb: Callable[[Any, np.random.Generator], Any] | None = None
     read: Callable[[EncodedFile], Any] | None = None
 
 
 def stored_content(field: str) -> StoredContent:
-    """The record of a field's content. Raises `SampleInvalid` for a name that says nothing of what it holds."""
+    """The record of a field's content. Raises `SampleInvalid` for an unknown field."""
     content = field_content(field)
     if content is not None:
         return STORED[content]
     if _ARRAY_NAME.fullmatch(field):
         return ARRAYS
     raise SampleInvalid(
-        f"{field!r} is no modality: declare it in modalities.yaml, or call an array that was made for a network "
+        f"{field!r} is no modality: declare it in modalities.yaml, or name an array that was made for a network "
         f"tok_… or …_{', …_'.join(_ARRAY_ENDINGS)}"
     )
 
 
-def fitted(sample: DataSample, size: int) -> DataSample:
+def downscale(sample: DataSample, size: int) -> DataSample:
     """Scale a sample so that no short side exceeds `size` pixels, keeping proportions; smaller values are unchanged.
 
     Raises `SampleInvalid` for an unknown field.
@@ -85,15 +85,15 @@ def fitted(sample: DataSample, size: int) -> DataSample:
     return replace(sample, values=values)
 
 
-def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
-    """Make another value of the same field that should be found by, and find, the same things.
+def perturb(field: str, value: Any, generator: np.random.Generator) -> Any:
+    """A random variation of a field's value with the same meaning.
 
     Raises `SampleInvalid` for a field whose values are never varied, such as captions.
     """
-    change = stored_content(field).change
-    if change is None:
+    perturb_value = stored_content(field).perturb
+    if perturb_value is None:
         raise SampleInvalid(f"values of {field!r} are not varied; only pictures, drawings, depth and regions are")
-    return change(value, generator)
+    return perturb_value(value, generator)
 
 
 def _resize(picture: ByteArray, shape: Shape, resample: Image.Resampling = Image.Resampling.BOX) -> ByteArray:
@@ -110,7 +110,7 @@ def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
 
 
 def _read_captions(file: EncodedFile) -> tuple[Caption, ...]:
-    """One caption a line, or JSON as shards have it."""
+    """Captions of a text file, one per line, or of JSON as in shards."""
     text = utf8(file)
     if file.name.lower().endswith(".json"):
         return encodings.decode_captions(file.data)
@@ -120,7 +120,7 @@ def _read_captions(file: EncodedFile) -> tuple[Caption, ...]:
 
 
 def _read_palettes(file: EncodedFile) -> tuple[ByteArray, ...]:
-    """One palette as queries have it, or a list of several as shards do."""
+    """One palette as in queries, or a list of several as in shards."""
     text = utf8(file)
     if re.match(r"\s*\[\s*\[", text):
         return tuple(palette_from_json(colours, file.name) for colours in parse_json(text, file.name))
@@ -128,7 +128,7 @@ def _read_palettes(file: EncodedFile) -> tuple[ByteArray, ...]:
 
 
 def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
-    """A content that is JSON of the same form in users' files and in shards."""
+    """The record of a content that is the same JSON in users' files and in shards."""
     read = CONTENTS[content].decode
 
     def encode(value: Any) -> tuple[str, bytes]:
@@ -139,7 +139,7 @@ def _document(content: Content, members: Callable[[Any], Any]) -> StoredContent:
     return StoredContent((".json",), encode, lambda data: read(EncodedFile(data, "it")))
 
 
-# What the names of arrays begin with or end in.
+# Arrays are recognised by these endings of their names, or by `tok_`.
 _ARRAY_ENDINGS = (
     *("features", "pooled", "states", "vectors", "vector"),
     *("lengths", "global", "rotations", "views", "array"),
@@ -154,17 +154,17 @@ STORED: Mapping[Content, StoredContent] = {
         encodings.encode_picture,
         encodings.decode_picture,
         fit=partial(_resize, resample=Image.Resampling.LANCZOS),
-        change=perturbations.change_rgb,
+        perturb=perturbations.perturb_rgb,
     ),
     Content.DRAWING: StoredContent(
         PICTURE_SUFFIXES,
         encodings.encode_drawing,
         encodings.decode_drawing,
         fit=_resize,
-        change=perturbations.change_ink,
+        perturb=perturbations.perturb_ink,
     ),
     Content.DEPTH: StoredContent(
-        _MAPS, encodings.encode_depth, encodings.decode_depth, fit=_pick, change=perturbations.change_depth
+        _MAPS, encodings.encode_depth, encodings.decode_depth, fit=_pick, perturb=perturbations.perturb_depth
     ),
     Content.NORMAL: StoredContent((".png",), encodings.encode_normal, encodings.decode_picture, fit=_resize),
     Content.REGIONS: StoredContent(
@@ -172,7 +172,7 @@ STORED: Mapping[Content, StoredContent] = {
         encodings.encode_regions,
         encodings.decode_regions,
         fit=lambda regions, shape: Regions(_pick(regions.ids, shape), regions.classes),
-        change=perturbations.change_regions,
+        perturb=perturbations.perturb_regions,
     ),
     Content.TEXT: StoredContent(
         (".txt", ".json"), encodings.encode_captions, encodings.decode_captions, read=_read_captions
@@ -184,11 +184,11 @@ STORED: Mapping[Content, StoredContent] = {
     Content.METADATA: _document(Content.METADATA, documents.metadata_to_json),
     Content.POSES: _document(Content.POSES, documents.poses_to_json),
     Content.INSTANCES: _document(Content.INSTANCES, documents.instances_to_json),
-    # Other networks' vectors: in data sets of any shape, as there may be several views of a sample.
+    # Other networks' vectors have any shape in data sets, because a sample may have several views.
     **dict.fromkeys((Content.FEATURES, Content.VECTOR, Content.TEXT_STATES), ARRAYS),
 }
 
-# SyntaxError is what Pillow raises for some broken PNG files.
+# Pillow raises SyntaxError for some broken PNG files.
 _UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError),
     *(BadInput, FormatInvalid, Image.DecompressionBombError),
@@ -196,7 +196,7 @@ _UNREADABLE: tuple[type[Exception], ...] = (
 
 
 def read_file_value(field: str, path: Path, classes: Mapping[int, str]) -> Any:
-    """The value in a user's file, as `read_value` gives it. Raises `SampleInvalid`, naming the file."""
+    """The value in a user's file, by `read_value`. Raises `SampleInvalid`, naming the file."""
     try:
         data = read_file(path, FileLimits(), str(path))
     except InputError as error:
@@ -205,9 +205,9 @@ def read_file_value(field: str, path: Path, classes: Mapping[int, str]) -> Any:
 
 
 def read_value(field: str, data: bytes, name: str, classes: Mapping[int, str] | None = None) -> Any:
-    """Read a value from a user's file, as a query's is read, but at the file's own size.
+    """The value in a user's file, decoded like that of a query, but at the file's own size.
 
-    Errors call the file `name`; `classes` names the ids of a region map. Raises `SampleInvalid`.
+    `name` names the file in errors; `classes` names the ids of a region map. Raises `SampleInvalid`.
     """
     content = field_content(field)
     read = stored_content(field).read or CONTENTS[cast(Content, content)].decode
@@ -264,7 +264,7 @@ def attributes_of(entry: Entry) -> dict[str, Any]:
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """The members of a JSON object; errors call it `name`. Raises `SampleInvalid`."""
+    """The members of a JSON object. Raises `SampleInvalid`, which names it `name`."""
     try:
         members = json.loads(data)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Encode values of each content as shard files and decode them. NumPy and Pillow only.
+"""Encoding of values as files of shards, and decoding. NumPy and Pillow only.
 
-Pictures are stored as PNG, or as JPEG of quality 95 where that is smaller. Everything else is stored exactly, except
+Pictures are stored as PNG, or as JPEG of quality 95 if that is smaller. Everything else is stored losslessly, except
 float arrays, which become float16, and depth, which is rounded to 65,535 steps. The same value always gives the same
-bytes. `anyseek.model.data.contents` turns whatever these functions raise for a wrong value or damaged bytes into
+bytes. `anyseek.model.data.contents` turns the errors of these functions for invalid values and damaged bytes into
 `SampleInvalid`.
 """
 
@@ -22,7 +22,7 @@ from anyseek.model.modalities.reading.jpeg_scans import JPEGS, MAX_SCANS, read_s
 from anyseek.model.seam import FloatArray, Regions
 
 _STEPS = 65535
-_FORMATS = ("PNG", "JPEG", "WEBP")  # of shards; other decoders raise errors of their own kinds
+_FORMATS = ("PNG", "JPEG", "WEBP")  # of shards; other decoders raise other errors
 
 
 def to_json(value: Any) -> bytes:
@@ -34,7 +34,7 @@ def to_json(value: Any) -> bytes:
 
 
 def encode_picture(picture: ByteArray) -> tuple[str, bytes]:
-    """A PNG of uint8 (H, W, 3), or a JPEG of quality 95 where that is smaller."""
+    """A PNG of uint8 (H, W, 3), or a JPEG of quality 95 if that is smaller."""
     _check(picture, np.uint8, 3)
     image = Image.fromarray(picture)
     png, jpeg = _save_image(image, "PNG"), _save_image(image, "JPEG", quality=95, subsampling=0)
@@ -53,7 +53,7 @@ def encode_normal(normal: ByteArray) -> tuple[str, bytes]:
 
 
 def encode_drawing(drawing: ByteArray) -> tuple[str, bytes]:
-    """A PNG of uint8 (H, W), of one bit a pixel where that is enough."""
+    """A PNG of uint8 (H, W), with one bit per pixel if that is enough."""
     _check(drawing, np.uint8, 2)
     image = Image.fromarray(drawing)
     two_valued = bool(np.isin(drawing, (0, 255)).all())
@@ -66,7 +66,7 @@ def decode_drawing(data: bytes) -> ByteArray:
 
 
 def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
-    """16 bits in steps of `scale`, which is in the PNG's text; 0 is not measured."""
+    """A 16-bit PNG of float32 (H, W) in steps of `scale`, which is in the PNG's text; 0 is unmeasured."""
     _check(depth, np.float32, 2)
     measured = np.isfinite(depth)
     if (depth[measured] <= 0).any():
@@ -80,7 +80,7 @@ def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
 
 
 def decode_depth(data: bytes) -> FloatArray:
-    """float32 (H, W), NaN where not measured."""
+    """float32 (H, W), NaN for unmeasured pixels."""
     image = _open_image(data)
     steps = np.asarray(image).astype(np.float64)
     scale = float(image.info["scale"])
@@ -95,8 +95,8 @@ def encode_regions(regions: Regions) -> tuple[str, bytes]:
     names = {str(number): regions.classes[number] for number in np.unique(ids).tolist() if number in regions.classes}
     text = PngImagePlugin.PngInfo()
     text.add_itxt("classes", to_json(names).decode())
-    kept = ids.astype(np.uint8 if ids.max() <= 255 else np.uint16)
-    return "png", _save_image(Image.fromarray(kept), "PNG", pnginfo=text)
+    compact = ids.astype(np.uint8 if ids.max() <= 255 else np.uint16)
+    return "png", _save_image(Image.fromarray(compact), "PNG", pnginfo=text)
 
 
 def decode_regions(data: bytes) -> Regions:
@@ -107,12 +107,12 @@ def decode_regions(data: bytes) -> Regions:
 
 
 def encode_captions(captions: tuple[Caption, ...]) -> tuple[str, bytes]:
-    """JSON of texts and who wrote them."""
+    """JSON of the texts with their origins."""
     return "json", to_json([{"text": caption.text, "origin": caption.origin.value} for caption in captions])
 
 
 def decode_captions(data: bytes) -> tuple[Caption, ...]:
-    """Texts and who wrote them."""
+    """The captions in the JSON of `encode_captions`."""
     return tuple(Caption(str(caption["text"]), Origin(caption["origin"])) for caption in json.loads(data))
 
 
@@ -130,20 +130,20 @@ def decode_palettes(data: bytes) -> tuple[ByteArray, ...]:
 
 
 def encode_array(array: npt.NDArray[Any]) -> tuple[str, bytes]:
-    """Floats as float16, integers as they are."""
+    """An NPY of floats as float16, of integers unchanged."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"an array holds numbers, not {getattr(array, 'dtype', type(array).__name__)}")
     with np.errstate(over="ignore"):
-        kept = array if array.dtype.kind in "iu" else array.astype(np.float16)
-    if not np.isfinite(kept).all():
+        stored = array if array.dtype.kind in "iu" else array.astype(np.float16)
+    if not np.isfinite(stored).all():
         raise ValueError("an array holds numbers that are not finite in float16")
     file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(kept).reshape(kept.shape), (1, 0), allow_pickle=False)
+    np.lib.format.write_array(file, np.ascontiguousarray(stored).reshape(stored.shape), (1, 0), allow_pickle=False)
     return "npy", file.getvalue()
 
 
 def decode_array(data: bytes) -> npt.NDArray[Any]:
-    """The array as it was stored."""
+    """The array in an NPY."""
     array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     return array
 

@@ -1,7 +1,7 @@
-"""Random changes that make values look like people's own: noisy, partial, in another hand, with other ids.
+"""Random perturbations that make values look like users' own: noisy, partial, differently drawn, with other ids.
 
-People draw with thick or thin strokes, tilted and wobbly. The rest of the sample stays unchanged, so a network learns
-that the changed value still means the same. NumPy and Pillow, seeded generators.
+People draw with thick or thin strokes, tilted and wobbly. The rest of the sample is unchanged, so a network learns
+that the perturbed value means the same. NumPy and Pillow, seeded generators.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ FloatMap = npt.NDArray[np.float32]
 _HALF = 128
 
 
-def change_rgb(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Tilted, scaled, moved, in other light, on white or another paper; three times in ten only a part of it."""
+def perturb_rgb(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """A picture tilted, scaled, shifted, in other light, on white or other paper; cropped with probability 0.3."""
     if generator.random() < 0.3:
         height, width = (max(int(side * generator.uniform(0.6, 1)), 1) for side in picture.shape[:2])
         top, left = (
@@ -28,15 +28,15 @@ def change_rgb(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
     inverted = _warp(255 - square(picture, SIDE, 255), generator, tilt=12.0, wobble=0.0)
     light = generator.uniform(0.85, 1.15, size=3) * generator.uniform(0.85, 1.1)
     paper = 255.0 if generator.random() < 0.5 else generator.uniform(120, 255, size=3)
-    changed = (255 - inverted.astype(np.float32)) / 255.0 * (paper if generator.random() < 0.5 else 255.0)
-    return np.clip(changed * light, 0, 255).astype(np.uint8)
+    perturbed = (255 - inverted.astype(np.float32)) / 255.0 * (paper if generator.random() < 0.5 else 255.0)
+    return np.clip(perturbed * light, 0, 255).astype(np.uint8)
 
 
-def change_ink(drawing: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """Other stroke widths, a wobbling hand, a tilt; sometimes filled, partly rubbed out, or dark on light."""
+def perturb_ink(drawing: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """A drawing with another stroke width, wobble and tilt; sometimes filled, partly erased, or dark on light."""
     strength = ink(drawing)
     if generator.random() < 0.15:
-        strength = filled(strength)
+        strength = fill_outlines(strength)
     image = Image.fromarray(strength)
     stroke = int(generator.choice([0, 0, 3, 3, 5]))
     if stroke:
@@ -55,10 +55,10 @@ def change_ink(drawing: ByteArray, generator: np.random.Generator) -> ByteArray:
     return 255 - strength if generator.random() < 0.5 else strength
 
 
-def change_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """With a sensor's noise and steps, and holes where it saw nothing; in another unit."""
-    known = np.isfinite(depth)
-    if not known.any():
+def perturb_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """A depth map with a sensor's noise, quantisation and holes, in another unit."""
+    measured = np.isfinite(depth)
+    if not measured.any():
         return depth
     noisy = depth * generator.uniform(0.2, 5.0)
     noisy *= 1 + generator.normal(0, generator.uniform(0, 0.03), depth.shape)
@@ -71,8 +71,8 @@ def change_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArra
     return stepped.astype(np.float32) if np.isfinite(stepped).any() else depth
 
 
-def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
-    """With foreign ids and no names half of the time, in coarser outlines half of the time, some ids left out."""
+def perturb_regions(regions: Regions, generator: np.random.Generator) -> Regions:
+    """Regions with random ids and no names half of the time, coarser outlines half of the time, some ids removed."""
     ids = regions.ids
     if generator.random() < 0.5:
         step = int(generator.integers(2, 6))
@@ -88,8 +88,8 @@ def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
     return Regions(ids.astype(np.int32), classes)
 
 
-def filled(strength: ByteArray) -> ByteArray:
-    """Ink uint8 (H, W) with all enclosed areas filled; open outlines are unchanged."""
+def fill_outlines(strength: ByteArray) -> ByteArray:
+    """Ink uint8 (H, W) with all enclosed areas filled; open outlines stay unchanged."""
     walls = Image.fromarray(np.pad((strength >= _HALF).astype(np.uint8) * 255, 1)).copy()  # writable
     ImageDraw.floodfill(walls, (0, 0), 1)
     inside = np.asarray(walls)[1:-1, 1:-1] != 1
@@ -110,7 +110,7 @@ def _warp(image: ByteArray, generator: np.random.Generator, tilt: float, wobble:
 
 
 def _smooth_field(generator: np.random.Generator, shape: tuple[int, int], size: float) -> FloatMap:
-    """A smooth random field with deviation `size`: noise on 7 x 7 points, enlarged."""
+    """A smooth random field with deviation `size`: noise on 7 x 7 points, upsampled."""
     coarse = Image.fromarray(generator.normal(0.0, size, (7, 7)).astype(np.float32))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 

@@ -1,4 +1,4 @@
-"""RECIPE.yaml: the sources, the labellers, and how shards are cut. No torch."""
+"""The recipe of a data set: sources, labellers, and the size of shards. No torch."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from anyseek.model.data.samples import Shares, Split
 
 
 class LabellerRecipe(Config):
-    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone; `options` are of the kind's class."""
+    """A labeller, written `{kind: KIND, option: ...}` or just `KIND`; `options` is an instance of the kind's class."""
 
     find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = labeller_kind
 
@@ -22,28 +22,28 @@ class LabellerRecipe(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_options(cls, written: Any) -> Any:
-        """Read what is written beside the fields as the options of the kind."""
-        if isinstance(written, str):
-            written = {"kind": written}
-        if not isinstance(written, Mapping):
-            return written
-        if not isinstance(kind := written.get("kind"), str):
+    def _read_options(cls, value: Any) -> Any:
+        """Parse the keys that are no fields as the options of the kind."""
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, Mapping):
+            return value
+        if not isinstance(kind := value.get("kind"), str):
             raise ValueError("kind is missing" if kind is None else f"kind must be a valid string, not {kind!r:.60}")
         fields = cls.model_fields.keys() - {"options"}
-        rest = {key: value for key, value in written.items() if key not in fields}
+        rest = {key: option for key, option in value.items() if key not in fields}
         try:
             options = cls.find_kind(kind).options.model_validate(rest)
         except ValidationError as error:
             raise ValueError(sentence(error).removeprefix("the config ")) from error
-        return {**{key: value for key, value in written.items() if key in fields}, "options": options}
+        return {**{key: field for key, field in value.items() if key in fields}, "options": options}
 
 
 class SourceRecipe(LabellerRecipe):
-    """One source, called `name`, by default as its kind.
+    """A source, named `name`, by default like its kind.
 
-    At most `limit` samples are taken over all splits together; `weight` is passed on to training. `only` names the
-    splits to take; by default all are taken.
+    At most `limit` samples are used over all splits together; `weight` is for training. `only` names the
+    splits to use, by default all.
     """
 
     find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = source_kind
@@ -55,13 +55,13 @@ class SourceRecipe(LabellerRecipe):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_by_kind(cls, written: Any) -> Any:
-        named = isinstance(written, Mapping) and not written.get("name") and "kind" in written
-        return {**written, "name": written["kind"]} if named else written
+    def _name_by_kind(cls, value: Any) -> Any:
+        is_unnamed = isinstance(value, Mapping) and not value.get("name") and "kind" in value
+        return {**value, "name": value["kind"]} if is_unnamed else value
 
 
 class Recipe(Config):
-    """How to make a data set; labellers run in this order.
+    """The recipe of a data set; labellers run in this order.
 
     `image_size` is the largest short side of pictures and maps in pixels. `shard_samples` is the largest number of
     samples in a shard. `seed` orders the samples. `splits` applies to sources without splits of their own.
@@ -76,10 +76,10 @@ class Recipe(Config):
     splits: Shares = Shares()
 
     @model_validator(mode="after")
-    def _name_sources_apart(self) -> Self:
+    def _check_source_names(self) -> Self:
         names = [source.name for source in self.sources]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two sources are called {twice[0]!r}; give each a name of its own")
+        if duplicates := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two sources are called {duplicates[0]!r}; give each its own name")
         return self
 
 
@@ -88,9 +88,9 @@ def read_recipe(path: Path) -> Recipe:
     return read_yaml(path, Recipe, RecipeInvalid)
 
 
-def parse_recipe(written: object) -> Recipe:
-    """A recipe from what YAML holds. Raises `RecipeInvalid`, naming the key."""
+def parse_recipe(value: object) -> Recipe:
+    """A recipe from parsed YAML. Raises `RecipeInvalid`, naming the key."""
     try:
-        return Recipe.model_validate(written)
+        return Recipe.model_validate(value)
     except ValidationError as error:
         raise RecipeInvalid(sentence(error)) from error

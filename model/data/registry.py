@@ -1,7 +1,7 @@
-"""The kinds of sources and labellers that a recipe can name, and what each is constructed from. No torch.
+"""The kinds of sources and labellers that a recipe can name. No torch.
 
 To add a kind, write a module with a `SourceKind` or `LabellerKind`, whose `options` are a `Config`, and add a
-line. The module is imported only when a recipe names it, so it may have dependencies of its own.
+line. The module is imported only when a recipe names its kind, so it may have dependencies of its own.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -41,11 +41,11 @@ LABELLERS = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how a data set is built.
+class BuildSettings:
+    """The settings of a build that sources and labellers get.
 
-    `home` keeps downloads and weights. `image_size` is the side in pixels at which sources draw what has no size of its
-    own. `shares` splits sources without splits of their own.
+    `home` is the data directory, with downloads and weights. `image_size` is the side in pixels at which sources draw
+    vector art. `shares` splits sources without splits of their own.
     """
 
     home: Path
@@ -55,11 +55,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Labeller:
-    """Makes values from other values of a sample. Each worker process makes one labeller.
+    """Computes values from other values of a sample. Each worker process opens its own labellers.
 
     `label` runs on every sample that has all modalities in `needs`; the values it returns, by modality, are added to
-    the sample or replace those already there. The same sample always gives the same values. It raises `SampleInvalid`
-    if it cannot.
+    the sample or replace those already there. The same sample always gives the same values. Raises `SampleInvalid` for
+    a sample that cannot be labelled.
     """
 
     name: str
@@ -69,33 +69,33 @@ class Labeller:
 
 @dataclass(frozen=True)
 class SourceKind:
-    """A kind of sources: `open` gets a source's name and `options`."""
+    """A kind of sources: `open` returns a source by its name, options and the settings of the build."""
 
-    open: Callable[[str, Any, Place], Source]
+    open: Callable[[str, Any, BuildSettings], Source]
     options: type[Config]
 
 
 @dataclass(frozen=True)
 class LabellerKind:
-    """A kind of labellers: `open` makes the labeller in a worker.
+    """A kind of labellers: `open` returns the labeller in a worker process.
 
-    `fetch` runs before any work, makes sure that what the labeller needs is there, and identifies it exactly: weights
-    by their checksum.
+    `fetch` runs once before the build: it checks or fetches the files that the labeller needs, and returns a text that
+    identifies them, such as the digest of weights.
     """
 
-    open: Callable[[Any, Place], Labeller]
+    open: Callable[[Any, BuildSettings], Labeller]
     options: type[Config] = Config
-    fetch: Callable[[Any, Place], str] = lambda options, place: ""
+    fetch: Callable[[Any, BuildSettings], str] = lambda options, settings: ""
 
 
 def source_kind(name: str) -> SourceKind:
-    """The kind of sources of that name. Raises `RecipeInvalid`."""
+    """The kind of sources with this name. Raises `RecipeInvalid`."""
     kind: SourceKind = _kind("source", SOURCES, name)
     return kind
 
 
 def labeller_kind(name: str) -> LabellerKind:
-    """The kind of labellers of that name. Raises `RecipeInvalid`."""
+    """The kind of labellers with this name. Raises `RecipeInvalid`."""
     kind: LabellerKind = _kind("labeller", LABELLERS, name)
     return kind
 

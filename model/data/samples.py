@@ -1,4 +1,4 @@
-"""What sources yield and shards hold: the decoded, aligned modalities of one thing; and splits. No torch.
+"""Samples of sources and shards, which are the decoded, aligned modalities of one thing, and splits. No torch.
 
 The value of each modality:
 
@@ -6,9 +6,9 @@ The value of each modality:
 |---|---|
 | `rgb`, `normal` | uint8 (H, W, 3); a normal's [0, 255] stands for [-1, 1] |
 | `depth` | float32 (H, W), larger is farther, NaN where not measured |
-| `semseg` | `model.seam.Regions` with ids from 0 to 65,535, the same in all samples; `classes` names those present |
-| `instances` | `anyseek.model.seam.Regions` as well, but ids are numbered anew in each sample |
-| `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; a person drew the line drawing |
+| `semseg` | `model.seam.Regions` with ids from 0 to 65,535, shared by all samples; `classes` names those present |
+| `instances` | `anyseek.model.seam.Regions` too, but with ids that are numbered per sample |
+| `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; line drawings are by people |
 | `caption` | tuple of `Caption`; training draws one at a time |
 | `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7; training draws one at a time |
 | `metadata` | `anyseek.model.modalities.formats.metadata.Metadata` |
@@ -31,15 +31,15 @@ from anyseek.model.config import Config, Share
 
 
 class Split(StrEnum):
-    """What a sample is used for."""
+    """The use of a sample."""
 
     TRAIN = "train"
-    VAL = "val"  # chooses constants; never trained on, never reported
+    VAL = "val"  # for choosing constants; neither trained on nor reported
     TEST = "test"
 
 
 class Origin(StrEnum):
-    """Who wrote a caption."""
+    """The author of a caption."""
 
     HUMAN = "human"
     TEMPLATE = "template"  # composed from labels and attributes
@@ -47,7 +47,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Caption:
-    """One text that describes a sample."""
+    """A text that describes a sample."""
 
     text: str
     origin: Origin
@@ -58,7 +58,7 @@ class DataSample:
     """One thing: `key` (unique in its source), `values` by modality (see above), `attributes` (plain JSON).
 
     Attributes with a meaning, all optional: `label` (str), `tags` (list of str), `medium` (str, such as "photo"),
-    `concept` (str, what other samples of the same source show too), `original_width` and `original_height` (pixels).
+    `concept` (str, shared by samples of a source that show the same), `original_width` and `original_height` (pixels).
     """
 
     key: str
@@ -69,7 +69,7 @@ class DataSample:
 class Source(Protocol):
     """A source of samples.
 
-    Worker processes get a pickled copy, so it holds paths and numbers, no open files. `sample(key)` gives the same
+    Worker processes get a pickled copy, so it holds paths and numbers, no open files. `sample(key)` returns the same
     values on every call and in every process.
     """
 
@@ -78,7 +78,7 @@ class Source(Protocol):
 
     @property
     def licence(self) -> str:
-        """Licences of the data, in one line with whom to credit."""
+        """The licences of the data and whom to credit, in one line."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Source(Protocol):
         ...
 
     def sample(self, key: str) -> DataSample:
-        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        """The sample with this key. Raises `SampleInvalid` if it cannot be read."""
         ...
 
 
@@ -100,10 +100,10 @@ def shard_key(source: str, key: str) -> str:
 
     The WebDataset convention ends a key at its first dot.
     """
-    return f"{_quoted(source)}/{_quoted(key)}"
+    return f"{_quote(source)}/{_quote(key)}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     def percent(match: re.Match[str]) -> str:
         return "".join(f"%{byte:02X}" for byte in match.group().encode())
 
@@ -112,20 +112,20 @@ def _quoted(text: str) -> str:
 
 
 class Shares(Config):
-    """The share of a source without splits of its own that goes to `val` and `test`; the rest is for training."""
+    """The shares of `val` and `test` in a source without splits of its own; the rest is for training."""
 
     val: Share = 0.05
     test: Share = 0.05
 
     @model_validator(mode="after")
-    def _leave_some(self) -> Self:
+    def _check_sum(self) -> Self:
         if self.val + self.test > 1:
             raise ValueError("must leave something for training")
         return self
 
     def split_of(self, group: str) -> Split:
-        """The split of everything that belongs to `group`, by hash: the same on every machine."""
-        place = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 2**32
-        if place < self.test:
+        """The split of all samples of `group`, by its hash: the same on every machine."""
+        position = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 2**32
+        if position < self.test:
             return Split.TEST
-        return Split.VAL if place < self.test + self.val else Split.TRAIN
+        return Split.VAL if position < self.test + self.val else Split.TRAIN

@@ -1,7 +1,7 @@
 """Shards: tar files of samples in the WebDataset convention, and the manifest of a shard folder. No torch.
 
 Sample KEY consists of adjacent files `KEY.<modality>.<ending>`, including `KEY.attributes.json`. A folder holds shards
-`<split>-000000.tar` and a `dataset.json` that lists them with their checksums. The same entries give the same bytes.
+`<split>-000000.tar`, and `dataset.json` lists them with their checksums. The same entries give the same bytes.
 """
 
 import io
@@ -32,8 +32,8 @@ _END_OF_ARCHIVE = bytes(1024)
 class Entry:
     """The files of one sample by name: `rgb.jpg`, `depth.png`, `caption.json`, `rgb_features.npy`, `attributes.json`.
 
-    `key` has no dots (see `anyseek.model.data.samples.shard_key`). Raises `SampleInvalid` for a key or a name that no
-    shard could hold.
+    `key` has no dots (see `anyseek.model.data.samples.shard_key`). Raises `SampleInvalid` for a key or a file name that
+    is invalid in a shard.
     """
 
     key: str
@@ -44,22 +44,22 @@ class Entry:
             raise SampleInvalid(
                 f"{self.key!r} is not a key; a key has parts of letters, digits and `_+-%`, joined by `/`"
             )
-        if wrong := [name for name in self.files if not _FILE.fullmatch(name)]:
-            raise SampleInvalid(f"{wrong[0]!r} of {self.key} is not `<modality>.<ending>` in lower case")
+        if invalid := [name for name in self.files if not _FILE.fullmatch(name)]:
+            raise SampleInvalid(f"{invalid[0]!r} of {self.key} is not `<modality>.<ending>` in lower case")
         modalities = [name.partition(".")[0] for name in self.files]
-        if twice := {modality for modality in modalities if modalities.count(modality) > 1}:
-            raise SampleInvalid(f"{self.key} has two files for {min(twice)}")
+        if duplicates := {modality for modality in modalities if modalities.count(modality) > 1}:
+            raise SampleInvalid(f"{self.key} has two files for {min(duplicates)}")
 
 
 class ShardWriter:
-    """Writes a shard to a temporary file and renames it into place when the `with` block ends without an error.
+    """Writes a shard to a temporary file, and renames it into place if the `with` block ends without an error.
 
     `sha256`, `samples` and `size` (bytes) describe the file once it is in place.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._open = ExitStack()
+        self._stack = ExitStack()
         self._keys: set[str] = set()
         self.sha256 = ""
         self.size = 0
@@ -69,15 +69,15 @@ class ShardWriter:
         return len(self._keys)
 
     def __enter__(self) -> "ShardWriter":
-        with ExitStack() as opened:
-            file = opened.enter_context(opened.enter_context(atomic_file(self._path)).open("wb"))
+        with ExitStack() as stack:
+            file = stack.enter_context(stack.enter_context(atomic_file(self._path)).open("wb"))
             archive = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
-            self._archive = opened.enter_context(archive)
-            self._open = opened.pop_all()
+            self._archive = stack.enter_context(archive)
+            self._stack = stack.pop_all()
         return self
 
     def write(self, entry: Entry) -> None:
-        """Add a sample, its files by name. Raises `SampleInvalid` for a key that is there already."""
+        """Add a sample with its files in order of name. Raises `SampleInvalid` for a duplicate key."""
         if entry.key in self._keys:
             raise SampleInvalid(f"two samples of {self._path.name} have the key {entry.key}")
         self._keys.add(entry.key)
@@ -89,13 +89,13 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
         if error is None:
             self.sha256, self.size = file_digest(self._path), self._path.stat().st_size
 
 
 def read_shard(path: Path, sha256: str | None = None) -> Iterator[Entry]:
-    """Read the samples of a shard in order; with `sha256`, the file is checked before the first one.
+    """The samples of a shard in order; with `sha256`, the file is checked before the first one is read.
 
     Raises `ShardCorrupt`, naming the file, if it is missing, cut off, or does not match the checksum.
     """
@@ -110,24 +110,24 @@ def read_shard(path: Path, sha256: str | None = None) -> Iterator[Entry]:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """Files of one key that follow each other, as an entry. Raises `TarError`, `SampleInvalid`, `ShardCorrupt`."""
+    """An entry for each run of files with one key. Raises `TarError`, `SampleInvalid`, `ShardCorrupt`."""
     key, files, done = "", dict[str, bytes](), set[str]()
     for name, data in _members(path):
-        own, _, rest = name.partition(".")
-        if own != key:
+        file_key, _, suffix = name.partition(".")
+        if file_key != key:
             if files:
                 yield Entry(key, files)
             done.add(key)
-            key, files = own, {}
-        if own in done or rest in files:
+            key, files = file_key, {}
+        if file_key in done or suffix in files:
             raise ShardCorrupt(f"{path} is not a complete shard: it has {name} twice")
-        files[rest] = data
+        files[suffix] = data
     if files:
         yield Entry(key, files)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents; checks that the archive's end is there, which `tarfile` does not."""
+    """The names and contents of files. Also checks for the end of the archive, which `tarfile` does not."""
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
@@ -141,7 +141,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard of a data set: its file's name, how many samples and bytes it has, and its checksum."""
+    """One shard of a data set: its file's name, its size in samples and bytes, and its checksum."""
 
     name: str
     samples: int
@@ -151,7 +151,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """Where samples came from: `samples` by split; `weight` is how often to draw from it, against other sources."""
+    """A source of a data set: `samples` counts by split; `weight` is its share of draws relative to other sources."""
 
     name: str
     kind: str
@@ -180,7 +180,7 @@ class DataSet:
     failures: int
 
     def samples(self, split: Split) -> int:
-        """How many samples a split has."""
+        """The number of samples of a split."""
         return sum(shard.samples for shard in self.splits.get(split, ()))
 
     def entries(self, split: Split) -> Iterator[Entry]:
@@ -193,13 +193,13 @@ _DATASET = TypeAdapter(DataSet)
 
 
 def open_dataset(folder: Path) -> DataSet:
-    """The data set that was built in `folder`. Raises `DataSetInvalid` if there is none, or only part of one."""
+    """The data set in `folder`. Raises `DataSetInvalid` if there is none, or only an unfinished one."""
     path = folder / MANIFEST
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        if written["format"] != _FORMAT:
-            raise DataSetInvalid(f"{path} has format {written['format']}; this version reads {_FORMAT}; build it again")
-        return _DATASET.validate_python({**written, "folder": folder})
+        members = json.loads(path.read_text(encoding="utf-8"))
+        if members["format"] != _FORMAT:
+            raise DataSetInvalid(f"{path} has format {members['format']}; this version reads {_FORMAT}; build it again")
+        return _DATASET.validate_python({**members, "folder": folder})
     except FileNotFoundError as error:
         raise DataSetInvalid(f"{folder} has no finished data set: it lacks {MANIFEST}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -207,7 +207,7 @@ def open_dataset(folder: Path) -> DataSet:
 
 
 def write_manifest(dataset: DataSet) -> None:
-    """Write `dataset.json` into the data set's folder; it appears whole or not at all."""
+    """Write `dataset.json` into the data set's folder atomically."""
     members = {"format": _FORMAT, **asdict(dataset)}
     del members["folder"]
     write_file(dataset.folder / MANIFEST, json.dumps(members, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

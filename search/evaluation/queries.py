@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.data.aligned import evenly
+from anyseek.model.data.aligned import sample_evenly
 from anyseek.model.data.samples import Split
 from anyseek.model.data.sources.emoji import Art, base_concept, fetch_concepts, fetch_openmoji, fetch_vendor, split_of
 from anyseek.model.galleries.openmoji import draw_svg
@@ -151,7 +151,7 @@ def _palettes(pictures: Pictures, colours: int) -> dict[str, Part]:
 
 
 def _rooms(most: int | None) -> Gallery:
-    views = {view["key"]: view for view in evenly(read_views(), most)}
+    views = {view["key"]: view for view in sample_evenly(read_views(), most)}
 
     def value(modality: str, file: str, classes: Mapping[str, str] | None = None) -> Value:
         named = None if classes is None else {int(number): name for number, name in classes.items()}
@@ -166,7 +166,7 @@ def _rooms(most: int | None) -> Gallery:
 
 
 def _photos(most: int | None) -> Gallery:
-    photos = {photo.id: photo for photo in evenly(read_photos(), most)}
+    photos = {photo.id: photo for photo in sample_evenly(read_photos(), most)}
     pictures = {key: photo.picture() for key, photo in photos.items()}
     title = {key: Part("caption", photo.title) for key, photo in photos.items()}
     return Gallery("photos", pictures, [{"title": title, "colour": _palettes(pictures, 1)}])

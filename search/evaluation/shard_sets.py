@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from anyseek.model.data.aligned import AlignedSet, LazySamples, evenly
+from anyseek.model.data.aligned import AlignedSet, LazySamples, sample_evenly
 from anyseek.model.data.contents import attributes_of, decode_value
 from anyseek.model.data.samples import Caption, Origin, Split
 from anyseek.model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
@@ -24,7 +24,7 @@ def shard_set(folder: Path, split: Split, most: int | None) -> AlignedSet:
         raise NotAligned(
             f"the data set {folder} has no samples in its split {split.value}; it has {has or 'no samples'}"
         )
-    chosen = set(evenly(range(count), most))
+    chosen = set(sample_evenly(range(count), most))
     entries: list[Entry] = []
     place = 0
     for shard in dataset.splits[split]:

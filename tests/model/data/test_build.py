@@ -18,7 +18,7 @@ from anyseek.model.data.contents import sample_of
 from anyseek.model.data.errors import BuildConflict, DataSetInvalid
 from anyseek.model.data.making import Plan, make_plan, open_sources
 from anyseek.model.data.recipe import Recipe
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import BuildSettings
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import DataSet, open_dataset
 from tests.model.data.conftest import Silent, draw_pictures, recipe_over, written_recipe
@@ -77,8 +77,8 @@ def test_the_number_of_workers_and_being_run_again_change_nothing(built: Built, 
 def test_every_setting_and_file_that_decides_the_bytes_is_in_the_digest(make_recipe, tmp_path, pictures):
     def plan(**changes: object) -> Plan:
         recipe = make_recipe(**changes)
-        place = Place(tmp_path, recipe.image_size, recipe.splits)
-        return make_plan(recipe, open_sources(recipe, place), place)
+        settings = BuildSettings(tmp_path, recipe.image_size, recipe.splits)
+        return make_plan(recipe, open_sources(recipe, settings), settings)
 
     changes = [{}, {"seed": 1}, {"image_size": 24}, {"shard_samples": 7}, {"labellers": []}, {"splits": {}}]
     digests = {plan(**change).digest for change in changes}

@@ -12,16 +12,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from anyseek.model.data.contents import (
     STORED,
     attributes_of,
-    changed,
     decode_value,
+    downscale,
     encode_value,
     entry_of,
-    fitted,
+    perturb,
     read_value,
     sample_of,
 )
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.perturbations import filled
+from anyseek.model.data.perturbations import fill_outlines
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.data.shards import Entry
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
@@ -132,14 +132,14 @@ def test_a_wrong_value_is_refused_by_its_modality(modality, value):
 
 @pytest.mark.parametrize("value", [np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), "words"])
 def test_a_field_that_nothing_is_known_of_is_refused_and_becomes_no_array(value):
-    with pytest.raises(SampleInvalid, match=r"'thermal' is no modality: declare it in modalities\.yaml, or call"):
+    with pytest.raises(SampleInvalid, match=r"'thermal' is no modality: declare it in modalities\.yaml, or name"):
         encode_value("thermal", value)
     with pytest.raises(SampleInvalid, match="'thermal' is no modality"):
         decode_value("thermal.png", b"")
     for use in (
         lambda: read_value("thermal", b"", "thermal/a.png"),
-        lambda: fitted(DataSample("a", {"thermal": value}), 20),
-        lambda: changed("thermal", value, np.random.default_rng(0)),
+        lambda: downscale(DataSample("a", {"thermal": value}), 20),
+        lambda: perturb("thermal", value, np.random.default_rng(0)),
     ):
         with pytest.raises(SampleInvalid, match="'thermal' is no modality"):
             use()
@@ -248,17 +248,17 @@ def sample(*shape: int) -> DataSample:
 
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (64, 64), (301, 47)])
 def test_the_short_side_is_what_was_asked_and_all_maps_have_the_shape_of_the_picture(shape):
-    found = fitted(sample(*shape), 32).values
+    found = downscale(sample(*shape), 32).values
     height, width = found["rgb"].shape[:2]
     assert min(height, width) == 32
     assert height / width == pytest.approx(shape[0] / shape[1], rel=0.05)
     assert found["depth"].shape == found["semseg"].ids.shape == found["canny_edge"].shape == (height, width)
-    again = fitted(DataSample("a", found), 32).values  # not larger any more
+    again = downscale(DataSample("a", found), 32).values  # not larger any more
     assert all(again[name] is found[name] for name in found)
 
 
 def test_depths_and_ids_are_picked_and_never_blended():
-    whole, found = sample(90, 70), fitted(sample(90, 70), 24)
+    whole, found = sample(90, 70), downscale(sample(90, 70), 24)
     depths = found.values["depth"]
     assert np.isnan(depths).any()
     assert np.isin(depths[~np.isnan(depths)], whole.values["depth"]).all()
@@ -274,13 +274,13 @@ SIDES = st.tuples(st.integers(8, 40), st.integers(8, 40))
 @given(SIDES, SEEDS)
 def test_changed_values_can_be_stored_and_are_the_same_for_the_same_seed(shape, seed):
     for modality, value in values_of(shape, seed).items():
-        first, again = (changed(modality, value, np.random.default_rng(seed)) for _ in range(2))
+        first, again = (perturb(modality, value, np.random.default_rng(seed)) for _ in range(2))
         assert encode_value(modality, first) == encode_value(modality, again)
 
 
 @given(arrays(np.float32, SIDES, elements=st.just(np.nan)), SEEDS)
 def test_a_depth_map_of_nothing_stays_one(depth, seed):
-    assert np.isnan(changed("depth", depth, np.random.default_rng(seed))).all()
+    assert np.isnan(perturb("depth", depth, np.random.default_rng(seed))).all()
 
 
 def test_a_closed_outline_is_filled_and_an_open_one_is_not():
@@ -289,15 +289,15 @@ def test_a_closed_outline_is_filled_and_an_open_one_is_not():
     closed[5:15, 5:15] = 0
     opened = closed.copy()
     opened[10, 4] = 0
-    assert (filled(closed)[4:16, 4:16] == 255).all()
-    assert not filled(closed)[:4].any()
-    np.testing.assert_array_equal(filled(opened), opened)
+    assert (fill_outlines(closed)[4:16, 4:16] == 255).all()
+    assert not fill_outlines(closed)[:4].any()
+    np.testing.assert_array_equal(fill_outlines(opened), opened)
 
 
 def test_ids_are_changed_together_and_names_go_with_them():
     regions = Regions(np.arange(64).reshape(8, 8) // 16, {0: "wall", 1: "sofa"})
     for seed in range(30):
-        found = changed("semseg", regions, np.random.default_rng(seed))
+        found = perturb("semseg", regions, np.random.default_rng(seed))
         assert found.classes in ({}, regions.classes)
         assert len(np.unique(found.ids)) <= 4
 
@@ -306,4 +306,4 @@ def test_a_changed_drawing_is_still_a_drawing():
     drawing = np.zeros((60, 60), np.uint8)
     drawing[10:50, 20], drawing[30, 10:50] = 255, 255
     for seed in range(8):
-        assert len(np.unique(changed("canny_edge", drawing, np.random.default_rng(seed)))) > 1
+        assert len(np.unique(perturb("canny_edge", drawing, np.random.default_rng(seed)))) > 1

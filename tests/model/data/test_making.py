@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.data.making import Failure, Job, Workshop, make_in_order
+from anyseek.model.data.making import BuildContext, Failure, SampleTask, make_in_order
 from anyseek.model.data.recipe import parse_recipe
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import BuildSettings
 from anyseek.model.data.samples import Shares
 from anyseek.model.data.shards import Entry
 from anyseek.model.errors import WeightsMissing
@@ -16,8 +16,8 @@ from tests.model.data.dying import DyingSource
 def made_of(keys: list[str], tmp_path: Path, labellers: list[str], workers: int = 2) -> list[Entry | Failure]:
     recipe = parse_recipe({"name": "x", "sources": [{"kind": "clipart"}], "labellers": labellers})
     source = DyingSource(tuple(keys), str(tmp_path))
-    workshop = Workshop(recipe, Place(tmp_path, 16, Shares()), (source,))
-    return list(make_in_order(workshop, [Job(0, key) for key in keys], workers))
+    context = BuildContext(recipe, BuildSettings(tmp_path, 16, Shares()), (source,))
+    return list(make_in_order(context, [SampleTask(0, key) for key in keys], workers))
 
 
 def test_results_come_in_order_and_what_dies_or_raises_is_named(tmp_path):

@@ -15,7 +15,7 @@ import io
 import numpy as np
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.data.contents import decode_value, encode_value
-from anyseek.model.data.contents import changed, fitted, stored_content
+from anyseek.model.data.contents import perturb, downscale, stored_content
 from anyseek.model.data.labellers.encoded import FeatureOptions
 from anyseek.model.data.samples import DataSample
 from anyseek.model.modalities.registry import MODALITIES, resolve
@@ -31,10 +31,10 @@ name, data = encode_value("thermal", picture)
 assert resolve("heat") is MODALITIES["thermal"]
 assert np.array_equal(decode("heat", data, FileLimits(), name), picture)
 assert np.array_equal(decode_value(name, data), picture)
-assert fitted(DataSample("a", {"thermal": picture}), 20).values["thermal"].shape == (20, 30, 3)
+assert downscale(DataSample("a", {"thermal": picture}), 20).values["thermal"].shape == (20, 30, 3)
 assert FeatureOptions(of="thermal").of == "thermal"
 assert ".jpg" in stored_content("thermal").suffixes and stored_content("range").suffixes == (".png", ".npy")
-assert changed("thermal", picture, np.random.default_rng(0)).shape == (224, 224, 3)
+assert perturb("thermal", picture, np.random.default_rng(0)).shape == (224, 224, 3)
 assert render_for_encoder("thermal", picture).shape == (224, 224, 3)
 assert INPUTS["thermal"].key == "thermal_map" and INPUTS["thermal"].is_seen
 kinds = [input_kind(name, TokenizerConfig(n_channels=n)) for name, n in (("thermal", 3), ("range", 1))]

@@ -19,7 +19,7 @@ from anyseek.model.data.labellers.encoded import (
     FeatureOptions,
 )
 from anyseek.model.data.labellers.tokens import TOKENS, TokenOptions
-from anyseek.model.data.registry import LabellerKind, Place
+from anyseek.model.data.registry import BuildSettings, LabellerKind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Shares
 from anyseek.model.encoders.baselines import Encoders as BaselineEncoders
 from anyseek.model.encoders.pull import encoders_folder
@@ -28,7 +28,7 @@ from anyseek.model.seam import Regions
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
-PLACE = Place(HOME, 224, Shares())
+PLACE = BuildSettings(HOME, 224, Shares())
 needs_encoders = pytest.mark.skipif(
     not encoders_folder(HOME).is_dir(), reason="the encoders are not pulled (`anyseek models pull encoders`)"
 )
@@ -135,12 +135,12 @@ def test_half_precision_sees_nearly_the_same(picture):
 
 def test_tokens_are_those_of_the_networks_tokenizer(tmp_path, picture):
     write_random_models(tmp_path)
-    place = Place(tmp_path, 224, Shares())
+    settings = BuildSettings(tmp_path, 224, Shares())
     options = TokenOptions(of="rgb")
-    labeller = TOKENS.open(options, place)
+    labeller = TOKENS.open(options, settings)
     codes = labeller.label(DataSample("k", {"rgb": picture}))["tok_rgb"]
     assert codes.shape == (196,)
     assert codes.dtype == np.int32
-    assert "tok_rgb@224" in TOKENS.fetch(options, place)
+    assert "tok_rgb@224" in TOKENS.fetch(options, settings)
     with pytest.raises(RecipeInvalid, match="needs no tokenizer"):
-        TOKENS.fetch(TokenOptions(of="caption"), place)
+        TOKENS.fetch(TokenOptions(of="caption"), settings)

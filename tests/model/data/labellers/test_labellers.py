@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from anyseek.model.data.contents import decode_value, encode_value
 from anyseek.model.data.labellers.computed import caption_fields, normal_fields, picture_fields
-from anyseek.model.data.registry import LABELLERS, Labeller, Place, labeller_kind
+from anyseek.model.data.registry import LABELLERS, BuildSettings, Labeller, labeller_kind
 from anyseek.model.data.samples import Caption, DataSample, Origin, Shares
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
@@ -24,7 +24,7 @@ def sample(**values: object) -> DataSample:
 
 
 def labeller(name: str) -> Labeller:
-    return labeller_kind(name).open(None, Place(Path("home"), 224, Shares()))
+    return labeller_kind(name).open(None, BuildSettings(Path("home"), 224, Shares()))
 
 
 @pytest.mark.parametrize("name", LABELLERS)

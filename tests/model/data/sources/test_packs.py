@@ -71,7 +71,7 @@ def test_a_sample_that_lacks_its_picture_says_so(folder):
 def test_a_sample_that_does_not_say_whose_it_is_is_refused(tmp_path, lacking):
     said = {name: value for name, value in about().items() if name != lacking}
     write_shard(tmp_path / "captions-open-000000.tar", [(said, {})])
-    with pytest.raises(SourceUnavailable, match=f"000000 does not say its {lacking}"):
+    with pytest.raises(SourceUnavailable, match=f"000000 has no {lacking}"):
         PackSource("c", "captions", PackOptions(path=tmp_path))
 
 

@@ -64,7 +64,7 @@ def test_endings_of_other_shards_say_what_a_file_is(tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"1.cls": b"3"}, "names no known kind of file"),
+        ({"1.cls": b"3"}, "is not a known ending"),
         ({"1.jpg": b"words"}, "is not a picture"),
         ({"1.txt": b"\xff"}, "not UTF-8"),
         ({"1.json": b"{"}, "not JSON"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
-from anyseek.model.data.registry import Place
+from anyseek.model.data.registry import BuildSettings
 from anyseek.model.data.samples import Shares, Split
 from anyseek.model.data.sources.texts import TextOptions, TextsSource
 
@@ -16,7 +16,7 @@ LINES = [f"line {number} of a text, café" for number in range(200)]
 
 def open_texts(pattern: Path, **more: object) -> TextsSource:
     options = TextOptions(path=pattern, licence="CC0", **more)
-    return TextsSource("texts", options, Place(Path("home"), 224, Shares(val=0.1, test=0.1)))
+    return TextsSource("texts", options, BuildSettings(Path("home"), 224, Shares(val=0.1, test=0.1)))
 
 
 def texts_of(source: TextsSource) -> list[str]:

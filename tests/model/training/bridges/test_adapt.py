@@ -102,8 +102,8 @@ def test_own_data_may_be_a_recipe_a_data_set_or_a_folder(kind: str, tmp_path: Pa
     path = {"recipe": recipe, "folder": own, "shards": tmp_path / "built"}[kind]
     if kind == "shards":
         build(read_recipe(recipe), path, tmp_path, 1, Silent())
-    workshop = material.own_workshop(path, tmp_path)
-    assert sum(len(source.keys(Split.TRAIN)) for source in workshop.sources) > 0
+    context = material.user_data_context(path, tmp_path)
+    assert sum(len(source.keys(Split.TRAIN)) for source in context.sources) > 0
 
 
 D, PHOTOS = 32, 120
