@@ -1,1 +1,1 @@
-"""Bridges: an open_clip model and small fitted maps, through which it takes every modality."""
+"""Bridges: an open_clip model with small fitted maps, so that it takes every modality."""

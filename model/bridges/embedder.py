@@ -1,4 +1,4 @@
-"""A bridge as an `Embedder`: an open_clip model that takes every modality, in its own space."""
+"""The `Embedder` of a bridge: an open_clip model that takes every modality, in its own space."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
 class BridgeEmbedder(SingleSpaceEmbedder):
     """A bridge over `base`, which takes pictures, captions and drawings in the space `open_clip`.
 
-    Safe for several threads if `base` is.
+    Thread-safe if `base` is.
     """
 
     def __init__(self, name: str, fingerprint: str, base: Embedder, bridge: Bridge) -> None:
@@ -31,16 +31,16 @@ class BridgeEmbedder(SingleSpaceEmbedder):
         self._base, self._bridge = base, bridge
 
     def vectors(self, samples: Sequence[Sample]) -> FloatArray:
-        """The modalities of a sample have equal weight. Rows are already centred by modality."""
+        """Unit rows (n, d), centred by modality; the modalities of a sample have equal weight."""
         self._check(samples)
         return self._directions(samples)
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """See `Embedder.embed_gallery`: the base's own vector of a photo, and its caption's direction from there.
+        """See `Embedder.embed_gallery`: the base's vector of a photo, shifted in the direction of its caption.
 
-        An item without a photo lies where photos like it would be.
+        An item without a photo is placed where the vectors of similar photos are.
         """
-        return self._embed_with(samples, spaces, self._stored)
+        return self._embed_with(samples, spaces, self._item_vectors)
 
     def _check(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
@@ -50,7 +50,7 @@ class BridgeEmbedder(SingleSpaceEmbedder):
                 check_value(MODALITIES[modality], value)
 
     def _directions(self, samples: Sequence[Sample]) -> FloatArray:
-        """Unit rows (n, d) around zero; the prior's direction for a sample that says nothing."""
+        """Unit rows (n, d) around zero; the prior's direction for samples without any direction."""
         total = np.zeros((len(samples), self.space.dimension), np.float32)
         for modality in sorted({name for sample in samples for name in sample.values}):
             rows = [row for row, sample in enumerate(samples) if modality in sample.values]
@@ -58,20 +58,20 @@ class BridgeEmbedder(SingleSpaceEmbedder):
             total[rows] += self._bridge.maps[modality].directions(
                 rendered_vectors(self._base, modality, values), features_of(modality, values)
             )
-        found = unit(total)
-        found[~found.any(axis=1)] = unit(self._bridge.prior)
-        return found
+        directions = unit(total)
+        directions[~directions.any(axis=1)] = unit(self._bridge.prior)
+        return directions
 
-    def _stored(self, samples: Sequence[Sample]) -> FloatArray:
+    def _item_vectors(self, samples: Sequence[Sample]) -> FloatArray:
         self._check(samples)
         total = np.zeros((len(samples), self.space.dimension), np.float32)
         photos = [row for row, sample in enumerate(samples) if PHOTO in sample.values]
         captioned = [row for row in photos if CAPTION in samples[row].values]
         others = [row for row, sample in enumerate(samples) if PHOTO not in sample.values]
         if photos:
-            looks = rendered_vectors(self._base, PHOTO, [samples[row].values[PHOTO] for row in photos])
-            assert looks is not None, "a photo can be rendered"
-            total[photos] = looks
+            renderings = rendered_vectors(self._base, PHOTO, [samples[row].values[PHOTO] for row in photos])
+            assert renderings is not None, "a photo can be rendered"
+            total[photos] = renderings
         if captioned:
             captions = [Sample({CAPTION: samples[row].values[CAPTION]}) for row in captioned]
             total[captioned] += np.float32(self._bridge.spread) * self._directions(captions)
@@ -81,9 +81,9 @@ class BridgeEmbedder(SingleSpaceEmbedder):
 
 
 def rendered_vectors(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
-    """Unit vectors (n, d) by `base` of n values rendered as pictures; None for modalities that cannot be rendered.
+    """Unit vectors (n, d) of n values rendered as pictures and encoded by `base`; None if they cannot be rendered.
 
-    Raises `FormatInvalid` for a value that shows nothing.
+    Raises `FormatInvalid` for an empty value.
     """
     content = MODALITIES[modality].content
     if content is not Content.TEXT and CONTENTS[content].render is None:
@@ -104,19 +104,19 @@ def _to_base_sample(modality: str, value: Value) -> Sample:
 
 
 def load_bridge_embedder(name: str, home: Path, device: str = CPU) -> BridgeEmbedder:
-    """The bridge called `bridge:NAME` below `home`, with the open_clip model that it belongs to.
+    """The bridge `bridge:NAME` below `home`, with its open_clip model.
 
-    That model is on `device`. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`,
+    The model is on `device`. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`,
     `CheckpointMismatch`.
     """
     record, path = read_record(name, home), folder_of(name, home) / NUMBERS_FILE
     base = load_openclip_embedder(record.base, home, device)
     if base.fingerprint != record.base_fingerprint:
         raise CheckpointMismatch(
-            f"{name} was fitted to other weights of {record.base} than those that are there; make it anew with "
+            f"{name} was fitted to other weights of {record.base} than the installed ones; fit it again with "
             f"`anyseek models adapt {record.base}`"
         )
     bridge = load_bridge(path, record.weights, base.spaces[SPACE].dimension)
     if fingerprint_of(base.fingerprint, path.read_bytes(), record.weights) != record.fingerprint:
-        raise WeightsCorrupt(f"{path} has changed since it was fitted; make it anew with `anyseek models adapt`")
+        raise WeightsCorrupt(f"{path} has changed since it was fitted; fit it again with `anyseek models adapt`")
     return BridgeEmbedder(name, record.fingerprint, base, bridge)

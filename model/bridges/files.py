@@ -1,6 +1,6 @@
-"""Names of bridges, and the folders that hold their files. Does not import torch.
+"""Names and folders of bridges. No torch.
 
-`models/bridges/NAME/` below the data directory holds the fitted numbers (`bridge.safetensors`) and what they belong to
+`models/bridges/NAME/` below the data directory holds the fitted numbers (`bridge.safetensors`) and their record
 (`bridge.json`).
 """
 
@@ -24,9 +24,9 @@ _NAME = re.compile(r"bridge:([A-Za-z0-9_][\w.-]*)", re.ASCII)
 
 @dataclass(frozen=True)
 class BridgeRecord:
-    """The content of `bridge.json`: the name and fingerprint of the model that the bridge belongs to, and its own.
+    """The content of `bridge.json`: the name and fingerprint of the base model, and the bridge's own fingerprint.
 
-    `weights` are those of the fitted maps by modality. `fitted_on` names each source with its licence.
+    `weights` are the weights of the fitted maps by modality. `fitted_on` has the licence of each source.
     """
 
     base: str
@@ -60,7 +60,7 @@ def folder_of(name: str, home: Path) -> Path:
 
 
 def default_name(base: str) -> str:
-    """The name of the bridge to the open_clip model `base`, or to one with a short name, unless another is chosen.
+    """The default name of a bridge to the open_clip model `base`, which may be an alias.
 
     Raises `UnknownModel` if `base` is not the name of an open_clip model.
     """
@@ -78,8 +78,8 @@ def default_name(base: str) -> str:
 
 def bridges(home: Path) -> tuple[str, ...]:
     """The names of the bridges below `home`."""
-    found = sorted(_bridges_folder(home).glob(f"[!.]*/{RECORD_FILE}"))
-    return tuple(f"{PREFIX}{path.parent.name}" for path in found)
+    records = sorted(_bridges_folder(home).glob(f"[!.]*/{RECORD_FILE}"))
+    return tuple(f"{PREFIX}{path.parent.name}" for path in records)
 
 
 def read_record(name: str, home: Path) -> BridgeRecord:
@@ -88,7 +88,7 @@ def read_record(name: str, home: Path) -> BridgeRecord:
     try:
         return BridgeRecord.from_json(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
-        raise WeightsMissing(f"{name} is not there; make it with `anyseek models adapt`") from error
+        raise WeightsMissing(f"{name} is not installed; make it with `anyseek models adapt`") from error
     except UnicodeDecodeError as error:
         raise WeightsCorrupt(f"{path} does not describe a bridge: {error}") from error
 

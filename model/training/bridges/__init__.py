@@ -1,1 +1,1 @@
-"""Fitting a bridge to an open_clip model."""
+"""Fitting of bridges to open_clip models."""

