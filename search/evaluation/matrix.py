@@ -1,7 +1,7 @@
 """The recall matrix: every kind of query against every kind of item, in every space, compared with the encoders alone.
 
 The baseline needs no trained model: it renders every map as a picture, encodes it with the image encoder and centres
-each side on its own mean; captions are compared with ConSE vectors.
+both sides on the items' mean, as a service can; captions are compared with ConSE vectors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,7 +150,8 @@ def _encoders_alone(vectors: SetVectors, kind: QueryKind, gallery: str) -> Score
         encoder = SENTENCE if TEXT in (modality, gallery) else VISUAL
         part_queries = rows[part].vectors[encoder][rows[part].rows_of(kind.places)]
         part_items = rows[gallery].vectors[encoder]
-        queries.append(centre(part_queries, part_queries.mean(axis=0)))
-        items.append(centre(part_items, part_items.mean(axis=0)))
+        mean = part_items.mean(axis=0)
+        queries.append(centre(part_queries, mean))
+        items.append(centre(part_items, mean))
     selected, answers = kind.answers(rows[gallery], vectors.labels, gallery)
     return score(np.concatenate(queries, axis=1)[selected], np.concatenate(items, axis=1), answers)

@@ -39,8 +39,8 @@ MUTANTS = (
     Mutant(
         "the encoders' queries are not centred",
         "search/evaluation/matrix.py",
-        "centre(part_queries, part_queries.mean(axis=0))",
-        "part_queries",
+        "queries.append(centre(part_queries, mean))",
+        "queries.append(part_queries)",
         "tests/search/evaluation/test_matrix.py",
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -244,16 +245,30 @@ def test_pictures_are_compared_with_pictures_and_words_with_conse_vectors() -> N
 
 
 class LeaningEncoders(PixelEncoders):
-    """Their words lean towards one direction, as all sentences do: a fair baseline takes that off."""
+    """Words and pictures lean towards one direction, as vectors of an encoder do: a fair baseline takes that off."""
 
     def sentences(self, texts) -> FloatArray:
-        leaning = super().sentences(texts) + 5 * _angles(np.zeros(1))
-        return (leaning / np.linalg.norm(leaning, axis=1, keepdims=True)).astype(np.float32)
+        return _lean(super().sentences(texts))
+
+    def conse(self, logits: FloatArray) -> FloatArray:
+        return _lean(super().conse(logits))
 
 
-def test_queries_of_the_encoders_are_centred() -> None:
+def _lean(vectors: FloatArray) -> FloatArray:
+    leaning = vectors + 5 * _angles(np.zeros(1))
+    return (leaning / np.linalg.norm(leaning, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_queries_of_the_encoders_are_centred_on_the_items() -> None:
     matrix = _measure(numbers(30, "rgb", "caption"), encoders=LeaningEncoders())
     assert _row(matrix, "caption", "rgb").encoders.at_1.value == 1.0
+
+
+def test_a_single_query_of_the_encoders_finds_its_item() -> None:
+    aligned = numbers(30, "rgb")
+    words = QuerySet("words", "caption", [thing(7, "caption")], (aligned.keys[7],))
+    matrix = _measure(replace(aligned, queries=(words,)), encoders=LeaningEncoders())
+    assert _row(matrix, "words", "rgb").encoders.at_1.value == 1.0, "its own mean would leave nothing of it"
 
 
 def test_what_the_encoders_cannot_see_has_no_baseline_and_several_parts_add_up() -> None:
