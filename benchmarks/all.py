@@ -37,7 +37,10 @@ QUICK: dict[str, Sequence[str]] = {
     "walks": (),
 }
 # Benchmarks that need more than the repository, and what they need.
-REQUIREMENTS = {"page": "a service with a collection, and a browser"}
+REQUIREMENTS = {
+    "page": "a service with a collection, and a browser",
+    "sources": "packs of photos, and the encoders; it prints a stored result without",
+}
 
 
 @dataclass(frozen=True)

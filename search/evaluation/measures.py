@@ -70,7 +70,7 @@ def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores 
         cosines = np.round(queries[rows].astype(np.float64) @ items.T, _DECIMALS)
         shared = answers.query_labels[rows].astype(np.float32) @ answers.gallery_labels.T.astype(np.float32) > 0
         ranks.append(first_ranks(cosines, answers.own[rows], shared))
-        precisions.append(_average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
+        precisions.append(average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
     right_ranks = np.concatenate(ranks)
     right_ranks = right_ranks[right_ranks > 0]
     if not len(right_ranks):
@@ -83,7 +83,7 @@ def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores 
     return Scores(len(right_ranks), len(gallery), at_1, at_5, at_10, median_rank, mean_average_precision)
 
 
-def _average_precisions(
+def average_precisions(
     cosines: Cosines, own: IntArray, shared: BoolArray, own_is_query: bool
 ) -> npt.NDArray[np.float64]:
     """Return the mean of the precisions at the ranks of the items that share a label; NaN if there are none."""
