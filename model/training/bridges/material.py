@@ -54,7 +54,7 @@ class QueryKind(NamedTuple):
 class Queries:
     """Values of one modality and kind.
 
-    `looks` (n, d) is what the model makes of them, `features` (n, q) what a map of their own sees; None where there is
+    `renderings` (n, d) are their vectors by the model, `features` (n, q) the inputs of their map; None if they have
     none. `photo` (n,) is the row of each value's photo among the photos of its source, or `NO_PHOTO`.
     """
 

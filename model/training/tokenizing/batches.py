@@ -1,4 +1,4 @@
-"""Batches of a tokenizer's inputs. Each batch depends only on the seed and its `number`."""
+"""Batches of a tokenizer's inputs. Each depends only on the seed and its `number`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from anyseek.model.training.run.data_sets import FolderShards, MixedOrder, Place
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from anyseek.model.training.tokenizing.config import ModalityConfig
 
-_SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # other numbers than those of the order, which begin with 1 and 2
+_SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # seed streams; those of the order begin at 1 and 2
 _MAX_TRIES = 1000
-_DIMENSIONS = {InputKind.MAP: 3, InputKind.VECTOR: 1}  # of arrays; one more is a stack of views
+_DIMENSIONS = {InputKind.MAP: 3, InputKind.VECTOR: 1}  # of arrays; an additional one is a stack of views
 
 
 @dataclass(frozen=True)
 class InputBatch:
-    """A tokenizer's input: `values` (B, ...) as in `model.tokenizers.inputs.InputKind`. `number` is the batch's."""
+    """A batch of inputs: `values` (B, ...) as in `model.tokenizers.inputs.InputKind`, and the batch's `number`."""
 
     values: Tensor
     tokens: int
@@ -38,7 +38,7 @@ class InputBatch:
 
 @dataclass(frozen=True)
 class InputSource:
-    """A source of batches: plain data, which is copied to worker processes. `size` samples make a batch."""
+    """A source of batches of `size` samples; picklable, for worker processes."""
 
     modality: ModalityConfig
     kind: InputKind
@@ -49,12 +49,12 @@ class InputSource:
     seed: int
 
     def maker(self) -> "InputMaker":
-        """What makes its batches, in the process that uses it."""
+        """A maker of its batches for the current process."""
         return InputMaker(self)
 
 
 class InputMaker:
-    """Makes the batches of a source, any of them at any time."""
+    """Makes the batches of a source, with random access."""
 
     def __init__(self, source: InputSource) -> None:
         self._source = source
@@ -63,13 +63,13 @@ class InputMaker:
         self._reader = ShardReader(kept=2 * source.window * len(source.folders))
 
     def training_batch(self, number: int) -> InputBatch:
-        """Batch `number` (from 0) of the endless order, of a size in pixels that is drawn."""
+        """Batch `number` (from 0) of the endless order, at a randomly drawn size in pixels."""
         first, sizes = number * self._source.size, self._source.modality.sizes
         size = sizes[int(self._generator(_SIZE_DRAWS, number).integers(len(sizes)))]
         return self.batch(range(first, first + self._source.size), size, number)
 
     def batch(self, numbers: Sequence[int], size: int, number: int) -> InputBatch:
-        """The samples of these numbers in the endless order, at `size` pixels. Raises `TrainingDataInvalid`."""
+        """The samples with these numbers in the endless order, at `size` pixels. Raises `TrainingDataInvalid`."""
         rows = [self._sample(number, size) for number in numbers]
         if len({row.shape for row in rows}) > 1:
             shapes = " and ".join(str(shape) for shape in sorted({row.shape for row in rows})[:2])
@@ -85,15 +85,15 @@ class InputMaker:
         return np.random.default_rng([self._source.seed, draws, number])
 
     def _sample(self, number: int, size: int) -> npt.NDArray[Any]:
-        """The input of that number; of another sample of the folder where it has none, or its weight says so."""
+        """Input number `number`; if it has none, or its weight rejects it, one of a random sample of the folder."""
         generator, place = self._generator(_PLACE_DRAWS, number), self._order.place(number)
         draws = self._generator(_SAMPLE_DRAWS, number)
         for _ in range(_MAX_TRIES):
             folder = self._source.folders[place.folder]
             if is_drawn_by_weight(self._reader, folder, place, generator):
-                found = self._read(folder, place, size, draws)
-                if found is not None:
-                    return found
+                values = self._read(folder, place, size, draws)
+                if values is not None:
+                    return values
             place = self._order.random_place(place.folder, generator)
         fields = " or ".join(self._source.modality.fields)
         raise TrainingDataInvalid(f"of {_MAX_TRIES} samples drawn next to {folder.paths[0]} none has {fields}")
@@ -101,10 +101,10 @@ class InputMaker:
     def _read(
         self, folder: FolderShards, place: Place, size: int, draws: np.random.Generator
     ) -> npt.NDArray[Any] | None:
-        """The input that a sample makes, by one of the fields that it has; None where it has none."""
-        path, wanted = folder.paths[place.shard], self._source.modality.fields
-        has = self._reader.fields(path, place.sample)
-        fields = [field for field in wanted if field in has]
+        """The input of a sample, from a random one of its fields; None if it has none of them."""
+        path = folder.paths[place.shard]
+        present = self._reader.fields(path, place.sample)
+        fields = [field for field in self._source.modality.fields if field in present]
         if not fields:
             return None
         field = fields[int(draws.integers(len(fields)))]
@@ -120,9 +120,9 @@ class InputMaker:
 def read_input(
     source: InputSource, field: str, files: Mapping[str, bytes], size: int, draws: np.random.Generator
 ) -> npt.NDArray[Any] | None:
-    """The value of a field as an input; one view of several and one instance of several are drawn.
+    """The value of a field as an input, with a random one of several views or instances.
 
-    None for a picture without any instance. Raises `FormatInvalid`.
+    None for a picture without instances. Raises `FormatInvalid`.
     """
     ((name, data),) = files.items()
     value, kind = decode_value(name, data), source.kind
@@ -135,7 +135,7 @@ def read_input(
 
 
 def tokens_of(values: Tensor, tokenizer: TokenizerConfig) -> int:
-    """The number of tokens that inputs (B, ...) become."""
+    """The number of tokens of inputs (B, ...)."""
     if values.dim() == 2:
         return len(values) * tokenizer.num_codebooks
     patch = tokenizer.patch_size if tokenizer.patch_proj else 1

@@ -1,6 +1,6 @@
-"""The config of a tokenizer's training, which `docs/tokenizers.md` describes key by key.
+"""The config of a tokenizer training; `docs/tokenizers.md` describes its keys.
 
-Everything is counted in samples. Paths are relative to the current folder.
+All counts are in samples. Paths are relative to the current folder.
 """
 
 import math
@@ -35,17 +35,17 @@ _SHAPE = partial_model(TokenizerConfig)
 
 
 class Reconstruction(StrEnum):
-    """How to measure the distance of a reconstruction from its target."""
+    """The loss between a reconstruction and its target."""
 
     SMOOTH_L1 = "smooth_l1"
     MSE = "mse"
-    CROSS_ENTROPY = "cross_entropy"  # of the labels of pixels
+    CROSS_ENTROPY = "cross_entropy"  # of pixel labels
     BINARY = "binary"  # cross-entropy of masks
     COSINE = "cosine"  # one minus the cosine over channels
-    CENTRED_COSINE = "centred_cosine"  # that, and once more with the mean of the training vectors taken off both
+    CENTRED_COSINE = "centred_cosine"  # the cosine loss plus that of both minus the mean of the training vectors
 
 
-# What may be compared how; the first is what the published tokenizers of that kind were trained with.
+# The losses of each kind of input; the first is that of the published tokenizers.
 RECONSTRUCTIONS: Mapping[InputKind, tuple[Reconstruction, ...]] = {
     InputKind.PICTURE: (Reconstruction.SMOOTH_L1, Reconstruction.MSE),
     InputKind.LABELS: (Reconstruction.CROSS_ENTROPY,),
@@ -61,9 +61,9 @@ RECONSTRUCTIONS: Mapping[InputKind, tuple[Reconstruction, ...]] = {
 
 
 class ModalityConfig(Config):
-    """What is tokenized: `fields` are alternatives as shards call them, of which a sample shows one that it has.
+    """The inputs: `fields` of shards are alternatives, of which each sample uses one that it has.
 
-    `sizes` are sides in pixels, of which each batch draws one; they say nothing of masks, maps and vectors.
+    `sizes` are sides in pixels, of which each batch draws one; they do not apply to masks, maps and vectors.
     """
 
     fields: Texts = Field(alias="field")
@@ -71,9 +71,9 @@ class ModalityConfig(Config):
 
 
 class LossConfig(Config):
-    """The whole loss is that of the reconstruction plus `commitment` x that of latents to their codes.
+    """The loss: the reconstruction loss plus `commitment` times the distance of latents from their codes.
 
-    The reconstruction is one of `RECONSTRUCTIONS`; by default the published one.
+    `reconstruction` is one of `RECONSTRUCTIONS`, by default the published one.
     """
 
     reconstruction: Reconstruction = Reconstruction.SMOOTH_L1
@@ -81,10 +81,10 @@ class LossConfig(Config):
 
 
 class CodesConfig(Config):
-    """`decay` and `dead_share` of codes that follow averages, `temperature` of codes that are drawn (memcodes).
+    """`decay` and `dead_share` of codes that are moving averages, `temperature` of codes that are sampled (memcodes).
 
-    Where memcodes are `fitted`, they and the encoder are a product quantizer of the training vectors, which stays as it
-    is; only the decoder learns.
+    If memcodes are `fitted`, they and the encoder are a product quantizer of the training vectors, which is frozen;
+    only the decoder learns.
     """
 
     decay: Share = 0.99
@@ -94,21 +94,21 @@ class CodesConfig(Config):
 
 
 class DrawnEvaluationConfig(EvaluationConfig):
-    """And how many of the first samples are drawn; a diffusion decodes these in `steps` steps."""
+    """An evaluation that draws the first `pictures` samples, which a diffusion decodes in `steps` steps."""
 
     pictures: Natural = 8
     steps: Positive = 25
 
 
 class TokenizerOptimiserConfig(AdamWConfig):
-    """And over how many samples the rate rises to its peak."""
+    """AdamW whose learning rate rises to its peak over `warm_up_samples`."""
 
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     warm_up_samples: Natural = 0
 
 
-_MSE_PICTURES = ("rgb", "normal")  # published with squared errors, other pictures with smooth L1
-_DIFFUSION_SIDES = 32  # pixels: a diffusion decoder takes multiples of it
+_MSE_PICTURES = ("rgb", "normal")  # published with squared error, other pictures with smooth L1
+_DIFFUSION_MULTIPLE = 32  # pixels; the side of a diffusion decoder's picture is a multiple
 
 
 def check_shape(config: TokenizerConfig) -> None:
@@ -124,18 +124,18 @@ def check_shape(config: TokenizerConfig) -> None:
         raise ConfigInvalid(f"latent_dim must be {width + heads}, one more than the width for each codebook")
 
 
-def _read_tokenizer(written: Any) -> TokenizerConfig:
-    values = written_values(_SHAPE, written)
+def _read_tokenizer(value: Any) -> TokenizerConfig:
+    values = written_values(_SHAPE, value)
     if values.get("undo_std"):
-        raise ValueError("undo_std cannot be: pictures are read in [-1, 1]")
+        raise ValueError("undo_std cannot be set: pictures are read in [-1, 1]")
     try:
         return TokenizerConfig.from_values(values)
     except ConfigInvalid as error:
-        raise ValueError(f"cannot be: {error}") from error
+        raise ValueError(f"is invalid: {error}") from error
 
 
 class TokenizerTraining(TrainingSettings):
-    """A whole run. `start` is a tokenizer of the same shape, but for the size of its images, to begin with."""
+    """A training run. `start` is a tokenizer of the same shape, except for its image size, to continue from."""
 
     total_samples: Positive
     tokenizer: Annotated[TokenizerConfig, BeforeValidator(_read_tokenizer)]
@@ -149,7 +149,7 @@ class TokenizerTraining(TrainingSettings):
 
     @cached_property
     def kind(self) -> InputKind:
-        """The kind of the modality's inputs. Raises `ConfigInvalid` for one that the tokenizer does not take."""
+        """The kind of the modality's inputs. Raises `ConfigInvalid` if the tokenizer does not take the modality."""
         kinds = {input_kind(name, self.tokenizer) for name in self.modality.fields}
         if len(kinds) != 1:
             raise ConfigInvalid(f"must name fields of one kind, not {list(self.modality.fields)}")
@@ -157,36 +157,36 @@ class TokenizerTraining(TrainingSettings):
 
     @property
     def steps(self) -> int:
-        """Steps until all samples are seen."""
+        """The number of steps that see all samples."""
         return math.ceil(self.total_samples / self.batch.size)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, from 0."""
+        """The learning rate of a step; the first is 0."""
         seen = (step + 1) * self.batch.size
         return self.optimiser.rate(self.batch.size, seen, self.optimiser.warm_up_samples, self.total_samples)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Check what belongs together, and fill in the usual sizes, reconstruction and decay of averages."""
+        """Check settings against each other, and fill in default sizes, reconstruction loss and decay of averages."""
         tokenizer, sizes = self.tokenizer, self.modality.sizes or (self.tokenizer.image_size,)
         try:
             kind = self.kind
         except ConfigInvalid as error:
             raise ValueError(f"modality.field: {error}") from error
-        multiple = _DIFFUSION_SIDES if tokenizer.is_diffusion else tokenizer.patch_size
+        multiple = _DIFFUSION_MULTIPLE if tokenizer.is_diffusion else tokenizer.patch_size
         if kind in (InputKind.PICTURE, InputKind.LABELS, InputKind.MASK):
             for size in sizes:
                 if size % multiple or size % tokenizer.patch_size:
-                    both = f" and {multiple}" if tokenizer.is_diffusion else ""
-                    raise ValueError(f"modality.sizes must be multiples of {tokenizer.patch_size}{both}, not {size}")
-        possible = RECONSTRUCTIONS[kind]
+                    multiples = f"{tokenizer.patch_size}" + (f" and {multiple}" if tokenizer.is_diffusion else "")
+                    raise ValueError(f"modality.sizes must be multiples of {multiples}, not {size}")
+        allowed = RECONSTRUCTIONS[kind]
         chosen = self.loss.reconstruction
         if "reconstruction" not in self.loss.model_fields_set:
             is_mse = kind is InputKind.PICTURE and any(name in _MSE_PICTURES for name in self.modality.fields)
-            chosen = Reconstruction.MSE if is_mse else possible[0]
-        if chosen not in possible:
+            chosen = Reconstruction.MSE if is_mse else allowed[0]
+        if chosen not in allowed:
             raise ValueError(
-                f"loss.reconstruction of a {kind} must be one of {', '.join(possible)}, not {chosen.value!r}"
+                f"loss.reconstruction of a {kind} must be one of {', '.join(allowed)}, not {chosen.value!r}"
             )
         if self.codes.fitted:
             self._check_fitted()
@@ -200,9 +200,9 @@ class TokenizerTraining(TrainingSettings):
 
     def _check_fitted(self) -> None:
         if self.kind is not InputKind.VECTOR:
-            raise ValueError(f"codes.fitted cannot be: only codes of vectors are fitted, not of a {self.kind}")
+            raise ValueError(f"codes.fitted applies only to vectors, not to a {self.kind}")
         if self.start is not None:
-            raise ValueError("codes.fitted cannot be beside start, which brings codes of its own")
+            raise ValueError("codes.fitted cannot be combined with start, which has its own codes")
         try:
             check_shape(self.tokenizer)
         except ConfigInvalid as error:

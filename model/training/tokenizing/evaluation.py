@@ -1,4 +1,4 @@
-"""Evaluate a tokenizer on validation samples during training, and draw some of its reconstructions."""
+"""Evaluates a tokenizer on validation samples during training, and draws some of its reconstructions."""
 
 import math
 from collections.abc import Iterator
@@ -27,45 +27,45 @@ _RANGE = 2.0  # of pictures in [-1, 1]
 
 
 class Quality:
-    """The quality of reconstructions by the kind of input, summed over batches.
+    """Metrics of reconstructions, accumulated over batches, by the kind of input.
 
-    - pictures float (B, C, H, W) in [-1, 1]: `quality/l1` and `quality/psnr` (dB, over all pixels); depth, which has no
-      range, is taken to have that one
-    - labels: `quality/accuracy` of pixels, and `quality/miou`, the mean over the labels that occur on either side
-    - masks of 0 and 1, float (B, 1, H, W), against logits that are above 0 inside: `quality/iou`, the mean over masks
+    - pictures float (B, C, H, W) in [-1, 1]: `quality/l1` and `quality/psnr` (dB, over all pixels), which also assumes
+      this range for depth
+    - labels: `quality/accuracy` of pixels, and `quality/miou`, the mean over labels that occur on either side
+    - masks of 0 and 1, float (B, 1, H, W), against logits (above 0 is inside): `quality/iou`, the mean over masks
     - maps float (B, C, h, w): `quality/cosine`, the mean over positions
-    - vectors float (B, C): `quality/cosine`, and `quality/found`, how often a vector is the nearest to what its own
-      tokens stand for, both sides centred: the most that retrieval by these tokens can find
+    - vectors float (B, C): `quality/cosine`, and `quality/found`, the R@1 of a vector by its own reconstruction, both
+      centred: the upper bound of retrieval by these tokens
     """
 
     def __init__(self, kind: InputKind, labels: int = 0) -> None:
         self._kind, self._count, self._sum, self._square = kind, 0, 0.0, 0.0
-        self._table = torch.zeros(labels, labels, dtype=torch.int64)  # wanted, rebuilt
+        self._table = torch.zeros(labels, labels, dtype=torch.int64)  # by target, by reconstruction
         self._vectors: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        """Count a batch of inputs and what the tokens of them were decoded to."""
+    def add(self, targets: Tensor, outputs: Tensor) -> None:
+        """Add a batch of inputs and their reconstructions from tokens."""
         match self._kind:
             case InputKind.LABELS:
-                labels, shown = len(self._table), rebuilt.argmax(dim=1)
-                pairs = wanted.flatten().cpu() * labels + shown.flatten().cpu()
+                labels, shown = len(self._table), outputs.argmax(dim=1)
+                pairs = targets.flatten().cpu() * labels + shown.flatten().cpu()
                 self._table += pairs.bincount(minlength=labels**2).view(labels, labels)
-                values = (shown == wanted).float()
+                values = (shown == targets).float()
             case InputKind.MASK:
-                real, inside = wanted.flatten(1) > 0.5, rebuilt.flatten(1) > 0
+                real, inside = targets.flatten(1) > 0.5, outputs.flatten(1) > 0
                 values = (real & inside).sum(dim=1) / (real | inside).sum(dim=1).clamp_min(1)
             case InputKind.PICTURE:
-                values = (rebuilt.float() - wanted).abs()
+                values = (outputs.float() - targets).abs()
             case _:
-                values = F.cosine_similarity(rebuilt.float(), wanted, dim=1)
+                values = F.cosine_similarity(outputs.float(), targets, dim=1)
                 if self._kind is InputKind.VECTOR:
-                    self._vectors.append((rebuilt.float().cpu(), wanted.cpu()))
+                    self._vectors.append((outputs.float().cpu(), targets.cpu()))
         self._count += values.numel()
         self._sum += float(values.double().sum())
         self._square += float(values.double().square().sum())
 
     def columns(self) -> dict[str, Number]:
-        """Its columns; None where nothing was added."""
+        """The metrics by column; None if no batch was added."""
         count = self._count
         mean = self._sum / count if count else None
         match self._kind:
@@ -73,10 +73,10 @@ class Quality:
                 error = max(self._square / max(count, 1), 1e-12)
                 return {"quality/l1": mean, "quality/psnr": 10 * math.log10(_RANGE**2 / error) if count else None}
             case InputKind.LABELS:
-                both = self._table.diagonal()
-                either = self._table.sum(dim=0) + self._table.sum(dim=1) - both
-                shares = (both / either.clamp_min(1))[either > 0]
-                return {"quality/accuracy": mean, "quality/miou": float(shares.mean()) if count else None}
+                intersection = self._table.diagonal()
+                union = self._table.sum(dim=0) + self._table.sum(dim=1) - intersection
+                ious = (intersection / union.clamp_min(1))[union > 0]
+                return {"quality/accuracy": mean, "quality/miou": float(ious.mean()) if count else None}
             case InputKind.MASK:
                 return {"quality/iou": mean}
             case InputKind.MAP:
@@ -87,16 +87,16 @@ class Quality:
 
 
 _GAP = 4  # pixels between pictures
-_MIN_SIDE = 64  # pixels: what is smaller is shown enlarged
-_FEW = 1e-6
+_MIN_SIDE = 64  # pixels; smaller pictures are enlarged
+_EPSILON = 1e-6
 
 Pictures = npt.NDArray[np.uint8]
 
 
-def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -> None:
-    """Write a PNG of inputs (left) and reconstructions (right), (B, ...) each; it appears whole or not at all."""
+def draw_gallery(kind: InputKind, targets: Tensor, outputs: Tensor, path: Path) -> None:
+    """Write a PNG of inputs (left) and reconstructions (right), (B, ...) each, atomically."""
     sides = [
-        np.broadcast_to(side, (*side.shape[:3], 3)) for side in _mask_sample(kind, wanted.cpu(), rebuilt.float().cpu())
+        np.broadcast_to(side, (*side.shape[:3], 3)) for side in _to_pictures(kind, targets.cpu(), outputs.float().cpu())
     ]
     times = max(1, _MIN_SIDE // sides[0].shape[2])
     frame = ((0, 0), (_GAP // 2, _GAP // 2), (_GAP // 2, _GAP // 2), (0, 0))
@@ -107,32 +107,34 @@ def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -
         Image.fromarray(canvas).save(temporary, "PNG")
 
 
-def _mask_sample(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
-    """Both sides uint8 (B, H, W, 1 or 3), in the same colours."""
+def _to_pictures(kind: InputKind, targets: Tensor, outputs: Tensor) -> tuple[Pictures, Pictures]:
+    """Inputs and reconstructions as uint8 (B, H, W, 1 or 3), with the same colours."""
     if kind is InputKind.LABELS:
-        both = (wanted, rebuilt.argmax(dim=1))
+        both = (targets, outputs.argmax(dim=1))
         steps = np.array([67, 149, 223])  # a colour for each label, 0 black
         left, right = ((side.numpy()[..., None] * steps % 256).astype(np.uint8) for side in both)
         return left, right
     if kind is InputKind.MASK:
-        wanted, rebuilt = 2 * wanted - 1, 2 * (rebuilt > 0).float() - 1
-    elif kind is InputKind.MAP:  # by the three directions in which the inputs differ most, as red, green and blue
-        rows = wanted.movedim(1, -1).flatten(0, 2)
+        targets, outputs = 2 * targets - 1, 2 * (outputs > 0).float() - 1
+    elif kind is InputKind.MAP:  # the first three principal components of the inputs as red, green and blue
+        rows = targets.movedim(1, -1).flatten(0, 2)
         mean, axes = rows.mean(dim=0), (rows - rows.mean(dim=0)).svd().V[:, :3]
-        scale = ((rows - mean) @ axes).abs().amax(dim=0).clamp_min(_FEW)
-        wanted, rebuilt = ((((side.movedim(1, -1) - mean) @ axes) / scale).movedim(-1, 1) for side in (wanted, rebuilt))
-    elif wanted.abs().max() > 1 + _FEW:  # depth leaves [-1, 1]: from the input's least to its largest value
-        low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
-        wanted, rebuilt = (2 * (side - low) / (high - low).clamp_min(_FEW) - 1 for side in (wanted, rebuilt))
-    return images_to_uint8(wanted), images_to_uint8(rebuilt)
+        scale = ((rows - mean) @ axes).abs().amax(dim=0).clamp_min(_EPSILON)
+        targets, outputs = (
+            (((side.movedim(1, -1) - mean) @ axes) / scale).movedim(-1, 1) for side in (targets, outputs)
+        )
+    elif targets.abs().max() > 1 + _EPSILON:  # depth exceeds [-1, 1]: scale by the input's range
+        low, high = targets.amin(dim=(1, 2, 3), keepdim=True), targets.amax(dim=(1, 2, 3), keepdim=True)
+        targets, outputs = (2 * (side - low) / (high - low).clamp_min(_EPSILON) - 1 for side in (targets, outputs))
+    return images_to_uint8(targets), images_to_uint8(outputs)
 
 
 @dataclass(frozen=True)
 class TokenizerEvaluation:
-    """Losses, use of codes and reconstructions of the first `config.samples` of each folder in its own fixed order.
+    """Losses, code usage and reconstructions of the first `config.samples` of each folder, in a fixed order.
 
-    `source` has the validation shards of every folder and makes batches of the size that fits into memory. A diffusion
-    decodes only what is drawn, so its quality is that of these samples.
+    `source` has the validation shards of every folder, and its batches fit into memory. A diffusion decodes only the
+    drawn samples, so its quality is measured on these.
     """
 
     config: DrawnEvaluationConfig
@@ -142,13 +144,13 @@ class TokenizerEvaluation:
     state: TrainingState
 
     def columns(self) -> list[str]:
-        """The names of what `measure` gives."""
+        """The names of the columns that `measure` returns."""
         losses = [name for name in self.objective.columns if name.startswith("loss/")]
         return ["loss", *losses, "codes/used", "codes/perplexity", *self._quality().columns()]
 
     @torch.no_grad()
     def measure(self, network: Tokenizer) -> dict[str, Number]:
-        """Every column's value; writes a picture named by the step."""
+        """The value of every column. Also writes a picture named by the step."""
         network.eval()
         quality, tokenizer = self._quality(), self.source.tokenizer
         counts = CodeCounts(tokenizer.num_codebooks, tokenizer.codebook_size)
@@ -156,30 +158,30 @@ class TokenizerEvaluation:
         drawn: list[tuple[Tensor, Tensor]] = []
         samples = 0
         for batch in map(self.objective.prepare, self._batches()):
-            passed = self.objective.passed(network, batch)
-            for name, loss in self.objective.parts(passed).items():
+            result = self.objective.forward(network, batch)
+            for name, loss in self.objective.parts(result).items():
                 losses[name] = losses.get(name, 0.0) + float(loss) * batch.samples
-            counts.add(passed.ids)
+            counts.add(result.ids)
             draws = self.source.kind is not InputKind.VECTOR and samples < self.config.pictures
             samples += batch.samples
             if draws or not tokenizer.is_diffusion:
                 size = (int(batch.values.shape[-2]), int(batch.values.shape[-1])) if batch.values.dim() > 2 else (0, 0)
-                rebuilt = reconstruct(network, passed.ids, size, self.config.steps)
-                quality.add(batch.values, rebuilt)
+                outputs = reconstruct(network, result.ids, size, self.config.steps)
+                quality.add(batch.values, outputs)
                 if draws:
-                    drawn.append((batch.values, rebuilt))
+                    drawn.append((batch.values, outputs))
         if drawn:
-            wanted, shown = (torch.cat(parts)[: self.config.pictures] for parts in zip(*drawn, strict=True))
+            targets, shown = (torch.cat(parts)[: self.config.pictures] for parts in zip(*drawn, strict=True))
             path = self.folder.reconstructions / f"step-{self.state.counters.step:09d}.png"
-            draw_gallery(self.source.kind, wanted, shown, path)
+            draw_gallery(self.source.kind, targets, shown, path)
         network.train()
         means = {name: total / samples for name, total in losses.items()}
         total = means["loss/reconstruction"] + self.objective.config.loss.commitment * means.get("loss/commitment", 0.0)
-        used = {"codes/used": counts.used(), "codes/perplexity": counts.perplexity()}
-        return {"loss": total, **means, **used, **quality.columns()}
+        usage = {"codes/used": counts.used(), "codes/perplexity": counts.perplexity()}
+        return {"loss": total, **means, **usage, **quality.columns()}
 
     def _batches(self) -> Iterator[InputBatch]:
-        """The samples in parts; the numbers of the parts are the same at every evaluation."""
+        """The samples in batches, whose numbers are the same at every evaluation."""
         number = 0
         for folder in self.source.folders:
             maker = replace(self.source, folders=(folder,)).maker()

@@ -1,4 +1,4 @@
-"""Train a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
+"""Trains a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,15 +26,15 @@ from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTr
 from anyseek.model.training.tokenizing.evaluation import TokenizerEvaluation
 from anyseek.model.training.tokenizing.objective import TokenizerObjective
 
-_FITTED_ON, _ROUNDS = 12_000, 12
+_FIT_VECTORS, _FIT_ROUNDS = 12_000, 12
 
 
 @torch.no_grad()
 def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQVAE:
-    """A memcodes tokenizer of vectors like `vectors` float32 (n, C), fitted without gradients. `check_shape` passes it.
+    """A memcodes tokenizer fitted to `vectors` float32 (n, C) without gradients; `check_shape` accepts its config.
 
     Training memcodes from random codes with Gumbel noise took hours on a CPU and gave worse results. Here, principal
-    components are dealt out to the heads so that each has a similar share of the variance, k-means finds each head's
+    components are assigned to the heads so that each has a similar share of the variance, k-means finds each head's
     codes (Ge et al., "Optimized Product Quantization", 2013), and the result becomes the tokenizer's own parameters.
     A head's slice has one more number than components, 1 in latents and -|c|^2 / 2 in codes c, so that the largest
     product is the nearest code.
@@ -42,27 +42,27 @@ def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQ
     _, width, _ = parse_mlp(config.enc_type)
     heads = config.num_codebooks
     generator = torch.Generator().manual_seed(seed)
-    chosen = vectors[torch.randperm(len(vectors), generator=generator)[:_FITTED_ON]]
-    mean = chosen.mean(dim=0)
-    variances, axes = torch.linalg.eigh(torch.cov((chosen - mean).T))
+    subset = vectors[torch.randperm(len(vectors), generator=generator)[:_FIT_VECTORS]]
+    mean = subset.mean(dim=0)
+    variances, axes = torch.linalg.eigh(torch.cov((subset - mean).T))
     axes = axes.flip(1)[:, :width]
-    dealt = deal_out(variances.flip(0)[:width], heads)
+    assignment = assign_components(variances.flip(0)[:width], heads)
     tokenizer = VQVAE(config)
     tokenizer.initialise(seed)
     for mlp in (tokenizer.encoder, tokenizer.decoder):
         for block in mlp.blocks:
             nn.init.zeros_(block.block[2].weight)  # type: ignore[union-attr,index]
-    same = (torch.eye(width), torch.zeros(width))
+    unchanged = (torch.eye(width), torch.zeros(width))
     for linear, (weight, bias) in (
         (tokenizer.encoder.linear_in, (axes.T, -axes.T @ mean)),
-        (tokenizer.encoder.linear_out, same),
-        (tokenizer.decoder.linear_in, same),
+        (tokenizer.encoder.linear_out, unchanged),
+        (tokenizer.decoder.linear_in, unchanged),
         (tokenizer.decoder.linear_out, (axes, mean)),
     ):
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)
-    _set_slices(tokenizer, dealt)
-    parts = ((chosen - mean) @ axes)[:, dealt]  # (n, heads, W / h)
+    _set_slices(tokenizer, assignment)
+    parts = ((subset - mean) @ axes)[:, assignment]  # (n, heads, W / h)
     codes = torch.stack([k_means(parts[:, head], config.codebook_size, generator) for head in range(heads)])
     lengths = codes.square().sum(dim=2, keepdim=True)
     tokenizer.quantize.codes.copy_(torch.cat((codes, -lengths / 2), dim=2))
@@ -73,22 +73,22 @@ def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQ
     return tokenizer.eval()
 
 
-def deal_out(variances: Tensor, heads: int) -> Tensor:
-    """Components int64 (heads, W / h): each, largest first, goes to the head with the smallest product so far."""
-    dealt: list[list[int]] = [[] for _ in range(heads)]
+def assign_components(variances: Tensor, heads: int) -> Tensor:
+    """Components int64 (heads, W / h) by head: each, largest first, goes to the head with the smallest product."""
+    assignment: list[list[int]] = [[] for _ in range(heads)]
     logs = [0.0] * heads
     for component, size in enumerate((variances / variances[-1].clamp_min(1e-12)).log().tolist()):
-        free = (head for head in range(heads) if len(dealt[head]) < len(variances) // heads)
+        free = (head for head in range(heads) if len(assignment[head]) < len(variances) // heads)
         head = min(free, key=lambda head: logs[head])
-        dealt[head].append(component)
+        assignment[head].append(component)
         logs[head] += size
-    return torch.tensor(dealt)
+    return torch.tensor(assignment)
 
 
 def k_means(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` centres float32 (K, d) of points (n, d); a centre that lost all points starts anew at one of them."""
+    """`count` centres float32 (K, d) of points (n, d); a centre without points is reset to a random point."""
     centres = points[torch.randint(len(points), (count,), generator=generator)]
-    for _ in range(_ROUNDS):
+    for _ in range(_FIT_ROUNDS):
         nearest = (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)
         counts = nearest.bincount(minlength=count)[:, None]
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
@@ -97,45 +97,45 @@ def k_means(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return centres
 
 
-def _set_slices(tokenizer: VQVAE, dealt: Tensor) -> None:
-    """The two 1x1 convolutions: components to the heads' slices, scaled as the search undoes it, and back."""
-    heads, components = dealt.shape
+def _set_slices(tokenizer: VQVAE, assignment: Tensor) -> None:
+    """Set the 1x1 convolutions from components to the heads' slices, scaled as the search undoes it, and back."""
+    heads, components = assignment.shape
     scale = (components + 1) ** 0.5
     into, back = tokenizer.quant_proj, tokenizer.post_quant_proj
     for convolution in (into, back):
         nn.init.zeros_(convolution.weight)
     for head in range(heads):
-        for place, component in enumerate(dealt[head].tolist()):
-            into.weight[head * (components + 1) + place, component] = scale
-            back.weight[component, head * (components + 1) + place] = 1.0
+        for offset, component in enumerate(assignment[head].tolist()):
+            into.weight[head * (components + 1) + offset, component] = scale
+            back.weight[component, head * (components + 1) + offset] = 1.0
         into.bias[head * (components + 1) + components] = scale  # type: ignore[index]
 
 
 def train_tokenizer(
     config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]
 ) -> bool:
-    """Train as a config says, writing everything to the folder `out`; True if finished, False if stopped.
+    """Train by a config, writing everything to the folder `out`; True if finished, False if stopped.
 
-    With `resume`, a killed run continues from its last checkpoint and ends as it would have. The finished tokenizer is
+    With `resume`, a killed run continues from its last checkpoint to the same result. The finished tokenizer is
     `out`/tokenizer.safetensors: averaged weights, as `load_tokenizer` reads them. `device` is a torch device name; None
-    means a GPU if there is one. Raises `TrainingError`, `DataError` and what reading weights raises.
+    means a GPU if there is one. Raises `TrainingError`, `DataError` and the errors of reading weights.
     """
     config, folder = read_config(config_path), RunFolder(out)
     with folder.lock():
         checkpoint = folder.checkpoint(resume)
         trainer = prepare(config, folder, choose_device(device), say)
-        ended = run_training(trainer, checkpoint, config_path)
-        if ended:
+        is_finished = run_training(trainer, checkpoint, config_path)
+        if is_finished:
             with trainer.state.averages.applied(trainer.state.parameters):
                 save_checkpoint(trainer.network, folder.tokenizer)
             say(f"made {folder.tokenizer}")
-        return ended
+        return is_finished
 
 
 def prepare(
     config: TokenizerTraining, folder: RunFolder, device: torch.device, say: Callable[[str], None]
 ) -> Trainer[Tokenizer, TokenizerObjective]:
-    """A run before its first step."""
+    """The trainer of a run before its first step."""
     data = open_split(config.data, Split.TRAIN)
     settings = (config.modality, config.kind, config.tokenizer)
     source = InputSource(*settings, data, config.data.window, config.batch.part, config.seed)
@@ -167,7 +167,7 @@ def prepare(
 
 
 def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dict[str, str]:
-    """All that the result depends on: settings by their path, files by their bytes."""
+    """Everything that the result depends on: settings by their path, files by their digest."""
     settings = config.model_dump()
     settings["modality"]["kind"] = config.kind
     for name in ("run", "evaluation"):
@@ -180,37 +180,37 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
     return flatten_settings(settings)
 
 
-# Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.
+# Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are sampled with.
 _DEVIATION = 3.0
 _EPSILON = 1e-6
-_VECTOR_DRAWS = 9  # other numbers than those of batches and their noise, which end with 8
+_VECTOR_DRAWS = 9  # a seed stream; those of batches and their noise end at 8
 
 
 @torch.no_grad()
 def read_vectors(source: InputSource, say: Callable[[str], None]) -> Tensor:
-    """The vectors of all samples that have them, one of several views of each drawn: float32 (n, C).
+    """The vectors of all samples that have them, with a random one of several views: float32 (n, C).
 
-    Raises `TrainingDataInvalid` where none has.
+    Raises `TrainingDataInvalid` if no sample has any.
     """
     draws = np.random.default_rng([source.seed, _VECTOR_DRAWS])
     fields = source.modality.fields
     progress = Progress("read the vectors", sum(folder.samples for folder in source.folders), say)
-    found = []
+    vectors = []
     for _, entry in entries_of(source.folders, fields):
-        own = {name: content for name, content in entry.files.items() if name.partition(".")[0] in fields}
-        for name, content in own.items():
-            found.append(read_input(source, name.partition(".")[0], {name: content}, 0, draws))
+        files = {name: content for name, content in entry.files.items() if name.partition(".")[0] in fields}
+        for name, content in files.items():
+            vectors.append(read_input(source, name.partition(".")[0], {name: content}, 0, draws))
         progress.add(1)
-    if not found:
+    if not vectors:
         raise TrainingDataInvalid(f"no sample has {' or '.join(fields)}; build the data set with it")
-    return torch.from_numpy(np.stack([vector for vector in found if vector is not None]))
+    return torch.from_numpy(np.stack([vector for vector in vectors if vector is not None]))
 
 
 def begin(config: TokenizerTraining, vectors: Tensor | None = None) -> Tokenizer:
-    """The network before its first step, fitted to `vectors` float32 (n, C) where its codes are.
+    """The network before its first step; fitted codes are fitted to `vectors` float32 (n, C).
 
-    With the tensors of `config.start` where it is given. Raises `TrainingConfigInvalid` for a shape that no tokenizer
-    has, or another than the start's.
+    It has the tensors of `config.start`, if given. Raises `TrainingConfigInvalid` for an invalid shape, or one that
+    differs from the start's.
     """
     if config.codes.fitted and vectors is not None:
         fitted = product_quantizer(config.tokenizer, vectors, config.seed)
@@ -226,13 +226,13 @@ def begin(config: TokenizerTraining, vectors: Tensor | None = None) -> Tokenizer
     else:
         initialise_image_tokenizer(network, config.seed)
     if config.start is not None:
-        _take_tensors(network, config.start)
+        _load_start(network, config.start)
     return network
 
 
 @torch.no_grad()
-def _take_tensors(network: Tokenizer, path: Path) -> None:
-    """Begin as the tokenizer in a file is; positions stay those of the network's own size of images."""
+def _load_start(network: Tokenizer, path: Path) -> None:
+    """Load the tensors of a tokenizer's file, except positions, which depend on the network's image size."""
     stored = load_tokenizer(path).state_dict()
     for name, tensor in network.state_dict().items():
         if name.endswith("pos_emb"):
@@ -244,10 +244,10 @@ def _take_tensors(network: Tokenizer, path: Path) -> None:
 
 @torch.no_grad()
 def spread_latents(network: VQVAE, vectors: Tensor) -> None:
-    """Have the latents of a first batch of vectors float (B, C) differ, whatever the vectors have in common.
+    """Scale the latents of a first batch of vectors float (B, C) so that they differ, however similar the vectors are.
 
-    Codes are drawn by scores plus noise. Where the latents are much alike, as those of vectors with a large mean are,
-    noise decides, the decoder learns to do without the codes, and then nothing ever tells the encoder to use them.
+    Codes are sampled by scores plus noise. If latents are similar, as for vectors with a large mean, noise decides, the
+    decoder learns to ignore the codes, and the encoder never gets a gradient to use them.
     """
     latents = network.latents(vectors)
     scale = _DEVIATION / latents.std(dim=0).clamp_min(_EPSILON)

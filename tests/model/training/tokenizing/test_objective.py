@@ -39,7 +39,7 @@ def test_a_diffusion_is_asked_for_the_clean_image_or_the_velocity(kind: str) -> 
     seen: list[tuple[torch.Tensor, ...]] = []
     network.decoder.register_forward_hook(lambda module, given, made: seen.append(given))
     images = torch.rand(16, 3, 32, 32) * 2 - 1
-    wanted = run_pass(network, images, _CODES, torch.Generator().manual_seed(1)).wanted
+    wanted = run_pass(network, images, _CODES, torch.Generator().manual_seed(1)).target
     noisy, timesteps, _ = seen[0]
     assert len(timesteps.unique()) > 10
     if kind == "sample":

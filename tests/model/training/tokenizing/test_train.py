@@ -199,8 +199,8 @@ def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(trained: Callable[
 @pytest.mark.parametrize(
     ("family", "changes", "says"),
     [
-        ("picture", {}, "only codes of vectors are fitted, not of a picture"),
-        ("fitted", {"start": "tokenizer.safetensors"}, "cannot be beside start"),
+        ("picture", {}, "codes.fitted applies only to vectors, not to a picture"),
+        ("fitted", {"start": "tokenizer.safetensors"}, "cannot be combined with start"),
         ("fitted", {"tokenizer": FITTED | {"latent_dim": 8}}, "latent_dim must be 6"),
         ("fitted", {"tokenizer": FITTED | {"dec_type": "BottleneckMLP/B_1-Wi_8"}}, "must have one width"),
     ],
