@@ -100,7 +100,7 @@ def test_many_queries_at_once(shared_service: tuple[str, Service], shapes: str) 
     assert {results.hits[0].key for results in _run(shared_service[0], ask)} == {"red disc"}
 
 
-def test_refusals_and_nobody_there(shared_service: tuple[str, Service], tmp_path: Path) -> None:
+def test_refusals_and_unreachable_services(shared_service: tuple[str, Service], tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="no collection called 'none'") as caught:
         _run(shared_service[0], lambda client: client.query("none", "a"))
     assert (caught.value.status, caught.value.type) == (404, "urn:anyseek:collection-not-found")
@@ -122,8 +122,8 @@ def test_it_waits_for_a_service_that_loads_its_model(start_service: StartService
 def test_a_stream_that_stops_before_its_end_is_told(asynchronous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
     counts = dict.fromkeys(("indexed", "unchanged", "quarantined", "skipped", "open", "ignored", "pruned"), 0)
-    told = {"folder": "/a", "error": None, "created_at": now, "ended_at": None, "seconds_left": None}
-    job = Job(id=7, kind="index", collection="a", state="running", **told, **counts)
+    members = {"folder": "/a", "error": None, "created_at": now, "ended_at": None, "seconds_left": None}
+    job = Job(id=7, kind="index", collection="a", state="running", **members, **counts)
     event = JobEvent(job=job, done=1, quarantined=0, rate=None, seconds_left=None)
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -60,7 +60,7 @@ def test_an_item_goes_there_and_back(client: Client, collection: str, tmp_path: 
 
 
 def test_collections_models_and_jobs(client: Client, collection: str) -> None:
-    assert collection in [held["name"] for held in client.collections()]
+    assert collection in [row["name"] for row in client.collections()]
     assert client.collection(collection)["items"] == 0
     assert client.models()[0]["name"] == "hashing"
     assert isinstance(client.jobs(), list)
@@ -76,8 +76,8 @@ def test_collections_models_and_jobs(client: Client, collection: str) -> None:
 
 def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> None:
     words = client.query(shapes, [Part("caption", text="a red disc")])
-    for asked in ("a red disc", ["a red disc"], {"text": "a red disc"}, Part(text="a red disc")):
-        assert client.query(shapes, asked) == words
+    for parts in ("a red disc", ["a red disc"], {"text": "a red disc"}, Part(text="a red disc")):
+        assert client.query(shapes, parts) == words
     both = client.query(shapes, ["disc", {"modality": "color_palette", "text": "#d92d2d", "weight": 0.5}])
     assert both.hits[0].key == "red disc"
     with pytest.raises(BadQuery, match="unknown member `words`; it takes modality, text"):
@@ -93,7 +93,7 @@ def test_the_text_in_a_file_is_sent_as_words(client: Client, shapes: str, tmp_pa
         client.query(shapes, [Part("caption", file=file)])
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_an_unreachable_service(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9"):
         client.models()
     with pytest.raises(ServiceUnreachable, match="ftp"):

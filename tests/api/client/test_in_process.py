@@ -81,7 +81,7 @@ def test_any_folder_is_indexed_and_watched_as_it_goes(own: Client, tmp_path: Pat
         list(own.watch(job.id + 1))
 
 
-def test_what_is_done_is_recorded_as_the_user_even_where_keys_are_needed(own: Client, tmp_path: Path) -> None:
+def test_the_audit_records_the_user_even_with_api_keys(own: Client, tmp_path: Path) -> None:
     from anyseek.api.http.security import Scope, create_key
     from anyseek.search.catalogue.upgrade import open_database
     from anyseek.search.settings import Settings
@@ -122,7 +122,7 @@ def test_the_asynchronous_client_is_the_same(own: Client, tmp_path: Path) -> Non
     assert asyncio.run(ask()) == ["b", "a", "b"]
 
 
-def test_a_directory_is_closed_when_its_client_is_garbage_and_when_the_process_ends(tmp_path: Path) -> None:
+def test_garbage_collection_and_exit_close_the_data_directory(tmp_path: Path) -> None:
     client = anyseek.connect(tmp_path, model="hashing")
     assert [thread.name for thread in threading.enumerate()].count("anyseek") == 1
     del client

@@ -41,7 +41,7 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
         ("ANYSEEK_MODEL", "psychic", "'psychic' is not a model"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_remedy(run: Run, variable: str, value: str, says: str) -> None:
+def test_problems_are_reported_with_a_remedy(run: Run, variable: str, value: str, says: str) -> None:
     done = run("config", "check", **{variable: value})
     assert done.returncode == 1
     (wrong,) = [line for line in done.stdout.splitlines() if line.startswith("WRONG")]
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
     assert f"{tmp_path / 'home'} cannot be written" in done.stdout
 
 
-def test_a_value_that_cannot_be_is_wrong_usage(run: Run) -> None:
+def test_an_invalid_value_is_wrong_usage(run: Run) -> None:
     done = run("config", "show", ANYSEEK_WORK_CONCURRENCY="many")
     assert done.returncode == 2
     assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY must be a valid integer, not 'many'\n"
@@ -72,12 +72,14 @@ def test_a_value_that_cannot_be_is_wrong_usage(run: Run) -> None:
         (("--name", "a b"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "'a b' cannot be a worker's name"),
     ],
 )
-def test_a_worker_says_what_it_lacks(run: Run, arguments: tuple[str, ...], more: dict[str, str], says: str) -> None:
+def test_a_misconfigured_worker_is_refused(
+    run: Run, arguments: tuple[str, ...], more: dict[str, str], says: str
+) -> None:
     done = run("worker", *arguments, **more)
     assert done.returncode == 2
     assert says in done.stderr
 
 
-def test_a_worker_that_is_not_there_is_not_ready(run: Run) -> None:
+def test_a_missing_worker_is_not_ready(run: Run) -> None:
     done = run("worker", "--ready", "--name", "nobody")
     assert (done.returncode, done.stdout) == (1, "the worker nobody is not ready\n")

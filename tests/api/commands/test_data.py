@@ -35,10 +35,10 @@ def build(recipe: Path) -> int:
 
 def test_a_data_set_is_built_shown_and_verified(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(recipe) == 0
-    said = capsys.readouterr()
-    assert "8 samples to make" in said.err
-    assert "eight: " in said.out
-    assert "0 failed" in said.out
+    captured = capsys.readouterr()
+    assert "8 samples to make" in captured.err
+    assert "eight: " in captured.out
+    assert "0 failed" in captured.out
     out = str(recipe.parent / "out")
     assert run(["data", "show", out]) == 0
     shown = capsys.readouterr().out
@@ -52,10 +52,10 @@ def test_a_data_set_is_built_shown_and_verified(recipe: Path, capsys: pytest.Cap
 def test_failures_are_summed_up_and_end_in_3(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (recipe.parent / "pictures" / "bad.png").write_bytes(b"words")
     assert build(recipe) == 3
-    said = capsys.readouterr()
-    assert "1 failed" in said.out
-    assert "1 failed: folder, source" in said.err
-    assert "bad.png" in said.err
+    captured = capsys.readouterr()
+    assert "1 failed" in captured.out
+    assert "1 failed: folder, source" in captured.err
+    assert "bad.png" in captured.err
     assert build(recipe) == 3  # nothing to do, but the data set still lacks one
     assert run(["data", "show", str(recipe.parent / "out")]) == 0
     assert "bad.png" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_a_changed_shard_is_named_and_ends_in_1(recipe: Path, capsys: pytest.Cap
     assert shard.name in capsys.readouterr().err
 
 
-def test_a_recipe_that_cannot_be_understood_ends_in_2(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_recipe_exits_with_2(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("shard_samples", "shard_size"))
     assert build(recipe) == 2
     assert (
@@ -77,9 +77,7 @@ def test_a_recipe_that_cannot_be_understood_ends_in_2(recipe: Path, capsys: pyte
     )
 
 
-def test_a_source_that_is_not_there_and_a_folder_without_a_data_set_end_in_1(
-    recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_source_or_data_set_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("/pictures", "/gone"))
     assert build(recipe) == 1
     assert "is not a folder" in capsys.readouterr().err

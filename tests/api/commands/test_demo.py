@@ -81,44 +81,44 @@ def _spoil(home: Path) -> None:
 
 def test_all_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(COMMAND) == 0
-    told = capsys.readouterr().out
-    assert "indexed 3, unchanged 0" in told
-    assert "indexed 4, unchanged 0" in told
-    assert told.count("$ anyseek query --collection openmoji") == 3
-    assert "indexed 2, unchanged 0" in told
-    assert told.count("$ anyseek query --collection rooms") == 2
-    assert told.count("$ anyseek query --collection photos") == 3
-    asked = told.split("$ anyseek")[1:]
-    assert asked[0].splitlines()[1].split()[3:] == ["1F355", "pizza"]
-    assert asked[2].splitlines()[1].split()[3] == "1FA75"
-    assert asked[3].splitlines()[1].split()[3] == "test-00270"
-    edges = next(answer for answer in asked if "photo-edges.png" in answer).splitlines()
+    output = capsys.readouterr().out
+    assert "indexed 3, unchanged 0" in output
+    assert "indexed 4, unchanged 0" in output
+    assert output.count("$ anyseek query --collection openmoji") == 3
+    assert "indexed 2, unchanged 0" in output
+    assert output.count("$ anyseek query --collection rooms") == 2
+    assert output.count("$ anyseek query --collection photos") == 3
+    answers = output.split("$ anyseek")[1:]
+    assert answers[0].splitlines()[1].split()[3:] == ["1F355", "pizza"]
+    assert answers[2].splitlines()[1].split()[3] == "1FA75"
+    assert answers[3].splitlines()[1].split()[3] == "test-00270"
+    edges = next(answer for answer in answers if "photo-edges.png" in answer).splitlines()
     assert edges[1].split()[3] == "fsa-colour/2017877600"
     assert "Truck load of ponderosa pine" in edges[1], "the title stands where a caption would"
-    assert "CC BY-SA 4.0" in told
-    assert "CREDITS.txt" in told
+    assert "CC BY-SA 4.0" in output
+    assert "CREDITS.txt" in output
     dog = next(item for item in _items(small_home, "rooms") if item.key == "test-00270")
     assert dog.caption == "An orange dog."
     assert dog.attributes["metadata"]["brightness"] > 0
     assert "animal" in dog.attributes["tags"]
     assert dog.assets.keys() == VALUES | {"semseg.classes", "thumbnail"}
-    commands = [line for line in told.splitlines() if line.startswith("$ ")]
+    commands = [line for line in output.splitlines() if line.startswith("$ ")]
     assert len(commands) == 8
     for command in commands:  # each can be typed
         assert run(shlex.split(command)[2:]) == 0
         answer = re.sub(r"  /\S+$", "", capsys.readouterr().out, flags=re.MULTILINE)  # the demo leaves out paths
-        assert f"{command}\n{answer}".strip() in told
+        assert f"{command}\n{answer}".strip() in output
 
 
-def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
+def test_only_queries_that_the_model_takes_are_run(tmp_path: Path) -> None:
     all_examples = examples(tmp_path / "cat.png", tmp_path / "edges.png", tmp_path)
-    asked = {part.modality for example in all_examples for part in example.parts}
-    assert asked == EVERYTHING - {"rgb"}
+    modalities = {part.modality for example in all_examples for part in example.parts}
+    assert modalities == EVERYTHING - {"rgb"}
     few = [example for example in all_examples if example.has_only({"caption", "depth"})]
     assert {part.modality for example in few for part in example.parts} == {"caption", "depth"}
 
 
-def test_again_it_does_what_is_missing_or_of_other_weights(
+def test_a_second_run_makes_what_is_missing_or_has_other_weights(
     small_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def again() -> str:
@@ -127,20 +127,20 @@ def test_again_it_does_what_is_missing_or_of_other_weights(
         return capsys.readouterr().out
 
     again()
-    told = again()
-    assert [f"indexed 0, unchanged {count}" in told for count in (2, 3, 4)] == [True] * 3
+    output = again()
+    assert [f"indexed 0, unchanged {count}" in output for count in (2, 3, 4)] == [True] * 3
     assert run(["collections", "delete", "rooms", "--yes"]) == 0
-    told = again()
-    assert "indexed 0, unchanged 3" in told
-    assert "indexed 4, unchanged 0" in told
+    output = again()
+    assert "indexed 0, unchanged 3" in output
+    assert "indexed 4, unchanged 0" in output
     _spoil(small_home)
-    told = again()
-    assert told.count("the model has changed since") == 3
-    assert "indexed 3, unchanged 0" in told
-    assert "indexed 4, unchanged 0" in told
+    output = again()
+    assert output.count("the model has changed since") == 3
+    assert "indexed 3, unchanged 0" in output
+    assert "indexed 4, unchanged 0" in output
 
 
-def test_what_else_is_kept_under_the_name_is_left_alone(
+def test_a_users_collection_of_the_same_name_is_left_unchanged(
     small_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -150,10 +150,10 @@ def test_what_else_is_kept_under_the_name_is_left_alone(
     _spoil(small_home)
     capsys.readouterr()
     assert run(COMMAND) == 0
-    told = capsys.readouterr().out
-    assert "the collection 'rooms' has items besides the demo's, so it is left unchanged" in told
-    assert "--collection openmoji" in told
-    assert "--collection rooms" not in told
+    output = capsys.readouterr().out
+    assert "the collection 'rooms' has items besides the demo's, so it is left unchanged" in output
+    assert "--collection openmoji" in output
+    assert "--collection rooms" not in output
     assert [item.key for item in _items(small_home, "rooms")] == ["kitchen.jpg"]
 
 
@@ -171,17 +171,17 @@ main()
 
 
 @pytest.mark.slow
-def test_killed_while_it_indexes_it_goes_on(small_home: Path) -> None:
+def test_a_demo_killed_while_indexing_resumes(small_home: Path) -> None:
     command = [sys.executable, "-c", _PROGRAM, *COMMAND]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
-        said = []
-        while not said or (said[-1] and "found 60 pictures" not in said[-1]):
-            said.append(process.stderr.readline())
+        lines = []
+        while not lines or (lines[-1] and "found 60 pictures" not in lines[-1]):
+            lines.append(process.stderr.readline())
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL, "".join(said)
+    assert process.returncode == -signal.SIGKILL, "".join(lines)
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     assert "--collection rooms" in again.stdout
     found = _items(small_home, "rooms")

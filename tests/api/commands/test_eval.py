@@ -68,9 +68,9 @@ def test_photos_with_keywords_in_their_files_are_asked_for_by_words(run: Run, tm
     done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines", "--json")
     assert done.returncode == 0, done.stderr
     rows = _rows(done)
-    for query, asked in (("caption", 12), ("label", 2)):
+    for query, count in (("caption", 12), ("label", 2)):
         found = rows[query, "rgb"]["model"]
-        assert (found["queries"], found["gallery"]) == (asked, 12)
+        assert (found["queries"], found["gallery"]) == (count, 12)
         assert 0 <= found["at_10"]["low"] <= found["at_10"]["value"] <= found["at_10"]["high"] <= 1
 
 
@@ -103,7 +103,7 @@ def test_outputs_are_measured(
     assert "predicted from caption + canny_edge alone" in done.stdout, done.stderr
 
 
-def test_people_get_a_table(run: Run, folder: Path) -> None:
+def test_text_output_is_a_table(run: Run, folder: Path) -> None:
     done = run("eval", str(folder), "--model", "hashing", "--no-baselines")
     assert done.returncode == 0, done.stderr
     assert "shapes: 24 things" in done.stdout
@@ -129,7 +129,7 @@ def test_a_data_set_of_shards_needs_a_split(run: Run, tmp_path: Path) -> None:
     assert "dataset.json" in broken.stderr
 
 
-def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_takes_no_modality_of_the_data_is_refused(run: Run, folder: Path, tmp_path: Path) -> None:
     for name in ("depth", "normal"):
         (tmp_path / name).mkdir()
         for number in range(2):

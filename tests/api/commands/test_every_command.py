@@ -49,7 +49,7 @@ def test_a_command_without_a_service_imports_only_what_it_needs(
     assert heavy == f"imported {needed}\n"
 
 
-def test_nothing_is_looked_through_for_garbage_when_a_command_ends() -> None:
+def test_no_garbage_collection_runs_when_a_command_ends() -> None:
     program = """
 import atexit, gc, sys
 from anyseek.api.cli import main
@@ -90,7 +90,7 @@ def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
         (("serve", "--port", "0", "--host", "no-such-host.invalid"), 2, "no-such-host"),
     ],
 )
-def test_what_goes_wrong_is_one_line(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
+def test_an_error_is_one_line(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
     done = run(*arguments)
     assert done.returncode == code, done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]

@@ -29,19 +29,19 @@ def test_the_only_collection_need_not_be_named(anyseek: Run, photos: Path) -> No
     assert code == 0
     assert output.split("  ")[-1].strip() == str(photos / "2 é.png")
     anyseek("index", photos, "--collection", "others")
-    code, _, told = anyseek("query", "a dog")
+    code, _, errors = anyseek("query", "a dog")
     assert code == 2
-    assert "choose one with --collection: mine (5 items), others (5 items)" in told
+    assert "choose one with --collection: mine (5 items), others (5 items)" in errors
 
 
-def test_without_any_collection_the_next_step_is_told(anyseek: Run) -> None:
-    code, _, told = anyseek("query", "a dog")
-    assert (code, "anyseek index FOLDER --collection NAME" in told) == (2, True)
+def test_without_a_collection_the_error_names_the_next_step(anyseek: Run) -> None:
+    code, _, errors = anyseek("query", "a dog")
+    assert (code, "anyseek index FOLDER --collection NAME" in errors) == (2, True)
 
 
-def test_paths_alone_are_for_other_commands(anyseek: Run, photos: Path) -> None:
-    code, output, told = anyseek("query", "--image", photos / "2 é.png", "-k", "3", "--paths")
-    assert (code, told) == (0, "")
+def test_paths_are_output_for_other_commands(anyseek: Run, photos: Path) -> None:
+    code, output, errors = anyseek("query", "--image", photos / "2 é.png", "-k", "3", "--paths")
+    assert (code, errors) == (0, "")
     paths = output.splitlines()
     assert len(paths) == 3
     assert paths[0] == str(photos / "2 é.png")
@@ -61,8 +61,8 @@ def test_options_that_do_not_fit_are_refused(anyseek: Run, photos: Path, options
 
 def test_a_contact_sheet_has_every_hit(anyseek: Run, photos: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
-    code, _, told = anyseek("query", "a dog", "-k", "5", "--contact-sheet", sheet)
-    assert (code, told) == (0, f"{sheet}: 5 hits\n")
+    code, _, errors = anyseek("query", "a dog", "-k", "5", "--contact-sheet", sheet)
+    assert (code, errors) == (0, f"{sheet}: 5 hits\n")
     with Image.open(sheet) as image:
         assert image.format == "PNG"
         assert image.size[0] > image.size[1] > 2 * 192
@@ -76,13 +76,13 @@ def test_the_best_hit_is_opened(anyseek: Run, photos: Path, monkeypatch: pytest.
     assert anyseek("query", "--image", photos / "1 é.png", "--open")[0] == 0
     assert opened == [str(photos / "1 é.png")]
     (photos / "1 é.png").unlink()
-    code, _, told = anyseek("query", "--item", "1 é.png", "--open")
-    assert (code, "does not exist on this machine" in told) == (1, True)
+    code, _, errors = anyseek("query", "--item", "1 é.png", "--open")
+    assert (code, "does not exist on this machine" in errors) == (1, True)
     monkeypatch.setattr(click, "launch", lambda path: 1)
     assert "no program on this machine opens" in anyseek("query", "--item", "2 é.png", "--open")[2]
 
 
-def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, photos: Path) -> None:
+def test_an_unknown_attribute_is_reported_with_similar_names(anyseek: Run, photos: Path) -> None:
     known = "camera.make, file_size, format, height, orientation, width"
     for where, wanted in (
         ("widht = 7", "no item has the attribute 'widht'; did you mean width?"),
@@ -92,15 +92,15 @@ def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, phot
         ("camera.make in (Leica, Fuji)", "no item has 'Leica' as camera.make"),
         ("camera = Nikon", "the attribute 'camera' is no text; did you mean camera.make?"),
     ):
-        code, output, told = anyseek("query", "a dog", "--where", where)
-        assert (code, told) == (0, f"{wanted}\n")
+        code, output, errors = anyseek("query", "a dog", "--where", where)
+        assert (code, errors) == (0, f"{wanted}\n")
         assert "nothing was found" in output
     assert json.loads(anyseek("query", "a dog", "--where", where, "--json")[1])["note"] == wanted
     for where in ("width = 8", "camera.make = Nikon"):
         assert anyseek("query", "a dog", "--where", where)[2] == ""
 
 
-def test_an_answer_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> None:
+def test_output_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> None:
     for options in (("--words", "unheard"), ("a dog", "--offset", "100"), ("a dog", "--min-score", "1")):
         code, output, _ = anyseek("query", *options)
         assert (code, output) == (0, "nothing was found: the collection has no hit for this query and its options\n")

@@ -72,12 +72,12 @@ def test_all_in(anyseek: Run, photos: Path) -> None:
     (photos / "0.png").unlink()
     code, output, errors = anyseek("index", photos, "--collection", "c", "--prune", "--json")
     assert (code, errors) == (0, "")
-    told = summary(output)
-    assert (told["unchanged"], told["pruned"], told["state"], told["collection"]) == (2, 1, "done", "c")
-    assert told["items_per_second"] > 0
+    result = summary(output)
+    assert (result["unchanged"], result["pruned"], result["state"], result["collection"]) == (2, 1, "done", "c")
+    assert result["items_per_second"] > 0
 
 
-def test_the_last_progress_is_that_of_the_end(anyseek: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_progress_is_the_final_state(anyseek: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setenv("ANYSEEK_WORK_INPUTS_PER_BATCH", "1")
     code, _, errors = anyseek(*to_c(photos))
@@ -103,10 +103,10 @@ def test_bad_input_is_named_and_listed(anyseek: Run, photos: Path) -> None:
         assert any(name.replace("\n", "\\n") in line and line.endswith(f"[{reason}]") for line in lines)
     code, listed, _ = anyseek("jobs", "failures", "1", "--json")
     assert code == 0
-    told = [json.loads(line) for line in listed.splitlines()]
+    reported = [json.loads(line) for line in listed.splitlines()]
     expected = {(name, reason) for name, (_, reason) in bad.items()}
-    assert {(failure["uri"], failure["code"]) for failure in told} == expected
-    assert all(failure["reason"] for failure in told)
+    assert {(failure["uri"], failure["code"]) for failure in reported} == expected
+    assert all(failure["reason"] for failure in reported)
     _, plain, _ = anyseek("jobs", "failures", "1")
     assert plain.splitlines() == [line.removeprefix("quarantined ") for line in lines]
     _, output, errors = anyseek(*to_c(photos, "--json"))
@@ -134,8 +134,8 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
     anyseek(*to_c(photos))
     code, output, _ = anyseek("jobs", "list", "--json")
     assert code == 0
-    told = [json.loads(line) for line in output.splitlines()]
-    assert [(job["id"], job["counts"]["indexed"], job["counts"]["unchanged"]) for job in told] == [(2, 0, 3), (1, 3, 0)]
+    jobs = [json.loads(line) for line in output.splitlines()]
+    assert [(job["id"], job["counts"]["indexed"], job["counts"]["unchanged"]) for job in jobs] == [(2, 0, 3), (1, 3, 0)]
     assert anyseek("jobs", "list", "--collection", "other")[1] == ""
     _, output, _ = anyseek("jobs", "show", "1")
     assert output.startswith(f"1 index {photos} -> c: done; indexed 3, unchanged 0, quarantined 0, open 0")
@@ -152,7 +152,7 @@ def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, 
     assert (code, output[:6]) == (0, "job 1:")
 
 
-def test_quarantined_inputs_are_tried_again(anyseek: Run, photos: Path) -> None:
+def test_quarantined_inputs_are_retried(anyseek: Run, photos: Path) -> None:
     (photos / "half.jpg").write_bytes(jpeg(1)[:300])
     (photos / "0.json").write_text("{")
     assert anyseek(*to_c(photos))[0] == 3
@@ -174,12 +174,12 @@ def test_an_ended_job_is_watched_at_once(anyseek: Run, photos: Path) -> None:
     code, output, _ = anyseek("jobs", "watch", "1")
     assert (code, output.split(";")[0]) == (0, f"1 index {photos} -> c: done")
     (line,) = anyseek("jobs", "watch", "1", "--json")[1].splitlines()
-    told = json.loads(line)
-    assert (told["state"], told["counts"]["indexed"], told["rate"]) == ("done", 3, None)
+    job = json.loads(line)
+    assert (job["state"], job["counts"]["indexed"], job["rate"]) == ("done", 3, None)
     assert anyseek("jobs", "watch", "99")[0] == 1
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
+def test_ctrl_c_prints_how_to_resume(tmp_path: Path, photos: Path) -> None:
     for number in range(3, 300):
         (photos / f"{number}.png").write_bytes(png(number, 8, 8))
     environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
@@ -192,10 +192,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
     assert process.returncode == 130
     assert errors == "interrupted; run the same command again to resume\n"
     done = subprocess.run([*arguments, "--json"], env=environment, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert told["indexed"] + told["unchanged"] == 300
-    assert told["indexed"] > 0
-    assert told["unchanged"] > 0
+    result = json.loads(done.stdout)
+    assert result["indexed"] + result["unchanged"] == 300
+    assert result["indexed"] > 0
+    assert result["unchanged"] > 0
 
 
 def wait_for_items(home: Path) -> None:

@@ -16,7 +16,7 @@ def ask(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Run:
     home = tmp_path / "home"
     location = request.getfixturevalue("serving") if request.param == "service" else home
     with Client(location, patience=30, model="hashing") as client:
-        if not any(held["name"] == "things" for held in client.collections()):
+        if not any(row["name"] == "things" for row in client.collections()):
             client.create_collection("things")
         for name in ("a", "b", "c"):
             client.put_item("things", name, caption=f"the {name}", attributes={"n": ord(name)})
@@ -41,7 +41,7 @@ def test_items_are_listed_shown_changed_and_deleted(ask: Run) -> None:
     assert ask("items", "show", *among, "a").returncode == 1
 
 
-def test_what_cannot_be_changed_is_one_line(ask: Run) -> None:
+def test_an_invalid_change_is_one_line(ask: Run) -> None:
     for arguments, says in [
         (("patch", "a"), "give what to change"),
         (("patch", "a", "--attributes", "[1]"), "not a JSON object"),

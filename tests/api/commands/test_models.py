@@ -52,7 +52,7 @@ def anyseek(home: Path, *arguments: str, stdin: int = subprocess.DEVNULL, **more
     )
 
 
-def test_the_list_names_every_model_and_how_much_of_it_is_here(run: Run, published_home: Path) -> None:
+def test_the_list_has_every_model_with_its_state(run: Run, published_home: Path) -> None:
     done = run("models", "list", ANYSEEK_HOME=str(published_home))
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
@@ -84,7 +84,7 @@ def test_the_list_loads_no_networks(imported: Imported) -> None:
     assert "torch" not in heavy
 
 
-def test_without_somebody_to_ask_the_licence_must_be_accepted_by_option(hub: LocalHub, tmp_path: Path) -> None:
+def test_without_a_terminal_the_licence_is_accepted_by_option(hub: LocalHub, tmp_path: Path) -> None:
     done = anyseek(tmp_path, "pull", POSES, HF_ENDPOINT=hub.url)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -105,7 +105,7 @@ def test_an_accepted_licence_is_remembered(hub: LocalHub, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1)])
-def test_somebody_at_a_terminal_is_asked(hub: LocalHub, tmp_path: Path, answer: bytes, code: int) -> None:
+def test_a_user_at_a_terminal_is_asked(hub: LocalHub, tmp_path: Path, answer: bytes, code: int) -> None:
     keyboard, terminal = pty.openpty()
     os.write(keyboard, answer)
     done = anyseek(tmp_path, "pull", POSES, stdin=terminal, HF_ENDPOINT=hub.url)
@@ -117,7 +117,7 @@ def test_somebody_at_a_terminal_is_asked(hub: LocalHub, tmp_path: Path, answer: 
     assert bool(hub.requests) == (code == 0)
 
 
-def test_offline_it_says_what_to_do(hub: LocalHub, tmp_path: Path) -> None:
+def test_offline_errors_name_the_next_step(hub: LocalHub, tmp_path: Path) -> None:
     done = anyseek(tmp_path, "pull", "4M-7_B_CC12M", "--accept-licence", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -125,13 +125,13 @@ def test_offline_it_says_what_to_do(hub: LocalHub, tmp_path: Path) -> None:
     assert hub.requests == []
 
 
-def test_what_was_copied_is_verified(run: Run, published_home: Path, tmp_path: Path) -> None:
+def test_copied_weights_are_verified(run: Run, published_home: Path, tmp_path: Path) -> None:
     shutil.copytree(folder_of(POSES, published_home), folder_of(POSES, tmp_path))
     done = run("models", "verify", POSES, ANYSEEK_HOME=str(tmp_path))
     assert (done.returncode, done.stdout.split()[1]) == (0, "right")
 
 
-def test_what_is_wrong_is_listed_and_exits_with_1(run: Run, tmp_path: Path) -> None:
+def test_problems_are_listed_and_exit_with_1(run: Run, tmp_path: Path) -> None:
     done = run("models", "verify", "4M-7_B_CC12M", ANYSEEK_HOME=str(tmp_path))
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1 + 5 + 1
@@ -154,7 +154,7 @@ def test_an_adapted_model_is_listed_verified_and_searched_with(run: Run, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_collection_moves_to_an_adapted_model_and_is_asked_with_a_map(run: Run, tmp_path: Path) -> None:
+def test_a_collection_is_reembedded_by_an_adapted_model_and_queried_with_a_map(run: Run, tmp_path: Path) -> None:
     home, base = str(tmp_path / "home"), f"openclip:local-dir:{make_folder(tmp_path / 'tiny')}"
     assert run("models", "adapt", base, "--plain", ANYSEEK_HOME=home).returncode == 0
     rooms = str(FOLDER / "rgb")
@@ -187,7 +187,7 @@ def test_recommendations_name_the_commands(run: Run, tmp_path: Path) -> None:
         (("verify", "4M-22"), 2, "4M-22"),
     ],
 )
-def test_what_goes_wrong_is_one_line(
+def test_an_error_is_one_line(
     run: Run, arguments: tuple[str, ...], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -73,7 +73,7 @@ def test_super_resolution_gives_448_pixels(predict: Run, tmp_path: Path) -> None
     assert Image.open(tmp_path / "out" / "depth" / "depth.png").size == (448, 448)
 
 
-def test_super_resolution_without_a_target_it_knows_is_refused(predict: Run, tmp_path: Path) -> None:
+def test_super_resolution_of_an_unsupported_target_is_refused(predict: Run, tmp_path: Path) -> None:
     done = predict("--target", "caption", "--super-resolution", *QUICK)
     assert done.returncode == 2
     assert "super-resolution predicts" in done.stderr
@@ -101,7 +101,7 @@ def test_inputs_of_every_kind_with_weights(run: Run, random_models: Path, photo:
     assert json.loads((out / "dinov2_global" / "prediction.json").read_text())["inputs"] == inputs
 
 
-def test_inputs_are_read_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_parsed_by_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.png:0.7").write_text("x")
     Path("words.txt").write_text("x")
@@ -138,7 +138,7 @@ def test_inputs_are_read_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
         (("--target", "depth", *QUICK, "--box", "0.5", "0", "0.5", "1"), 2, "empty"),
     ],
 )
-def test_what_goes_wrong_is_said_and_nothing_is_written(
+def test_errors_are_reported_and_nothing_is_written(
     predict: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     done = predict(*arguments)
@@ -148,13 +148,13 @@ def test_what_goes_wrong_is_said_and_nothing_is_written(
 
 
 def test_a_target_that_is_there_already_is_replaced_only_with_force(predict: Run, tmp_path: Path) -> None:
-    taken = tmp_path / "out" / "metadata"
-    taken.mkdir(parents=True)
-    (taken / "mine.txt").write_text("x")
+    folder = tmp_path / "out" / "metadata"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("x")
     for force in ((), ("--force",)):
         done = predict("--target", "metadata", *force, *QUICK)
         assert done.returncode == 2
-        assert str(taken) in done.stderr
+        assert str(folder) in done.stderr
     assert _files(tmp_path / "out") == {"metadata/mine.txt": b"x"}
 
 
@@ -223,15 +223,13 @@ def service(random_models: Path, serve: Serve) -> Iterator[str]:
         process.wait(20)
 
 
-def test_a_service_predicts_if_it_is_named_and_not_if_it_serves_another_model(
-    predict: Run, service: str, tmp_path: Path
-) -> None:
-    asked = ("--target", "metadata", "--force", *QUICK)
-    over_service = predict(*asked, ANYSEEK_URL=service)
+def test_the_recorded_service_predicts_only_its_own_model(predict: Run, service: str, tmp_path: Path) -> None:
+    arguments = ("--target", "metadata", "--force", *QUICK)
+    over_service = predict(*arguments, ANYSEEK_URL=service)
     assert over_service.returncode == 0, over_service.stderr
     assert "predicting" not in over_service.stderr  # it is the service that predicts
     files = _files(tmp_path / "out")
-    here = predict(*asked)  # the recorded service is one of the hashing model
+    here = predict(*arguments)  # the recorded service is one of the hashing model
     assert here.returncode == 0, here.stderr
     assert "predicting metadata" in here.stderr
     assert _files(tmp_path / "out") == files

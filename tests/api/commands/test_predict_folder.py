@@ -26,9 +26,9 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def predict(run: Run, random_models: Path, photos: Path, tmp_path: Path) -> Run:
     def start(*arguments: str, given: str = "rgb={}", target: str = "palette", **more: str) -> Any:
-        asked = ("--input", given.format(photos), "--target", target, "--out", str(tmp_path / "out"))
+        options = ("--input", given.format(photos), "--target", target, "--out", str(tmp_path / "out"))
         return run(
-            "predict", *asked, *arguments, **{"ANYSEEK_HOME": str(random_models), "ANYSEEK_MODEL": "4M-21_B"} | more
+            "predict", *options, *arguments, **{"ANYSEEK_HOME": str(random_models), "ANYSEEK_MODEL": "4M-21_B"} | more
         )
 
     return start
@@ -40,7 +40,7 @@ def _records(out: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_file_has_what_it_has_alone_and_a_wrong_one_is_named(
+def test_files_of_a_folder_are_predicted_as_alone_and_bad_ones_are_reported(
     predict: Run, run: Run, random_models: Path, photos: Path, tmp_path: Path
 ) -> None:
     done = predict("--temperature", "2")
@@ -93,7 +93,7 @@ def test_a_second_run_does_what_is_missing(predict: Run, photos: Path, tmp_path:
         ("rgb={}", "t5_caption", "4M-21_B", "does not predict t5_caption"),
     ],
 )
-def test_what_concerns_all_files_is_said_once(
+def test_an_error_of_all_files_is_reported_once(
     predict: Run, photos: Path, tmp_path: Path, given: str, target: str, model: str, says: str
 ) -> None:
     (photos / "empty").mkdir()
@@ -109,7 +109,7 @@ def test_two_folders_are_refused(predict: Run, photos: Path) -> None:
     assert "only one input may be one" in done.stderr
 
 
-def test_a_plain_name_means_any_device_and_dtype_that_was_predicted_with(
+def test_a_plain_model_name_matches_predictions_of_any_device_and_dtype(
     predict: Run, photos: Path, tmp_path: Path
 ) -> None:
     """As a service predicts in the dtype that it serves, which the record then says; of the device it says nothing."""

@@ -31,7 +31,7 @@ def test_a_folder_holds_the_files_and_what_made_them(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new" / "out").iterdir()] == ["depth"]
 
 
-def test_a_prediction_is_replaced_only_if_asked(tmp_path: Path) -> None:
+def test_a_prediction_is_replaced_only_with_force(tmp_path: Path) -> None:
     write_folder(tmp_path, _predicted(name="old.png"), MADE_WITH, force=False)
     with pytest.raises(OutputTaken, match="--force"):
         write_folder(tmp_path, _predicted(b"new"), MADE_WITH, force=False)
@@ -40,7 +40,7 @@ def test_a_prediction_is_replaced_only_if_asked(tmp_path: Path) -> None:
     assert "depth/old.png" not in _held(tmp_path)
 
 
-def test_what_predict_did_not_write_is_never_replaced(tmp_path: Path) -> None:
+def test_foreign_folders_are_never_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "depth"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")

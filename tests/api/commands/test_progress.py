@@ -40,7 +40,7 @@ def test_lines_say_how_much_is_done_and_how_long_the_rest_takes(capsys: pytest.C
 
 
 @pytest.mark.usefixtures("every_line")
-def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_includes_the_work_of_other_processes(capsys: pytest.CaptureFixture[str]) -> None:
     """One that joined after the scan said "indexed 896 of 0", and the others told their own part as the whole."""
     now = 0.0
     job = replace(JOB, counts=Counts(indexed=1_800, open=200))
@@ -60,7 +60,7 @@ def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest
 
 
 @pytest.mark.usefixtures("every_line")
-def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inputs_settled_since_the_last_poll_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     job = replace(JOB, counts=Counts(indexed=32, open=68))
 
     def look() -> Job:
@@ -97,7 +97,7 @@ def test_progress_that_cannot_be_read_ends_no_work(problem: Exception, capsys: p
     assert "indexed 64 of 100" in capsys.readouterr().err
 
 
-def test_a_bar_that_has_ended_says_nothing_of_time_left() -> None:
+def test_the_bar_of_an_ended_job_has_no_time_left() -> None:
     written = io.StringIO()
     with tqdm(file=written, unit=" files", ncols=100, mininterval=0, miniters=0) as bar:
         shown = Bar(bar)
@@ -108,7 +108,7 @@ def test_a_bar_that_has_ended_says_nothing_of_time_left() -> None:
     assert "left" not in last
 
 
-def test_a_bar_has_the_time_left_of_the_job_and_not_its_own() -> None:
+def test_a_bar_shows_the_estimate_of_the_job() -> None:
     written = io.StringIO()
     with tqdm(file=written, unit=" files", ncols=100, mininterval=0, miniters=0) as bar:
         shown = Bar(bar)

@@ -36,21 +36,19 @@ def test_a_query_prints_a_table(run: Run) -> None:
     assert first[3:5] == ["blue", "bar"]
 
 
-def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
-    run: Run, serving: str, home: Path, tmp_path: Path
-) -> None:
+def test_a_box_applies_to_pictures_or_else_to_items(run: Run, serving: str, home: Path, tmp_path: Path) -> None:
     query = ("query", "--collection", "pictures", "--item", "one", "--box", "0", "0", "1", "1", "--json")
     mask = ("--mask", str(tmp_path / "mask.png"))
     Image.new("L", (96, 96), 255).save(mask[1])
     with Client(serving, patience=30) as client:
         client.create_collection("pictures")
         client.put_item("pictures", "one", {"rgb": picture("red", "disc")})
-        said = [run(*query)]
+        outputs = [run(*query)]
         masked = run("query", "--collection", "pictures", "--item", "one", *mask, "--json")
         with unrecorded(home):
-            said.append(run(*query))
+            outputs.append(run(*query))
         client.delete_collection("pictures")
-    for done in said:
+    for done in outputs:
         assert done.returncode == 0, done.stderr
         (understood,) = json.loads(done.stdout)["understood"]
         assert understood["sentence"].startswith("only the box 0, 0, 1, 1 of the picture of 'one' is used")
@@ -63,23 +61,23 @@ def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
     assert "give a picture or an item, too" in run("query", "--collection", "shapes", "disc", *box).stderr
 
 
-def test_parts_are_fused_as_asked_over_the_service_and_without_one(run: Run, home: Path, tmp_path: Path) -> None:
+def test_fusion_is_the_same_over_the_service_and_in_process(run: Run, home: Path, tmp_path: Path) -> None:
     batch = tmp_path / "queries.jsonl"
     parts = '[{"modality": "caption", "text": "a red disc"}, {"item": "red disc"}]'
     lines = [f'{{"id": 1, "parts": {parts}}}', f'{{"id": 2, "parts": {parts}, "fusion": "late"}}']
     batch.write_text("\n".join(lines), encoding="utf-8")
     commands = (("a red disc", "--palette", "#d92d2d", "--json"), ("--batch", str(batch)))
-    said = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
-    assert json.loads(said[0])["fusion"] == "joint"
-    refused, answered = (json.loads(line) for line in said[1].splitlines())
+    outputs = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
+    assert json.loads(outputs[0])["fusion"] == "joint"
+    refused, answered = (json.loads(line) for line in outputs[1].splitlines())
     assert "stored vector" in refused["error"]
     assert answered["hits"][0]["key"] == "red disc"
     with unrecorded(home):
         again = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
-    assert again == said
+    assert again == outputs
 
 
-def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
+def test_anyseek_url_has_precedence_and_an_unreachable_one_is_one_line(run: Run) -> None:
     done = run("query", "--collection", "shapes", "x", ANYSEEK_URL="http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -169,7 +167,7 @@ def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
     assert [(row[0], row[5]) for row in rows] == [("1", "[1]"), ("1", "[1]")]
 
 
-def test_words_are_looked_for_in_captions_themselves(run: Run) -> None:
+def test_words_match_the_text_of_captions(run: Run) -> None:
     done = run("query", "--collection", "shapes", "--words", "green", "--words", "blue:0.5", "--json")
     answer = json.loads(done.stdout)
     assert [hit["key"] for hit in answer["hits"]] == ["green box", "blue bar"]
@@ -208,9 +206,9 @@ def test_several_collections_are_asked(run: Run, serving: str, tmp_path: Path) -
             client.delete_collection("more")
 
 
-def test_hits_say_why_over_the_service_and_without_one(run: Run, home: Path) -> None:
-    asked = ("query", "--collection", "shapes", "a red disc", "--palette", "#2f6fed:0.5", "-k", "2", "--explain")
-    done = run(*asked)
+def test_explanations_are_the_same_over_the_service_and_in_process(run: Run, home: Path) -> None:
+    command = ("query", "--collection", "shapes", "a red disc", "--palette", "#2f6fed:0.5", "-k", "2", "--explain")
+    done = run(*command)
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert lines[0].startswith("1 ")
@@ -218,11 +216,11 @@ def test_hits_say_why_over_the_service_and_without_one(run: Run, home: Path) -> 
     assert ", alone rank 1; adds +" in lines[1]
     assert lines[2] == "in common: red (key, caption), disc (key, caption)"
     assert lines[3].startswith("color_palette (weight 0.5): similarity ")
-    other = run(*asked[:-3], "-k", "1", "--explain-key", "green box", "--fusion", "ranks")
+    other = run(*command[:-3], "-k", "1", "--explain-key", "green box", "--fusion", "ranks")
     assert "green box: 0." in other.stdout
     assert "the score is the sum of +" in other.stdout
     with unrecorded(home):
-        assert run(*asked).stdout == done.stdout
+        assert run(*command).stdout == done.stdout
 
 
 def test_explanations_are_in_the_json_and_not_for_batches(run: Run, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def wait_for_indexed(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_retry_that_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_retry_resumes_after_ctrl_c(tmp_path: Path) -> None:
     home, photos = tmp_path / "home", tmp_path / "photos"
     write_all(photos, whole=False)
     first = anyseek(home, "index", str(photos), "--collection", "c", "--model", "hashing", "--json")

@@ -13,7 +13,7 @@ from anyseek.api.commands.serve import listen
 from tests.api.commands.conftest import Run, Serve
 
 
-def test_the_record_of_a_killed_service_is_ignored_at_once(serve: Serve, run: Run, tmp_path: Path) -> None:
+def test_the_record_of_a_killed_service_is_ignored(serve: Serve, run: Run, tmp_path: Path) -> None:
     home = tmp_path / "killed"
     with serve(home) as process:
         process.stdout.readline()
@@ -23,8 +23,8 @@ def test_the_record_of_a_killed_service_is_ignored_at_once(serve: Serve, run: Ru
 
 
 def test_a_port_that_is_taken_is_one_line(run: Run, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
         done = run("serve", "--port", port, ANYSEEK_HOME=str(tmp_path / "h"))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
@@ -44,7 +44,7 @@ def test_a_second_service_of_one_home_leaves_the_record_alone(serve: Serve, serv
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_an_answers_last_bytes_do_not_wait_for_the_client_to_acknowledge_the_first(host: str) -> None:
+def test_responses_are_sent_without_nagle_delay(host: str) -> None:
     """Without TCP_NODELAY each answer but the first of a connection took 40 ms longer."""
     if host == "::1" and not _has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")

@@ -18,14 +18,14 @@ def folder(path: Path, *numbers: int) -> Path:
 def test_a_library_moves_and_grows(anyseek: Run, tmp_path: Path) -> None:
     first, second = folder(tmp_path / "first", 1, 2), folder(tmp_path / "second", 11, 12)
     assert anyseek("index", first, "--collection", "c")[0] == 0
-    code, _, told = anyseek("index", second, "--collection", "c")
+    code, _, errors = anyseek("index", second, "--collection", "c")
     assert code == 0
-    assert f"the keys of {second} begin with second/: '1.png' belongs to another item" in told
+    assert f"the keys of {second} begin with second/: '1.png' belongs to another item" in errors
     moved = first.rename(tmp_path / "moved")
     assert f"c  {first}  2 items, gone" in anyseek("sources", "list")[1]
-    code, output, told = anyseek("index", moved, "--collection", "c")
+    code, output, errors = anyseek("index", moved, "--collection", "c")
     assert code == 0
-    assert f"{first} has moved to {moved}" in told
+    assert f"{first} has moved to {moved}" in errors
     assert "indexed 0, unchanged 2, quarantined 0" in output
     listed = [json.loads(line) for line in anyseek("sources", "list", "--collection", "c", "--json")[1].splitlines()]
     assert [(source["root"], source["key_prefix"], source["items"]) for source in listed] == [

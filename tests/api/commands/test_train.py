@@ -85,7 +85,7 @@ def test_ctrl_c_saves_and_ends(data: Path, tmp_path: Path) -> None:
     assert "made" not in output
 
 
-def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path: Path) -> None:
+def test_a_local_run_reports_its_progress(run: Run, data: Path, tmp_path: Path) -> None:
     config = _config(tmp_path, data, total_tokens=5 * 8 * 48)
     done = run("train", "model", str(config), "--out", str(tmp_path / "run"), "--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -104,7 +104,7 @@ def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path:
         ({"data": {"folders": [{"folder": "nowhere"}]}}, 1, "nowhere has no finished data set"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line(
     run: Run, data: Path, tmp_path: Path, changed: dict[str, Any], code: int, says: str
 ) -> None:
     done = run("train", "model", str(_config(tmp_path, data, **changed)), "--out", str(tmp_path / "run"))

@@ -59,7 +59,7 @@ def test_a_killed_run_ends_in_the_same_weights(run: Run, data: Path, tmp_path: P
         assert rows[0] == rows[1]
 
 
-def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path: Path) -> None:
+def test_a_local_run_reports_its_progress(run: Run, data: Path, tmp_path: Path) -> None:
     config = _config(tmp_path, data, "vector", steps=5)
     done = run("train", "tokenizer", str(config), "--out", str(tmp_path / "run"), "--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,7 @@ def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path:
     assert "--resume" in again.stderr
 
 
-def test_what_is_wrong_is_one_line(run: Run, data: Path, tmp_path: Path) -> None:
+def test_an_error_is_one_line(run: Run, data: Path, tmp_path: Path) -> None:
     config = _config(tmp_path, data, "picture", steps=5, precision="float8")
     done = run("train", "tokenizer", str(config), "--out", str(tmp_path / "run"))
     assert done.returncode == 2

@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_agrees_is_told_and_exits_with_0(home: Path, capsys: Shown) -> None:
+def test_a_consistent_directory_exits_with_0(home: Path, capsys: Shown) -> None:
     assert run(["verify"]) == 0
     assert capsys.readouterr().out == "everything agrees\n"
     assert run(["verify", "--json"]) == 0
@@ -64,7 +64,7 @@ def test_a_damaged_thumbnail_is_made_again_from_the_original(home: Path, capsys:
     assert run(["verify"]) == 0
 
 
-def test_a_damaged_original_is_lost_and_told(home: Path, capsys: Shown) -> None:
+def test_a_damaged_original_is_reported_as_lost(home: Path, capsys: Shown) -> None:
     _stored(home, b"\x89PNG").write_bytes(b"something else")
     assert run(["verify"]) == 1
     assert run(["rebuild"]) == 1
@@ -90,7 +90,7 @@ def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
     assert len(capsys.readouterr().out.splitlines()) == 12
 
 
-def test_originals_that_changed_are_told_by_size_and_with_originals_by_content(
+def test_changed_originals_are_detected_by_size_or_content(
     home: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Shown
 ) -> None:
     folder = tmp_path_factory.mktemp("photos")
@@ -104,6 +104,6 @@ def test_originals_that_changed_are_told_by_size_and_with_originals_by_content(
     assert run(["verify"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 original changed; everything else agrees"
     assert run(["verify", "--originals"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert "the original of item '01.png' has changed" in told[1]
-    assert told[-1] == "2 originals changed; everything else agrees"
+    lines = capsys.readouterr().out.splitlines()
+    assert "the original of item '01.png' has changed" in lines[1]
+    assert lines[-1] == "2 originals changed; everything else agrees"
