@@ -16,9 +16,9 @@ def query_lines(report: CombinedResults) -> Iterator[str]:
     width = _width([row.name for row in report.rows])
     yield f"{'query':{width}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}parts alone"
     for row in report.rows:
-        alone = ", ".join(f"{name} {part.value:.3f}" for name, part in row.parts.items())
+        part_recalls = ", ".join(f"{name} {part.value:.3f}" for name, part in row.parts.items())
         counts = f"{row.name:{width}}{row.queries:5}{row.gallery:7}"
-        yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{alone}"
+        yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{part_recalls}"
     if report.palette is not None:
         yield f"a palette of five colours alone: {_interval(report.palette.together)} of {report.palette.queries} emoji"
     yield from _score_lines(report.scores)

@@ -32,8 +32,8 @@ def only_collection(client: "Client | CatalogueReader") -> str:
         return collections[0].name
     if not collections:
         raise click.UsageError("there is no collection yet; make one with anyseek index FOLDER --collection NAME")
-    listed = ", ".join(f"{collection.name} ({collection.items:,} items)" for collection in collections)
-    raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
+    names = ", ".join(f"{collection.name} ({collection.items:,} items)" for collection in collections)
+    raise click.UsageError(f"there are several collections; choose one with --collection: {names}")
 
 
 def json_line(answer: "BaseModel") -> str:

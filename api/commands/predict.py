@@ -233,7 +233,7 @@ def _pending_entries(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[lis
 
 
 def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) -> bool:
-    """Write and print the predictions for an entry, or report its error; return whether it has every target."""
+    """Write and print the predictions for an entry, or report its error; return whether no target is missing."""
     if isinstance(outcome, Exception):
         return _report_error(run, entry, outcome)
     out, record = run.out / entry.name, run.record(entry.texts)

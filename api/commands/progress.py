@@ -69,8 +69,8 @@ class Lines:
 
     def progressed(self, progress: JobProgress) -> None:
         done, total = _done_and_total(progress)
-        left = f", {time_left(progress.seconds_left)}" if progress.job.active else ""
-        self._say_throttled(f"indexed {done} of {total}{left}")
+        estimate = f", {time_left(progress.seconds_left)}" if progress.job.active else ""
+        self._say_throttled(f"indexed {done} of {total}{estimate}")
 
     def _say_throttled(self, line: str) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:

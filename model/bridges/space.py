@@ -112,12 +112,12 @@ def fingerprint_of(base_fingerprint: str, numbers: bytes, weights: Mapping[str, 
 
 
 def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bridge:
-    """The bridge in a file, for a space of `dimension` numbers; its modalities are those of `weights`.
+    """The bridge in a file, for a space of `dimension` dimensions; its modalities are the keys of `weights`.
 
     Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
     """
     if not path.is_file():
-        raise WeightsMissing(f"there is no weights file {path}; make the bridge anew with `anyseek models adapt`")
+        raise WeightsMissing(f"there is no weights file {path}; make the bridge again with `anyseek models adapt`")
     try:
         tensors = load_file(path)
         maps = {
@@ -126,7 +126,7 @@ def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bri
         }
         bridge = Bridge(tensors[_PRIOR], float(tensors[_SPREAD][0]), maps)
     except (SafetensorError, KeyError, IndexError) as error:
-        raise WeightsCorrupt(f"{path} holds no bridge: {error}") from error
+        raise WeightsCorrupt(f"{path} is not a bridge: {error}") from error
     if bridge.prior.shape != (dimension,):
         raise CheckpointMismatch(
             f"{path} is a bridge to a space of {bridge.prior.shape} dimensions, not {dimension}; fit it again with "

@@ -4,13 +4,13 @@ from anyseek.model.errors import ModelError
 
 
 class DataError(ModelError):
-    """Anything that goes wrong in `anyseek.model.data`."""
+    """The base class of the errors of `anyseek.model.data`."""
 
     code = "data-error"
 
 
 class RecipeInvalid(DataError):
-    code = "recipe-invalid"  # an unknown key, a wrong type, or a name of what does not exist
+    code = "recipe-invalid"  # an unknown key, a wrong type, or an unknown name
 
 
 class SourceUnavailable(DataError):
@@ -18,16 +18,16 @@ class SourceUnavailable(DataError):
 
 
 class SampleInvalid(DataError):
-    code = "sample-invalid"  # one sample of a source, or one value of it, is not what it should be
+    code = "sample-invalid"  # a sample of a source, or one of its values, is invalid
 
 
 class ShardCorrupt(DataError):
-    code = "shard-corrupt"  # a shard is cut off, or not what the manifest says
+    code = "shard-corrupt"  # a shard is truncated, or does not match the manifest
 
 
 class DataSetInvalid(DataError):
-    code = "data-set-invalid"  # a folder holds no whole data set
+    code = "data-set-invalid"  # a folder has no complete data set
 
 
 class BuildConflict(DataError):
-    code = "build-conflict"  # a folder holds another data set, or is being built by another process
+    code = "build-conflict"  # a folder has another data set, or another process builds in it

@@ -62,8 +62,8 @@ def _caption(sample: DataSample) -> dict[str, Any]:
         return {}
     captions: tuple[Caption, ...] = sample.values.get("caption", ())
     texts = template_texts(attributes.get("medium", "picture"), attributes["label"], attributes.get("tags", ()))
-    known = {caption.text for caption in captions}
-    return {"caption": captions + tuple(Caption(text, Origin.TEMPLATE) for text in texts if text not in known)}
+    existing = {caption.text for caption in captions}
+    return {"caption": captions + tuple(Caption(text, Origin.TEMPLATE) for text in texts if text not in existing)}
 
 
 def template_texts(medium: str, label: str, tags: Sequence[str]) -> list[str]:

@@ -100,9 +100,9 @@ def identify_encoders(options: object, settings: BuildSettings) -> str:
 
 def _check_renderable(field: str) -> str:
     contents = {name: field_content(name) for name in (*MODALITIES, *DATA_FIELDS)}
-    known = [name for name, content in contents.items() if content and CONTENTS[content].render]
-    if field not in known:
-        raise ValueError(f"must be one of {', '.join(known)}")
+    renderable = [name for name, content in contents.items() if content and CONTENTS[content].render]
+    if field not in renderable:
+        raise ValueError(f"must be one of {', '.join(renderable)}")
     return field
 
 
@@ -183,10 +183,10 @@ def caption_states(encoders: Encoders) -> Labeller:
         if not texts:
             return {}
         encoded = encoders.states(texts)
-        used = ~encoded.unused
+        mask = ~encoded.unused
         return {
-            "caption_states": encoded.states[used].numpy(),
-            "caption_lengths": used.sum(dim=1).numpy().astype(np.int32),
+            "caption_states": encoded.states[mask].numpy(),
+            "caption_lengths": mask.sum(dim=1).numpy().astype(np.int32),
             "caption_vectors": encoded.pooled.numpy(),
         }
 

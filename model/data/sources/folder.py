@@ -124,9 +124,9 @@ def _scan_aligned(root: Path) -> dict[str, ListedSample]:
                 classes[modality] = path
             elif path.suffix.lower() in suffixes:
                 key = path.relative_to(folder).with_suffix("").as_posix()
-                other = files.setdefault(key, {}).setdefault(modality, path)
-                if other != path:
-                    raise SourceUnavailable(f"{other} and {path} are both {modality} of {key}; keep one of them")
+                first = files.setdefault(key, {}).setdefault(modality, path)
+                if first != path:
+                    raise SourceUnavailable(f"{first} and {path} are both {modality} of {key}; keep one of them")
     return {key: ListedSample(Split.TRAIN, paths, classes) for key, paths in files.items()}
 
 
@@ -135,10 +135,10 @@ def _scan_plain(root: Path) -> dict[str, ListedSample]:
     pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
     further_files = {
-        other
+        file
         for path, sidecar in sidecars.items()
         for name in _modalities(sidecar).values()
-        if (other := path.parent / str(name)) != path
+        if (file := path.parent / str(name)) != path
     }
     return {
         path.relative_to(root).as_posix(): ListedSample(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))

@@ -251,8 +251,8 @@ def open_context(recipe: Recipe, home: Path) -> BuildContext:
 
 
 def _recipe(name: str, sources: list[dict[str, Any]]) -> Recipe:
-    named = [{**source, "name": name} if len(sources) == 1 else source for source in sources]
-    return parse_recipe({"name": name, "sources": named, "labellers": _LABELLERS})
+    rows = [{**source, "name": name} if len(sources) == 1 else source for source in sources]
+    return parse_recipe({"name": name, "sources": rows, "labellers": _LABELLERS})
 
 
 def _folder_recipe(name: str, folder: Path, licence: str) -> Recipe:

@@ -161,9 +161,9 @@ class TokenizerTraining(TrainingSettings):
         return math.ceil(self.total_samples / self.batch.size)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step; the first is 0."""
-        seen = (step + 1) * self.batch.size
-        return self.optimiser.rate(self.batch.size, seen, self.optimiser.warm_up_samples, self.total_samples)
+        """The learning rate of `step`, counted from 0."""
+        samples = (step + 1) * self.batch.size
+        return self.optimiser.rate(self.batch.size, samples, self.optimiser.warm_up_samples, self.total_samples)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -47,13 +47,13 @@ class Quality:
         """Add a batch of inputs and their reconstructions from tokens."""
         match self._kind:
             case InputKind.LABELS:
-                labels, shown = len(self._table), outputs.argmax(dim=1)
-                pairs = targets.flatten().cpu() * labels + shown.flatten().cpu()
+                labels, predicted = len(self._table), outputs.argmax(dim=1)
+                pairs = targets.flatten().cpu() * labels + predicted.flatten().cpu()
                 self._table += pairs.bincount(minlength=labels**2).view(labels, labels)
-                values = (shown == targets).float()
+                values = (predicted == targets).float()
             case InputKind.MASK:
-                real, inside = targets.flatten(1) > 0.5, outputs.flatten(1) > 0
-                values = (real & inside).sum(dim=1) / (real | inside).sum(dim=1).clamp_min(1)
+                expected, predicted = targets.flatten(1) > 0.5, outputs.flatten(1) > 0
+                values = (expected & predicted).sum(dim=1) / (expected | predicted).sum(dim=1).clamp_min(1)
             case InputKind.PICTURE:
                 values = (outputs.float() - targets).abs()
             case _:

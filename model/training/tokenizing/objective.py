@@ -92,13 +92,13 @@ def _denoised(network: DiVAE, images: Tensor, codes: Tensor, generator: torch.Ge
     diffusion = network.diffusion
     total = len(diffusion.alphas_cumprod)
     timesteps = torch.randint(total, (len(images),), generator=generator)
-    kept = torch.tensor(diffusion.alphas_cumprod)[timesteps].to(images)[:, None, None, None]
+    signal = torch.tensor(diffusion.alphas_cumprod)[timesteps].to(images)[:, None, None, None]
     noise = torch.randn(images.shape, generator=generator).to(images)
-    noisy = kept.sqrt() * images + (1 - kept).sqrt() * noise
+    noisy = signal.sqrt() * images + (1 - signal).sqrt() * noise
     predicted: Tensor = network.decoder(noisy, timesteps.to(images.device), codes)
     if diffusion.prediction is Prediction.SAMPLE:
         return predicted, images
-    return predicted, kept.sqrt() * noise - (1 - kept).sqrt() * images
+    return predicted, signal.sqrt() * noise - (1 - signal).sqrt() * images
 
 
 def _same_type(predicted: Tensor, target: Tensor) -> Tensor:

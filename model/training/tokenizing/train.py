@@ -233,13 +233,13 @@ def begin(config: TokenizerTraining, vectors: Tensor | None = None) -> Tokenizer
 @torch.no_grad()
 def _load_start(network: Tokenizer, path: Path) -> None:
     """Load the tensors of a tokenizer's file, except positions, which depend on the network's image size."""
-    stored = load_tokenizer(path).state_dict()
+    tensors = load_tokenizer(path).state_dict()
     for name, tensor in network.state_dict().items():
         if name.endswith("pos_emb"):
             continue
-        if name not in stored or stored[name].shape != tensor.shape:
+        if name not in tensors or tensors[name].shape != tensor.shape:
             raise TrainingConfigInvalid(f"start: {path} has no {name} of the shape {tuple(tensor.shape)}")
-        tensor.copy_(stored[name])
+        tensor.copy_(tensors[name])
 
 
 @torch.no_grad()

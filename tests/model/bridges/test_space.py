@@ -80,7 +80,7 @@ def test_files_that_are_missing_broken_or_of_another_model_are_named(tmp_path: P
     with pytest.raises(WeightsMissing, match="anyseek models adapt"):
         load_bridge(path, {}, 24)
     path.write_bytes(b"no tensors")
-    with pytest.raises(WeightsCorrupt, match="holds no bridge"):
+    with pytest.raises(WeightsCorrupt, match="is not a bridge"):
         load_bridge(path, {}, 24)
     path.write_bytes(bridge_bytes(random_bridge(24)))
     with pytest.raises(WeightsCorrupt, match="smell"):
