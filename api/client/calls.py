@@ -84,7 +84,7 @@ def query_call(collection: str | Sequence[str], parts: Parts, **members: Any) ->
     """The call of a query of one or of several collections; the only place where a query becomes JSON."""
     if isinstance(collection, str):
         body = query_json(Query(parts_of(parts), **members), LIMITS)
-        return json_call("POST", f"{at(collection)}/query", results_of, body)
+        return json_call("POST", f"{path_of(collection)}/query", results_of, body)
     query = QueryOfSeveral(parts_of(parts), collections=list(collection), **members)
     return json_call("POST", "/v1/query", results_of, query_json(query, LIMITS))
 
@@ -108,7 +108,7 @@ def if_match(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"if-match": f'"{etag}"'}
 
 
-def at(collection: str, *segments: str) -> str:
+def path_of(collection: str, *segments: str) -> str:
     """The URL path of a collection, or of the resource `segments` below it, with slashes in names encoded."""
     encoded = (quote(segment, safe="", errors="surrogatepass") for segment in (collection, *segments))
     return f"/v1/collections/{'/'.join(encoded)}"

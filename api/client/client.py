@@ -14,7 +14,6 @@ from anyseek.api.client.calls import (
     LONG,
     Call,
     EventReader,
-    at,
     content,
     events_path,
     file_bytes,
@@ -22,6 +21,7 @@ from anyseek.api.client.calls import (
     json_call,
     list_of,
     no_body,
+    path_of,
     query_call,
     response_error,
     translate_errors,
@@ -95,11 +95,10 @@ class Client(Connection):
             client.query("photos", ["a dog", anyseek.Part("sketch", file="dog.png")], where="width >= 1000")
 
         A part is a `Part`, its members as a mapping, or words; a single one needs no list. Several collections are
-        searched together; each hit then names its own. `where` is a filter; `space` or `spaces` are searched, by
-        default the model's choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages,
-        `min_score` and `min_probability` leave out worse hits, `group_by` and `group_size` limit hits per value of an
-        attribute. `vectors` adds vectors to hits, `facets` counts of attributes, `explain` and `explain_keys`
-        explanations.
+        searched together; each hit then names its own. `where` is a filter; `space` or `spaces` override the model's
+        choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages, `min_score` and
+        `min_probability` leave out worse hits, `group_by` and `group_size` limit the hits per value of an attribute.
+        `vectors` adds vectors to hits, `facets` counts of attributes, `explain` and `explain_keys` explanations.
         """
         call = query_call(
             collection,
@@ -158,7 +157,7 @@ class Client(Connection):
         """
         body = {"queries": [query_json(query, LIMITS) for query in queries]}
         return self._send(
-            json_call("POST", f"{at(collection)}/query/batch", lambda answer: batch_of(answer["results"]), body)
+            json_call("POST", f"{path_of(collection)}/query/batch", lambda answer: batch_of(answer["results"]), body)
         )
 
     def predict(
@@ -187,7 +186,7 @@ class Client(Connection):
 
     def collection(self, name: str) -> Collection:
         """Get a collection with its model, spaces and number of items."""
-        return self._send(json_call("GET", at(name), answers.Collection.model_validate))
+        return self._send(json_call("GET", path_of(name), answers.Collection.model_validate))
 
     def create_collection(self, name: str) -> Collection:
         """Create an empty collection with the spaces of the model."""
@@ -195,26 +194,26 @@ class Client(Connection):
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its items. Files that were indexed in place stay."""
-        return self._send(Call("DELETE", at(name), no_body))
+        return self._send(Call("DELETE", path_of(name), no_body))
 
     def reembed(self, name: str, model: str) -> Job:
         """Start a job that gives a collection the vectors of another model, then switches to them; see docs/living.md.
 
         A job in this process stops when the process ends, and resumes when it is started again.
         """
-        return self._send(json_call("POST", f"{at(name)}/reembed", answers.Job.model_validate, {"model": model}))
+        return self._send(json_call("POST", f"{path_of(name)}/reembed", answers.Job.model_validate, {"model": model}))
 
     def rollback(self, name: str) -> Job:
         """Start a job that returns to the vectors kept at the last switch."""
-        return self._send(json_call("POST", f"{at(name)}/rollback", answers.Job.model_validate))
+        return self._send(json_call("POST", f"{path_of(name)}/rollback", answers.Job.model_validate))
 
     def switch(self, name: str) -> int:
         """Switch to another model's vectors although some items could not be embedded; return how many."""
-        return self._send(json_call("POST", f"{at(name)}/switch", lambda body: int(body["left_out"])))
+        return self._send(json_call("POST", f"{path_of(name)}/switch", lambda body: int(body["left_out"])))
 
     def forget_old(self, name: str) -> None:
         """Delete the vectors kept at the last switch."""
-        return self._send(Call("POST", f"{at(name)}/forget-old", no_body))
+        return self._send(Call("POST", f"{path_of(name)}/forget-old", no_body))
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> Tuning:
         """Fit the means of queries to a collection, and use those that lose no recall; see docs/living.md.
@@ -222,11 +221,11 @@ class Client(Connection):
         It takes some seconds for each hundred of `items`, 256 by default. A `dry_run` only measures.
         """
         body = {"dry_run": dry_run, **without_none(items=items)}
-        return self._send(json_call("POST", f"{at(name)}/tune", answers.Tuning.model_validate, body, timeout=LONG))
+        return self._send(json_call("POST", f"{path_of(name)}/tune", answers.Tuning.model_validate, body, timeout=LONG))
 
     def reset_tuning(self, name: str) -> None:
         """Return to the model's own means of queries."""
-        return self._send(Call("DELETE", f"{at(name)}/tuning", no_body))
+        return self._send(Call("DELETE", f"{path_of(name)}/tuning", no_body))
 
     def facets(self, collection: str, where: str | None = None, fields: int = 50, values: int = 20) -> list[Attribute]:
         """Count the attributes of the items that pass the filter `where`, and their values, the most frequent first."""
@@ -234,7 +233,7 @@ class Client(Connection):
         return self._send(
             json_call(
                 "GET",
-                f"{at(collection)}/facets",
+                f"{path_of(collection)}/facets",
                 list_of(answers.Attribute.model_validate, "fields"),
                 params=params,
             )
@@ -242,7 +241,7 @@ class Client(Connection):
 
     def duplicates(self, name: str, limit: int = 1000) -> Duplicates:
         """Find at most `limit` groups of near-duplicate pictures; this may take minutes. Nothing is changed."""
-        path, params = f"{at(name)}/duplicates", {"limit": limit}
+        path, params = f"{path_of(name)}/duplicates", {"limit": limit}
         return self._send(json_call("GET", path, answers.Duplicates.model_validate, params=params, timeout=LONG))
 
     def map(
@@ -253,7 +252,8 @@ class Client(Connection):
         `colour_by` is an attribute whose values are returned, each with a colour. The layout takes seconds.
         """
         params = without_none(space=space, colour_by=colour_by, limit=limit, seed=seed)
-        return self._send(json_call("GET", f"{at(name)}/map", answers.Map.model_validate, params=params, timeout=LONG))
+        path = f"{path_of(name)}/map"
+        return self._send(json_call("GET", path, answers.Map.model_validate, params=params, timeout=LONG))
 
     # Items
 
@@ -263,7 +263,7 @@ class Client(Connection):
         after: str | None = None
         while True:
             params = without_none(limit=page_size, after=after, where=where)
-            path = f"{at(collection)}/items"
+            path = f"{path_of(collection)}/items"
             page, after = self._send(json_call("GET", path, lambda body: (read(body), body["next"]), params=params))
             yield from page
             if after is None:
@@ -271,7 +271,7 @@ class Client(Connection):
 
     def get_item(self, collection: str, key: str) -> Item:
         """Get an item: its caption, attributes, and the names of its files."""
-        return self._send(json_call("GET", at(collection, "items", key), answers.Item.model_validate))
+        return self._send(json_call("GET", path_of(collection, "items", key), answers.Item.model_validate))
 
     def put_item(
         self,
@@ -298,7 +298,7 @@ class Client(Connection):
             predict_attributes="true" if predict_attributes else None,
         )
         options = {"files": fields | {name: (None, text) for name, text in texts.items()}, "headers": if_match(etag)}
-        return self._send(json_call("PUT", at(collection, "items", key), answers.Item.model_validate, **options))
+        return self._send(json_call("PUT", path_of(collection, "items", key), answers.Item.model_validate, **options))
 
     def patch_item(self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None) -> Item:
         """Change an item's `attributes` by a merge patch (None removes a member), its `caption`, or both.
@@ -308,20 +308,20 @@ class Client(Connection):
         For `etag` see `put_item`.
         """
         headers = {"content-type": "application/merge-patch+json"} | if_match(etag)
-        path = at(collection, "items", key)
+        path = path_of(collection, "items", key)
         return self._send(json_call("PATCH", path, answers.Item.model_validate, changes, headers=headers))
 
     def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
         """Delete an item. For `etag` see `put_item`."""
-        return self._send(Call("DELETE", at(collection, "items", key), no_body, {"headers": if_match(etag)}))
+        return self._send(Call("DELETE", path_of(collection, "items", key), no_body, {"headers": if_match(etag)}))
 
     def asset(self, collection: str, key: str, name: str) -> bytes:
         """Get a stored file of an item; `name` is its modality."""
-        return self._send(Call("GET", at(collection, "assets", name, key), content))
+        return self._send(Call("GET", path_of(collection, "assets", name, key), content))
 
     def thumbnail(self, collection: str, key: str) -> bytes:
         """Get a small picture of an item."""
-        return self._send(Call("GET", at(collection, "thumbnails", key), content))
+        return self._send(Call("GET", path_of(collection, "thumbnails", key), content))
 
     # Jobs
 
@@ -346,7 +346,7 @@ class Client(Connection):
         """
         body = {"source": str(folder), "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
         body |= without_none(predict_attributes=predict_attributes)
-        return self._send(json_call("POST", f"{at(collection)}/jobs", answers.Job.model_validate, body))
+        return self._send(json_call("POST", f"{path_of(collection)}/jobs", answers.Job.model_validate, body))
 
     def jobs(self) -> list[Job]:
         """List the newest jobs, newest first."""
