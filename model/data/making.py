@@ -129,9 +129,7 @@ class BuildContext:
 
     def labellers(self) -> list[Labeller]:
         """New labellers of the recipe, in its order."""
-        return [
-            labeller_kind(labeller.kind).open(labeller.options, self.settings) for labeller in self.recipe.labellers
-        ]
+        return [labeller_kind(row.kind).open(row.options, self.settings) for row in self.recipe.labellers]
 
 
 _context: BuildContext | None = None
@@ -238,9 +236,8 @@ def _make_isolated(context: BuildContext, tasks: Sequence[SampleTask]) -> Iterat
             except BrokenProcessPool:
                 task = remaining.pop(0)
                 source = context.sources[task.source].name
-                yield Failure(
-                    source, task.key, "worker", "the process that made it died: a crash, or not enough memory"
-                )
+                reason = "the process that made it died: a crash, or not enough memory"
+                yield Failure(source, task.key, "worker", reason)
 
 
 def _open_pool(context: BuildContext, workers: int) -> ProcessPoolExecutor:

@@ -140,11 +140,9 @@ def feature_map(options: FeatureOptions, encoders: Encoders) -> Labeller:
             generator = np.random.default_rng(zlib.crc32(f"{sample.key} {field} {view}".encode()))
             views.append(encode_view(pixels(perturb(field, value, generator))))
         maps, pooled = (np.concatenate(arrays) for arrays in zip(*map(_stored_features, views), strict=True))
-        is_stack = options.views > 1
-        return {
-            f"{field}_features": maps if is_stack else maps[0],
-            f"{field}_pooled": pooled if is_stack else pooled[0],
-        }
+        if options.views == 1:
+            maps, pooled = maps[0], pooled[0]
+        return {f"{field}_features": maps, f"{field}_pooled": pooled}
 
     return Labeller(f"feature_map of {field}", label, {field})
 
