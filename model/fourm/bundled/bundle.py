@@ -9,7 +9,8 @@ is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unle
 (`classes`), the calibration of captions (`caption_certainty`) and of answers to questions about pictures
 (`picture_answers`, both `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
 fingerprint covers vectors: replacing the decoder of images does not invalidate collections. `retired` has the checksums
-of removed files that fingerprints still include, so that these do not change. Matrices may be stored quantised
+of files, removed or replaced since, that fingerprints still include so that these do not change: the replaced towers
+weigh the blocks of queries otherwise and give photos the same vectors. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
 (`anyseek.model.fourm.bundled.images`).
 """

@@ -3,7 +3,7 @@
     python -m tests.model.fourm.recording    # records anew into tests/golden/vectors
 
 Two models are recorded: the bundled one, and a published one with random weights. Record anew only where a vector is
-meant to change, which also needs another version in the fingerprint.
+meant to change; if photos' vectors change, the fingerprint must, too.
 """
 
 import hashlib
