@@ -35,8 +35,14 @@ def main() -> None:
     if options.measure:
         result = measure(options.measure, options.cache)
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    result = json.loads(RESULT.read_text())
+    result = stored_result()
     print(json.dumps(result) if options.json else f"{source_table(result)}\n\n{size_table(result)}")
+
+
+def stored_result() -> dict[str, Any]:
+    """What the last measurement wrote."""
+    result: dict[str, Any] = json.loads(RESULT.read_text())
+    return result
 
 
 def measure(packs: Path, cache: Path | None) -> dict[str, Any]:

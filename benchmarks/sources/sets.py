@@ -155,7 +155,7 @@ def _drawings(source: SketchesSource, photos: PhotosSource) -> SourceSet:
     labels = {key: str(entry.metadata["label"]) for key, entry in source.entries.items()}
     by_class: dict[str, list[str]] = {}
     for key in photos.keys(Split.TEST):
-        name = photos.shown_class(key)
+        name = photos.class_of(key)
         if photos.source_of(key) == "caltech101" and name in labels.values():
             by_class.setdefault(str(name), []).append(key)
     shown = [(name, key) for name, keys in sorted(by_class.items()) for key in sample_evenly(keys, _PER_CLASS)]

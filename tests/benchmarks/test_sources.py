@@ -1,5 +1,6 @@
 """The table of sources: which pairs count, what the baseline subtracts, what is resampled, and what is printed."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from anyseek.model.data.sources.packs import CaptionsSource, PackOptions
 from anyseek.model.home import default_home
+from anyseek.model.modalities.values import render_value
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Sample
 from anyseek.search.query.vectors import centre_queries
@@ -22,10 +24,10 @@ from benchmarks.sources.measuring import (
     source_row,
     unit_estimate,
 )
-from benchmarks.sources.sets import Query, SourceSet, caption_set, own_texts
+from benchmarks.sources.sets import Query, SourceSet, caption_set, own_texts, source_sets
 from benchmarks.sources.vectors import LOGITS, PLACES, WHOLE, Vectorizer
 from tests.encoders import pulled_encoders
-from tests.model.data.sources.packs_kit import about, picture, write_shard
+from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
 _NO_CLASSES = np.zeros((0, 384), np.float32)
 
@@ -43,6 +45,44 @@ def _circle(count: int, lean: float = 0.0) -> FloatArray:
     turns = np.arange(count) * 2 * np.pi / count
     rows = np.stack([np.cos(turns), np.sin(turns), np.full(count, lean)], axis=1)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _write_packs(folder: Path) -> None:
+    """A test photo and a training photo of each source, with all that asks for it."""
+    splits, webp = ("test", "train"), {"webp": picture()}
+    ids, depth = np.full((8, 12), 1, np.uint8), np.full((8, 12), 900, np.uint16)
+    maps = {**webp, "depth.png": encoded(depth), "semseg.png": encoded(ids)}
+
+    def shard(name: str, sources: Sequence[str], files: dict[str, bytes], **changes: object) -> None:
+        samples = [
+            (about(source=source, split=split, **changes) | {"captions": [f"{source} {split}"]}, files)
+            for source in sources
+            for split in splits
+        ]
+        write_shard(folder / name, samples)
+
+    shard("captions/captions-open-0.tar", ("flickr8k", "coco", "fsa-colour"), webp)
+    sketch = {**webp, "0.png": encoded(np.eye(8, dtype=np.uint8) * 255)}
+    shard("sketches/sketches-research-0.tar", ("sketchy",), sketch, label="cat", sketches=[{"file": "0.png"}])
+    strokes = [[[0, 255, 9], [0, 255, 90]]]
+    shard("sketches/sketches-open-0.tar", ("quickdraw",), {}, label="cat", drawing=strokes)
+    shard("depth/depth-research-0.tar", ("nyu-depth-v2",), maps)
+    shard("segmentation/segmentation-open-0.tar", ("clothing-co-parsing", "coco"), maps)
+    for pack, sources in (("depth", ("nyu-depth-v2",)), ("segmentation", ("clothing-co-parsing", "coco"))):
+        (folder / pack / "classes.json").write_text(json.dumps({source: {"1": "wall"} for source in sources}))
+    shard("photos/photos-0.tar", ("caltech101", "clothing-dataset", "grocery-store-dataset"), webp, label="cat")
+
+
+def test_every_source_has_a_gallery_and_queries_of_its_test_split(tmp_path: Path) -> None:
+    _write_packs(tmp_path)
+    sets = list(source_sets(tmp_path))
+    assert len({of.name for of in sets}) == len(sets) == 12
+    for of in sets:
+        photos = 1 if of.by_class else 2
+        assert [len(of.photos), len(of.test), of.test[0].right] == [photos, 1, (0,)], of.name
+        assert of.modality == "caption" or len(of.others) == 1
+        assert of.photos[0]().shape == (8, 12, 3)
+        render_value(of.modality, of.test[0].read())
 
 
 def test_only_test_pairs_count_and_a_repeated_title_is_neither_query_nor_photo(tmp_path: Path) -> None:
