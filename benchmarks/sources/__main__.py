@@ -47,6 +47,7 @@ def stored_result() -> dict[str, Any]:
 
 def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
     """The rows of all sets, and how they were made."""
+    commit = _git("rev-parse", "--short=8", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else "")
     vectorizer, sets = Vectorizer(default_home(), MODELS), []
     for of in source_sets(packs):
         print(f"{of.name}: {len(of.photos)} photos, {len(of.test)} queries", file=sys.stderr, flush=True)
@@ -55,11 +56,11 @@ def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
     constants = choose_constants(sets, classes)
     return {
         "command": "python -m benchmarks.sources --measure PACKS",
-        "commit": _git("rev-parse", "--short=8", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": commit,
         "machine": machine(),
         "fingerprints": {name: space.fingerprint for name, space in spaces.items()},
         "intervals": {"resamples": RESAMPLES, "seed": SEED},
-        "untrained": {modality: asdict(each) for modality, each in constants.items()},
+        "untrained": {modality: [asdict(each) for each in several] for modality, several in constants.items()},
         "rows": [source_row(of, sides, spaces, constants[of.modality], classes) for of, sides in sets],
         "sizes": [row for of, sides in sets[:1] for row in size_rows(of, sides, spaces)],
     }
@@ -67,7 +68,17 @@ def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
 
 def source_table(result: Json) -> str:
     """The rows in Markdown; the gain is that of the default model."""
-    header = ("source", "query", "n", "of", "photos", "untrained", *MODELS[:1], "gain (95%)", *MODELS[1:])
+    header = (
+        "source",
+        "query",
+        "n",
+        "photos",
+        "untrained",
+        "with a mean of queries",
+        *MODELS[:1],
+        "gain (95%)",
+        *MODELS[1:],
+    )
     return markdown_table(header, [_cells(row) for row in result["rows"]])
 
 
@@ -75,19 +86,14 @@ def _cells(row: Json) -> list[object]:
     default, *others = (row["models"][name] for name in MODELS)
     gain = default["gain"]
     kind = row["query"] + (", mAP" if row["measure"] == "mAP" else "")
-    counts = [f"{row[count]:,}" for count in ("queries", "units", "photos")]
+    counts = [f"{row['queries']:,}", f"{row['photos']:,}"]
+    if row["units"] < row["queries"]:  # several queries of a photo or class
+        counts[0] += f" of {row['units']:,}"
+    untrained = [f"{each['value']:.3f}" for each in row["untrained"].values()]
     values = [f"{each['value']['value']:.3f}" for each in (default, *others)]
     interval = f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
     mark = "" if gain["low"] >= WORST_GAIN else " \\*"
-    return [
-        f"`{row['source']}`",
-        kind,
-        *counts,
-        f"{row['untrained']['value']:.3f}",
-        values[0],
-        interval + mark,
-        *values[1:],
-    ]
+    return [f"`{row['source']}`", kind, *counts, *untrained, values[0], interval + mark, *values[1:]]
 
 
 def size_table(result: Json) -> str:

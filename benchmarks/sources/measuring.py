@@ -1,14 +1,13 @@
 """What models find, what their encoders find without training, and gains with their intervals.
 
 The baseline is the best untrained use of the same encoders: the image encoder's pooled vector and its map in parts, or
-ConSE's vectors of photos for words. Photos are centred on the gallery's mean. Queries of other splits choose the
-constants of each modality; queries may be centred on the mean of these, as a service can that has had a hundred.
+ConSE's vectors of photos for words. Queries of other splits choose its constants for each modality. Photos are centred
+on the gallery's mean; queries too, or on the mean of queries of other splits, as a service can that has had some.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,11 +32,10 @@ Spaces = Mapping[str, EmbeddingSpace]
 
 
 class Mean(StrEnum):
-    """What is subtracted from queries."""
+    """What the baseline subtracts from queries."""
 
-    NOTHING = "nothing"
     GALLERY = "gallery"
-    QUERIES = "other queries"  # where there are none, the gallery's
+    QUERIES = "queries"  # of other splits
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,20 @@ class Constants:
     mean: Mean
 
 
-def choose_constants(sets: Sequence[tuple[SourceSet, Sides]], classes: FloatArray) -> dict[str, Constants]:
-    """The constants of each modality with which queries of other splits find most, as a mean over sources."""
+def choose_constants(sets: Sequence[tuple[SourceSet, Sides]], classes: FloatArray) -> dict[str, list[Constants]]:
+    """The constants of each modality, for each mean, with which queries of other splits find most over all sources."""
     chosen = {}
     for modality in sorted({of.modality for of, _ in sets}):
-        own = [(of, sides) for of, sides in sets if of.modality == modality and of.others]
-        every = [Constants(*each) for each in product(_TEMPERATURES if modality == CAPTION else _PLACES, Mean)]
-        quality = {
-            constants: np.mean(
-                [
-                    query_values(baseline_cosines(sides, "others", constants, classes), of.others, of.by_class).mean()
-                    for of, sides in own
-                ]
+        own = [(of, sides) for of, sides in sets if of.modality == modality]
+        weights = _TEMPERATURES if modality == CAPTION else _PLACES
+
+        def quality(constants: Constants, own: Sequence[tuple[SourceSet, Sides]] = own) -> float:
+            cosines = [baseline_cosines(sides, "others", constants, classes) for _, sides in own]
+            return float(
+                np.mean([_values(each, of, "others").mean() for each, (of, _) in zip(cosines, own, strict=True)])
             )
-            for constants in every
-        }
-        chosen[modality] = max(every, key=lambda constants: quality[constants])
+
+        chosen[modality] = [max((Constants(weight, mean) for weight in weights), key=quality) for mean in Mean]
     return chosen
 
 
@@ -82,10 +78,9 @@ def baseline_cosines(sides: Sides, side: str, constants: Constants, classes: Flo
 
 
 def _cosines(sides: Sides, side: str, name: str, photos: FloatArray, mean: Mean) -> FloatArray:
-    queries, centre_of_photos = sides[side][name], photos.mean(axis=0)
-    centre_of_queries = sides["others"][name].mean(axis=0) if "others" in sides else centre_of_photos
-    subtracted = {Mean.NOTHING: 0 * centre_of_photos, Mean.GALLERY: centre_of_photos, Mean.QUERIES: centre_of_queries}
-    cosines: FloatArray = centre(queries, subtracted[mean]) @ centre(photos, centre_of_photos).T
+    centre_of_photos = photos.mean(axis=0)
+    subtracted = sides["others"][name].mean(axis=0) if mean is Mean.QUERIES else centre_of_photos
+    cosines: FloatArray = centre(sides[side][name], subtracted) @ centre(photos, centre_of_photos).T
     return cosines
 
 
@@ -107,22 +102,30 @@ def query_values(cosines: FloatArray, queries: Sequence[Query], by_class: bool) 
 
 
 def source_row(
-    of: SourceSet, sides: Sides, spaces: Spaces, constants: Constants, classes: FloatArray
+    of: SourceSet, sides: Sides, spaces: Spaces, constants: Sequence[Constants], classes: FloatArray
 ) -> dict[str, Any]:
-    """A row of the table: the baseline's mean and each model's, with its gain over the baseline."""
-    photos, queries = sides["photos"], sides["test"]
+    """A row of the table: the baseline's mean with each of the constants, and each model's.
+
+    A model's gain is over the constants that find more.
+    """
     units = [query.unit for query in of.test]
-    untrained = query_values(baseline_cosines(sides, "test", constants, classes), of.test, of.by_class)
+    untrained = {each.mean: _values(baseline_cosines(sides, "test", each, classes), of, "test") for each in constants}
+    best = max(untrained.values(), key=np.mean)
     models = {}
     for name, space in spaces.items():
-        values = query_values(model_cosines(queries[name], photos[name], space), of.test, of.by_class)
+        values = _values(model_cosines(sides["test"][name], sides["photos"][name], space), of, "test")
         models[name] = {
             "value": asdict(unit_estimate(values, units)),
-            "gain": asdict(unit_estimate(values - untrained, units)),
+            "gain": asdict(unit_estimate(values - best, units)),
         }
     about = {"source": of.source, "query": of.kind, "measure": "mAP" if of.by_class else "R@10"}
     counts = {"queries": len(of.test), "units": len(set(units)), "photos": len(of.photos)}
-    return about | counts | {"untrained": asdict(unit_estimate(untrained, units)), "models": models}
+    baselines = {mean: asdict(unit_estimate(values, units)) for mean, values in untrained.items()}
+    return about | counts | {"untrained": baselines, "models": models}
+
+
+def _values(cosines: FloatArray, of: SourceSet, side: str) -> Values:
+    return query_values(cosines, of.test if side == "test" else of.others, of.by_class)
 
 
 def size_rows(of: SourceSet, sides: Sides, spaces: Spaces) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from benchmarks.sources.measuring import (
     unit_estimate,
 )
 from benchmarks.sources.sets import Query, SourceSet, caption_set, own_texts, source_sets
-from benchmarks.sources.vectors import LOGITS, PLACES, WHOLE, Vectorizer
+from benchmarks.sources.vectors import PLACES, WHOLE, Vectorizer
 from tests.encoders import pulled_encoders
 from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
@@ -107,7 +107,7 @@ def test_recall_needs_one_right_photo_and_average_precision_all() -> None:
     assert query_values(cosines, queries, by_class=True) == pytest.approx([(1 + 2 / 3) / 2, 1 / 2])
 
 
-@pytest.mark.parametrize(("mean", "right"), [(Mean.NOTHING, 0.0), (Mean.GALLERY, 0.0), (Mean.QUERIES, 1.0)])
+@pytest.mark.parametrize(("mean", "right"), [(Mean.GALLERY, 0.0), (Mean.QUERIES, 1.0)])
 def test_the_baseline_subtracts_what_a_service_has(mean: Mean, right: float) -> None:
     """Queries lean against the photos; only the mean of other queries takes that off."""
     photos, leaning = _circle(24), _circle(24) + np.array([-9, 0, 0], np.float32)
@@ -123,20 +123,22 @@ def test_other_queries_choose_the_constants() -> None:
     sides = {"photos": {WHOLE: photos, PLACES: photos}, "others": {WHOLE: photos[::-1], PLACES: photos}}
     of = SourceSet("x", "depth", "depth", [], [], queries)
     chosen = choose_constants([(of, sides)], _NO_CLASSES)["depth"]
-    assert chosen.weight > 1
+    assert [constants.mean for constants in chosen] == [Mean.GALLERY, Mean.QUERIES]
+    assert min(constants.weight for constants in chosen) > 1
 
 
-def test_a_row_has_the_paired_gain_of_each_model() -> None:
-    photos = _circle(40)
-    wrong = np.roll(photos, 20, axis=0)
-    rows = {WHOLE: photos, PLACES: photos, LOGITS: photos, "good": photos, "bad": photos}
-    sides = {"photos": rows, "test": {**rows, WHOLE: wrong, PLACES: wrong, "bad": wrong}}
+def test_a_row_has_the_paired_gain_of_each_model_over_the_better_baseline() -> None:
+    photos, leaning = _circle(40), _circle(40) + np.array([-9, 0, 0], np.float32)
+    good, bad = {"good": photos, "bad": photos}, {"good": photos, "bad": np.roll(photos, 20, axis=0)}
+    sides = {"photos": {WHOLE: photos, PLACES: photos, **good}, "others": {WHOLE: leaning, PLACES: leaning}}
+    sides["test"] = {**sides["others"], **bad}
     of = SourceSet("x", "depth", "depth", [_nothing] * 40, _queries(range(40)))
     spaces = {name: EmbeddingSpace("photos", 3, "f", np.zeros(3, np.float32)) for name in ("good", "bad")}
-    row = source_row(of, sides, spaces, Constants(1.0, Mean.GALLERY), _NO_CLASSES)
-    assert (row["queries"], row["photos"], row["untrained"]["value"]) == (40, 40, 0.0)
-    assert row["models"]["good"]["gain"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert row["models"]["bad"]["gain"]["value"] == 0.0
+    row = source_row(of, sides, spaces, [Constants(1.0, mean) for mean in Mean], _NO_CLASSES)
+    assert (row["queries"], row["photos"]) == (40, 40)
+    assert row["untrained"]["gallery"]["value"] < row["untrained"]["queries"]["value"] == 1.0
+    assert row["models"]["good"]["gain"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert row["models"]["bad"]["gain"]["value"] == -1.0
 
 
 def test_smaller_galleries_are_separate_parts_of_the_photos() -> None:
@@ -164,11 +166,14 @@ def test_the_table_marks_gains_that_break_the_rule() -> None:
     def row(low: float) -> dict[str, object]:
         gain = {"value": 0.1, "low": low, "high": 0.2}
         model = {"value": {"value": 0.5, "low": 0.4, "high": 0.6}, "gain": gain}
-        about = {"source": "x", "query": "depth", "measure": "R@10", "queries": 9, "units": 9, "photos": 1_000}
-        return about | {"untrained": {"value": 0.4}, "models": {"4m-tiny": model, "4m-tiny-open": model}}
+        about = {"source": "x", "query": "depth", "measure": "R@10", "queries": 9, "units": 3, "photos": 1_000}
+        return about | {
+            "untrained": {"gallery": {"value": 0.3}, "queries": {"value": 0.4}},
+            "models": {"4m-tiny": model, "4m-tiny-open": model},
+        }
 
     *_, good, bad = source_table({"rows": [row(-0.01), row(-0.011)]}).splitlines()
-    assert good.split(" | ")[3:8] == ["9", "1,000", "0.400", "0.500", "+0.100 (-0.010 to +0.200)"]
+    assert good.split(" | ")[2:8] == ["9 of 3", "1,000", "0.300", "0.400", "0.500", "+0.100 (-0.010 to +0.200)"]
     assert bad.split(" | ")[7] == "+0.100 (-0.011 to +0.200) \\*"
 
 
