@@ -24,6 +24,7 @@ _SHOWN = 3_000  # last characters shown of the output of a benchmark that failed
 QUICK: dict[str, Sequence[str]] = {
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1"),
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
+    "rooms": (),  # prints what is stored
     "scale": ("--quick", "--json"),
     "dearest": ("--items", "300"),
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
@@ -31,16 +32,14 @@ QUICK: dict[str, Sequence[str]] = {
         *("--asked", "captions,vectors,two-parts", "--model", "hashing", "--items", "20"),
         *("--seconds", "0.2", "--rounds", "1", "--clients", "2"),
     ),
+    "sources": (),  # prints what is stored
     "starting": ("--repetitions", "1"),
     "structure": (),
     "training": ("--quick",),
     "walks": (),
 }
 # Benchmarks that need more than the repository, and what they need.
-REQUIREMENTS = {
-    "page": "a service with a collection, and a browser",
-    "sources": "packs of photos, and the encoders; it prints a stored result without",
-}
+REQUIREMENTS = {"page": "a service with a collection, and a browser"}
 
 
 @dataclass(frozen=True)

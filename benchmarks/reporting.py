@@ -1,11 +1,17 @@
-"""Helpers of benchmarks: options, tables in Markdown, facts about the machine, and calls in a process of their own."""
+"""Helpers of benchmarks: options, tables in Markdown, stored results, the machine, and calls in their own process."""
 
 import argparse
+import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASUREMENTS = ROOT / "docs" / "measurements"
 
 
 def option_parser(command: str, description: str | None) -> argparse.ArgumentParser:
@@ -31,6 +37,23 @@ def machine() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def write_result(name: str, command: str, measure: Callable[[], Mapping[str, Any]]) -> None:
+    """Store what `measure` returns in `MEASUREMENTS`, with the command, the commit of the checkout and the machine."""
+    commit = _git("rev-parse", "--short=8", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else "")
+    result = {"command": command, "commit": commit, "machine": machine(), **measure()}
+    (MEASUREMENTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """The result that `write_result` stored."""
+    result: dict[str, Any] = json.loads((MEASUREMENTS / f"{name}.json").read_text(encoding="utf-8"))
+    return result
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

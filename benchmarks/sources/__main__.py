@@ -9,22 +9,21 @@ vectors in a folder, so that a killed run goes on; empty it when the code or the
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anyseek.model.encoders.efficientnet import class_sentences
 from anyseek.model.home import default_home
-from benchmarks.reporting import machine, markdown_table, option_parser
+from benchmarks.reporting import markdown_table, option_parser, read_result, write_result
 from benchmarks.sources.measuring import RESAMPLES, SEED, choose_constants, size_rows, source_row
 from benchmarks.sources.sets import CAPTION, source_sets
 from benchmarks.sources.vectors import TEXT, Vectorizer
-from benchmarks.structure import ROOT
 
-RESULT = ROOT / "docs" / "measurements" / "sources.json"
+NAME = "sources"
 MODELS = ("4m-tiny", "4m-tiny-open")
 WORST_GAIN = -0.01  # the rule: no lower bound of a gain may be below it
 Json = Mapping[str, Any]
@@ -33,21 +32,14 @@ Json = Mapping[str, Any]
 def main() -> None:
     options = _parse_options()
     if options.measure:
-        result = measure(options.measure, options.cache)
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    result = stored_result()
+        command = "python -m benchmarks.sources --measure PACKS"
+        write_result(NAME, command, partial(measure, options.measure, options.cache))
+    result = read_result(NAME)
     print(json.dumps(result) if options.json else f"{source_table(result)}\n\n{size_table(result)}")
-
-
-def stored_result() -> dict[str, Any]:
-    """What the last measurement wrote."""
-    result: dict[str, Any] = json.loads(RESULT.read_text())
-    return result
 
 
 def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
     """The rows of all sets, and how they were made."""
-    commit = _git("rev-parse", "--short=8", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else "")
     vectorizer, sets = Vectorizer(default_home(), MODELS), []
     for of in source_sets(packs):
         print(f"{of.name}: {len(of.photos)} photos, {len(of.test)} queries", file=sys.stderr, flush=True)
@@ -55,9 +47,6 @@ def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
     classes, spaces = vectorizer.encode(CAPTION, class_sentences())[TEXT], vectorizer.spaces
     constants = choose_constants(sets, classes)
     return {
-        "command": "python -m benchmarks.sources --measure PACKS",
-        "commit": commit,
-        "machine": machine(),
         "fingerprints": {name: space.fingerprint for name, space in spaces.items()},
         "intervals": {"resamples": RESAMPLES, "seed": SEED},
         "untrained": {modality: [asdict(each) for each in several] for modality, several in constants.items()},
@@ -110,10 +99,6 @@ def size_table(result: Json) -> str:
 
 def _interval(estimate: Json) -> str:
     return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _parse_options() -> argparse.Namespace:
