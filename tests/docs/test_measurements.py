@@ -1,0 +1,59 @@
+"""Tables and figures of the documents are those of the stored results."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reporting import MEASUREMENTS, read_result
+from benchmarks.sources.__main__ import WORST_GAIN, size_table, source_table
+
+ROOT = Path(__file__).parents[2]
+SOURCES = read_result("sources")
+TRANSFER = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+
+
+def _recalls(model: str) -> dict[int, str]:
+    """R@10 by the size of the gallery, as a document writes it."""
+    return {row["photos"]: f"{row['models'][model]['value']:.2f}" for row in SOURCES["sizes"]}
+
+
+@pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("*.json")), ids=lambda path: path.name)
+def test_a_stored_result_names_its_command_and_commit(path: Path) -> None:
+    stored = read_result(path.stem)
+    assert stored["command"]
+    assert re.fullmatch(r"[0-9a-f]{8}", stored["commit"]), "measured in a clean checkout"
+
+
+def test_the_tables_of_sources_are_those_of_the_last_measurement() -> None:
+    assert f"of commit {SOURCES['commit']}" in TRANSFER
+    assert source_table(SOURCES) in TRANSFER
+    assert size_table(SOURCES) in TRANSFER
+
+
+def test_the_page_says_where_the_rule_is_broken() -> None:
+    broken = [row for row in SOURCES["rows"] if row["models"]["4m-tiny"]["gain"]["low"] < WORST_GAIN]
+    assert ("**Rows with \\* break the rule.**" in TRANSFER) == bool(broken)
+
+
+def test_the_readme_and_the_weights_quote_the_recall_of_captions() -> None:
+    default, free = _recalls("4m-tiny"), _recalls("4m-tiny-open")
+    readme, weights = (" ".join((ROOT / path).read_text().split()) for path in ("README.md", "docs/weights.md"))
+    percent = {size: f"{float(value) * 100:.0f}%" for size, value in default.items()}
+    assert f"in {percent[1_000]} of cases ({float(free[1_000]) * 100:.0f}% with `4m-tiny-open`)" in readme
+    assert f"among 100 in {percent[100]}" in readme
+    assert (
+        f"{default[1_000]} of human captions find theirs in the first ten, {free[1_000]} with the open set" in weights
+    )
+
+
+def test_what_was_judged_by_eye_is_counted_from_its_labels() -> None:
+    grades = defaultdict(list)
+    for pair in read_result("caption-judgements")["pairs"]:
+        grades[pair["source"]].append([grade > 0 for grade in pair["grades"]])
+    first = [f"{sum(hits[0] for hits in several)} of {len(several)}" for several in grades.values()]
+    five = [f"{sum(map(sum, several))} of {sum(map(len, several))}" for several in grades.values()]
+    page = " ".join(TRANSFER.split())
+    assert "{} are right in Flickr8k, {} in COCO and {} in the archive".format(*first) in page
+    assert "of the first five, {}, {} and {}".format(*five) in page
