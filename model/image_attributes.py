@@ -17,9 +17,9 @@ class NamingEmbedder(Embedder, Protocol):
         ...
 
     def names(self, vectors: FloatArray, space: str, most: int) -> list[tuple[str, ...]]:
-        """The words nearest to each of the vectors (n, d) of one of `naming_spaces`, at most `most`, nearest first.
+        """Words that probably fit each of the vectors (n, d) of one of `naming_spaces`, at most `most`, best first.
 
-        A vector may be centred. The nearest words need not fit.
+        Often there is none. A vector may be centred.
         """
         ...
 

@@ -72,6 +72,10 @@ class Answers:
 
 
 SIGNALS = 5  # inputs of a logistic regression, without the intercept
+# A general word is a name of a vector if its standard scores among all words, in the two blocks of words, add up to
+# this: the lowest multiple of 0.5 from which at least 0.8 of the best names are right in each of seven sources
+# (docs/weights.md#names). No floor serves the image classifier's classes: airliners are "military aircraft" at 10.
+NAME_FLOOR = 8.0
 _EPSILON = 1e-4  # smaller probabilities and deviations count as this
 _QUALIFIER = re.compile(r"\s*[(/].*")  # "(bird of prey)" after a class's name, " / carton"
 
@@ -223,18 +227,22 @@ class Captioner:
 
     @torch.inference_mode()
     def names(self, vectors: Tensor, most: int) -> list[tuple[str, ...]]:
-        """The best-fitting words of vectors (n, d) of the towers' space, at most `most` each, without articles."""
+        """The general words that reach `NAME_FLOOR`, of vectors (n, d) of the towers' space, at most `most` each.
+
+        They are without articles, best first.
+        """
         blocks = torch.split(vectors, list(self._towers.blocks), dim=1)
         by_block = dict(zip((WHOLE, PLACES, WORDS, LEARNED), blocks, strict=True))
-        scores = vectors.new_zeros(len(vectors), len(self._classes) + len(self._general))
-        for block in (WORDS, LEARNED):
-            cosines = F.normalize(by_block[block], dim=1) @ self._word_blocks[block].T
-            deviation = cosines.std(dim=1, keepdim=True).clamp(min=_EPSILON)
-            scores += (cosines - cosines.mean(dim=1, keepdim=True)) / deviation
-        names = [_ARTICLE.sub("", text) for text in (*self._classes, *self._general)]
-        # A word may occur three times: as class, kind and everyday word.
-        ranked = scores.argsort(dim=1, descending=True)[:, : 3 * most].tolist()
-        return [tuple(dict.fromkeys(names[index] for index in row))[:most] for row in ranked]
+        in_words, learned = (
+            _standardise(F.normalize(by_block[block], dim=1) @ self._word_blocks[block].T) for block in (WORDS, LEARNED)
+        )
+        fits = (in_words + learned)[:, len(self._classes) :]
+        words = [_ARTICLE.sub("", text) for text in self._general]
+        counts = (fits >= NAME_FLOOR).sum(dim=1).tolist()
+        ranked = fits.argsort(dim=1, descending=True).tolist()
+        # A word may occur twice: as kind and everyday word.
+        named = [[words[place] for place in row[:count]] for row, count in zip(ranked, counts, strict=True)]
+        return [tuple(dict.fromkeys(names))[:most] for names in named]
 
     def candidates(self, features: Features, caption: str) -> list[Candidate]:
         """The network's `caption`, unless it is empty, and three guesses for the picture with these features."""
@@ -271,8 +279,8 @@ def general_words() -> list[str]:
 
 
 def _standardise(cosines: Tensor) -> Tensor:
-    """Cosines (2, n) as standard scores of their row."""
-    return (cosines - cosines.mean(dim=1, keepdim=True)) / cosines.std(dim=1, keepdim=True)
+    """Cosines (m, n) as standard scores of their row."""
+    return (cosines - cosines.mean(dim=1, keepdim=True)) / cosines.std(dim=1, keepdim=True).clamp(min=_EPSILON)
 
 
 def _signals(cosines: Tensor, word_cosines: Tensor, share: Tensor) -> tuple[float, ...]:

@@ -149,8 +149,8 @@ def _samples(plan: Plan) -> dict[int, Sample]:
     return samples
 
 
-_MAX_NAMES = 8  # of a part, and of an item
-_NAMES_SHOWN = 3  # names of an item by itself
+_MAX_NAMES = 8  # of a part
+_MAX_ITEM_NAMES = 1  # the second is seldom right
 
 
 @dataclass(frozen=True)
@@ -166,18 +166,19 @@ class Names:
         return tuple(name for name in self.items.get(item_id, ()) if name in of_part)
 
     def of_item(self, item_id: int) -> tuple[str, ...]:
-        """The best names of an item."""
-        return self.items.get(item_id, ())[:_NAMES_SHOWN]
+        """The names of an item."""
+        return self.items.get(item_id, ())
 
 
 def ranking_names(
     embedder: Embedder, space: str, parts: Mapping[int, FloatArray], items: Mapping[int, FloatArray]
 ) -> Names:
-    """The names of the vectors (d,) of parts and of items; none in a space for which the model has no words."""
+    """The names of the vectors (d,) of parts, and the best of items; none if the model has no words for the space."""
     if not isinstance(embedder, NamingEmbedder) or space not in embedder.naming_spaces:
         return Names()
     rows = [*parts.values(), *items.values()]
     if not rows:
         return Names()
     names = embedder.names(np.stack(rows), space, _MAX_NAMES)
-    return Names(dict(zip(parts, names, strict=False)), dict(zip(items, names[len(parts) :], strict=True)))
+    best = [each[:_MAX_ITEM_NAMES] for each in names[len(parts) :]]
+    return Names(dict(zip(parts, names, strict=False)), dict(zip(items, best, strict=True)))

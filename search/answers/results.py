@@ -65,7 +65,7 @@ class PartShare:
     words: tuple[SharedWord, ...] = ()
     """what the text of the part, or the item that is the part, has in common with this item"""
     names: tuple[str, ...] = ()
-    """words that the model finds for both the part and the item, best first; empty where it knows none in the space"""
+    """words that probably fit both the part and the item; empty where none does, or the model has none for the space"""
     codes: SharedCodes | None = None
     """null where the space is not predicted as codes, and for words and vectors"""
 
@@ -99,7 +99,7 @@ class Explanation:
     codes: SharedCodes | None = None
     """of all parts together if they were embedded jointly as codes, else null"""
     names: tuple[str, ...] = ()
-    """the words that the model finds for the item, best first, whether they fit or not"""
+    """the word that probably says what the item shows, of each space searched; empty where none does"""
     note: str | None = None
     """why there are no codes, if there are none"""
 

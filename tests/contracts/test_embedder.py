@@ -203,9 +203,10 @@ def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, stored
     for space in embedder.naming_spaces:
         rows = stored[space]
         names = embedder.names(rows, space, 4)
-        assert [len(set(each)) for each in names] == [4] * len(rows)
+        assert len(names) == len(rows)
+        assert all(len(set(each)) == len(each) <= 4 for each in names)
         assert embedder.names(rows[:1], space, 4) == names[:1]
-        assert [each for (each,) in embedder.names(rows, space, 1)] == [each[0] for each in names]
+        assert embedder.names(rows, space, 1) == [each[:1] for each in names]
         assert not any(name.startswith(("a ", "an ")) for each in names for name in each)
     with pytest.raises(KeyError):
         embedder.names(rows, "no-such-space", 4)

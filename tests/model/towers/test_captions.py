@@ -26,7 +26,7 @@ from anyseek.model.towers.captions import (
     Question,
     general_words,
 )
-from anyseek.model.towers.space import Shape, Towers, Weights
+from anyseek.model.towers.space import LEARNED, WORDS, Shape, Towers, Weights
 
 BY_DOUBT = (0.0,) * (SIGNALS - 1) + (1.0, 0.0)  # as likely as the classifier says
 NEVER = (0.0,) * SIGNALS + (-9.0,)
@@ -203,3 +203,19 @@ def test_a_captioner_weighs_how_well_words_fit() -> None:
     answers = Answers({Question.PEOPLE: (*always, 3.0), Question.INDOORS: (*always, 0.0)}, 0.9)
     told = Captioner(known._towers, known._image_features, known._sentence_vectors, None, answers).attributes(PICTURE)
     assert told == {PEOPLE: ImageAttribute(True, pytest.approx(1 / (1 + np.exp(-3))))}
+
+
+def test_a_vector_has_the_names_that_fit_it_far_better_than_other_words_do() -> None:
+    known = captioner(None, {DALMATIAN: 0.9})
+    place = len(known._classes) + general_words().index("a photo of a group of people")
+    people = torch.cat([torch.zeros(64), *(known._word_blocks[block][place] for block in (WORDS, LEARNED))])
+    noise = torch.randn(20, len(people), generator=torch.Generator().manual_seed(0))
+    assert known.names(people[None], 3) == [("group of people",)]
+    assert known.names(torch.stack([people * 2, people + 0.05 * noise[0]]), 1) == [("group of people",)] * 2
+    assert known.names(torch.cat([noise, torch.zeros(1, len(people))]), 3) == [()] * 21
+
+
+def test_a_class_of_the_image_classifier_is_no_name() -> None:
+    known = captioner(None, {DALMATIAN: 0.9})
+    row = torch.cat([torch.zeros(64), *(known._word_blocks[block][DALMATIAN] for block in (WORDS, LEARNED))])
+    assert known.names(row[None], 3) == [()]

@@ -268,9 +268,9 @@ def test_words_of_the_model_are_named_for_part_and_item(home: Home) -> None:
     engine = engine_of(home, embedder, ["dog", "cat", "car"])
     query = Query((text("dog"), text("car")), explain_keys=("dog", "cat"))
     dog, cat = engine.query("own", query).explanations
-    assert dog.names[0] == "dog"
-    assert dog.parts[0].names[0] == "dog"
-    assert cat.names[0] == "cat"
+    assert dog.names == ("dog",)
+    assert dog.parts[0].names == ("dog",)
+    assert cat.names == ("cat",)
     assert set(cat.parts[0].names) <= set(cat.names)
     elsewhere = engine.query("own", replace(query, space="looks")).explanations
     assert all(not one.names and not one.parts[0].names for one in elsewhere)
