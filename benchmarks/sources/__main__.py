@@ -57,18 +57,9 @@ def measure(packs: Path, cache: Path | None) -> dict[str, Any]:
 
 def source_table(result: Json) -> str:
     """The rows in Markdown; the gain is that of the default model."""
-    header = (
-        "source",
-        "query",
-        "n",
-        "photos",
-        "untrained",
-        "with a mean of queries",
-        *MODELS[:1],
-        "gain (95%)",
-        *MODELS[1:],
-    )
-    return markdown_table(header, [_cells(row) for row in result["rows"]])
+    default, *others = MODELS
+    numbers = ("untrained", "with a mean of queries", default, "gain (95%)", *others)
+    return markdown_table(("source", "query", "n", "photos", *numbers), [_cells(row) for row in result["rows"]])
 
 
 def _cells(row: Json) -> list[object]:
