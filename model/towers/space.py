@@ -62,10 +62,14 @@ WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
 _MEANS_OF = {PHOTO: (WHOLE,), CAPTION: (WORDS, LEARNED)}  # of the kinds; of other modalities both looks
 _PLACES = FINE_CHANNELS * PARTS * PARTS
 _PEAK_POWER = 0.7
-# The weight of a caption relative to a map in late fusion. Over a gallery, cosines of captions spread twice as far as
-# those of maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for
-# captions, and 98 to 180 for maps (docs/weights.md).
-SHARES = {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")}
+# The weights of parts beside others in late fusion. Over a gallery, cosines of captions spread twice as far as those of
+# maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for captions, and
+# 98 to 180 for maps (docs/weights.md). Cosines of pictures and items ("") spread 2.5 times as far as those of captions,
+# which would hardly count beside them (docs/measurements/conditions.json has what other weights find).
+SHARES = {
+    **{name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")},
+    CAPTION: {PHOTO: 0.4, "": 0.4},
+}
 # Ranges of cosines to a kind's mean over which membership rises from 0 to 1, for looks and for captions. Everyday
 # captions of kitchens reach 0.5 with lists of furniture.
 _PHOTO_KIND_RANGE, _CAPTION_KIND_RANGE = (0.35, 0.55), (0.5, 0.65)

@@ -91,13 +91,18 @@ def _with_unit_vector(part: Part, space: SpaceHead) -> Part:
 
 
 def _with_shared_weights(parts: tuple[Part, ...], space: EmbeddingSpace) -> tuple[Part, ...]:
-    """The parts; positive weights are multiplied by the share of their modality among the positive parts."""
-    wanted = [part for part in parts if part.weight > 0]
-    modalities = [part.modality for part in wanted]
-    weights = {id(part): part.weight * space.share(part.modality, modalities) for part in wanted}
+    """The parts; positive weights are multiplied by the share of their modality among the positive parts.
+
+    For pictures and items negative parts count, too: unwanted words take as much from them as wanted words add.
+    """
+    counted = [part for part in parts if part.weight]
+    weights = {}
+    for part in parts:
+        is_picture = part.modality in (None, ITEM_MODALITY)
+        others = [other.modality for other in counted if is_picture or other.weight > 0]
+        weights[id(part)] = part.weight * (space.share(part.modality, others) if part.weight > 0 else 1)
     return tuple(
-        part if (weight := weights.get(id(part), part.weight)) == part.weight else replace(part, weight=weight)
-        for part in parts
+        part if weights[id(part)] == part.weight else replace(part, weight=weights[id(part)]) for part in parts
     )
 
 

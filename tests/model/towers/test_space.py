@@ -44,8 +44,9 @@ def caption(along: float) -> torch.Tensor:
     return vector
 
 
-def test_a_caption_counts_beside_a_map_as_it_was_chosen_to() -> None:
-    assert {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")} == SHARES
+def test_captions_maps_and_pictures_count_beside_each_other_as_they_were_chosen_to() -> None:
+    maps = {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")}
+    assert {**maps, CAPTION: {"rgb": 0.4, "": 0.4}} == SHARES
 
 
 @torch.no_grad()

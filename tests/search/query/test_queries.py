@@ -147,6 +147,23 @@ def test_words_beside_a_picture_count_what_the_space_says(engine: SearchEngine, 
     )
 
 
+@pytest.mark.parametrize("weight", [1.0, -1.0, 0.5])
+@pytest.mark.parametrize("picture", [picture(9), Part(item="dog")])
+def test_a_picture_beside_words_counts_what_the_space_says(engine: SearchEngine, picture: Part, weight: float) -> None:
+    """Also beside words that are unwanted."""
+
+    class Shares(WordsEmbedder):
+        def _space(self, name: str) -> EmbeddingSpace:
+            return replace(super()._space(name), shares={"caption": {"rgb": 0.25, "": 0.25}})
+
+    def asked(embedder: WordsEmbedder, *parts: Part) -> Results:
+        return over(engine, embedder).query("things", Query(parts, space="looks"))
+
+    lighter, words = replace(picture, weight=0.25), text("cat", weight)
+    assert asked(Shares(), picture, words) == asked(WordsEmbedder(), lighter, words)
+    assert asked(Shares(), picture) == asked(WordsEmbedder(), picture)
+
+
 def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(engine: SearchEngine) -> None:
     late, joint = (over(engine, embedder) for embedder in (WordsEmbedder(), Joins()))
     parts = (text("cat", weight=0.5), picture(9, weight=0.5))
