@@ -1,7 +1,6 @@
 """The search engine: parts to vectors in one model pass, vectors to ids in a live index, ids to items."""
 
 import threading
-from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
@@ -21,17 +20,10 @@ from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
-from anyseek.search.query.planning import ITEM_MODALITY, Plan, home_space
+from anyseek.search.query.nearest import condition_rows, nearest_items, plans_by_space, ranking_vectors, with_z_scores
+from anyseek.search.query.planning import ITEM_MODALITY, home_space
 from anyseek.search.query.query import Query
-from anyseek.search.query.rankings import (
-    PlannedQuery,
-    Ranking,
-    nearest_items,
-    plan_query,
-    ranking_of_words,
-    ranking_vectors,
-    with_z_scores,
-)
+from anyseek.search.query.rankings import PlannedQuery, Ranking, plan_query, ranking_of_words
 from anyseek.search.query.vectors import (
     ItemVectors,
     Plans,
@@ -260,20 +252,26 @@ class SearchEngine:
         self, snapshot: Snapshot, plans: Plans, values: ValueVectors, excluded_ids: Set[int]
     ) -> tuple[dict[RankingKey, Ranking | AnyseekError], dict[int, int]]:
         """The nearest items of each ranking, and by the id of the space, how many items its index lacks."""
-        by_space: dict[SpaceHead, dict[RankingKey, Plan]] = defaultdict(dict)
-        for place, plan in plans.items():
-            by_space[plan.space][place] = plan
         ranked: dict[RankingKey, Ranking | AnyseekError] = {}
         missing_counts: dict[int, int] = {}
-        for space, space_plans in by_space.items():
-            rankings, missing_counts[space.id] = self._search(snapshot, space, space_plans, values, excluded_ids)
-            ranked |= rankings
+        for space, own in plans_by_space(plans):
+            found, missing_counts[space.id] = self._search(snapshot, space, own, values, excluded_ids, ranked)
+            ranked |= found
         return ranked, missing_counts
 
     def _search(
-        self, snapshot: Snapshot, space: SpaceHead, plans: Plans, values: ValueVectors, excluded_ids: Set[int]
+        self,
+        snapshot: Snapshot,
+        space: SpaceHead,
+        plans: Plans,
+        values: ValueVectors,
+        excluded_ids: Set[int],
+        ranked: Mapping[RankingKey, Ranking | AnyseekError],
     ) -> tuple[dict[RankingKey, Ranking | AnyseekError], int]:
-        """The nearest items of each ranking in one space, or its error, and how many items the index lacks."""
+        """The nearest items of each ranking in one space, or its error, and how many items the index lacks.
+
+        `ranked` has the rankings of spaces that were searched before.
+        """
         live = self._live_space(snapshot.head, space)
         parts = (part for plan in plans.values() for part in plan.parts)
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
@@ -287,9 +285,10 @@ class SearchEngine:
         with time_stage(Stage.INDEX), live.open_view(resolved) as view:
             vectors, errors = ranking_vectors(plans, values, stored, view.centre)
             rankings, mean = nearest_items(view, plans, vectors, excluded_ids), view.centre
+            conditions = condition_rows(view, plans, rankings, lambda place: _rankings_of_query(place[0], ranked))
             count, missing_count = view.count(), view.missing_count
         sample = self._score_samples.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
-        return {**with_z_scores(sample, vectors, rankings, count), **errors}, missing_count
+        return {**with_z_scores(sample, vectors, rankings, count, conditions), **errors}, missing_count
 
     def _merge(
         self, snapshot: Snapshot, query: PlannedQuery, rankings_or_errors: Sequence[Ranking | AnyseekError]
@@ -331,7 +330,7 @@ class SearchEngine:
                 return chosen, ranking
             depth *= _DEEPENING_FACTOR
             plan = replace(query.rankings[0], depth=depth)
-            deeper, _ = self._search(snapshot, plan.space, {(number, 0): plan}, values, excluded_ids)
+            deeper, _ = self._search(snapshot, plan.space, {(number, 0): plan}, values, excluded_ids, {})
             ranking = self._merge(snapshot, query, list(deeper.values()))
 
     def _results(
@@ -370,6 +369,10 @@ class SearchEngine:
         if not filters or len(results.hits) >= query.query.k:
             return None
         return facet_counts.explain_absence(snapshot.session, snapshot.head.id, And(tuple(filters)))
+
+
+def _rankings_of_query(number: int, ranked: Mapping[RankingKey, Ranking | AnyseekError]) -> list[Ranking]:
+    return [each for place, each in ranked.items() if place[0] == number and isinstance(each, Ranking)]
 
 
 def _undamaged(chosen: Sequence[HitCandidate], items: Mapping[int, Item]) -> list[HitCandidate]:

@@ -4,7 +4,6 @@ Parts are embedded again only if they were embedded jointly. All variants of a q
 space, `DEPTH` deep; scores of items beyond it are computed from their stored vectors.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,18 +23,16 @@ from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
 from anyseek.search.confidence.probabilities import ScoreSamples
 from anyseek.search.errors import ItemNotFound
+from anyseek.search.query.nearest import condition_rows, nearest_items, plans_by_space, ranking_vectors, with_z_scores
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.query import Part
 from anyseek.search.query.rankings import (
     PlannedQuery,
     Ranking,
     fuse_rankings,
-    nearest_items,
     ranking_of_words,
-    ranking_vectors,
     score_contributions,
     weight_of,
-    with_z_scores,
 )
 from anyseek.search.query.vectors import MeansBySpace, Plans, RankingKey, ValueVectors, embed_values, raw_item_vectors
 from anyseek.search.spaces.base import OpenSpace, centre, raw_vectors
@@ -137,10 +134,7 @@ class Explainer:
         ]
         note = missing_codes_note(self.embedder, [ranking.space.name for ranking in planned.rankings])
         measured = _Measurements({}, {}, by_words, {}, {}, note)
-        by_space: dict[SpaceHead, dict[RankingKey, Plan]] = defaultdict(dict)
-        for place, plan in variants.items():
-            by_space[plan.space][place] = plan
-        for space, plans in by_space.items():
+        for space, plans in plans_by_space(variants):
             raise_if_abandoned()
             self._measure_in_space(measured, snapshot, space, plans, values, ids)
         return measured
@@ -165,8 +159,10 @@ class Explainer:
             vectors, _ = ranking_vectors(plans, values, stored, view.centre)
             rows = {item_id: centre(vector[None], view.centre, space.blocks)[0] for item_id, vector in own.items()}
             found, mean, count = nearest_items(view, plans, vectors), view.centre, view.count()
+            whole = [each for (_, variant), each in measured.found.items() if variant == _WHOLE]
+            conditions = condition_rows(view, plans, found, lambda _: whole)
         sample = self.score_samples.get(head, space, self.embedder.spaces[space.name], mean, count)
-        measured.found.update(with_z_scores(sample, vectors, found, count))
+        measured.found.update(with_z_scores(sample, vectors, found, count, conditions))
         for place, vector in vectors.items():
             cosines = {item_id: float(row @ vector) for item_id, row in rows.items()}
             measured.exact[place] = {item_id: max(-1.0, min(1.0, cosine)) for item_id, cosine in cosines.items()}
@@ -215,7 +211,9 @@ def _variants(planned: PlannedQuery) -> dict[RankingKey, Plan]:
         variants[number, _WHOLE] = whole
         for place, part in enumerate(whole.parts):
             alone = (replace(part, weight=1.0),)
-            variants[number, _alone_variant(place)] = replace(whole, parts=alone, fusion=Fusion.LATE)
+            variants[number, _alone_variant(place)] = replace(
+                whole, parts=alone, fusion=Fusion.LATE, is_condition=False
+            )
             rest = whole.parts[:place] + whole.parts[place + 1 :]
             # The rest needs a positive weight if the whole has one.
             wants = any(part.weight > 0 for part in whole.parts)

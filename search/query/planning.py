@@ -41,6 +41,8 @@ class Plan:
     where: Filter | None
     depth: int
     """the number of nearest items to retrieve"""
+    is_condition: bool = False
+    """whether it is a clear colour that items of the other rankings must have, too"""
 
 
 def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:

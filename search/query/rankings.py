@@ -7,32 +7,36 @@ standard score: (61 / (60 + rank) + 2 z / z of its first) / 3. The first term is
 several rankings come first, whatever their scores mean. It hardly separates the first items, which z does:
 how far a score lies above those of other items (`anyseek.search.confidence.probabilities`), at least 0. Where z is not
 known, the rank alone counts.
+
+A clear colour beside other parts is a condition (`anyseek.search.query.conditions`). Then the square roots of what
+rankings give are added: an item that has a little of both comes before one that has much of one. The colour's ranking
+also has all items of the other rankings, and is by their correlation with the colour, not the cosine: what an item's
+colours have beyond those of the collection. It finds things of a colour in busy pictures.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.seam import Embedder, FloatArray, Fusion
+from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.answers.paging import Pages, pages_of
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.confidence.probabilities import (
     Float64Array,
-    ScoreSample,
     ZScores,
     combine_scores,
     curve_kind_of,
     curve_of,
     hit_probabilities,
     nothing_good_threshold,
-    z_scores,
     z_scores_of_words,
 )
-from anyseek.search.errors import AnyseekError, BadQuery
+from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
+from anyseek.search.query.conditions import clear_colour, with_colour_named
 from anyseek.search.query.planning import (
     ITEM_MODALITY,
     Plan,
@@ -44,15 +48,14 @@ from anyseek.search.query.planning import (
     search_depth,
 )
 from anyseek.search.query.query import WORDS, Part, Query
-from anyseek.search.query.vectors import ItemVectors, Plans, RankingKey, ValueVectors, fuse_parts
 from anyseek.search.settings import Limits
-from anyseek.search.spaces.base import View
 from anyseek.search.types import IdArray
 
 _NEGATIVE_WEIGHT = (
     0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
 )
 _ZERO_TOLERANCE = 1e-6  # a score that is 0 but for rounding
+_CONDITION_POWER = 0.5  # chosen on photos of one thing and emoji; 0.25 to 0.7 find about as much
 _DAMPING = 60  # of Cormack et al.: how little the first ranks differ
 _Z_WEIGHT = 2  # how much z counts beside the rank; from 1 to 3 emoji and photos are found alike (docs/weights.md)
 
@@ -63,7 +66,8 @@ class Ranking:
 
     With a `weight` below 0 it lowers the items of rankings that it is added to. `z_scores` are the standard scores of
     its items among `count`, None if there are too few. The ranking of an answer has `probabilities` (n,), if they are
-    known; if the highest is below `nothing_good_threshold`, nothing good was found.
+    known; if the highest is below `nothing_good_threshold`, nothing good was found. With a condition among them,
+    rankings are added in another way.
     """
 
     ids: IdArray
@@ -74,6 +78,7 @@ class Ranking:
     weight: float = 1.0
     probabilities: Float64Array | None = None
     nothing_good_threshold: float = 0.0
+    is_condition: bool = False
 
     @property
     def best_probability(self) -> float | None:
@@ -122,23 +127,28 @@ def fuse_rankings(rankings: Sequence[Ranking]) -> Ranking:
         return ranking_of(np.empty(0, np.int64), np.empty(0))
     ids = np.unique(np.concatenate([ranking.ids for ranking in wanted]))
     totals = np.zeros(len(ids))
+    power = _power(rankings)
     for ranking in sorted(rankings, key=lambda ranking: -ranking.weight):
         places = np.searchsorted(ids, ranking.ids)
         inside = places < len(ids)
         inside[inside] = ids[places[inside]] == ranking.ids[inside]
-        totals[places[inside]] += ranking.weight * ranking.contributions()[inside]
+        totals[places[inside]] += ranking.weight * ranking.contributions()[inside] ** power
     order = np.lexsort((ids, -totals.round(12)))
     return ranking_of(ids[order], np.maximum(-1.0, totals[order] / _max_score(rankings)))
 
 
 def score_contributions(rankings: Sequence[Ranking], item_id: int) -> list[float]:
     """The contribution of each ranking to the score of an item."""
-    highest = _max_score(rankings)
+    highest, power = _max_score(rankings), _power(rankings)
     places = [ranking.position_of(item_id) for ranking in rankings]
     return [
-        0.0 if place is None else float(ranking.weight * ranking.contributions()[place] / highest)
+        0.0 if place is None else float(ranking.weight * ranking.contributions()[place] ** power / highest)
         for ranking, place in zip(rankings, places, strict=True)
     ]
+
+
+def _power(rankings: Sequence[Ranking]) -> float:
+    return _CONDITION_POWER if any(ranking.is_condition for ranking in rankings) else 1.0
 
 
 def _max_score(rankings: Sequence[Ranking]) -> float:
@@ -226,10 +236,14 @@ def plan_query(query: Query, head: Head, embedder: Embedder, limits: Limits) -> 
     groups = [(one, group) for one in asked for group in _part_groups(one, parts, head, embedder)]
     depth = search_depth(query, len(groups) + len(query.words), limits)
     are_added, where = len(groups) + len(query.words) > 1, filter_of(query)
-    upright = [_with_positive_weights(group) if are_added else group for _, group in groups]
+    colour = _condition_among(query, [group for _, group in groups])
+    named = [_with_condition(group, colour, embedder) for _, group in groups]
+    upright = [_with_positive_weights(group) if are_added else group for group in named]
     by_group = [_query_of_group(space_query, group, parts) for space_query, group in groups]
     pairs = zip(by_group, upright, strict=True)
     plans = tuple(plan_ranking(each, group, head, embedder, where, depth) for each, group in pairs)
+    if colour is not None:
+        plans = tuple(replace(plan, is_condition=clear_colour(plan.parts) == colour) for plan in plans)
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need no space, but the named one must exist
@@ -237,6 +251,19 @@ def plan_query(query: Query, head: Head, embedder: Embedder, limits: Limits) -> 
     weights = tuple(weight_of(group) / shares for _, group in groups)
     fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None
     return PlannedQuery(query, plans, weights, where, depth, fusion, _vector_space(query, plans, head), pages)
+
+
+def _condition_among(query: Query, groups: Sequence[Sequence[Part]]) -> str | None:
+    """The clear colour that one of several wanted rankings asks for; None if spaces or a fusion are named."""
+    wanted = sum(weight_of(group) > 0 for group in groups)
+    if wanted < 2 or query.fusion or query.space or query.spaces:
+        return None
+    return next(filter(None, map(clear_colour, groups)), None)
+
+
+def _with_condition(group: tuple[Part, ...], colour: str | None, embedder: Embedder) -> tuple[Part, ...]:
+    """The parts of a ranking beside that of a colour. Two captions cannot be joined, so such models get no second."""
+    return group if colour is None or embedder.fusion is Fusion.JOINT else with_colour_named(group, colour)
 
 
 def _queries_by_space(query: Query) -> Iterator[Query]:
@@ -300,47 +327,3 @@ def weight_of(group: Sequence[Part]) -> float:
     """The weight of the ranking of a group of parts; negative if it pushes away."""
     wanted = sum(part.weight for part in group if part.weight > 0)
     return wanted or _NEGATIVE_WEIGHT * sum(part.weight for part in group)
-
-
-def ranking_vectors(
-    plans: Plans, values: ValueVectors, stored: ItemVectors, mean: FloatArray
-) -> tuple[dict[RankingKey, FloatArray], dict[RankingKey, AnyseekError]]:
-    """The vector (d,) of each ranking, or its error; see `fuse_parts`."""
-    vectors: dict[RankingKey, FloatArray] = {}
-    errors: dict[RankingKey, AnyseekError] = {}
-    for place, planned in plans.items():
-        try:
-            vectors[place] = fuse_parts(planned, values.get(place, {}), stored, mean)
-        except AnyseekError as error:
-            errors[place] = error
-    return vectors, errors
-
-
-def nearest_items(
-    view: View,
-    plans: Plans,
-    vectors: Mapping[RankingKey, FloatArray],
-    excluded_ids: Set[int] = frozenset(),
-) -> dict[RankingKey, Ranking]:
-    """The nearest items of each ranking, without `excluded_ids`, in one search for each depth and filter."""
-    groups: dict[tuple[int, Filter | None], list[RankingKey]] = defaultdict(list)
-    for place in vectors:
-        groups[plans[place].depth, plans[place].where].append(place)
-    rankings: dict[RankingKey, Ranking] = {}
-    for (depth, where), places in groups.items():
-        neighbours = view.search(np.stack([vectors[place] for place in places]), depth + len(excluded_ids), where)
-        cosines = neighbours.scores.clip(-1, 1)  # some are beyond by rounding
-        for place, ids, scores in zip(places, neighbours.ids, cosines, strict=True):
-            keep = np.isin(ids, list(excluded_ids), invert=True) if excluded_ids else slice(None)
-            rankings[place] = ranking_of(ids[keep][:depth], scores[keep][:depth].astype(np.float64))
-    return rankings
-
-
-def with_z_scores(
-    sample: ScoreSample, vectors: Mapping[RankingKey, FloatArray], found: Mapping[RankingKey, Ranking], count: int
-) -> dict[RankingKey, Ranking]:
-    """The rankings of `count` items with their standard scores against the `sample`."""
-    return {
-        place: replace(ranking, z_scores=z_scores(sample, vectors[place], ranking.ids, ranking.scores), count=count)
-        for place, ranking in found.items()
-    }
