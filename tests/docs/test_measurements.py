@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reporting import MEASUREMENTS, read_result
+from benchmarks.rooms import output_table, recall_table
 from benchmarks.sources.__main__ import WORST_GAIN, size_table, source_table
 
 ROOT = Path(__file__).parents[2]
-SOURCES = read_result("sources")
+WEIGHTS = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+SOURCES, ROOMS = read_result("sources"), read_result("rooms")
 TRANSFER = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
 
 
@@ -32,6 +34,12 @@ def test_the_tables_of_sources_are_those_of_the_last_measurement() -> None:
     assert size_table(SOURCES) in TRANSFER
 
 
+def test_the_tables_of_rooms_are_those_of_the_last_measurement() -> None:
+    assert f"of commit {ROOMS['commit']}" in WEIGHTS
+    assert recall_table(ROOMS) in WEIGHTS
+    assert output_table(ROOMS) in WEIGHTS
+
+
 def test_the_page_says_where_the_rule_is_broken() -> None:
     broken = [row for row in SOURCES["rows"] if row["models"]["4m-tiny"]["gain"]["low"] < WORST_GAIN]
     assert ("**Rows with \\* break the rule.**" in TRANSFER) == bool(broken)
@@ -39,7 +47,7 @@ def test_the_page_says_where_the_rule_is_broken() -> None:
 
 def test_the_readme_and_the_weights_quote_the_recall_of_captions() -> None:
     default, free = _recalls("4m-tiny"), _recalls("4m-tiny-open")
-    readme, weights = (" ".join((ROOT / path).read_text().split()) for path in ("README.md", "docs/weights.md"))
+    readme, weights = (" ".join(page.split()) for page in ((ROOT / "README.md").read_text(encoding="utf-8"), WEIGHTS))
     percent = {size: f"{float(value) * 100:.0f}%" for size, value in default.items()}
     assert f"in {percent[1_000]} of cases ({float(free[1_000]) * 100:.0f}% with `4m-tiny-open`)" in readme
     assert f"among 100 in {percent[100]}" in readme
