@@ -141,11 +141,11 @@ class Gallery:
                 yield (thing, other), both
 
 
-def photos_with_masks(packs: Path, source: str) -> Gallery:
+def photos_with_masks(packs: Path, source: str, limit: int) -> Gallery:
     """The photos of a source of the pack `segmentation`."""
     names = json.loads((packs / "segmentation" / "classes.json").read_text())[source]
     gallery = Gallery(f"{source}, masks")
-    for key, about, files in _samples(packs / "segmentation", source):
+    for key, about, files in sample_evenly(list(_samples(packs / "segmentation", source)), limit):
         picture, mask = _picture(files["webp"]), np.asarray(Image.open(io.BytesIO(files["semseg.png"])))
         ids = [int(number) for number in np.unique(mask) if number and (mask == number).mean() >= _LEAST_AREA]
         clear = ((names[str(number)], _clear_colour(picture[mask == number])) for number in ids)

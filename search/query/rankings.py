@@ -8,10 +8,10 @@ several rankings come first, whatever their scores mean. It hardly separates the
 how far a score lies above those of other items (`anyseek.search.confidence.probabilities`), at least 0. Where z is not
 known, the rank alone counts.
 
-A clear colour beside other parts is a condition (`anyseek.search.query.conditions`). Then the square roots of what
-rankings give are added: an item that has a little of both comes before one that has much of one. The colour's ranking
-also has all items of the other rankings, and is by their correlation with the colour, not the cosine: what an item's
-colours have beyond those of the collection. It finds things of a colour in busy pictures.
+A clear colour beside other parts is a condition (`anyseek.search.query.conditions`): its ranking gives the square root
+of z / z of its first, and nothing for rank. So it matters most whether an item has the colour, and hardly how much of
+it: red tomatoes do not come before red cars. The ranking also has all items of the other rankings, and is by their
+correlation with the colour, not the cosine: what an item's colours have beyond those of the collection.
 """
 
 from collections import defaultdict
@@ -55,7 +55,7 @@ _NEGATIVE_WEIGHT = (
     0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
 )
 _ZERO_TOLERANCE = 1e-6  # a score that is 0 but for rounding
-_CONDITION_POWER = 0.5  # chosen on photos of one thing and emoji; 0.25 to 0.7 find about as much
+_CONDITION_POWER = 0.5  # from 0.25 to 0.7 each of four sources finds about as much
 _DAMPING = 60  # of Cormack et al.: how little the first ranks differ
 _Z_WEIGHT = 2  # how much z counts beside the rank; from 1 to 3 emoji and photos are found alike (docs/weights.md)
 
@@ -66,8 +66,8 @@ class Ranking:
 
     With a `weight` below 0 it lowers the items of rankings that it is added to. `z_scores` are the standard scores of
     its items among `count`, None if there are too few. The ranking of an answer has `probabilities` (n,), if they are
-    known; if the highest is below `nothing_good_threshold`, nothing good was found. With a condition among them,
-    rankings are added in another way.
+    known; if the highest is below `nothing_good_threshold`, nothing good was found. One of a condition
+    counts in another way.
     """
 
     ids: IdArray
@@ -97,6 +97,8 @@ class Ranking:
         if self.z_scores is None or highest <= 0:
             return by_ranks
         z_share = self.z_scores.z.clip(min=0.0) / highest
+        if self.is_condition:
+            return np.asarray(z_share**_CONDITION_POWER)
         contributions: Float64Array = (by_ranks + _Z_WEIGHT * z_share) / (1 + _Z_WEIGHT)
         return contributions
 
@@ -127,28 +129,23 @@ def fuse_rankings(rankings: Sequence[Ranking]) -> Ranking:
         return ranking_of(np.empty(0, np.int64), np.empty(0))
     ids = np.unique(np.concatenate([ranking.ids for ranking in wanted]))
     totals = np.zeros(len(ids))
-    power = _power(rankings)
     for ranking in sorted(rankings, key=lambda ranking: -ranking.weight):
         places = np.searchsorted(ids, ranking.ids)
         inside = places < len(ids)
         inside[inside] = ids[places[inside]] == ranking.ids[inside]
-        totals[places[inside]] += ranking.weight * ranking.contributions()[inside] ** power
+        totals[places[inside]] += ranking.weight * ranking.contributions()[inside]
     order = np.lexsort((ids, -totals.round(12)))
     return ranking_of(ids[order], np.maximum(-1.0, totals[order] / _max_score(rankings)))
 
 
 def score_contributions(rankings: Sequence[Ranking], item_id: int) -> list[float]:
     """The contribution of each ranking to the score of an item."""
-    highest, power = _max_score(rankings), _power(rankings)
+    highest = _max_score(rankings)
     places = [ranking.position_of(item_id) for ranking in rankings]
     return [
-        0.0 if place is None else float(ranking.weight * ranking.contributions()[place] ** power / highest)
+        0.0 if place is None else float(ranking.weight * ranking.contributions()[place] / highest)
         for ranking, place in zip(rankings, places, strict=True)
     ]
-
-
-def _power(rankings: Sequence[Ranking]) -> float:
-    return _CONDITION_POWER if any(ranking.is_condition for ranking in rankings) else 1.0
 
 
 def _max_score(rankings: Sequence[Ranking]) -> float:

@@ -45,7 +45,7 @@ def test_a_photo_with_masks_has_the_colours_of_its_things(tmp_path: Path) -> Non
     about = {"id": "a", "source": "s", "classes": ["hat", "wall"]}
     _pack(tmp_path / "segmentation", [(about, {"webp": _png(_photo(RED)), "semseg.png": _png(mask)})])
     (tmp_path / "segmentation" / "classes.json").write_text(json.dumps({"s": {"0": "", "1": "hat", "2": "wall"}}))
-    gallery = photos_with_masks(tmp_path, "s")
+    gallery = photos_with_masks(tmp_path, "s", 5)
     assert gallery.things == {"a": {"hat", "wall"}}
     assert gallery.coloured == {"a": {("hat", "red")}}  # the wall is grey, which says nothing
 

@@ -52,16 +52,15 @@ def test_captions_are_asked_with_the_colour_too_and_weigh_what_they_did() -> Non
     sketch, unwanted = Part("canny_edge", np.zeros((2, 2), np.uint8)), text("dog", -1.0)
     parts = with_colour_named((text("a car", 3.0), sketch, unwanted), "red")
     assert [(part.value, part.weight) for part in parts if part.modality == "caption"] == [
-        ("a car", pytest.approx(2.0)),
+        ("a car", pytest.approx(1.5)),
         ("dog", -1.0),
-        ("a car, red", pytest.approx(1.0)),
+        ("a car, red", pytest.approx(1.5)),
     ]
     assert sketch in parts
 
 
-def test_what_has_some_of_both_comes_before_what_has_much_of_one() -> None:
-    others = [0.1] * 50
-    words, colour = ranking(1.0, 4.0, 1.2, *others, 0.0), ranking(1.0, 0.0, 1.2, *others, 5.0)
+def test_what_has_both_comes_before_what_has_more_of_the_colour() -> None:
+    words, colour = ranking(1.0, 0.2, 3.8, 4.0, *[0.1] * 50), ranking(1.0, 6.0, 1.5, -1.0, *[1.6] * 50)
     assert fuse_rankings([words, colour]).ids[0] == 0
     rankings = [words, replace(colour, is_condition=True)]
     found = fuse_rankings(rankings)
