@@ -69,8 +69,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(20)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """A Chromium. Its driver is a running asyncio loop of this thread, beside which no other can run."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
