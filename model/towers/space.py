@@ -65,7 +65,7 @@ _PEAK_POWER = 0.7
 # The weights of parts beside others in late fusion. Over a gallery, cosines of captions spread twice as far as those of
 # maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for captions, and
 # 98 to 180 for maps (docs/weights.md). Cosines of pictures and items ("") spread 2.5 times as far as those of captions,
-# which would hardly count beside them (docs/measurements/conditions.json has what other weights find).
+# which would hardly count beside them (docs/weights.md has what other weights find).
 SHARES = {
     **{name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")},
     CAPTION: {PHOTO: 0.4, "": 0.4},
