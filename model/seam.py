@@ -52,6 +52,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class RelevanceCurve:
+    """The probability that a hit is right, as a logistic function of its two features: `offset` + `weights` · features.
+
+    If the best hit of an answer has a probability below `nothing_good`, nothing good was found.
+    """
+
+    offset: float
+    weights: tuple[float, float]
+    nothing_good: float
+
+
+@dataclass(frozen=True)
 class EmbeddingSpace:
     """A space that vectors of one dimension and one origin share. The score in it is the cosine, higher is better.
 
@@ -67,6 +79,9 @@ class EmbeddingSpace:
 
     `shares` say how much a part of a query counts beside one of another modality where vectors are added by weight:
     `shares["depth"]["caption"]` that of a caption beside depth, 1 where nothing is said.
+
+    Known for some modalities of queries: `typical_queries` float32 (m, d), a varied set of centred ones, with which an
+    item's scores are compared, and the `relevance` of hits.
     """
 
     name: str
@@ -78,6 +93,8 @@ class EmbeddingSpace:
     modalities: frozenset[str] | None = None
     instead: str | None = None
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    typical_queries: Mapping[str, FloatArray] = field(default_factory=dict)
+    relevance: Mapping[str, RelevanceCurve] = field(default_factory=dict)
 
     def knows(self, modality: str) -> bool:
         """Whether values of `modality` that differ have different vectors in this space."""

@@ -5,22 +5,37 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
-from anyseek.model.seam import Embedder, FloatArray
+from anyseek.model.seam import Embedder
 from anyseek.search.answers.explaining import Explainer
-from anyseek.search.answers.hits import SelectedHits, count_facets, damage_note, score_note, select_groups, select_page
+from anyseek.search.answers.hits import (
+    SelectedHits,
+    count_facets,
+    damage_note,
+    make_hit,
+    score_note,
+    select_groups,
+    select_page,
+)
 from anyseek.search.answers.paging import HitCandidate
-from anyseek.search.answers.results import Facet, GroupValue, Hit, Interpretation, Results
+from anyseek.search.answers.results import Facet, GroupValue, Interpretation, Results
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import checks, facet_counts, facets
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
-from anyseek.search.confidence.probabilities import ScoreSamples
+from anyseek.search.confidence.score_samples import ScoreSamples
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.filters.tree import And, Exists
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
-from anyseek.search.query.nearest import condition_rows, nearest_items, plans_by_space, ranking_vectors, with_z_scores
+from anyseek.search.query.nearest import (
+    condition_rows,
+    nearest_items,
+    plans_by_space,
+    ranking_vectors,
+    with_probabilities,
+    with_z_scores,
+)
 from anyseek.search.query.planning import ITEM_MODALITY, home_space
 from anyseek.search.query.query import Query
 from anyseek.search.query.rankings import PlannedQuery, Ranking, plan_query, ranking_of_words
@@ -272,7 +287,7 @@ class SearchEngine:
 
         `ranked` has the rankings of spaces that were searched before.
         """
-        live = self._live_space(snapshot.head, space)
+        live, model_space = self._live_space(snapshot.head, space), self.embedder.spaces[space.name]
         parts = (part for plan in plans.values() for part in plan.parts)
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
         filters = {plan.where for plan in plans.values() if plan.where is not None}
@@ -287,8 +302,10 @@ class SearchEngine:
             rankings, mean = nearest_items(view, plans, vectors, excluded_ids), view.centre
             conditions = condition_rows(view, plans, rankings, lambda place: _rankings_of_query(place[0], ranked))
             count, missing_count = view.count(), view.missing_count
-        sample = self._score_samples.get(snapshot.head, space, self.embedder.spaces[space.name], mean, count)
-        return {**with_z_scores(sample, vectors, rankings, count, conditions), **errors}, missing_count
+        sample = self._score_samples.get(snapshot.head, space, model_space, mean, count)
+        rankings = with_z_scores(sample, vectors, rankings, count, conditions)
+        rankings = with_probabilities(snapshot, space, model_space, plans, vectors, rankings, sample)
+        return {**rankings, **errors}, missing_count
 
     def _merge(
         self, snapshot: Snapshot, query: PlannedQuery, rankings_or_errors: Sequence[Ranking | AnyseekError]
@@ -352,7 +369,7 @@ class SearchEngine:
             if (read := part.understood) is not None
         )
         return Results(
-            tuple(_make_hit(hit, items[hit.item_id], vectors.get(hit.item_id)) for hit in intact),
+            tuple(make_hit(hit, items[hit.item_id], vectors.get(hit.item_id)) for hit in intact),
             query.space,
             None if query.fusion is None else query.fusion.value,
             note,
@@ -377,19 +394,3 @@ def _rankings_of_query(number: int, ranked: Mapping[RankingKey, Ranking | Anysee
 
 def _undamaged(chosen: Sequence[HitCandidate], items: Mapping[int, Item]) -> list[HitCandidate]:
     return [hit for hit in chosen if hit.item_id in items and not items[hit.item_id].damaged]
-
-
-def _make_hit(chosen: HitCandidate, item: Item, vector: FloatArray | None) -> Hit:
-    group = chosen.group
-    return Hit(
-        item.key,
-        chosen.score,
-        chosen.rank,
-        item.caption,
-        item.attributes,
-        tuple(sorted(item.assets)),
-        item.path,
-        None if vector is None else tuple(vector.tolist()),
-        int(group) if isinstance(group, float) and group.is_integer() else group,
-        probability=chosen.probability,
-    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from anyseek.search.evaluation.calibration import ScoreRow
 from anyseek.search.evaluation.matrix import Matrix, Row
 from anyseek.search.evaluation.measures import Estimate, Scores
 from anyseek.search.evaluation.outputs import LOWER_IS_BETTER, Outputs
@@ -21,22 +20,6 @@ def query_lines(report: CombinedResults) -> Iterator[str]:
         yield f"{counts}  {_interval(row.together):24}{_interval(row.gain, '+'):28}{part_recalls}"
     if report.palette is not None:
         yield f"a palette of five colours alone: {_interval(report.palette.together)} of {report.palette.queries} emoji"
-    yield from _score_lines(report.scores)
-
-
-def _score_lines(rows: Sequence[ScoreRow]) -> Iterator[str]:
-    """The table of how well probabilities are calibrated, by kind of query and overall."""
-    width = _width([row.kind for row in rows])
-    yield "probabilities, with the item in the collection and without: calibration error, mAP of all hits in one order"
-    yield (
-        f"{'query':{width}}{'n':>5}{'hits':>7}  {'best hit':10}{'first ten':11}{'mAP by score':14}{'by probability':16}"
-        "nothing good: not there, best hit right"
-    )
-    for row in rows:
-        yield (
-            f"{row.kind:{width}}{row.queries:5}{row.hits:7}  {row.error_of_best:<10.3f}{row.error:<11.3f}"
-            f"{row.by_score:<14.3f}{row.by_probability:<16.3f}{row.nothing_good:.2f}, {row.wrongly:.2f}"
-        )
 
 
 def _interval(value: Estimate, sign: str = "") -> str:

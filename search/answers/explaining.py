@@ -21,7 +21,7 @@ from anyseek.search.answers.results import Explanation, PartShare, RankingShare
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
-from anyseek.search.confidence.probabilities import ScoreSamples
+from anyseek.search.confidence.score_samples import ScoreSamples
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.query.nearest import condition_rows, nearest_items, plans_by_space, ranking_vectors, with_z_scores
 from anyseek.search.query.planning import Plan
@@ -150,7 +150,7 @@ class Explainer:
     ) -> None:
         """Add the measurements of the rankings of one space."""
         session, head = snapshot.session, snapshot.head
-        live = self.live_space(head, space)
+        live, model_space = self.live_space(head, space), self.embedder.spaces[space.name]
         parts = (part for plan in plans.values() for part in plan.parts)
         keys = {(part.collection, part.item) for part in parts if part.item is not None}
         filters = {plan.where for plan in plans.values() if plan.where is not None}
@@ -161,7 +161,7 @@ class Explainer:
             found, mean, count = nearest_items(view, plans, vectors), view.centre, view.count()
             whole = [each for (_, variant), each in measured.found.items() if variant == _WHOLE]
             conditions = condition_rows(view, plans, found, lambda _: whole)
-        sample = self.score_samples.get(head, space, self.embedder.spaces[space.name], mean, count)
+        sample = self.score_samples.get(head, space, model_space, mean, count)
         measured.found.update(with_z_scores(sample, vectors, found, count, conditions))
         for place, vector in vectors.items():
             cosines = {item_id: float(row @ vector) for item_id, row in rows.items()}

@@ -6,17 +6,22 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
+from anyseek.model.seam import FloatArray
 from anyseek.search.answers.paging import HitCandidate, SeenHits, group_hash
-from anyseek.search.answers.results import Facet, GroupValue
+from anyseek.search.answers.results import Facet, GroupValue, Hit
 from anyseek.search.catalogue import facet_counts
 from anyseek.search.filters.tree import Exists, Filter
 from anyseek.search.query.query import Query
 from anyseek.search.query.rankings import Ranking
-from anyseek.search.types import FieldCounts
+from anyseek.search.types import FieldCounts, Item
 
 NOTHING_GOOD = "nothing good was found"  # the beginning of the note then
 _MAX_VALUES = 20  # of each attribute
 _NO_SEEN_HITS = SeenHits()
+_NO_PROBABILITY = (
+    "min_probability leaves nothing out here: hits have a probability where the query is one picture, one item, or the "
+    "name of a thing in at most three words"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def select_groups(
 def _above_thresholds(ranking: Ranking, query: Query) -> list[tuple[int, float, float | None]]:
     """The items before the first below a threshold of the query, with scores and probabilities.
 
-    Items found by words alone have no probability, so no threshold of it applies to them.
+    Without probabilities, no threshold of them applies.
     """
     ids, scores = ranking.ids.tolist(), ranking.scores.tolist()
     likely = ranking.probabilities
@@ -80,6 +85,23 @@ def _above_thresholds(ranking: Ranking, query: Query) -> list[tuple[int, float, 
         below = (place for place, value in enumerate(likely) if value < query.min_probability)
         count = min(count, next(below, count))
     return list(zip(ids[:count], scores, probabilities, strict=False))
+
+
+def make_hit(chosen: HitCandidate, item: Item, vector: FloatArray | None) -> Hit:
+    """The hit of an item, with its raw vector (d,) if the query asks for it."""
+    group = chosen.group
+    return Hit(
+        item.key,
+        chosen.score,
+        chosen.rank,
+        item.caption,
+        item.attributes,
+        tuple(sorted(item.assets)),
+        item.path,
+        None if vector is None else tuple(vector.tolist()),
+        int(group) if isinstance(group, float) and group.is_integer() else group,
+        probability=chosen.probability,
+    )
 
 
 def count_facets(
@@ -112,7 +134,7 @@ def score_note(query: Query, ranking: Ranking) -> str | None:
     if query.min_score is not None and highest < query.min_score:
         return f"no item has a score of at least {query.min_score:g}; the highest is {highest:.3f}"
     if best is None:
-        return None
+        return None if query.min_probability is None else _NO_PROBABILITY
     if query.min_probability is not None and best < query.min_probability:
         least = f"no item has a probability of at least {query.min_probability:g}"
         return f"{NOTHING_GOOD}: {least}; the highest is {best:.3f}"

@@ -20,7 +20,6 @@ from anyseek.model.galleries.photos import FOLDER, read_photos, read_views
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample, Value
-from anyseek.search.evaluation.calibration import JudgedHit, ScoreRow, judge_hits, score_rows
 from anyseek.search.evaluation.measures import Estimate, estimate
 from anyseek.search.evaluation.real_collection import RealCollection, real_collection
 from anyseek.search.evaluation.vectors import Progress
@@ -68,14 +67,10 @@ class CombinedRow:
 
 @dataclass(frozen=True)
 class CombinedResults:
-    """All rows that the model takes; `palette` has palettes of five colours alone.
-
-    `scores` says what probabilities are worth.
-    """
+    """All rows that the model takes; `palette` has palettes of five colours alone."""
 
     rows: tuple[CombinedRow, ...]
     palette: CombinedRow | None
-    scores: tuple[ScoreRow, ...]
 
 
 def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: Progress) -> CombinedResults:
@@ -86,20 +81,17 @@ def measure_queries(embedder: Embedder, home: Path, most: int | None, progress: 
     """
     progress("fetching and rendering emoji")
     rows: list[CombinedRow] = []
-    hits: list[JudgedHit] = []
     for gallery in (unseen_emoji(home, most), _rooms(most), _photos(most)):
         samples = gallery.samples
         progress(f"embedding {len(samples)} {gallery.name} with {embedder.name}")
         with real_collection(embedder, samples) as collection:
-            judged: dict[str, list[JudgedHit]] = {}
             for kind in gallery.kinds:
                 if _keys(gallery, kind) and _is_supported(kind, embedder):
                     progress(f"{gallery.name}: {' + '.join(kind)}")
-                    rows.append(_row(collection, gallery, kind, judged))
-            hits += [hit for hits_of_kind in judged.values() for hit in hits_of_kind]
+                    rows.append(_row(collection, gallery, kind))
     combined = tuple(row for row in rows if len(row.parts) > 1)
     palette = next((row for row in rows if row not in combined), None)
-    return CombinedResults(combined, palette, score_rows(hits))
+    return CombinedResults(combined, palette)
 
 
 def unseen_emoji(home: Path, most: int | None) -> Gallery:
@@ -183,8 +175,8 @@ def _is_supported(kind: Kind, embedder: Embedder) -> bool:
     return modalities <= {None, *embedder.modalities}
 
 
-def _row(collection: RealCollection, gallery: Gallery, kind: Kind, judged: dict[str, list[JudgedHit]]) -> CombinedRow:
-    """Measure a kind of query and its parts alone; hits of those that are new in this collection go to `judged`."""
+def _row(collection: RealCollection, gallery: Gallery, kind: Kind) -> CombinedRow:
+    """Measure a kind of query and its parts alone."""
     keys, where = _keys(gallery, kind), _GALLERY_ONLY if gallery.others else None
     combined = " + ".join(kind)
     recalls: dict[str, npt.NDArray[np.float64]] = {}
@@ -193,8 +185,6 @@ def _row(collection: RealCollection, gallery: Gallery, kind: Kind, judged: dict[
         answers = collection.answers(queries)
         right = [any(hit.key == key for hit in answer.hits) for key, answer in zip(keys, answers, strict=True)]
         recalls[name] = np.array(right, np.float64)
-        if name not in judged:
-            judged[name] = judge_hits(collection, name, keys, queries, answers)
     best = max((recalls[name] for name in kind), key=np.mean)
     return CombinedRow(
         f"{gallery.name}: {combined}",

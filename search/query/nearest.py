@@ -1,4 +1,4 @@
-"""Searches a view of a space for the rankings of queries: their vectors, nearest items and standard scores."""
+"""Searches a view of a space for the rankings of queries: vectors, nearest items, standard scores, probabilities."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from anyseek.model.seam import FloatArray
+from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.catalogue.collections import SpaceHead
-from anyseek.search.confidence.probabilities import ScoreSample, z_scores
+from anyseek.search.catalogue.item_cache import Snapshot
+from anyseek.search.confidence.relevance import name_features, probabilities
+from anyseek.search.confidence.score_samples import ScoreSample, prior_centred, z_scores
 from anyseek.search.errors import AnyseekError
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.planning import Plan
@@ -93,8 +95,8 @@ def with_z_scores(
         against = sample
         if place in conditions and len(sample.ids):
             ranking, against = _by_correlation(sample, vectors[place], *conditions[place])
-        scores = z_scores(against, vectors[place], ranking.ids, ranking.scores)
-        rankings[place] = replace(ranking, z_scores=scores, count=count)
+        z = z_scores(against, vectors[place], ranking.ids, ranking.scores)
+        rankings[place] = replace(ranking, z=z, count=count)
     return rankings
 
 
@@ -107,3 +109,28 @@ def _by_correlation(
     order = np.lexsort((ids, -scores))
     ranking = replace(ranking_of(ids[order], scores[order]), is_condition=True)
     return ranking, replace(sample, vectors=centre(sample.vectors, mean))
+
+
+def with_probabilities(
+    snapshot: Snapshot,
+    space: SpaceHead,
+    model_space: EmbeddingSpace,
+    plans: Plans,
+    vectors: Mapping[RankingKey, FloatArray],
+    rankings: Mapping[RankingKey, Ranking],
+    sample: ScoreSample,
+) -> dict[RankingKey, Ranking]:
+    """The rankings, with probabilities where the model has a curve for the kind of query in this space."""
+    rated = dict(rankings)
+    for place, ranking in rankings.items():
+        kind = plans[place].relevance
+        if kind is None or kind not in model_space.relevance or ranking.z is None or not len(ranking.ids):
+            continue
+        features = np.stack([ranking.scores, ranking.z], axis=1)
+        if kind in model_space.typical_queries:
+            items = prior_centred(snapshot.session, snapshot.head, space, model_space.gallery_prior, ranking.ids)
+            features = name_features(items, vectors[place], model_space.typical_queries[kind], sample)
+        curve = model_space.relevance[kind]
+        values = probabilities(curve, features)
+        rated[place] = replace(ranking, probabilities=values, nothing_good_threshold=curve.nothing_good)
+    return rated

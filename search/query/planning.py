@@ -11,7 +11,6 @@ from anyseek.model.modalities.registry import resolve
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
 from anyseek.search.answers.results import MAX_EXPLAINED
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.confidence.probabilities import MARGIN_RANK
 from anyseek.search.errors import BadQuery, FingerprintMismatch, LimitExceeded, NotJoinable, SpaceNotFound
 from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
 from anyseek.search.query.query import Part, Query
@@ -43,6 +42,8 @@ class Plan:
     """the number of nearest items to retrieve"""
     is_condition: bool = False
     """whether it is a clear colour that items of the other rankings must have, too"""
+    relevance: str | None = None
+    """the kind of query whose curve gives its hits probabilities (`anyseek.search.confidence.relevance`)"""
 
 
 def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
@@ -313,5 +314,5 @@ def search_depth(query: Query, rankings: int, limits: Limits) -> int:
     if rankings > 1:
         return min(_FUSION_DEPTH, limits.hits) if hits <= _MAX_SHALLOW_HITS else limits.hits
     if query.group_by is None:
-        return max(query.reach, MARGIN_RANK)
+        return query.reach
     return max(_MIN_GROUPED_ITEMS, _ITEMS_PER_GROUPED_HIT * hits)

@@ -5,7 +5,7 @@ ranking is of one space. Several are added by weight: a ranking gives its first 
 standard score: (61 / (60 + rank) + 2 z / z of its first) / 3. The first term is reciprocal rank fusion (Cormack et al.
 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods"): items that are ahead in
 several rankings come first, whatever their scores mean. It hardly separates the first items, which z does:
-how far a score lies above those of other items (`anyseek.search.confidence.probabilities`), at least 0. Where z is not
+how far a score lies above those of other items (`anyseek.search.confidence.score_samples`), at least 0. Where z is not
 known, the rank alone counts.
 
 A clear colour beside other parts is a condition (`anyseek.search.query.conditions`): its ranking gives the square root
@@ -24,16 +24,8 @@ import numpy.typing as npt
 from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.answers.paging import Pages, pages_of
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.confidence.probabilities import (
-    Float64Array,
-    ZScores,
-    combine_scores,
-    curve_kind_of,
-    curve_of,
-    hit_probabilities,
-    nothing_good_threshold,
-    z_scores_of_words,
-)
+from anyseek.search.confidence.relevance import relevance_kind
+from anyseek.search.confidence.score_samples import Float64Array, z_of_ranks
 from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.conditions import clear_colour, with_colour_named
@@ -47,7 +39,7 @@ from anyseek.search.query.planning import (
     plan_ranking,
     search_depth,
 )
-from anyseek.search.query.query import WORDS, Part, Query
+from anyseek.search.query.query import Part, Query
 from anyseek.search.settings import Limits
 from anyseek.search.types import IdArray
 
@@ -64,16 +56,16 @@ _Z_WEIGHT = 2  # how much z counts beside the rank; from 1 to 3 emoji and photos
 class Ranking:
     """Items, best first: `ids` (n,) with `scores` float64 (n,) in [-1, 1] and `ranks` (n,) from 1, which some share.
 
-    With a `weight` below 0 it lowers the items of rankings that it is added to. `z_scores` are the standard scores of
-    its items among `count`, None if there are too few. The ranking of an answer has `probabilities` (n,), if they are
-    known; if the highest is below `nothing_good_threshold`, nothing good was found. One of a condition
-    counts in another way.
+    With a `weight` below 0 it lowers the items of rankings that it is added to. `z` (n,) are the standard scores of its
+    items among `count`, None if there are too few. A ranking that is an answer by itself may have `probabilities` (n,);
+    if the highest is below `nothing_good_threshold`, nothing good was found. One of a condition counts in another
+    way.
     """
 
     ids: IdArray
     scores: Float64Array
     ranks: IdArray
-    z_scores: ZScores | None = None
+    z: Float64Array | None = None
     count: int = 0
     weight: float = 1.0
     probabilities: Float64Array | None = None
@@ -93,19 +85,19 @@ class Ranking:
     def contributions(self) -> Float64Array:
         """The unweighted contribution of each item, from 1 for the first to 0: (n,)."""
         by_ranks = rank_scores(self.ranks)
-        highest = 0.0 if self.z_scores is None else float(self.z_scores.z.max(initial=0.0))
-        if self.z_scores is None or highest <= 0:
+        highest = 0.0 if self.z is None else float(self.z.max(initial=0.0))
+        if self.z is None or highest <= 0:
             return by_ranks
-        z_share = self.z_scores.z.clip(min=0.0) / highest
+        z_share = self.z.clip(min=0.0) / highest
         if self.is_condition:
             return np.asarray(z_share**_CONDITION_POWER)
         contributions: Float64Array = (by_ranks + _Z_WEIGHT * z_share) / (1 + _Z_WEIGHT)
         return contributions
 
 
-def ranking_of(ids: IdArray, scores: Float64Array, z_scores: ZScores | None = None, count: int = 0) -> Ranking:
+def ranking_of(ids: IdArray, scores: Float64Array, z: Float64Array | None = None, count: int = 0) -> Ranking:
     """A ranking whose items are in order."""
-    return Ranking(ids, scores, np.arange(1, len(ids) + 1), z_scores, count)
+    return Ranking(ids, scores, np.arange(1, len(ids) + 1), z, count)
 
 
 def ranking_of_words(rank_rows: Sequence[tuple[int, int]] | IdArray, weight: float) -> Ranking:
@@ -195,30 +187,18 @@ class PlannedQuery:
         )
 
     def merge(self, rankings: Sequence[Ranking], by_words: Sequence[Ranking]) -> Ranking:
-        """The best items of the rankings of parts and of `query.words`, with their scores and probabilities."""
-        weighted = self.weighted_rankings(rankings, by_words)
-        answer = rankings[0] if self.is_one_ranking else fuse_rankings(weighted)
-        scores = [ranking.z_scores for ranking in weighted if ranking.z_scores is not None]
-        if not scores:
-            return answer
-        combined = combine_scores(scores, [ranking.weight for ranking in weighted])
-        modalities = {part.modality or ITEM_MODALITY for ranking in self.rankings for part in ranking.parts}
-        modalities |= {WORDS} if self.query.words else set()
-        curve = curve_of(curve_kind_of(modalities, len(weighted)))
-        probabilities = np.array(hit_probabilities(combined, answer.ids.tolist(), curve))
-        threshold = nothing_good_threshold(combined, modalities)
-        return replace(answer, probabilities=probabilities, nothing_good_threshold=threshold)
+        """The best items of the rankings of parts and of `query.words`, with their scores."""
+        return rankings[0] if self.is_one_ranking else fuse_rankings(self.weighted_rankings(rankings, by_words))
 
     def weighted_rankings(self, rankings: Sequence[Ranking], by_words: Sequence[Ranking]) -> list[Ranking]:
         """The rankings with their weights, those of `query.words` last, and with standard scores unless the query has
         only words or the collection is too small.
         """
         count = max((ranking.count for ranking in rankings), default=0)
-        if not rankings or any(ranking.z_scores is None for ranking in rankings):
-            rankings = [replace(ranking, z_scores=None) for ranking in rankings]
+        if not rankings or any(ranking.z is None for ranking in rankings):
+            rankings = [replace(ranking, z=None) for ranking in rankings]
         else:
-            scores = [z_scores_of_words(ranking.ids, ranking.ranks, count) for ranking in by_words]
-            by_words = [replace(ranking, z_scores=score) for ranking, score in zip(by_words, scores, strict=True)]
+            by_words = [replace(ranking, z=z_of_ranks(ranking.ranks, count)) for ranking in by_words]
         own = [replace(ranking, weight=weight) for weight, ranking in zip(self.weights, rankings, strict=True)]
         return [*own, *by_words]
 
@@ -241,6 +221,8 @@ def plan_query(query: Query, head: Head, embedder: Embedder, limits: Limits) -> 
     plans = tuple(plan_ranking(each, group, head, embedder, where, depth) for each, group in pairs)
     if colour is not None:
         plans = tuple(replace(plan, is_condition=clear_colour(plan.parts) == colour) for plan in plans)
+    if not are_added:
+        plans = tuple(replace(plan, relevance=relevance_kind(plan.parts)) for plan in plans)
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need no space, but the named one must exist

@@ -86,13 +86,6 @@ MUTANTS = (
         "tests/search/evaluation/test_queries.py",
     ),
     Mutant(
-        "the right item stays where its absence is judged",
-        "search/evaluation/calibration.py",
-        'others = Not(Compare("@key", Operator.EQUAL, key))',
-        'others = Not(Compare("@key", Operator.EQUAL, ""))',
-        "tests/search/evaluation/test_calibration.py",
-    ),
-    Mutant(
         "a mean of queries is tested on the queries it was fitted to",
         "search/query/means.py",
         "fit_mean(space, modality, queries[~held_out])",
@@ -100,11 +93,18 @@ MUTANTS = (
         "tests/search/query/test_means.py",
     ),
     Mutant(
-        "a shipped constant of probabilities is shifted by 1",
-        "search/confidence/probabilities.py",
-        "Curve(-4.240,",
-        "Curve(-3.240,",
-        "tests/search/confidence/test_probabilities.py",
+        "an item's scores with other names are not subtracted",
+        "search/confidence/relevance.py",
+        "items @ query - means",
+        "items @ query",
+        "tests/search/confidence/test_relevance.py",
+    ),
+    Mutant(
+        "the collection's median is not subtracted",
+        "search/confidence/relevance.py",
+        "[z, z - median]",
+        "[z, z]",
+        "tests/search/confidence/test_relevance.py",
     ),
     Mutant(
         "words beside a map have no weight",

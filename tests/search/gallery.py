@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, RelevanceCurve, Sample, Value
 from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.session import Database
@@ -73,7 +73,15 @@ class WordsEmbedder:
     def _space(self, name: str) -> EmbeddingSpace:
         mean = 0.6 * self.lean(name)
         means = {"caption": mean[np.newaxis], "rgb": mean[np.newaxis]}
-        return EmbeddingSpace(name, DIMENSION, f"{self.fingerprint}/{name}", mean, means)
+        return EmbeddingSpace(name, DIMENSION, f"{self.fingerprint}/{name}", mean, means, relevance=_curves(0.0))
+
+    def set_nothing_good(self, probability: float) -> None:
+        """Say from now on that nothing good was found if the best hit has a lower probability."""
+        self.spaces = {name: replace(space, relevance=_curves(probability)) for name, space in self.spaces.items()}
+
+
+def _curves(nothing_good: float) -> dict[str, RelevanceCurve]:
+    return dict.fromkeys(("caption", "rgb"), RelevanceCurve(-3.0, (1.0, 1.0), nothing_good))
 
 
 def words(value: Value) -> str:

@@ -46,12 +46,12 @@ def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEn
     assert engine.query("things", replace(query, min_score=None)).note is None
 
 
-def test_an_answer_says_when_nothing_good_was_found(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_says_when_nothing_good_was_found(engine: SearchEngine) -> None:
     best = engine.query("things", ANY).hits[0].probability
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: best + 1e-6)
+    engine.embedder.set_nothing_good(best + 1e-6)
     note = f"nothing good was found: the best item has a probability of {best:.3f}"
     assert engine.query("things", ANY).note == note
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: best - 1e-6)
+    engine.embedder.set_nothing_good(best - 1e-6)
     assert engine.query("things", ANY).note is None
 
 
@@ -69,6 +69,14 @@ def test_no_hit_is_less_probable_than_asked(engine: SearchEngine) -> None:
     assert none.note == (
         f"nothing good was found: no item has a probability of at least 1; the highest is {likely[0]:.3f}"
     )
+
+
+def test_hits_of_other_queries_have_no_probability_and_stay(engine: SearchEngine) -> None:
+    for parts in ((text("a cat that sleeps on a mat"),), (text("cat"), picture(30)), (text("cat", -1.0),)):
+        found = engine.query("things", replace(ANY, parts=parts, min_probability=1.0))
+        assert len(found.hits) == 5
+        assert {hit.probability for hit in found.hits} == {None}
+        assert found.note.startswith("min_probability leaves nothing out here")
 
 
 def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine) -> None:

@@ -8,9 +8,10 @@ its own folder has only the towers (`anyseek.model.towers`) and the decoder of i
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), the calibration of captions (`caption_certainty`) and of answers to questions about pictures
 (`picture_answers`, both `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
-fingerprint covers vectors: replacing the decoder of images does not invalidate collections. `retired` has the checksums
-of files, removed or replaced since, that fingerprints still include so that these do not change: the replaced towers
-weigh the blocks of queries otherwise and give photos the same vectors. Matrices may be stored quantised
+fingerprint covers vectors: replacing the decoder of images, or the constants of relevance
+(`anyseek.model.towers.relevance`), does not invalidate collections. `retired` has the checksums of files, removed or
+replaced since, that fingerprints still include so that these do not change: the replaced towers weigh the blocks of
+queries otherwise and give photos the same vectors. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
 (`anyseek.model.fourm.bundled.images`).
 """
@@ -46,6 +47,8 @@ from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Answers, Calibration, general_words
+from anyseek.model.towers.relevance import FILE as RELEVANCE
+from anyseek.model.towers.relevance import load_relevance
 from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
 
@@ -64,7 +67,8 @@ PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<sp
 RETIRED = "retired"  # of the manifest
 _FINGERPRINTED = ("files", "default_spaces", "gallery")  # manifest entries covered by the fingerprint
 _Entry = TypeVar("_Entry")
-_UNSHARED = (TOWERS, DECODER)  # files that are not shared with another set
+_UNSHARED = (TOWERS, DECODER, RELEVANCE)  # files that are not shared with another set
+_NO_VECTORS = (DECODER, RELEVANCE)  # files that no vector depends on
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
 def fingerprint(manifest: Mapping[str, Any]) -> str:
     """sha256 over everything that vectors depend on: file checksums, encoders, preprocessing and space entries."""
     entries = {key: manifest[key] for key in _FINGERPRINTED}
-    files = {name: digest for name, digest in manifest["files"].items() if name != DECODER}
+    files = {name: digest for name, digest in manifest["files"].items() if name not in _NO_VECTORS}
     entries["files"] = {**files, **manifest.get(RETIRED, {})}
     entries |= {"preprocessing": VERSION, "encoders": encoders_digest()}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
@@ -225,8 +229,17 @@ def _load_towers_space(
     if towers.shape.told and not has_words:
         raise WeightsCorrupt(f"{path} needs words of pictures; {SHORTCUTS} beside its network has no map to {SEMANTIC}")
     prior = towers.get_buffer("prior").numpy()
+    has_relevance = RELEVANCE in manifest["files"]
+    typical_queries, curves = load_relevance(path.with_name(RELEVANCE), len(prior)) if has_relevance else ({}, {})
     about = EmbeddingSpace(
-        TOWERS_SPACE, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks, shares=SHARES
+        TOWERS_SPACE,
+        len(prior),
+        manifest["fingerprint"],
+        prior,
+        blocks=towers.blocks,
+        shares=SHARES,
+        typical_queries=typical_queries,
+        relevance=curves,
     )
     return TowersSpace(about, towers, SEMANTIC)
 

@@ -132,7 +132,7 @@ def test_a_batch_answers_in_order_and_one_bad_query_spoils_no_other(http: httpx.
     results = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
     assert [bool(result["error"]) for result in results] == [False, True, True, True, True, False]
     assert [hit["key"] for hit in results[0]["hits"]] == ["red disc"]
-    assert set(results[5]["hits"][0]) == {"key", "score", "rank", "probability"}
+    assert set(results[5]["hits"][0]) == {"key", "score", "rank"}
     assert results[5]["hits"][0]["key"] == "blue bar"
 
 
@@ -329,18 +329,16 @@ def test_several_collections_are_asked_at_once(http: httpx.Client, shapes: str, 
     problem(http.post("/v1/query", json=body | {"k": 9_999, "offset": 9_999}), 413, "limit-exceeded")
 
 
-def test_improbable_hits_are_left_out_in_json_and_in_addresses(http: httpx.Client, shapes: str) -> None:
+def test_a_model_without_curves_leaves_no_improbable_hit_out(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     asked: dict[str, Any] = {"parts": [{"text": "red disc"}]}
     every = http.post(path, json=asked).json()["hits"]
-    likely = [hit["probability"] for hit in every]
-    assert likely == sorted(likely, reverse=True)
-    least = likely[1]
-    kept = [hit for hit in every if hit["probability"] >= least]
-    assert http.post(path, json=asked | {"min_probability": least}).json()["hits"] == kept
-    assert http.get(path, params={"text": "red disc", "min_probability": least}).json()["hits"] == kept
-    none = http.post(path, json=asked | {"min_probability": 1}).json()
-    assert none["hits"] == []
-    assert none["note"].startswith("nothing good was found: no item has a probability of at least 1")
+    assert {hit["probability"] for hit in every} == {None}
+    for found in (
+        http.post(path, json=asked | {"min_probability": 1}).json(),
+        http.get(path, params={"text": "red disc", "min_probability": 1}).json(),
+    ):
+        assert found["hits"] == every
+        assert found["note"].startswith("min_probability leaves nothing out here")
     for wrong in (2, "high"):
         problem(http.get(path, params={"text": "a", "min_probability": wrong}), 422, "invalid-request")

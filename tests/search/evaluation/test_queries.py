@@ -46,10 +46,6 @@ def small_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, tmp_path: Path) -> None:
     found = measure_queries(HashingEmbedder(), tmp_path, 6, lambda line: None)
     count = min(6, len(UNSEEN))
-    assert [row.kind for row in found.scores][-1] == "all"
-    assert {"caption", "palette", "caption + palette"} <= {row.kind for row in found.scores}
-    assert all(0 <= row.error <= 1 and 0 <= row.by_probability <= 1 for row in found.scores)
-    assert sum(row.queries for row in found.scores[:-1]) == found.scores[-1].queries
     assert [row.name for row in found.rows] == [
         "emoji: caption + palette",
         "emoji: drawing + palette",
@@ -64,7 +60,7 @@ def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, 
     assert items.gain.value == pytest.approx(items.together.value - max(part.value for part in items.parts.values()))
     assert found.palette.queries == count
     lines = list(query_lines(found))
-    assert len(lines) == 1 + len(found.rows) + 1 + 2 + len(found.scores)
+    assert len(lines) == 1 + len(found.rows) + 1
     assert lines[1].startswith("emoji: caption + palette")
 
 

@@ -126,12 +126,12 @@ def test_added_rankings_of_collections_are_merged_by_rank(engine: SearchEngine) 
     assert [hit.score for hit in found.hits[::2]] == pytest.approx([1, 61 / 62, 61 / 63])
 
 
-def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine) -> None:
     query = Query((text("item 21"),), 5)
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: 1.1)
+    engine.embedder.set_nothing_good(1.1)
     note = ask(engine, query).note
     assert note.count("nothing good was found") == 2
     best = {name: engine.query(name, query).hits[0].probability or 0 for name in ("thirds", "rest")}
     between = (min(best.values()) + max(best.values())) / 2
-    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_threshold", lambda *_: between)
+    engine.embedder.set_nothing_good(between)
     assert ask(engine, query).note is None

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anyseek.model.seam import Fusion
+from anyseek.model.seam import EmbeddingSpace, Fusion
 from anyseek.search.catalogue.collections import SpaceHead
-from anyseek.search.confidence.probabilities import ScoreSample, score_sample
+from anyseek.search.confidence.score_samples import ScoreSample, score_sample
 from anyseek.search.query.nearest import condition_rows, plans_by_space, with_z_scores
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.rankings import Ranking, ranking_of
@@ -25,7 +25,7 @@ HERE = (0, 0)
 def _sample(count: int) -> ScoreSample:
     rows = unit(np.array([[1, 0.05 * (-1) ** n, 0.02 * n] for n in range(count)], np.float32).reshape(-1, 3))
     zero = np.zeros(3, np.float32)
-    return score_sample(np.arange(10, 10 + count), rows, zero, zero, (), count)
+    return score_sample(np.arange(10, 10 + count), rows, zero, EmbeddingSpace("colours", 3, "", zero), count)
 
 
 def _found() -> dict[RankingKey, Ranking]:
@@ -43,8 +43,8 @@ def test_a_condition_is_ranked_by_what_is_beyond_the_mean() -> None:
     assert (plain.is_condition, condition.is_condition) == (False, True)
     moved = ROWS[1] - sample.vectors.mean(axis=0)
     assert condition.scores[0] == pytest.approx(moved @ QUERY / np.linalg.norm(moved), abs=1e-6)
-    assert condition.z_scores is not None
-    assert np.diff(condition.z_scores.z).max() <= 0
+    assert condition.z is not None
+    assert np.diff(condition.z).max() <= 0
 
 
 def test_where_nothing_can_be_compared_a_condition_is_ranked_as_ever() -> None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyseek.model.seam import Fusion
-from anyseek.search.confidence.probabilities import ZScores
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
@@ -192,8 +191,7 @@ def ranking(weight: float, *z: float) -> Ranking:
     """A ranking of the items 0, 1, … by how far they stand out."""
     z = np.array(z)
     ids = np.argsort(-z, kind="stable")
-    z_scores = ZScores(ids, z[ids], float(z.min(initial=0.0)), 0.0, 0.0, len(z))
-    return Ranking(ids, z[ids], np.arange(1, len(z) + 1), z_scores, weight=weight)
+    return Ranking(ids, z[ids], np.arange(1, len(z) + 1), z[ids], weight=weight)
 
 
 def test_the_first_has_1_and_others_what_rank_and_distance_say() -> None:

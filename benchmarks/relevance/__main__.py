@@ -1,0 +1,199 @@
+"""How often hits are right whose probability is stated, on sources that the curves were not fitted to.
+
+    python -m benchmarks.relevance [--measure PACKS] [--model 4m-tiny] [--cache FOLDER] [--write] [--json]
+
+`--measure` reads the packs photos, sketches, segmentation, depth and captions of the folder PACKS, for about a quarter
+of an hour on two cores, leaves out each source in turn, and writes docs/measurements/relevance.json. With `--write` it
+also fits the curves to all sources and stores them with the weights of the model. The tables of the file are printed.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyseek.model.files import file_digest
+from anyseek.model.fourm.bundled.bundle import MANIFEST, WEIGHTS
+from anyseek.model.home import default_home
+from anyseek.model.registry.loading import load_model
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.model.towers.relevance import FILE, save_relevance
+from anyseek.search.confidence.relevance import NAME, PICTURE
+from anyseek.search.confidence.score_samples import score_moments
+from anyseek.search.query.vectors import centre_queries
+from anyseek.search.spaces.base import centre
+from benchmarks.relevance.galleries import (
+    LabelledSource,
+    Vectorizer,
+    drawings,
+    judged_captions,
+    labelled_sources,
+    names_as_queries,
+)
+from benchmarks.relevance.measuring import (
+    Judged,
+    auroc,
+    fit_curve,
+    joined,
+    judged_names,
+    judged_queries,
+    report,
+    typical,
+)
+from benchmarks.reporting import MEASUREMENTS, markdown_table, option_parser, read_result, write_result
+
+JUDGEMENTS = MEASUREMENTS / "caption-judgements.json"
+SEEDS = (0, 1, 2)
+DRAWING = "canny_edge"
+Json = dict[str, Any]
+
+
+class Measured:
+    """The sources of the packs with a model's vectors, and the names of all their classes as centred queries."""
+
+    def __init__(self, data: Path, vectorizer: Vectorizer) -> None:
+        self._space, self.sources = vectorizer.space, list(labelled_sources(data, vectorizer))
+        self.names = sorted({name for source in self.sources for name in source.names})
+        self.queries = centre_queries(self._space, [NAME], names_as_queries(self.names, vectorizer))
+        self.drawings = dict(drawings(data, vectorizer))
+        self.captions = list(judged_captions(data, JUDGEMENTS, vectorizer))
+
+    def typical_queries(self, without: LabelledSource | None = None, undrawn: str = "") -> dict[str, FloatArray]:
+        """Names but those of a source, and drawings but those of a source."""
+        left_out = frozenset() if without is None else frozenset(without.names)
+        drawn = [each.rows for name, each in self.drawings.items() if name != undrawn]
+        return {
+            NAME: typical(self.queries, [name in left_out for name in self.names]),
+            DRAWING: typical(centre_queries(self._space, [DRAWING], np.concatenate(drawn))),
+        }
+
+    def space(self, without: LabelledSource | None = None, undrawn: str = "") -> EmbeddingSpace:
+        """The space as it would be without a source."""
+        return replace(self._space, typical_queries=self.typical_queries(without, undrawn))
+
+    def by_names(self, space: EmbeddingSpace, seed: int) -> list[Judged]:
+        return [judged_names(space, source, self.names, self.queries, seed) for source in self.sources]
+
+    def by_pictures(self, seed: int) -> list[Judged]:
+        """The hits of pictures in each source with classes."""
+        asking = [(source, source.pictures) for source in self.sources if source.pictures is not None]
+        return [judged_queries(self.space(), source, pictures, PICTURE, seed) for source, pictures in asking]
+
+    def by_drawings(self, seed: int) -> list[Judged]:
+        """The hits of both sources of drawings in the photos of Sketchy, named by the drawings' source."""
+        gallery = next(source for source in self.sources if source.name == "sketchy")
+        named = [LabelledSource(name, gallery.gallery, None) for name in self.drawings]
+        return [
+            judged_queries(self.space(undrawn=each.name), each, self.drawings[each.name], DRAWING, seed)
+            for each in named
+        ]
+
+
+def measure(measured: Measured) -> Json:
+    """The report of each kind of query, each source judged by a curve that was fitted to the others."""
+    spaces = {source.name: measured.space(source) for source in measured.sources}
+    by_names = [
+        _report([_split(measured.by_names(space, seed), name) for name, space in spaces.items()]) for seed in SEEDS
+    ]
+    return {
+        "names": by_names,
+        "pictures": [_left_out_of(measured.by_pictures(seed)) for seed in SEEDS],
+        "drawings": [_left_out_of(measured.by_drawings(seed)) for seed in SEEDS],
+        "sentences": _sentences(measured),
+    }
+
+
+def _left_out_of(judged: list[Judged]) -> Json:
+    return _report([_split(judged, str(each.sources[0])) for each in judged])
+
+
+def _split(judged: list[Judged], name: str) -> tuple[Judged, Judged]:
+    """The hits of all other sources, and of the source with the name."""
+    own = [each for each in judged if each.sources[0] == name]
+    return joined([each for each in judged if each.sources[0] != name]), joined(own)
+
+
+def _report(parts: list[tuple[Judged, Judged]]) -> Json:
+    curves = [fit_curve(others) for others, _ in parts]
+    stated = np.concatenate([own.probabilities(curve) for curve, (_, own) in zip(curves, parts, strict=True)])
+    thresholds = np.concatenate(
+        [np.full(len(own.right), curve.nothing_good) for curve, (_, own) in zip(curves, parts, strict=True)]
+    )
+    return report(stated, thresholds, joined([own for _, own in parts]))
+
+
+def _sentences(measured: Measured) -> Json:
+    """The AUROC of the first feature of names for captions, whose hits were judged by eye."""
+    space, values, right = measured.space(), [], []
+    for query, items, grades in measured.captions:
+        rows, vector = centre(items, space.gallery_prior, space.blocks), centre_queries(space, [NAME], query)[0]
+        means, deviations = score_moments(rows, space.typical_queries[NAME])
+        values += ((rows @ vector - means) / deviations).tolist()
+        right += grades
+    quality = round(auroc(np.array(values), np.array(right)), 3)
+    return {"queries": len(measured.captions), "hits": len(right), "auroc": quality}
+
+
+def write(measured: Measured, model: str) -> None:
+    """Fit both curves to all sources and store them with the weights of the model."""
+    space = measured.space()
+    curves = {
+        NAME: fit_curve(joined([each for seed in SEEDS for each in measured.by_names(space, seed)])),
+        PICTURE: fit_curve(joined([each for seed in SEEDS for each in measured.by_pictures(seed)])),
+    }
+    folder = WEIGHTS / model
+    save_relevance(folder / FILE, space.typical_queries, curves)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest["files"][FILE] = file_digest(folder / FILE)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def table(result: Json) -> str:
+    """A line for each kind of query, as docs/querying.md has it; of the first seed, with the range of all in AUROC."""
+    header = ("query", "hits", "AUROC", "stated at least 0.8", "stated at least 0.5", "farthest decile", "nothing good")
+    return markdown_table(header, [_cells(kind, result["kinds"][kind]) for kind in ("names", "pictures", "drawings")])
+
+
+def _cells(kind: str, seeds: list[Json]) -> list[object]:
+    first, aurocs = seeds[0], [each["auroc"] for each in seeds]
+    farthest = max(abs(each["stated"] - each["right"]) for each in first["deciles"] if each["hits"] >= 200)
+    absent = first["nothing_good_absent"]
+    return [
+        kind,
+        f"{first['hits']:,}",
+        f"{min(aurocs):.2f} to {max(aurocs):.2f}",
+        *(f"{first[name]['right']} of {first[name]['hits']:,}" for name in ("stated_0.8", "stated_0.5")),
+        f"{farthest:.2f}",
+        f"{first['nothing_good_wrongly']:.1%} wrongly" + ("" if absent is None else f", {absent:.0%} of absent things"),
+    ]
+
+
+def main() -> None:
+    options = _parse_options()
+    name = "relevance" if options.model == "4m-tiny" else f"relevance-{options.model}"
+    if options.measure:
+        measured = Measured(options.measure, Vectorizer(load_model(options.model, default_home()), options.cache))
+        print(f"{len(measured.names)} names, {len(measured.sources)} sources", file=sys.stderr, flush=True)
+        command = f"python -m benchmarks.relevance --measure PACKS --model {options.model}"
+        write_result(name, command, lambda: {"seeds": SEEDS, "kinds": measure(measured)})
+        if options.write:
+            write(measured, options.model)
+    result = read_result(name)
+    print(json.dumps(result) if options.json else table(result))
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = option_parser("relevance", __doc__)
+    parser.add_argument("--measure", type=Path, metavar="PACKS", help="measure with the packs of this folder")
+    parser.add_argument("--model", default="4m-tiny", help="a bundled model")
+    parser.add_argument("--cache", type=Path, help="a folder for vectors, so that a killed run goes on")
+    parser.add_argument("--write", action="store_true", help="store the curves with the weights of the model")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
