@@ -299,7 +299,7 @@ class SearchEngine:
         snapshot.head.centre_version(space.id)  # it may have been dropped since
         with time_stage(Stage.INDEX), live.open_view(resolved) as view:
             vectors, errors = ranking_vectors(plans, values, stored, view.centre)
-            rankings, mean = nearest_items(view, plans, vectors, excluded_ids), view.centre
+            rankings, mean = nearest_items(view, model_space, plans, vectors, excluded_ids), view.centre
             conditions = condition_rows(view, plans, rankings, lambda place: _rankings_of_query(place[0], ranked))
             count, missing_count = view.count(), view.missing_count
         sample = self._score_samples.get(snapshot.head, space, model_space, mean, count)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from anyseek.model.seam import EmbeddingSpace, FloatArray, RelevanceCurve
 from anyseek.search.confidence.relevance import NAME, name_features, probabilities
 from anyseek.search.confidence.score_samples import SAMPLE_SIZE, Float64Array, score_sample, z_scores
+from anyseek.search.query.hubs import corrected
 from anyseek.search.query.vectors import centre_queries
 from anyseek.search.spaces.base import centre
 from anyseek.search.upkeep.snapshots import MIN_CENTRE_VECTORS
@@ -125,7 +126,7 @@ def _judged(
     items, by_prior = (centre(gallery.rows, each, space.blocks) for each in (mean, space.gallery_prior))
     features, right = np.zeros((len(queries), HITS, 2)), np.zeros((len(queries), HITS), np.bool_)
     for row, query in enumerate(queries):
-        scores = (items @ query).astype(np.float64)
+        scores = ranking_scores(space, modality, items, query)
         hits = np.argsort(-scores, kind="stable")[:HITS]
         if modality != NAME:
             z = z_scores(sample, query, hits, scores[hits])
@@ -136,6 +137,12 @@ def _judged(
         right[row] = [bool(gallery.labels[hit] & wanted[row]) for hit in hits]
     present, names = np.ones(len(queries), np.bool_), np.full(len(queries), name)
     return Judged(features, right, present, np.ones(len(queries)), names)
+
+
+def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, query: FloatArray) -> Float64Array:
+    """The scores of centred items (n, d) for a centred query (d,), as the engine ranks them."""
+    queries, cosines = space.typical_queries.get(modality), items @ query
+    return (cosines if queries is None else corrected(cosines, items, queries)).astype(np.float64)
 
 
 def fit_curve(judged: Judged) -> RelevanceCurve:

@@ -7,6 +7,8 @@ space, `DEPTH` deep; scores of items beyond it are computed from their stored ve
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import Embedder, FloatArray, Fusion
 from anyseek.search.answers.match_evidence import (
@@ -23,6 +25,7 @@ from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
 from anyseek.search.confidence.score_samples import ScoreSamples
 from anyseek.search.errors import ItemNotFound
+from anyseek.search.query.hubs import corrected, hub_queries
 from anyseek.search.query.nearest import condition_rows, nearest_items, plans_by_space, ranking_vectors, with_z_scores
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.query import Part
@@ -158,14 +161,13 @@ class Explainer:
         with live.open_view(live.resolve(session, head, filters)) as view:
             vectors, _ = ranking_vectors(plans, values, stored, view.centre)
             rows = {item_id: centre(vector[None], view.centre, space.blocks)[0] for item_id, vector in own.items()}
-            found, mean, count = nearest_items(view, plans, vectors), view.centre, view.count()
+            found, mean, count = nearest_items(view, model_space, plans, vectors), view.centre, view.count()
             whole = [each for (_, variant), each in measured.found.items() if variant == _WHOLE]
             conditions = condition_rows(view, plans, found, lambda _: whole)
         sample = self.score_samples.get(head, space, model_space, mean, count)
         measured.found.update(with_z_scores(sample, vectors, found, count, conditions))
         for place, vector in vectors.items():
-            cosines = {item_id: float(row @ vector) for item_id, row in rows.items()}
-            measured.exact[place] = {item_id: max(-1.0, min(1.0, cosine)) for item_id, cosine in cosines.items()}
+            measured.exact[place] = _exact_scores(rows, vector, hub_queries(plans[place], model_space))
         for (number, variant), plan in plans.items():
             if variant == _WHOLE:
                 measured.codes[number] = ranking_codes(self.embedder, plan, stored, own)
@@ -178,6 +180,19 @@ class Explainer:
         alone = {place: vectors.get((number, _alone_variant(place))) for place in places}
         part_vectors = {place: vector for place, vector in alone.items() if vector is not None}
         return ranking_names(self.embedder, planned.space.name, part_vectors, own)
+
+
+def _exact_scores(
+    rows: Mapping[int, FloatArray], query: FloatArray, typical_queries: FloatArray | None
+) -> dict[int, float]:
+    """The scores of items, by id with their centred vectors (d,), for a query (d,)."""
+    if not rows:
+        return {}
+    items = np.stack(list(rows.values()))
+    scores = np.clip(items @ query, -1, 1)
+    if typical_queries is not None:
+        scores = corrected(scores, items, typical_queries)
+    return dict(zip(rows, scores.tolist(), strict=True))
 
 
 def _by_keys(snapshot: Snapshot, keys: Sequence[str]) -> dict[str, Item]:

@@ -114,7 +114,8 @@ class Hit:
 
     key: str
     score: float
-    """cosine, higher is better; what `anyseek.search.query.rankings` makes of added rankings"""
+    """cosine, higher is better, less what hubs have too much of (`anyseek.search.query.hubs`); of added rankings what
+    `anyseek.search.query.rankings` makes of them"""
     rank: int
     """from 1; with `group_by` that of its group"""
     caption: str | None = None

@@ -13,6 +13,7 @@ from anyseek.search.confidence.relevance import name_features, probabilities
 from anyseek.search.confidence.score_samples import ScoreSample, prior_centred, z_scores
 from anyseek.search.errors import AnyseekError
 from anyseek.search.filters.tree import Filter
+from anyseek.search.query.hubs import POOL, best, corrected, hub_queries
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.rankings import Ranking, ranking_of
 from anyseek.search.query.vectors import ItemVectors, Plans, RankingKey, ValueVectors, fuse_parts
@@ -47,21 +48,29 @@ def ranking_vectors(
 
 def nearest_items(
     view: View,
+    space: EmbeddingSpace,
     plans: Plans,
     vectors: Mapping[RankingKey, FloatArray],
     excluded_ids: Set[int] = frozenset(),
 ) -> dict[RankingKey, Ranking]:
     """The nearest items of each ranking, without `excluded_ids`, in one search for each depth and filter."""
+    hubs = {place: hub_queries(plans[place], space) for place in vectors}
     groups: dict[tuple[int, Filter | None], list[RankingKey]] = defaultdict(list)
     for place in vectors:
-        groups[plans[place].depth, plans[place].where].append(place)
+        pool = 0 if hubs[place] is None else POOL
+        groups[plans[place].depth + pool, plans[place].where].append(place)
     rankings: dict[RankingKey, Ranking] = {}
     for (depth, where), places in groups.items():
         neighbours = view.search(np.stack([vectors[place] for place in places]), depth + len(excluded_ids), where)
         cosines = neighbours.scores.clip(-1, 1)  # some are beyond by rounding
         for place, ids, scores in zip(places, neighbours.ids, cosines, strict=True):
             keep = np.isin(ids, list(excluded_ids), invert=True) if excluded_ids else slice(None)
-            rankings[place] = ranking_of(ids[keep][:depth], scores[keep][:depth].astype(np.float64))
+            ids, scores = ids[keep], scores[keep]
+            if (queries := hubs[place]) is not None and len(ids):
+                ids, items = view.vectors(np.sort(ids))
+                ids, scores = best(ids, corrected(items @ vectors[place], items, queries))
+            limit = plans[place].depth
+            rankings[place] = ranking_of(ids[:limit], scores[:limit].astype(np.float64))
     return rankings
 
 

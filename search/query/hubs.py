@@ -1,0 +1,40 @@
+"""Corrects rankings for hubs: items that are near to most queries of a modality, whatever these ask for.
+
+The corrected score of an item is its cosine, less a share of the mean cosine of the typical queries that are nearest to
+it: cross-domain similarity local scaling, without the query's term, which is the same for all items (Conneau et al.
+2018, "Word translation without parallel data"). More items than wanted are retrieved, corrected, and cut.
+"""
+
+import numpy as np
+
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.query.planning import Plan
+from anyseek.search.types import IdArray
+
+# Chosen on sources left out: `python -m benchmarks.relevance` compares with 0.
+SHARE = 0.3
+_NEAREST = 4
+# Items that are retrieved beyond those wanted. A hub is far above its place, and a deeper pool changes little.
+POOL = 128
+
+
+def hub_queries(plan: Plan, space: EmbeddingSpace) -> FloatArray | None:
+    """The typical queries (m, d) of a ranking whose parts are of one modality; None if it is not corrected."""
+    modalities = {part.modality for part in plan.parts}
+    modality = modalities.pop()
+    if modalities or modality is None or any(part.vector is not None or part.weight <= 0 for part in plan.parts):
+        return None
+    return space.typical_queries.get(modality)
+
+
+def corrected(cosines: FloatArray, items: FloatArray, queries: FloatArray) -> FloatArray:
+    """The scores of centred items (n, d) from their cosines (n,), beside typical queries (m, d)."""
+    near = np.partition(items @ queries.T, -_NEAREST, axis=1)[:, -_NEAREST:]
+    scores: FloatArray = cosines - SHARE * near.mean(axis=1)
+    return scores
+
+
+def best(ids: IdArray, scores: FloatArray) -> tuple[IdArray, FloatArray]:
+    """Ids and scores (n,), best first, by score and then by id."""
+    order = np.lexsort((ids, -scores))
+    return ids[order], scores[order]
