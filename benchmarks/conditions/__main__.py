@@ -3,10 +3,11 @@
     python -m benchmarks.conditions [--measure PACKS] [--queries 300] [--seed 0] [--json]
 
 `--measure` reads the packs segmentation, captions and photos of the folder PACKS, for about ten minutes on two cores,
-and writes docs/measurements/conditions.json. The table of that file is printed. For each source and kind of query it
-has the share of the first ten hits that meet both conditions, and of the better part alone. For a query with a negative
-part, the one after the minus, it has the shares with the wanted and with the unwanted thing, with and without that
-part. Intervals are 95% bootstrap intervals over queries. `--queries` is the most of a kind, drawn with `--seed`.
+and writes docs/measurements/conditions.json. It prints tables of that file beside those of `conditions-before.json`,
+measured before words counted as much as items and clear colours were conditions. A row has the share of the first ten
+hits that meet both conditions, and that of the better part alone. For a query with a negative part, the one after the
+minus, it has the shares with the wanted and with the unwanted thing, with and without that part. Intervals are 95%
+bootstrap intervals over queries. `--queries` is the most of a kind, drawn with `--seed`.
 """
 
 import argparse
@@ -121,7 +122,10 @@ def main() -> None:
         measured = partial(measure_all, options.measure, options.queries, options.seed)
         write_result(NAME, "python -m benchmarks.conditions --measure PACKS", measured)
     result = read_result(NAME)
-    print(json.dumps(result) if options.json else table(result))
+    before = read_result(f"{NAME}-before")
+    print(
+        json.dumps(result) if options.json else f"{together_table(result, before)}\n\n{negative_table(result, before)}"
+    )
 
 
 def measure_all(packs: Path, most: int, seed: int) -> dict[str, Any]:
@@ -142,19 +146,47 @@ def _drawn(asked: Sequence[Asked], most: int, seed: int) -> list[Asked]:
     return [asked[place] for place in sorted(places.tolist())]
 
 
-def table(result: Json) -> str:
-    """The rows in Markdown."""
-    header = ("source", "query", "items", "queries", "together", "best part alone", "unwanted", "unwanted without")
-    shown = (
-        [row["source"], row["kind"], row["items"], row["queries"]]
-        + [_text(row[name]) for name in ("wanted", "alone", "unwanted", "alone_unwanted")]
-        for row in result["rows"]
+def together_table(result: Json, before: Json) -> str:
+    """The queries of two conditions in Markdown, beside what they found before."""
+    header = ("source", "query", "n", "items", "before", "now", "best part alone")
+    return markdown_table(
+        header,
+        [
+            (*_names(row), _text(old["wanted"]), _text(row["wanted"]), _text(row["alone"]))
+            for row, old in _pairs(result, before)
+            if row["unwanted"] is None
+        ],
     )
-    return markdown_table(header, shown)
 
 
-def _text(estimated: Json | None) -> str:
-    return "" if estimated is None else "{value:.3f} ({low:.3f} to {high:.3f})".format(**estimated)
+def negative_table(result: Json, before: Json) -> str:
+    """The queries with a negative part in Markdown, without it, before and now."""
+    header = ("source", "query", "n", "items", "wanted: without", "before", "now", "unwanted: without", "before", "now")
+    return markdown_table(
+        header,
+        [
+            (*_names(row), *(_text(each) for name in ("wanted", "unwanted") for each in _three(row, old, name)))
+            for row, old in _pairs(result, before)
+            if row["unwanted"] is not None
+        ],
+    )
+
+
+def _pairs(result: Json, before: Json) -> list[tuple[Json, Json]]:
+    old = {(row["source"], row["kind"]): row for row in before["rows"]}
+    return [(row, old[row["source"], row["kind"]]) for row in result["rows"]]
+
+
+def _names(row: Json) -> tuple[object, ...]:
+    return row["source"], row["kind"], row["queries"], f"{row['items']:,}"
+
+
+def _three(row: Json, old: Json, name: str) -> tuple[Json, Json, Json]:
+    return row["alone" if name == "wanted" else "alone_unwanted"], old[name], row[name]
+
+
+def _text(estimated: Json) -> str:
+    return "{value:.3f} ({low:.3f} to {high:.3f})".format(**estimated)
 
 
 def _parse_options() -> argparse.Namespace:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.conditions.__main__ import negative_table, together_table
 from benchmarks.reporting import MEASUREMENTS, read_result
 from benchmarks.rooms import output_table, recall_table
 from benchmarks.sources.__main__ import WORST_GAIN, size_table, source_table
@@ -38,6 +39,14 @@ def test_the_tables_of_rooms_are_those_of_the_last_measurement() -> None:
     assert f"of commit {ROOMS['commit']}" in WEIGHTS
     assert recall_table(ROOMS) in WEIGHTS
     assert output_table(ROOMS) in WEIGHTS
+
+
+def test_the_tables_of_conditions_are_those_of_the_last_measurement() -> None:
+    result, before = read_result("conditions"), read_result("conditions-before")
+    weights = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+    assert f"of commit {result['commit']}" in weights
+    assert together_table(result, before) in weights
+    assert negative_table(result, before) in weights
 
 
 def test_the_page_says_where_the_rule_is_broken() -> None:
