@@ -185,7 +185,7 @@ def show_red_heart(page: Page, url: str) -> None:
     page.wait_for_selector('.chip[data-kind="color_palette"]')
     page.click("#open-palette")
     settle(page)
-    page.wait_for_selector('.card:first-child[data-key="2764"] .score', state="attached")
+    page.wait_for_selector('.asking .card:first-child[data-key="2764"]', state="attached")
 
 
 def show_why(page: Page, url: str) -> None:

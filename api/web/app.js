@@ -17,7 +17,7 @@ import { wirePanels } from "./panels.js";
 import { partOfFile } from "./parts.js";
 import { Answers, Listing, whenNear } from "./sources.js";
 import * as states from "./states.js";
-import { SURENESS, surenessText } from "./words.js";
+import { isRated, SURENESS, surenessText } from "./words.js";
 
 const NO_MODEL = { name: "the model", modalities: [] };
 const PAUSE = 120; // milliseconds after a change, in which another may follow
@@ -162,6 +162,7 @@ function show(found, request, milliseconds) {
   const { isQuery, collection, folder } = request;
   hideMessages();
   document.body.classList.toggle("asking", isQuery);
+  find("how-sure").hidden = !isQuery || !(hits.length ? isRated(hits[0]) : state.sure > 0);
   renderFolders({ collection, folder, inside, address: state.address });
   grid.begin(collection, { months: !isQuery && state.sort !== "key", space: source.space, refine: isQuery });
   grid.append(hits);

@@ -2,7 +2,7 @@
 
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
-import { confidence, month, percent } from "./words.js";
+import { isUnsure, month } from "./words.js";
 
 const SHAPES = [0.45, 2.8]; // width to height; what is longer is cut in the grid alone
 const OF_WORDS = 1.3;
@@ -20,8 +20,18 @@ export class Grid {
   }
 
   append(hits) {
-    this.list.append(...hits.flatMap((hit) => [...this.heading(hit), this.card(hit)]));
-    this.hits.push(...hits);
+    for (const hit of hits) {
+      this.list.append(...this.heading(hit), ...this.divider(hit), this.card(hit));
+      this.hits.push(hit);
+    }
+  }
+
+  // Before the first hit that is less sure, unless it is the first of all.
+  divider(hit) {
+    const last = this.hits.at(-1);
+    if (!last || isUnsure(last) || !isUnsure(hit)) return [];
+    const text = "less sure below";
+    return [filler(), make("li", { class: "divider" }, make("div", { role: "separator", "aria-label": text }, text))];
   }
 
   heading(hit) {
@@ -29,8 +39,7 @@ export class Grid {
     if (found === this.headed) return [];
     const before = this.headed !== null;
     this.headed = found;
-    const filler = make("li", { class: "filler", "aria-hidden": "true" }); // keeps the last row above from being torn apart
-    return [...(before ? [filler] : []), make("li", { class: "month" }, make("h2", {}, found))];
+    return [...(before ? [filler()] : []), make("li", { class: "month" }, make("h2", {}, found))];
   }
 
   card(hit) {
@@ -51,23 +60,15 @@ export class Grid {
         this.refine ? make("button", { type: "button", class: "less", "aria-label": `Less like ${title}`, onclick: () => onLess(hit) }, "Less") : null,
       ),
       make("p", { class: "title", title }, title),
-      this.score(hit),
     );
     const { width, height } = hit.attributes;
     shape(element, !hit.assets.includes("thumbnail") ? OF_WORDS : width > 0 && height > 0 ? width / height : 1);
     return element;
   }
-
-  // What is shown before any query has no score. The number shows at a press, in all of the grid.
-  score(hit) {
-    if (hit.score === undefined) return null;
-    const level = confidence(hit);
-    const title = `rank ${hit.rank}, score ${hit.score.toFixed(4)}`;
-    const flip = () => document.body.classList.toggle("numbers");
-    const number = make("span", { class: "number" }, level === "found" ? level : percent(hit.probability));
-    return make("button", { type: "button", class: `score ${level}`, title, onclick: flip }, make("span", { class: "level" }, level), number);
-  }
 }
+
+// Keeps the last row above from being torn apart.
+const filler = () => make("li", { class: "filler", "aria-hidden": "true" });
 
 function shape(element, ratio) {
   const [least, most] = SHAPES;

@@ -6,7 +6,7 @@ import { picture } from "./grid.js";
 import { kind } from "./kinds.js";
 import { partOfItem, viewsOf } from "./parts.js";
 import { lookOf } from "./previews.js";
-import { confidence, fieldName, percent, readableDate, readablePlace } from "./words.js";
+import { fieldName, isRated, percent, readableDate, readablePlace } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const PICTURE = "rgb";
@@ -173,7 +173,7 @@ export class Lightbox {
   // Score, key, path and attributes; folded where there are many.
   rows() {
     const { hit } = this;
-    const found = hit.score === undefined ? [] : [["Match", `${confidence(hit)} (${likely(hit)}score ${hit.score.toFixed(4)}, rank ${hit.rank})`]];
+    const found = hit.score === undefined ? [] : [["Match", `${likely(hit)}score ${hit.score.toFixed(4)}, rank ${hit.rank}`]];
     const path = hit.path && hit.path !== hit.key ? [["Path", hit.path]] : [];
     const kept = Object.fromEntries(Object.entries(hit.attributes).filter(([name]) => !SHOWN_ELSEWHERE.includes(name)));
     const attributes = [...flat(kept)].map(([name, values]) => [fieldName(name), [...values].join(", "), name]);
@@ -210,7 +210,7 @@ function numbers(part) {
   return list(Object.entries(values).map(([name, value]) => [name.replaceAll("_", " "), value]));
 }
 
-const likely = ({ probability }) => (typeof probability === "number" ? `${percent(probability)}, ` : "");
+const likely = (hit) => (isRated(hit) ? `${percent(hit.probability)} likely, ` : "");
 
 const list = (rows) => make("dl", {}, ...rows.flatMap(([name, value, title]) => [make("dt", { title }, name), make("dd", {}, String(value))]));
 

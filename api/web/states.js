@@ -2,7 +2,7 @@
 
 import { find, make } from "./dom.js";
 import { hideMessages } from "./messages.js";
-import { counted, manner } from "./words.js";
+import { counted, isUnsure, manner } from "./words.js";
 
 // Shows an empty state with possible actions.
 function showEmpty(title, ...content) {
@@ -39,7 +39,7 @@ export function showNonePasses(isQuery, onClear) {
 
 // The slider left nothing.
 export function showNoneSure(onShowAll) {
-  showEmpty("Nothing good was found", make("p", {}, "No item reaches the probability of the slider."), button("Show what comes nearest", onShowAll));
+  showEmpty("Nothing is that sure", make("p", {}, "No item reaches the probability of the slider."), button("Show what comes nearest", onShowAll));
 }
 
 export function showEmptyFolder(isQuery) {
@@ -48,7 +48,8 @@ export function showEmptyFolder(isQuery) {
 
 // The summary line above the grid.
 export function summary({ hits, inside, source }, { isQuery, where, folder, collection }, milliseconds) {
-  if (isQuery && source.note?.startsWith("nothing good was found")) return "Nothing good was found. These come nearest.";
+  if (isQuery && source.note?.startsWith("nothing good was found")) return "Perhaps none of these shows what you asked for.";
+  if (isQuery && isUnsure(hits[0])) return "Not sure about any of these.";
   if (isQuery) return `${source.done ? counted(hits.length, "result") : "Best first"}, ${manner(source.space)}, in ${milliseconds} ms`;
   const folders = inside.length ? [counted(inside.length, "folder")] : [];
   const items = source.done ? counted(hits.length, "item") : where ? "filtered" : "items";

@@ -110,8 +110,11 @@ function asUnderstood({ parts, understood }, part) {
 const pictureOf = async (collection, key) => ({ modality: "rgb", data: await api.base64(await api.asset(collection, key, "rgb")) });
 
 function table(targets, ofQuery, ofHit) {
+  const rates = ofHit.some(({ sure }) => typeof sure === "boolean");
+  // Of a model that rates its captions, only those that it is sure of: captions of drawings are not rated.
+  const isSaid = ({ modality, sure }) => modality !== "caption" || !rates || sure;
   const row = (target) => {
-    const cells = [ofQuery, ofHit].map((found) => found.find((one) => one.modality === target));
+    const cells = [ofQuery, ofHit].map((found) => found.find((one) => one.modality === target && isSaid(one)));
     return cells.some(Boolean) ? make("tr", {}, make("th", {}, kind(target).name), ...cells.map((one) => make("td", {}, one ? look(one) : "—"))) : null;
   };
   return make("table", {}, make("tr", {}, make("td"), make("th", {}, "Query"), make("th", {}, "This")), ...targets.map(row));

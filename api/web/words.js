@@ -18,17 +18,13 @@ const FIELDS = {
 export const manner = (space) =>
   space.split("+").map((one) => SPACES[one] ?? `by ${one.replaceAll("_", " ")}`).join(" and ");
 
-// How sure a hit is, from its probability. What words alone find has none: they stand in it.
-const SURE = 0.8;
-const LIKELY = 0.3;
-
-export function confidence({ probability }) {
-  if (probability === null || probability === undefined) return "found";
-  return probability >= SURE ? "sure" : probability >= LIKELY ? "likely" : "maybe";
-}
-
 // What the slider stands for: the least probability of a hit.
-export const SURENESS = [0, 0.03, 0.1, 0.3, 0.5, 0.8];
+export const SURENESS = [0, 0.3, 0.5, 0.7, 0.9];
+const UNSURE = 0.5;
+
+// Hits have probabilities where the query names one thing, or is one picture or item.
+export const isRated = ({ probability }) => typeof probability === "number";
+export const isUnsure = (hit) => isRated(hit) && hit.probability < UNSURE;
 
 export const surenessText = (least) => (least > 0 ? `at least ${percent(least)}` : "any");
 

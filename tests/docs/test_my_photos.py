@@ -144,7 +144,7 @@ def test_the_page_finds_the_same_by_chips_and_a_drawing(page: Page) -> None:
     page.click("#open-drawing")
     for points in phone.outline():
         stroke(page, "#canvas", *points)
-    found = f'.card:first-child[data-key="{phone.FOUND}"] .score'
+    found = f'.asking .card:first-child[data-key="{phone.FOUND}"]'
     page.wait_for_selector(found)
     page.wait_for_selector('.chip[data-kind="canny_edge"]')
     page.wait_for_selector("body:not(.searching)")

@@ -42,7 +42,7 @@ def _grid(page: Page) -> None:
 def _answer(page: Page) -> None:
     page.fill("#words", "a desk")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
     page.click("#open-palette")
     page.click('[aria-label="Add red"]')
     page.wait_for_selector(".chip >> nth=1")
@@ -67,7 +67,7 @@ def _folders(page: Page) -> None:
 def _drawing(page: Page) -> None:
     page.click("#open-drawing")
     stroke(page, "#canvas", (0.2, 0.2), (0.8, 0.8))
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
 
 
 def _painting(page: Page) -> None:

@@ -84,7 +84,7 @@ def _scroll_to_the_end(page: Page) -> None:
 def test_an_answer_goes_on_while_one_scrolls(browsed: Page) -> None:
     browsed.fill("#words", "something red")
     browsed.keyboard.press("Enter")
-    browsed.wait_for_selector(".score")
+    browsed.wait_for_selector(".asking .card")
     _scroll_to_the_end(browsed)
     assert len(set(keys(browsed))) == len(keys(browsed)) == COUNT
 

@@ -91,7 +91,7 @@ def test_words_search_in_the_folder_and_below(browsed: Page) -> None:
     browsed.wait_for_selector("[data-folder='2024/05 rome/']")
     browsed.fill("#words", "a red disc")
     browsed.keyboard.press("Enter")
-    browsed.wait_for_selector(".card:first-child[data-key='2024/05 rome/b & c.jpg'] .score")
+    browsed.wait_for_selector(".asking .card:first-child[data-key='2024/05 rome/b & c.jpg']")
     assert sorted(keys(browsed)) == [key for key in sorted(KEYS) if key.startswith("2024/")]
     browsed.click(".folder-path a:text-is('library')")
     browsed.wait_for_selector("#summary:has-text('5 results')")

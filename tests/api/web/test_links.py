@@ -16,12 +16,12 @@ _BOX = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
 def _search(page: Page, words: str, first: str) -> None:
     page.fill("#words", words)
     page.keyboard.press("Enter")
-    page.wait_for_selector(f'.card:first-child[data-key="{first}"] .score')
+    page.wait_for_selector(f'.asking .card:first-child[data-key="{first}"]')
 
 
 def test_a_written_address_changes_the_page(page: Page) -> None:
     page.evaluate("location.hash = '#c=shapes&q=a+blue+bar'")
-    page.wait_for_selector('.card:first-child[data-key="blue bar"] .score')
+    page.wait_for_selector('.asking .card:first-child[data-key="blue bar"]')
     assert page.input_value("#words") == "a blue bar"
     page.evaluate("location.hash = '#c=words'")
     page.wait_for_selector("text=All of words")
@@ -38,13 +38,13 @@ def test_back_and_forward_go_through_the_queries(page: Page) -> None:
     page.go_back()
     page.wait_for_selector("text=All of shapes")
     page.go_forward()
-    page.wait_for_selector('.card:first-child[data-key="blue bar"] .score')
+    page.wait_for_selector('.asking .card:first-child[data-key="blue bar"]')
 
 
 def test_strokes_of_one_drawing_are_one_step_back(page: Page) -> None:
     page.click("#open-drawing")
     stroke(page, "#canvas", *_BOX)
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
     settled(page)
     before = page.evaluate("history.length")
     stroke(page, "#canvas", (0.3, 0.5), (0.7, 0.5))
@@ -67,7 +67,7 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
     found = keys(page)
     assert len(page.url) < 6_000
     with visiting(page.url) as other:
-        other.wait_for_selector(".score")
+        other.wait_for_selector(".asking .card")
         kinds = other.locator(".chip").evaluate_all("(chips) => chips.map((chip) => chip.dataset.kind)")
         assert kinds == ["caption", "canny_edge", "color_palette", "rgb"]
         assert "mine.png" in other.inner_text("#chips")
@@ -80,7 +80,7 @@ def test_what_is_too_large_for_a_link_is_asked_for_again_and_an_item_that_is_gon
     page: Page, browser: Any, site: str
 ) -> None:
     give(page, "drop", "noise.png", _noise())
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
     settled(page)
     opened = browser.new_context().new_page()
     opened.goto(page.url)
@@ -152,7 +152,7 @@ def test_a_link_that_was_cut_off_still_opens_the_collection(visiting: Visiting, 
 def test_more_like_this_but(page: Page) -> None:
     page.hover('.card[data-key="green box"]')
     page.click('.card[data-key="green box"] .like')
-    page.wait_for_selector('.card:first-child[data-key="green box"] .score')
+    page.wait_for_selector('.asking .card:first-child[data-key="green box"]')
     assert "like=green" in page.url
     assert page.evaluate("document.activeElement.id") == "words"
     assert page.get_attribute("#words", "placeholder") == "Like this, but … say what"
@@ -188,7 +188,7 @@ def test_words_typed_while_a_link_is_read_stay(page: Page) -> None:
     held.wait()
     page.fill("#words", "a blue bar")
     held.let_go()
-    page.wait_for_selector('.card:first-child[data-key="blue bar"] .score')
+    page.wait_for_selector('.asking .card:first-child[data-key="blue bar"]')
     assert page.input_value("#words") == "a blue bar"
     assert "q=a+blue+bar" in page.url
 

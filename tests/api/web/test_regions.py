@@ -39,7 +39,7 @@ def test_a_part_of_an_open_item_is_looked_for_and_stands_in_the_address(pairs: P
     (part,) = asked(pairs, lambda: pairs.click("text=Search this region"))
     assert part["item"] == "both"
     assert part["box"] == pytest.approx([0.52, 0.02, 0.98, 0.98], abs=0.02)
-    pairs.wait_for_selector(".card .score")
+    pairs.wait_for_selector(".asking .card")
     settled(pairs)
     assert keys(pairs)[0] == "blue bar"
     pairs.wait_for_selector(".chip .understood >> text=/only the box .* of the picture of 'both' is used/")
@@ -78,7 +78,7 @@ def test_a_box_is_moved_and_sized_by_the_keyboard_alone(pairs: Page) -> None:
     pairs.focus("#choose-part")
     (part,) = asked(pairs, lambda: pairs.keyboard.press("Enter"))
     assert part["box"] == [0, 0.25, 0.5, 0.77]
-    pairs.wait_for_selector(".card .score")
+    pairs.wait_for_selector(".asking .card")
 
 
 # The sheet is twice as wide as high, as the picture is, and lies in its middle.
@@ -107,7 +107,7 @@ def test_other_views_and_items_without_a_picture_have_no_parts(pairs: Page) -> N
 
 def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(pairs: Page) -> None:
     give(pairs, "drop", "photo.png", two_pictures())
-    pairs.wait_for_selector(".card .score")
+    pairs.wait_for_selector(".asking .card")
     pairs.select_option(".chip .what select", "rgb")
     settled(pairs)
     pairs.click(".chip .look")

@@ -98,7 +98,7 @@ def test_each_view_of_an_item_is_a_query(rooms: Page) -> None:
         assert part.get("form", "ids") == forms[view]
         assert ("desk" in part.get("classes", {}).values()) == (view == "semseg")
         rooms.wait_for_selector(f'.chip[data-kind="{view}"] img')
-        rooms.wait_for_selector(".card .score")
+        rooms.wait_for_selector(".asking .card")
         assert "An orange desk" in rooms.inner_text(".chip .name")
         assert not rooms.query_selector(".understood"), "what the service holds is not guessed at"
         _clear(rooms)
@@ -135,7 +135,7 @@ def test_colours_of_an_item_and_words_are_asked_together(rooms: Page) -> None:
     words, colours = asked(rooms, lambda: rooms.keyboard.press("Enter"))
     assert words["text"] == "a lamp"
     assert colours["text"].count("#") == 5
-    rooms.wait_for_selector(".card .score")
+    rooms.wait_for_selector(".asking .card")
 
 
 def _files() -> Iterator[tuple[str, bytes, str]]:
@@ -160,7 +160,7 @@ def test_files_are_taken_for_what_they_are(rooms: Page) -> None:
         (part,) = asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))
         assert part["modality"] == kind, name
         rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
-        rooms.wait_for_selector(".card .score")
+        rooms.wait_for_selector(".asking .card")
         _clear(rooms)
 
 
@@ -190,7 +190,7 @@ def test_a_painted_segmentation_is_a_query(rooms: Page) -> None:
     ids = np.load(io.BytesIO(base64.b64decode(part["data"])))
     names = {int(number): name for number, name in part["classes"].items()}
     assert [names[ids[row, column]] for row, column in ((100, 50), (56, 50), (10, 10))] == ["floor", "desk", "wall"]
-    rooms.wait_for_selector(".card .score")
+    rooms.wait_for_selector(".asking .card")
     settled(rooms)
     (again,) = asked(rooms, rooms.reload)
     assert again["data"] == part["data"]
@@ -224,7 +224,7 @@ def test_on_a_phone_nothing_is_too_wide_and_results_stay_in_sight(visiting: Visi
         page.tap("#open-painting")
         page.wait_for_selector(".brush")
         stroke(page, "#map", (0.3, 0.5), (0.6, 0.5))
-        page.wait_for_selector(".card .score")
+        page.wait_for_selector(".asking .card")
         card = page.locator(".card .picture").first.bounding_box()
         assert card["y"] + card["height"] < 844
         sheet = page.locator("#map").bounding_box()
@@ -284,14 +284,14 @@ def test_a_view_is_searched_with_by_keyboard_alone(rooms: Page) -> None:
     assert rooms.evaluate("document.activeElement.textContent") == "Search with its surface normals"
     rooms.keyboard.press("Enter")
     rooms.wait_for_selector('.chip[data-kind="normal"]')
-    rooms.wait_for_selector(".card .score")
+    rooms.wait_for_selector(".asking .card")
 
 
 @pytest.mark.slow
 def test_what_the_model_predicts_of_query_and_item_is_shown_side_by_side(rooms: Page) -> None:
     rooms.fill("#words", "a room")
     rooms.keyboard.press("Enter")
-    rooms.wait_for_selector(".score")
+    rooms.wait_for_selector(".asking .card")
     settled(rooms)
     _open(rooms)
     rooms.click("#why summary")

@@ -64,7 +64,7 @@ def test_when_the_service_stops_the_page_says_so_and_goes_on_later(browser: Any,
     assert page.inner_text("#state") == "no answer"
     opened.set_offline(False)
     page.wait_for_selector("body:not(.gone) #state.ready")
-    page.wait_for_selector(".card .score")
+    page.wait_for_selector(".asking .card")
     assert page.is_hidden("#error")
     opened.close()
 

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.api.conftest import picture
@@ -14,7 +15,7 @@ from tests.model.modalities.photographed_sketches import photographed
 def _open(page: Page, words: str, key: str) -> None:
     page.fill("#words", words)
     page.keyboard.press("Enter")
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
     settled(page)
     page.click(f".card[data-key='{key}'] .picture")
     page.wait_for_selector("#why")
@@ -73,7 +74,7 @@ def test_what_the_model_sees_is_of_the_chosen_part_of_the_picture(page: Page) ->
     page.wait_for_selector("#details .region:focus")
     with page.expect_request("**/query") as asked:
         page.click("text=Search this region")
-    page.wait_for_selector(".score")
+    page.wait_for_selector(".asking .card")
     settled(page)
     (part,) = asked.value.post_data_json["parts"]
     page.click(".card .picture")
@@ -93,3 +94,33 @@ def test_what_the_model_sees_is_of_the_file_as_it_was_understood(page: Page) -> 
     given = _predicted_from(page)
     assert given["modality"] == "canny_edge"
     assert given["form"] == "photographed"
+
+
+@pytest.mark.parametrize(
+    ("of_query", "of_hit", "shown"),
+    [
+        ((None, None), (0.9, True), ["—", "a photo of a disc (90% sure)"]),
+        ((None, None), (0.4, False), None),
+        ((0.8, True), (0.4, False), ["a photo of a disc (80% sure)", "—"]),
+        ((None, None), (None, None), ["a photo of a disc"] * 2),  # a model that rates no captions
+    ],
+)
+def test_captions_that_the_model_is_not_sure_of_are_left_out(
+    page: Page, of_query: tuple[float, bool], of_hit: tuple[float, bool], shown: list[str] | None
+) -> None:
+    said = [
+        {"modality": "caption", "value": "a photo of a disc", "files": [], "confidence": confidence, "sure": sure}
+        for confidence, sure in (of_query, of_hit)
+    ]
+    palette = {"modality": "color_palette", "value": ["#ff0000"], "files": []}
+    page.route("**/v1/predict", lambda route: route.fulfill(json={"predictions": [said.pop(0), palette]}))
+    page.click(".card[data-key='red disc'] .like")
+    page.wait_for_selector(".chip[data-kind='item']")
+    settled(page)
+    page.click(".card .picture")
+    page.click("#why summary")
+    page.click("#compare")
+    page.wait_for_selector(".compared table")
+    rows = [row.locator("th, td").all_inner_texts() for row in page.locator(".compared tr").all()]
+    assert {name: cells for name, *cells in rows}.get("words") == shown
+    assert "colours" in [row[0] for row in rows]
