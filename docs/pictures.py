@@ -2,7 +2,7 @@
 
 `page.png` and `item.png` are the page and an item in full. `page.webp` is animated: an emoji is drawn, then a
 segmentation is painted over that of a room, and the room is found. Those of docs/querying.md are small:
-`red-heart.webp`, `why.webp`, `painted-room.webp` and `nothing-good.webp`. All are made, or those that are named. Needs
+`red-heart.webp`, `why.webp` and `painted-room.webp`. All are made, or those that are named. Needs
 Chromium and Playwright (the extra `test`), and the collections of `make demo`.
 """
 
@@ -215,13 +215,6 @@ def show_painted_room(page: Page, url: str) -> None:
     settle(page)
 
 
-def show_nothing_good(page: Page, url: str) -> None:
-    """A query that no room answers."""
-    page.goto(f"{url}/#c=rooms&q=a+red+sports+car")
-    settle(page)
-    page.wait_for_selector("text=Nothing good was found")
-
-
 def picture(page: Page, name: str) -> None:
     """A PNG of the page in 256 colours, which is a third of its size."""
     shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
@@ -263,12 +256,7 @@ def make_film(browser: Any, url: str) -> None:
 
 
 MADE: dict[str, Callable[[Any, str], None]] = {"page.png": make_page, "item.png": make_item, "page.webp": make_film}
-SHOWS = {
-    "red-heart.webp": show_red_heart,
-    "why.webp": show_why,
-    "painted-room.webp": show_painted_room,
-    "nothing-good.webp": show_nothing_good,
-}
+SHOWS = {"red-heart.webp": show_red_heart, "why.webp": show_why, "painted-room.webp": show_painted_room}
 
 
 def main(url: str, names: list[str]) -> None:
