@@ -125,13 +125,13 @@ def _judged(
     sample = score_sample(ids, gallery.rows[ids], mean, space, count)
     items, by_prior = (centre(gallery.rows, each, space.blocks) for each in (mean, space.gallery_prior))
     features, right = np.zeros((len(queries), HITS, 2)), np.zeros((len(queries), HITS), np.bool_)
+    scores = ranking_scores(space, modality, items, queries)
     for row, query in enumerate(queries):
-        scores = ranking_scores(space, modality, items, query)
-        hits = np.argsort(-scores, kind="stable")[:HITS]
+        hits = np.argsort(-scores[row], kind="stable")[:HITS]
         if modality != NAME:
-            z = z_scores(sample, query, hits, scores[hits])
+            z = z_scores(sample, query, hits, scores[row, hits])
             assert z is not None, "a gallery has more than four items"
-            features[row] = np.stack([scores[hits], z], axis=1)
+            features[row] = np.stack([scores[row, hits], z], axis=1)
         else:
             features[row] = name_features(by_prior[hits], query, space.typical_queries[NAME], sample)
         right[row] = [bool(gallery.labels[hit] & wanted[row]) for hit in hits]
@@ -139,10 +139,10 @@ def _judged(
     return Judged(features, right, present, np.ones(len(queries)), names)
 
 
-def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, query: FloatArray) -> Float64Array:
-    """The scores of centred items (n, d) for a centred query (d,), as the engine ranks them."""
-    queries, cosines = space.typical_queries.get(modality), items @ query
-    return (cosines if queries is None else corrected(cosines, items, queries)).astype(np.float64)
+def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, queries: FloatArray) -> Float64Array:
+    """The scores (m, n) of centred items (n, d) for centred queries (m, d), as the engine ranks them."""
+    typical_queries, cosines = space.typical_queries.get(modality), queries @ items.T
+    return (cosines if typical_queries is None else corrected(cosines, items, typical_queries)).astype(np.float64)
 
 
 def fit_curve(judged: Judged) -> RelevanceCurve:

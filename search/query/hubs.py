@@ -28,7 +28,7 @@ def hub_queries(plan: Plan, space: EmbeddingSpace) -> FloatArray | None:
 
 
 def corrected(cosines: FloatArray, items: FloatArray, queries: FloatArray) -> FloatArray:
-    """The scores of centred items (n, d) from their cosines (n,), beside typical queries (m, d)."""
+    """The scores of centred items (n, d) from their cosines (n,) or (queries, n), beside typical queries (m, d)."""
     near = np.partition(items @ queries.T, -_NEAREST, axis=1)[:, -_NEAREST:]
     scores: FloatArray = cosines - SHARE * near.mean(axis=1)
     return scores
