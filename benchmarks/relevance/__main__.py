@@ -10,6 +10,7 @@ also fits the curves to all sources and stores them with the weights of the mode
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from anyseek.search.spaces.base import centre
 from benchmarks.relevance.galleries import (
     LabelledSource,
     Vectorizer,
+    Vectors,
     drawings,
     judged_captions,
     labelled_sources,
@@ -38,6 +40,7 @@ from benchmarks.relevance.measuring import (
     Judged,
     auroc,
     fit_curve,
+    hub_quality,
     joined,
     judged_names,
     judged_queries,
@@ -104,6 +107,7 @@ def measure(measured: Measured) -> Json:
         "pictures": [_left_out_of(measured.by_pictures(seed)) for seed in SEEDS],
         "drawings": [_left_out_of(measured.by_drawings(seed)) for seed in SEEDS],
         "sentences": _sentences(measured),
+        "hubs": _hubs(measured, spaces),
     }
 
 
@@ -124,6 +128,18 @@ def _report(parts: list[tuple[Judged, Judged]]) -> Json:
         [np.full(len(own.right), curve.nothing_good) for curve, (_, own) in zip(curves, parts, strict=True)]
     )
     return report(stated, thresholds, joined([own for _, own in parts]))
+
+
+def _hubs(measured: Measured, spaces: Mapping[str, EmbeddingSpace]) -> Json:
+    """What correcting for hubs changes in each source, with typical queries of the others."""
+    names = Vectors(measured.queries, [frozenset({name}) for name in measured.names])
+    found = {source.name: hub_quality(spaces[source.name], NAME, source.gallery, names) for source in measured.sources}
+    gallery = next(source.gallery for source in measured.sources if source.name == "sketchy")
+    for name, drawn in measured.drawings.items():
+        space = measured.space(undrawn=name)
+        asking = Vectors(centre_queries(space, [DRAWING], drawn.rows), drawn.labels)
+        found[f"{name} drawings"] = hub_quality(space, DRAWING, gallery, asking)
+    return found
 
 
 def _sentences(measured: Measured) -> Json:

@@ -6,14 +6,16 @@ what is not. All sources count the same, and all galleries of a source.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, RelevanceCurve
+from anyseek.search.answers.ranks import NO_ITEM
 from anyseek.search.confidence.relevance import NAME, name_features, probabilities
 from anyseek.search.confidence.score_samples import SAMPLE_SIZE, Float64Array, score_sample, z_scores
+from anyseek.search.evaluation.measures import average_precisions
 from anyseek.search.query.hubs import corrected
 from anyseek.search.query.vectors import centre_queries
 from anyseek.search.spaces.base import centre
@@ -143,6 +145,26 @@ def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, quer
     """The scores (m, n) of centred items (n, d) for centred queries (m, d), as the engine ranks them."""
     typical_queries, cosines = space.typical_queries.get(modality), queries @ items.T
     return (cosines if typical_queries is None else corrected(cosines, items, typical_queries)).astype(np.float64)
+
+
+def hub_quality(space: EmbeddingSpace, modality: str, gallery: Vectors, asking: Vectors) -> dict[str, float]:
+    """What correcting for hubs changes: mean average precision, and the share of first tens with the commonest item.
+
+    `asking` are centred queries. Those without a right item in the gallery are left out.
+    """
+    shown = frozenset().union(*gallery.labels)
+    asking = asking.of([place for place, labels in enumerate(asking.labels) if labels & shown])
+    right = np.array([[bool(labels & wanted) for labels in gallery.labels] for wanted in asking.labels])
+    items = centre(gallery.rows, gallery.rows.mean(axis=0), space.blocks)
+    plain = replace(space, typical_queries={})
+    quality: dict[str, float] = {}
+    for name, each in (("plain", plain), ("corrected", space)):
+        scores = ranking_scores(each, modality, items, asking.rows)
+        first = np.argsort(-scores, axis=1, kind="stable")[:, :HITS]
+        precision = average_precisions(scores, np.full(len(scores), NO_ITEM), right, own_is_query=False)
+        quality[f"map_{name}"] = round(float(precision.mean()), 3)
+        quality[f"commonest_{name}"] = round(float(np.bincount(first.ravel()).max() / len(first)), 3)
+    return quality
 
 
 def fit_curve(judged: Judged) -> RelevanceCurve:

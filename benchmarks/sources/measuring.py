@@ -18,6 +18,7 @@ from anyseek.model.encoders.efficientnet import conse
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.answers.ranks import NO_ITEM, first_ranks
 from anyseek.search.evaluation.measures import Estimate, average_precisions
+from anyseek.search.query.hubs import corrected
 from anyseek.search.spaces.base import centre
 from benchmarks.sources.sets import CAPTION, Query, SourceSet
 from benchmarks.sources.vectors import LOGITS, PLACES, TEXT, WHOLE, Sides
@@ -84,10 +85,13 @@ def _cosines(sides: Sides, side: str, name: str, photos: FloatArray, mean: Mean)
     return cosines
 
 
-def model_cosines(queries: FloatArray, photos: FloatArray, space: EmbeddingSpace) -> FloatArray:
-    """Cosines (n, m) of centred queries and of photos, which are centred as a collection does."""
-    cosines: FloatArray = queries @ centre(photos, photos.mean(axis=0), space.blocks).T
-    return cosines
+def model_scores(queries: FloatArray, photos: FloatArray, space: EmbeddingSpace, modality: str) -> FloatArray:
+    """Scores (n, m) of centred queries and of photos, which are centred and corrected for hubs as a collection does."""
+    items = centre(photos, photos.mean(axis=0), space.blocks)
+    cosines: FloatArray = queries @ items.T
+    return (
+        corrected(cosines, items, typical) if (typical := space.typical_queries.get(modality)) is not None else cosines
+    )
 
 
 def query_values(cosines: FloatArray, queries: Sequence[Query], by_class: bool) -> Values:
@@ -113,7 +117,7 @@ def source_row(
     best = max(untrained.values(), key=np.mean)
     models = {}
     for name, space in spaces.items():
-        values = _values(model_cosines(sides["test"][name], sides["photos"][name], space), of, "test")
+        values = _values(model_scores(sides["test"][name], sides["photos"][name], space, of.modality), of, "test")
         models[name] = {
             "value": asdict(unit_estimate(values, units)),
             "gain": asdict(unit_estimate(values - best, units)),
@@ -140,10 +144,9 @@ def size_rows(of: SourceSet, sides: Sides, spaces: Spaces) -> Iterator[dict[str,
             values = []
             for gallery in galleries:
                 own = [Query(queries[first[photo]].read, (row,), str(photo)) for row, photo in enumerate(gallery)]
-                cosines = model_cosines(
-                    vectors[[first[photo] for photo in gallery]], sides["photos"][name][gallery], space
-                )
-                values.append(query_values(cosines, own, False))
+                asking = vectors[[first[photo] for photo in gallery]]
+                scores = model_scores(asking, sides["photos"][name][gallery], space, of.modality)
+                values.append(query_values(scores, own, False))
             models[name] = asdict(unit_estimate(np.concatenate(values), range(len(galleries) * size)))
         yield {"source": of.source, "photos": size, "galleries": len(galleries), "models": models}
 

@@ -11,7 +11,7 @@ from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.query.planning import Plan
 from anyseek.search.types import IdArray
 
-# Chosen on sources left out: `python -m benchmarks.relevance` compares with 0.
+# Chosen on sources left out, which `python -m benchmarks.relevance` compares with 0.
 SHARE = 0.3
 _NEAREST = 4
 # Items that are retrieved beyond those wanted. A hub is far above its place, and a deeper pool changes little.

@@ -13,6 +13,7 @@ from benchmarks.relevance.measuring import (
     Judged,
     auroc,
     fit_curve,
+    hub_quality,
     joined,
     judged_names,
     judged_queries,
@@ -102,3 +103,19 @@ def test_nothing_good_is_said_of_at_most_one_right_answer_in_fifty() -> None:
     assert found["nothing_good_wrongly"] == pytest.approx((stated[good, 0] < threshold).mean(), abs=1e-3)
     assert all(abs(each["stated"] - each["right"]) < 0.05 for each in found["deciles"])
     assert found["stated_0.8"]["right"] > 0.8
+
+
+def test_a_correction_for_hubs_is_compared_with_none() -> None:
+    """One item is a little nearer to every query than their own items are."""
+    source = _source("a")
+    hub = QUERIES[:3].sum(axis=0) / np.sqrt(3)
+    rows = np.concatenate([0.4 * source.gallery.rows + 0.9 * np.eye(DIMENSION, dtype=np.float32)[7], hub[None]])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gallery = Vectors(rows, [*source.gallery.labels, frozenset({"nothing"})])
+    asking = Vectors(QUERIES[:3], [frozenset({name}) for name in NAMES[:3]])
+    space = replace(SPACE, typical_queries={"caption": np.tile(QUERIES[:3], (4, 1))})
+    found = hub_quality(space, "caption", gallery, asking)
+    assert found["map_corrected"] >= found["map_plain"]
+    assert found["commonest_corrected"] <= found["commonest_plain"]
+    plain = replace(space, typical_queries={})
+    assert hub_quality(plain, "caption", gallery, asking)["map_corrected"] == found["map_plain"]
