@@ -51,6 +51,8 @@ from benchmarks.reporting import MEASUREMENTS, markdown_table, option_parser, re
 
 JUDGEMENTS = MEASUREMENTS / "caption-judgements.json"
 SEEDS = (0, 1, 2)
+MIN_HITS = 200  # of a decile, or above a value, that is reported
+MIN_AUROC = 0.75  # of a kind of query, with each seed; below it hits have an order and no probability
 DRAWING = "canny_edge"
 Json = dict[str, Any]
 
@@ -78,8 +80,9 @@ class Measured:
         """The space as it would be without a source."""
         return replace(self._space, typical_queries=self.typical_queries(without, undrawn))
 
-    def by_names(self, space: EmbeddingSpace, seed: int) -> list[Judged]:
-        return [judged_names(space, source, self.names, self.queries, seed) for source in self.sources]
+    def by_names(self, seed: int) -> list[Judged]:
+        """The hits of names in each source, beside typical names of the others alone: users' words are new, too."""
+        return [judged_names(self.space(source), source, self.names, self.queries, seed) for source in self.sources]
 
     def by_pictures(self, seed: int) -> list[Judged]:
         """The hits of pictures in each source with classes."""
@@ -99,11 +102,8 @@ class Measured:
 def measure(measured: Measured) -> Json:
     """The report of each kind of query, each source judged by a curve that was fitted to the others."""
     spaces = {source.name: measured.space(source) for source in measured.sources}
-    by_names = [
-        _report([_split(measured.by_names(space, seed), name) for name, space in spaces.items()]) for seed in SEEDS
-    ]
     return {
-        "names": by_names,
+        "names": [_left_out_of(measured.by_names(seed)) for seed in SEEDS],
         "pictures": [_left_out_of(measured.by_pictures(seed)) for seed in SEEDS],
         "drawings": [_left_out_of(measured.by_drawings(seed)) for seed in SEEDS],
         "sentences": _sentences(measured),
@@ -154,38 +154,54 @@ def _sentences(measured: Measured) -> Json:
     return {"queries": len(measured.captions), "hits": len(right), "auroc": quality}
 
 
-def write(measured: Measured, model: str) -> None:
-    """Fit both curves to all sources and store them with the weights of the model."""
-    space = measured.space()
+def write(measured: Measured, kinds: Json, model: str) -> None:
+    """Store the curves, fitted to all sources, with the weights of the model: of kinds whose hits can be told apart."""
+    every = {NAME: ("names", measured.by_names), PICTURE: ("pictures", measured.by_pictures)}
     curves = {
-        NAME: fit_curve(joined([each for seed in SEEDS for each in measured.by_names(space, seed)])),
-        PICTURE: fit_curve(joined([each for seed in SEEDS for each in measured.by_pictures(seed)])),
+        modality: fit_curve(joined([each for seed in SEEDS for each in judge(seed)]))
+        for modality, (kind, judge) in every.items()
+        if min(report["auroc"] for report in kinds[kind]) >= MIN_AUROC
     }
     folder = WEIGHTS / model
-    save_relevance(folder / FILE, space.typical_queries, curves)
+    save_relevance(folder / FILE, measured.typical_queries(), curves)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"][FILE] = file_digest(folder / FILE)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def table(result: Json) -> str:
-    """A line for each kind of query, as docs/querying.md has it; of the first seed, with the range of all in AUROC."""
-    header = ("query", "hits", "AUROC", "stated at least 0.8", "stated at least 0.5", "farthest decile", "nothing good")
+    """A line for each kind of query, as docs/querying.md has it; the values are the range of the seeds."""
+    header = ("query", "hits", "AUROC", "right of those stated at least 0.8", "at least 0.5", "farthest decile")
+    header = (*header, "nothing good: above a right hit", "of absent things")
     return markdown_table(header, [_cells(kind, result["kinds"][kind]) for kind in ("names", "pictures", "drawings")])
 
 
 def _cells(kind: str, seeds: list[Json]) -> list[object]:
-    first, aurocs = seeds[0], [each["auroc"] for each in seeds]
-    farthest = max(abs(each["stated"] - each["right"]) for each in first["deciles"] if each["hits"] >= 200)
-    absent = first["nothing_good_absent"]
+    far = [
+        max(abs(each["stated"] - each["right"]) for each in seed["deciles"] if each["hits"] >= MIN_HITS)
+        for seed in seeds
+    ]
+    absent = [seed["nothing_good_absent"] for seed in seeds]
     return [
         kind,
-        f"{first['hits']:,}",
-        f"{min(aurocs):.2f} to {max(aurocs):.2f}",
-        *(f"{first[name]['right']} of {first[name]['hits']:,}" for name in ("stated_0.8", "stated_0.5")),
-        f"{farthest:.2f}",
-        f"{first['nothing_good_wrongly']:.1%} wrongly" + ("" if absent is None else f", {absent:.0%} of absent things"),
+        f"{seeds[0]['hits']:,}",
+        _range([seed["auroc"] for seed in seeds]),
+        *(_stated(seeds, least) for least in ("stated_0.8", "stated_0.5")),
+        _range(far),
+        _range([seed["nothing_good_wrongly"] for seed in seeds]),
+        "" if None in absent else _range(absent),
     ]
+
+
+def _stated(seeds: list[Json], least: str) -> str:
+    """The share that is right, and how many hits there are; nothing where one seed has too few."""
+    hits = [seed[least]["hits"] for seed in seeds]
+    return f"{_range([seed[least]['right'] for seed in seeds])} of {min(hits)}" if min(hits) >= MIN_HITS else ""
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def main() -> None:
@@ -197,7 +213,7 @@ def main() -> None:
         command = f"python -m benchmarks.relevance --measure PACKS --model {options.model}"
         write_result(name, command, lambda: {"seeds": SEEDS, "kinds": measure(measured)})
         if options.write:
-            write(measured, options.model)
+            write(measured, read_result(name)["kinds"], options.model)
     result = read_result(name)
     print(json.dumps(result) if options.json else table(result))
 

@@ -19,8 +19,8 @@ NOTHING_GOOD = "nothing good was found"  # the beginning of the note then
 _MAX_VALUES = 20  # of each attribute
 _NO_SEEN_HITS = SeenHits()
 _NO_PROBABILITY = (
-    "min_probability leaves nothing out here: hits have a probability where the query is one picture, one item, or the "
-    "name of a thing in at most three words"
+    "min_probability leaves nothing out here: hits have a probability where the query is the name of a thing in at "
+    "most three words, and the model can tell"
 )
 
 

@@ -131,8 +131,8 @@ class Hit:
     collection: str | None = None
     """the collection it is in, where several were searched"""
     probability: float | None = None
-    """how likely the asker would call it right, from 0 to 1; null unless the query is one picture, one item, or a name
-    of at most three words, and in collections too small to tell"""
+    """how likely the asker would call it right, from 0 to 1; null unless the query is the name of a thing in at
+    most three words, and in collections too small to tell"""
 
 
 @dataclass(frozen=True)

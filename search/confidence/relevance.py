@@ -1,12 +1,12 @@
 """The probability that a hit is right: that the person who asked would say that it shows what was asked for.
 
-It is stated for two kinds of query alone, names of things and pictures (or items), since for all others right hits
-cannot be told from wrong ones well enough (docs/querying.md has the figures). Each has two features:
+It is stated for the kinds of query that a space has a curve for, since right hits of others cannot be told from wrong
+ones well enough: names of things in `photo_global` (docs/querying.md). Each kind has two features:
 
 * a name: how far the item's score lies above its scores with other names, in their standard deviations, and that of
   this number above its median in the collection. Items are centred on the space's prior here, so that a collection of
   rooms alone still shows rooms.
-* a picture: the score, and how far it stands out in the collection (`anyseek.search.confidence.score_samples`).
+* a picture or an item: the score, and how far it stands out in the collection.
 
 A logistic curve that was fitted to labelled photos makes a probability of them (`python -m benchmarks.relevance`).
 """
