@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anyseek.model.seam import EmbeddingSpace, RelevanceCurve
-from benchmarks.relevance.__main__ import _split
+from benchmarks.relevance.__main__ import _split, table
 from benchmarks.relevance.galleries import LabelledSource, Vectors
 from benchmarks.relevance.measuring import (
     HITS,
@@ -21,6 +21,7 @@ from benchmarks.relevance.measuring import (
     report,
     typical,
 )
+from benchmarks.reporting import read_result
 
 NAMES = ["cat", "dog", "house", "catfish", "tree"]
 DIMENSION = 8
@@ -119,3 +120,8 @@ def test_a_correction_for_hubs_is_compared_with_none() -> None:
     assert found["commonest_corrected"] <= found["commonest_plain"]
     plain = replace(space, typical_queries={})
     assert hub_quality(plain, "caption", gallery, asking)["map_corrected"] == found["map_plain"]
+
+
+def test_the_table_has_a_line_for_each_kind() -> None:
+    lines = table(read_result("relevance")).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| names", "| pictures", "| drawings"]

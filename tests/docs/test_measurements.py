@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from anyseek.model.fourm.bundled.bundle import load_bundle
 from benchmarks.conditions.__main__ import negative_table, together_table
+from benchmarks.relevance.__main__ import MIN_AUROC
+from benchmarks.relevance.__main__ import table as relevance_table
 from benchmarks.reporting import MEASUREMENTS, read_result
 from benchmarks.rooms import output_table, recall_table
 from benchmarks.sources.__main__ import WORST_GAIN, size_table, source_table
@@ -74,3 +77,21 @@ def test_what_was_judged_by_eye_is_counted_from_its_labels() -> None:
     page = " ".join(TRANSFER.split())
     assert "{} are right in Flickr8k, {} in COCO and {} in the archive".format(*first) in page
     assert "of the first five, {}, {} and {}".format(*five) in page
+
+
+def test_what_probabilities_are_worth_is_what_was_measured() -> None:
+    relevance, page = read_result("relevance"), (ROOT / "docs" / "querying.md").read_text(encoding="utf-8")
+    assert relevance_table(relevance) in page
+    assert f"of commit\n{relevance['commit']}; three seeds" in page
+    assert f"that of sentences is {relevance['kinds']['sentences']['auroc']:.2f}" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("model", ["4m-tiny", "4m-tiny-open"])
+def test_only_kinds_whose_hits_can_be_told_apart_have_a_curve(model: str) -> None:
+    kinds = read_result("relevance" if model == "4m-tiny" else f"relevance-{model}")["kinds"]
+    measured = {"caption": kinds["names"], "rgb": kinds["pictures"]}
+    told_apart = {modality for modality, seeds in measured.items() if min(seed["auroc"] for seed in seeds) >= MIN_AUROC}
+    towers_space = load_bundle(model).towers_space
+    assert towers_space is not None
+    assert set(towers_space.space.relevance) == told_apart
+    assert set(towers_space.space.typical_queries) == {"caption", "canny_edge"}
