@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anyseek.model.fourm.bundled.bundle import load_bundle
@@ -95,3 +96,20 @@ def test_only_kinds_whose_hits_can_be_told_apart_have_a_curve(model: str) -> Non
     assert towers_space is not None
     assert set(towers_space.space.relevance) == told_apart
     assert set(towers_space.space.typical_queries) == {"caption", "canny_edge"}
+
+
+def test_what_was_stated_of_common_and_absent_names_is_counted_from_the_labels() -> None:
+    names = read_result("name-judgements")["names"]
+    common, absent = ([each for each in names if any(each["right"]) == shown] for shown in (True, False))
+    page = " ".join((ROOT / "docs" / "querying.md").read_text(encoding="utf-8").split())
+
+    def mean(several: list[dict[str, list[float]]], member: str) -> str:
+        return f"{np.mean([each[member] for each in several]):.2f}"
+
+    assert not any(each["nothing_good"] for each in names)
+    stated = f"{len(common)} common names {mean(common, 'right')} were right, stated at {mean(common, 'stated')}"
+    assert stated in page
+    assert f"The {len(absent)} absent names got {mean(absent, 'stated')}" in page
+    assert f"{sum(each['stated'][0] < 0.5 for each in absent)} of them stayed below 0.5" in page
+    hits = [hit for each in names for hit in zip(each["stated"], each["right"], strict=True)]
+    assert f"stated at 0.5 or more {np.mean([right for stated, right in hits if stated >= 0.5]):.2f} were right" in page
