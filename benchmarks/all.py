@@ -28,6 +28,7 @@ QUICK: dict[str, Sequence[str]] = {
     "rooms": (),  # prints what is stored
     "scale": ("--quick", "--json"),
     "dearest": ("--items", "300"),
+    "relevance": (),  # prints what is stored
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
     "search.clients": (
         *("--asked", "captions,vectors,two-parts", "--model", "hashing", "--items", "20"),

@@ -19,7 +19,12 @@ POOL = 128
 
 
 def hub_queries(plan: Plan, space: EmbeddingSpace) -> FloatArray | None:
-    """The typical queries (m, d) of a ranking whose parts are of one modality; None if it is not corrected."""
+    """The typical queries (m, d) of a ranking that is an answer to parts of one modality; None if it is not corrected.
+
+    Rankings that are added to others stay as they are: corrected ones found less (titles of photos with a colour).
+    """
+    if not plan.is_alone:
+        return None
     modalities = {part.modality for part in plan.parts}
     modality = modalities.pop()
     if modalities or modality is None or any(part.vector is not None or part.weight <= 0 for part in plan.parts):

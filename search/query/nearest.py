@@ -9,7 +9,7 @@ import numpy as np
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.catalogue.collections import SpaceHead
 from anyseek.search.catalogue.item_cache import Snapshot
-from anyseek.search.confidence.relevance import name_features, probabilities
+from anyseek.search.confidence.relevance import name_features, probabilities, relevance_kind
 from anyseek.search.confidence.score_samples import ScoreSample, prior_centred, z_scores
 from anyseek.search.errors import AnyseekError
 from anyseek.search.filters.tree import Filter
@@ -132,7 +132,7 @@ def with_probabilities(
     """The rankings, with probabilities where the model has a curve for the kind of query in this space."""
     rated = dict(rankings)
     for place, ranking in rankings.items():
-        kind = plans[place].relevance
+        kind = relevance_kind(plans[place].parts) if plans[place].is_alone else None
         if kind is None or kind not in model_space.relevance or ranking.z is None or not len(ranking.ids):
             continue
         features = np.stack([ranking.scores, ranking.z], axis=1)

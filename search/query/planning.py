@@ -42,8 +42,8 @@ class Plan:
     """the number of nearest items to retrieve"""
     is_condition: bool = False
     """whether it is a clear colour that items of the other rankings must have, too"""
-    relevance: str | None = None
-    """the kind of query whose curve gives its hits probabilities (`anyseek.search.confidence.relevance`)"""
+    is_alone: bool = False
+    """whether its ranking is the answer, and not added to others"""
 
 
 def check_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.answers.paging import Pages, pages_of
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.confidence.relevance import relevance_kind
 from anyseek.search.confidence.score_samples import Float64Array, z_of_ranks
 from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
@@ -222,7 +221,7 @@ def plan_query(query: Query, head: Head, embedder: Embedder, limits: Limits) -> 
     if colour is not None:
         plans = tuple(replace(plan, is_condition=clear_colour(plan.parts) == colour) for plan in plans)
     if not are_added:
-        plans = tuple(replace(plan, relevance=relevance_kind(plan.parts)) for plan in plans)
+        plans = tuple(replace(plan, is_alone=True) for plan in plans)
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need no space, but the named one must exist

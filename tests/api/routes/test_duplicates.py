@@ -88,7 +88,7 @@ def test_wrong_options_are_one_sentence(anyseek: Run, photos: Path) -> None:
         (("-0",), "-0 is for --paths"),
         (("--limit", "0"), "limit"),
         (("nowhere",), "nowhere"),
-        (("--contact-sheet", "sheet.txt"), "no ending of a picture"),
+        (("--contact-sheet", "sheet.txt"), "sheet.txt does not end in a picture format"),
         (("--contact-sheet", "missing/a.png"), "missing/a.png cannot be written: there is no folder missing"),
     ):
         code, _, told = anyseek("duplicates", *options)
