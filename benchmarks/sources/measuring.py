@@ -86,12 +86,14 @@ def _cosines(sides: Sides, side: str, name: str, photos: FloatArray, mean: Mean)
 
 
 def model_scores(queries: FloatArray, photos: FloatArray, space: EmbeddingSpace, modality: str) -> FloatArray:
-    """Scores (n, m) of centred queries and of photos, which are centred and corrected for hubs as a collection does."""
+    """Scores (n, m) of centred queries and of photos, which are centred as a collection does.
+
+    Those of all but captions, which are sentences, are corrected for hubs.
+    """
     items = centre(photos, photos.mean(axis=0), space.blocks)
     cosines: FloatArray = queries @ items.T
-    return (
-        corrected(cosines, items, typical) if (typical := space.typical_queries.get(modality)) is not None else cosines
-    )
+    typical = None if modality == CAPTION else space.typical_queries.get(modality)
+    return cosines if typical is None else corrected(cosines, items, typical)
 
 
 def query_values(cosines: FloatArray, queries: Sequence[Query], by_class: bool) -> Values:

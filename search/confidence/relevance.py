@@ -18,11 +18,9 @@ import numpy as np
 from anyseek.model.seam import FloatArray, RelevanceCurve
 from anyseek.search.confidence.score_samples import Float64Array, ScoreMoments, ScoreSample, score_moments
 from anyseek.search.query.query import Part
-from anyseek.search.query.words import words_of
+from anyseek.search.query.words import is_name
 
 PICTURE, NAME = "rgb", "caption"
-MAX_WORDS = 3  # of a name, without its article
-_ARTICLES = frozenset({"a", "an", "the"})
 _MAX_LOGIT = 30.0
 
 
@@ -34,12 +32,6 @@ def relevance_kind(parts: Sequence[Part]) -> str | None:
     if part.modality == NAME and isinstance(part.value, str):
         return NAME if is_name(part.value) else None
     return PICTURE if part.item is not None or part.modality == PICTURE else None
-
-
-def is_name(text: str) -> bool:
-    """Whether a text names a thing: at most `MAX_WORDS` words, besides an article."""
-    words = words_of(text)
-    return 1 <= len(words[1:] if words and words[0] in _ARTICLES else words) <= MAX_WORDS
 
 
 def name_features(items: FloatArray, query: FloatArray, names: FloatArray, sample: ScoreSample) -> Float64Array:

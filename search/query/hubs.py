@@ -9,6 +9,8 @@ import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.query.planning import Plan
+from anyseek.search.query.query import Part
+from anyseek.search.query.words import is_name
 from anyseek.search.types import IdArray
 
 # Chosen on sources left out, which `python -m benchmarks.relevance` compares with 0.
@@ -21,15 +23,20 @@ POOL = 128
 def hub_queries(plan: Plan, space: EmbeddingSpace) -> FloatArray | None:
     """The typical queries (m, d) of a ranking that is an answer to parts of one modality; None if it is not corrected.
 
-    Rankings that are added to others stay as they are: corrected ones found less (titles of photos with a colour).
+    Typical words are names, and no measure for sentences. Rankings that are added to others stay as they are:
+    corrected ones found less (titles of photos with a colour).
     """
     if not plan.is_alone:
         return None
     modalities = {part.modality for part in plan.parts}
     modality = modalities.pop()
-    if modalities or modality is None or any(part.vector is not None or part.weight <= 0 for part in plan.parts):
+    if modalities or modality is None or not all(_is_typical(part) for part in plan.parts):
         return None
     return space.typical_queries.get(modality)
+
+
+def _is_typical(part: Part) -> bool:
+    return part.vector is None and part.weight > 0 and (not isinstance(part.value, str) or is_name(part.value))
 
 
 def corrected(cosines: FloatArray, items: FloatArray, queries: FloatArray) -> FloatArray:

@@ -82,3 +82,13 @@ def _singular(word: str) -> str:
     if word.endswith("ies") and not word.endswith(("eies", "aies")):
         return f"{word[:-3]}y"
     return word[:-1]
+
+
+_MAX_NAME_WORDS = 3  # without an article
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def is_name(text: str) -> bool:
+    """Whether a text names a thing: at most three words, besides an article."""
+    words = words_of(text)
+    return 1 <= len(words[1:] if words and words[0] in _ARTICLES else words) <= _MAX_NAME_WORDS

@@ -7,7 +7,6 @@ from anyseek.model.seam import EmbeddingSpace, RelevanceCurve
 from anyseek.search.confidence.relevance import (
     NAME,
     PICTURE,
-    is_name,
     isotonic_fit,
     name_features,
     probabilities,
@@ -34,22 +33,6 @@ def _sample(items: np.ndarray) -> ScoreSample:
     nothing = np.zeros(DIMENSION, np.float32)
     space = EmbeddingSpace("space", DIMENSION, "", nothing, typical_queries={"caption": NAMES})
     return score_sample(np.arange(len(items)), items, nothing, space, len(items))
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("horse", True),
-        ("An electric guitar", True),
-        ("the Golden Gate bridge", True),
-        ("golden gate bridge at night", False),
-        ("a man rides a horse", False),
-        ("a", False),
-        ("...", False),
-    ],
-)
-def test_a_name_is_at_most_three_words(text: str, is_one: bool) -> None:
-    assert is_name(text) == is_one
 
 
 def test_only_one_name_picture_or_item_has_a_curve() -> None:

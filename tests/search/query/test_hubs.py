@@ -30,14 +30,18 @@ def test_a_hub_falls_in_answers_to_queries_of_its_modality(
     """Typical queries by captions are all near to the best hit, so that the second comes first; pictures stay."""
     engine, embedder = words_engine, words_engine.embedder
     assert isinstance(embedder, WordsEmbedder)
-    query = Query((text("a cat that sleeps on mats"),), k=len(WORDS), explain=2)
+    query = Query((text("a sleeping cat"),), k=len(WORDS), explain=2)
     before = engine.query("things", query)
     first = before.hits[0].key
     (hub,) = engine.query("things", replace(query, k=1, explain=0, space="means", vectors=True)).hits
     typical = {"caption": np.tile(np.array(hub.vector, np.float32), (8, 1))}
     spaces = {name: replace(space, typical_queries=typical) for name, space in embedder.spaces.items()}
     pictures = engine.query("things", Query((picture(30),), k=3)).hits
+    sentence = replace(query, parts=(text("a cat that sleeps on mats"),))
+    plain = engine.query("things", sentence).hits
     monkeypatch.setattr(embedder, "spaces", spaces)
+    engine._score_samples.forget()  # has none of their scores
+    assert engine.query("things", sentence).hits == plain
     after = engine.query("things", query)
     scores = {hit.key: hit.score for hit in after.hits}
     fallen = {hit.key: hit.score - scores[hit.key] for hit in before.hits}
@@ -49,3 +53,4 @@ def test_a_hub_falls_in_answers_to_queries_of_its_modality(
     assert engine.query("things", Query((picture(30),), k=3)).hits == pictures
     pages = [engine.query("things", replace(query, k=2, offset=start)).hits for start in range(0, 8, 2)]
     assert [hit.key for page in pages for hit in page] == [hit.key for hit in after.hits]
+    engine._score_samples.forget()

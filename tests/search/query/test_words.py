@@ -12,7 +12,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query.words import words_of
+from anyseek.search.query.words import is_name, words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import Home, WordsEmbedder, keys, new_item, text
@@ -145,3 +145,19 @@ def test_an_index_that_is_damaged_is_made_again(home: Home, engine: SearchEngine
     home.rebuild()
     assert home.whats() == []
     assert keys(engine.query("things", Query(words("rex")))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("horse", True),
+        ("An electric guitar", True),
+        ("the Golden Gate bridge", True),
+        ("golden gate bridge at night", False),
+        ("a man rides a horse", False),
+        ("a", False),
+        ("...", False),
+    ],
+)
+def test_a_name_is_at_most_three_words(text: str, is_one: bool) -> None:
+    assert is_name(text) == is_one
