@@ -95,14 +95,14 @@ MUTANTS = (
     Mutant(
         "an item's scores with other names are not subtracted",
         "search/confidence/relevance.py",
-        "items @ query - means",
-        "items @ query",
+        "(scores - means) / deviations",
+        "scores / deviations",
         "tests/search/confidence/test_relevance.py",
     ),
     Mutant(
         "the collection's median is not subtracted",
         "search/confidence/relevance.py",
-        "[z, z - median]",
+        "[z, z - np.median(others)]",
         "[z, z]",
         "tests/search/confidence/test_relevance.py",
     ),
