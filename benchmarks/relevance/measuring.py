@@ -143,8 +143,7 @@ def _judged(
 
 def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, queries: FloatArray) -> Float64Array:
     """The scores (m, n) of centred items (n, d) for centred queries (m, d), as the engine ranks them."""
-    typical_queries, cosines = space.typical_queries.get(modality), queries @ items.T
-    return (cosines if typical_queries is None else corrected(cosines, items, typical_queries)).astype(np.float64)
+    return corrected(queries @ items.T, items, space.typical_queries.get(modality)).astype(np.float64)
 
 
 def hub_quality(space: EmbeddingSpace, modality: str, gallery: Vectors, asking: Vectors) -> dict[str, float]:

@@ -91,9 +91,8 @@ def model_scores(queries: FloatArray, photos: FloatArray, space: EmbeddingSpace,
     Those of all but captions, which are sentences, are corrected for hubs.
     """
     items = centre(photos, photos.mean(axis=0), space.blocks)
-    cosines: FloatArray = queries @ items.T
     typical = None if modality == CAPTION else space.typical_queries.get(modality)
-    return cosines if typical is None else corrected(cosines, items, typical)
+    return corrected(queries @ items.T, items, typical)
 
 
 def query_values(cosines: FloatArray, queries: Sequence[Query], by_class: bool) -> Values:

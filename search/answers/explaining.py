@@ -189,9 +189,7 @@ def _exact_scores(
     if not rows:
         return {}
     items = np.stack(list(rows.values()))
-    scores = np.clip(items @ query, -1, 1)
-    if typical_queries is not None:
-        scores = corrected(scores, items, typical_queries)
+    scores = corrected(np.clip(items @ query, -1, 1), items, typical_queries)
     return dict(zip(rows, scores.tolist(), strict=True))
 
 

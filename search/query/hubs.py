@@ -11,12 +11,11 @@ from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.query import Part
 from anyseek.search.query.words import is_name
-from anyseek.search.types import IdArray
 
 # Chosen on sources left out, which `python -m benchmarks.relevance` compares with 0.
 SHARE = 0.3
 _NEAREST = 4
-# Items that are retrieved beyond those wanted. A hub is far above its place, and a deeper pool changes little.
+# The number of items retrieved beyond those wanted, among which scores are corrected.
 POOL = 128
 
 
@@ -39,14 +38,13 @@ def _is_typical(part: Part) -> bool:
     return part.vector is None and part.weight > 0 and (not isinstance(part.value, str) or is_name(part.value))
 
 
-def corrected(cosines: FloatArray, items: FloatArray, queries: FloatArray) -> FloatArray:
-    """The scores of centred items (n, d) from their cosines (n,) or (queries, n), beside typical queries (m, d)."""
+def corrected(cosines: FloatArray, items: FloatArray, queries: FloatArray | None) -> FloatArray:
+    """The scores of centred items (n, d) from their cosines (n,) or (queries, n), beside typical queries (m, d).
+
+    They are the cosines themselves if `queries` is None.
+    """
+    if queries is None:
+        return cosines
     near = np.partition(items @ queries.T, -_NEAREST, axis=1)[:, -_NEAREST:]
     scores: FloatArray = cosines - SHARE * near.mean(axis=1)
     return scores
-
-
-def best(ids: IdArray, scores: FloatArray) -> tuple[IdArray, FloatArray]:
-    """Ids and scores (n,), best first, by score and then by id."""
-    order = np.lexsort((ids, -scores))
-    return ids[order], scores[order]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
 from anyseek.search.catalogue.collections import SpaceHead
@@ -13,7 +14,7 @@ from anyseek.search.confidence.relevance import name_features, probabilities, re
 from anyseek.search.confidence.score_samples import ScoreSample, prior_centred, z_scores
 from anyseek.search.errors import AnyseekError
 from anyseek.search.filters.tree import Filter
-from anyseek.search.query.hubs import POOL, best, corrected, hub_queries
+from anyseek.search.query.hubs import POOL, corrected, hub_queries
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.rankings import Ranking, ranking_of
 from anyseek.search.query.vectors import ItemVectors, Plans, RankingKey, ValueVectors, fuse_parts
@@ -68,10 +69,16 @@ def nearest_items(
             ids, scores = ids[keep], scores[keep]
             if (queries := hubs[place]) is not None and len(ids):
                 ids, items = view.vectors(np.sort(ids))
-                ids, scores = best(ids, corrected(items @ vectors[place], items, queries))
-            limit = plans[place].depth
-            rankings[place] = ranking_of(ids[:limit], scores[:limit].astype(np.float64))
+                scores = corrected(items @ vectors[place], items, queries)
+            rankings[place] = _best_first(ids, scores, plans[place].depth)
     return rankings
+
+
+def _best_first(ids: IdArray, scores: npt.ArrayLike, depth: int | None = None) -> Ranking:
+    """The ranking of the `depth` best of ids (n,), by score and then by id; of all if it is None."""
+    values = np.asarray(scores, np.float64)
+    order = np.lexsort((ids, -values))[:depth]
+    return ranking_of(ids[order], values[order])
 
 
 def condition_rows(
@@ -114,10 +121,8 @@ def _by_correlation(
 ) -> tuple[Ranking, ScoreSample]:
     """The ranking of a condition, and the sample that its scores are compared with."""
     mean = sample.vectors.mean(axis=0)
-    scores = (centre(rows, mean) @ query).astype(np.float64).clip(-1, 1)
-    order = np.lexsort((ids, -scores))
-    ranking = replace(ranking_of(ids[order], scores[order]), is_condition=True)
-    return ranking, replace(sample, vectors=centre(sample.vectors, mean))
+    ranking = _best_first(ids, (centre(rows, mean) @ query).clip(-1, 1))
+    return replace(ranking, is_condition=True), replace(sample, vectors=centre(sample.vectors, mean))
 
 
 def with_probabilities(

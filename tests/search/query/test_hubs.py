@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anyseek.search.engine import SearchEngine
-from anyseek.search.query.hubs import SHARE, best, corrected
+from anyseek.search.query.hubs import SHARE, corrected
 from anyseek.search.types import Query
 from tests.search.gallery import WORDS, WordsEmbedder, picture, text
 
@@ -18,10 +18,9 @@ def test_the_nearest_typical_queries_count() -> None:
     assert scores == pytest.approx([0.5 - SHARE * 0.85, 0.5 - SHARE * 0.25])
 
 
-def test_equal_scores_are_ordered_by_id() -> None:
-    ids, scores = best(np.array([3, 1, 2]), np.array([0.1, 0.1, 0.4], np.float32))
-    assert ids.tolist() == [2, 1, 3]
-    assert scores == pytest.approx([0.4, 0.1, 0.1])
+def test_without_typical_queries_scores_are_cosines() -> None:
+    cosines = np.array([0.5, 0.1], np.float32)
+    assert corrected(cosines, np.eye(2, dtype=np.float32), None) is cosines
 
 
 def test_a_hub_falls_in_answers_to_queries_of_its_modality(
