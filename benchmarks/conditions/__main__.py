@@ -42,7 +42,7 @@ NAME = "conditions"
 Json = Mapping[str, Any]
 _TOP = 10
 _PHOTOS = 1000  # of a source; three times as many with captions
-_LEAST_QUERIES = 5
+_MIN_QUERIES = 5
 _EACH = 2  # items or drawings asked with for each pair of conditions
 
 
@@ -135,7 +135,7 @@ def measure_all(packs: Path, most: int, seed: int) -> dict[str, Any]:
     rows: list[Row] = []
     for gallery, kinds in sources(packs, home):
         print(f"{gallery.name}: {len(gallery.pictures)} items", file=sys.stderr, flush=True)
-        drawn = {kind: _drawn(asked, most, seed) for kind, asked in kinds.items() if len(asked) >= _LEAST_QUERIES}
+        drawn = {kind: _drawn(asked, most, seed) for kind, asked in kinds.items() if len(asked) >= _MIN_QUERIES}
         with real_collection(embedder, gallery.samples) as collection:
             rows += [measure(collection, gallery, kind, asked) for kind, asked in drawn.items()]
     return {"seed": seed, "rows": [asdict(row) for row in rows]}

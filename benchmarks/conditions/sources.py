@@ -6,9 +6,7 @@ the colour of half of its middle, an emoji that of half of its fill. Grey and br
 so, because shadow makes them of anything.
 """
 
-import io
 import json
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +19,7 @@ from PIL import Image
 
 from anyseek.model.colours.measures import colour_shares
 from anyseek.model.data.aligned import sample_evenly
+from anyseek.model.data.sources.packs import PackEntry, PackOptions, PackSource, PhotosOptions, PhotosSource
 from anyseek.model.galleries.openmoji import Drawings, Rendering, draw_svg, fetch_wheel, keep_groups, read_concepts
 from anyseek.model.modalities.drawings import ByteArray, ink
 from anyseek.model.seam import Sample
@@ -47,10 +46,9 @@ _KINDS = {
     "red beet,tomato,zucchini",
     "a carton": "juice,milk,oatghurt,oat milk,sour cream,sour milk,soyghurt,soy milk,yoghurt",
 }
-_NO_THING = (None, "not sure", "other", "skip")
 _CLEAR_SHARE = 0.5  # of the pixels of a thing that have its colour
-_LEAST_AREA = 0.01  # of the photo
-_LEAST_RIGHT = 5  # items that meet all conditions
+_MIN_AREA = 0.01  # of the photo
+_MIN_RIGHT = 5  # items that meet all conditions
 
 
 @dataclass(frozen=True)
@@ -131,13 +129,13 @@ class Gallery:
         ]
 
     def _pairs(self) -> Iterator[tuple[tuple[str, str], frozenset[str]]]:
-        return ((pair, keys) for pair, keys in sorted(self.keys_of_coloured.items()) if len(keys) >= _LEAST_RIGHT)
+        return ((pair, keys) for pair, keys in sorted(self.keys_of_coloured.items()) if len(keys) >= _MIN_RIGHT)
 
     def _both(self) -> Iterator[tuple[tuple[str, str], frozenset[str]]]:
         """Pairs of things with the items that have both, neither of which nearly always goes with the other."""
         for thing, other in permutations(sorted(self.keys_of), 2):
             both = self.keys_of[thing] & self.keys_of[other]
-            if len(both) >= _LEAST_RIGHT and 2 * len(both) <= min(map(len, (self.keys_of[thing], self.keys_of[other]))):
+            if len(both) >= _MIN_RIGHT and 2 * len(both) <= min(map(len, (self.keys_of[thing], self.keys_of[other]))):
                 yield (thing, other), both
 
 
@@ -145,22 +143,24 @@ def photos_with_masks(packs: Path, source: str, limit: int) -> Gallery:
     """The photos of a source of the pack `segmentation`."""
     names = json.loads((packs / "segmentation" / "classes.json").read_text())[source]
     gallery = Gallery(f"{source}, masks")
-    for key, about, files in sample_evenly(list(_samples(packs / "segmentation", source)), limit):
-        picture, mask = _picture(files["webp"]), np.asarray(Image.open(io.BytesIO(files["semseg.png"])))
-        ids = [int(number) for number in np.unique(mask) if number and (mask == number).mean() >= _LEAST_AREA]
+    for entry in sample_evenly(_entries(packs, "segmentation", source), limit):
+        key, picture = entry.metadata["id"], entry.value("rgb", "webp")
+        mask = entry.value("semseg", "semseg.png").ids
+        ids = [int(number) for number in np.unique(mask) if number and (mask == number).mean() >= _MIN_AREA]
         clear = ((names[str(number)], _clear_colour(picture[mask == number])) for number in ids)
-        gallery.pictures[key], gallery.things[key] = picture, frozenset(about["classes"])
+        gallery.pictures[key], gallery.things[key] = picture, frozenset(entry.metadata["classes"])
         gallery.coloured[key] = frozenset((name, colour) for name, colour in clear if colour)
     return gallery
 
 
 def photos_with_captions(packs: Path, source: str, limit: int) -> Gallery:
     """The photos of a source of the pack `captions`, those of the test split first."""
-    gallery, samples = Gallery(f"{source}, captions"), list(_samples(packs / "captions", source))
-    for key, about, files in sorted(samples, key=lambda sample: sample[1]["split"] == "train")[:limit]:
-        texts = [words_of(text) for text in about["captions"]]
+    gallery, entries = Gallery(f"{source}, captions"), _entries(packs, "captions", source)
+    for entry in sorted(entries, key=lambda entry: entry.metadata["split"] == "train")[:limit]:
+        key, texts = entry.metadata["id"], [words_of(text) for text in entry.metadata["captions"]]
         named = {pair for words in texts for pair in pairwise(words)}
-        gallery.pictures[key], gallery.things[key] = _picture(files["webp"]), _THINGS.intersection(chain(*texts))
+        gallery.pictures[key] = entry.value("rgb", "webp")
+        gallery.things[key] = _THINGS.intersection(chain(*texts))
         pairs = product(gallery.things[key], _PALETTE)
         gallery.coloured[key] = frozenset((thing, colour) for thing, colour in pairs if (colour, thing) in named)
     return gallery
@@ -169,10 +169,10 @@ def photos_with_captions(packs: Path, source: str, limit: int) -> Gallery:
 def groceries(packs: Path, limit: int) -> tuple[Gallery, list[Asked]]:
     """Photos of groceries, and a kind of them minus one of its members."""
     gallery = Gallery("groceries")
-    samples = [each for each in _samples(packs / "photos", "grocery-store-dataset") if each[1]["split"] == "test"]
-    for key, about, files in sample_evenly(samples, limit):
-        label = about["coarse_label"]
-        gallery.pictures[key], gallery.things[key] = _picture(files["webp"]), frozenset({label.replace("-", " ")})
+    entries = [entry for entry in _photos(packs, "grocery-store-dataset") if entry.metadata["split"] == "test"]
+    for entry in sample_evenly(entries, limit):
+        key, label = entry.metadata["id"], entry.metadata["coarse_label"]
+        gallery.pictures[key], gallery.things[key] = entry.value("rgb", "webp"), frozenset({label.replace("-", " ")})
     queries = []
     for kind, members in _KINDS.items():
         present = [name for name in members.split(",") if name in gallery.keys_of]
@@ -185,11 +185,10 @@ def photos_of_one_thing(packs: Path, limit: int) -> Gallery:
     """Photos of clothes and of groceries, up to `limit` of each, that have a clear colour."""
     gallery, chosen = Gallery("clothes and groceries"), []
     for source in ("clothing-dataset", "grocery-store-dataset"):
-        chosen += sample_evenly(
-            [each for each in _samples(packs / "photos", source) if each[1]["label"] not in _NO_THING], limit
-        )
-    for key, about, files in chosen:
-        picture, thing = _picture(files["webp"]), about.get("coarse_label", about["label"]).replace("-", " ")
+        chosen += sample_evenly(_photos(packs, source), limit)
+    for entry in chosen:
+        key, picture, about = entry.metadata["id"], entry.value("rgb", "webp"), entry.metadata
+        thing = about.get("coarse_label", about["label"]).replace("-", " ")
         height, width = picture.shape[0] // 3, picture.shape[1] // 3
         colour = _clear_colour(picture[height : 2 * height, width : 2 * width].reshape(-1, 3))
         if colour is not None:
@@ -214,23 +213,15 @@ def emoji(downloads: Path, limit: int) -> Gallery:
     return gallery
 
 
-def _samples(pack: Path, source: str) -> Iterator[tuple[str, dict[str, Any], dict[str, bytes]]]:
-    """The id, the description and the files of each sample of a source in the shards of a pack."""
-    for shard in sorted(pack.glob("*.tar")):
-        members: dict[str, dict[str, bytes]] = {}
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                stem, _, ending = member.name.partition(".")
-                content = archive.extractfile(member)
-                members.setdefault(stem, {})[ending] = content.read() if content else b""
-        for files in members.values():
-            about = json.loads(files["json"])
-            if about["source"] == source:
-                yield about["id"], about, files
+def _entries(packs: Path, pack: str, source: str) -> list[PackEntry]:
+    """The samples of a source of a pack."""
+    return list(PackSource(source, pack, PackOptions(path=packs / pack, of=(source,))).entries.values())
 
 
-def _picture(data: bytes) -> ByteArray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+def _photos(packs: Path, source: str) -> list[PackEntry]:
+    """The labelled photos of a source."""
+    photos = PhotosSource(source, PhotosOptions(path=packs / "photos", labelled=True))
+    return [entry for key, entry in photos.entries.items() if photos.source_of(key) == source]
 
 
 def _clear_colour(pixels: ByteArray) -> str | None:

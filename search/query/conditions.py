@@ -15,7 +15,7 @@ from anyseek.model.colours.space import PALETTE, to_lab
 from anyseek.search.query.query import Part
 
 # The limits of a clear colour in L*a*b*. The single colours of 200 photos have a chroma of at most 27.
-_LEAST_CHROMA, _DARKEST, _LIGHTEST = 30.0, 8.0, 95.0
+_MIN_CHROMA, _MAX_BLACK, _MIN_WHITE = 30.0, 8.0, 95.0
 _NAMED_SHARE = 0.5  # of a caption's weight; with a third photos find a tenth less, and emoji as much
 
 
@@ -27,7 +27,7 @@ def clear_colour(parts: Sequence[Part]) -> str | None:
     if len(palette) != 1:
         return None
     light, *hue = to_lab(palette)[0].tolist()
-    if np.hypot(*hue) < _LEAST_CHROMA and _DARKEST < light < _LIGHTEST:
+    if np.hypot(*hue) < _MIN_CHROMA and _MAX_BLACK < light < _MIN_WHITE:
         return None
     shares = colour_shares(palette[np.newaxis])
     return max(shares, key=lambda name: shares[name])

@@ -1,59 +1,44 @@
 """`benchmarks.conditions` asks for what its galleries have, and counts the hits that have it."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.evaluation.real_collection import real_collection
 from anyseek.search.types import Part
 from benchmarks.conditions.__main__ import kinds_of, measure
 from benchmarks.conditions.sources import Asked, Gallery, photos_with_captions, photos_with_masks
+from tests.model.data.sources.packs_kit import about, encoded, write_shard
 
 RED, BLUE = (200, 20, 35), (30, 60, 200)
 
 
-def _pack(folder: Path, samples: list[tuple[dict[str, object], dict[str, bytes]]]) -> None:
-    folder.mkdir()
-    with tarfile.open(folder / "shard-000000.tar", "w") as archive:
-        for number, (about, files) in enumerate(samples):
-            for ending, content in {"json": json.dumps(about).encode(), **files}.items():
-                member = tarfile.TarInfo(f"{number:06}.{ending}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
 def _photo(colour: tuple[int, int, int]) -> np.ndarray:
-    picture = np.full((20, 20, 3), 128)
+    picture = np.full((20, 20, 3), 128, np.uint8)
     picture[:10] = colour
     return picture
 
 
 def test_a_photo_with_masks_has_the_colours_of_its_things(tmp_path: Path) -> None:
     mask = np.repeat([[1], [2]], 10, axis=0) * np.ones((1, 20))
-    about = {"id": "a", "source": "s", "classes": ["hat", "wall"]}
-    _pack(tmp_path / "segmentation", [(about, {"webp": _png(_photo(RED)), "semseg.png": _png(mask)})])
-    (tmp_path / "segmentation" / "classes.json").write_text(json.dumps({"s": {"0": "", "1": "hat", "2": "wall"}}))
-    gallery = photos_with_masks(tmp_path, "s", 5)
+    files = {"webp": encoded(_photo(RED), "WEBP"), "semseg.png": encoded(mask.astype(np.uint8))}
+    pack = write_shard(
+        tmp_path / "segmentation/segmentation-open-0.tar", [(about(id="a", classes=["hat", "wall"]), files)]
+    )
+    (pack / "classes.json").write_text(json.dumps({"x": {"0": "", "1": "hat", "2": "wall"}}))
+    gallery = photos_with_masks(tmp_path, "x", 5)
     assert gallery.things == {"a": {"hat", "wall"}}
     assert gallery.coloured == {"a": {("hat", "red")}}  # the wall is grey, which says nothing
 
 
 def test_a_photo_with_captions_has_the_things_and_colours_that_they_name(tmp_path: Path) -> None:
-    about = {"id": "a", "source": "s", "split": "test", "captions": ["A red car near dogs", "A car on grass."]}
-    _pack(tmp_path / "captions", [(about, {"webp": _png(_photo(RED))})])
-    gallery = photos_with_captions(tmp_path, "s", 5)
+    texts = ["A red car near dogs", "A car on grass."]
+    samples = [(about(id="a", captions=texts), {"webp": encoded(_photo(RED), "WEBP")})]
+    write_shard(tmp_path / "captions/captions-open-0.tar", samples)
+    gallery = photos_with_captions(tmp_path, "x", 5)
     assert gallery.things == {"a": {"car", "dog", "grass"}}
     assert gallery.coloured == {"a": {("car", "red")}}
 
