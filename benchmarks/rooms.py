@@ -1,4 +1,4 @@
-"""What the bundled models find and predict among the rendered rooms that ship: recall by kind of query, and outputs.
+"""Recall by kind of query and errors of outputs of the bundled models, on the rendered rooms that ship.
 
     python -m benchmarks.rooms [--measure] [--json]
 

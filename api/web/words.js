@@ -22,7 +22,7 @@ export const manner = (space) =>
 export const SURENESS = [0, 0.3, 0.5, 0.7, 0.9];
 const UNSURE = 0.5;
 
-// Hits have probabilities where the query names one thing, or is one picture or item.
+// Hits have probabilities where the query is the name of a thing.
 export const isRated = ({ probability }) => typeof probability === "number";
 export const isUnsure = (hit) => isRated(hit) && hit.probability < UNSURE;
 

@@ -1,4 +1,4 @@
-"""How often hits are right whose probability is stated, on sources that the curves were not fitted to.
+"""Probabilities of hits beside the share that is right, on sources that the curves were not fitted to.
 
     python -m benchmarks.relevance [--measure PACKS] [--model 4m-tiny] [--cache FOLDER] [--write] [--json]
 
@@ -131,7 +131,7 @@ def _report(parts: list[tuple[Judged, Judged]]) -> Json:
 
 
 def _hubs(measured: Measured, spaces: Mapping[str, EmbeddingSpace]) -> Json:
-    """What correcting for hubs changes in each source, with typical queries of the others."""
+    """The quality of answers with and without hubs in each source, with typical queries of the others."""
     names = Vectors(measured.queries, [frozenset({name}) for name in measured.names])
     found = {source.name: hub_quality(spaces[source.name], NAME, source.gallery, names) for source in measured.sources}
     gallery = next(source.gallery for source in measured.sources if source.name == "sketchy")

@@ -21,7 +21,6 @@ from anyseek.model.data.sources.packs import (
 from anyseek.model.seam import Embedder, FloatArray, Sample
 
 SPACE = "photo_global"
-CLASSES, OBJECTS = ("caltech101", "clothing-dataset", "grocery-store-dataset", "sketchy"), ("ccp", "coco", "nyu")
 _GALLERY, _QUERIES, _DRAWINGS = 1_000, 200, 600  # the most of a source
 _MIN_SHARE = 0.01  # of a photo's pixels, for an object to be in it
 _SHEET = 224
@@ -78,7 +77,7 @@ class Vectorizer:
 def labelled_sources(data: Path, vectorizer: Vectorizer) -> Iterator[LabelledSource]:
     """Yield the sources with classes, then those with objects. Raises `SourceUnavailable`."""
     photos = PhotosSource("photos", PhotosOptions(path=data / "photos", labelled=True))
-    for name in CLASSES[:3]:
+    for name in ("caltech101", "clothing-dataset", "grocery-store-dataset"):
         keys = [key for key in photos.entries if photos.source_of(key) == name]
         yield _with_classes(name, {key: photos.entries[key] for key in keys}, vectorizer)
     sketchy = SketchesSource("sketchy", PackOptions(path=data / "sketches", of=("sketchy",)), _SHEET)

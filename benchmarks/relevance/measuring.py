@@ -43,11 +43,6 @@ class Judged:
     weights: Float64Array
     sources: npt.NDArray[np.str_]
 
-    def of(self, mask: BoolArray) -> "Judged":
-        return Judged(
-            *(values[mask] for values in (self.features, self.right, self.present, self.weights, self.sources))
-        )
-
     def probabilities(self, curve: RelevanceCurve) -> Float64Array:
         """The probabilities (n, HITS) of all hits, as an answer states them."""
         return np.stack([probabilities(curve, features) for features in self.features])
@@ -92,8 +87,8 @@ def judged_names(
         for places, is_present in ((own, True), (absent, False)):
             asked = generator.permutation(places)[:_NAMES].astype(int)
             labels = [frozenset({names[place]}) for place in asked]
-            judged = _judged(space, gallery, NAME, queries[asked], labels, source.name)
-            parts.append(_weighted(judged, 0.5 / max(1, len(asked)), is_present))
+            found = _first_hits(space, gallery, NAME, queries[asked], labels)
+            parts.append(_judged(*found, is_present, weight=0.5, source=source.name))
     return joined(parts)
 
 
@@ -105,22 +100,25 @@ def judged_queries(space: EmbeddingSpace, source: LabelledSource, asking: Vector
         shown = frozenset().union(*gallery.labels)
         places = [place for place, labels in enumerate(asking.labels) if labels & shown]
         asked = generator.permutation(places)[:_PICTURES].astype(int)
-        judged = _judged(
-            space, gallery, modality, centred[asked], [asking.labels[place] for place in asked], source.name
-        )
-        parts.append(_weighted(judged, 1 / max(1, len(asked)), True))
+        found = _first_hits(space, gallery, modality, centred[asked], [asking.labels[place] for place in asked])
+        parts.append(_judged(*found, True, weight=1.0, source=source.name))
     return joined(parts)
 
 
-def _weighted(judged: Judged, weight: float, is_present: bool) -> Judged:
-    count = len(judged.right)
-    return Judged(judged.features, judged.right, np.full(count, is_present), np.full(count, weight), judged.sources)
+def _judged(features: Float64Array, right: BoolArray, is_present: bool, weight: float, source: str) -> Judged:
+    """The hits of n queries, which share a weight."""
+    count = len(right)
+    weights = np.full(count, weight / max(1, count))
+    return Judged(features, right, np.full(count, is_present), weights, np.full(count, source))
 
 
-def _judged(
-    space: EmbeddingSpace, gallery: Vectors, modality: str, queries: FloatArray, wanted: Labels, name: str
-) -> Judged:
-    """The first hits of centred queries (n, d), as a collection of this gallery would give them."""
+def _first_hits(
+    space: EmbeddingSpace, gallery: Vectors, modality: str, queries: FloatArray, wanted: Labels
+) -> tuple[Float64Array, BoolArray]:
+    """The features (n, HITS, 2) of the first hits of centred queries (n, d), and which are right (n, HITS).
+
+    Both are as in a collection of this gallery.
+    """
     count = len(gallery.labels)
     mean = gallery.rows.mean(axis=0) if count >= MIN_CENTRE_VECTORS else space.gallery_prior
     ids = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE_SIZE])
@@ -137,8 +135,7 @@ def _judged(
         else:
             features[row] = name_features(by_prior[hits], query, space.typical_queries[NAME], sample)
         right[row] = [bool(gallery.labels[hit] & wanted[row]) for hit in hits]
-    present, names = np.ones(len(queries), np.bool_), np.full(len(queries), name)
-    return Judged(features, right, present, np.ones(len(queries)), names)
+    return features, right
 
 
 def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, queries: FloatArray) -> Float64Array:
@@ -147,7 +144,7 @@ def ranking_scores(space: EmbeddingSpace, modality: str, items: FloatArray, quer
 
 
 def hub_quality(space: EmbeddingSpace, modality: str, gallery: Vectors, asking: Vectors) -> dict[str, float]:
-    """What correcting for hubs changes: mean average precision, and the share of first tens with the commonest item.
+    """Mean average precision, and the share of first tens with the commonest item, with hubs corrected and without.
 
     `asking` are centred queries. Those without a right item in the gallery are left out.
     """
@@ -199,9 +196,9 @@ def nothing_good_threshold(stated: Float64Array, judged: Judged, wrongly: float 
 
 
 def report(stated: Float64Array, thresholds: Float64Array, judged: Judged) -> dict[str, object]:
-    """What probabilities (n, HITS) are worth; `thresholds` (n,) are those of "nothing good" for each query.
+    """Measures of stated probabilities (n, HITS); deciles hold a tenth of the weight each.
 
-    Deciles hold a tenth of the weight each.
+    `thresholds` (n,) are those of "nothing good" for each query.
     """
     _, right, weights = _hits(judged)
     flat = stated.reshape(-1)

@@ -1,4 +1,4 @@
-"""How often queries find their photo among photos of one source, beside the encoders without training.
+"""Recall of queries among photos of one source, beside the encoders without training.
 
     python -m benchmarks.sources [--measure PACKS] [--cache FOLDER] [--json]
 

@@ -1,4 +1,4 @@
-"""What models find, what their encoders find without training, and gains with their intervals.
+"""Recall of models and of their encoders without training, and gains with their intervals.
 
 The baseline is the best untrained use of the same encoders: the image encoder's pooled vector and its map in parts, or
 ConSE's vectors of photos for words. Queries of other splits choose its constants for each modality. Photos are centred
@@ -33,7 +33,7 @@ Spaces = Mapping[str, EmbeddingSpace]
 
 
 class Mean(StrEnum):
-    """What the baseline subtracts from queries."""
+    """The mean that the baseline subtracts from queries."""
 
     GALLERY = "gallery"
     QUERIES = "queries"  # of other splits

@@ -1,4 +1,4 @@
-"""How far a score stands out among the scores of a sample of its collection, on one scale for all kinds of query."""
+"""Standard scores of hits among a sample of their collection, on one scale for all kinds of query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

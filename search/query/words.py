@@ -13,6 +13,8 @@ from anyseek.search.types import PREDICTED, Attributes
 
 MAX_WORD_LENGTH = 40  # characters; what follows is cut off, in items and in queries
 MAX_WORDS = 4_000  # of an item; more than PostgreSQL can index would be refused
+_MAX_NAME_WORDS = 3  # without an article
+_ARTICLES = frozenset({"a", "an", "the"})
 
 _SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
@@ -84,11 +86,7 @@ def _singular(word: str) -> str:
     return word[:-1]
 
 
-_MAX_NAME_WORDS = 3  # without an article
-_ARTICLES = frozenset({"a", "an", "the"})
-
-
 def is_name(text: str) -> bool:
-    """Whether a text names a thing: at most three words, besides an article."""
+    """True for a text that names a thing: at most three words, besides an article."""
     words = words_of(text)
     return 1 <= len(words[1:] if words and words[0] in _ARTICLES else words) <= _MAX_NAME_WORDS
