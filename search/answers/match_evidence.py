@@ -12,7 +12,7 @@ from anyseek.search.answers.results import SharedCodes, SharedWord
 from anyseek.search.query.planning import Plan
 from anyseek.search.query.query import WORDS, Part
 from anyseek.search.query.vectors import ItemVectors
-from anyseek.search.query.words import words_by_field, words_of
+from anyseek.search.query.words import longest, words_by_field, words_of
 from anyseek.search.types import Item
 
 # Words of captions and file names that carry no meaning.
@@ -55,7 +55,7 @@ def _descriptive_fields(item: Item) -> dict[str, frozenset[str]]:
 def _descriptive_words(fields: Mapping[str, frozenset[str]], others: Mapping[str, frozenset[str]]) -> list[str]:
     """The words of an item that may explain why another is similar; numbers do not."""
     own = [words for name, words in fields.items() if len(words) <= _MAX_EQUAL_WORDS or words != others.get(name)]
-    return [word for words in own for word in sorted(words) if not word.isdigit()]
+    return [word for words in own for word in longest(sorted(words)) if not word.isdigit()]
 
 
 Codes = npt.NDArray[np.int64]

@@ -1,15 +1,17 @@
 """Full text finds the same items on every database, at every moment of an item's life."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from anyseek.search.catalogue import checks, collections, items, words
 from anyseek.search.catalogue.derived_tables import WORDS
+from anyseek.search.catalogue.tables import WordsRow
 from anyseek.search.catalogue.upgrade import configuration, upgrade
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.query.words import MAX_WORDS, words_of
@@ -25,6 +27,9 @@ ITEMS: dict[str, tuple[str | None, Attributes]] = {
     "x3": ("東京の猫 ไทย", {"note": "नमस्ते"}),
     "boxes": ("glass of cities", {"big": 10**50}),
     "signs": ("Lego™ ℌi 5㎒ №5", {}),
+    "sky": ("蓝色的天空下有一座教堂", {"note": "education"}),
+    "day": ("天气很好,空气也好", {}),
+    "kr": ("고양이가 소파에서 잔다", {}),
 }
 
 
@@ -71,7 +76,15 @@ def found(things: Things, asked: str) -> set[str]:
         ("koln katze", {"x1", "pets/cat.png"}),
         ("猫", {"x3"}),
         ("東京", {"x3"}),
+        ("天空", {"sky"}),
+        ("空天", set()),
+        ("空", {"sky", "day"}),
+        ("教堂的天空", {"sky"}),
+        ("소파", {"kr"}),
+        ("파에", {"kr"}),
+        ("ทย", {"x3"}),
         ("ไทย", {"x3"}),
+        ("cat", {"pets/cat.png"}),
         ("नमस्ते", {"x3"}),
         ("city", {"boxes"}),
         ("glass", {"boxes"}),
@@ -147,6 +160,37 @@ def test_an_item_is_indexed_by_the_words_of_any_text(empty: Things, caption: str
     assert stale(empty) == []
     for word in words_of(caption):
         assert found(empty, word) == {"any"}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    caption=st.text(st.sampled_from("天空猫の東京タ가고양이ไทยสวน ,。"), min_size=1, max_size=12),
+    words=st.lists(st.text(st.characters(categories=["Ll"], max_codepoint=0x24F), min_size=3, max_size=6), max_size=3),
+)
+def test_two_neighbours_find_a_text_without_spaces_and_only_whole_words_find_others(
+    empty: Things, caption: str, words: list[str]
+) -> None:
+    put(empty, {"any": (" ".join([caption, *words]), {})})
+    for pair in map("".join, pairwise(caption)):
+        assert found(empty, pair) == ({"any"} if words_of(pair) else set())
+    whole = {word for text in words for word in words_of(text)}
+    for word in words:
+        assert found(empty, word) == {"any"}
+        assert found(empty, word[:2]) == ({"any"} if words_of(word[:2])[0] in whole else set())
+
+
+def test_items_from_before_scripts_without_spaces_were_read_so_are_read_anew(things: Things) -> None:
+    with things.database.read() as session:
+        before = dict(session.execute(select(WordsRow.item_id, WordsRow.words)).all())
+    with things.database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "0018")
+        old = dict(connection.execute(text("SELECT item_id, words FROM words")).all())
+        key = "SELECT words FROM words JOIN items ON items.id = item_id WHERE key = 'x3'"
+        assert connection.scalar(text(key)) == "x3 東 京 の 猫 ไทย नमसत"
+    assert len(old.items() - before.items()) == 4, "of the items with such scripts alone"
+    upgrade(things.database)
+    assert stale(things) == []
+    assert found(things, "天空") == {"sky"}
 
 
 def test_items_from_before_there_were_words_get_them(things: Things) -> None:

@@ -12,7 +12,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import SpaceNotFound
 from anyseek.search.filters.from_text import filter_from_text
-from anyseek.search.query.words import is_name, words_of
+from anyseek.search.query.words import is_name, longest, terms_of, words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import Home, WordsEmbedder, keys, new_item, text
@@ -52,7 +52,13 @@ def words(asked: str, weight: float = 1.0) -> tuple[Part, ...]:
         ("IMG_0042.jpg", ["img", "0042", "jpg"]),
         ("Straße, Ærø; naïve", ["strasse", "ærø", "naive"]),
         ("cities glass bus his", ["city", "glass", "bus", "his"]),
-        ("東京タワー", ["東", "京", "タ", "ワ", "ー"]),
+        ("東京タワー", ["東京", "京タ", "タワ", "ワー"]),
+        ("猫、Tシャツ", ["猫", "t", "シャ", "ャツ"]),
+        ("スター・ウォーズ", ["スタ", "ター", "ウォ", "ォー", "ース"]),
+        ("고양이가 잔다", ["고양", "양이", "이가", "잔다"]),
+        ("\u1100\u1169\u110b\u1163\u11bc", ["고양"]),  # as macOS writes a file's name
+        ("ห้องนอน", ["หอ", "อง", "งน", "นอ", "อน"]),
+        ("लाल कुत्ता।", ["लाल", "कुतता"]),
         ("½ ① x²", ["1", "2", "1", "x2"]),
         ("Lego™ ℌi 5㎒ №5", ["legotm", "hi", "5mhz", "no5"]),
         ("", []),
@@ -74,6 +80,31 @@ def test_words_of_every_sign_are_these_words() -> None:
     for start in range(0, 0x32000, 256):  # beyond, none is a letter
         found = words_of(" ".join(chr(number) * 3 for number in range(start, start + 256)))
         assert words_of(" ".join(found)) == found
+
+
+_BLOCKS = [(0xE01, 0xEFF), (0x1000, 0x1090), (0x1780, 0x17FF), (0x3000, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3)]
+# With the signs between words, and without Burmese u, of which a sign behind it makes another letter.
+_SPACELESS = st.one_of(
+    st.characters(min_codepoint=first, max_codepoint=last, exclude_characters="\u1025") for first, last in _BLOCKS
+)
+
+
+@given(st.text(_SPACELESS), st.data())
+def test_a_text_without_spaces_is_found_by_any_piece_of_it(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    piece = text[start : data.draw(st.integers(start, len(text)))]
+    assert set(words_of(piece)) <= set(terms_of(text))
+
+
+@given(st.text(), st.integers(2, 8))
+def test_what_words_find_is_found_by_whole_words_alone(text: str, length: int) -> None:
+    word = "q" * length
+    assert word in terms_of(f"{text} {word}")
+    assert word not in terms_of(f"{text}x{word}x")
+
+
+def test_words_without_their_single_characters() -> None:
+    assert longest(["5", "50", "a", "cat", "白", "白猫", "犬"]) == ["5", "50", "a", "cat", "白猫", "犬"]
 
 
 def test_words_alone_find_what_has_them(engine: SearchEngine, embedder: WordsEmbedder) -> None:
@@ -157,6 +188,9 @@ def test_an_index_that_is_damaged_is_made_again(home: Home, engine: SearchEngine
         ("a man rides a horse", False),
         ("a", False),
         ("...", False),
+        ("金毛寻回犬", True),
+        ("一只狗在草地上跑", False),
+        ("골든 리트리버", True),
     ],
 )
 def test_a_name_is_at_most_three_words(text: str, is_one: bool) -> None:
