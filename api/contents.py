@@ -21,7 +21,7 @@ from anyseek.model.modalities.reading.documents import parse_classes, parse_lege
 from anyseek.model.modalities.reading.encoded import DecodedFile, read_file
 from anyseek.model.modalities.registry import Content, Modality
 from anyseek.model.seam import Embedder, Value
-from anyseek.search.assets import PICTURE, PictureOf
+from anyseek.search.assets.pictures import PICTURE, PictureOf
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.filters.from_text import filter_of
 from anyseek.search.query.planning import check_taken

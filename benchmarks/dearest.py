@@ -23,7 +23,8 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset
 from benchmarks.load.__main__ import fill_collection
@@ -59,7 +60,7 @@ def main() -> None:
 def measure_costs(folder: Path, items: int) -> Iterator[Cost]:
     """Send each request alone and yield its cost."""
     service = Anyseek(folder)
-    fill_collection(service.home, items, partial(_item_members, AssetStore(Settings(service.home).assets)))
+    fill_collection(service.home, items, partial(_item_members, open_assets(Settings(service.home))))
     service.start()
     try:
         with httpx.Client(base_url=service.url, timeout=600) as http:

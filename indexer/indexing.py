@@ -19,7 +19,7 @@ from anyseek.indexer.sources.base import Source, SourceInput, pages
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Actor, acting_as, current_actor
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
@@ -131,7 +131,7 @@ class IndexRun(JobRun):
         """
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
-        stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
+        stores = Stores(self._owner.settings, self._database, open_assets(self._owner.settings))
         strategy = IndexingStrategy(stores, lambda: self._load(job), collection, self._source, job)
         # Stored bytes count towards the quota of the API key that started the job.
         who = current_actor() if job.charged_to is None else replace(current_actor(), who=Actor.of_key(job.charged_to))

@@ -13,7 +13,7 @@ from anyseek.indexer.pipeline import MODEL_ERRORS, Embed, Pipeline, Prepared, Ve
 from anyseek.indexer.runs import IndexerContext, JobRun, Owner, Progress
 from anyseek.indexer.samples import read_originals, sample_for
 from anyseek.model.seam import Embedder, Sample
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
 from anyseek.search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import UNCHANGED, InputResult, Lease, Span

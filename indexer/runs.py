@@ -18,7 +18,7 @@ from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.paths import one_line
 from anyseek.model.files import FileLock, is_locked
 from anyseek.model.seam import Embedder
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
 from anyseek.search.catalogue import jobs, leases
 from anyseek.search.catalogue.failures import error_message
 from anyseek.search.catalogue.jobs import Job, JobState

@@ -9,13 +9,15 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from anyseek.indexer.errors import InputError
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.documents import parse_classes
 from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.seam import Sample, Value
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
+from anyseek.search.assets.files import not_found_error
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.spans import Stage, time_stage
 from anyseek.search.types import Asset, Attributes, Item
@@ -121,7 +123,9 @@ def read_originals(item: Item, store: AssetStore, limits: Limits) -> dict[str, V
 def _read_original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> bytes:
     if asset.stored:
         return store.read(asset)
-    data = read_file(store.path(asset), limits, asset.location)
+    if not (path := Path(asset.location)).is_file():
+        raise not_found_error(asset)
+    data = read_file(path, limits, asset.location)
     if hashlib.sha256(data).hexdigest() != asset.sha256:
         raise OriginalChanged(
             f"{asset.location} has changed since the item {item.key!r} was made from it; index its folder again first"

@@ -34,7 +34,7 @@ from anyseek.indexer.samples import (
 from anyseek.indexer.sources.base import Description, Source
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.seam import Sample
-from anyseek.search.assets import reference
+from anyseek.search.assets.files import reference
 from anyseek.search.catalogue import collections, duplicates, item_rows, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, InputResult, Lease

@@ -25,7 +25,7 @@ from PIL import Image
 from anyseek.model.modalities.reading.budget import raise_if_abandoned
 from anyseek.model.seam import FloatArray
 from anyseek.search.answers.image_similarity import image_similarity, image_vectors, thumbnail_vector
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
 from anyseek.search.catalogue import duplicates, items
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database

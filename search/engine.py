@@ -18,7 +18,7 @@ from anyseek.search.answers.hits import (
 )
 from anyseek.search.answers.paging import HitCandidate
 from anyseek.search.answers.results import Facet, GroupValue, Interpretation, Results
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
 from anyseek.search.catalogue import checks, facet_counts, facets
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.dataclasses import dataclass
@@ -34,6 +34,8 @@ BACKENDS = {
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _FILES = 2  # per part of a query: its value and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
+_FILE = "file://"
+_STORES = (f"{_FILE}/", "s3://", "gs://", "gcs://", "az://", "abfs://", "memory://")
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
@@ -214,8 +216,8 @@ class Qdrant:
 class Settings:
     """All settings. An embedded installation writes only to its data directory `home`.
 
-    Several machines that work on one installation share `home`, `database_url` and `broker_url`. Raises `BadSetting`
-    for an address of an unsupported kind.
+    Several machines that work on one installation share `database_url`, `broker_url`, and `home` or `assets_url`.
+    Raises `BadSetting` for an address of an unsupported kind.
     """
 
     home: Path
@@ -230,6 +232,7 @@ class Settings:
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     threads: Natural = 0  # per process for computation; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/speed.md
+    assets_url: str = ""  # of stored files and snapshots: `s3://bucket/prefix`, `file:///folder`; `home` unless set
     work: Work = field(default_factory=Work)
     serving: Serving = field(default_factory=Serving)
     photos: Photos = field(default_factory=Photos)
@@ -249,18 +252,32 @@ class Settings:
             raise BadSetting(f"{PREFIX}_DEVICE is {self.device!r}; it must be {OFFERED}")
         if self.broker_url:
             _check_address("BROKER_URL", self.broker_url, _BROKERS)
+        if self.assets_url:
+            _check_address("ASSETS_URL", self.assets_url, _STORES)
 
     def make_home(self) -> None:
         """Create the data directory, accessible only to its owner, if it is absent."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
+    def bucket(self) -> str:
+        """The URL of stored files and snapshots in object storage; empty if they are in a folder."""
+        return "" if self.assets_url.startswith(_FILE) else self.assets_url
+
+    @property
     def assets(self) -> Path:
-        return self.home / "assets"
+        """The folder of stored files, without a bucket."""
+        return self._store / "assets"
 
     @property
     def indexes(self) -> Path:
-        return self.home / "indexes"
+        """The folder of snapshots; with a bucket, of this machine's copies."""
+        return self._store / "indexes"
+
+    @property
+    def _store(self) -> Path:
+        is_folder = self.assets_url.startswith(_FILE)
+        return Path(unquote(self.assets_url.removeprefix(_FILE))) if is_folder else self.home
 
     @property
     def locks(self) -> Path:

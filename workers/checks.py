@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,7 +17,8 @@ from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Sample
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import NEWEST, unknown_versions
-from anyseek.search.errors import IndexUnavailable
+from anyseek.search.errors import IndexUnavailable, StorageUnavailable
+from anyseek.search.object_storage import Bucket
 from anyseek.search.settings import PREFIX, Settings, mask_secrets, variables
 from anyseek.search.spaces.base import check_backend
 
@@ -41,6 +43,8 @@ def check_all(settings: Settings, environment: dict[str, str]) -> Iterator[Findi
     """Run all checks. Nothing is changed, except that missing directories of the data directory are created."""
     yield from _unknown_variables(settings, environment)
     yield from _folders(settings)
+    if settings.bucket:
+        yield _bucket(settings.bucket)
     yield _database(settings)
     yield _broker(settings)
     yield _index(settings)
@@ -57,7 +61,8 @@ def _unknown_variables(settings: Settings, environment: dict[str, str]) -> Itera
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
-    for folder in (settings.home, settings.assets, settings.indexes, settings.locks):
+    stores = () if settings.bucket else (settings.assets,)
+    for folder in (settings.home, *stores, settings.indexes, settings.locks):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -72,6 +77,20 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding("root", f"{root} is not a readable folder", f"create it, or remove it from {PREFIX}_ROOTS")
         else:
             yield Finding("root", f"{root} can be read")
+
+
+def _bucket(url: str) -> Finding:
+    """Write, list, read and remove an object."""
+    bucket, key = Bucket(url), f"check/{uuid.uuid4().hex}"
+    try:
+        bucket.write(key, b"data")
+        is_fine = bool(bucket.objects("check")) and bucket.read(key) == b"data"
+        bucket.remove(key)
+    except (StorageUnavailable, FileNotFoundError) as error:
+        return Finding("assets", str(error), f"correct {PREFIX}_ASSETS_URL, or the rights of its credentials")
+    if not is_fine:
+        return Finding("assets", f"{url} does not list or give back what was written", "use another storage")
+    return Finding("assets", f"{url} can be written, listed and read")
 
 
 def _database(settings: Settings) -> Finding:

@@ -17,7 +17,8 @@ from anyseek.model.compute.threads import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder
-from anyseek.search.assets import AssetStore, PictureOf, Pictures
+from anyseek.search.assets.opening import open_assets
+from anyseek.search.assets.pictures import PictureOf, Pictures
 from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import open_database
@@ -43,7 +44,7 @@ class Runtime:
         self._backend = open_backend(database, settings)
         self.derived = ConsistencyMonitor(database, self._backend.clear_filter_cache)
         self.model = model
-        self.assets = AssetStore(settings.assets)
+        self.assets = open_assets(settings)
         self.reembed_context = ReembedContext(
             self.settings, database, self.assets, self.context_of_model, self._prepare
         )

@@ -129,7 +129,8 @@ def restore(file: Path) -> None:
     totals = read_backup(settings, file)
     say(
         f"{totals.rows['collections']:,} collections, {totals.rows['items']:,} items and "
-        f"{totals.assets:,} stored files are in {settings.home}"
+        f"{totals.assets:,} stored files are in {settings.bucket or settings.home}"
     )
     if not totals.with_assets:
-        say(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)
+        target = settings.bucket or settings.assets.parent
+        say(f"the backup was made without stored files: put them into {target}/assets yourself", err=True)

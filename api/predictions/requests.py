@@ -23,7 +23,7 @@ from anyseek.api.schemas import Body
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import PredictOptions, TargetOptions, Value
-from anyseek.search.assets import PICTURE
+from anyseek.search.assets.pictures import PICTURE
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.settings import Limits
 

@@ -29,7 +29,7 @@ from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import Budget, raise_if_abandoned, use_budget
 from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.assets import PictureOf
+from anyseek.search.assets.pictures import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, CollectionNotFound, IndexUnavailable, LimitExceeded
 from anyseek.search.filters.tree import MAX_CONDITIONS, count_conditions

@@ -5,7 +5,8 @@ A key may be any text, so it is always the last segment of a path, percent-encod
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, BinaryIO
+from io import BufferedIOBase
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -21,7 +22,7 @@ from anyseek.indexer import put as item_writes
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
-from anyseek.search.assets import asset_of, open_asset
+from anyseek.search.assets.pictures import asset_of, open_asset
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.listing import Order, Position, folder_path
@@ -239,7 +240,7 @@ def _file(service: Service, item: Item, name: str, request: Request) -> Response
     return StreamingResponse(_read_blocks(handle, asset.size_bytes), headers=headers, media_type=media_type)
 
 
-def _read_blocks(handle: BinaryIO, remaining: int) -> Iterator[bytes]:
+def _read_blocks(handle: BufferedIOBase, remaining: int) -> Iterator[bytes]:
     """Yield the first `remaining` bytes of an open file, and close it at the end or when the client disconnects."""
     with handle:
         while remaining and (block := handle.read(min(_BLOCK, remaining))):

@@ -17,7 +17,7 @@ from anyseek.indexer.runs import IndexerContext, NoProgress, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
@@ -138,7 +138,7 @@ def open_context(settings: Settings, embedder: Embedder) -> IndexerContext:
     database = Database(settings.database_url)
     upgrade(database)
     engine = SearchEngine(database, settings, embedder)
-    return IndexerContext(settings, database, AssetStore(settings.assets), embedder, engine)
+    return IndexerContext(settings, database, open_assets(settings), embedder, engine)
 
 
 def index_folder(context: IndexerContext, folder: Path, progress: NoProgress | None = None) -> Job:

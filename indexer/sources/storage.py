@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +24,7 @@ from anyseek.indexer.errors import (
 from anyseek.indexer.paths import file_state, is_utf8, one_line, resolve_inside, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS
 from anyseek.model.modalities.reading.encoded import open_file, read_file
+from anyseek.search.object_storage import RangeReader
 from anyseek.search.settings import Limits
 
 # These protocols read local files or the web, which other sources read with checks of their own.
@@ -141,15 +143,15 @@ class RemoteStorage:
                 raise TooManyBytes(f"{ref} has {size:,} bytes; at most {most:,} are allowed")
             return cast(bytes, self._files.cat_file(self._path(ref), start=0, end=size)) if size else b""
 
-    def read_range(self, ref: str, start: int, size: int) -> bytes:
-        """Return `size` bytes from `start` on, or fewer at the end of the file. Raises `InputError`."""
+    def read_range(self, ref: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` up to `end`, or fewer at the end of the file. Raises `InputError`."""
         with _translate_errors(ref):
-            return cast(bytes, self._files.cat_file(self._path(ref), start=start, end=start + size))
+            return cast(bytes, self._files.cat_file(self._path(ref), start=start, end=end))
 
     def stream(self, ref: str) -> BinaryIO:
         with _translate_errors(ref):
             size = int(self._files.size(self._path(ref)) or 0)
-        return cast(BinaryIO, io.BufferedReader(_RangeReader(self, ref, size), _BUFFER_BYTES))
+        return cast(BinaryIO, io.BufferedReader(RangeReader(partial(self.read_range, ref), size), _BUFFER_BYTES))
 
     def state(self, ref: str) -> None:
         """None: it would take a request for each file."""
@@ -202,36 +204,6 @@ class RemoteStorage:
 
 
 Storage = LocalStorage | RemoteStorage
-
-
-class _RangeReader(io.RawIOBase):
-    """A file of a `RemoteStorage` whose reads fetch byte ranges."""
-
-    def __init__(self, storage: RemoteStorage, ref: str, size: int) -> None:
-        self._storage, self._ref, self._size, self._position = storage, ref, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        length = min(len(buffer), self._size - self._position)
-        if length <= 0:
-            return 0
-        data = self._storage.read_range(self._ref, self._position, length)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def _open_file_system(url: str) -> tuple[Any, str]:

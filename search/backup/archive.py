@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,15 +60,14 @@ class Writer:
         self.manifest.add(name, len(data), hashlib.sha256(data).hexdigest())
         self._tar.addfile(_tar_info(name, len(data)), io.BytesIO(data))
 
-    def add_asset(self, location: str, path: Path, size: int) -> None:
+    def add_asset(self, location: str, file: BufferedIOBase, size: int) -> None:
         """Copy a stored file and check its bytes against its name. Raises `OSError`, `BackupCorrupt`."""
-        with path.open("rb") as file:
-            reader = _HashingReader(file)
-            self._tar.addfile(_tar_info(ASSETS + location, size), reader)
-            has_more = bool(file.read(1))
+        reader = _HashingReader(file)
+        self._tar.addfile(_tar_info(ASSETS + location, size), reader)
+        has_more = bool(file.read(1))
         self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep a list of all
         if reader.digest() != location.replace("/", "") or has_more:
-            raise BackupCorrupt(f"the stored file {path} has changed since it was stored; run anyseek rebuild first")
+            raise BackupCorrupt(f"the stored file {location} has changed since it was put; run anyseek rebuild first")
         self.manifest.add(ASSETS + location, size, reader.digest())
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ def read_manifest(data: bytes, path: Path) -> Manifest:
 class _HashingReader:
     """A file whose bytes are hashed as they are read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
         self._hash = hashlib.sha256()
 

@@ -13,7 +13,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, func, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.backup.archive import (
     ASSETS,
     HEADER,
@@ -75,7 +76,7 @@ def restore(settings: Settings, path: Path) -> RestoreSummary:
             lock_tables(connection)
             check_versions(connection)
             _create_tables(connection, header, path)
-            rows, assets = _load(connection, header, path, AssetStore(settings.assets))
+            rows, assets = _load(connection, header, path, open_assets(settings))
             command.upgrade(configuration(connection), "head")
             _advance_id_sequences(connection)
             with Session(connection) as session:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from anyseek.model.files import TEMPORARY_PREFIX, FileLock, is_locked, move_into_place
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore, ordered_ahead
 from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Writer, column_kinds, split_rows
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
@@ -90,12 +90,13 @@ def _write_table(session: Session, table: SqlTable, columns: dict[str, ColumnKin
 def _write_assets(session: Session, store: AssetStore, writer: Writer) -> None:
     stored = select(AssetRow.location, AssetRow.size_bytes).where(AssetRow.stored).distinct()
     ordered = stored.order_by(AssetRow.location)
-    for location, size in session.connection().execute(ordered, execution_options=_STREAMED):
-        path = store.root / location
-        try:
-            writer.add_asset(location, path, size)
-        except OSError as error:
-            raise BackupCorrupt(
-                f"the stored file {path} cannot be read, so nothing was backed up: {error}; anyseek verify lists what "
-                "else is missing, anyseek rebuild repairs it, --no-assets leaves files out"
-            ) from error
+    rows = session.connection().execute(ordered, execution_options=_STREAMED)
+    try:
+        for (location, size), file in ordered_ahead(lambda row: store.stream(*row), rows, store.threads):
+            with file:
+                writer.add_asset(location, file, size)
+    except OSError as error:
+        raise BackupCorrupt(
+            f"a stored file cannot be read, so nothing was backed up: {error}; anyseek verify lists all that are "
+            "missing, anyseek rebuild repairs them, --no-assets leaves files out"
+        ) from error

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.catalogue import checks, collections, items, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.log import NewEntry
@@ -57,13 +57,13 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
         for space in head.spaces:
             backend.open(head, space).clear()
         refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
-    AssetStore(settings.assets).remove_unreferenced(referenced)
+    open_assets(settings).remove_unreferenced(referenced)
     return sorted({*damaged, *failed})
 
 
 def _lost_items(database: Database, settings: Settings, head: Head) -> tuple[list[str], list[str]]:
     """Keys of items whose rows are damaged, and of others whose vectors or stored files are lost."""
-    lost = {item.key for item, _ in broken_assets(database, AssetStore(settings.assets), head.name)}
+    lost = {item.key for item, _ in broken_assets(database, open_assets(settings), head.name)}
     with database.read() as session:
         damaged = {item.key for item in checks.damaged_items(session, head)}
         for space in head.spaces:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.base import AssetStore, ordered_ahead
+from anyseek.search.assets.opening import open_assets
 from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS
@@ -178,7 +179,7 @@ def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Bac
 
 
 def _asset_faults(database: Database, settings: Settings, name: str) -> Iterator[str]:
-    for item, asset in broken_assets(database, AssetStore(settings.assets), name):
+    for item, asset in broken_assets(database, open_assets(settings), name):
         yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has changed since it was stored"
 
 
@@ -241,10 +242,11 @@ def sound_items(database: Database, name: str) -> Iterator[Item]:
 
 def broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
     """The stored files of a collection's sound items that are missing or have changed."""
-    for item in sound_items(database, name):
-        for asset in item.assets.values():
-            if asset.stored and not store.is_intact(asset) and _has_asset(database, item, asset):
-                yield item, asset
+    found = sound_items(database, name)
+    stored = ((item, asset) for item in found for asset in item.assets.values() if asset.stored)
+    for (item, asset), is_intact in ordered_ahead(lambda one: store.is_intact(one[1]), stored, store.threads):
+        if not is_intact and _has_asset(database, item, asset):
+            yield item, asset
 
 
 def _has_asset(database: Database, item: Item, asset: Asset) -> bool:
@@ -265,7 +267,7 @@ class Original:
 
 def check_originals(database: Database, settings: Settings, read_all: bool = False) -> list[Original]:
     """The originals that are missing or whose size has changed; with `read_all`, their content is verified, too."""
-    store = AssetStore(settings.assets)
+    store = open_assets(settings)
 
     @cache
     def folder_of(source_id: int | None) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.api import cli
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.errors import AnyseekError
@@ -28,7 +28,7 @@ def sound(tmp_path: Path) -> Path:
     settings, database = open_catalogue(tmp_path / "source")
     embedder = WordsEmbedder()
     put(database, make_collection(database, embedder), embedder, ["item 1", "item 2"])
-    backup(database, AssetStore(settings.assets), tmp_path / "sound.tar")
+    backup(database, FolderAssetStore(settings.assets), tmp_path / "sound.tar")
     database.close()
     return tmp_path / "sound.tar"
 

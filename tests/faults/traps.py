@@ -28,7 +28,7 @@ class Point:
 # Between any two of: asset written, row committed, vector logged, snapshot renamed.
 WORK_POINTS = {
     "asset written beside": Point("anyseek.model.files:flush_file", after=True),
-    "asset renamed": Point("anyseek.search.assets:AssetStore.put", after=True),
+    "asset renamed": Point("anyseek.search.assets.base:AssetStore.put", after=True),
     "batch embedded": Point("anyseek.indexer.pipeline:Pipeline._embed", after=True),
     "ledger settled, items not": Point("anyseek.search.catalogue.ledger:settle", after=True),
     "items written, vectors not": Point("anyseek.search.catalogue.log:append", after=False),

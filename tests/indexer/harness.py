@@ -15,7 +15,7 @@ from anyseek.indexer.runs import IndexerContext, Owner
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue import collections, facets, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
@@ -87,7 +87,7 @@ def installation(
     upgrade(database)
     embedder = embedder or HashingEmbedder()
     engine = SearchEngine(database, settings, embedder)
-    yield IndexerContext(settings, database, AssetStore(settings.assets), embedder, engine)
+    yield IndexerContext(settings, database, FolderAssetStore(settings.assets), embedder, engine)
     database.close()
 
 

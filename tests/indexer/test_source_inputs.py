@@ -18,7 +18,7 @@ from anyseek.indexer.source_inputs import STORING_THREADS, IndexingStrategy, Pre
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.opening import open_source
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
@@ -41,7 +41,9 @@ def context(tmp_path: Path) -> Any:
         yield context
 
 
-def inputs_of(context: IndexerContext, photos: Path, store: AssetStore, decoding_threads: int = 1) -> IndexingStrategy:
+def inputs_of(
+    context: IndexerContext, photos: Path, store: FolderAssetStore, decoding_threads: int = 1
+) -> IndexingStrategy:
     work = replace(context.settings.work, decoding_threads=decoding_threads)
     changed = replace(context, assets=store, settings=replace(context.settings, work=work))
     source = FolderSource(photos, context.settings.limits)
@@ -83,7 +85,7 @@ def test_a_file_is_read_once_and_hashed_once(
 def test_inputs_are_decoded_while_others_are_stored(context: IndexerContext, photos: Path, tmp_path: Path) -> None:
     together = threading.Barrier(STORING_THREADS, timeout=PATIENCE)
 
-    class Slow(AssetStore):
+    class Slow(FolderAssetStore):
         """A put ends only when as many wait as there are threads for it."""
 
         def put(self, name: str, data: bytes, media_type: str) -> Asset:
@@ -123,7 +125,7 @@ def test_no_more_inputs_are_decoded_at_once_than_asked_for(
                 under_way -= 1
 
     monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", counted)
-    preparing = inputs_of(context, photos, AssetStore(tmp_path / "assets"), decoding_threads=2)
+    preparing = inputs_of(context, photos, FolderAssetStore(tmp_path / "assets"), decoding_threads=2)
     threads = [threading.Thread(target=preparing.prepare, args=(lease(number), {})) for number in range(3 * BATCH)]
     for thread in threads:
         thread.start()
@@ -135,7 +137,7 @@ def test_no_more_inputs_are_decoded_at_once_than_asked_for(
 def test_an_unchanged_input_is_not_decoded(
     context: IndexerContext, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preparing = inputs_of(context, photos, AssetStore(tmp_path / "assets"))
+    preparing = inputs_of(context, photos, FolderAssetStore(tmp_path / "assets"))
     made = preparing.prepare(lease(0), {})
     assert isinstance(made, PreparedInput)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)

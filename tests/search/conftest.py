@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
@@ -44,12 +44,12 @@ def things(database: Database, collection: Collection, embedder: WordsEmbedder) 
 
 
 @pytest.fixture
-def store(settings: Settings) -> AssetStore:
-    return AssetStore(settings.assets)
+def store(settings: Settings) -> FolderAssetStore:
+    return FolderAssetStore(settings.assets)
 
 
 @pytest.fixture
-def gallery(database: Database, collection: Collection, store: AssetStore) -> Collection:
+def gallery(database: Database, collection: Collection, store: FolderAssetStore) -> Collection:
     """The collection with five items, each with a thumbnail."""
     with database.write() as session:
         items.write(session, collection, [thumbnail(store, key) for key in WORDS])
@@ -57,7 +57,7 @@ def gallery(database: Database, collection: Collection, store: AssetStore) -> Co
 
 
 @pytest.fixture
-def home(things: Things, settings: Settings, store: AssetStore, gallery: Collection) -> Home:
+def home(things: Things, settings: Settings, store: FolderAssetStore, gallery: Collection) -> Home:
     return Home(things.database, gallery, things.embedder, settings, store)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, RelevanceCurve, Sample, Value
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade
@@ -182,7 +182,7 @@ class Home(Things):
     """`Things` in a data directory, and what is done there."""
 
     settings: Settings
-    store: AssetStore
+    store: FolderAssetStore
 
     def engine(self) -> SearchEngine:
         """As a process has it that has just been started."""
@@ -203,7 +203,7 @@ class Home(Things):
         return {item.key: thumbnail(self.store, item.key) for item in lost}
 
 
-def thumbnail(store: AssetStore, key: str) -> NewItem:
+def thumbnail(store: FolderAssetStore, key: str) -> NewItem:
     asset = store.put("thumbnail", f"thumbnail of {key}".encode(), "image/webp")
     return new_item(WordsEmbedder(), key, assets=[asset])
 

@@ -13,7 +13,7 @@ from sqlalchemy import update
 import anyseek.search.duplicates
 import anyseek.search.engine
 from anyseek.model.seam import FloatArray
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
@@ -39,7 +39,7 @@ def jpeg(image: Image.Image, quality: int = 90) -> bytes:
 
 
 @pytest.fixture
-def put(database: Database, collection: Collection, store: AssetStore) -> Put:
+def put(database: Database, collection: Collection, store: FolderAssetStore) -> Put:
     """Puts a picture with a thumbnail of it and its vector; `file` stands for the bytes of the original."""
 
     def put_one(
@@ -62,7 +62,9 @@ def put(database: Database, collection: Collection, store: AssetStore) -> Put:
 
 
 @pytest.fixture
-def find(database: Database, settings: Settings, collection: Collection, store: AssetStore) -> Callable[[], Duplicates]:
+def find(
+    database: Database, settings: Settings, collection: Collection, store: FolderAssetStore
+) -> Callable[[], Duplicates]:
     return lambda: SearchEngine(database, settings, WordsEmbedder()).duplicates("things", store)
 
 
@@ -167,7 +169,7 @@ def test_a_deleted_copy_is_gone(put: Put, find: Find, database: Database, collec
 
 
 def test_damaged_vectors_and_thumbnails_are_counted(
-    put: Put, find: Find, database: Database, store: AssetStore
+    put: Put, find: Find, database: Database, store: FolderAssetStore
 ) -> None:
     for key, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 3), ("f", 3)):
         put(key, scene(seed), direction(seed))
@@ -186,7 +188,7 @@ def test_they_are_found_once_until_the_collection_changes(
     database: Database,
     settings: Settings,
     collection: Collection,
-    store: AssetStore,
+    store: FolderAssetStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     find, times = anyseek.search.duplicates.find_duplicates, list[None]()
@@ -223,7 +225,7 @@ def test_the_index_and_all_vectors_give_the_same_groups(put: Put, find: Find, mo
 
 
 def test_what_cannot_be_compared_is_refused(
-    put: Put, database: Database, settings: Settings, store: AssetStore
+    put: Put, database: Database, settings: Settings, store: FolderAssetStore
 ) -> None:
     put("a", scene(1), direction(1))
     with pytest.raises(CollectionNotFound, match="nowhere"):

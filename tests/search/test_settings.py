@@ -95,3 +95,24 @@ def test_a_mask_counts_for_as_little_as_the_file_that_it_is_of() -> None:
     query = {"parts": [{"item": "a", "mask": long}, {"modality": "rgb", "data": long, "mask": long}]}
     limits = Limits()
     assert read_json(json.dumps(query).encode(), limits.json, "the body") == query
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "assets"),
+    [
+        ("", "", "/data/assets"),
+        ("file:///mnt/a%20b", "", "/mnt/a b/assets"),
+        ("s3://bucket/prefix", "s3://bucket/prefix", "/data/assets"),
+    ],
+)
+def test_where_stored_files_are(url: str, bucket: str, assets: str) -> None:
+    settings = read_settings({"ANYSEEK_HOME": "/data", "ANYSEEK_ASSETS_URL": url})
+    assert (settings.bucket, settings.assets) == (bucket, Path(assets))
+
+
+@pytest.mark.parametrize(
+    "url", ["bucket/prefix", "file://relative", "http://host/x", "ftp://host/x", "zip://a::s3://b"]
+)
+def test_where_stored_files_cannot_be(url: str) -> None:
+    with pytest.raises(BadSetting, match=r"ANYSEEK_ASSETS_URL is .* it must be one of file:///…, s3://…"):
+        read_settings({"ANYSEEK_ASSETS_URL": url})

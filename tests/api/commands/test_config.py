@@ -38,6 +38,8 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
         ("ANYSEEK_DATABASE_URL", "postgresql+psycopg://a:b@127.0.0.1:1/x", "a:***@127.0.0.1:1/x cannot be reached"),
         ("ANYSEEK_BROKER_URL", "redis://:b@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0 cannot be reached"),
         ("ANYSEEK_BROKER_URL", "amqp://a:b@127.0.0.1:1//", "a:***@127.0.0.1:1// cannot be reached"),
+        ("ANYSEEK_ASSETS_URL", "s3://bucket/p", "s3://bucket/p cannot be reached"),
+        ("ANYSEEK_ASSETS_URL", "gs://bucket/p", "gs://bucket/p needs more packages: pip install 'anyseek[sources]'"),
         ("ANYSEEK_MODEL", "psychic", "'psychic' is not a model"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.backup import write as writing
 from anyseek.search.backup.read import check, restore
 from anyseek.search.backup.write import backup, included_tables
@@ -44,7 +44,7 @@ class Installed:
             empty(self.database)
         else:
             self.settings, self.database = open_catalogue(home)
-        self.assets = AssetStore(self.settings.assets)
+        self.assets = FolderAssetStore(self.settings.assets)
 
     def fill(self) -> None:
         embedder = WordsEmbedder()

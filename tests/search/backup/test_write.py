@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from anyseek.model.files import FileLock
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.backup.write import backup
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
@@ -16,13 +16,13 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 import anyseek.search.backup.write as write
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
 
 settings = Settings(Path(sys.argv[1]))
 write._write = lambda *rest: os.kill(os.getpid(), signal.SIGKILL)
-write.backup(Database(settings.database_url), AssetStore(settings.assets), Path(sys.argv[2]))
+write.backup(Database(settings.database_url), FolderAssetStore(settings.assets), Path(sys.argv[2]))
 """
 
 
@@ -35,7 +35,7 @@ def test_the_next_backup_removes_a_killed_one_and_nothing_that_is_being_written(
     assert subprocess.run(command, env=os.environ, check=False).returncode == -signal.SIGKILL
     (left,) = target.parent.iterdir()
     with FileLock(left):
-        backup(database, AssetStore(settings.assets), target)
+        backup(database, FolderAssetStore(settings.assets), target)
         assert sorted(target.parent.iterdir()) == [left, target]
-    backup(database, AssetStore(settings.assets), target)
+    backup(database, FolderAssetStore(settings.assets), target)
     assert list(target.parent.iterdir()) == [target]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets import AssetStore, reference
+from anyseek.search.assets.files import reference
+from anyseek.search.assets.folder import FolderAssetStore
 from anyseek.search.errors import AssetChanged, AssetNotFound, StoreCorrupt
 from anyseek.search.types import Asset
 from anyseek.search.upkeep.verify import check_originals as check
@@ -29,19 +30,19 @@ def asset(photo: Path) -> Asset:
     return reference("rgb", photo, "image/jpeg", hashlib.sha256(PHOTO).hexdigest(), len(PHOTO))
 
 
-def read(store: AssetStore, asset: Asset, root: Path) -> bytes:
+def read(store: FolderAssetStore, asset: Asset, root: Path) -> bytes:
     with store.open(asset, root) as handle:
         return handle.read()
 
 
-def test_what_was_indexed_is_opened_again_and_again(store: AssetStore, photo: Path, asset: Asset) -> None:
+def test_what_was_indexed_is_opened_again_and_again(store: FolderAssetStore, photo: Path, asset: Asset) -> None:
     os.utime(photo, (1, 1))
     assert [read(store, asset, photo.parent) for _ in range(3)] == [PHOTO] * 3
 
 
 @pytest.mark.parametrize("content", [b"what was INDEXED", b"another length"])
 def test_other_content_is_refused_even_with_the_times_of_before(
-    store: AssetStore, photo: Path, asset: Asset, content: bytes
+    store: FolderAssetStore, photo: Path, asset: Asset, content: bytes
 ) -> None:
     read(store, asset, photo.parent)
     before = photo.stat()
@@ -52,7 +53,7 @@ def test_other_content_is_refused_even_with_the_times_of_before(
 
 
 def test_a_link_out_of_the_folder_is_refused_whatever_it_leads_to(
-    store: AssetStore, tmp_path: Path, photo: Path, asset: Asset
+    store: FolderAssetStore, tmp_path: Path, photo: Path, asset: Asset
 ) -> None:
     private = tmp_path / "private"
     photo.rename(private)
@@ -64,7 +65,7 @@ def test_a_link_out_of_the_folder_is_refused_whatever_it_leads_to(
         store.open(asset, None)
 
 
-def test_a_folder_that_has_become_a_link_is_refused(store: AssetStore, tmp_path: Path, photo: Path) -> None:
+def test_a_folder_that_has_become_a_link_is_refused(store: FolderAssetStore, tmp_path: Path, photo: Path) -> None:
     inner = tmp_path / "photos" / "inner"
     inner.mkdir()
     moved = photo.rename(inner / "a.jpg")
@@ -76,7 +77,7 @@ def test_a_folder_that_has_become_a_link_is_refused(store: AssetStore, tmp_path:
 
 
 @pytest.mark.parametrize("become", ["nothing", "pipe", "folder"])
-def test_what_is_no_file_any_more(store: AssetStore, photo: Path, asset: Asset, become: str) -> None:
+def test_what_is_no_file_any_more(store: FolderAssetStore, photo: Path, asset: Asset, become: str) -> None:
     photo.unlink()
     if become == "pipe":
         os.mkfifo(photo)
@@ -86,7 +87,7 @@ def test_what_is_no_file_any_more(store: AssetStore, photo: Path, asset: Asset, 
         store.open(asset, photo.parent)
 
 
-def test_a_stored_file_that_was_flipped_or_linked_elsewhere_is_damaged(store: AssetStore, tmp_path: Path) -> None:
+def test_a_stored_file_that_was_flipped_or_linked_elsewhere_is_damaged(store: FolderAssetStore, tmp_path: Path) -> None:
     asset = store.put("thumbnail", PHOTO, "image/webp")
     path = store.path(asset)
     path.write_bytes(PHOTO.upper())
