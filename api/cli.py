@@ -24,6 +24,7 @@ COMMANDS = {
     "items": ("items:items", "List, show, change and delete items."),
     "duplicates": ("items:duplicates", "Find near-duplicate pictures, such as smaller copies."),
     "sources": ("jobs:source_commands", "List, move and forget the sources of a collection."),
+    "mcp": ("mcp:mcp", "Give an assistant tools that search (Model Context Protocol)."),
     "worker": ("serve:worker", "Work on bulk jobs that others hand to a broker."),
     "jobs": ("jobs:jobs", "List, show and stop jobs, and retry the inputs that they could not index."),
     "verify": ("upkeep:verify", "Check that catalogue, log, index and files agree."),
