@@ -83,7 +83,7 @@ def create_app(service: Service) -> FastAPI:
         middleware=_middleware(service, rate_limits),
     )
     app.state.service = service
-    app.state.mcp_sessions = nullcontext
+    app.state.running = nullcontext  # what else runs as long as the service: `anyseek.api.mcp`
     app.state.query_batcher = create_query_batcher(service)
     database_url, proxies = service.runtime.settings.database_url, serving.proxy_networks
     app.state.authenticator = FallbackAuthenticator(database_url, loopback, proxies, rate_limits)
@@ -93,8 +93,6 @@ def create_app(service: Service) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(refuse_unknown_input)])
     app.include_router(page_router)
-    if not service.settings.in_process:
-        _add_mcp(app)
     app.mount("/web/swagger", GZipMiddleware(StaticFiles(packages=[("fastapi_swagger", "resources")])))
     app.mount("/web", GZipMiddleware(StaticFiles(directory=_WEB)))
     _describe(app)
@@ -121,24 +119,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # CPython 3.11 fails to do so (python/cpython#106905).
     app.openapi()
     app.state.service.start()
-    async with app.state.mcp_sessions():
+    async with app.state.running():
         yield
     app.state.exporter.close()
     app.state.authenticator.close()
     app.state.readiness.close()
     app.state.service.close()
-
-
-def _add_mcp(app: FastAPI) -> None:
-    """Add the tools for assistants, if the extra `mcp` is installed."""
-    try:
-        from anyseek.api.mcp import service_routes
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("mcp"):
-            raise
-    else:
-        routes, app.state.mcp_sessions = service_routes(app)
-        app.router.routes.extend(routes)
 
 
 def _describe(app: FastAPI) -> None:

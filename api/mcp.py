@@ -12,11 +12,11 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import httpx
+from fastapi import FastAPI
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from anyseek.api.client.async_client import AsyncClient
@@ -49,12 +49,13 @@ def stdio_server(client: AsyncClient) -> MCPServer:
     return _create_server(lambda context: nullcontext(client), reads_files=True)
 
 
-def service_routes(app: ASGIApp) -> tuple[list[BaseRoute], Callable[[], AbstractAsyncContextManager[None]]]:
-    """The routes of `PATH` for the service `app`, and the context in which they answer."""
+def add_tools(app: FastAPI) -> None:
+    """Answer at `PATH` of a service's application."""
     server = _create_server(lambda context: _SameService(app, context.request_context.request), reads_files=False)
     # Access control checks hosts and origins before, as for all of `/v1`.
-    routes = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, json_response=True, host="")
-    return list(routes.routes), server.session_manager.run
+    inner = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, json_response=True, host="")
+    app.router.routes.extend(inner.routes)
+    app.state.running = server.session_manager.run
 
 
 def _create_server(connect: Connect, reads_files: bool) -> MCPServer:

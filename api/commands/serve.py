@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from anyseek.api.commands.output import say
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, displayed_value, read_settings, variables
 from anyseek.search.telemetry import spans as telemetry
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _BACKLOG = 256
 _WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -62,7 +66,20 @@ def serve(host: str, port: int, model: str | None) -> None:
             say(f"Anyseek is at {address(listener)}")
             if warning:
                 say(warning, err=True)
-            run(create_app(Service(runtime, settings)), listener, installation.serving)
+            app = create_app(Service(runtime, settings))
+            _add_assistants_tools(app)
+            run(app, listener, installation.serving)
+
+
+def _add_assistants_tools(app: "FastAPI") -> None:
+    """Add the tools for assistants, if the extra `mcp` is installed."""
+    try:
+        from anyseek.api.mcp import add_tools
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("mcp"):
+            raise
+    else:
+        add_tools(app)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -65,7 +65,7 @@ ATTACKS = (
     ),
     Attack(
         "originals that are replaced, links in assets",
-        ("search/test_originals.py", "api/routes/test_originals.py"),
+        ("search/assets/test_files.py", "api/routes/test_originals.py"),
     ),
     Attack(
         "hostile archives",

@@ -24,6 +24,7 @@ from anyseek.api import cli
 from anyseek.api.app import create_app
 from anyseek.api.http.connections import make_protocol
 from anyseek.api.http.logs import JsonLines
+from anyseek.api.mcp import add_tools
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime
@@ -66,8 +67,10 @@ def logs_as_before() -> Iterator[None]:
 def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
     """The service behind uvicorn while the block runs; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(service)
+    add_tools(app)
     config = uvicorn.Config(
-        create_app(service),
+        app,
         http=make_protocol(service.runtime.settings.serving),
         log_config=None,
         access_log=False,
