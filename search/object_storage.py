@@ -87,6 +87,15 @@ class Bucket:
         """The objects directly below a folder; none if it is not there."""
         return [_info_of(entry) for entry in self._entries(folder) if entry["type"] == "file"]
 
+    def find(self, folder: str) -> dict[str, ObjectInfo]:
+        """All objects below a folder, by their keys; none if it is not there."""
+
+        def list_all(files: Any, path: str) -> dict[str, ObjectInfo]:
+            found = files.find(path, detail=True).items()
+            return {folder + name.removeprefix(path): _info_of(entry) for name, entry in found}
+
+        return self._call(folder, list_all)
+
     def folders(self, folder: str) -> list[str]:
         """The names of folders directly below a folder."""
         return [_name(entry) for entry in self._entries(folder) if entry["type"] == "directory"]

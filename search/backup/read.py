@@ -34,6 +34,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
 from anyseek.search.catalogue.upgrade import check_versions, configuration, lock_tables
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
+from anyseek.search.object_storage import Bucket
 from anyseek.search.settings import Settings
 
 # The log mentions ids of deleted items and spaces, so these ids must not be used again.
@@ -69,6 +70,8 @@ def restore(settings: Settings, path: Path) -> RestoreSummary:
     header = check(path)
     if any(settings.indexes.glob("*/*")):
         raise TargetNotEmpty(f"{settings.indexes} holds indexes of another installation; restore into an empty home")
+    if settings.bucket and Bucket(settings.bucket).folders("indexes"):
+        raise TargetNotEmpty(f"{settings.bucket} holds indexes of another installation; use another prefix")
     settings.make_home()
     database = Database(settings.database_url)
     try:

@@ -22,6 +22,7 @@ from anyseek.search.filters.tree import Filter
 from anyseek.search.settings import Index, Settings
 from anyseek.search.spaces.local.candidates import Kind
 from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.mirror import SnapshotMirror, StoredSnapshots
 from anyseek.search.spaces.local.space import IndexFactory, LocalSpace
 from anyseek.search.types import IdArray
 
@@ -42,6 +43,7 @@ class LocalBackend:
         self._settings = settings
         self._make_index = make_index or _index_factory(settings.index)
         self._filters = FilterCache()
+        self._stored = StoredSnapshots(settings.bucket) if settings.bucket else None
 
     @staticmethod
     def check(settings: Settings) -> str:
@@ -52,7 +54,8 @@ class LocalBackend:
     def open(self, head: Head, space: SpaceHead) -> LocalSpace:
         """Open a space; its `refresh` raises `GpuMissing` if the settings ask for a GPU and there is none."""
         folder = space_folder(self._settings, head.id, space.id)
-        return LocalSpace(self._database, folder, head.id, space, self._make_index, self._filters.resolve)
+        mirror = None if self._stored is None else SnapshotMirror(self._stored, folder)
+        return LocalSpace(self._database, folder, head.id, space, self._make_index, self._filters.resolve, mirror)
 
     def clear_filter_cache(self) -> None:
         """Discard all resolved filters."""
@@ -65,12 +68,16 @@ class LocalBackend:
         """
         collection_folders = _numeric_folders(self._settings.indexes)
         space_folders = [folder for parent in collection_folders for folder in _numeric_folders(parent)]
+        stored = set() if self._stored is None else self._stored.space_ids()
         with self._database.read() as session:
             known, known_spaces = collections.ids(session), collections.space_ids(session)
         orphaned = [folder for folder in collection_folders if int(folder.name) not in known]
         orphaned += [folder for folder in space_folders if int(folder.name) not in known_spaces]
         for folder in orphaned:
             _remove(folder)
+        if self._stored is not None:
+            unknown = {ids for ids in stored if ids[0] not in known or ids[1] not in known_spaces}
+            self._stored.remove(f"indexes/{collection_id}/{space_id}/" for collection_id, space_id in unknown)
 
     def close(self) -> None:
         """Do nothing: only memory is in use."""

@@ -21,6 +21,7 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.spaces.base import Neighbours, ResolvedFilters, StoredState, View, centre
 from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.mirror import SnapshotMirror
 from anyseek.search.spaces.local.snapshots import Renewal, VectorIndex
 
 
@@ -110,6 +111,7 @@ class LocalSpace:
         space: SpaceHead,
         make_index: IndexFactory,
         resolve: FilterResolver,
+        mirror: SnapshotMirror | None = None,
     ) -> None:
         self.folder = folder
         self._database = database
@@ -117,6 +119,7 @@ class LocalSpace:
         self._space = space
         self._make_index = make_index
         self._resolve = resolve
+        self._mirror = mirror  # of the snapshots, if they are in a bucket
         self._refreshing = threading.Lock()
         self._renewing = threading.Lock()
         self._live: _LiveIndex | None = None
@@ -170,6 +173,7 @@ class LocalSpace:
         A snapshot is due when at least `minimum_tail` entries, and one per `SNAPSHOT_SHARE` vectors, came since the
         last one, or the centre moved, or the index needs renewal.
         """
+        self._fetch()
         paths = snapshots.list_snapshots(self.folder)
         current = head.centre_version(self._space.id)
         seq, saved_version = snapshots.position_of(paths[-1]) if paths else (0, current)
@@ -180,6 +184,8 @@ class LocalSpace:
                 self.renew()
                 self.save()
         snapshots.prune(self.folder)
+        if self._mirror is not None:
+            self._mirror.publish()
         paths = snapshots.list_snapshots(self.folder)
         return snapshots.position_of(paths[0])[0] if paths else 0
 
@@ -200,22 +206,26 @@ class LocalSpace:
 
     def adopt(self) -> None:
         """Load the newest snapshot of another process, if this index has an old centre or needs renewal."""
-        live, paths = self._live, snapshots.list_snapshots(self.folder)[-1:]
-        if live is None or paths in ([], [self._adopted_path]) or not (self.needs_renewal or self._has_old_centre()):
+        if self._live is None or not (self.needs_renewal or self._has_old_centre()):
             return
-        with self._renewing:
-            self._adopted_path = paths[0]
-            self._reopen(renew=False)
+        self._fetch()
+        paths = snapshots.list_snapshots(self.folder)[-1:]
+        if paths not in ([], [self._adopted_path]):
+            with self._renewing:
+                self._adopted_path = paths[0]
+                self._reopen(renew=False)
 
     def stored_state(self) -> StoredState:
         """The newest snapshot, damaged or not."""
+        if self._mirror is not None:
+            return self._mirror.state()
         paths = snapshots.list_snapshots(self.folder)
-        if not paths:
-            return StoredState(0)
-        return StoredState(snapshots.position_of(paths[-1])[0], snapshots.written_at(paths[-1]))
+        last = paths[-1] if paths else None
+        return StoredState(snapshots.position_of(last)[0], snapshots.written_at(last)) if last else StoredState(0)
 
     def faults(self) -> Iterator[str]:
-        """The faults of the snapshots, one sentence each."""
+        """The faults of the snapshots, one sentence each; of those in a bucket, of this machine's copies."""
+        self._fetch()
         for path in snapshots.list_snapshots(self.folder):
             try:
                 header = snapshots.read_header(path)
@@ -236,8 +246,15 @@ class LocalSpace:
 
     def clear(self) -> None:
         """Remove the snapshots; the caller has the lease."""
+        if self._mirror is not None:
+            self._mirror.clear()
         for path in snapshots.list_snapshots(self.folder):
             snapshots.remove(path)
+
+    def _fetch(self) -> None:
+        """Copy the newest snapshot from the bucket, if there is one; without it the index is read from the log."""
+        if self._mirror is not None:
+            self._mirror.fetch()
 
     def _reopen(self, renew: bool) -> None:
         fresh = self._open()
@@ -293,6 +310,7 @@ class LocalSpace:
 
     def _open(self) -> _LiveIndex:
         """Open the index in the current state of the log, from the newest usable snapshot if there is one."""
+        self._fetch()
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
