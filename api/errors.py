@@ -13,7 +13,8 @@ ServiceError                 what the service itself refuses, before any domain 
 ├── ProxyRefused             a proxy forwarded the request before the first key was created
 ├── RootRefused              a folder outside the configured roots
 ├── UnknownParameter         a URL parameter that the route does not have
-└── UnexpectedBody           a body that the route does not take
+├── UnexpectedBody           a body that the route does not take
+└── RangeUnsatisfiable       a range of bytes that a file does not have
 
 ClientError
 ├── ServiceUnreachable       no service answers at that address
@@ -95,6 +96,10 @@ class UnexpectedBody(ServiceError):
     code = "unexpected-body"
 
 
+class RangeUnsatisfiable(ServiceError):
+    code = "range-unsatisfiable"
+
+
 class ClientError(AnyseekError):
     """Base of the errors of a client."""
 
@@ -152,6 +157,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     RootRefused: HTTPStatus.FORBIDDEN,
     UnknownParameter: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnexpectedBody: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RangeUnsatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
 }
 
 # Exit codes of commands.

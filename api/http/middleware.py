@@ -54,8 +54,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestContext:
     """The outermost middleware: request id, metrics, one log line, security headers, and a 500 problem for a crash.
 
-    It removes the `Range` header, which a server may ignore, so files are sent whole: the framework would answer an
-    invalid range with plain text instead of a problem document.
+    It removes the `Range` header, which a server may ignore, from requests of the page's files: the framework would
+    answer an invalid range with plain text instead of a problem document. Routes of `/v1` read it themselves.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,7 +67,8 @@ class RequestContext:
         client_id = Headers(scope=scope).get("x-request-id", "")
         request_id = client_id if _REQUEST_ID.fullmatch(client_id) else secrets.token_hex(8)  # safe to log
         scope.setdefault("state", {})["request_id"] = request_id
-        scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        if not scope["path"].startswith("/v1/"):
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         with measure_request(scope) as measurement:
 
             async def send_with_headers(message: Message) -> None:

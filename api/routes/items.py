@@ -3,6 +3,7 @@
 A key may be any text, so it is always the last segment of a path, percent-encoded.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from io import BufferedIOBase
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from anyseek.api.contents import Upload, classes_from_json, parse_json_field
 from anyseek.api.dependencies import WRITE_SLOT, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
+from anyseek.api.errors import RangeUnsatisfiable
 from anyseek.api.forms import parse_bool, split_fields
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, next_cursor, parse_filter, patch_of
@@ -41,6 +43,7 @@ IfMatch = Annotated[
     Header(description="change the item only if its `etag` is one of these", examples=['"7-2"']),
 ]
 
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _BLOCK = 256 * 1024
 _SETTINGS = ("attributes", "classes", "predict_attributes", CAPTION)
 _INLINE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
@@ -232,17 +235,39 @@ def _file(service: Service, item: Item, name: str, request: Request) -> Response
     headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
+    part = _part(request, asset.size_bytes, headers["etag"])
+    start, end = part or (0, asset.size_bytes)
+    if part is not None:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{asset.size_bytes}"
     handle = open_asset(service.runtime.database, service.runtime.assets, item, asset)
     is_inline = asset.media_type in _INLINE_MEDIA_TYPES
     headers["content-disposition"] = "inline" if is_inline else "attachment"
-    headers["content-length"] = str(asset.size_bytes)
+    headers |= {"content-length": str(end - start), "accept-ranges": "bytes"}
     media_type = asset.media_type if is_inline else "application/octet-stream"
-    return StreamingResponse(_read_blocks(handle, asset.size_bytes), headers=headers, media_type=media_type)
+    blocks, status = _read_blocks(handle, start, end - start), 206 if part else 200
+    return StreamingResponse(blocks, status_code=status, headers=headers, media_type=media_type)
 
 
-def _read_blocks(handle: BufferedIOBase, remaining: int) -> Iterator[bytes]:
-    """Yield the first `remaining` bytes of an open file, and close it at the end or when the client disconnects."""
+def _part(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+    """The first byte that a request wants, and the one after the last; None if it wants all, or several ranges.
+
+    Raises `RangeUnsatisfiable`.
+    """
+    wanted = _RANGE.fullmatch(request.headers.get("range", ""))
+    if wanted is None or wanted[0] == "bytes=-" or request.headers.get("if-range", etag) != etag:
+        return None
+    first, last = wanted.groups()
+    start = int(first) if first else max(0, size - int(last or 0))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        raise RangeUnsatisfiable(f"the file has {size:,} bytes, and {wanted[0]!r} has none of them")
+    return start, end
+
+
+def _read_blocks(handle: BufferedIOBase, start: int, remaining: int) -> Iterator[bytes]:
+    """Yield `remaining` bytes of an open file, and close it at the end or when the client disconnects."""
     with handle:
+        handle.seek(start)
         while remaining and (block := handle.read(min(_BLOCK, remaining))):
             remaining -= len(block)
             yield block

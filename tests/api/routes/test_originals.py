@@ -34,6 +34,42 @@ def test_an_original_is_served_with_the_hash_of_its_content(http: httpx.Client, 
     assert again.status_code == 304
 
 
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        ("bytes=0-9", slice(0, 10)),
+        ("bytes=20-", slice(20, None)),
+        ("bytes=-5", slice(-5, None)),
+        ("bytes=3-99999999", slice(3, None)),
+        ("bytes=-99999999", slice(None)),
+    ],
+)
+def test_a_part_of_a_file(http: httpx.Client, collection: str, photo: Path, wanted: str, part: slice) -> None:
+    data, whole = photo.read_bytes(), original(http, collection)
+    assert whole.headers["accept-ranges"] == "bytes"
+    for more in ({}, {"if-range": whole.headers["etag"]}):
+        answer = http.get(whole.url.path, headers={"range": wanted, **more})
+        start, end, _ = part.indices(len(data))
+        assert (answer.status_code, answer.content) == (206, data[part])
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{len(data)}"
+        assert answer.headers["content-length"] == str(end - start)
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=-"}, {"range": "bytes=0-1,4-5"}, {"range": "lines=1-2"}])
+def test_other_ranges_give_the_whole_file(
+    http: httpx.Client, collection: str, photo: Path, headers: dict[str, str]
+) -> None:
+    path = original(http, collection).url.path
+    answer = http.get(path, headers=headers or {"range": "bytes=0-9", "if-range": '"of another version"'})
+    assert (answer.status_code, answer.content) == (200, photo.read_bytes())
+
+
+@pytest.mark.parametrize("wanted", ["bytes=99999999-", "bytes=-0", "bytes=9-3"])
+def test_a_part_that_is_not_there_is_416(http: httpx.Client, collection: str, photo: Path, wanted: str) -> None:
+    path = original(http, collection).url.path
+    problem(http.get(path, headers={"range": wanted}), 416, "range-unsatisfiable")
+
+
 def test_a_link_to_a_private_file_is_410(http: httpx.Client, collection: str, photo: Path, tmp_path: Path) -> None:
     private = tmp_path / "id_rsa"
     private.write_bytes(PRIVATE)
