@@ -35,7 +35,7 @@ _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _FILES = 2  # per part of a query: its value and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 _FILE = "file://"
-_STORES = (f"{_FILE}/", "s3://", "gs://", "gcs://", "az://", "abfs://", "memory://")
+_STORES = (f"{_FILE}/", "s3://", "gs://", "gcs://", "az://", "abfs://")
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 

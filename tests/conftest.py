@@ -6,7 +6,7 @@ No example has a deadline: what a slow machine does in a second is no failure.
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,25 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Callable[[str, Mapping[str, bytes]], str]]:
+    """Makes a bucket of an S3 server with files in it, and returns its address."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    from tests.indexer.sources_kit import s3_server
+
+    with s3_server() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def memory_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets settings name the object storage `memory://`, which loses everything when the process ends."""
+    from anyseek.search import settings as of_installation
+
+    monkeypatch.setattr(of_installation, "_STORES", (*of_installation._STORES, "memory://"))
 
 
 def pytest_configure() -> None:

@@ -1,11 +1,11 @@
-"""What every store of assets has in common, in a folder and in buckets."""
+"""The contract of stores of assets, in a folder and in buckets."""
 
 import hashlib
 import io
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,22 +22,13 @@ from anyseek.search.errors import AssetNotFound, StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset
 from tests.forked import begun, exit_code
-from tests.indexer import sources_kit as kit
 
 LARGE = bytes(range(256)) * 400  # above the limits that the fixture sets
 HOUR, DAY = 3_600, 86_400
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Callable[[str, Mapping[str, bytes]], str]]:
-    pytest.importorskip("moto")
-    pytest.importorskip("s3fs")
-    with kit.s3_server() as bucket:
-        yield bucket
-
-
 @pytest.fixture(params=["home", "file", "memory", "s3"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, memory_storage: None) -> Settings:
     pytest.importorskip("fsspec")
     url = {"home": "", "file": f"file://{tmp_path}/a%20b", "memory": f"memory://{uuid.uuid4().hex}/p"}.get(
         request.param
@@ -219,7 +210,7 @@ def test_what_was_written_lately_is_not_written_again(store: AssetStore, monkeyp
 
 
 def kept(store: AssetStore, asset: Asset) -> bool:
-    """Whether it is stored for good, rather than removed and not deleted yet."""
+    """True if it is stored for good, False if it is removed and not deleted yet."""
     if isinstance(store, FolderAssetStore):
         return store.path(asset).exists()
     assert isinstance(store, BucketAssetStore)

@@ -19,14 +19,6 @@ Bucket = Callable[[str, Mapping[str, bytes]], str]
 KINDS = ("folder", "jsonl", "csv", "parquet", "tar", "tars", "urls", "s3", "s3-csv", "s3-tar", "memory")
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Bucket]:
-    pytest.importorskip("moto")
-    pytest.importorskip("s3fs")
-    with kit.s3_server() as bucket:
-        yield bucket
-
-
 @pytest.fixture
 def site() -> Iterator[kit.Site]:
     with kit.site() as one:

@@ -1,7 +1,7 @@
 """Object storage: what passes is tried again, what does not is one sentence, and no connection crosses a fork."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,8 @@ import pytest
 
 from anyseek.search import object_storage
 from anyseek.search.object_storage import Bucket, StorageRefused, StorageUnreachable
-from tests.indexer import sources_kit as kit
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Callable[[str, Mapping[str, bytes]], str]]:
-    pytest.importorskip("moto")
-    pytest.importorskip("s3fs")
-    with kit.s3_server() as bucket:
-        yield bucket
 
 
 @pytest.fixture

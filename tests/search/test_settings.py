@@ -111,7 +111,7 @@ def test_where_stored_files_are(url: str, bucket: str, assets: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["bucket/prefix", "file://relative", "http://host/x", "ftp://host/x", "zip://a::s3://b"]
+    "url", ["bucket/prefix", "file://relative", "http://host/x", "ftp://host/x", "zip://a::s3://b", "memory://x"]
 )
 def test_where_stored_files_cannot_be(url: str) -> None:
     with pytest.raises(BadSetting, match=r"ANYSEEK_ASSETS_URL is .* it must be one of file:///…, s3://…"):

@@ -28,7 +28,7 @@ KEYS = [f"k{number}" for number in range(70)]
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Settings:
+def here(tmp_path: Path, memory_storage: None) -> Settings:
     return Settings(tmp_path / "here", assets_url=f"memory://{uuid.uuid4().hex}")
 
 
