@@ -83,7 +83,7 @@ def create_app(service: Service) -> FastAPI:
         middleware=_middleware(service, rate_limits),
     )
     app.state.service = service
-    app.state.running = nullcontext  # what else runs as long as the service: `anyseek.api.mcp`
+    app.state.extra_lifespan = nullcontext  # `anyseek.api.mcp` has one
     app.state.query_batcher = create_query_batcher(service)
     database_url, proxies = service.runtime.settings.database_url, serving.proxy_networks
     app.state.authenticator = FallbackAuthenticator(database_url, loopback, proxies, rate_limits)
@@ -119,7 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # CPython 3.11 fails to do so (python/cpython#106905).
     app.openapi()
     app.state.service.start()
-    async with app.state.running():
+    async with app.state.extra_lifespan():
         yield
     app.state.exporter.close()
     app.state.authenticator.close()

@@ -7,7 +7,6 @@ that service with the API key of the assistant's request, so the key's scope and
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -55,7 +54,7 @@ def add_tools(app: FastAPI) -> None:
     # Access control checks hosts and origins before, as for all of `/v1`.
     inner = server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, json_response=True, host="")
     app.router.routes.extend(inner.routes)
-    app.state.running = server.session_manager.run
+    app.state.extra_lifespan = server.session_manager.run
 
 
 def _create_server(connect: Connect, reads_files: bool) -> MCPServer:
@@ -81,7 +80,7 @@ def _create_server(connect: Connect, reads_files: bool) -> MCPServer:
         async with connect(context) as client:
             results = await _answer(client.query(collection, parts, k, where=filter))
             thumbnails = [await _thumbnail(client, collection, hit.key, hit.assets) for hit in results.hits]
-        hits = [{name: asdict(hit)[name] for name in _HIT_MEMBERS} for hit in results.hits]
+        hits = [{name: getattr(hit, name) for name in _HIT_MEMBERS} for hit in results.hits]
         answer: list[Any] = [_text({"hits": hits, "note": results.note})]
         return answer + [image for image in thumbnails if image]
 
@@ -111,7 +110,7 @@ def _parts(words: str | None, picture: str | None, item: str | None, reads_files
 
 
 async def _answer(call: Any) -> Any:
-    """What a client's method returns. Raises `ToolError`, whose sentence the assistant reads."""
+    """The answer of a client's method. Raises `ToolError`, whose sentence the assistant reads."""
     try:
         return await call
     except (AnyseekError, OSError) as error:

@@ -13,6 +13,7 @@ from anyseek.model.files import FileLock, atomic_file, is_locked
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
+    from anyseek.api.client.async_client import AsyncClient
     from anyseek.api.client.client import Client
     from anyseek.api.client.reader import CatalogueReader
 
@@ -74,6 +75,14 @@ def _client(url: str, environment: Mapping[str, str]) -> "Client":
     from anyseek.api.client.client import Client  # imports httpx
 
     return Client(url, environment.get("ANYSEEK_API_KEY"), patience=_PATIENCE_SECONDS)
+
+
+def connect_async(environment: Mapping[str, str] = os.environ) -> "AsyncClient":
+    """The same as `connect`, for asyncio."""
+    from anyseek.api.client.async_client import AsyncClient
+
+    url = _url(read_settings(environment), environment)
+    return AsyncClient(url, environment.get("ANYSEEK_API_KEY"), patience=_PATIENCE_SECONDS if url else 0.0)
 
 
 @contextmanager

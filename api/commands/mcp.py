@@ -1,14 +1,10 @@
 """`anyseek mcp`: tools for an assistant on this machine."""
 
 import asyncio
-import os
 
 import click
 
 from anyseek.search.errors import AnyseekError
-from anyseek.search.settings import read_settings
-
-_PATIENCE_SECONDS = 120.0
 
 
 class McpMissing(AnyseekError):
@@ -24,8 +20,7 @@ def mcp() -> None:
     They only read: from the service at ANYSEEK_URL with the key ANYSEEK_API_KEY, else from the one that runs, else from
     the data directory. Put `anyseek mcp` into the assistant's settings as a command.
     """
-    from anyseek.api.client.async_client import AsyncClient
-    from anyseek.api.client.connect import recorded_url
+    from anyseek.api.client.connect import connect_async
 
     try:
         from anyseek.api.mcp import stdio_server
@@ -33,10 +28,9 @@ def mcp() -> None:
         if not (error.name or "").startswith("mcp"):
             raise
         raise McpMissing("the Model Context Protocol needs its SDK: pip install 'anyseek[mcp]'") from error
-    url = os.environ.get("ANYSEEK_URL") or recorded_url(read_settings())
 
     async def serve() -> None:
-        async with AsyncClient(url, os.environ.get("ANYSEEK_API_KEY"), patience=_PATIENCE_SECONDS) as client:
+        async with connect_async() as client:
             await stdio_server(client).run_stdio_async()
 
     asyncio.run(serve())
