@@ -102,7 +102,7 @@ class BucketAssetStore(AssetStore):
             self._bucket.write(f"{KEPT}/{location}", data)
 
     def _has_lately(self, location: str, data: bytes) -> bool:
-        """Whether these very bytes were written so lately that nothing can remove them before the grace is over."""
+        """True if these very bytes were written so lately that nothing can remove them before the grace is over."""
         try:
             info = self._bucket.info(f"{KEPT}/{location}")
         except FileNotFoundError:

@@ -20,7 +20,7 @@ class FolderAssetStore(AssetStore):
         self.root = root
 
     def path(self, asset: Asset) -> Path:
-        """Where the stored file is, or would be."""
+        """The path of a stored file, which may be missing."""
         return self.root / asset.location
 
     @contextmanager
