@@ -188,6 +188,8 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
     with Runtime.open(Settings(folder / "home", LIMITS), "hashing") as runtime:
         service = Service(runtime, ServiceSettings(roots=(folder / "root",)))
         with listening(service) as url:
+            with Client(url) as client:
+                client.wait_until_ready(60)
             yield url, service
 
 

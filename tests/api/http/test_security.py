@@ -16,6 +16,7 @@ from PIL import Image
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from anyseek import Client
 from anyseek.api.app import create_app
 from anyseek.api.cli import run
 from anyseek.api.http.security import Scope, create_key, is_loopback
@@ -178,8 +179,8 @@ def test_paths_are_for_admins(start_service: StartService, tmp_path: Path) -> No
     photos.mkdir()
     Image.new("RGB", (8, 8), "red").save(photos / "red.png")
     runtime = service.runtime
-    with httpx.Client(base_url=url) as http:
-        http.post("/v1/collections", json={"name": "c"})
+    with httpx.Client(base_url=url) as http, Client(url, patience=60) as client:
+        client.create_collection("c")  # waits for the model
         job = runtime.submit_index("c", photos, prune=False)
         while runtime.queue.status(job).active:
             time.sleep(0.05)
