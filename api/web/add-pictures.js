@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
-import { counted, timeLeft } from "./words.js";
+import { pieces, t } from "./language.js";
+import { timeLeft } from "./words.js";
 
 const AT_ONCE = 3; // files that are sent side by side
 const PICTURES = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif|jxl|dng)$/i;
@@ -24,14 +25,14 @@ class Adding {
     this.files = this.picker({ multiple: true, accept: "image/*,.heic,.heif,.avif" });
     this.folder = this.picker({ webkitdirectory: true, multiple: true });
     this.progress = make("div", { class: "progress", role: "status" });
-    this.failures = make("ul", { class: "failures", "aria-label": "What could not be added" });
+    this.failures = make("ul", { class: "failures", "aria-label": t("add.failures") });
     this.places = make("div", { class: "places" });
-    const close = make("button", { type: "button", onclick: () => this.dialog.close() }, "Close");
+    const close = make("button", { type: "button", onclick: () => this.dialog.close() }, t("add.close"));
     this.dialog.replaceChildren(
-      make("h2", { id: "adding-title" }, this.collection ? `Add pictures to ${this.collection}` : "Add your first pictures"),
-      this.collection ? "" : make("label", { class: "field" }, "The collection’s name", this.name),
+      make("h2", { id: "adding-title" }, this.collection ? t("add.title", { collection: this.collection }) : t("add.first")),
+      this.collection ? "" : make("label", { class: "field" }, t("add.name"), this.name),
       this.area(),
-      make("h3", {}, "A folder where the service runs"),
+      make("h3", {}, t("add.places")),
       this.places,
       this.progress,
       this.failures,
@@ -52,8 +53,8 @@ class Adding {
     const area = make(
       "div",
       { class: "area", id: "adding-area" },
-      make("p", {}, "Drop pictures here"),
-      make("div", { class: "row" }, button("Choose files", this.files), button("Choose a folder", this.folder)),
+      make("p", {}, t("add.drop")),
+      make("div", { class: "row" }, button(t("add.files"), this.files), button(t("add.folder"), this.folder)),
       this.files,
       this.folder,
     );
@@ -72,7 +73,7 @@ class Adding {
     const pictures = files.filter((file) => file.type.startsWith("image/") || PICTURES.test(file.name));
     const count = { done: 0, failed: 0, all: pictures.length };
     this.failures.replaceChildren();
-    if (!pictures.length) return this.say("None of these files is a picture.");
+    if (!pictures.length) return this.say(t("add.no-picture"));
     const name = await this.target();
     if (!name) return;
     const waiting = [...pictures];
@@ -81,7 +82,7 @@ class Adding {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     if (count.done) this.onAdded(name);
-    this.say(`${counted(count.done, "picture")} added${count.failed ? `, ${count.failed} set aside:` : "."}`, 1);
+    this.say(outcome(count.done, 0, count.failed), 1);
   }
 
   async put(name, file, count) {
@@ -92,7 +93,7 @@ class Adding {
       count.failed += 1;
       this.showFailure(file.name, problem.message);
     }
-    this.say(`${count.done + count.failed} of ${count.all}`, (count.done + count.failed) / count.all);
+    this.say(t("add.sent", { done: count.done + count.failed, all: count.all }), (count.done + count.failed) / count.all);
   }
 
   // The collection to add to, made if it is not there; null if it cannot be.
@@ -126,10 +127,10 @@ class Adding {
     if (path === null) this.roots = folders;
     if (!this.roots.length) return this.places.replaceChildren(noRoots());
     const step = (to, text) => make("button", { type: "button", class: "folder", onclick: () => this.browse(to) }, text);
-    const up = path === null ? "" : step(this.roots.includes(path) ? null : path.slice(0, path.lastIndexOf("/")), "‹ Back");
-    const index = make("button", { type: "button", class: "primary", id: "index-folder", onclick: () => this.index(path) }, "Index this folder");
+    const up = path === null ? "" : step(this.roots.includes(path) ? null : path.slice(0, path.lastIndexOf("/")), t("add.back"));
+    const index = make("button", { type: "button", class: "primary", id: "index-folder", onclick: () => this.index(path) }, t("add.index"));
     this.places.replaceChildren(
-      make("p", { class: "path" }, up, make("code", {}, path ?? "Folders that this service may index")),
+      make("p", { class: "path" }, up, make("code", {}, path ?? t("add.roots"))),
       make("div", { class: "folders" }, ...folders.map((folder) => step(folder, path === null ? folder : folder.slice(folder.lastIndexOf("/") + 1)))),
       path === null ? "" : make("div", { class: "row" }, index),
     );
@@ -141,7 +142,7 @@ class Adding {
     this.failures.replaceChildren();
     try {
       const job = await api.startJob(name, path);
-      this.say("Looking for pictures");
+      this.say(t("add.looking"));
       const last = await api.watchJob(job.id, (event) => this.showJob(event), this.stop.signal);
       await this.end(name, last ?? { job });
     } catch (problem) {
@@ -150,14 +151,12 @@ class Adding {
   }
 
   showJob({ job, done, seconds_left: left }) {
-    if (job.state === "scanning") return this.say(`${counted(job.open, "picture")} found so far`);
-    this.say(`${done.toLocaleString("en")} of ${(done + job.open).toLocaleString("en")}, ${timeLeft(left)}`, done / (done + job.open || 1));
+    if (job.state === "scanning") return this.say(t("add.found", { count: job.open }));
+    this.say(t("add.done", { done, all: done + job.open, left: timeLeft(left) }), done / (done + job.open || 1));
   }
 
   async end(name, { job }) {
-    const aside = job.quarantined ? `, ${job.quarantined} set aside:` : ".";
-    const added = `${counted(job.indexed, "picture")} added${job.unchanged ? `, ${job.unchanged} there already` : ""}${aside}`;
-    this.say(job.error ?? (job.state === "cancelled" ? "Stopped." : added), 1);
+    this.say(job.error ?? (job.state === "cancelled" ? t("add.stopped") : outcome(job.indexed, job.unchanged, job.quarantined)), 1);
     if (job.quarantined) for (const failure of await api.failures(job.id)) this.showFailure(failure.input, failure.reason);
     this.onAdded(name);
   }
@@ -165,7 +164,7 @@ class Adding {
   // ---- saying ----
 
   say(text, share) {
-    const bar = share === undefined ? "" : make("progress", { value: share, max: 1, "aria-label": "Progress" });
+    const bar = share === undefined ? "" : make("progress", { value: share, max: 1, "aria-label": t("add.progress") });
     this.progress.replaceChildren(make("span", {}, text), bar);
   }
 
@@ -174,5 +173,15 @@ class Adding {
   }
 }
 
-const noRoots = () =>
-  make("p", { class: "note" }, "None is allowed yet. Start the service with ", make("code", {}, "ANYSEEK_ROOTS=/your/pictures anyseek serve"), ", or run ", make("code", {}, "anyseek index FOLDER"), " where it runs.");
+// How many pictures were added, were there already, and were set aside; the list of these follows.
+function outcome(added, unchanged, aside) {
+  const counts = [["add.added", added], ["add.unchanged", unchanged], ["add.set-aside", aside]];
+  const said = counts.filter(([key, count]) => count || key === "add.added").map(([key, count]) => t(key, { count }));
+  return t(aside ? "add.ended-aside" : "add.ended", { counts: said.join(t("list.separator")) });
+}
+
+function noRoots() {
+  const command = (text) => make("code", {}, text);
+  const values = { serve: command("ANYSEEK_ROOTS=/your/pictures anyseek serve"), index: command("anyseek index FOLDER") };
+  return make("p", { class: "note" }, ...pieces("add.no-roots", values));
+}

@@ -1,5 +1,7 @@
 // Talking to the service. A refusal is a `Problem` whose message is a sentence for people.
 
+import { t } from "./language.js";
+
 export class Problem extends Error {
   constructor(status, type, detail) {
     super(detail);
@@ -28,12 +30,12 @@ async function send(path, options = {}) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     onReach(false);
-    throw new Problem(0, "unreachable", "The service does not answer. Is it still running?");
+    throw new Problem(0, "unreachable", t("problem.unreachable"));
   }
   onReach(true);
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new Problem(answer.status, problem.type, problem.detail ?? `The service answered ${answer.status}.`);
+  throw new Problem(answer.status, problem.type, problem.detail ?? t("problem.status", { status: answer.status }));
 }
 
 const json = async (path, options) => (await send(path, options)).json();
@@ -147,7 +149,7 @@ export function base64(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-    reader.onerror = () => reject(new Problem(0, "file", `${blob.name ?? "The file"} cannot be read.`));
+    reader.onerror = () => reject(new Problem(0, "file", t("problem.unreadable", { file: blob.name ?? t("problem.file") })));
     reader.readAsDataURL(blob);
   });
 }

@@ -10,6 +10,7 @@ import { Filtering } from "./filtering.js";
 import { renderFolders } from "./folders.js";
 import { Grid } from "./grid.js";
 import { watchHealth } from "./health.js";
+import { t, translate } from "./language.js";
 import { Lightbox } from "./lightbox.js";
 import { asHit } from "./links.js";
 import { askForKey, hideMessages, showError, showState } from "./messages.js";
@@ -19,7 +20,9 @@ import { Answers, Listing, whenNear } from "./sources.js";
 import * as states from "./states.js";
 import { isRated, SURENESS, surenessText } from "./words.js";
 
-const NO_MODEL = { name: "the model", modalities: [] };
+translate();
+
+const NO_MODEL = { name: t("model.none"), modalities: [] };
 const PAUSE = 120; // milliseconds after a change, in which another may follow
 const AHEAD = 12; // items before the end, from which on a step asks for more
 
@@ -169,7 +172,7 @@ function show(found, request, milliseconds) {
   if (isQuery) composer.showInterpretations(source.understood);
   if (!hits.length && !inside.length) return showNothing(request);
   find("summary").textContent = states.summary(found, request, milliseconds);
-  if (state.lost) showError("One of the files of this link was too large for it; drop the file again.");
+  if (state.lost) showError(t("search.lost"));
   state.lost = 0;
   fillUp();
 }
@@ -324,19 +327,19 @@ async function start() {
     if (begun !== state.starts) return; // started again meanwhile
     state.model = model;
     state.ready = true;
-    showState("ready", "ready", `The model ${state.model.name} is loaded.`);
+    showState("ready", t("state.ready"), t("state.model", { model: state.model.name }));
     showTools();
     Object.assign(state, { address: null, shownView: null });
     await follow(state.savedChanges);
   } catch (problem) {
-    showState("failed", problem.status === 401 ? "needs a key" : problem.status ? "not ready" : "no answer");
+    showState("failed", t(problem.status === 401 ? "state.key" : problem.status ? "state.not-ready" : "state.gone"));
     showProblem(problem);
   }
 }
 
 async function untilReady() {
   while ((await api.readiness()) === "loading") {
-    showState("loading", "loading the model");
+    showState("loading", t("state.loading"));
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
@@ -390,8 +393,8 @@ window.addEventListener("hashchange", () => follow());
 watchHealth({
   onDisconnect() {
     document.body.classList.add("gone");
-    showState("failed", "no answer");
-    showError("The service does not answer. What you see is from before; the page goes on by itself once the service is back.");
+    showState("failed", t("state.gone"));
+    showError(t("state.from-before"));
   },
   onReconnect() {
     document.body.classList.remove("gone");

@@ -3,6 +3,7 @@
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
 import { kind, kindsOf } from "./kinds.js";
+import { number, t } from "./language.js";
 import { lookOf } from "./previews.js";
 
 const UNSURE = 0.8; // of guesses, that are right less often
@@ -19,7 +20,7 @@ function chip(part, { collection, modalities, forms, onKind, onChange, onRemove 
     previewButton(part, preview(part, collection), onKind),
     make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
-    make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
+    make("button", { type: "button", class: "cross", "aria-label": t("chip.remove", { name: label(part) }), onclick: () => onRemove(part) }, "×"),
     part.understood ? interpretation(part, forms[part.kind], onKind) : null,
   );
   element.classList.toggle("negative", part.weight < 0);
@@ -34,7 +35,7 @@ function previewButton(part, look, onBox) {
     onBox();
   };
   const show = async () => (await import("./large-picture.js")).showLarge(look.src, label(part), part.kind === "rgb" && part.file ? cut : null, part.box);
-  return make("button", { type: "button", class: "look", "aria-label": `Look at ${label(part)}`, onclick: show }, look);
+  return make("button", { type: "button", class: "look", "aria-label": t("chip.look", { name: label(part) }), onclick: show }, look);
 }
 
 function preview(part, collection) {
@@ -55,13 +56,13 @@ function thumbnail(part, collection) {
 // A file's chip lets people choose its modality if the model takes more than one.
 function kindOf(part, modalities, onKind) {
   const kinds = part.file ? kindsOf(part.file, modalities).filter((name) => name !== "color_palette") : [];
-  if (kinds.length < 2) return make("small", {}, part.box ? "part of" : kind(part.kind).name);
+  if (kinds.length < 2) return make("small", {}, part.box ? t("chip.part-of") : kind(part.kind).name);
   const options = kinds.map((name) => make("option", { value: name, selected: name === part.kind }, kind(name).name));
   const choose = (event) => {
     Object.assign(part, { kind: event.target.value, form: undefined, box: undefined, understood: undefined });
     onKind();
   };
-  return make("select", { "aria-label": `What ${label(part)} is`, onchange: choose }, ...options);
+  return make("select", { "aria-label": t("chip.kind", { name: label(part) }), onchange: choose }, ...options);
 }
 
 // How the service interpreted the file, and the other conventions of its numbers.
@@ -74,8 +75,8 @@ function interpretation(part, forms, onForm) {
     onForm();
   };
   const option = (value, text) => make("option", { value, selected: value === (part.form ?? form) }, text);
-  const options = [option("", "guess it"), ...Object.entries(forms).map(([value, means]) => option(value, means))];
-  const select = make("select", { "aria-label": `What the numbers of ${label(part)} mean`, onchange: choose }, ...options);
+  const options = [option("", t("chip.guess")), ...Object.entries(forms).map(([value, means]) => option(value, means))];
+  const select = make("select", { "aria-label": t("chip.form", { name: label(part) }), onchange: choose }, ...options);
   return make("p", { class: "understood" }, select, text);
 }
 
@@ -93,13 +94,13 @@ function weight(part, onChange, show) {
     shown.value = format(part.weight);
     show(part.weight);
   };
-  const attributes = { type: "range", min: -1, max: 2, step: 0.1, value: part.weight, "aria-label": `Weight of ${label(part)}` };
+  const attributes = { type: "range", min: -1, max: 2, step: 0.1, value: part.weight, "aria-label": t("chip.weight", { name: label(part) }) };
   return make(
     "label",
-    { class: "weight", title: "How much it counts; below zero pushes away" },
+    { class: "weight", title: t("chip.weighs") },
     make("input", { ...attributes, oninput: slide, onchange: onChange }),
     shown,
   );
 }
 
-const format = (weight) => (weight > 0 ? "+" : weight < 0 ? "−" : "") + Math.abs(weight).toFixed(1);
+const format = (weight) => (weight > 0 ? "+" : weight < 0 ? "−" : "") + number(Math.abs(weight), 1);

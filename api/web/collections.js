@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
-import { counted } from "./words.js";
+import { t } from "./language.js";
 
 const LAST = "anyseek-collection"; // the collection that was looked at last
 
@@ -35,7 +35,7 @@ export class Collections {
   choose(name) {
     const found = this.list.find((collection) => collection.name === name);
     this.show(found?.name);
-    find("count").textContent = found ? counted(found.items, "item") : "";
+    find("count").textContent = found ? t("count.items", { count: found.items }) : "";
     find("open-map").hidden = !found?.items;
     find("open-map").href = `/web/map.html#${new URLSearchParams({ c: name })}`;
     if (found) localStorage.setItem(LAST, name);
@@ -44,7 +44,7 @@ export class Collections {
 
   show(chosen) {
     const option = (name) => make("option", { value: name, selected: name === chosen }, name);
-    const none = chosen ? [] : [make("option", { value: "", selected: true, disabled: true }, "choose")];
+    const none = chosen ? [] : [make("option", { value: "", selected: true, disabled: true }, t("top.choose"))];
     find("collection").replaceChildren(...none, ...this.names.map(option));
     find("collection").disabled = this.names.length === 1 && Boolean(chosen);
     find("chooser").hidden = !this.names.length;

@@ -3,6 +3,7 @@
 import { renderChips } from "./chips.js";
 import { find } from "./dom.js";
 import { Drawing } from "./drawing.js";
+import { t } from "./language.js";
 import { fromLink, toLink } from "./links.js";
 import { Painting } from "./painting.js";
 import { Palette } from "./palette.js";
@@ -147,6 +148,6 @@ export class Composer {
     renderChips(find("chips"), parts, { collection, modalities, forms, ...handlers });
     find("clear-all").hidden = this.isEmpty;
     const likes = query.parts.some((part) => part.kind === "item" && part.weight > 0);
-    find("words").placeholder = likes ? "Like this, but … say what" : "Say, draw, drop or pick a colour…";
+    find("words").placeholder = t(likes ? "search.like-but" : "search.placeholder");
   }
 }

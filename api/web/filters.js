@@ -1,7 +1,8 @@
 // Filters as chips: what the items' attributes hold, with how many items have each value.
 
 import { make } from "./dom.js";
-import { counted, fieldName, readableDate } from "./words.js";
+import { listed, number, t } from "./language.js";
+import { fieldName, readableDate } from "./words.js";
 
 const MAX_VALUES = 12;
 const MAX_FIELDS = 14;
@@ -26,15 +27,16 @@ export function filterText(filters, where, folder) {
 }
 
 export function describe({ field, values, from, to }) {
-  if (values) return `${fieldName(field)}: ${values.join(" or ")}`;
+  const name = fieldName(field);
+  if (values) return t("filter.values", { field: name, values: listed(values, "disjunction") });
   const shown = (end) => (isDate(end) ? readableDate(end) : end);
-  return `${fieldName(field)} ${[from && `from ${shown(from)}`, to && `to ${shown(to)}`].filter(Boolean).join(" ")}`;
+  return t(from && to ? "filter.range" : from ? "filter.field-from" : "filter.field-to", { field: name, from: shown(from), to: shown(to) });
 }
 
 // The filters that hold, each with a cross.
 export function renderFilters(list, filters, where, onRemove) {
   const chip = (text, remove) =>
-    make("li", { class: "filter" }, text, make("button", { type: "button", class: "cross", "aria-label": `Remove the filter ${text}`, onclick: remove }, "×"));
+    make("li", { class: "filter" }, text, make("button", { type: "button", class: "cross", "aria-label": t("filter.remove", { filter: text }), onclick: remove }, "×"));
   const written = where ? [chip(where, () => onRemove(null))] : [];
   list.replaceChildren(...filters.map((filter) => chip(describe(filter), () => onRemove(filter))), ...written);
 }
@@ -43,7 +45,7 @@ export function renderFilters(list, filters, where, onRemove) {
 export function renderFacets(panel, facets, filters, onChange) {
   const shown = facets.filter(isUseful).slice(0, MAX_FIELDS);
   const groups = shown.map((facet) => group(facet, filters.find((filter) => filter.field === facet.field), onChange));
-  panel.replaceChildren(...(groups.length ? groups : [make("p", { class: "note" }, "The items of this collection have no attributes to filter by.")]));
+  panel.replaceChildren(...(groups.length ? groups : [make("p", { class: "note" }, t("filter.none"))]));
 }
 
 // An attribute that has another text for nearly every item tells nobody anything as chips.
@@ -65,8 +67,8 @@ function values({ field, values: counts }, current, onChange) {
       event.currentTarget.setAttribute("aria-pressed", String(chosen.has(value)));
       onChange(field, chosen.size ? { field, values: [...chosen] } : null);
     };
-    const attributes = { type: "button", class: "value", "aria-pressed": String(chosen.has(value)), title: counted(items, "item"), onclick: flip };
-    return make("button", attributes, String(value), make("small", {}, items.toLocaleString("en")));
+    const attributes = { type: "button", class: "value", "aria-pressed": String(chosen.has(value)), title: t("count.items", { count: items }), onclick: flip };
+    return make("button", attributes, String(value), make("small", {}, number(items)));
   });
 }
 
@@ -74,11 +76,12 @@ const dates = ({ field, first, last }, current, onChange) => range(field, curren
 const numbers = ({ field, least, most }, current, onChange) => range(field, current, onChange, { type: "number", step: "any", min: least, max: most }, [least, most]);
 
 function range(field, current, onChange, attributes, hints = []) {
-  const end = (which, hint) => make("input", { ...attributes, value: current?.[which], placeholder: hint, "aria-label": `${fieldName(field)} ${which}`, onchange: changed });
-  const ends = [end("from", hints[0]), end("to", hints[1])];
+  const end = (which, name, hint) => make("input", { ...attributes, value: current?.[which], placeholder: hint, "aria-label": `${fieldName(field)} ${name}`, onchange: changed });
+  const names = [t("filter.from"), t("filter.to")];
+  const ends = [end("from", names[0], hints[0]), end("to", names[1], hints[1])];
   function changed() {
     const [from, to] = ends.map((input) => input.value);
     onChange(field, from || to ? { field, from, to } : null);
   }
-  return [make("label", {}, "from", ends[0]), make("label", {}, "to", ends[1])];
+  return ends.map((input, place) => make("label", {}, names[place], input));
 }

@@ -2,7 +2,7 @@
 
 import { find, make } from "./dom.js";
 import { picture } from "./grid.js";
-import { counted } from "./words.js";
+import { number, t } from "./language.js";
 
 // `folder` is the path of the one that is browsed, null if none is; `inside` are those in it; `address` is the page's.
 export function renderFolders({ collection, folder, inside, address }) {
@@ -42,10 +42,10 @@ function tile({ path, items, cover }, collection, address) {
     { class: "folder-tile" },
     make(
       "a",
-      { href: addressOf(address, path), "data-folder": path, "aria-label": `Folder ${name}, ${counted(items, "item")}` },
+      { href: addressOf(address, path), "data-folder": path, "aria-label": t("folders.folder", { name, items: t("count.items", { count: items }) }) },
       make("span", { class: "cover" }, picture({ key: cover, caption: "", assets: ["thumbnail"], attributes: {} }, collection)),
       make("span", { class: "folder-name", title: name }, name),
-      make("small", {}, items.toLocaleString("en")),
+      make("small", {}, number(items)),
     ),
   );
 }

@@ -2,6 +2,7 @@
 
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
+import { t } from "./language.js";
 import { isUnsure, month } from "./words.js";
 
 const SHAPES = [0.45, 2.8]; // width to height; what is longer is cut in the grid alone
@@ -30,7 +31,7 @@ export class Grid {
   divider(hit) {
     const last = this.hits.at(-1);
     if (!last || isUnsure(last) || !isUnsure(hit)) return [];
-    const text = "less sure below";
+    const text = t("results.less-sure");
     return [filler(), make("li", { class: "divider" }, make("div", { role: "separator", "aria-label": text }, text))];
   }
 
@@ -50,14 +51,14 @@ export class Grid {
       { class: "card", "data-key": hit.key },
       make(
         "button",
-        { type: "button", class: "picture", "aria-label": `Open ${title}`, onclick: () => onOpen(hit) },
+        { type: "button", class: "picture", "aria-label": t("results.open", { title }), onclick: () => onOpen(hit) },
         picture(hit, this.collection, ["thumbnail"], (width, height) => shape(element, width / height)),
       ),
       make(
         "span",
         { class: "acts" },
-        make("button", { type: "button", class: "like", "aria-label": `More like ${title}`, onclick: () => onMore(hit) }, "More like this"),
-        this.refine ? make("button", { type: "button", class: "less", "aria-label": `Less like ${title}`, onclick: () => onLess(hit) }, "Less") : null,
+        make("button", { type: "button", class: "like", "aria-label": t("results.more-like", { title }), onclick: () => onMore(hit) }, t("results.more")),
+        this.refine ? make("button", { type: "button", class: "less", "aria-label": t("results.less-like", { title }), onclick: () => onLess(hit) }, t("results.less")) : null,
       ),
       make("p", { class: "title", title }, title),
     );

@@ -1,33 +1,38 @@
-// The modalities of queries: their names on the page, and the files that contain them.
+// The modalities of queries, and the files that contain them.
 //
 // `files` are sorts of files (image, npy, json, text); `drawn` marks what only the service can turn into a picture to
-// look at; `short` is for where there is little room. A modality that is not here, of a model that has more, goes by its own name and may be in any file.
+// look at. Their names are the texts `kind.…`, and `kind.….short` where there is little room. A modality that is not here, of a
+// model that has more, goes by its own name and may be in any file.
+
+import { named } from "./language.js";
 
 const KINDS = {
-  rgb: { name: "picture", files: ["image"] },
-  canny_edge: { name: "drawing", files: ["image"] },
-  sam_edge: { name: "outlines", files: ["image"] },
-  depth: { name: "depth map", short: "depth", files: ["image", "npy"], drawn: true },
-  normal: { name: "surface normals", short: "normals", files: ["image", "npy"] },
-  semseg: { name: "segmentation", short: "segments", files: ["image", "npy"], drawn: true },
-  bounding_boxes: { name: "boxes", files: ["json"], drawn: true },
-  human_pose: { name: "poses", files: ["json"], drawn: true },
-  sam_instance: { name: "instances", files: ["json"] },
-  metadata: { name: "metadata", files: ["json"] },
-  color_palette: { name: "colours", files: ["json"] },
-  caption: { name: "words", files: ["text"] },
-  clip: { name: "CLIP features", files: ["npy"], drawn: true },
-  dinov2: { name: "DINOv2 features", files: ["npy"], drawn: true },
-  imagebind: { name: "ImageBind features", files: ["npy"], drawn: true },
-  dinov2_global: { name: "DINOv2 vector", files: ["npy"] },
-  imagebind_global: { name: "ImageBind vector", files: ["npy"] },
-  t5_caption: { name: "T5 states", files: ["npy"] },
-  item: { name: "more like", files: [] },
+  rgb: { files: ["image"] },
+  canny_edge: { files: ["image"] },
+  sam_edge: { files: ["image"] },
+  depth: { files: ["image", "npy"], drawn: true },
+  normal: { files: ["image", "npy"] },
+  semseg: { files: ["image", "npy"], drawn: true },
+  bounding_boxes: { files: ["json"], drawn: true },
+  human_pose: { files: ["json"], drawn: true },
+  sam_instance: { files: ["json"] },
+  metadata: { files: ["json"] },
+  color_palette: { files: ["json"] },
+  caption: { files: ["text"] },
+  clip: { files: ["npy"], drawn: true },
+  dinov2: { files: ["npy"], drawn: true },
+  imagebind: { files: ["npy"], drawn: true },
+  dinov2_global: { files: ["npy"] },
+  imagebind_global: { files: ["npy"] },
+  t5_caption: { files: ["npy"] },
+  item: { files: [] },
 };
 const FILES = [["npy", /\.(npy|npz|exr)$/i], ["json", /\.json$/i], ["text", /\.txt$/i]];
 
-export const kind = (modality) =>
-  KINDS[modality] ?? { name: modality.replaceAll("_", " "), files: ["image", "npy", "json"] };
+export function kind(modality) {
+  const name = named(`kind.${modality}`, modality.replaceAll("_", " "));
+  return { name, short: named(`kind.${modality}.short`, name), ...(KINDS[modality] ?? { files: ["image", "npy", "json"] }) };
+}
 
 // The sort of a file by the ending of its name, image by default.
 export const sortOf = (file) => FILES.find(([, ending]) => ending.test(file.name))?.[0] ?? "image";

@@ -4,9 +4,10 @@ import * as api from "./api.js";
 import { make } from "./dom.js";
 import { picture } from "./grid.js";
 import { kind } from "./kinds.js";
+import { number, percent, t } from "./language.js";
 import { partOfItem, viewsOf } from "./parts.js";
 import { lookOf } from "./previews.js";
-import { fieldName, isRated, percent, readableDate, readablePlace } from "./words.js";
+import { fieldName, isRated, readableDate, readablePlace } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const PICTURE = "rgb";
@@ -54,10 +55,10 @@ export class Lightbox {
       "div",
       { class: "viewer" },
       this.stage,
-      step("previous", -1, "Previous (←)", "‹", this.before),
-      step("next", 1, "Next (→)", "›", this.after),
-      make("div", { class: "zooms" }, button("zoom-out", "Smaller (−)", "−", () => this.zoom.by(1 / 1.5)), button("zoom-in", "Larger (+)", "+", () => this.zoom.by(1.5))),
-      button("close-details", "Close (Esc)", "×", () => this.dialog.close()),
+      step("previous", -1, t("item.previous"), "‹", this.before),
+      step("next", 1, t("item.next"), "›", this.after),
+      make("div", { class: "zooms" }, button("zoom-out", t("item.smaller"), "−", () => this.zoom.by(1 / 1.5)), button("zoom-in", t("item.larger"), "+", () => this.zoom.by(1.5))),
+      button("close-details", t("item.close"), "×", () => this.dialog.close()),
     );
   }
 
@@ -70,12 +71,12 @@ export class Lightbox {
   }
 
   viewTiles(views) {
-    return views.length ? make("div", { class: "views", role: "group", "aria-label": "What is known of it" }, ...this.tiles) : null;
+    return views.length ? make("div", { class: "views", role: "group", "aria-label": t("item.views") }, ...this.tiles) : null;
   }
 
   tile(view) {
     const { name, short } = kind(view);
-    const element = make("button", { type: "button", class: "view", "data-view": view, title: name, onclick: () => this.choose(view) }, make("span", {}, short ?? name));
+    const element = make("button", { type: "button", class: "view", "data-view": view, title: name, onclick: () => this.choose(view) }, make("span", {}, short));
     if (view === PICTURE) element.prepend(picture(this.hit, this.collection));
     else this.parts.get(view).then((part) => element.prepend(lookOf(part)), () => element.remove());
     return element;
@@ -88,9 +89,9 @@ export class Lightbox {
     this.part.replaceWith((this.part = this.partButton()));
     this.showView();
     const taken = view === PICTURE || model.modalities.includes(view);
-    this.act.textContent = view === PICTURE ? "More like this" : `Search with its ${kind(view).name}`;
+    this.act.textContent = view === PICTURE ? t("results.more") : t("item.search-with", { view: kind(view).name });
     this.act.disabled = !taken;
-    this.note.textContent = taken ? "" : `${model.name ?? "The model"} takes no ${kind(view).name} as a query.`;
+    this.note.textContent = taken ? "" : t("item.not-taken", { model: model.name ?? t("model.unnamed"), view: kind(view).name });
     this.act.onclick = async () => (view === PICTURE ? handlers.onMore(hit) : handlers.onUse(await this.parts.get(view)));
   }
 
@@ -120,17 +121,15 @@ export class Lightbox {
     const { hit } = this;
     const gone = await api.asset(this.collection, hit.key, "rgb").then(() => false, (problem) => problem.status === 404);
     if (this.hit !== hit) return;
-    this.note.textContent = gone
-      ? "The original is gone or was moved. This is the small picture that was kept."
-      : "No browser shows this kind of file. This is a small picture of it; the original can be downloaded.";
+    this.note.textContent = t(gone ? "item.gone" : "item.not-shown");
     for (const link of this.dialog.querySelectorAll(".original")) link.hidden = gone;
   }
 
   actions() {
     const { hit, handlers } = this;
     this.part = this.partButton();
-    const less = make("button", { type: "button", id: "less-like", onclick: () => handlers.onLess(hit) }, "Less like this");
-    const file = hit.assets.includes("rgb") ? [this.link("Open original", {}), this.link("Download", { download: hit.key.split("/").at(-1) })] : [];
+    const less = make("button", { type: "button", id: "less-like", onclick: () => handlers.onLess(hit) }, t("item.less"));
+    const file = hit.assets.includes("rgb") ? [this.link(t("item.original"), {}), this.link(t("item.download"), { download: hit.key.split("/").at(-1) })] : [];
     return make("div", { class: "row" }, this.act, less, this.part, ...file);
   }
 
@@ -138,7 +137,7 @@ export class Lightbox {
   partButton() {
     const { hit, handlers, stage } = this;
     const use = (box) => handlers.onUse({ kind: "item", key: hit.key, caption: hit.caption ?? undefined, box });
-    const button = make("button", { type: "button", id: "choose-part", hidden: this.view !== PICTURE || !hit.assets.includes("rgb") }, "Search a part");
+    const button = make("button", { type: "button", id: "choose-part", hidden: this.view !== PICTURE || !hit.assets.includes("rgb") }, t("part.search"));
     const choose = async () => {
       const { chooseRegion } = await import("./region.js");
       if (this.part !== button || button.onclick !== choose) return; // another view was chosen, or this one twice
@@ -173,14 +172,14 @@ export class Lightbox {
   // Score, key, path and attributes; folded where there are many.
   rows() {
     const { hit } = this;
-    const found = hit.score === undefined ? [] : [["Match", `${likely(hit)}score ${hit.score.toFixed(4)}, rank ${hit.rank}`]];
-    const path = hit.path && hit.path !== hit.key ? [["Path", hit.path]] : [];
+    const found = hit.score === undefined ? [] : [[t("item.match"), match(hit)]];
+    const path = hit.path && hit.path !== hit.key ? [[t("item.path"), hit.path]] : [];
     const kept = Object.fromEntries(Object.entries(hit.attributes).filter(([name]) => !SHOWN_ELSEWHERE.includes(name)));
     const attributes = [...flat(kept)].map(([name, values]) => [fieldName(name), [...values].join(", "), name]);
     const few = attributes.length <= FEW_ROWS;
-    const rows = [["Key", hit.key], ...path, ...found, ...(few ? attributes : [])];
+    const rows = [[t("item.key"), hit.key], ...path, ...found, ...(few ? attributes : [])];
     if (few) return list(rows);
-    return make("div", {}, list(rows), make("details", {}, make("summary", {}, `${attributes.length} attributes`), list(attributes)));
+    return make("div", {}, list(rows), make("details", {}, make("summary", {}, t("count.attributes", { count: attributes.length })), list(attributes)));
   }
 
   // Attributes predicted from the picture, apart from those written by people, with their confidence if known.
@@ -188,7 +187,7 @@ export class Lightbox {
     const { colour_shares: shares, ...values } = this.hit.attributes.predicted ?? {};
     if (!Object.keys(values).length) return null;
     const rows = Object.entries(values).map(([name, each]) => [fieldName(name), predictedText(name, each, shares), `predicted.${name}`]);
-    return make("section", { class: "predicted" }, make("h3", {}, "Predicted from the picture"), list(rows));
+    return make("section", { class: "predicted" }, make("h3", {}, t("item.predicted")), list(rows));
   }
 
   pressed(event) {
@@ -200,9 +199,9 @@ export class Lightbox {
 }
 
 function predictedText(name, value, shares) {
-  const words = (values) => [values].flat().map((each) => (each === true ? "yes" : each === false ? "no" : each)).join(", ");
+  const words = (values) => [values].flat().map((each) => (typeof each === "boolean" ? t(each ? "item.yes" : "item.no") : each)).join(", ");
   if (name === "colours") return words(value.map((colour) => (shares?.[colour] === undefined ? colour : `${colour} ${percent(shares[colour])}`)));
-  return value?.confidence === undefined ? words(value) : `${words(value.value)} (${percent(value.confidence)} sure)`;
+  return value?.confidence === undefined ? words(value) : t("item.sure", { value: words(value.value), share: percent(value.confidence) });
 }
 
 function numbers(part) {
@@ -210,7 +209,10 @@ function numbers(part) {
   return list(Object.entries(values).map(([name, value]) => [name.replaceAll("_", " "), value]));
 }
 
-const likely = (hit) => (isRated(hit) ? `${percent(hit.probability)} likely, ` : "");
+function match({ score, rank, ...hit }) {
+  const values = { score: number(score, 4), rank };
+  return isRated(hit) ? t("item.likely", { ...values, share: percent(hit.probability) }) : t("item.score", values);
+}
 
 const list = (rows) => make("dl", {}, ...rows.flatMap(([name, value, title]) => [make("dt", { title }, name), make("dd", {}, String(value))]));
 

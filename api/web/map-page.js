@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { find } from "./dom.js";
+import { t, translate } from "./language.js";
 import { showMap } from "./map.js";
 
 const { c: collection, ...parameters } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -18,13 +19,14 @@ function pictureOf({ key }) {
 
 async function show() {
   const found = await api.map(collection, parameters);
-  const [shown, total] = [found.places.length, found.items].map((count) => count.toLocaleString("en"));
-  const many = shown === total ? `${shown} items` : `${shown} of ${total} items`;
-  find("about").textContent = `${many}, alike ones near each other. Drag to move, turn the wheel to zoom; keys: arrows, + and -.`;
+  const [shown, count] = [found.places.length, found.items];
+  const items = shown === count ? t("count.items", { count }) : t("map.some", { shown, count });
+  find("about").textContent = t("map.about", { items });
   const elements = { canvas: find("map"), legend: find("legend"), card: find("card") };
   showMap(elements, found, pictureOf, ({ key }) => window.open(address(key), "_blank", "noopener"));
 }
 
-document.title = document.querySelector("h1").textContent = `${collection}: a map`;
+translate();
+document.title = document.querySelector("h1").textContent = t("map.title", { collection });
 find("back").href = address();
 show().catch((problem) => (find("about").textContent = problem.message));

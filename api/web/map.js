@@ -1,5 +1,7 @@
 // A map of items on a canvas: it is dragged and made larger by mouse, fingers and keys, and tells which item is pointed at.
 
+import { number } from "./language.js";
+
 const LARGEST = 60; // times the whole map
 const PICTURE = 96; // pixels of a picture at most
 const REACH = 24; // pixels from which on a place is pointed at
@@ -181,7 +183,7 @@ export function showMap({ canvas, legend, card }, found, pictureOf, open) {
     ...found.legend.map(({ colour, label, items }) => {
       const [entry, swatch] = [document.createElement("li"), document.createElement("i")];
       swatch.style.background = colour;
-      entry.append(swatch, `${label} (${items.toLocaleString("en")})`);
+      entry.append(swatch, `${label} (${number(items)})`);
       return entry;
     }),
   );

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { make } from "./dom.js";
+import { t } from "./language.js";
 import { asHit } from "./links.js";
 import { pointsOf, Sheet } from "./sheet.js";
 
@@ -57,7 +58,7 @@ export class Painting extends Sheet {
     };
     this.brushes.replaceChildren(...this.names.map(brush));
     const chosen = this.rest.dataset.wanted ?? this.rest.value;
-    const option = (name) => make("option", { value: name, selected: name === chosen }, name || "nothing");
+    const option = (name) => make("option", { value: name, selected: name === chosen }, name || t("painting.nothing"));
     this.rest.replaceChildren(...["", ...this.names].map(option));
     delete this.rest.dataset.wanted;
   }
@@ -80,7 +81,7 @@ export class Painting extends Sheet {
     if (rest) classes[REST] = rest;
     const ids = this.ids().map((number) => (number ? used.indexOf(number) + 1 : REST));
     const strokes = this.strokes.map(([width, brush, ...points]) => [width, used.indexOf(brush) + 1, ...points]);
-    return { kind: "semseg", data: asNpy(ids), classes, strokes, names, rest, url: this.canvas.toDataURL("image/png"), name: "the painting" };
+    return { kind: "semseg", data: asNpy(ids), classes, strokes, names, rest, url: this.canvas.toDataURL("image/png"), name: t("painting.name") };
   }
 
   // The number of the brush at each pixel of the map, row by row. No pixel is between two numbers.

@@ -1,6 +1,7 @@
 // The chosen colours of the one palette part.
 
 import { make } from "./dom.js";
+import { t } from "./language.js";
 
 const MOST = 7;
 const PRESETS = [
@@ -14,7 +15,7 @@ export class Palette {
     Object.assign(this, { chosen, onChange });
     this.colours = [];
     this.presets = presets;
-    presets.append(...PRESETS.map(([colour, name]) => swatch(colour, `Add ${name}`, () => this.add(colour))));
+    presets.append(...PRESETS.map(([colour, name]) => swatch(colour, t("palette.preset", { colour: t(`colour.${name}`) }), () => this.add(colour))));
     add.onclick = () => this.add(picker.value);
   }
 
@@ -51,7 +52,7 @@ export class Palette {
     for (const preset of this.presets.children) preset.disabled = this.colours.length >= MOST;
     const remove = (index) => this.change(this.colours.filter((_, other) => other !== index));
     this.chosen.replaceChildren(
-      ...this.colours.map((colour, index) => swatch(colour, `Remove ${colour}`, () => remove(index))),
+      ...this.colours.map((colour, index) => swatch(colour, t("palette.remove", { colour }), () => remove(index))),
     );
   }
 }

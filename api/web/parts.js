@@ -3,13 +3,14 @@
 import * as api from "./api.js";
 import { guess } from "./guess.js";
 import { inOrder, kind, kindsOf, sortOf } from "./kinds.js";
+import { t } from "./language.js";
 
 // A file as a part, taken for what it probably is. Throws a `Problem` where the model takes no such thing.
 export async function partOfFile(file, model) {
   const kinds = kindsOf(file, model.modalities);
   const guessed = await guess(file, kinds);
   const found = kinds.includes(guessed) || sortOf(file) !== "image" ? guessed : kinds[0];
-  if (!kinds.includes(found)) throw refusal(`${file.name} looks like ${kind(guessed).name}, which ${model.name} does not take.`);
+  if (!kinds.includes(found)) throw refusal(t("problem.not-taken", { file: file.name, kind: kind(guessed).name, model: model.name }));
   if (found === "caption") return { kind: found, text: await file.text() };
   if (found === "color_palette") return { kind: found, colours: coloursOf(await file.text(), file.name) };
   return { kind: found, file, url: sortOf(file) === "image" ? URL.createObjectURL(file) : null };
@@ -18,7 +19,7 @@ export async function partOfFile(file, model) {
 function coloursOf(text, name) {
   const colours = JSON.parse(text);
   if (colours.every((one) => /^#[0-9a-f]{6}$/i.test(one))) return colours;
-  throw refusal(`${name} is no list of colours such as ["#c03020", "#ffffff"].`);
+  throw refusal(t("problem.no-colours", { file: name, example: '["#c03020", "#ffffff"]' }));
 }
 
 const refusal = (sentence) => new api.Problem(0, "file", sentence);
@@ -34,7 +35,7 @@ export async function partOfItem(collection, item, modality) {
   const label = item.caption ?? item.attributes?.title ?? item.key;
   if (modality === "color_palette") return { kind: modality, colours: item.attributes.color_palette, label, of: item.key };
   const data = await dataOf(collection, item, modality);
-  const part = { kind: modality, data, label, of: item.key, name: `the ${kind(modality).name} of ${item.key}` };
+  const part = { kind: modality, data, label, of: item.key, name: t("item.view", { view: kind(modality).name, key: item.key }) };
   if (kind(modality).files.includes("image")) part.url = `data:image/png;base64,${data}`;
   if (modality === "semseg") part.classes = await classesOf(collection, item);
   if (modality === "bounding_boxes" && item.assets.includes("rgb")) part.picture = await dataOf(collection, item, "rgb");

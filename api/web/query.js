@@ -7,6 +7,7 @@
 // `role` names the sheet or palette that makes it, `strokes` is what was drawn, `of` the key of the item it is a view of.
 
 import { base64 } from "./api.js";
+import { t } from "./language.js";
 
 export class Query {
   constructor(onChange) {
@@ -75,5 +76,5 @@ async function partToJson(part, forms) {
   if (modality === "caption") return { modality, text: part.text, weight };
   if (part.colours) return { modality, text: part.colours.join(","), weight };
   part.data ??= await base64(part.file);
-  return { modality, data: part.data, classes, box: part.box, form: formOf(part, forms), name: part.name ?? part.file?.name ?? "the drawing", weight };
+  return { modality, data: part.data, classes, box: part.box, form: formOf(part, forms), name: part.name ?? part.file?.name ?? t("drawing.name"), weight };
 }

@@ -1,6 +1,7 @@
 // A part of a picture by hand: a box that is drawn over it, or moved by the arrow keys, and sized by them with Shift.
 
 import { make } from "./dom.js";
+import { t } from "./language.js";
 
 const BEGIN = [0.25, 0.25, 0.75, 0.75]; // left, top, right, bottom, as shares of the picture
 const LEAST = 0.02; // of a side: less is a slip of the hand
@@ -10,7 +11,7 @@ const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STE
 // Lets a box be chosen on the picture in `stage`, once that is there. `button` then asks for it: `onBox` is told the box.
 export function chooseRegion(button, stage, onBox) {
   const ready = () => {
-    button.textContent = "Search this region";
+    button.textContent = t("part.search-this");
     button.classList.add("primary");
     button.onclick = () => onBox(region.box.map((share) => Math.round(share * 1000) / 1000));
     region.frame.focus();
@@ -23,9 +24,8 @@ export function chooseRegion(button, stage, onBox) {
 class Region {
   // `ready()` is called when the picture is there and the box stands on it.
   constructor(stage, ready) {
-    const name = "The part to look for: the arrow keys move it, and size it with Shift";
     Object.assign(this, { stage, ready, box: BEGIN });
-    this.frame = make("div", { class: "region", tabindex: 0, role: "group", "aria-label": name });
+    this.frame = make("div", { class: "region", tabindex: 0, role: "group", "aria-label": t("part.region") });
     this.sheet = make("div", { class: "region-sheet", hidden: true }, this.frame);
     this.sheet.addEventListener("pointerdown", (event) => this.begin(event));
     this.sheet.addEventListener("pointermove", (event) => this.extend(event));

@@ -1,22 +1,10 @@
 // What people call what the service has its own words for.
 
-const SPACES = {
-  semantic_global: "by meaning",
-  visual_global: "by look",
-  photo_global: "by look and meaning",
-  colours: "by colour",
-  clip: "by meaning",
-  dinov2_global: "by look",
-  imagebind_global: "by meaning",
-};
-const FIELDS = {
-  taken: "date", "camera.make": "camera", "camera.model": "camera model", "place.city": "place", "place.town": "place",
-  "place.name": "place", "place.country": "country",
-};
+import { date, listed, named, percent, t } from "./language.js";
 
 // In which manner hits were found: the sense of an embedding space.
 export const manner = (space) =>
-  space.split("+").map((one) => SPACES[one] ?? `by ${one.replaceAll("_", " ")}`).join(" and ");
+  listed(space.split("+").map((one) => named(`space.${one}`, t("space.other", { name: one.replaceAll("_", " ") }))));
 
 // What the slider stands for: the least probability of a hit.
 export const SURENESS = [0, 0.3, 0.5, 0.7, 0.9];
@@ -26,30 +14,26 @@ const UNSURE = 0.5;
 export const isRated = ({ probability }) => typeof probability === "number";
 export const isUnsure = (hit) => isRated(hit) && hit.probability < UNSURE;
 
-export const surenessText = (least) => (least > 0 ? `at least ${percent(least)}` : "any");
-
-export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`.replace(".0%", "%");
+export const surenessText = (least) => (least > 0 ? t("results.at-least", { share: percent(least) }) : t("results.any"));
 
 // What nobody wrote is marked wherever its name stands: "predicted.shows.value" is "shows (predicted)".
 export function fieldName(field) {
   const [, predicted] = /^predicted\.(.+?)(?:\.value)?$/.exec(field) ?? [];
-  return predicted ? `${fieldName(predicted)} (predicted)` : (FIELDS[field] ?? field.replaceAll(/[._]/g, " "));
+  return predicted ? t("field.predicted", { field: fieldName(predicted) }) : named(`field.${field}`, field.replaceAll(/[._]/g, " "));
 }
-
-export const counted = (number, what, many = `${what}s`) => `${number.toLocaleString("en")} ${number === 1 ? what : many}`;
 
 // A date as people read it; the text itself where it is none. Times are shown as the camera wrote them.
 export function readableDate(written) {
   const [, day, time] = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d))?/.exec(written) ?? [];
   if (!day || Number.isNaN(Date.parse(day))) return String(written);
-  const shown = new Date(`${day}T00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
-  return time ? `${shown}, ${time}` : shown;
+  const moment = new Date(`${day}T${time ?? "00:00"}Z`);
+  return Number.isNaN(moment.getTime()) ? String(written) : date(moment, { dateStyle: "long", ...(time && { timeStyle: "short" }) });
 }
 
 export function month(written) {
   const [, day] = /^(\d{4}-\d\d)/.exec(written ?? "") ?? [];
-  if (!day || Number.isNaN(Date.parse(`${day}-01`))) return "Without a date";
-  return new Date(`${day}-01T00:00Z`).toLocaleDateString("en-GB", { month: "long", year: "numeric", timeZone: "UTC" });
+  if (!day || Number.isNaN(Date.parse(`${day}-01`))) return t("results.undated");
+  return date(new Date(`${day}-01T00:00Z`), { month: "long", year: "numeric" });
 }
 
 // A place: a text, or the name of the nearest town and country, or coordinates.
@@ -63,10 +47,10 @@ export function readablePlace(place) {
 
 // As `time_left` of workers/pace.py says it. A service of an older version tells none.
 export function timeLeft(seconds) {
-  if (seconds == null) return "estimating the time left";
-  if (seconds < 10) return "a few seconds left";
-  if (seconds < 90) return `about ${Math.round(seconds / 10) * 10} seconds left`;
+  if (seconds == null) return t("time.unknown");
+  if (seconds < 10) return t("time.moment");
+  if (seconds < 90) return t("time.seconds", { count: Math.round(seconds / 10) * 10 });
   const minutes = seconds / 60, hours = minutes / 60;
-  if (minutes < 90) return `about ${minutes < 30 ? Math.round(minutes) : 5 * Math.round(minutes / 5)} minutes left`;
-  return hours < 48 ? `about ${Math.round(hours)} hours left` : `about ${Math.round(hours / 24)} days left`;
+  if (minutes < 90) return t("time.minutes", { count: minutes < 30 ? Math.round(minutes) : 5 * Math.round(minutes / 5) });
+  return hours < 48 ? t("time.hours", { count: Math.round(hours) }) : t("time.days", { count: Math.round(hours / 24) });
 }

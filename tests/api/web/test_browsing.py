@@ -141,7 +141,7 @@ def test_arrow_keys_go_through_the_items(browsed: Page) -> None:
     browsed.click('.card[data-key="day 001"] .picture')
     browsed.wait_for_selector("#details[open]")
     shown = browsed.inner_text("#details")
-    assert "3 February 2024, 10:20" in shown
+    assert "February 3, 2024 at 10:20" in shown
     assert "Ghent, Belgium" in shown
     browsed.keyboard.press("ArrowRight")
     browsed.wait_for_selector("#lightbox-title:text-is('day 002')")
