@@ -22,7 +22,7 @@ from anyseek.api.http.security import Authenticator, FallbackAuthenticator, Rate
 from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
 from anyseek.api.queries.answering import create_query_batcher
-from anyseek.api.routes import collections, items, jobs, maps, predictions
+from anyseek.api.routes import collections, items, jobs, maps, predictions, taught
 from anyseek.api.routes import service as service_routes
 from anyseek.api.schemas import PatchBody
 from anyseek.api.service import Service
@@ -31,7 +31,7 @@ from anyseek.search.query.query import Query, QueryOfSeveral
 
 # Queries are tried first, as most requests are queries.
 _ROUTERS = (
-    *(each.router for each in (queries, collections, maps, items, predictions)),
+    *(each.router for each in (queries, collections, maps, taught, items, predictions)),
     predictions.previews,
     *(each.router for each in (jobs, service_routes, readiness, metrics)),
 )

@@ -23,6 +23,7 @@ COMMANDS = {
     "collections": ("collections:collections", "List, make, show, re-embed and delete collections."),
     "items": ("items:items", "List, show, change and delete items."),
     "duplicates": ("items:duplicates", "Find near-duplicate pictures, such as smaller copies."),
+    "facets": ("facets:facets", "Teach a collection attributes by a few labelled items."),
     "sources": ("jobs:source_commands", "List, move and forget the sources of a collection."),
     "mcp": ("mcp:mcp", "Give an assistant tools that search (Model Context Protocol)."),
     "worker": ("serve:worker", "Work on bulk jobs that others hand to a broker."),

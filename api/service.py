@@ -256,6 +256,7 @@ class Service:
             _attempt("no snapshot", partial(self._write_snapshot, name))
 
     def _write_snapshot(self, name: str) -> None:
+        self.runtime.refresh_taught(name)
         self.runtime.context_of_collection(name).engine.write_snapshots(name, _SNAPSHOT_MIN_ENTRIES)
 
     def _load(self) -> None:

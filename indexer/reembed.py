@@ -22,6 +22,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.space_switch import IncompleteItem, NothingBuilt, Target
 from anyseek.search.errors import AnyseekError, BadInput, FingerprintMismatch
 from anyseek.search.settings import Settings
+from anyseek.search.taught import teaching
 from anyseek.search.types import Item
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,10 @@ class ReembedRun(JobRun):
             return strategy.embed_now(items.by_ids(session, [lacking.item_id for lacking in lacking_items]).values())
 
         with self._database.write() as session:
-            if reembedding.finish(session, job.id, target, self._listed_seq, embed_last):
-                return True
+            is_finished = reembedding.finish(session, job.id, target, self._listed_seq, embed_last)
+        if is_finished:
+            teaching.refresh(self._database, job.collection, lambda: self._context.load(target.model).embedder)
+            return True
         return bool(self._list_lacking(job, target))
 
     def _step(self, job: Job) -> bool:

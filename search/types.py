@@ -19,7 +19,8 @@ from anyseek.search.query.query import Part as Part
 from anyseek.search.query.query import Query as Query
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the attribute that only Anyseek writes (`anyseek.indexer.attributes`)
+# The attributes that only Anyseek writes (`anyseek.indexer.attributes`, `anyseek.search.taught`).
+PREDICTED, TAUGHT = "predicted", "taught"
 IdArray = npt.NDArray[np.int64]
 
 

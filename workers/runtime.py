@@ -26,6 +26,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import open_backend
+from anyseek.search.taught import teaching
 from anyseek.search.types import OnDuplicate
 from anyseek.search.upkeep.derived import ConsistencyMonitor
 from anyseek.search.upkeep.snapshots import IndexLag, index_lag, prepare_switch, remove_unknown, write_snapshots
@@ -187,7 +188,13 @@ class Runtime:
     def switch(self, collection: str) -> int:
         """Switch to the new vectors; return the number of items left out. See `reembedding.switch_without_failed`."""
         with self.database.write() as session:
-            return reembedding.switch_without_failed(session, collections.get(session, collection))
+            left_out = reembedding.switch_without_failed(session, collections.get(session, collection))
+        self.refresh_taught(collection)
+        return left_out
+
+    def refresh_taught(self, collection: str) -> None:
+        """As `teaching.refresh`, with the collection's model, which is loaded only for captions among the examples."""
+        teaching.refresh(self.database, collection, lambda: self.context_of_collection(collection).embedder)
 
     def forget_old(self, collection: str) -> None:
         """Drop a collection's old vectors and their indexes. Raises `NothingKept`, `ReembedUnderWay`."""

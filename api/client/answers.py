@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anyseek.api import schemas
-    from anyseek.api.routes import collections, jobs, maps, service
+    from anyseek.api.routes import collections, jobs, maps, service, taught
 
     Attribute = schemas.FieldAnswer
     Collection = schemas.CollectionAnswer
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     Map = maps.MapAnswer
     Model = service.ModelAnswer
     Quota = service.QuotaAnswer
+    Reason = taught.ReasonAnswer
     Retry = jobs.RetryAnswer
+    TaughtFacet = taught.TaughtAnswer
     Tuning = collections.TunedAnswer
 
 _CLASSES = {
@@ -31,7 +33,9 @@ _CLASSES = {
     "Map": "routes.maps:MapAnswer",
     "Model": "routes.service:ModelAnswer",
     "Quota": "routes.service:QuotaAnswer",
+    "Reason": "routes.taught:ReasonAnswer",
     "Retry": "routes.jobs:RetryAnswer",
+    "TaughtFacet": "routes.taught:TaughtAnswer",
     "Tuning": "routes.collections:TunedAnswer",
 }
 

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
         Map,
         Model,
         Quota,
+        Reason,
         Retry,
+        TaughtFacet,
         Tuning,
     )
 
@@ -238,6 +240,43 @@ class Client(Connection):
                 params=params,
             )
         )
+
+    def teach(
+        self,
+        collection: str,
+        name: str,
+        labels: Mapping[str, bool | float | str | None],
+        captions: Mapping[str, bool | str] | None = None,
+        anew: bool = False,
+    ) -> TaughtFacet:
+        """Teach a collection the attribute `name` from the labels of a few items by key; see docs/living.md.
+
+        Labels are all true or false, all names of classes, or all numbers; None removes an example. `captions` are
+        words with their label. They are added to earlier examples, or replace them if `anew`.
+        """
+        examples = [{"key": key, "label": label} for key, label in labels.items()]
+        examples += [{"caption": text, "label": label} for text, label in (captions or {}).items()]
+        path, body = path_of(collection, "taught", name), {"examples": examples, "anew": anew}
+        return self._send(json_call("POST", path, answers.TaughtFacet.model_validate, body, timeout=LONG))
+
+    def taught_facets(self, collection: str) -> list[TaughtFacet]:
+        """List the attributes that a collection was taught, with their examples and errors."""
+        read = list_of(answers.TaughtFacet.model_validate, "facets")
+        return self._send(json_call("GET", path_of(collection, "taught"), read))
+
+    def suggest_examples(self, collection: str, name: str, count: int = 10) -> list[str]:
+        """Suggest the keys of items whose labels would help a taught attribute most."""
+        path, params = f"{path_of(collection, 'taught', name)}/suggestions", {"count": count}
+        return self._send(json_call("GET", path, lambda body: list(map(str, body["keys"])), params=params))
+
+    def explain_taught(self, collection: str, name: str, key: str) -> Reason:
+        """Name the examples that are why an item has its value of a taught attribute."""
+        path = path_of(collection, "taught", name, "reasons", key)
+        return self._send(json_call("GET", path, answers.Reason.model_validate))
+
+    def forget_taught(self, collection: str, name: str) -> None:
+        """Forget a taught attribute, its examples and its values."""
+        return self._send(Call("DELETE", path_of(collection, "taught", name), no_body))
 
     def duplicates(self, name: str, limit: int = 1000) -> Duplicates:
         """Find at most `limit` groups of near-duplicate pictures; this may take minutes. Nothing is changed."""

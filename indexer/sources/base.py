@@ -32,7 +32,7 @@ from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_classes, parse_text
 from anyseek.search.catalogue.items import KEYS, is_valid_key
 from anyseek.search.settings import Limits
-from anyseek.search.types import PREDICTED, Attributes
+from anyseek.search.types import PREDICTED, TAUGHT, Attributes
 
 LOCAL_THREADS = 1
 PAGE = 500  # inputs per page
@@ -168,15 +168,16 @@ def parse_description(fields: Mapping[str, Any], resolve: ResolvePath, limits: L
 
 
 def check_attributes(attributes: Attributes, name: str) -> None:
-    """Raises `BadAttributes` if they are not JSON, too deep, too long, or have the reserved member `predicted`.
+    """Raises `BadAttributes` if they are not JSON, too deep, too long, or have a reserved member.
 
     Errors call the item `name`.
     """
-    if PREDICTED in attributes:
-        raise BadAttributes(
-            f"the attributes of {name} have the member {PREDICTED!r}, under which Anyseek keeps what it predicts; "
-            "leave it out or give it another name"
-        )
+    for reserved, what in ((PREDICTED, "predicts"), (TAUGHT, "was taught")):
+        if reserved in attributes:
+            raise BadAttributes(
+                f"the attributes of {name} have the member {reserved!r}, under which Anyseek keeps what it {what}; "
+                "leave it out or give it another name"
+            )
     check_size(attributes, name)
 
 

@@ -22,6 +22,7 @@ from anyseek.search.catalogue.tables import (
     LogRow,
     SourceRow,
     SpaceRow,
+    TaughtRow,
     TuningRow,
     WordsRow,
 )
@@ -175,7 +176,7 @@ def delete(session: Session, name: str) -> None:
     collection_id = session.scalar(select(CollectionRow.id).where(CollectionRow.name == name).with_for_update())
     if collection_id is None:
         raise CollectionNotFound(f"there is no collection called {name!r}")
-    for table in (JobRow, LogRow, FacetRow, WordsRow, ItemRow, SourceRow, SpaceRow):
+    for table in (JobRow, LogRow, FacetRow, WordsRow, ItemRow, SourceRow, SpaceRow, TaughtRow):
         session.execute(delete_rows(table).where(table.collection_id == collection_id))
     session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
     audit.record(session, "collection.delete", name)

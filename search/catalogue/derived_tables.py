@@ -106,6 +106,18 @@ class _Facets(DerivedTable):
     def rows_of(self, collection_id: int, item: Item) -> list[tuple[Any, ...]]:
         return [(item.id, collection_id, *facet) for facet in facets_of(item.attributes)]
 
+    def replace_below(self, session: Session, collection_id: int, items: Sequence[Item], name: str) -> None:
+        """Write the rows of items anew that are inside their attribute `name`."""
+        for chunk in chunks([item.id for item in items]):
+            inside = FacetRow.path.between(f"{name}.", f"{name}/")
+            session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(chunk), inside))
+        rows = (
+            dict(zip(self._columns, row, strict=True)) for item in items for row in self.rows_of(collection_id, item)
+        )
+        inner = [row for row in rows if row["path"].startswith(f"{name}.")]
+        if inner:
+            session.connection().execute(insert(FacetRow), inner)
+
     def index_disagrees(self, session: Session, pause: Callable[[], None] = lambda: None) -> bool:
         return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
 
@@ -146,8 +158,8 @@ class _Words(DerivedTable):
             session.execute(text("INSERT INTO words_index (words_index) VALUES ('rebuild')"))
 
 
-FACETS: DerivedTable = _Facets()
-WORDS: DerivedTable = _Words()
+FACETS = _Facets()
+WORDS = _Words()
 
 
 def _is_sqlite(session: Session) -> bool:

@@ -76,6 +76,16 @@ def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None
         session.execute(insert(AssetRow), assets)
 
 
+def store_attributes(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Write the attributes of existing items, whose assets are the stored ones."""
+    rows = [
+        {"id": item.id, "attributes": dict(item.attributes), "checksum": _checksum(collection_id, item)}
+        for item in changed
+    ]
+    if rows:
+        session.execute(update(ItemRow), rows)
+
+
 def clear_content_hash(session: Session, collection_id: int, keys: Sequence[str]) -> None:
     """Clear content hashes and stamps, so that the next run over a source embeds these items again."""
     for batch in chunks(keys):

@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import api_keys, collections, item_rows, log
+from anyseek.search.catalogue import api_keys, collections, item_rows, log, taught
 from anyseek.search.catalogue.collections import SpaceState
 from anyseek.search.catalogue.derived_tables import FACETS, WORDS
 from anyseek.search.catalogue.log import NewEntry
@@ -75,6 +75,7 @@ def write(
     """
     last_seq = collections.lock(session, collection)
     _check_new_items(session, collection, new_items)
+    new_items = taught.with_values(session, collection, new_items)
     existing = by_keys(session, collection, [new.key for new in new_items])
     for new in new_items:
         if new.key in existing and existing[new.key].source_id != new.source_id:
@@ -349,7 +350,8 @@ def change_attributes(
     last_seq = collections.lock(session, collection)
     item = get(session, collection, key)
     check_version(item, key, versions)
-    attributes = stored_attributes(key, change(item.attributes))
+    changed_attributes = taught.keep_values(session, collection, item.attributes, change(item.attributes))
+    attributes = stored_attributes(key, changed_attributes)
     if attributes == item.attributes:
         return item
     changed = replace(item, attributes=attributes, revision=item.revision + 1)

@@ -7,6 +7,7 @@ collections 1 ── n spaces       serving ones, and ones of the next or the pr
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's flattened attributes, for filters; derived
      │              1 ── 1 words    for full-text search; derived
+     │ 1 ── n taught_facets  attributes learned from examples
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      │ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
      │             1 ── 1 submissions when its tasks were last submitted to workers
@@ -249,6 +250,34 @@ for _dialect, _statements in INDEX_WORDS.items():
 def is_of_catalogue(name: str | None, kind: str, _parents: object = None) -> bool:
     """False for tables that SQLite's full text creates, true for all others."""
     return kind != "table" or name is None or not name.startswith("words_index")
+
+
+class TaughtRow(Table):
+    """See `anyseek.search.catalogue.taught.TaughtFacet`.
+
+    `weights` (c, d), `bias` (c,) and `mean` (d,) are float32 little-endian, `held_out` a `HeldOut` or null. Items up to
+    `applied_id` have their values; null when all have. `version` is raised whenever it is learned anew.
+    """
+
+    __tablename__ = "taught_facets"
+    collection_id: Mapped[int] = mapped_column(
+        ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    examples: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    space: Mapped[str]
+    fingerprint: Mapped[str]
+    method: Mapped[str] = mapped_column(String(40))
+    labels: Mapped[list[str]] = mapped_column(JSON)
+    weights: Mapped[bytes]
+    bias: Mapped[bytes]
+    mean: Mapped[bytes]
+    blocks: Mapped[list[int]] = mapped_column(JSON)
+    held_out: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    made_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(BigInteger)
+    applied_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class LogRow(Table):

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from itertools import chain, pairwise
 
-from anyseek.search.types import PREDICTED, Attributes
+from anyseek.search.types import PREDICTED, TAUGHT, Attributes
 
 MAX_WORD_LENGTH = 40  # characters; what follows is cut off, in items and in queries
 MAX_WORDS = 4_000  # of an item; more than PostgreSQL can index would be refused
@@ -89,7 +89,7 @@ def document(key: str, caption: str | None, attributes: Attributes) -> str:
 
 
 def _without_predictions(attributes: Attributes) -> Attributes:
-    return {name: value for name, value in attributes.items() if name != PREDICTED}
+    return {name: value for name, value in attributes.items() if name not in (PREDICTED, TAUGHT)}
 
 
 def _fold(text: str) -> str:

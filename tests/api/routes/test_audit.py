@@ -25,6 +25,8 @@ CHANGES: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/v1/jobs/2/cancel", {}, "job.cancel"),
     ("POST", "/v1/collections/c/tune", {"json": {}}, "collection.tune"),
     ("DELETE", "/v1/collections/c/tuning", {}, "collection.reset-tuning"),
+    ("POST", "/v1/collections/c/taught/t", {"json": {"examples": [{"key": "k/1", "label": True}]}}, "facet.teach"),
+    ("DELETE", "/v1/collections/c/taught/t", {}, "facet.forget"),
     ("DELETE", "/v1/collections/c/items/k/1", {}, "item.delete"),
     ("DELETE", "/v1/collections/c", {}, "collection.delete"),
 ]
