@@ -98,7 +98,7 @@ class Vectorizer:
             LOGITS: features.logits,
         }
         for name, each in self._spaces.items():
-            inputs = {modality: each.towers.tower_input(features)}
+            inputs = {modality: each.towers.tower_input(features, [modality] * len(looks))}
             vectors[name] = each.towers.vectors(inputs, None, modality == PHOTO)
         return vectors
 

@@ -22,6 +22,7 @@ CHANNELS = 1280
 CLASSES = 1000
 FINE_GRID, FINE_CHANNELS = 14, 112  # of the map that the last stages begin with
 FINE_BLOCKS = 11  # blocks before it
+COARSE, COARSE_BLOCKS = (192, 7, 7), 14  # a map at stride 32, and the blocks before it
 PARTS = 4  # a side of the grid of parts that this map is averaged in
 LEVELS = ((28, 40, 5), (14, 112, 11), (7, 320, 16))  # maps at strides 8, 16 and 32: side, channels, blocks before it
 _BATCH_NORM_EPSILON = 1e-3
@@ -43,14 +44,15 @@ _STAGES = (
 class Features:
     """The encoder's output for B pictures, float32.
 
-    `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000), and `parts` (B, 112, 4, 4): the map at stride 16,
-    averaged in 4 x 4 overlapping parts.
+    `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000), `parts` (B, 112, 4, 4): the map at stride 16,
+    averaged in 4 x 4 overlapping parts, and `coarse` (B, 192, 7, 7), the map that the last two blocks begin with.
     """
 
     grid: Tensor
     pooled: Tensor
     logits: Tensor
     parts: Tensor
+    coarse: Tensor
 
 
 ImageEncoder = Callable[[Tensor], Features]  # of float32 (B, 3, 224, 224)
@@ -146,12 +148,15 @@ class EfficientNetLite0(nn.Module):
 
     def finish(self, fine: Tensor) -> Features:
         """The last stages, from what `begin` returns."""
-        x = fine
-        for block in self.blocks[FINE_BLOCKS:]:
+        coarse = fine
+        for block in self.blocks[FINE_BLOCKS:COARSE_BLOCKS]:
+            coarse = block(coarse)
+        x = coarse
+        for block in self.blocks[COARSE_BLOCKS:]:
             x = block(x)
         grid = self.head(x)
         pooled = grid.mean(dim=(2, 3))
-        return Features(grid, pooled, self.classifier(pooled), parts_of(fine))
+        return Features(grid, pooled, self.classifier(pooled), parts_of(fine), coarse)
 
 
 def parts_of(fine: Tensor) -> Tensor:

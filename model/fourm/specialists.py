@@ -49,8 +49,8 @@ Outputs = dict[str, dict[int, SpecialistOutput]]
 class Specialists:
     """Both encoders, thread-safe.
 
-    `projection` reduces the channels of maps, `to_tower_input` makes the towers' input, and `levels` computes a
-    picture's maps of all strides.
+    `projection` reduces the channels of maps, `to_tower_input` makes the towers' input from features and modalities,
+    and `levels` computes a picture's maps of all strides.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Specialists:
         image_encoder: ImageEncoder,
         text_encoder: MiniLM,
         projection: Callable[[Tensor], Tensor],
-        to_tower_input: Callable[[Features], TowerInput] | None = None,
+        to_tower_input: Callable[[Features, Sequence[str]], TowerInput] | None = None,
         levels: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
     ) -> None:
         self.image_encoder, self._to_tower_input, self._levels = image_encoder, to_tower_input, levels
@@ -103,7 +103,9 @@ class Specialists:
             looks = [render_for_encoder(name, samples[index].values[name]) for name, index in chunk]
             features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
-            tower_input = None if self._to_tower_input is None else self._to_tower_input(features)
+            tower_input = None
+            if self._to_tower_input is not None:
+                tower_input = self._to_tower_input(features, [name for name, _ in chunk])
             for row, (name, index) in enumerate(chunk):
                 row_input = None if tower_input is None else tower_input.select(slice(row, row + 1))
                 outputs[name][index] = SpecialistOutput(maps[row], vectors[row], row_input)

@@ -13,6 +13,9 @@ linear map's prediction of the photo's whole look is added to the look of the dr
 Some sources are of one *kind*: their captions are all alike, such as lists of the furniture of rendered rooms. A
 caption is centred on the mean of a kind in proportion to its membership, as centring removes meaning from others.
 
+A reader of drawings (`anyseek.model.towers.drawings`) gives a drawing the blocks of a caption too, of the words for
+what it shows.
+
 Besides ConSE's words, a photo may have those that a linear map predicts from its pooled vector. The map comes from the
 network of the bundle and covers the pictures that this network was trained on, which ConSE's
 classes do not. It is weighted by the photo's membership in a kind; it made the words of other photos worse.
@@ -21,8 +24,8 @@ B samples.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ from anyseek.model.checkpoints.quantized import dequantize
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.towers.drawings import DrawingReader
 
 _POWER = 0.35
 _SPREAD_OFFSET = 1.0  # keeps channels with little variation over the parts from being amplified
@@ -56,7 +60,7 @@ def places_vectors(parts: Tensor) -> Tensor:
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"
 METADATA_KEY = "towers"  # in the file's metadata
-PHOTO, CAPTION = "rgb", "caption"
+PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
 CONSE_TEMPERATURE = 3.0  # chosen on held-out sources
 WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
 _MEANS_OF = {PHOTO: (WHOLE,), CAPTION: (WORDS, LEARNED)}  # of the kinds; of other modalities both looks
@@ -110,7 +114,7 @@ class Shape:
 class TowerInput:
     """The image encoder's output for B pictures: `pooled` and `peak` (B, 1280), `parts` (B, 112, 4, 4).
 
-    `words` (B, 384) is their ConSE vector.
+    `words` (B, 384) is their ConSE vector; of drawings that a reader has read, their words as it weighs them.
     """
 
     pooled: Tensor
@@ -155,7 +159,8 @@ class Towers(nn.Module):
 
     `known` is the number of means of each visual modality, one per training source, and of the kinds of captions and of
     their photos; `mapped` is the weight of a modality's linear map relative to the look itself. The buffer `classes`
-    (1000, 384), the sentence vectors of ConSE's classes, is shared by all towers and stored in a separate file.
+    (1000, 384), the sentence vectors of ConSE's classes, is shared by all towers and stored in a separate file, and so
+    is the reader of drawings.
     """
 
     def __init__(
@@ -167,6 +172,7 @@ class Towers(nn.Module):
         sentence_map: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.reader: DrawingReader | None = None
         self._sentence_map = sentence_map
         self.shape, self.weights = shape, dict(weights)
         self.known, self.mapped = dict(known), dict(mapped)
@@ -194,9 +200,18 @@ class Towers(nn.Module):
         """The widths of a vector's blocks."""
         return self.shape.looks, self.shape.looks, WIDTH, self.shape.learned
 
-    def tower_input(self, features: Features) -> TowerInput:
-        """The towers' inputs from the encoder's output for B pictures."""
+    def set_reader(self, reader: DrawingReader) -> None:
+        """Give drawings words."""
+        self.reader = reader
+        words, learned = reader.settings.words, reader.settings.learned
+        self.weights[DRAWING] = replace(self.weights[DRAWING], words=words, learned=learned)
+
+    def tower_input(self, features: Features, modalities: Sequence[str] = ()) -> TowerInput:
+        """The towers' inputs from the encoder's output for B pictures of these modalities, photos if there are none."""
         words = conse(features.logits, self.get_buffer("classes"), CONSE_TEMPERATURE)
+        drawn = [row for row, name in enumerate(modalities) if name == DRAWING]
+        if self.reader is not None and drawn:
+            words[drawn] = self.reader.weighted_words(features.coarse[drawn], whole_vectors(features.pooled[drawn]))
         return TowerInput(features.pooled, features.grid.amax(dim=(2, 3)), features.parts, words)
 
     def vectors(self, inputs: Mapping[str, TowerInput], texts: Tensor | None, gallery: bool) -> Tensor:
@@ -264,7 +279,10 @@ class Towers(nn.Module):
         return _normalise({WORDS: words, LEARNED: self.caption(vectors) - mean})
 
     def rendered_blocks(self, modality: str, inputs: TowerInput) -> dict[str, Tensor]:
-        """The blocks of drawings and maps, each centred on the nearest of its modality's means."""
+        """The looks of drawings and maps, each centred on the nearest of its modality's means, and words of drawings.
+
+        The words are as long as the reader weighs them.
+        """
         blocks = dict(zip((WHOLE, PLACES), self.looks(inputs), strict=True))
         for block, rows in blocks.items():
             if self.known.get(modality):
@@ -273,7 +291,12 @@ class Towers(nn.Module):
         if modality in self.mapped:
             predicted = F.normalize(blocks[WHOLE] @ self.get_buffer(f"map_of_{modality}"), dim=1)
             blocks[WHOLE] = F.normalize(blocks[WHOLE], dim=1) + self.mapped[modality] * predicted
-        return _normalise(blocks)
+        blocks = _normalise(blocks)
+        if modality == DRAWING and self.reader is not None:
+            lengths = inputs.words.norm(dim=1, keepdim=True)
+            captions = self.caption_blocks(F.normalize(inputs.words, dim=1))
+            blocks |= {name: lengths * rows for name, rows in captions.items()}
+        return blocks
 
     def query_vectors(self, modality: str, blocks: Mapping[str, Tensor]) -> Tensor:
         """Vectors (B, d), of any length, from blocks with the modality's weights."""

@@ -5,7 +5,8 @@
 Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
 vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it measures
 on validation samples the means of query vectors, and in which space queries of each modality do best. It takes over the
-towers and the decoder of images of the weights that the run began with. The same run makes the same bytes.
+towers, the decoder of images, the constants of relevance and the reader of drawings of the weights that the run began
+with. The same run makes the same bytes.
 """
 
 import json
@@ -55,6 +56,8 @@ from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.inputs import input_kind
 from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.towers.drawings import FILE as DRAWINGS
+from anyseek.model.towers.relevance import FILE as RELEVANCE
 from anyseek.model.towers.space import CLASSES_FILE, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
 from anyseek.model.training.pretraining.batches import BatchSource
@@ -126,8 +129,9 @@ def release(run: Path, to: Path, bundle: Path, samples: int, without: Collection
     _write_manifest(manifest, to)
     if began is not None and (towers := began.network.with_name(TOWERS)).is_file():
         write_towers(towers, to, to)
-    if began is not None and (decoder := began.network.with_name(DECODER)).is_file():
-        add_decoder(decoder, to)
+    for name in (DECODER, RELEVANCE, DRAWINGS):
+        if began is not None and (kept := began.network.with_name(name)).is_file():
+            add_file(kept, to)
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
 
@@ -174,16 +178,16 @@ def _write_manifest(manifest: dict[str, Any], to: Path) -> None:
     check_bundle(to.name, to)
 
 
-def add_decoder(decoder: Path, to: Path) -> None:
-    """Put the file of a decoder of images into the bundle `to`. Raises what `check_bundle` raises.
+def add_file(file: Path, to: Path) -> None:
+    """Put a decoder of images, constants of relevance or a reader of drawings into the bundle `to`.
 
-    Vectors do not depend on it, so the fingerprint stays. The decoders that ship were fitted by
-    `model/training/dense` of commit b3515be.
+    The fingerprint stays. The decoders of images that ship were fitted by `model/training/dense` of commit b3515be.
+    Raises what `check_bundle` raises.
     """
     manifest: dict[str, Any] = json.loads((to / MANIFEST).read_text(encoding="utf-8"))
-    if decoder.resolve() != (to / DECODER).resolve():
-        shutil.copyfile(decoder, to / DECODER)
-    manifest["files"][DECODER] = file_digest(to / DECODER)
+    if file.resolve() != (to / file.name).resolve():
+        shutil.copyfile(file, to / file.name)
+    manifest["files"][file.name] = file_digest(to / file.name)
     _write_manifest(manifest, to)
 
 

@@ -283,6 +283,11 @@ class EmojiSource:
         names = {"label": concept.label, "tags": list(concept.tags)} if (concept := _concepts().get(code)) else {}
         return DataSample(key, values, {**attributes, **names})
 
+    def name_of(self, key: str) -> str | None:
+        """What an emoji shows; None outside Unicode."""
+        concept = _concepts().get(key.partition("/")[2])
+        return None if concept is None else concept.label
+
     def _is_blank(self, code: str) -> bool:
         """Whether an OpenMoji drawing is empty without its lines."""
         coloured = keep_groups(_art(OPENMOJI, self.downloads)[code].svg, Rendering.COLOUR)

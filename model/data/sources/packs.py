@@ -196,10 +196,11 @@ class SketchesSource(PackSource):
         return DataSample(key, values, {**names, **entry.attributes})
 
 
-def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> ByteArray:
+def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int, pen_width: float = _PEN) -> ByteArray:
     """Strokes centred on a sheet: uint8 (side, side), ink is 255.
 
-    A stroke is a list of x and one of y, 0 to 255, y downwards. All drawings have the same scale.
+    A stroke is a list of x and one of y, 0 to 255, y downwards. All drawings have the same scale. The width of the pen
+    is a share of the side.
     """
     large = side * _OVERSAMPLING
     scale = large * (1 - 2 * _MARGIN) / _EXTENT
@@ -207,7 +208,7 @@ def render_strokes(strokes: Sequence[Sequence[Sequence[float]]], side: int) -> B
     shift = [(large - scale * extent) / 2 for extent in extents]
     sheet = Image.new("L", (large, large), 0)
     pen = ImageDraw.Draw(sheet)
-    width = max(1, round(large * _PEN))
+    width = max(1, round(large * pen_width))
     for x, y in strokes:
         points = [(a * scale + shift[0], b * scale + shift[1]) for a, b in zip(x, y, strict=True)]
         if len(points) > 1:

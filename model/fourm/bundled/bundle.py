@@ -8,10 +8,11 @@ its own folder has only the towers (`anyseek.model.towers`) and the decoder of i
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), the calibration of captions (`caption_certainty`) and of answers to questions about pictures
 (`picture_answers`, both `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
-fingerprint covers vectors: replacing the decoder of images, or the constants of relevance
-(`anyseek.model.towers.relevance`), does not invalidate collections. `retired` has the checksums of files, removed or
-replaced since, that fingerprints still include so that these do not change: the replaced towers weigh the blocks of
-queries otherwise and give photos the same vectors. Matrices may be stored quantised
+fingerprint covers vectors of items: replacing the decoder of images, the constants of relevance
+(`anyseek.model.towers.relevance`), or the reader of drawings (`anyseek.model.towers.drawings`), which changes only
+queries and items that are drawings alone, does not invalidate collections. `retired` has the checksums of files,
+removed or replaced since, that fingerprints still include so that these do not change: the replaced towers weigh the
+blocks of queries otherwise and give photos the same vectors. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
 (`anyseek.model.fourm.bundled.images`).
 """
@@ -47,6 +48,8 @@ from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Answers, Calibration, general_words
+from anyseek.model.towers.drawings import FILE as DRAWINGS
+from anyseek.model.towers.drawings import load_drawings
 from anyseek.model.towers.relevance import FILE as RELEVANCE
 from anyseek.model.towers.relevance import load_relevance
 from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
@@ -67,8 +70,8 @@ PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<sp
 RETIRED = "retired"  # of the manifest
 _FINGERPRINTED = ("files", "default_spaces", "gallery")  # manifest entries covered by the fingerprint
 _Entry = TypeVar("_Entry")
-_UNSHARED = (TOWERS, DECODER, RELEVANCE)  # files that are not shared with another set
-_NO_VECTORS = (DECODER, RELEVANCE)  # files that no vector depends on
+_UNSHARED = (TOWERS, DECODER, RELEVANCE, DRAWINGS)  # files that are not shared with another set
+_NO_VECTORS = (DECODER, RELEVANCE, DRAWINGS)  # files that no vector of an item with a picture or words depends on
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,8 @@ def _load_towers_space(
     towers = load_towers(path, classes, shortcuts.shortcut(PHOTO, SEMANTIC).forward if has_words else None)
     if towers.shape.told and not has_words:
         raise WeightsCorrupt(f"{path} needs words of pictures; {SHORTCUTS} beside its network has no map to {SEMANTIC}")
+    if DRAWINGS in manifest["files"]:
+        towers.set_reader(load_drawings(path.with_name(DRAWINGS)))
     prior = towers.get_buffer("prior").numpy()
     has_relevance = RELEVANCE in manifest["files"]
     typical_queries, curves = load_relevance(path.with_name(RELEVANCE), len(prior)) if has_relevance else ({}, {})

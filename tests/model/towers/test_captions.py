@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, class_names
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, COARSE, FINE_CHANNELS, PARTS, Features, class_names
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.image_attributes import ImageAttribute
 from anyseek.model.seam import Certainty, Prediction
@@ -49,6 +49,7 @@ def features(shares: dict[int, float]) -> Features:
         torch.rand(1, CHANNELS),
         probabilities.log(),
         torch.rand(1, FINE_CHANNELS, PARTS, PARTS),
+        torch.rand(1, *COARSE),
     )
 
 

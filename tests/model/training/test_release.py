@@ -18,7 +18,7 @@ from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
 from anyseek.model.training.pretraining.shortcuts import Bank
 from anyseek.model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
-from anyseek.model.training.release import add_decoder, release
+from anyseek.model.training.release import add_file, release
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.runs import train, write_config
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
@@ -62,7 +62,7 @@ def base(run: Path) -> Path:
     """The bundle of the run, with a decoder of images; nobody may change it."""
     release(run, run.parent / "base", BUNDLE, samples=20)
     save_decoder(random_decoder(62), run.parent / DECODER)
-    add_decoder(run.parent / DECODER, run.parent / "base")
+    add_file(run.parent / DECODER, run.parent / "base")
     return run.parent / "base"
 
 
