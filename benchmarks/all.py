@@ -43,6 +43,7 @@ QUICK: dict[str, Sequence[str]] = {
 # Benchmarks that need more than the repository, and what they need.
 REQUIREMENTS = {
     "page": "a service with a collection, and a browser",
+    "search.pgvector": "a PostgreSQL database with pgvector",
 }
 
 

@@ -29,9 +29,11 @@ PREFIX = "ANYSEEK"
 BACKENDS = {
     "faiss": "anyseek.search.spaces.local.backend:LocalBackend",
     "qdrant": "anyseek.search.spaces.qdrant.backend:QdrantBackend",
+    "pgvector": "anyseek.search.spaces.pgvector.backend:PgvectorBackend",
 }
 
-_DATABASES = ("sqlite:///", "postgresql+psycopg://")
+_POSTGRES = "postgresql+psycopg://"
+_DATABASES = ("sqlite:///", _POSTGRES)
 _FILES = 2  # per part of a query: its value and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 _FILE = "file://"
@@ -213,6 +215,13 @@ class Qdrant:
 
 
 @dataclass(frozen=True)
+class Pgvector:
+    """The PostgreSQL database that has the vectors, if pgvector is the index."""
+
+    url: str = field(default="", repr=False)  # `postgresql+psycopg://…`; `database_url` unless set
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings. An embedded installation writes only to its data directory `home`.
 
@@ -238,6 +247,7 @@ class Settings:
     photos: Photos = field(default_factory=Photos)
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)
+    pgvector: Pgvector = field(default_factory=Pgvector)
     health: Health = field(default_factory=Health)
     audit: Audit = field(default_factory=Audit)
     logs: Logs = field(default_factory=Logs)
@@ -254,6 +264,12 @@ class Settings:
             _check_address("BROKER_URL", self.broker_url, _BROKERS)
         if self.assets_url:
             _check_address("ASSETS_URL", self.assets_url, _STORES)
+
+        if self.index.backend == "pgvector" and not self.pgvector_address.startswith(_POSTGRES):
+            raise BadSetting(
+                f"{PREFIX}_INDEX_BACKEND=pgvector needs PostgreSQL; set {PREFIX}_PGVECTOR_URL or {PREFIX}_DATABASE_URL "
+                f"to {_POSTGRES}…"
+            )
 
     def make_home(self) -> None:
         """Create the data directory, accessible only to its owner, if it is absent."""
@@ -291,6 +307,11 @@ class Settings:
     def qdrant_address(self) -> str:
         """The server's URL, or the folder of local mode."""
         return self.qdrant.url or self.qdrant.path or str(self.home / "qdrant")
+
+    @property
+    def pgvector_address(self) -> str:
+        """The URL of the database with the vectors."""
+        return self.pgvector.url or self.database_url
 
     @property
     def server_record(self) -> Path:

@@ -37,6 +37,12 @@ class IndexBehind(IndexUnavailable):
     code = "index-behind"
 
 
+class IndexUnreachable(IndexUnavailable):
+    """The database of a shared store does not answer, or refuses access."""
+
+    code = "index-unreachable"
+
+
 class SharedStore(Protocol):
     """The vectors and filterable attributes of one space on one centre, in a database that processes share.
 

@@ -1,6 +1,7 @@
 """The search benchmark writes and searches the vectors that it reports on."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from sqlalchemy import select
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
 from anyseek.search.spaces.local import space as space_index
+from anyseek.search.spaces.pgvector import backend
 from benchmarks.search import __main__ as searching
+from benchmarks.search import pgvector
 from benchmarks.search.__main__ import as_tables
 from benchmarks.search.gallery import PIECE, Gallery, Write, fill_collection, open_catalogue, write_rows
 from benchmarks.search.measures import exact_neighbours
+from tests.contracts.vector_indexes import NEEDS_PGVECTOR, pgvector_url
 
 SMALL = Gallery(300, 16)
 
@@ -75,3 +79,16 @@ def test_a_repeated_run_reuses_the_collection(tmp_path: Path) -> None:
         assert [row["clients"] for row in report["http"]] == [1, 2]
         assert list(report["inserting"]) == ["idle", "inserting", "inserting, snapshot"]
         assert as_tables(report).count("|\n|---") >= 4
+
+
+@NEEDS_PGVECTOR
+def test_pgvector_finds_everything_behind_filters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--vectors", "1000", "--dimension", "16", "--queries", "5", "--exact-up-to", "200", "--json"]
+    monkeypatch.setattr("sys.argv", ["pgvector", "--url", pgvector_url(), *options])
+    monkeypatch.setattr(backend, "EXACT_UP_TO", backend.EXACT_UP_TO)  # restored afterwards
+    pgvector.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report["bytes"].keys() == {"tables", "graphs"}
+    assert [row["recall"] for row in report["searches"].values()] == [1, 1, 1, 1]

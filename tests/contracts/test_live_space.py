@@ -19,7 +19,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
-from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
+from anyseek.search.settings import BACKENDS, BadSetting, Index, Pgvector, Qdrant, Settings, read_settings
 from anyseek.search.spaces.base import Backend, LiveSpace, check_backend, open_backend
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
@@ -27,7 +27,7 @@ from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.verify import verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
-from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL
+from tests.contracts.vector_indexes import NEEDS_PGVECTOR, NEEDS_SERVER, QDRANT_URL, pgvector_url
 from tests.search.gallery import (
     DIMENSION,
     Things,
@@ -42,13 +42,23 @@ from tests.search.live_spaces import assert_agrees, contents, expected, freeze, 
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
 
 
-@pytest.fixture(params=["faiss", "qdrant", "table", pytest.param("qdrant server", marks=NEEDS_SERVER)])
+@pytest.fixture(
+    params=[
+        "faiss",
+        "qdrant",
+        "table",
+        pytest.param("pgvector", marks=NEEDS_PGVECTOR),
+        pytest.param("qdrant server", marks=NEEDS_SERVER),
+    ]
+)
 def home_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that name each backend, in a data directory of its own."""
     for name, backend in ADDED.items():
         monkeypatch.setitem(BACKENDS, name, backend)
     name, _, server = request.param.partition(" ")
-    return Settings(tmp_path / "home", index=Index(name), qdrant=Qdrant(url=QDRANT_URL if server else ""))
+    pgvector = Pgvector(pgvector_url() if name == "pgvector" else "")
+    qdrant = Qdrant(url=QDRANT_URL if server else "")
+    return Settings(tmp_path / "home", index=Index(name), qdrant=qdrant, pgvector=pgvector)
 
 
 @pytest.fixture
@@ -78,8 +88,8 @@ def opened(things: Things, backend: Backend) -> LiveSpace:
 
 def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -> None:
     assert check_backend(home_settings)
-    with pytest.raises(BadSetting, match=f"must be one of {', '.join(BACKENDS)}, not 'pgvector'$"):
-        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
+    with pytest.raises(BadSetting, match=f"must be one of {', '.join(BACKENDS)}, not 'milvus'$"):
+        read_settings({"ANYSEEK_INDEX_BACKEND": "milvus"})
 
 
 def test_it_says_how_far_what_it_has_stored_reaches(things: Things, backend: Backend) -> None:

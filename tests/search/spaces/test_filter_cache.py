@@ -7,8 +7,8 @@ from sqlalchemy import event
 from anyseek.search.catalogue import collections, facets, log
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter, checked
-from anyseek.search.spaces.local import backend
-from anyseek.search.spaces.local.backend import FilterCache
+from anyseek.search.spaces import filter_cache
+from anyseek.search.spaces.filter_cache import FilterCache
 from anyseek.search.types import IdArray
 from tests.search.gallery import Things
 
@@ -82,7 +82,7 @@ def test_after_many_changes_or_a_compaction_all_is_asked_for_again(
     resolved(things, filters)
     change(things)
     if many:
-        monkeypatch.setattr(backend, "MAX_CHANGED", 2)
+        monkeypatch.setattr(filter_cache, "MAX_CHANGED", 2)
     else:
         with things.database.write() as session:
             log.compact(session, things.collection.id, collections.head(session, "things").last_seq)
