@@ -24,6 +24,7 @@ _SHOWN = 3_000  # last characters shown of the output of a benchmark that failed
 QUICK: dict[str, Sequence[str]] = {
     "conditions": (),  # prints what is stored
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1"),
+    "languages": (),  # prints what is stored
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
     "rooms": (),  # prints what is stored
     "scale": ("--quick", "--json"),

@@ -1,4 +1,7 @@
-"""The interfaces of embedders that name vectors and predict attributes of pictures. Imports no torch."""
+"""The interfaces of embedders that name vectors, predict attributes of pictures, or know texts that they cannot read.
+
+Imports no torch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,4 +44,13 @@ class AttributeEmbedder(Embedder, Protocol):
 
         `shows` names the things in it, the most specific first; its confidence is the lowest of theirs.
         """
+        ...
+
+
+@runtime_checkable
+class ReadingEmbedder(Embedder, Protocol):
+    """An embedder that knows which texts it cannot read."""
+
+    def text_note(self, text: str) -> str | None:
+        """Why it does not understand a text, and what to do; None if it probably does."""
         ...

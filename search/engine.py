@@ -11,6 +11,7 @@ from anyseek.search.answers.hits import (
     SelectedHits,
     count_facets,
     damage_note,
+    language_note,
     make_hit,
     score_note,
     select_groups,
@@ -216,7 +217,7 @@ class SearchEngine:
                 try:
                     results = self._results(snapshot, query, outcome.chosen, items)
                     note = damage_note(len(damaged & {hit.item_id for hit in outcome.chosen}), missing_count)
-                    note = note or outcome.note or results.note
+                    note = note or language_note(self.embedder, query.query) or outcome.note or results.note
                     if note is None and with_notes:
                         note = self._filter_note(snapshot, query, results)
                     results = replace(results, note=note)

@@ -93,10 +93,10 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     It is safe to run again: it skips what is done and resumes what was interrupted. A collection made with other
     weights than the loaded ones is indexed again.
     """
+    from anyseek.model.encoders.pull import LANGUAGES, is_pulled, pull_encoders
+
     settings = read_settings()
     if model == DEFAULT_MODEL:
-        from anyseek.model.encoders.pull import pull_encoders
-
         for path in pull_encoders(settings.home):
             say(f"made {path}")
     galleries = settings.home / "galleries"
@@ -118,7 +118,9 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
         say(ATTRIBUTION)
         say(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
         say(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
-        for example in examples(drawing, edges, galleries / ROOMS):
+        asked = examples(drawing, edges, galleries / ROOMS)
+        asked += [_caption_example(PHOTOS, "ein Feld voller Blumen")] if is_pulled(settings.home, LANGUAGES) else []
+        for example in asked:
             if example.collection in names and example.has_only(runtime.embedder.modalities):
                 command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
                 say("", f"$ {command}", *_answer(runtime, example))

@@ -45,24 +45,26 @@ def list_models(as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@click.option("--from", "source", type=_FOLDER, help="Take the encoders from this folder instead of fetching them.")
+@click.option("--from", "source", type=_FOLDER, help="Take `encoders` or `languages` from this folder.")
 @click.option("--accept-licence", is_flag=True, help="Accept the licence of published weights without being asked.")
 def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     """Fetch the weights that NAME stands for, and check them.
 
     NAME is a published network such as 4M-21_B, which comes with its tokenizers, or a tokenizer; `encoders`, the two
-    encoders that the bundled weights need; openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k;
-    or `photos`, the open_clip model that is recommended for photo libraries.
+    encoders that the bundled weights need; `languages`, an encoder with which these read about 100 languages;
+    openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k; or `photos`, the open_clip model that is
+    recommended for photo libraries.
     """
     from anyseek.model.openclip.files import ALIASES
+    from anyseek.model.registry.installed import ENCODER_SETS
 
     home = read_settings().home
-    if source is not None and name != "encoders":
-        raise BadInput("--from works only for `encoders`")
-    if name == "encoders":
-        from anyseek.model.encoders.pull import pull_encoders
+    if source is not None and name not in ENCODER_SETS:
+        raise BadInput("--from works only for `encoders` and `languages`")
+    if name in ENCODER_SETS:
+        from anyseek.model.encoders.pull import encoder_set, pull_encoders
 
-        lines = [f"made {path}" for path in pull_encoders(home, source)]
+        lines = [f"made {path}" for path in pull_encoders(home, source, encoder_set(name))]
     elif name in ALIASES or name.startswith("openclip:"):
         from anyseek.model.openclip.pull import pull_openclip
 

@@ -113,9 +113,17 @@ def _paired(
 
 def caption_set(source: CaptionsSource) -> SourceSet:
     """A text that several photos have is no query; a photo without a text of its own is left out."""
-    own = own_texts({key: entry.metadata["captions"] for key, entry in source.entries.items()})
-    keys = _gallery(source, [key for key, texts in own.items() if texts])
+    own, keys = _own_texts_of(source), gallery_of_captions(source)
     return _paired(source, keys, lambda key: [partial(str, text) for text in own[key]], source.name, "caption", CAPTION)
+
+
+def gallery_of_captions(source: CaptionsSource) -> list[str]:
+    """The keys of the photos of `caption_set`, in its order."""
+    return _gallery(source, [key for key, texts in _own_texts_of(source).items() if texts])
+
+
+def _own_texts_of(source: CaptionsSource) -> dict[str, list[str]]:
+    return own_texts({key: entry.metadata["captions"] for key, entry in source.entries.items()})
 
 
 def own_texts(texts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

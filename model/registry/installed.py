@@ -13,7 +13,11 @@ from anyseek.model.fourm.published.store import State, installed, state_of
 from anyseek.model.openclip.files import ALIASES, CONFIG_FILE, PHOTOS, pulled_models
 from anyseek.model.openclip.files import folder_of as openclip_folder
 
-ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
+# The files and the licence of each set of encoders (`anyseek.model.encoders.pull`), which is in the folder of its name.
+ENCODER_SETS = {
+    "encoders": (("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json"), "Apache-2.0"),
+    "languages": (("multilingual-e5-small.safetensors", "multilingual-e5-small.tokenizer.json"), "MIT"),
+}
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 _APACHE = "Apache-2.0"
 
@@ -32,11 +36,12 @@ class ModelRow:
 
 def list_models(home: Path) -> list[ModelRow]:
     """Bundled models, the encoders that they look through, published checkpoints, open_clip models and bridges."""
-    encoders = _encoders(home)
+    encoders, languages = (_encoders(name, home) for name in ENCODER_SETS)
     return [
         *(_bundled(name, encoders.state) for name in ("4m-tiny", "4m-tiny-open")),
         ModelRow("hashing", "embedder", State.INSTALLED, _APACHE),
         encoders,
+        languages,
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
         _published(VOCABULARY, "vocabulary", _APACHE, home),
         *(
@@ -56,11 +61,11 @@ def _bundled(name: str, encoders: State) -> ModelRow:
     return ModelRow(name, "embedder", state, licence, manifest["fingerprint"], _size(folder))
 
 
-def _encoders(home: Path) -> ModelRow:
-    folder = home / "models" / "encoders"
-    present = [(folder / file).is_file() for file in (*ENCODER_FILES, "manifest.json")]
+def _encoders(name: str, home: Path) -> ModelRow:
+    folder, (files, licence) = home / "models" / name, ENCODER_SETS[name]
+    present = [(folder / file).is_file() for file in (*files, "manifest.json")]
     state = State.INSTALLED if all(present) else State.INCOMPLETE if any(present) else State.MISSING
-    return ModelRow("encoders", "encoders", state, _APACHE, size=_size(folder))
+    return ModelRow(name, "encoders", state, licence, size=_size(folder))
 
 
 def _published(name: str, kind: str, licence: str, home: Path) -> ModelRow:

@@ -10,7 +10,7 @@ from anyseek.model.bridges.files import read_record
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer
 from anyseek.model.compute.devices import CPU, MIN_COSINE, split_device
 from anyseek.model.compute.placement import resolve_device
-from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.encoders.pull import check_encoders, encoder_set
 from anyseek.model.errors import BadDevice, CheckpointMismatch, ModelError, UnknownModel, WeightsCorrupt
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published.names import (
@@ -31,6 +31,7 @@ from anyseek.model.openclip.files import PREFIX as OPENCLIP
 from anyseek.model.openclip.files import full_name
 from anyseek.model.openclip.pull import changed_files
 from anyseek.model.predict import predict
+from anyseek.model.registry.installed import ENCODER_SETS
 from anyseek.model.registry.loading import load_embedder
 from anyseek.model.seam import Embedder, Model, Regions, Sample, Value
 from anyseek.model.tokenizers.text import TextTokenizer
@@ -51,7 +52,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
         name = name.removeprefix(f"{OWNER}/")
     try:
         complaints = _verify_on_cpu(name, home, say)
-        embeds = is_published(name) or not (name == "encoders" or _is_checkpoint(name))
+        embeds = is_published(name) or not (name in ENCODER_SETS or _is_checkpoint(name))
         if complaints or device == CPU or not embeds:
             return complaints
         there = load_embedder(name, home, device)
@@ -69,8 +70,8 @@ def _is_checkpoint(name: str) -> bool:
 def _verify_on_cpu(name: str, home: Path, say: Say) -> list[str]:
     if _is_checkpoint(name):
         return verify_published(name, home, say)
-    if name == "encoders":
-        say(f"encoders  right  {check_encoders(home)}")
+    if name in ENCODER_SETS:
+        say(f"{name}  right  {check_encoders(home, encoder_set(name))}")
         return []
     return _changed_files(name, home) or verify_embedder(load_embedder(name, home), say)
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from anyseek.model.seam import FloatArray
+from anyseek.model.image_attributes import ReadingEmbedder
+from anyseek.model.seam import Embedder, FloatArray
 from anyseek.search.answers.paging import HitCandidate, SeenHits, group_hash
 from anyseek.search.answers.results import Facet, GroupValue, Hit
 from anyseek.search.catalogue import facet_counts
@@ -15,6 +16,7 @@ from anyseek.search.query.query import Query
 from anyseek.search.query.rankings import Ranking
 from anyseek.search.types import FieldCounts, Item
 
+CAPTION = "caption"
 NOTHING_GOOD = "nothing good was found"  # the beginning of the note then
 _MAX_VALUES = 20  # of each attribute
 _NO_SEEN_HITS = SeenHits()
@@ -141,6 +143,14 @@ def score_note(query: Query, ranking: Ranking) -> str | None:
     if best < ranking.nothing_good_threshold:
         return f"{NOTHING_GOOD}: the best item has a probability of {best:.3f}"
     return None
+
+
+def language_note(embedder: Embedder, query: Query) -> str | None:
+    """A note on the first text of a query that the embedder cannot read; None if it reads all of them."""
+    if not isinstance(embedder, ReadingEmbedder):
+        return None
+    texts = [part.value for part in query.parts if part.modality == CAPTION and isinstance(part.value, str)]
+    return next(filter(None, map(embedder.text_note, texts)), None)
 
 
 def damage_note(hits: int, missing_count: int) -> str | None:

@@ -31,6 +31,8 @@ from torch import nn
 
 from anyseek.model.checkpoints.files import load_fourm, load_vqvae
 from anyseek.model.config import sentence
+from anyseek.model.encoders.languages import FILE as LANGUAGES
+from anyseek.model.encoders.languages import LanguageMap, load_language_map
 from anyseek.model.encoders.preprocess import VERSION
 from anyseek.model.encoders.pull import encoders_digest
 from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
@@ -70,8 +72,9 @@ PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<sp
 RETIRED = "retired"  # of the manifest
 _FINGERPRINTED = ("files", "default_spaces", "gallery")  # manifest entries covered by the fingerprint
 _Entry = TypeVar("_Entry")
-_UNSHARED = (TOWERS, DECODER, RELEVANCE, DRAWINGS)  # files that are not shared with another set
-_NO_VECTORS = (DECODER, RELEVANCE, DRAWINGS)  # files that no vector of an item with a picture or words depends on
+_UNSHARED = (TOWERS, DECODER, RELEVANCE, DRAWINGS, LANGUAGES)  # files that are not shared with another set
+# Files that no vector of an item with a picture or English words depends on.
+_NO_VECTORS = (DECODER, RELEVANCE, DRAWINGS, LANGUAGES)
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class Bundle:
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
     modalities that it predicts as images. Optional: `decoder` decodes these images from inputs that an encoder sees,
-    `towers_space` is the space of the towers, `certainty` rates its captions, and `answers` answers questions about
-    pictures.
+    `towers_space` is the space of the towers, `certainty` rates its captions, `answers` answers questions about
+    pictures, and `language_map` takes words in other languages.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Bundle:
     decoder: DenseDecoder | None
     certainty: Calibration | None = None
     answers: Answers | None = None
+    language_map: LanguageMap | None = None
 
     def modules(self) -> Iterator[nn.Module]:
         """All modules with weights, after loading lazy decoders of images. Raises `CheckpointMismatch`."""
@@ -145,6 +149,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         _load_decoder(manifest, own / DECODER),
         _parse_entry(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, Calibration),
         _parse_answers(manifest, own / MANIFEST),
+        load_language_map(own / LANGUAGES) if LANGUAGES in manifest["files"] else None,
     )
 
 

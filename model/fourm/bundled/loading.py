@@ -12,6 +12,7 @@ from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import torch_device
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
 from anyseek.model.encoders.fused import load_fastest
+from anyseek.model.encoders.languages import load_any_language
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
@@ -45,7 +46,8 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     encoders = check_encoders(home)
     # Loaded with the first picture: queries by words need none.
     image_encoder = Lazy(lambda: _image_encoder(encoders / "efficientnet-lite0.safetensors", where))
-    text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
+    english = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
+    text_encoder = load_any_language(english, bundle.language_map, home)
     if where.type == CPU:
         pack_linears(text_encoder)
     else:

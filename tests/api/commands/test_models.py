@@ -56,7 +56,7 @@ def test_the_list_has_every_model_with_its_state(run: Run, published_home: Path)
     done = run("models", "list", ANYSEEK_HOME=str(published_home))
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    known = ["4m-tiny", "4m-tiny-open", "hashing", "encoders", *names.PUBLISHED, names.VOCABULARY]
+    known = ["4m-tiny", "4m-tiny-open", "hashing", "encoders", "languages", *names.PUBLISHED, names.VOCABULARY]
     assert list(lines) == known + (["openclip:ARCH/PRETRAINED"] if is_installed() else [])
     assert "network           installed " in lines["4M-21_B"]
     assert " MB  non-commercial  fingerprint " in lines["4M-21_B"]

@@ -6,27 +6,28 @@ from pathlib import Path
 
 from anyseek.model.bridges.files import RECORD_FILE, BridgeRecord
 from anyseek.model.bridges.files import folder_of as bridge_folder
-from anyseek.model.encoders.pull import SOURCES, encoders_folder
+from anyseek.model.encoders.pull import ENCODERS, LANGUAGES, encoders_folder
 from anyseek.model.fourm.bundled.bundle import MANIFEST, WEIGHTS, load_bundle
 from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
 from anyseek.model.fourm.published.store import State, folder_of, incoming_folder
 from anyseek.model.openclip.files import CONFIG_FILE, PHOTOS
 from anyseek.model.openclip.files import folder_of as openclip_folder
-from anyseek.model.registry.installed import ENCODER_FILES, list_models, recommendations
+from anyseek.model.registry.installed import ENCODER_SETS, list_models, recommendations
 
 
 def test_nothing_is_installed_in_an_empty_home(tmp_path: Path) -> None:
     rows = {row.name: row for row in list_models(tmp_path)}
-    assert list(rows) == ["4m-tiny", "4m-tiny-open", "hashing", "encoders", *PUBLISHED, VOCABULARY]
+    assert list(rows) == ["4m-tiny", "4m-tiny-open", "hashing", "encoders", "languages", *PUBLISHED, VOCABULARY]
     assert {rows[name].state for name in PUBLISHED} == {State.MISSING}
     assert rows["4m-tiny"].state is State.INCOMPLETE  # it needs the encoders
     assert rows["4M-21_XL"].licence == "non-commercial"
 
 
 def test_the_bundled_model_is_complete_with_its_encoders(tmp_path: Path) -> None:
-    assert {source.target for source in SOURCES} == set(ENCODER_FILES)
+    for of in (ENCODERS, LANGUAGES):
+        assert {source.target for source in of.sources} == set(ENCODER_SETS[of.name][0])
     encoders_folder(tmp_path).mkdir(parents=True)
-    for file in (*ENCODER_FILES, "manifest.json"):
+    for file in (*ENCODER_SETS["encoders"][0], "manifest.json"):
         (encoders_folder(tmp_path) / file).write_bytes(b"1")
     tiny, _, encoders = list_models(tmp_path)[:3]
     assert (tiny.state, encoders.state) == (State.INSTALLED, State.INSTALLED)
