@@ -9,6 +9,7 @@ import pytest
 
 from anyseek.model.fourm.bundled.bundle import load_bundle
 from benchmarks.conditions.__main__ import negative_table, together_table
+from benchmarks.languages import table as languages_table
 from benchmarks.relevance.__main__ import MIN_AUROC
 from benchmarks.relevance.__main__ import table as relevance_table
 from benchmarks.reporting import MEASUREMENTS, read_result
@@ -43,6 +44,14 @@ def test_the_tables_of_rooms_are_those_of_the_last_measurement() -> None:
     assert f"of commit {ROOMS['commit']}" in WEIGHTS
     assert recall_table(ROOMS) in WEIGHTS
     assert output_table(ROOMS) in WEIGHTS
+
+
+def test_the_table_of_languages_is_that_of_the_last_measurement() -> None:
+    result, models = read_result("languages"), (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"of commit {result['commit']}" in models
+    assert languages_table(result) in models
+    kept = [f"{result['models'][name]['english_kept']:,}" for name in ("4m-tiny", "4m-tiny-open")]
+    assert f"{kept[0]} of {result['models']['4m-tiny']['english']:,} English captions ({kept[1]} with" in models
 
 
 def test_the_tables_of_conditions_are_those_of_the_last_measurement() -> None:
