@@ -38,6 +38,7 @@ QUICK: dict[str, Sequence[str]] = {
     "sources": (),  # prints what is stored
     "starting": ("--repetitions", "1"),
     "structure": (),
+    "teaching": (),  # prints what is stored
     "training": ("--quick",),
     "walks": (),
 }
