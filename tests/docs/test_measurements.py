@@ -15,6 +15,7 @@ from benchmarks.relevance.__main__ import table as relevance_table
 from benchmarks.reporting import MEASUREMENTS, read_result
 from benchmarks.rooms import output_table, recall_table
 from benchmarks.sources.__main__ import WORST_GAIN, size_table, source_table
+from benchmarks.teaching import table as teaching_table
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
@@ -52,6 +53,12 @@ def test_the_table_of_languages_is_that_of_the_last_measurement() -> None:
     assert languages_table(result) in models
     kept = [f"{result['models'][name]['english_kept']:,}" for name in ("4m-tiny", "4m-tiny-open")]
     assert f"{kept[0]} of {result['models']['4m-tiny']['english']:,} English captions ({kept[1]} with" in models
+
+
+def test_the_table_of_teaching_is_that_of_the_last_measurement() -> None:
+    result, living = read_result("teaching"), (ROOT / "docs" / "living.md").read_text(encoding="utf-8")
+    assert f"of commit {result['commit']}" in living
+    assert teaching_table(result) in living
 
 
 def test_the_tables_of_conditions_are_those_of_the_last_measurement() -> None:
