@@ -123,7 +123,7 @@ def page(url: str) -> Iterator[Page]:
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page = browser.new_page(viewport={"width": 1200, "height": 900}, locale="en-GB")
         page.set_default_timeout(1000 * _SECONDS)
         page.goto(url)
         yield page
