@@ -109,8 +109,7 @@ class _Facets(DerivedTable):
     def replace_below(self, session: Session, collection_id: int, items: Sequence[Item], name: str) -> None:
         """Write the rows of items anew that are inside their attribute `name`."""
         for chunk in chunks([item.id for item in items]):
-            inside = FacetRow.path.between(f"{name}.", f"{name}/")
-            session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(chunk), inside))
+            session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(chunk), is_below(name)))
         rows = (
             dict(zip(self._columns, row, strict=True)) for item in items for row in self.rows_of(collection_id, item)
         )
@@ -160,6 +159,11 @@ class _Words(DerivedTable):
 
 FACETS = _Facets()
 WORDS = _Words()
+
+
+def is_below(name: str) -> ColumnElement[bool]:
+    """Whether the path of a facet is inside the attribute `name`."""
+    return (FacetRow.path >= f"{name}.") & (FacetRow.path < f"{name}/")
 
 
 def _is_sqlite(session: Session) -> bool:

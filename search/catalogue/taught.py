@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import item_rows, log
-from anyseek.search.catalogue.derived_tables import FACETS
+from anyseek.search.catalogue.derived_tables import FACETS, is_below
 from anyseek.search.catalogue.tables import FacetRow, ItemRow, TaughtRow
 from anyseek.search.catalogue.values import from_bytes, now, to_bytes, utc
 from anyseek.search.errors import Conflict, NotFound
@@ -148,7 +148,7 @@ def forget(session: Session, collection_id: int, name: str) -> None:
 
 def has_own(session: Session, collection_id: int) -> bool:
     """Whether items have an attribute `taught` of their own, while nothing was taught."""
-    below = FacetRow.path.between(f"{TAUGHT}.", f"{TAUGHT}/")
+    below = is_below(TAUGHT)
     query = select(FacetRow.id).where(FacetRow.collection_id == collection_id, (FacetRow.path == TAUGHT) | below)
     return not list_all(session, collection_id) and session.scalar(query.limit(1)) is not None
 
