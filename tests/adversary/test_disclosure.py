@@ -27,6 +27,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v1/predict": {"inputs": [{"modality": "caption", "text": "a dog"}], "targets": ["depth"]},
 }
 _PARAMETERS = {("get", "/v1/collections/{collection}/query"): {"text": "a red disc"}}
+_TAUGHT = "disc"
 # The hashing model predicts nothing, and no picture is sent.
 _REFUSED = {("post", "/v1/predict"), ("post", "/v1/previews")}
 
@@ -66,6 +67,7 @@ def target(tmp_path: Path) -> Iterator[Target]:
                     job = client.index_folder("photos", str(folder), on_duplicate=duplicates)["id"]
                     assert ended_job(http, job)["state"] == "done"
                     found.jobs.append(job)
+                client.teach("photos", _TAUGHT, {"a.png": True, "gone.png": False})
             (folder / "gone.png").unlink()
             _fail(runtime, found.jobs[-1], folder)
             yield found
@@ -85,7 +87,7 @@ def _operations(target: Target) -> Iterator[tuple[str, str]]:
 def _addresses(path: str, target: Target) -> Iterator[str]:
     """The path with everything that there is in place of its parameters."""
     for job in target.jobs if "{job}" in path else [0]:
-        for name in ("rgb", "thumbnail") if "{name}" in path else ("",):
+        for name in (_TAUGHT, "rgb", "thumbnail") if "{name}" in path else ("",):
             for key in ("a.png", "gone.png") if "{key}" in path else ("",):
                 yield path.format(collection="photos", job=job, name=name, key=key)
 
